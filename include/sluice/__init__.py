@@ -1,0 +1,1 @@
+"""Sluice deploys, watches and upgrades PyFlink streaming jobs from Apache Airflow."""

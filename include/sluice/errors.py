@@ -1,0 +1,85 @@
+"""Every error that Sluice raises on purpose.
+
+    SluiceError
+    ├── RefusedError          nothing was touched; exit status 2
+    │   ├── ConfigError       a job, a setting or a deployment file is wrong
+    │   ├── CompileError      the pipeline does not compile
+    │   ├── SchemaError       the built table differs from the job's record
+    │   ├── TopicError        a topic on the broker differs from its declaration
+    │   └── BusyError         another operation holds the job
+    ├── UnreachableError      a broker or cluster did not answer; the same call may succeed later
+    ├── FlinkError            the cluster answered, and said no
+    └── OperationError        an operation began and failed; exit status 1
+
+A message says what was found, what was expected, and the next step.
+"""
+
+from __future__ import annotations
+
+
+class SluiceError(Exception):
+    """Base of every error that Sluice raises on purpose.
+
+    Args:
+        message: What happened, with the expected and the found value.
+        remedy: The next step, as an imperative sentence or a command; None when the message holds it.
+    """
+
+    exit_status = 1
+
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        """The message, and the remedy behind it."""
+        return f"{self.message}; {self.remedy}" if self.remedy else self.message
+
+
+class RefusedError(SluiceError):
+    """Refused before anything was touched."""
+
+    exit_status = 2
+
+
+class ConfigError(RefusedError):
+    """A job, a setting or a deployment file is wrong."""
+
+
+class CompileError(RefusedError):
+    """The pipeline does not compile: the planner's words, with the job's file and line where known."""
+
+
+class SchemaError(RefusedError):
+    """The built table's columns differ from the job's record."""
+
+
+class TopicError(RefusedError):
+    """A topic on the broker differs from its declaration and may not be changed."""
+
+
+class BusyError(RefusedError):
+    """Another operation holds the job."""
+
+
+class UnreachableError(SluiceError):
+    """A broker or a cluster did not answer. The same call may succeed later."""
+
+
+class FlinkError(SluiceError):
+    """The Flink cluster answered, and said no.
+
+    Args:
+        message: What was asked and what came back.
+        status: The HTTP status, when there was one.
+        remedy: The next step.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.status = status
+
+
+class OperationError(SluiceError):
+    """An operation began and failed."""

@@ -1,1 +1,13 @@
-"""Sluice deploys, watches and upgrades PyFlink streaming jobs from Apache Airflow."""
+"""Sluice deploys, watches and upgrades PyFlink streaming jobs from Apache Airflow.
+
+A job's file needs these names and nothing else; importing them starts no JVM and imports neither PyFlink nor Airflow.
+"""
+
+from sluice.job.config import JobConfig
+from sluice.job.definition import Job
+from sluice.job.duration import Duration
+from sluice.job.limits import Health, Replay
+from sluice.job.record import FlinkType, Record, ScalarText
+from sluice.job.topic import Kafka
+
+__all__ = ["Duration", "FlinkType", "Health", "Job", "JobConfig", "Kafka", "Record", "Replay", "ScalarText"]

@@ -1,0 +1,1 @@
+"""The job SDK: what a file in `flink_jobs/` imports. Needs pydantic alone: no PyFlink, no JVM, no Airflow."""

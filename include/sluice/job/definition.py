@@ -1,0 +1,133 @@
+"""A job: one value, one file."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from sluice.errors import ConfigError
+from sluice.job.config import JobConfig, NoConfig
+from sluice.job.limits import Health, Replay
+from sluice.job.topic import Kafka
+
+Pipeline = Callable[..., Any]
+_PipelineT = TypeVar("_PipelineT", bound=Pipeline)
+
+RESERVED = frozenset({"config", "t_env", "env"})
+"""Parameter names of a pipeline that are not reads: its settings and Flink's two environments."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+class Job:
+    """A streaming job: what it reads, computes and writes, and inside which limits it is healthy.
+
+    Args:
+        name: The job's name everywhere: Flink, Airflow, consumer group, transactional ids. `[a-z][a-z0-9_]*`.
+        reads: Topics by the name under which the pipeline asks for their table.
+        writes: The topic of the returned table, or topics by name for a pipeline that returns a dict of tables.
+        config: The settings' model.
+        health: The limits inside which the job counts as healthy.
+        replay: How history may be replayed; None: it may not.
+        state_version: Raise it to abandon the old state on purpose.
+        owner: Who is asked when the job fails; shown in Airflow.
+        tags: Shown in Airflow.
+
+    Raises:
+        ConfigError: a name that can't be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        reads: Mapping[str, Kafka],
+        writes: Kafka | Mapping[str, Kafka],
+        config: type[JobConfig] = NoConfig,
+        health: Health | None = None,
+        replay: Replay | None = None,
+        state_version: int = 1,
+        owner: str = "data-platform",
+        tags: tuple[str, ...] = (),
+    ) -> None:
+        caller = sys._getframe(1)
+        self.module: str = caller.f_globals.get("__name__", "")
+        self.file = Path(caller.f_code.co_filename)
+        self.line = caller.f_lineno
+        self.description: str = inspect.cleandoc(caller.f_globals.get("__doc__") or "")
+        if not _NAME.fullmatch(name):
+            raise ConfigError(
+                f"{self.place}: job name {name!r} can't be used",
+                remedy="name it with lower-case letters, digits and _, a letter first, at most 63 characters",
+            )
+        self.name = name
+        self.reads: Mapping[str, Kafka] = MappingProxyType(dict(reads))
+        self.sinks: Mapping[str, Kafka] = MappingProxyType(
+            {name: writes} if isinstance(writes, Kafka) else dict(writes)
+        )
+        self.config = config
+        self.health = health or Health()
+        self.replay = replay
+        self.state_version = state_version
+        self.owner = owner
+        self.tags = tags
+        self._build: Pipeline | None = None
+        self._check_reads()
+
+    def __repr__(self) -> str:
+        return f"Job({self.name!r})"
+
+    @property
+    def place(self) -> str:
+        """File and line of the definition, for messages."""
+        return f"{self.file}:{self.line}"
+
+    @property
+    def build(self) -> Pipeline:
+        """The pipeline function.
+
+        Raises:
+            ConfigError: none was given.
+        """
+        if self._build is None:
+            raise ConfigError(
+                f"{self.place}: job {self.name} has no pipeline",
+                remedy=f"decorate its function with @job.pipeline, asking for {', '.join(self.reads)}",
+            )
+        return self._build
+
+    def pipeline(self, build: _PipelineT) -> _PipelineT:
+        """Take a function as the job's pipeline: tables in, a table (or a dict of tables by sink) out.
+
+        The function asks for what it needs by parameter name: a read's name (its Table), `config`, `t_env`, `env`.
+
+        Raises:
+            ConfigError: a second pipeline, or a parameter that is none of these.
+        """
+        place = f"{build.__code__.co_filename}:{build.__code__.co_firstlineno}"
+        if self._build is not None:
+            raise ConfigError(f"{place}: job {self.name} has a pipeline already", remedy="keep one")
+        known = {*self.reads, *RESERVED}
+        unknown = [name for name in inspect.signature(build).parameters if name not in known]
+        if unknown:
+            raise ConfigError(
+                f"{place}: pipeline of {self.name} asks for {', '.join(unknown)}, which is nothing it can have",
+                remedy=f"ask for any of {', '.join(sorted(known))}",
+            )
+        self._build = build
+        return build
+
+    def _check_reads(self) -> None:
+        for name in self.reads:
+            if not name.isidentifier() or name in RESERVED:
+                raise ConfigError(
+                    f"{self.place}: {self.name} reads something by the name {name!r}, which a parameter can't have",
+                    remedy=f"choose a Python identifier other than {', '.join(sorted(RESERVED))}",
+                )
+        if not self.sinks:
+            raise ConfigError(f"{self.place}: {self.name} writes nothing", remedy="declare writes=Kafka(...)")

@@ -1,0 +1,75 @@
+"""What a job's definition accepts and refuses."""
+
+import pytest
+
+from sluice import Job, Kafka, Record
+from sluice.errors import ConfigError
+
+
+class Row(Record):
+    id: str
+    at: int
+
+
+TOPIC = Kafka("rows", record=Row, key=("id",), event_time="at")
+
+
+def job(**given):
+    return Job(**{"name": "rows_job", "reads": {"rows": TOPIC}, "writes": Kafka("out", record=Row), **given})
+
+
+@pytest.mark.parametrize("name", ["", "Rows", "1st", "a-b", "x" * 64, "a.b"])
+def test_a_name_that_cannot_be_used_is_refused(name):
+    with pytest.raises(ConfigError, match="can't be used"):
+        job(name=name)
+
+
+def test_one_topic_is_the_sink_of_the_job_s_name():
+    assert list(job().sinks) == ["rows_job"]
+
+
+def test_a_job_knows_where_it_stands():
+    defined = job()
+    assert defined.file.name == "test_definition.py"
+    assert defined.description.startswith("What a job's definition accepts")
+
+
+def test_a_pipeline_may_ask_for_reads_settings_and_environments():
+    defined = job()
+
+    @defined.pipeline
+    def build(rows, config, t_env, env):
+        return rows
+
+    assert defined.build is build
+
+
+def test_a_pipeline_that_asks_for_something_else_is_refused_with_file_and_line():
+    with pytest.raises(ConfigError, match=r"test_definition\.py:\d+: pipeline of rows_job asks for events"):
+
+        @job().pipeline
+        def build(events):
+            return events
+
+
+def test_a_second_pipeline_is_refused():
+    defined = job()
+    defined.pipeline(lambda rows: rows)
+    with pytest.raises(ConfigError, match="has a pipeline already"):
+        defined.pipeline(lambda rows: rows)
+
+
+def test_a_job_without_pipeline_says_so():
+    with pytest.raises(ConfigError, match="has no pipeline"):
+        _ = job().build
+
+
+@pytest.mark.parametrize("name", ["config", "t_env", "env", "not an identifier"])
+def test_a_read_s_name_must_do_as_a_parameter(name):
+    with pytest.raises(ConfigError, match="which a parameter can't have"):
+        job(reads={name: TOPIC})
+
+
+def test_a_job_that_writes_nothing_is_refused():
+    with pytest.raises(ConfigError, match="writes nothing"):
+        job(writes={})

@@ -14,9 +14,7 @@ def test_without_a_remedy_the_message_stands_alone():
     assert str(errors.UnreachableError("no answer")) == "no answer"
 
 
-@pytest.mark.parametrize(
-    "kind", [errors.ConfigError, errors.CompileError, errors.SchemaError, errors.BusyError]
-)
+@pytest.mark.parametrize("kind", [errors.ConfigError, errors.CompileError, errors.SchemaError, errors.BusyError])
 def test_what_is_refused_exits_with_two(kind):
     assert kind("refused").exit_status == 2
 

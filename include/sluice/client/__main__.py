@@ -1,0 +1,106 @@
+"""The client process's own loop: `python -m sluice.client`, spoken to by `sluice.client.process`."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TextIO
+
+from sluice.client.protocol import COMMAND, Build, Failed, Progress, Ready, Submit, Submitted, _Message
+
+ORPHANED = 3
+"""Exit status when the parent is gone."""
+
+
+def main() -> int:
+    """Build, say ready, wait, submit. Ends at once when standard input closes."""
+    # Standard output belongs to the protocol: what the job, PyFlink or the JVM print goes to standard error.
+    answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
+    os.dup2(2, 1)
+    commands: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_listen, args=(commands,), daemon=True).start()
+
+    order = COMMAND.validate_json(commands.get())
+    if not isinstance(order, Build):
+        _say(answers, Failed(kind="internal", message=f"expected build, got {order.type}"))
+        return 1
+    session = _Session(answers, order)
+    return session.run(commands)
+
+
+class _Session:
+    """One job from its build order to its submission; remembers the step for the message of a failure."""
+
+    def __init__(self, answers: TextIO, order: Build) -> None:
+        self._answers = answers
+        self._order = order
+        self._step = "load"
+        self._since = time.monotonic()
+        self._job_file: Path | None = None
+
+    def run(self, commands: queue.Queue[str]) -> int:
+        try:
+            return self._run(commands)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the parent is told
+            from sluice.client.failure import failed  # noqa: PLC0415 - needs PyFlink, as does all below
+
+            answer = failed(error, step=self._step, job=self._order.job, job_file=self._job_file)
+            _say(self._answers, answer)
+            return 1
+
+    def _run(self, commands: queue.Queue[str]) -> int:
+        from sluice.client import graph, pipeline  # noqa: PLC0415 - the JVM starts here, after the order was read
+
+        order = self._order
+        env, t_env = pipeline.environments(order)
+        self._done("environment")
+        job = pipeline.load_job(order)
+        self._job_file = job.file
+        self._step = "build"
+        built = pipeline.build(order, job, env, t_env)
+        self._done("build")
+        self._step = "compile"
+        prepared = graph.PreparedJob(built, order.flink_url, order.jars)
+        self._done("compile")
+        self._step = "connect"
+        prepared.warm()
+        self._done("connect")
+        _say(self._answers, Ready(graph=prepared.facts()))
+
+        command = COMMAND.validate_json(commands.get())
+        self._step = "submit"
+        if not isinstance(command, Submit):
+            _say(self._answers, Failed(kind="internal", message=f"expected submit, got {command.type}"))
+            return 1
+        _say(self._answers, Submitted(flink_job_id=prepared.submit(command)))
+        return 0
+
+    def _done(self, step: str) -> None:
+        now = time.monotonic()
+        _say(self._answers, Progress(step=step, seconds=round(now - self._since, 3)))
+        self._since = now
+
+
+def _listen(commands: queue.Queue[str]) -> None:
+    """Pass lines on; end the process when the parent is gone, whatever it is doing.
+
+    The JVM reads our pipe the same way and ends with us.
+    """
+    for line in sys.stdin:
+        commands.put(line)
+    os._exit(ORPHANED)
+
+
+def _say(answers: TextIO, message: _Message) -> None:
+    answers.write(message.line())
+    answers.flush()
+
+
+if __name__ == "__main__":
+    status = main()
+    # A normal exit would wait for PyFlink's threads; everything worth saying has been said.
+    os._exit(status)

@@ -1,0 +1,109 @@
+"""From inserts to a job graph, its facts, and its submission."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from pyflink.java_gateway import get_gateway
+from pyflink.util.java_utils import get_field
+
+from sluice.client.pipeline import Pipeline
+from sluice.client.protocol import Graph, Operator, Submit, Vertex
+from sluice.errors import FlinkError
+
+
+class PreparedJob:
+    """A compiled job, and a warm connection to the cluster that will run it.
+
+    Args:
+        pipeline: The job's inserts.
+        flink_url: The cluster's REST address.
+        jars: Local jars to ship with the job.
+    """
+
+    def __init__(self, pipeline: Pipeline, flink_url: str, jars: tuple[str, ...]) -> None:
+        self._jvm = get_gateway().jvm
+        self._name = pipeline.job.name
+        self._columns = pipeline.columns
+        self._job_graph = self._compile(pipeline, jars)
+        self._client = self._connect(flink_url)
+
+    def warm(self) -> None:
+        """Ask the cluster something, so that the submission finds an open connection.
+
+        Raises:
+            Py4JJavaError: the cluster doesn't answer.
+        """
+        self._client.listJobs().get()
+
+    def facts(self) -> Graph:
+        """What was compiled: vertices, operators with their state ids, slots."""
+        slots: dict[str, int] = defaultdict(int)
+        vertices = []
+        for vertex in self._job_graph.getVertices():
+            group = str(vertex.getSlotSharingGroup().getSlotSharingGroupId())
+            slots[group] = max(slots[group], vertex.getParallelism())
+            vertices.append(
+                Vertex(
+                    id=vertex.getID().toString(),
+                    name=vertex.getName(),
+                    parallelism=vertex.getParallelism(),
+                    max_parallelism=vertex.getMaxParallelism(),
+                    operators=tuple(_operator(pair) for pair in vertex.getOperatorIDs()),
+                )
+            )
+        return Graph(vertices=tuple(vertices), slots=sum(slots.values()), columns=self._columns)
+
+    def submit(self, order: Submit) -> str:
+        """Submit under the given Flink job id, from the given savepoint; returns the id the cluster answered.
+
+        Raises:
+            FlinkError: the cluster answered with another id.
+            Py4JJavaError: the cluster refused, or doesn't answer.
+        """
+        jvm = self._jvm
+        self._job_graph.setJobID(jvm.org.apache.flink.api.common.JobID.fromHexString(order.flink_job_id))
+        restore = jvm.org.apache.flink.runtime.jobgraph.SavepointRestoreSettings
+        if order.savepoint:
+            settings = restore.forPath(order.savepoint, order.allow_non_restored_state)
+            self._job_graph.setSavepointRestoreSettings(settings)
+        answered: str = self._client.submitJob(self._job_graph).get().toString()
+        if answered != order.flink_job_id:
+            raise FlinkError(f"{self._name}: submitted as {order.flink_job_id}, the cluster answered {answered}")
+        return answered
+
+    def _compile(self, pipeline: Pipeline, jars: tuple[str, ...]) -> Any:
+        """Translate and generate as executing would, but keep the graph instead of running it."""
+        jvm = self._jvm
+        j_tenv = pipeline.t_env._j_tenv
+        operations = pipeline.statements._j_statement_set.getOperations()
+        transformations = j_tenv.getPlanner().translate(operations)
+        executor = get_field(j_tenv.getClass(), "execEnv").get(j_tenv)
+        stream_graph = executor.createPipeline(transformations, j_tenv.getConfig().getConfiguration(), self._name)
+        loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
+        job_graph = stream_graph.getJobGraph(loader)
+        for jar in jars:
+            job_graph.addJar(jvm.org.apache.flink.core.fs.Path(jar))
+        return job_graph
+
+    def _connect(self, flink_url: str) -> Any:
+        jvm = self._jvm
+        url = jvm.java.net.URI(flink_url)
+        configuration = jvm.org.apache.flink.configuration.Configuration()
+        configuration.setString("rest.address", url.getHost())
+        configuration.setString("rest.port", str(url.getPort()))
+        if url.getScheme() == "https":
+            configuration.setString("security.ssl.rest.enabled", "true")
+        # The operation's own retries are the ones that count: they know what was already done.
+        configuration.setString("rest.retry.max-attempts", "3")
+        cluster = jvm.org.apache.flink.client.deployment.StandaloneClusterId.getInstance()
+        return jvm.org.apache.flink.client.program.rest.RestClusterClient(configuration, cluster)
+
+
+def _operator(pair: Any) -> Operator:
+    defined = pair.getUserDefinedOperatorID()
+    state_id = defined.get() if defined.isPresent() else pair.getGeneratedOperatorID()
+    return Operator(
+        id=state_id.toString(), uid=pair.getUserDefinedOperatorUid(), name=pair.getUserDefinedOperatorName()
+    )

@@ -1,0 +1,198 @@
+"""From a build order to insertable tables: environments, sources, the job's function, the schema check, sinks."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pyflink.common import Configuration
+from pyflink.datastream import DataStream, StreamExecutionEnvironment
+from pyflink.java_gateway import get_gateway
+from pyflink.table import EnvironmentSettings, StreamTableEnvironment, Table
+
+from sluice.client import tables
+from sluice.client.protocol import Build
+from sluice.errors import ConfigError, SchemaError
+from sluice.job.definition import Job
+from sluice.job.record import columns
+from sluice.job.topic import Kafka
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A job's tables with their inserts, not yet compiled."""
+
+    job: Job
+    t_env: StreamTableEnvironment
+    statements: Any
+    columns: dict[str, dict[str, str]]
+
+
+def load_job(order: Build) -> Job:
+    """Import the job's module from the artifact and find the job in it.
+
+    Raises:
+        ConfigError: the module holds no job of that name.
+    """
+    sys.path.insert(0, order.code)
+    module = importlib.import_module(order.module)
+    for value in vars(module).values():
+        if isinstance(value, Job) and value.name == order.job:
+            return value
+    raise ConfigError(
+        f"{order.module} holds no job named {order.job}", remedy="name the job that the file defines at its top level"
+    )
+
+
+def environments(order: Build) -> tuple[StreamExecutionEnvironment, StreamTableEnvironment]:
+    """The two environments, with the order's options; every job runs in UTC."""
+    configuration = Configuration()
+    for name, value in {**order.options, "parallelism.default": str(order.parallelism)}.items():
+        configuration.set_string(name, value)
+    configuration.set_string("execution.runtime-mode", "STREAMING")
+    configuration.set_string("table.local-time-zone", "UTC")
+    configuration.set_string("pipeline.name", order.job)
+    # The cluster runs the Python workers; without this PyFlink would start a server for them here.
+    configuration.set_string("execution.target", "remote")
+    env = StreamExecutionEnvironment.get_execution_environment(configuration)
+    settings = EnvironmentSettings.new_instance().in_streaming_mode().build()
+    t_env = StreamTableEnvironment.create(env, settings)
+    for path in (order.code, *order.python_files):
+        t_env.add_python_file(path)
+    return env, t_env
+
+
+def build(order: Build, job: Job, env: StreamExecutionEnvironment, t_env: StreamTableEnvironment) -> Pipeline:
+    """Declare sources and sinks, call the job's function, hold its tables against the records.
+
+    Raises:
+        ConfigError: a setting is wrong, or the function returns what no sink takes.
+        SchemaError: a table differs from its sink's record.
+    """
+    names = f"sluice.{order.environment}.{order.job}"
+    given: dict[str, Any] = {"config": _config(order, job), "t_env": t_env, "env": env}
+    for read, declared in job.reads.items():
+        topic = _topic(declared, order.reads.get(read, {}), f"{order.job}: reads.{read}")
+        t_env.execute_sql(tables.source_table(read, topic, order.brokers, names))
+        t_env.execute_sql(tables.source_view(read, topic))
+        given[read] = t_env.from_path(read)
+    wanted = inspect.signature(job.build).parameters
+    built = _as_tables(job, job.build(**{name: given[name] for name in wanted}), t_env)
+
+    statements = t_env.create_statement_set()
+    found: dict[str, dict[str, str]] = {}
+    for sink, table in built.items():
+        topic = _topic(job.sinks[sink], order.writes.get(sink, {}), f"{order.job}: writes.{sink}")
+        t_env.execute_sql(tables.sink_table(sink, topic, order.brokers, f"{names}.{sink}"))
+        fitted, found[sink] = _fit(table, topic, t_env, f"{order.job}.{sink}")
+        statements.add_insert(tables.sink_name(sink), fitted)
+    return Pipeline(job, t_env, statements, found)
+
+
+def _config(order: Build, job: Job) -> Any:
+    try:
+        return job.config(**order.config)
+    except ValidationError as error:
+        raise ConfigError(f"{order.job}: config: {_first(error)}") from error
+
+
+def _topic(declared: Kafka, values: Mapping[str, Any], where: str) -> Kafka:
+    try:
+        return declared.with_settings(values)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {_first(error)}") from error
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}, got {first.get('input')!r}"
+
+
+def _as_tables(job: Job, built: Any, t_env: StreamTableEnvironment) -> dict[str, Table]:
+    """What the function returned, as a table for each sink."""
+    by_sink = built if isinstance(built, dict) else {next(iter(job.sinks)): built}
+    if set(by_sink) != set(job.sinks):
+        raise ConfigError(
+            f"{job.place}: the pipeline of {job.name} returns {_names(by_sink)}, the job writes {_names(job.sinks)}",
+            remedy="return a table for each of them, as a dict by name",
+        )
+    result = {}
+    for sink, value in by_sink.items():
+        table = t_env.from_data_stream(value) if isinstance(value, DataStream) else value
+        if not isinstance(table, Table):
+            raise ConfigError(
+                f"{job.place}: the pipeline of {job.name} returns {type(value).__name__} for {sink}",
+                remedy="return a Table or a DataStream",
+            )
+        result[sink] = table
+    return result
+
+
+def _names(mapping: Mapping[str, Any]) -> str:
+    return ", ".join(sorted(mapping)) or "nothing"
+
+
+def _fit(table: Table, topic: Kafka, t_env: StreamTableEnvironment, where: str) -> tuple[Table, dict[str, str]]:
+    """Hold a table's columns against the record, name by name and type by type.
+
+    Window bounds, which Flink types TIMESTAMP(3), are taken as UTC instants; there is no other conversion.
+    """
+    jvm = get_gateway().jvm
+    loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
+    parse = jvm.org.apache.flink.table.types.logical.utils.LogicalTypeParser.parse
+    found = {
+        column.getName(): column.getDataType().getLogicalType()
+        for column in table._j_table.getResolvedSchema().getColumns()
+    }
+    declared = {name: parse(text, loader) for name, text in columns(topic.record).items()}
+    record = topic.record.__name__
+    if missing := [name for name in declared if name not in found]:
+        raise SchemaError(
+            f"{where}: {record} declares {', '.join(missing)}, the pipeline's table has {', '.join(found)}",
+            remedy="select the missing column, or take the field out of the record",
+        )
+    if extra := [name for name in found if name not in declared]:
+        raise SchemaError(
+            f"{where}: the pipeline's table has {', '.join(extra)}, which {record} does not declare",
+            remedy="add a field to the record, or leave the column out of the select",
+        )
+    selected = []
+    for name, expected in declared.items():
+        actual = found[name]
+        if _is_window_bound(jvm, actual, expected):
+            selected.append(f"CAST(`{name}` AS TIMESTAMP_LTZ(3)) AS `{name}`")
+        elif actual.equals(expected):
+            selected.append(f"`{name}`")
+        else:
+            raise SchemaError(
+                f"{where}: column {name}: {record} declares {expected.asSummaryString()}, "
+                f"the pipeline's table has {actual.asSummaryString()}",
+                remedy=_schema_remedy(actual, expected),
+            )
+    view = f"{where.rsplit('.', 1)[-1]}__built"
+    t_env.create_temporary_view(view, table)
+    fitted = t_env.sql_query(f"SELECT {', '.join(selected)} FROM `{view}`")  # noqa: S608 - names are checked above
+    return fitted, {name: found[name].asSummaryString() for name in declared}
+
+
+def _is_window_bound(jvm: Any, actual: Any, expected: Any) -> bool:
+    root = jvm.org.apache.flink.table.types.logical.LogicalTypeRoot
+    return bool(
+        actual.getTypeRoot().equals(root.TIMESTAMP_WITHOUT_TIME_ZONE)
+        and expected.getTypeRoot().equals(root.TIMESTAMP_WITH_LOCAL_TIME_ZONE)
+        and actual.getPrecision() == expected.getPrecision()
+        and actual.isNullable() == expected.isNullable()
+    )
+
+
+def _schema_remedy(actual: Any, expected: Any) -> str:
+    if actual.copy(expected.isNullable()).equals(expected):
+        if actual.isNullable():
+            return "declare the field as `... | None`, or give a value for null with COALESCE"
+        return "the column is never null: declare the field without `| None`"
+    return "cast the column to the declared type, or declare the built one"

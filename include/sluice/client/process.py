@@ -1,0 +1,172 @@
+"""The parent's side: start a client process, talk to it, make sure it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pydantic import ValidationError
+
+from sluice.client.protocol import ANSWER, Build, Failed, FailureKind, Progress, Ready, Submit, Submitted, _Message
+from sluice.errors import (
+    CompileError,
+    ConfigError,
+    FlinkError,
+    OperationError,
+    SchemaError,
+    SluiceError,
+    UnreachableError,
+)
+
+_ERRORS: dict[FailureKind, type[SluiceError]] = {
+    "config": ConfigError,
+    "compile": CompileError,
+    "schema": SchemaError,
+    "flink": FlinkError,
+    "unreachable": UnreachableError,
+    "internal": OperationError,
+}
+
+
+class ClientProcess:
+    """A client process, as a context: leaving it ends the process and its JVM.
+
+    Args:
+        python: The interpreter that has PyFlink and Sluice.
+        log: Where the client's standard error goes, appended.
+        variables: Environment variables beside the parent's (FLINK_HOME, FLINK_LIB_DIR, JVM_ARGS, ...).
+        on_progress: Called for each step that the client reports.
+    """
+
+    def __init__(
+        self,
+        python: Path,
+        log: Path,
+        *,
+        variables: Mapping[str, str] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self._log = log
+        self._on_progress = on_progress or (lambda _progress: None)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        # C1 alone compiles enough for a process that lives some seconds, and starts it sooner.
+        variables = {"JVM_ARGS": "-XX:TieredStopAtLevel=1 -Xmx512m", **os.environ, **(variables or {})}
+        with log.open("ab") as errors:
+            self._process = subprocess.Popen(
+                [str(python), "-m", "sluice.client"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=variables,
+                start_new_session=True,
+            )
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def prepare(self, order: Build, *, timeout: float) -> Ready:
+        """Have the job built and compiled; seconds until it must be ready.
+
+        Raises:
+            ConfigError, CompileError, SchemaError: the job is at fault; nothing was touched.
+            UnreachableError: the cluster doesn't answer.
+            OperationError: the client died or took too long.
+        """
+        self._send(order)
+        answer = self._await(timeout, "prepare")
+        if not isinstance(answer, Ready):
+            raise OperationError(f"{order.job}: the client answered {answer.type}, expected ready")
+        return answer
+
+    def submit(self, order: Submit, *, timeout: float) -> Submitted:
+        """Submit the prepared job; seconds until the cluster must have answered.
+
+        An error does not tell whether the cluster has the job: ask it for the id.
+
+        Raises:
+            FlinkError: the cluster refused.
+            OperationError: the client died or took too long.
+        """
+        self._send(order)
+        answer = self._await(timeout, "submit")
+        if not isinstance(answer, Submitted):
+            raise OperationError(f"{order.flink_job_id}: the client answered {answer.type}, expected submitted")
+        return answer
+
+    def close(self) -> None:
+        """End the process: closing its input is enough for it and its JVM; a kill follows if it isn't."""
+        if self._process.stdin and not self._process.stdin.closed:
+            # A broken pipe means that it has ended already.
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout:
+            self._process.stdout.close()
+
+    def _send(self, message: _Message) -> None:
+        if self._process.stdin is None:
+            raise OperationError("the client process has no input")
+        try:
+            self._process.stdin.write(message.line())
+            self._process.stdin.flush()
+        except (BrokenPipeError, ValueError) as error:
+            raise self._died() from error
+
+    def _await(self, timeout: float, step: str) -> Ready | Submitted:
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                raise OperationError(
+                    f"client process: {step} took longer than {timeout:.0f} s", remedy=f"see {self._log}"
+                ) from None
+            if line is None:
+                raise self._died()
+            try:
+                answer = ANSWER.validate_json(line)
+            except ValidationError as error:
+                raise OperationError(f"client process: unreadable answer {line[:200]!r}") from error
+            if isinstance(answer, Progress):
+                self._on_progress(answer)
+            elif isinstance(answer, Failed):
+                raise _ERRORS[answer.kind](answer.message, remedy=answer.remedy)
+            else:
+                return answer
+
+    def _died(self) -> OperationError:
+        status = self._process.wait()
+        tail = self._log.read_text(encoding="utf-8", errors="replace")[-1500:].strip()
+        return OperationError(f"client process ended with status {status}: {tail}", remedy=f"see {self._log}")
+
+    def _read(self) -> None:
+        if self._process.stdout is None:
+            return
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put(None)

@@ -1,0 +1,93 @@
+"""The SQL that declares sources and sinks."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from sluice import Kafka, Record, ScalarText
+from sluice.client import tables
+from sluice.errors import ConfigError
+
+BROKERS = {"bootstrap.servers": "broker:9092"}
+
+
+class Row(Record):
+    id: str
+    properties: dict[str, ScalarText]
+    at: int
+
+
+class Dated(Record):
+    at: datetime
+
+
+TOPIC = Kafka("rows", record=Row, key=("id",), event_time="at")
+
+
+@pytest.mark.parametrize(
+    ("duration", "expected"),
+    [
+        (timedelta(0), "INTERVAL '0 00:00:00.000' DAY(6) TO SECOND(3)"),
+        (timedelta(seconds=11), "INTERVAL '0 00:00:11.000' DAY(6) TO SECOND(3)"),
+        (timedelta(days=365, milliseconds=7), "INTERVAL '365 00:00:00.007' DAY(6) TO SECOND(3)"),
+        (timedelta(hours=25, minutes=61), "INTERVAL '1 02:01:00.000' DAY(6) TO SECOND(3)"),
+    ],
+)
+def test_intervals_are_exact_to_the_millisecond(duration, expected):
+    assert tables.interval(duration) == expected
+
+
+def test_the_watermark_follows_the_arrival_by_delay_and_skew():
+    sql = tables.source_table("rows", TOPIC, BROKERS, "group")
+    assert "WATERMARK FOR `event_time` AS `arrival_time` - INTERVAL '0 00:00:11.000' DAY(6) TO SECOND(3)" in sql
+
+
+def test_what_is_late_does_not_pass_the_view():
+    sql = tables.source_view("rows", TOPIC)
+    assert sql.endswith("WHERE `event_time` >= `arrival_time` - INTERVAL '0 00:00:10.000' DAY(6) TO SECOND(3)")
+
+
+def test_the_contract_is_handed_to_the_format_whole():
+    sql = tables.source_table("rows", TOPIC, BROKERS, "group")
+    assert "'strict-json.schema' = 'ROW<`id` STRING NOT NULL, `properties` MAP<" in sql
+    assert "'strict-json.any-scalar-as-text' = 'properties.*'" in sql
+
+
+def test_an_event_time_that_is_a_datetime_is_taken_as_it_is():
+    sql = tables.source_table("rows", Kafka("rows", record=Dated, event_time="at"), BROKERS, "group")
+    assert "TO_TIMESTAMP_LTZ" not in sql
+
+
+def test_a_topic_without_event_time_has_no_watermark():
+    topic = Kafka("rows", record=Row)
+    assert "WATERMARK" not in tables.source_table("rows", topic, BROKERS, "group")
+    assert "WHERE" not in tables.source_view("rows", topic)
+
+
+def test_exactly_once_has_its_own_transactional_prefix():
+    sql = tables.sink_table("out", TOPIC, BROKERS, "sluice.local.job.out")
+    assert "'sink.delivery-guarantee' = 'exactly-once'" in sql
+    assert "'sink.transactional-id-prefix' = 'sluice.local.job.out'" in sql
+    assert "'properties.transaction.timeout.ms' = '900000'" in sql
+
+
+def test_at_least_once_has_no_transactions():
+    sql = tables.sink_table("out", TOPIC.with_settings({"delivery": "at-least-once"}), BROKERS, "prefix")
+    assert "transaction" not in sql
+
+
+def test_the_key_s_columns_are_the_message_key():
+    assert "'key.fields' = 'id'" in tables.sink_table("out", TOPIC, BROKERS, "prefix")
+
+
+def test_quotes_in_values_cannot_break_out():
+    sql = tables.sink_table("out", TOPIC, {"sasl.jaas.config": "a 'quoted' b"}, "prefix")
+    assert "'a ''quoted'' b'" in sql
+
+
+def test_a_record_may_not_shadow_the_columns_of_a_read():
+    class Shadow(Record):
+        watermark: int
+
+    with pytest.raises(ConfigError, match="has a field 'watermark'"):
+        tables.source_table("rows", Kafka("rows", record=Shadow), BROKERS, "group")

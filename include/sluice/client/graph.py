@@ -41,7 +41,7 @@ class PreparedJob:
         """What was compiled: vertices, operators with their state ids, slots."""
         slots: dict[str, int] = defaultdict(int)
         vertices = []
-        for vertex in self._job_graph.getVertices():
+        for vertex in self._job_graph.getVerticesAsArray():
             group = str(vertex.getSlotSharingGroup().getSlotSharingGroupId())
             slots[group] = max(slots[group], vertex.getParallelism())
             vertices.append(

@@ -27,10 +27,10 @@ TOPIC = Kafka("rows", record=Row, key=("id",), event_time="at")
 @pytest.mark.parametrize(
     ("duration", "expected"),
     [
-        (timedelta(0), "INTERVAL '0 00:00:00.000' DAY(6) TO SECOND(3)"),
-        (timedelta(seconds=11), "INTERVAL '0 00:00:11.000' DAY(6) TO SECOND(3)"),
-        (timedelta(days=365, milliseconds=7), "INTERVAL '365 00:00:00.007' DAY(6) TO SECOND(3)"),
-        (timedelta(hours=25, minutes=61), "INTERVAL '1 02:01:00.000' DAY(6) TO SECOND(3)"),
+        (timedelta(0), "INTERVAL '0 00:00:00.000' DAY(3) TO SECOND(3)"),
+        (timedelta(seconds=11), "INTERVAL '0 00:00:11.000' DAY(3) TO SECOND(3)"),
+        (timedelta(days=365, milliseconds=7), "INTERVAL '365 00:00:00.007' DAY(3) TO SECOND(3)"),
+        (timedelta(hours=25, minutes=61), "INTERVAL '1 02:01:00.000' DAY(3) TO SECOND(3)"),
     ],
 )
 def test_intervals_are_exact_to_the_millisecond(duration, expected):
@@ -39,12 +39,12 @@ def test_intervals_are_exact_to_the_millisecond(duration, expected):
 
 def test_the_watermark_follows_the_arrival_by_delay_and_skew():
     sql = tables.source_table("rows", TOPIC, BROKERS, "group")
-    assert "WATERMARK FOR `event_time` AS `arrival_time` - INTERVAL '0 00:00:11.000' DAY(6) TO SECOND(3)" in sql
+    assert "WATERMARK FOR `event_time` AS `arrival_time` - INTERVAL '0 00:00:11.000' DAY(3) TO SECOND(3)" in sql
 
 
 def test_what_is_late_does_not_pass_the_view():
     sql = tables.source_view("rows", TOPIC)
-    assert sql.endswith("WHERE `event_time` >= `arrival_time` - INTERVAL '0 00:00:10.000' DAY(6) TO SECOND(3)")
+    assert sql.endswith("WHERE `event_time` >= `arrival_time` - INTERVAL '0 00:00:10.000' DAY(3) TO SECOND(3)")
 
 
 def test_the_contract_is_handed_to_the_format_whole():

@@ -1,0 +1,1 @@
+"""The desired state: which jobs there are, and how `deployments/<environment>.yaml` wants them to run."""

@@ -1,0 +1,158 @@
+"""A job as it is to run: its definition with the deployment file's values over it, all validated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from sluice.deployment.explain import first_problem
+from sluice.deployment.file import DeploymentFile, JobSection
+from sluice.deployment.lines import Document
+from sluice.errors import ConfigError
+from sluice.job.config import JobConfig
+from sluice.job.definition import Job
+from sluice.job.limits import Health
+from sluice.job.topic import DEPLOYABLE_FIELDS, Kafka
+
+
+@dataclass(frozen=True)
+class DesiredJob:
+    """A job with everything that decides how it runs."""
+
+    job: Job
+    environment: str
+    enabled: bool
+    parallelism: int
+    config: JobConfig
+    reads: Mapping[str, Kafka]
+    writes: Mapping[str, Kafka]
+    health: Health
+    options: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The job's name."""
+        return self.job.name
+
+    @property
+    def topics(self) -> dict[str, Kafka]:
+        """Every topic of the job by its name on the broker; a declared read first."""
+        return {topic.topic: topic for topic in (*self.writes.values(), *self.reads.values())}
+
+    def values(self) -> dict[str, Any]:
+        """Everything that decides how it runs, as JSON values."""
+        return {
+            "parallelism": self.parallelism,
+            "state_version": self.job.state_version,
+            "config": self.config.model_dump(mode="json"),
+            "reads": {name: topic_values(topic) for name, topic in self.reads.items()},
+            "writes": {name: topic_values(topic) for name, topic in self.writes.items()},
+            "options": dict(self.options),
+        }
+
+
+def topic_values(topic: Kafka) -> dict[str, Any]:
+    """The settings of a topic that a deployment may set, as JSON values."""
+    return topic.model_dump(mode="json", include=set(DEPLOYABLE_FIELDS))
+
+
+def desired_job(job: Job, environment: str, content: DeploymentFile, document: Document) -> DesiredJob:
+    """Lay a deployment file's values over a job.
+
+    Raises:
+        ConfigError: an unknown name or a value out of its range; names job, field, file and line, allowed range.
+    """
+    section = content.jobs.get(job.name, JobSection())
+    reading = _Reading(job, document)
+    config = reading.model(("config",), job.config, lambda: job.config(**section.config))
+    replication = {"replication": content.defaults.replication} if content.defaults.replication else {}
+    reads = {
+        name: reading.topic(("reads", name), topic, {**replication, **section.reads.get(name, {})})
+        for name, topic in job.reads.items()
+    }
+    reading.known_names("reads", section.reads, job.reads)
+    sinks = _by_sink(job, section.writes)
+    if len(job.sinks) > 1:
+        reading.known_names("writes", sinks, job.sinks)
+    writes = {}
+    for name, topic in job.sinks.items():
+        path = ("writes", name) if len(job.sinks) > 1 else ("writes",)
+        writes[name] = reading.topic(path, topic, {**replication, **sinks.get(name, {})})
+    health = reading.model(("health",), Health, lambda: Health(**{**dict(job.health), **section.health}))
+    desired = DesiredJob(
+        job=job,
+        environment=environment,
+        enabled=section.enabled,
+        parallelism=section.parallelism or content.defaults.parallelism,
+        config=config,
+        reads=reads,
+        writes=writes,
+        health=health,
+        options={**content.defaults.flink, **section.flink},
+    )
+    _check_parallelism(desired, document)
+    return desired
+
+
+def _by_sink(job: Job, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values for each sink; a job's only one needs no name."""
+    return {next(iter(job.sinks)): values} if len(job.sinks) == 1 else dict(values)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    job: Job
+    document: Document
+
+    def place(self, *path: str) -> str:
+        return self.document.place(("jobs", self.job.name, *path))
+
+    def known_names(self, section: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+        for name in given:
+            if name not in known:
+                raise ConfigError(
+                    f"{self.job.name}: {section}.{name}: the job has no such name ({self.place(section, name)})",
+                    remedy=f"name one of {', '.join(known)}",
+                )
+
+    def model(self, path: tuple[str, ...], model: type[BaseModel], build: Callable[[], Any]) -> Any:
+        try:
+            return build()
+        except ValidationError as error:
+            inner, words = first_problem(error, model)
+            where = (*path, *inner)
+            raise ConfigError(f"{self.job.name}: {'.'.join(where)}: {words} ({self.place(*where)})") from error
+
+    def topic(self, path: tuple[str, ...], declared: Kafka, values: Any) -> Kafka:
+        if not isinstance(values, Mapping):
+            raise ConfigError(
+                f"{self.job.name}: {'.'.join(path)}: expected a mapping, got {values!r} ({self.place(*path)})"
+            )
+        for name in values:
+            if name not in DEPLOYABLE_FIELDS:
+                raise ConfigError(
+                    f"{self.job.name}: {'.'.join((*path, name))}: not a setting of a topic ({self.place(*path, name)})",
+                    remedy=f"set any of {', '.join(DEPLOYABLE_FIELDS)}",
+                )
+        topic: Kafka = self.model(path, Kafka, lambda: declared.with_settings(values))
+        return topic
+
+
+def _check_parallelism(desired: DesiredJob, document: Document) -> None:
+    """Refuse subtasks that would never get a partition, and so hold the watermark back for ever.
+
+    A read with an idle timeout lets go of the watermark, so one that is wide enough for the parallelism will do.
+    """
+    place = document.place(("jobs", desired.name, "parallelism"))
+    widest = max((topic.partitions for topic in desired.reads.values()), default=desired.parallelism)
+    for name, topic in desired.reads.items():
+        limit = widest if topic.idle_timeout else topic.partitions
+        if desired.parallelism > limit:
+            raise ConfigError(
+                f"{desired.name}: parallelism {desired.parallelism} is more than the {limit} partitions of "
+                f"reads.{name} ({topic.topic}): subtasks without a partition would do nothing ({place})",
+                remedy=f"set parallelism to {limit} or less, or give the topic more partitions",
+            )

@@ -1,0 +1,88 @@
+"""A validation error in words: which value, what was expected, what was found."""
+
+from __future__ import annotations
+
+import difflib
+from datetime import timedelta
+from typing import Any, get_args
+
+import annotated_types
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+
+def first_problem(error: ValidationError, model: type[BaseModel]) -> tuple[tuple[str, ...], str]:
+    """The first problem's path and its words, with the allowed range or the known fields."""
+    first = error.errors()[0]
+    path = tuple(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return path, _unknown_field(path[-1], _model_at(model, path[:-1]))
+    field = _field_at(model, path)
+    allowed = allowed_range(field) if field else ""
+    got = f", got {first['input']!r}" if first["type"] != "missing" else ""
+    return path, f"{_decapitalised(first['msg'])}{got}{f' (allowed: {allowed})' if allowed else ''}"
+
+
+def allowed_range(field: FieldInfo) -> str:
+    """A field's bounds in words, e.g. `1s to 1d` or `>= 1`; empty when it has none."""
+    low = high = ""
+    for constraint in _constraints(field):
+        match constraint:
+            case annotated_types.Ge():
+                low = f">= {_words(constraint.ge)}"
+            case annotated_types.Gt():
+                low = f"> {_words(constraint.gt)}"
+            case annotated_types.Le():
+                high = f"<= {_words(constraint.le)}"
+            case annotated_types.Lt():
+                high = f"< {_words(constraint.lt)}"
+    return " and ".join(bound for bound in (low, high) if bound)
+
+
+def _constraints(field: FieldInfo) -> list[Any]:
+    """A field's constraints, those inside `X | None` included."""
+    found: list[Any] = []
+    for item in (*field.metadata, *(m for member in get_args(field.annotation) for m in get_args(member)[1:])):
+        found.extend(item if isinstance(item, annotated_types.GroupedMetadata) else [item])
+    return [inner for item in found for inner in (item.metadata if isinstance(item, FieldInfo) else [item])]
+
+
+def _words(bound: Any) -> str:
+    if not isinstance(bound, timedelta):
+        return str(bound)
+    for unit, size in (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1))):
+        if bound and bound % size == timedelta(0):
+            return f"{bound // size}{unit}"
+    return f"{bound.total_seconds():g}s"
+
+
+def _unknown_field(name: str, model: type[BaseModel] | None) -> str:
+    known = sorted(model.model_fields) if model else []
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}" if known else ""
+    return f"no such field{f'; {hint}' if hint else ''}"
+
+
+def _model_at(model: type[BaseModel], path: tuple[str, ...]) -> type[BaseModel] | None:
+    """The model that the path leads to, through dicts by name."""
+    current: Any = model
+    for part in path:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            field = current.model_fields.get(part)
+            if field is None:
+                return None
+            current = field.annotation
+        else:
+            arguments = get_args(current)
+            current = arguments[-1] if arguments else None
+    return current if isinstance(current, type) and issubclass(current, BaseModel) else None
+
+
+def _field_at(model: type[BaseModel], path: tuple[str, ...]) -> FieldInfo | None:
+    holder = _model_at(model, path[:-1]) if path else None
+    return holder.model_fields.get(path[-1]) if holder else None
+
+
+def _decapitalised(text: str) -> str:
+    text = text.removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]

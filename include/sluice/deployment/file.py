@@ -1,0 +1,107 @@
+"""The deployment file: the desired state of an environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from sluice.deployment.explain import first_problem
+from sluice.deployment.lines import Document, read_document
+from sluice.errors import ConfigError
+
+
+def _text(value: object) -> object:
+    """Options are text to Flink and Kafka; YAML reads some as numbers and truth values."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | float) else value
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+Parallelism = Annotated[int, Field(ge=1, le=32_767)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSection(_Section):
+    """The environment's brokers."""
+
+    connection: str = "kafka_default"
+    """The Airflow connection (type `kafka`) that the DAGs take the brokers from."""
+    config: dict[str, Text] = Field(default_factory=dict)
+    """librdkafka's configuration, as in that connection's extra; for the shell, where there is no connection."""
+
+
+class FlinkSection(_Section):
+    """The environment's Flink cluster."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^/\s]+$")]
+    """REST address, e.g. http://127.0.0.1:8081."""
+    jars: tuple[str, ...] = ()
+    """Jars to ship with each job; none when the cluster's lib/ holds the connectors."""
+
+
+class Defaults(_Section):
+    """What applies to each job that doesn't say otherwise."""
+
+    parallelism: Parallelism = 1
+    flink: dict[str, Text] = Field(default_factory=dict)
+    replication: Annotated[int, Field(ge=1, le=32)] | None = None
+    """Replication of every topic that isn't given one under `reads` or `writes`."""
+
+
+class JobSection(_Section):
+    """How one job is to run. Values under `config`, `reads` and `writes` are held against the job's own models."""
+
+    enabled: bool = True
+    parallelism: Parallelism | None = None
+    config: dict[str, Any] = Field(default_factory=dict)
+    reads: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    writes: dict[str, Any] = Field(default_factory=dict)
+    """The sink's settings; by sink's name for a job with several."""
+    health: dict[str, Any] = Field(default_factory=dict)
+    flink: dict[str, Text] = Field(default_factory=dict)
+
+
+class DeploymentFile(_Section):
+    """`deployments/<environment>.yaml`."""
+
+    kafka: KafkaSection = KafkaSection()
+    flink: FlinkSection
+    defaults: Defaults = Defaults()
+    jobs: dict[str, JobSection] = Field(default_factory=dict)
+
+
+def read_deployment_file(file: Path, known_jobs: Mapping[str, object]) -> tuple[DeploymentFile, Document]:
+    """Read an environment's desired state.
+
+    Args:
+        file: The YAML file.
+        known_jobs: The jobs of the project, by name.
+
+    Raises:
+        ConfigError: unreadable, an unknown field, a wrong value, or a job that the project doesn't have; with the line.
+    """
+    document = read_document(file)
+    jobs = document.values.get("jobs")
+    if isinstance(jobs, dict):
+        # `my_job:` with nothing below is a job with every default.
+        document.values["jobs"] = {name: {} if section is None else section for name, section in jobs.items()}
+    try:
+        content = DeploymentFile.model_validate(document.values)
+    except ValidationError as error:
+        path, words = first_problem(error, DeploymentFile)
+        raise ConfigError(f"{document.place(path)}: {'.'.join(path)}: {words}") from error
+    for name in content.jobs:
+        if name not in known_jobs:
+            raise ConfigError(
+                f"{document.place(('jobs', name))}: there is no job {name!r}",
+                remedy=f"the project has {', '.join(sorted(known_jobs)) or 'none'}; add flink_jobs/{name}.py, or take "
+                "the entry out",
+            )
+    return content, document

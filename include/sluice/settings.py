@@ -1,0 +1,64 @@
+"""Where Sluice finds the project and keeps its own things: SLUICE_* environment variables with defaults."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from sluice.errors import ConfigError
+
+JOBS_PACKAGE = "flink_jobs"
+"""The package at the project's root that holds the jobs."""
+
+
+def find_root(start: Path | None = None) -> Path:
+    """The nearest directory, from `start` (default: the working directory) upwards, that holds `flink_jobs/`.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    start = (start or Path.cwd()).resolve()
+    for directory in (start, *start.parents):
+        if (directory / JOBS_PACKAGE).is_dir():
+            return directory
+    raise ConfigError(
+        f"no {JOBS_PACKAGE}/ in {start} or above it",
+        remedy="change to the project's directory, or set SLUICE_ROOT to it",
+    )
+
+
+class Settings(BaseSettings):
+    """The settings of this process; each is the environment variable SLUICE_<NAME>."""
+
+    model_config = SettingsConfigDict(env_prefix="SLUICE_", frozen=True, extra="ignore")
+
+    root: Path = Field(default_factory=find_root)
+    """The project: `flink_jobs/` and `deployments/` lie here."""
+    home: Path = Field(default_factory=lambda data: data["root"] / ".sluice")
+    """State of this machine: ledger (unless it is elsewhere), artifacts, logs."""
+    environment: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")] = "local"
+    """Which file of `deployments/` applies."""
+    ledger: str = Field(default_factory=lambda data: f"sqlite:///{data['home'] / 'ledger.db'}")
+    """SQLAlchemy URL of the ledger; PostgreSQL in production."""
+    artifacts: Path = Field(default_factory=lambda data: data["home"] / "artifacts")
+    """Where the code of releases is kept; shared by every machine that deploys."""
+    client_python: Path = Path(sys.executable)
+    """The interpreter that has PyFlink and Sluice; it may be another one than Airflow's."""
+    flink_lib: Path | None = None
+    """Directory with Flink's and the connectors' jars for the client; None: the one in `home`, else PyFlink's own."""
+    prepare_timeout: Annotated[float, Field(gt=0)] = 180
+    """Seconds until a client process must have compiled a job."""
+
+    @property
+    def logs(self) -> Path:
+        """Directory of the logs."""
+        return self.home / "logs"
+
+    @property
+    def deployment_file(self) -> Path:
+        """The file with the environment's desired state."""
+        return self.root / "deployments" / f"{self.environment}.yaml"

@@ -1,0 +1,110 @@
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+from pydantic import Field
+
+from sluice import Duration, Job, JobConfig, Kafka, Record
+from sluice.deployment.desired import DesiredJob, desired_job
+from sluice.deployment.file import read_deployment_file
+from sluice.errors import ConfigError
+
+
+class Row(Record):
+    at: int
+
+
+class Config(JobConfig):
+    window: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = timedelta(seconds=60)
+
+
+def make(**more) -> Job:
+    given = {
+        "reads": {"rows": Kafka("in", record=Row, event_time="at", partitions=3)},
+        "writes": Kafka("out", record=Row),
+    }
+    job = Job(name="copy", config=Config, **{**given, **more})
+    job.pipeline(lambda rows: rows)
+    return job
+
+
+def desire(tmp_path: Path, jobs: str = "", head: str = "", job: Job | None = None) -> DesiredJob:
+    file = tmp_path / "local.yaml"
+    file.write_text(f"flink: {{url: 'http://127.0.0.1:8081'}}\n{head}jobs:\n  copy:\n{jobs}")
+    job = job or make()
+    return desired_job(job, "local", *read_deployment_file(file, {"copy": job}))
+
+
+def test_a_job_without_values_runs_with_its_defaults(tmp_path):
+    desired = desire(tmp_path)
+    assert (desired.enabled, desired.parallelism) == (True, 1)
+    assert desired.config == Config()
+    assert desired.values()["config"] == {"window": "PT1M"}
+    assert list(desired.topics) == ["out", "in"]
+
+
+def test_values_lie_over_defaults(tmp_path):
+    desired = desire(
+        tmp_path,
+        "    parallelism: 2\n    config: {window: 5 min}\n    reads: {rows: {watermark_delay: 2s}}\n"
+        "    writes: {partitions: 4}\n    flink: {a: 3, b: true}\n",
+        "defaults: {flink: {a: 1, c: x}, replication: 2}\n",
+    )
+    assert desired.parallelism == 2
+    assert desired.config.window == timedelta(minutes=5)
+    assert desired.reads["rows"].watermark_delay == timedelta(seconds=2)
+    assert desired.writes["copy"].partitions == 4
+    assert {topic.replication for topic in desired.topics.values()} == {2}
+    assert desired.options == {"a": "3", "b": "true", "c": "x"}
+
+
+@pytest.mark.parametrize(
+    ("jobs", "words"),
+    [
+        (
+            "    config:\n      window: 2d\n",
+            ["copy: config.window: ", "(allowed: >= 1s and <= 1d)", "local.yaml:5"],
+        ),
+        ("    config:\n      windw: 2s\n", ["copy: config.windw: no such field; did you mean window?", "local.yaml:5"]),
+        ("    config:\n      window: 5\n", ["a duration needs a unit"]),
+        ("    paralelism: 2\n", ["jobs.copy.paralelism: no such field; did you mean parallelism?", "local.yaml:4"]),
+        ("    parallelism: 0\n", ["jobs.copy.parallelism", "got 0", "allowed: >= 1", "local.yaml:4"]),
+        ("    reads:\n      row: {}\n", ["reads.row: the job has no such name", "name one of rows", "local.yaml:5"]),
+        ("    reads:\n      rows: {record: x}\n", ["reads.rows.record: not a setting of a topic", "local.yaml:5"]),
+        ("    writes:\n      partitions: 0\n", ["copy: writes.partitions", "got 0", "local.yaml:5"]),
+        ("    health:\n      consumer_lag: -1\n", ["copy: health.consumer_lag", "local.yaml:5"]),
+        (
+            "    parallelism: 4\n",
+            ["parallelism 4 is more than the 3 partitions of reads.rows (in)", "set parallelism to 3", "local.yaml:4"],
+        ),
+    ],
+)
+def test_a_wrong_value_names_job_field_line_and_range(tmp_path, jobs, words):
+    with pytest.raises(ConfigError) as caught:
+        desire(tmp_path, jobs)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_an_unknown_job_names_the_known_ones(tmp_path):
+    file = tmp_path / "local.yaml"
+    file.write_text("flink: {url: 'http://127.0.0.1:8081'}\njobs:\n  cpy: {}\n")
+    with pytest.raises(ConfigError, match=r"local.yaml:3: there is no job 'cpy'; the project has copy"):
+        read_deployment_file(file, {"copy": make()})
+
+
+def test_a_missing_cluster_is_named(tmp_path):
+    file = tmp_path / "local.yaml"
+    file.write_text("jobs: {}\n")
+    with pytest.raises(ConfigError, match="flink: field required"):
+        read_deployment_file(file, {})
+
+
+def test_a_narrow_read_limits_the_parallelism_unless_it_may_idle(tmp_path):
+    wide = Kafka("in", record=Row, event_time="at", partitions=8)
+    idle = make(reads={"rows": wide, "side": Kafka("side", record=Row, event_time="at")})
+    assert desire(tmp_path, "    parallelism: 8\n", job=idle).parallelism == 8
+    strict = make(reads={"rows": wide, "side": Kafka("side", record=Row, event_time="at", idle_timeout=None)})
+    with pytest.raises(ConfigError, match="more than the 1 partitions"):
+        desire(tmp_path, "    parallelism: 8\n", job=strict)

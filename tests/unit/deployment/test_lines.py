@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+
+from sluice.deployment.lines import Document, read_document
+from sluice.errors import ConfigError
+
+
+def read(tmp_path: Path, text: str, **variables: str) -> Document:
+    file = tmp_path / "local.yaml"
+    file.write_text(text)
+    return read_document(file, variables)
+
+
+def test_every_value_knows_its_line(tmp_path):
+    document = read(tmp_path, "flink:\n  url: http://x\njobs:\n  a:\n    config:\n      window: 60s\n")
+    assert document.place(("jobs", "a", "config", "window")).endswith("local.yaml:6")
+    assert document.place(("jobs", "a", "config", "missing")).endswith("local.yaml:5")
+    assert document.place(()).endswith("local.yaml:1")
+
+
+def test_environment_variables_are_typed_as_if_written(tmp_path):
+    document = read(tmp_path, "a: ${PORT:-9092}\nb: http://x:${PORT:-1}\nc: '${PORT}'\n", PORT="7")
+    assert document.values == {"a": 7, "b": "http://x:7", "c": "7"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: 1\na: 2\n", "local.yaml:2: 'a' stands twice"),
+        ("a: [1\n", "local.yaml:2: not YAML"),
+        ("- a\n", "expected a mapping at the top, got list"),
+        ("a:\n  b: ${SECRET}\n", "local.yaml:2: the environment variable SECRET is not set"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_line(tmp_path, text, words):
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, text)
+    assert words in str(caught.value)
+
+
+def test_a_missing_file_says_what_to_do(tmp_path):
+    with pytest.raises(ConfigError, match="choose another --environment"):
+        read_document(tmp_path / "none.yaml")

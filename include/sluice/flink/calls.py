@@ -1,0 +1,116 @@
+"""The REST calls that Sluice makes, each a value: what is asked, and how the answer reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter
+
+from sluice.flink.models import (
+    Checkpoints,
+    ConfigEntry,
+    Exceptions,
+    JobDetail,
+    JobList,
+    Metric,
+    MetricAggregate,
+    Overview,
+    Status,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One request to the REST API.
+
+    Attributes:
+        path: Below the cluster's address.
+        answer: What the body is validated as.
+        method: GET, POST or PATCH.
+        params: The query.
+    """
+
+    path: str
+    answer: TypeAdapter[T]
+    method: str = "GET"
+    params: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def repeatable(self) -> bool:
+        """Asking twice does no more than asking once."""
+        return self.method in ("GET", "PATCH")
+
+
+_OVERVIEW = TypeAdapter(Overview)
+_JOBS = TypeAdapter(JobList)
+_DETAIL = TypeAdapter(JobDetail)
+_STATUS = TypeAdapter(Status)
+_CHECKPOINTS = TypeAdapter(Checkpoints)
+_EXCEPTIONS = TypeAdapter(Exceptions)
+_METRICS = TypeAdapter(tuple[Metric, ...])
+_AGGREGATES = TypeAdapter(tuple[MetricAggregate, ...])
+_CONFIG = TypeAdapter(tuple[ConfigEntry, ...])
+_NOTHING: TypeAdapter[Any] = TypeAdapter(Any)
+
+
+def overview() -> Call[Overview]:
+    """The cluster's size and version."""
+    return Call("/overview", _OVERVIEW)
+
+
+def cluster_config() -> Call[tuple[ConfigEntry, ...]]:
+    """The JobManager's options."""
+    return Call("/jobmanager/config", _CONFIG)
+
+
+def jobs() -> Call[JobList]:
+    """Every job that the cluster remembers."""
+    return Call("/jobs/overview", _JOBS)
+
+
+def job(job_id: str) -> Call[JobDetail]:
+    """A job's vertices and tasks; up to `web.refresh-interval` (3 s) old."""
+    return Call(f"/jobs/{job_id}", _DETAIL)
+
+
+def status(job_id: str) -> Call[Status]:
+    """A job's state, now."""
+    return Call(f"/jobs/{job_id}/status", _STATUS)
+
+
+def checkpoints(job_id: str) -> Call[Checkpoints]:
+    """A job's checkpoints; up to `web.refresh-interval` old."""
+    return Call(f"/jobs/{job_id}/checkpoints", _CHECKPOINTS)
+
+
+def exceptions(job_id: str) -> Call[Exceptions]:
+    """A job's failures, newest first."""
+    return Call(f"/jobs/{job_id}/exceptions", _EXCEPTIONS, params={"maxExceptions": "5"})
+
+
+def metric_names(job_id: str, vertex_id: str) -> Call[tuple[Metric, ...]]:
+    """The names of a vertex's metrics over all subtasks; empty until the cluster has fetched them once."""
+    return Call(f"/jobs/{job_id}/vertices/{vertex_id}/metrics", _METRICS)
+
+
+def metrics(job_id: str, vertex_id: str, names: Iterable[str]) -> Call[tuple[Metric, ...]]:
+    """Values of metrics by their full names (`<subtask>.<operator>.<name>`)."""
+    return Call(f"/jobs/{job_id}/vertices/{vertex_id}/metrics", _METRICS, params={"get": ",".join(names)})
+
+
+def aggregates(job_id: str, vertex_id: str, names: Iterable[str]) -> Call[tuple[MetricAggregate, ...]]:
+    """Minimum, maximum and sum over subtasks of metrics by their names without the subtask."""
+    return Call(
+        f"/jobs/{job_id}/vertices/{vertex_id}/subtasks/metrics",
+        _AGGREGATES,
+        params={"get": ",".join(names), "agg": "min,max,sum"},
+    )
+
+
+def cancel(job_id: str) -> Call[Any]:
+    """End a job without a savepoint; its checkpoints stay when they are retained."""
+    return Call(f"/jobs/{job_id}", _NOTHING, method="PATCH", params={"mode": "cancel"})

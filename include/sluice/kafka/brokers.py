@@ -1,0 +1,99 @@
+"""Reaching the brokers: librdkafka's configuration here, Java's for the jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from sluice.errors import ConfigError, UnreachableError
+
+TIMEOUT = 10.0
+"""Seconds that a broker has for an answer."""
+
+_SAME = (
+    "bootstrap.servers",
+    "security.protocol",
+    "ssl.key.password",
+    "client.dns.lookup",
+    "sasl.kerberos.service.name",
+)
+_LOGIN = {
+    "PLAIN": "org.apache.kafka.common.security.plain.PlainLoginModule",
+    "SCRAM-SHA-256": "org.apache.kafka.common.security.scram.ScramLoginModule",
+    "SCRAM-SHA-512": "org.apache.kafka.common.security.scram.ScramLoginModule",
+}
+_OURS_ALONE = ("group.id", "client.id", "log_level", "debug", "statistics.interval.ms", "socket.timeout.ms")
+
+
+def connect(config: Mapping[str, str]) -> AdminClient:
+    """An admin client; it connects when it is first asked something.
+
+    Raises:
+        ConfigError: no brokers are named, or librdkafka refuses the configuration.
+    """
+    if not config.get("bootstrap.servers"):
+        raise ConfigError(
+            "no brokers are configured: bootstrap.servers is missing",
+            remedy="set kafka.config in the deployment file, or the extra of the Airflow connection",
+        )
+    quiet = {"log_level": "2", "socket.timeout.ms": str(int(TIMEOUT * 1000))}
+    try:
+        return AdminClient({**quiet, **config})
+    except KafkaException as error:
+        raise ConfigError(f"the Kafka configuration is refused: {error.args[0].str()}") from error
+
+
+def unreachable(servers: str, error: KafkaException) -> UnreachableError:
+    """A Kafka failure as our error."""
+    cause = error.args[0]
+    return UnreachableError(
+        f"Kafka at {servers}: {cause.str()} ({cause.name()})",
+        remedy="start the broker, or correct bootstrap.servers and the credentials",
+    )
+
+
+def java_properties(config: Mapping[str, str]) -> dict[str, str]:
+    """Librdkafka's configuration as the Java client spells it, for the connector.
+
+    Raises:
+        ConfigError: a setting that has no counterpart here: a job must not connect otherwise than we do.
+    """
+    given = {name: value for name, value in config.items() if name not in _OURS_ALONE}
+    result = {name: given.pop(name) for name in _SAME if name in given}
+    mechanism = given.pop("sasl.mechanism", given.pop("sasl.mechanisms", None))
+    user, password = given.pop("sasl.username", None), given.pop("sasl.password", None)
+    if mechanism:
+        result["sasl.mechanism"] = mechanism
+    if user is not None and password is not None:
+        result["sasl.jaas.config"] = _jaas(mechanism or "PLAIN", user, password)
+    for kind, ours in (("truststore", "ssl.ca.location"), ("keystore", "ssl.keystore.location")):
+        if ours in given:
+            result[f"ssl.{kind}.location"] = given.pop(ours)
+            result[f"ssl.{kind}.type"] = "PEM"
+    # What is spelled as Java spells it passes: the connection may carry settings for the jobs alone.
+    for name in list(given):
+        if name.startswith(("ssl.truststore.", "sasl.jaas.", "sasl.login.", "sasl.client.")):
+            result[name] = given.pop(name)
+    if given:
+        raise ConfigError(
+            f"Kafka setting {', '.join(sorted(given))} has no known counterpart in the Java client",
+            remedy="take it out of the connection, or give the Java client's own setting",
+        )
+    return result
+
+
+def _jaas(mechanism: str, user: str, password: str) -> str:
+    try:
+        module = _LOGIN[mechanism]
+    except KeyError:
+        raise ConfigError(
+            f"sasl.mechanism {mechanism}: expected one of {', '.join(_LOGIN)}",
+            remedy="give sasl.jaas.config for the jobs yourself",
+        ) from None
+
+    def quoted(text: str) -> str:
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    return f"{module} required username={quoted(user)} password={quoted(password)};"

@@ -1,0 +1,48 @@
+"""Where a topic's partitions begin and end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from sluice.kafka.brokers import TIMEOUT, unreachable
+
+Partition = tuple[str, int]
+"""Topic and partition number."""
+
+
+@dataclass(frozen=True)
+class Offsets:
+    """A partition's first offset still held, and the offset that the next record will get."""
+
+    start: int
+    end: int
+
+
+def read_offsets(admin: AdminClient, topics: Iterable[str], servers: str) -> dict[Partition, Offsets]:
+    """Start and end of every partition of these topics.
+
+    Raises:
+        UnreachableError: the broker doesn't answer, or a topic is gone.
+    """
+    try:
+        partitions = [
+            TopicPartition(topic, number)
+            for topic in topics
+            for number in admin.list_topics(topic, timeout=TIMEOUT).topics[topic].partitions
+        ]
+        starts = _ask(admin, partitions, OffsetSpec.earliest())
+        ends = _ask(admin, partitions, OffsetSpec.latest())
+    except KafkaException as error:
+        raise unreachable(servers, error) from error
+    return {partition: Offsets(starts[partition], ends[partition]) for partition in ends}
+
+
+def _ask(admin: AdminClient, partitions: list[TopicPartition], spec: OffsetSpec) -> dict[Partition, int]:
+    if not partitions:
+        return {}
+    futures = admin.list_offsets(dict.fromkeys(partitions, spec), request_timeout=TIMEOUT)
+    return {(asked.topic, asked.partition): future.result().offset for asked, future in futures.items()}

@@ -1,0 +1,42 @@
+import pytest
+
+from sluice.errors import ConfigError
+from sluice.kafka.brokers import connect, java_properties
+
+
+def test_plain_brokers_need_nothing_else():
+    assert java_properties({"bootstrap.servers": "a:1", "client.id": "x"}) == {"bootstrap.servers": "a:1"}
+
+
+def test_passwords_become_a_login_module():
+    java = java_properties(
+        {
+            "bootstrap.servers": "a:1",
+            "security.protocol": "SASL_SSL",
+            "sasl.mechanism": "SCRAM-SHA-512",
+            "sasl.username": "me",
+            "sasl.password": 'a"b',
+            "ssl.ca.location": "/etc/ca.pem",
+        }
+    )
+    assert java["sasl.jaas.config"] == (
+        'org.apache.kafka.common.security.scram.ScramLoginModule required username="me" password="a\\"b";'
+    )
+    assert (java["ssl.truststore.location"], java["ssl.truststore.type"]) == ("/etc/ca.pem", "PEM")
+
+
+def test_what_java_does_not_know_is_refused():
+    with pytest.raises(ConfigError, match="enable.ssl.certificate.verification has no known counterpart"):
+        java_properties({"bootstrap.servers": "a:1", "enable.ssl.certificate.verification": "false"})
+
+
+def test_an_unknown_mechanism_is_refused():
+    with pytest.raises(ConfigError, match="expected one of PLAIN"):
+        java_properties({"sasl.mechanism": "X", "sasl.username": "a", "sasl.password": "b"})
+
+
+def test_no_brokers_and_a_wrong_setting_are_refused():
+    with pytest.raises(ConfigError, match="no brokers are configured"):
+        connect({})
+    with pytest.raises(ConfigError, match="Kafka configuration is refused"):
+        connect({"bootstrap.servers": "a:1", "no.such": "x"})

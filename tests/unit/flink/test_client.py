@@ -41,8 +41,7 @@ class Cluster:
 
 def send(cluster: Cluster, call: calls.Call):
     with FlinkClient("http://flink", transport=httpx.MockTransport(cluster)) as client:
-        blocking = _outcome(lambda: client.send(call))
-    return blocking
+        return _outcome(lambda: client.send(call))
 
 
 def _outcome(act):

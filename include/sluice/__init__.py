@@ -4,10 +4,25 @@ A job's file needs these names and nothing else; importing them starts no JVM an
 """
 
 from sluice.job.config import JobConfig
+from sluice.job.dead_letter import DeadLetter
 from sluice.job.definition import Job
 from sluice.job.duration import Duration
 from sluice.job.limits import Health, Replay
 from sluice.job.record import FlinkType, Record, ScalarText
+from sluice.job.sql import interval, literal
 from sluice.job.topic import Kafka
 
-__all__ = ["Duration", "FlinkType", "Health", "Job", "JobConfig", "Kafka", "Record", "Replay", "ScalarText"]
+__all__ = [
+    "DeadLetter",
+    "Duration",
+    "FlinkType",
+    "Health",
+    "Job",
+    "JobConfig",
+    "Kafka",
+    "Record",
+    "Replay",
+    "ScalarText",
+    "interval",
+    "literal",
+]

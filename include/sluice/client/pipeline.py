@@ -176,7 +176,8 @@ def _fit(table: Table, topic: Kafka, t_env: StreamTableEnvironment, where: str) 
             )
     view = f"{where.rsplit('.', 1)[-1]}__built"
     t_env.create_temporary_view(view, table)
-    fitted = t_env.sql_query(f"SELECT {', '.join(selected)} FROM `{view}`")  # noqa: S608 - names are checked above
+    select = tables.dead_letter_columns() if tables.is_dead_letters(topic) else ", ".join(selected)
+    fitted = t_env.sql_query(f"SELECT {select} FROM `{view}`")  # noqa: S608 - names are checked above
     return fitted, {name: found[name].asSummaryString() for name in declared}
 
 

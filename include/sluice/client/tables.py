@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sluice.errors import ConfigError
+from sluice.job.dead_letter import DeadLetter
 from sluice.job.duration import milliseconds
 from sluice.job.record import columns, row_type, scalar_text_paths
+from sluice.job.sql import interval, literal
 from sluice.job.topic import Kafka
 
 ARRIVAL = "arrival_time"
@@ -15,21 +17,6 @@ EVENT_TIME = "event_time"
 WATERMARK = "watermark"
 """Columns that a read's table has beside its record's: the Kafka timestamp, the checked event time, and the watermark
 that the record carries (arrival - watermark_delay - arrival_skew)."""
-
-
-def literal(text: str) -> str:
-    """A SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def interval(duration: timedelta) -> str:
-    """A SQL interval literal, to the millisecond."""
-    total = milliseconds(duration)
-    days, rest = divmod(total, 86_400_000)
-    hours, rest = divmod(rest, 3_600_000)
-    minutes, rest = divmod(rest, 60_000)
-    seconds, millis = divmod(rest, 1_000)
-    return f"INTERVAL '{days} {hours:02}:{minutes:02}:{seconds:02}.{millis:03}' DAY(3) TO SECOND(3)"
 
 
 def source_name(read: str) -> str:
@@ -45,28 +32,55 @@ def sink_name(sink: str) -> str:
 def source_table(read: str, topic: Kafka, brokers: Mapping[str, str], group_id: str) -> str:
     """CREATE TABLE for what a job reads: the record's columns, arrival, checked event time and watermark.
 
-    Records that break the contract never leave the source; those with an absurd event time have none.
+    Records that break the contract never leave the source; those with an absurd event time have none. A read with
+    `every_record` has the record's bytes, position and reason instead of its columns, and its watermark on arrival.
     """
-    _check_names(topic)
-    lines = [f"`{name}` {flink}" for name, flink in columns(topic.record).items()]
-    lines.append(f"`{ARRIVAL}` TIMESTAMP_LTZ(3) NOT NULL METADATA FROM 'timestamp' VIRTUAL")
-    if topic.event_time:
-        lines += [
-            f"`{EVENT_TIME}` AS {_event_time(topic)}",
-            f"WATERMARK FOR `{EVENT_TIME}` AS `{ARRIVAL}` - {interval(topic.watermark_delay + topic.arrival_skew)}",
+    arrival = f"`{ARRIVAL}` TIMESTAMP_LTZ(3) NOT NULL METADATA FROM 'timestamp' VIRTUAL"
+    event_time = [f"`{EVENT_TIME}` AS {_event_time(topic)}"] if topic.event_time else []
+    if topic.every_record:
+        _check_names(topic, {topic.event_time}, (*_EVERY_RECORD, ARRIVAL, EVENT_TIME))
+        field = [f"`{topic.event_time}` {_nullable(topic)}"] if topic.event_time else []
+        position = [
+            f"`{name}` {flink} NOT NULL METADATA VIRTUAL"
+            for name, flink in (("topic", "STRING"), ("partition", "INT"), ("offset", "BIGINT"))
         ]
+        watermark = f"WATERMARK FOR `{ARRIVAL}` AS `{ARRIVAL}` - {interval(topic.arrival_skew)}"
+        lines = ["`reason` STRING", "`value` BYTES", *field, "`key` BYTES", *position, arrival, *event_time, watermark]
+    else:
+        _check_names(topic, set(topic.record.model_fields), (ARRIVAL, EVENT_TIME, WATERMARK))
+        lines = [*(f"`{name}` {flink}" for name, flink in columns(topic.record).items()), arrival, *event_time]
+        if topic.event_time:
+            delay = interval(topic.watermark_delay + topic.arrival_skew)
+            lines.append(f"WATERMARK FOR `{EVENT_TIME}` AS `{ARRIVAL}` - {delay}")
     return _create(source_name(read), lines, _source_options(topic, brokers, group_id))
 
 
 def source_view(read: str, topic: Kafka) -> str:
-    """CREATE VIEW under the read's own name: what is on time, and the watermark that each record carries."""
+    """CREATE VIEW under the read's own name: what is on time, and the watermark that each record carries.
+
+    With `every_record`: every record, with the reason for which it is malformed, and whether it is late.
+    """
+    table, late = source_name(read), "FALSE"
+    if topic.event_time:
+        late = f"`{EVENT_TIME}` < `{ARRIVAL}` - {interval(topic.watermark_delay)}"
+    if topic.every_record:
+        reason = "`reason`"
+        if field := topic.event_time:
+            absurd = f"'absurd event time: ' || COALESCE(CAST(`{field}` AS STRING), 'null')"
+            reason = f"CASE WHEN `reason` IS NULL AND `{EVENT_TIME}` IS NULL THEN {absurd} ELSE `reason` END"
+        return (
+            f"CREATE TEMPORARY VIEW `{read}` AS SELECT {reason} AS `reason`, "  # noqa: S608 - own names
+            f"COALESCE({late}, FALSE) AS `late`, "
+            f"`value`, `key`, `topic`, `partition`, `offset`, `{ARRIVAL}` FROM `{table}`"
+        )
     if not topic.event_time:
-        return f"CREATE TEMPORARY VIEW `{read}` AS SELECT * FROM `{source_name(read)}`"  # noqa: S608 - own names
+        return f"CREATE TEMPORARY VIEW `{read}` AS SELECT * FROM `{table}`"  # noqa: S608 - own names
     delay = topic.watermark_delay + topic.arrival_skew
     return (
         f"CREATE TEMPORARY VIEW `{read}` AS "  # noqa: S608 - own names
-        f"SELECT *, `{ARRIVAL}` - {interval(delay)} AS `{WATERMARK}` FROM `{source_name(read)}` "
-        f"WHERE `{EVENT_TIME}` >= `{ARRIVAL}` - {interval(topic.watermark_delay)}"
+        f"SELECT *, `{ARRIVAL}` - {interval(delay)} AS `{WATERMARK}` FROM `{table}` "
+        # An absurd event time is none, and passes neither.
+        f"WHERE NOT {late}"
     )
 
 
@@ -77,22 +91,56 @@ def sink_table(sink: str, topic: Kafka, brokers: Mapping[str, str], transactiona
         "topic": topic.topic,
         **{f"properties.{name}": value for name, value in brokers.items()},
         "properties.compression.type": "lz4",
-        "format": "json",
-        "json.timestamp-format.standard": "ISO-8601",
         "sink.delivery-guarantee": topic.delivery,
     }
     if topic.delivery == "exactly-once":
         options["sink.transactional-id-prefix"] = transactional_prefix
         options["properties.transaction.timeout.ms"] = str(milliseconds(topic.transaction_timeout))
+    if is_dead_letters(topic):
+        return _create(sink_name(sink), _DEAD_LETTER_COLUMNS, {**options, **_DEAD_LETTER_OPTIONS})
     if topic.key:
         options |= {
             "key.format": "json",
             "key.json.timestamp-format.standard": "ISO-8601",
             "key.fields": ";".join(topic.key),
         }
-        options["value.format"] = options.pop("format")
-        options["value.json.timestamp-format.standard"] = options.pop("json.timestamp-format.standard")
+    options |= {"value.format": "json", "value.json.timestamp-format.standard": "ISO-8601"}
     return _create(sink_name(sink), [f"`{name}` {flink}" for name, flink in columns(topic.record).items()], options)
+
+
+def is_dead_letters(topic: Kafka) -> bool:
+    """The topic holds original bytes, with the rest of the record in headers."""
+    return issubclass(topic.record, DeadLetter)
+
+
+def dead_letter_columns() -> str:
+    """What to select from a table of `DeadLetter`s for the sink's columns."""
+    headers = {
+        "reason": "`reason`",
+        "topic": "`topic`",
+        "partition": "CAST(`partition` AS STRING)",
+        "offset": "CAST(`offset` AS STRING)",
+        ARRIVAL: f"DATE_FORMAT(`{ARRIVAL}`, {literal(_ISO_UTC)})",
+    }
+    entries = ", ".join(f"{literal(name)}, ENCODE({value}, 'UTF-8')" for name, value in headers.items())
+    return f"`value`, `key`, MAP[{entries}]"
+
+
+_ISO_UTC = "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'"
+_EVERY_RECORD = ("reason", "late", "value", "key", "topic", "partition", "offset")
+_DEAD_LETTER_COLUMNS = ["`value` BYTES", "`key` BYTES", "`headers` MAP<STRING, BYTES> METADATA"]
+_DEAD_LETTER_OPTIONS = {
+    "key.format": "raw",
+    "key.fields": "key",
+    "value.format": "raw",
+    "value.fields-include": "EXCEPT_KEY",
+    # What is too long for the contract must still fit here: more than the broker takes unless told otherwise.
+    "properties.max.request.size": "67108864",
+}
+
+
+def _nullable(topic: Kafka) -> str:
+    return columns(topic.record)[topic.event_time or ""].removesuffix(" NOT NULL")
 
 
 def _event_time(topic: Kafka) -> str:
@@ -113,19 +161,27 @@ def _source_options(topic: Kafka, brokers: Mapping[str, str], group_id: str) -> 
         **{f"properties.{name}": value for name, value in brokers.items()},
         "properties.group.id": group_id,
         "scan.startup.mode": f"{topic.start}-offset",
-        "format": "strict-json",
-        "strict-json.schema": row_type(topic.record),
-        "strict-json.max-bytes": str(topic.max_bytes),
+        "value.format": "strict-json",
+        "value.strict-json.schema": row_type(topic.record),
+        "value.strict-json.max-bytes": str(topic.max_bytes),
     }
     if paths := scalar_text_paths(topic.record):
-        options["strict-json.any-scalar-as-text"] = ";".join(paths)
-    if topic.event_time and topic.idle_timeout:
+        options["value.strict-json.any-scalar-as-text"] = ";".join(paths)
+    if topic.every_record:
+        options |= {
+            "value.strict-json.reason-column": "reason",
+            "value.strict-json.value-column": "value",
+            "value.fields-include": "EXCEPT_KEY",
+            "key.format": "raw",
+            "key.fields": "key",
+        }
+    if (topic.event_time or topic.every_record) and topic.idle_timeout:
         options["scan.watermark.idle-timeout"] = f"{milliseconds(topic.idle_timeout)} ms"
     return options
 
 
-def _check_names(topic: Kafka) -> None:
-    taken = [name for name in topic.record.model_fields if name in (ARRIVAL, EVENT_TIME, WATERMARK)]
+def _check_names(topic: Kafka, used: set[str | None], reserved: tuple[str, ...]) -> None:
+    taken = [name for name in reserved if name in used]
     if taken:
         raise ConfigError(
             f"topic {topic.topic}: {topic.record.__name__} has a field {taken[0]!r}, "

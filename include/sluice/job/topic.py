@@ -21,7 +21,8 @@ NonNegative = Annotated[Duration, Field(ge=timedelta(0))]
 class Kafka(BaseModel):
     """A topic, its record, and the settings for reading or writing it.
 
-    Every field but `record`, `key` and `event_time` can be set for a deployment under `reads.<name>` or `writes`.
+    Every field but `record`, `key`, `event_time` and `every_record` can be set for a deployment, under `reads.<name>`
+    or `writes`.
 
     Reading. The *arrival* of a record is its Kafka timestamp. A record is malformed if it breaks the contract of
     `record`, is longer than `max_bytes`, or its event time is more than `future_tolerance` after or
@@ -55,6 +56,9 @@ class Kafka(BaseModel):
     start: Start = "earliest"
     """Where a job without state begins to read."""
 
+    every_record: bool = False
+    """See `with_malformed`."""
+
     delivery: Delivery = "exactly-once"
     transaction_timeout: Positive = timedelta(minutes=15)
     """Must exceed the longest checkpoint plus the longest restart; the broker's transaction.max.timeout.ms caps it."""
@@ -73,6 +77,14 @@ class Kafka(BaseModel):
                     remedy=f"name one of {', '.join(fields)}",
                 )
 
+    def with_malformed(self) -> Kafka:
+        """This topic, read record by record as it stands there, malformed and late ones included.
+
+        The read's table then has these columns: `reason` (why it is malformed; null: it isn't), `late`, `value` and
+        `key` (bytes), `topic`, `partition`, `offset`, `arrival_time` (the rowtime).
+        """
+        return Kafka(**{**dict(self), "every_record": True})
+
     def with_settings(self, values: Mapping[str, Any]) -> Kafka:
         """This topic with a deployment's values over its own, validated.
 
@@ -83,6 +95,8 @@ class Kafka(BaseModel):
 
 
 DEPLOYABLE_FIELDS: tuple[str, ...] = tuple(
-    name for name in Kafka.__annotations__ if name not in ("model_config", "record", "key", "event_time")
+    name
+    for name in Kafka.__annotations__
+    if name not in ("model_config", "record", "key", "event_time", "every_record")
 )
 """The fields of a topic that a deployment file may set."""

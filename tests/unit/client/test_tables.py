@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from sluice import Kafka, Record, ScalarText
+from sluice import DeadLetter, Kafka, Record, ScalarText, interval
 from sluice.client import tables
 from sluice.errors import ConfigError
 
@@ -34,7 +34,7 @@ TOPIC = Kafka("rows", record=Row, key=("id",), event_time="at")
     ],
 )
 def test_intervals_are_exact_to_the_millisecond(duration, expected):
-    assert tables.interval(duration) == expected
+    assert interval(duration) == expected
 
 
 def test_the_watermark_follows_the_arrival_by_delay_and_skew():
@@ -44,13 +44,13 @@ def test_the_watermark_follows_the_arrival_by_delay_and_skew():
 
 def test_what_is_late_does_not_pass_the_view():
     sql = tables.source_view("rows", TOPIC)
-    assert sql.endswith("WHERE `event_time` >= `arrival_time` - INTERVAL '0 00:00:10.000' DAY(3) TO SECOND(3)")
+    assert sql.endswith("WHERE NOT `event_time` < `arrival_time` - INTERVAL '0 00:00:10.000' DAY(3) TO SECOND(3)")
 
 
 def test_the_contract_is_handed_to_the_format_whole():
     sql = tables.source_table("rows", TOPIC, BROKERS, "group")
-    assert "'strict-json.schema' = 'ROW<`id` STRING NOT NULL, `properties` MAP<" in sql
-    assert "'strict-json.any-scalar-as-text' = 'properties.*'" in sql
+    assert "'value.strict-json.schema' = 'ROW<`id` STRING NOT NULL, `properties` MAP<" in sql
+    assert "'value.strict-json.any-scalar-as-text' = 'properties.*'" in sql
 
 
 def test_an_event_time_that_is_a_datetime_is_taken_as_it_is():
@@ -91,3 +91,20 @@ def test_a_record_may_not_shadow_the_columns_of_a_read():
 
     with pytest.raises(ConfigError, match="has a field 'watermark'"):
         tables.source_table("rows", Kafka("rows", record=Shadow), BROKERS, "group")
+
+
+def test_every_record_comes_with_its_reason_and_its_place():
+    sql = tables.source_table("rows", TOPIC.with_malformed(), BROKERS, "group")
+    assert "'value.strict-json.reason-column' = 'reason'" in sql
+    assert "`offset` BIGINT NOT NULL METADATA VIRTUAL" in sql
+    assert "WATERMARK FOR `arrival_time`" in sql
+    view = tables.source_view("rows", TOPIC.with_malformed())
+    assert "WHERE" not in view
+    assert "'absurd event time: '" in view
+
+
+def test_dead_letters_keep_the_bytes_and_put_the_rest_in_headers():
+    sql = tables.sink_table("dead", Kafka("dead", record=DeadLetter), BROKERS, "prefix")
+    assert "`headers` MAP<STRING, BYTES> METADATA" in sql
+    assert "'value.format' = 'raw'" in sql
+    assert "ENCODE(`reason`, 'UTF-8')" in tables.dead_letter_columns()

@@ -1,0 +1,67 @@
+"""The malformed records of `analytics_events`, kept whole, and a count of what is malformed or late.
+
+Every job on the topic leaves out the same records: those that break the contract or whose event time is absurd
+(malformed), and those that arrive more than `watermark_delay` after their event time (late). This job writes each
+malformed one to `analytics_events_dead_letters`: the bytes as they came, position and reason in headers. Late ones are
+well-formed and stay where they are; `analytics_events_quality` counts both, per window of `window` by arrival.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from pydantic import Field
+
+from flink_jobs.shared.events import EVENTS
+from sluice import DeadLetter, Duration, Job, JobConfig, Kafka, Record, interval
+
+
+class Config(JobConfig):
+    """Over how long is counted."""
+
+    window: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = timedelta(seconds=60)
+
+
+class Quality(Record):
+    """What arrived in one window."""
+
+    window_start: datetime
+    window_end: datetime
+    records: int
+    malformed: int
+    late: int
+
+
+job = Job(
+    name="dead_letters",
+    config=Config,
+    reads={"events": EVENTS.with_malformed()},
+    writes={
+        # A record that is too long for the source's contract must fit here.
+        "dead_letters": Kafka(
+            "analytics_events_dead_letters",
+            record=DeadLetter,
+            partitions=3,
+            settings={"max.message.bytes": "16777216", "retention.ms": "2592000000"},
+        ),
+        "quality": Kafka("analytics_events_quality", record=Quality, key=("window_start",)),
+    },
+    tags=("web-analytics", "dead-letters"),
+)
+
+
+@job.pipeline
+def build(t_env, config):
+    """Split off what is malformed; count all."""
+    dead_letters = t_env.sql_query("""
+        SELECT `key`, `value`, COALESCE(reason, '') AS reason, topic, `partition`, `offset`, arrival_time
+        FROM events WHERE reason IS NOT NULL
+    """)
+    quality = t_env.sql_query(f"""
+        SELECT window_start, window_end, COUNT(*) AS records, COUNT(reason) AS malformed,
+               COUNT(*) FILTER (WHERE late) AS late
+        FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(arrival_time), {interval(config.window)}))
+        GROUP BY window_start, window_end
+    """)
+    return {"dead_letters": dead_letters, "quality": quality}

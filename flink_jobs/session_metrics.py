@@ -1,0 +1,68 @@
+"""Sessions: how long a visitor stays and how many pages they see.
+
+Page views of one session and user that are at most `gap` apart are one row, written once the watermark has passed the
+gap. The duration is that from the first to the last page view; a session of one page view lasts 0 ms.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from pydantic import Field
+
+from flink_jobs.shared.device import device_category
+from flink_jobs.shared.events import EVENTS
+from sluice import Duration, Health, Job, JobConfig, Kafka, Record, Replay, interval
+
+
+class Config(JobConfig):
+    """When a session ends."""
+
+    gap: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = timedelta(minutes=30)
+
+
+class SessionMetrics(Record):
+    """One session."""
+
+    session_id: str
+    user_id: str
+    start_time: datetime
+    end_time: datetime
+    duration: int
+    """Milliseconds from the first to the last page view."""
+    page_count: int
+    device_category: str
+
+
+job = Job(
+    name="session_metrics",
+    config=Config,
+    reads={"events": EVENTS},
+    writes=Kafka("session_metrics", record=SessionMetrics, key=("session_id", "user_id", "start_time"), partitions=3),
+    health=Health(),
+    replay=Replay(),
+    tags=("web-analytics",),
+)
+
+
+@job.pipeline
+def build(t_env, config):
+    """Gather the page views of each session."""
+    t_env.create_temporary_view(
+        "views",
+        t_env.sql_query("""
+        SELECT context.session_id AS session_id, `user`.id AS user_id, `timestamp` AS at, event_time,
+               device.user_agent AS user_agent
+        FROM events WHERE event.type = 'page_view'
+    """),
+    )
+    return t_env.sql_query(f"""
+        SELECT session_id, user_id,
+               TO_TIMESTAMP_LTZ(MIN(at), 3) AS start_time, TO_TIMESTAMP_LTZ(MAX(at), 3) AS end_time,
+               MAX(at) - MIN(at) AS duration, COUNT(*) AS page_count,
+               {device_category("MAX(user_agent)")} AS device_category
+        FROM TABLE(SESSION(TABLE views PARTITION BY (session_id, user_id), DESCRIPTOR(event_time),
+                           {interval(config.gap)}))
+        GROUP BY session_id, user_id, window_start, window_end
+    """)

@@ -1,0 +1,58 @@
+"""Device categories from user agents: Bot, Tablet, Mobile, Desktop, Unknown.
+
+Regular expressions that Java and Python read alike, evaluated by Flink itself: a Python UDF around a user-agent
+library costs more per event than all the rest of a job (benchmarks/device_category). The tests hold the patterns
+against a library's own corpus.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, get_args
+
+from sluice import literal
+
+Category = Literal["Mobile", "Tablet", "Bot", "Desktop", "Unknown"]
+CATEGORIES: tuple[Category, ...] = get_args(Category)
+
+_BOT = (
+    # Cubot is a maker of telephones.
+    r"(?<!cu)bot|crawl|spider|slurp|archiver|scrap(?:er|y)|feedfetcher|facebookexternalhit|mediapartners-google"
+    r"|google-inspectiontool|googleother|lighthouse|headless|phantomjs|monitor|pingdom|uptime|preview|validator"
+    r"|^curl/|^wget/|^python|^java/|^go-http|^okhttp|^axios/|^node|^apache-http|^libwww|^ruby|^php|whatsapp/|telegram"
+    r"|skypeuri|embedly|yandex(?:images|metrika|direct)|ptst/|checker|fetch"
+)
+_TELEVISION = (
+    r"smart-?tv|hbbtv|appletv|googletv|android tv|bravia|\baft[a-z0-9]{1,6}\b|playstation|xbox|nintendo|roku|crkey"
+)
+_TABLET = r"ipad|tablet(?! pc)|kindle|silk/(?!.*mobile)|playbook|android(?!.*mobile)"
+_MOBILE = r"mobi|iphone|ipod|android|windows phone|blackberry|\bbb10\b|opera mini|symbian|webos|kaios"
+_DESKTOP = r"windows nt|windows 98|macintosh|mac os x|x11|cros|linux"
+
+_PATTERNS: tuple[tuple[Category, str], ...] = (
+    ("Bot", _BOT),
+    ("Unknown", _TELEVISION),
+    ("Tablet", _TABLET),
+    ("Mobile", _MOBILE),
+    ("Desktop", _DESKTOP),
+)
+"""The first that is found decides."""
+
+
+def device_category(user_agent: str) -> str:
+    """SQL for the category of a user agent.
+
+    Args:
+        user_agent: A SQL expression of type STRING; null and unknown ones give `Unknown`.
+    """
+    cases = " ".join(
+        f"WHEN REGEXP(LOWER({user_agent}), {literal(pattern)}) THEN {literal(category)}"
+        for category, pattern in _PATTERNS
+    )
+    return f"CASE {cases} ELSE 'Unknown' END"
+
+
+def category_of(user_agent: str | None) -> Category:
+    """The same in Python, to see what a user agent gives without Flink."""
+    text = (user_agent or "").lower()
+    return next((category for category, pattern in _PATTERNS if re.search(pattern, text)), "Unknown")

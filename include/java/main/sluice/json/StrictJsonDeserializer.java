@@ -1,0 +1,109 @@
+package sluice.json;
+
+import java.io.IOException;
+import org.apache.flink.api.common.serialization.DeserializationSchema;
+import org.apache.flink.api.common.typeinfo.TypeInformation;
+import org.apache.flink.metrics.Counter;
+import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.core.JsonFactory;
+import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.core.JsonParser;
+import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.core.JsonProcessingException;
+import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.core.JsonToken;
+import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.core.exc.StreamConstraintsException;
+import org.apache.flink.table.data.GenericRowData;
+import org.apache.flink.table.data.RowData;
+import org.apache.flink.util.Collector;
+
+/**
+ * Turns a record's bytes into a row, or finds why it is malformed. Malformed records are counted and, depending on
+ * the {@link Report}, left out or reported.
+ */
+final class StrictJsonDeserializer implements DeserializationSchema<RowData> {
+    private static final long serialVersionUID = 1L;
+
+    /** The counter of malformed records, in the source's metric group. */
+    static final String MALFORMED = "malformedRecords";
+
+    private final TypeInformation<RowData> produced;
+    private final RowReader reader;
+    private final int maxBytes;
+    private final Report report;
+
+    private transient JsonFactory factory;
+    private transient Counter malformed;
+
+    StrictJsonDeserializer(TypeInformation<RowData> produced, RowReader reader, int maxBytes, Report report) {
+        this.produced = produced;
+        this.reader = reader;
+        this.maxBytes = maxBytes;
+        this.report = report;
+    }
+
+    @Override
+    public void open(InitializationContext context) {
+        factory = new JsonFactory();
+        malformed = context.getMetricGroup().counter(MALFORMED);
+    }
+
+    @Override
+    public void deserialize(byte[] message, Collector<RowData> out) throws IOException {
+        RowData row = deserialize(message);
+        if (row != null) {
+            out.collect(row);
+        }
+    }
+
+    @Override
+    public RowData deserialize(byte[] message) throws IOException {
+        try {
+            GenericRowData row = parse(message);
+            return report == null ? row : report.row(row, null, message);
+        } catch (MalformedException error) {
+            malformed.inc();
+            return report == null ? null : report.row(null, error.getMessage(), message);
+        }
+    }
+
+    private GenericRowData parse(byte[] message) throws IOException, MalformedException {
+        if (message == null || message.length == 0) {
+            throw new MalformedException("empty");
+        }
+        if (message.length > maxBytes) {
+            throw new MalformedException("too long: " + message.length + " bytes, the limit is " + maxBytes);
+        }
+        if (!Utf8.isValid(message)) {
+            throw new MalformedException("not UTF-8");
+        }
+        try (JsonParser parser = factory.createParser(message)) {
+            JsonToken first = parser.nextToken();
+            if (first == null) {
+                throw new MalformedException("empty");
+            }
+            if (first != JsonToken.START_OBJECT) {
+                parser.skipChildren(); // not JSON at all goes first
+                if (parser.nextToken() != null) {
+                    throw new MalformedException("not JSON: more than one value");
+                }
+                throw new MalformedException("not an object");
+            }
+            GenericRowData row = reader.read(parser);
+            if (parser.nextToken() != null) {
+                throw new MalformedException("not JSON: more than one value");
+            }
+            return row;
+        } catch (StreamConstraintsException error) {
+            throw new MalformedException("not JSON: " + error.getOriginalMessage());
+        } catch (JsonProcessingException error) {
+            throw new MalformedException("not JSON: at byte " + error.getLocation().getByteOffset());
+        }
+    }
+
+    @Override
+    public boolean isEndOfStream(RowData nextElement) {
+        return false;
+    }
+
+    @Override
+    public TypeInformation<RowData> getProducedType() {
+        return produced;
+    }
+}

@@ -1,0 +1,26 @@
+"""Dead letters: malformed records, kept with their bytes, their position and the reason."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from sluice.job.record import FlinkType, Record
+
+
+class DeadLetter(Record):
+    """A malformed record. On its topic the value and the key are the original bytes; the rest stands in headers.
+
+    Headers, as text in UTF-8: `reason`, `topic`, `partition`, `offset`, `arrival_time` (ISO 8601, UTC).
+    """
+
+    key: bytes | None
+    value: bytes | None
+    reason: str
+    """`<kind>: <details>`; kinds: empty, too long, not UTF-8, not JSON, not an object, missing field, wrong type,
+    absurd event time."""
+    topic: str
+    partition: Annotated[int, FlinkType("INT")]
+    offset: int
+    arrival_time: datetime
+    """The Kafka timestamp of the original."""

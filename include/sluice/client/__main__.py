@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import queue
 import sys
@@ -53,6 +54,7 @@ class _Session:
             return 1
 
     def _run(self, commands: queue.Queue[str]) -> int:
+        _keep_flink_lib()
         from sluice.client import graph, pipeline  # noqa: PLC0415 - the JVM starts here, after the order was read
 
         order = self._order
@@ -83,6 +85,13 @@ class _Session:
         now = time.monotonic()
         _say(self._answers, Progress(step=step, seconds=round(now - self._since, 3)))
         self._since = now
+
+
+def _keep_flink_lib() -> None:
+    """Name the distribution of the wheel: without FLINK_HOME, PyFlink replaces FLINK_LIB_DIR by its own directory."""
+    spec = importlib.util.find_spec("pyflink")
+    if spec is not None and spec.origin is not None:
+        os.environ.setdefault("FLINK_HOME", str(Path(spec.origin).parent))
 
 
 def _listen(commands: queue.Queue[str]) -> None:

@@ -92,6 +92,11 @@ def exceptions(job_id: str) -> Call[Exceptions]:
     return Call(f"/jobs/{job_id}/exceptions", _EXCEPTIONS, params={"maxExceptions": "5"})
 
 
+def job_metrics(job_id: str, names: Iterable[str]) -> Call[tuple[Metric, ...]]:
+    """Values of a job's own metrics, e.g. `numRestarts`."""
+    return Call(f"/jobs/{job_id}/metrics", _METRICS, params={"get": ",".join(names)})
+
+
 def metric_names(job_id: str, vertex_id: str) -> Call[tuple[Metric, ...]]:
     """The names of a vertex's metrics over all subtasks; empty until the cluster has fetched them once."""
     return Call(f"/jobs/{job_id}/vertices/{vertex_id}/metrics", _METRICS)

@@ -111,6 +111,9 @@ def _read(url: str, call: Call[T], response: httpx.Response) -> T:
         raise UnreachableError(f"Flink at {url} is not ready: {response.status_code} for {call.path}")
     if response.is_error:
         words, missing = _refusal(response)
+        if "UnavailableDispatcherOperationException" in words:
+            # The JobManager of the job is just starting.
+            raise UnreachableError(f"Flink at {url} is not ready: {words}")
         status = 404 if missing else response.status_code
         raise FlinkError(f"Flink at {url}: {call.method} {call.path}: {words}", status=status)
     try:

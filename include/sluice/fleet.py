@@ -1,0 +1,87 @@
+"""The fleet: every job of an environment, as it is and as it should be."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from sluice.errors import SluiceError
+from sluice.flink.client import AsyncFlinkClient
+from sluice.health.probe import probe
+from sluice.health.verdict import verdict
+from sluice.project import Project
+from sluice.release.fingerprint import fingerprint
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """A row of `sluice status`.
+
+    Attributes:
+        state: Flink's state of the job; `not deployed`, `disabled`, `broken` (its file), `unreachable`, or `gone`
+            when it should run and the cluster doesn't know it.
+        drift: The job differs from the release that runs.
+    """
+
+    job: str
+    state: str
+    release: int | None = None
+    flink_job_id: str | None = None
+    verdict: str = "unknown"
+    reasons: tuple[str, ...] = ()
+    consumer_lag: int | None = None
+    watermark_lag_ms: int | None = None
+    checkpoint_age_ms: int | None = None
+    restarts: int | None = None
+    drift: bool | None = None
+
+
+def fleet_status(project: Project, names: list[str]) -> list[JobStatus]:
+    """The status of these jobs, or of all. What is wrong with one of them does not hide the others."""
+    if not names:
+        names = sorted({*project.catalog.jobs, *(broken.name for broken in project.catalog.broken)})
+    return asyncio.run(_sweep(project, names))
+
+
+async def _sweep(project: Project, names: list[str]) -> list[JobStatus]:
+    async with AsyncFlinkClient(project.flink_url) as flink:
+        return list(await asyncio.gather(*(_status(project, flink, name) for name in names)))
+
+
+async def _status(project: Project, flink: AsyncFlinkClient, name: str) -> JobStatus:
+    if name not in project.catalog.jobs:
+        # An unknown name is the caller's mistake and raises; a broken file is a row of its own.
+        broken = [file for file in project.catalog.broken if file.name == name]
+        if not broken:
+            project.catalog.job(name)
+        return JobStatus(name, "broken", verdict="failed", reasons=(broken[0].error,))
+    running = project.ledger.running(name)
+    try:
+        desired = project.desired(name)
+    except SluiceError as error:
+        return JobStatus(name, "broken", verdict="failed", reasons=(str(error),))
+    if running is None:
+        state = "not deployed" if desired.enabled else "disabled"
+        return JobStatus(name, state, reasons=(f"run: sluice deploy {name}",) if desired.enabled else ())
+    release = project.ledger.release(name, running.release)
+    drift = fingerprint(project.settings.root, desired) != release.fingerprint
+    topics = [topic.topic for topic in desired.reads.values()]
+    try:
+        snapshot = await probe(flink, running.flink_job_id, topics, project.kafka)
+    except SluiceError as error:
+        # Not being able to look is not the job's being gone.
+        return JobStatus(name, "unreachable", running.release, running.flink_job_id, reasons=(str(error),), drift=drift)
+    judged = verdict(snapshot, desired.health)
+    return JobStatus(
+        job=name,
+        state=snapshot.state.value if snapshot.state else "gone",
+        release=running.release,
+        flink_job_id=running.flink_job_id,
+        verdict=judged.state,
+        reasons=judged.reasons,
+        consumer_lag=snapshot.consumer_lag,
+        watermark_lag_ms=snapshot.watermark_lag_ms,
+        checkpoint_age_ms=snapshot.checkpoint_age_ms,
+        restarts=snapshot.restarts,
+        drift=drift,
+    )

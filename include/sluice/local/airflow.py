@@ -1,0 +1,109 @@
+"""Airflow for one machine: API server, scheduler, DAG processor, triggerer."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from base64 import urlsafe_b64encode
+from pathlib import Path
+
+import httpx
+
+from sluice.errors import OperationError
+from sluice.local.layout import HOST, Local
+from sluice.local.service import Service
+
+
+def prepare(local: Local) -> tuple[Service, ...]:
+    """Make Airflow's home and bring its database to the current schema."""
+    directory = local.home / "airflow"
+    directory.mkdir(parents=True, exist_ok=True)
+    variables = environment(local)
+    with (local.logs / "airflow-migrate.log").open("w", encoding="utf-8") as log:
+        done = subprocess.run(
+            [_airflow(), "db", "migrate"], env={**os.environ, **variables}, stdout=log, stderr=log, check=False
+        )
+    if done.returncode:
+        raise OperationError("Airflow's database can't be migrated", remedy=f"see {local.logs}/airflow-migrate.log")
+    api_server = ("api-server", "--host", HOST, "--port", str(local.airflow_port))
+    commands: dict[str, tuple[str, ...]] = {
+        "airflow-api-server": api_server,
+        # The log servers would listen on every address; all logs lie on this machine anyway.
+        "airflow-scheduler": ("scheduler", "--skip-serve-logs"),
+        "airflow-dag-processor": ("dag-processor",),
+        "airflow-triggerer": ("triggerer", "--skip-serve-logs"),
+    }
+    return tuple(
+        Service(
+            name=name,
+            command=(_airflow(), *command),
+            is_ready=(lambda: _healthy(local)) if name == "airflow-triggerer" else None,
+            port=local.airflow_port if name == "airflow-api-server" else None,
+            variables=variables,
+        )
+        for name, command in commands.items()
+    )
+
+
+def environment(local: Local) -> dict[str, str]:
+    """Airflow's settings, as the environment variables that it reads."""
+    directory = local.home / "airflow"
+    keys = _keys(directory / "keys.json")
+    kafka = {"conn_type": "kafka", "extra": {"bootstrap.servers": local.kafka_servers}}
+    return {
+        **local.variables,
+        # `airflow` starts processes of its own by name.
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "AIRFLOW_HOME": str(directory),
+        "AIRFLOW_CONN_KAFKA_DEFAULT": json.dumps(kafka),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(local.root / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__PARALLELISM": "6",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{local.airflow_url}/execution/",
+        "AIRFLOW__CORE__FERNET_KEY": keys["fernet"],
+        "AIRFLOW__API__BASE_URL": local.airflow_url,
+        "AIRFLOW__API__SECRET_KEY": keys["api"],
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__API_AUTH__JWT_SECRET": keys["jwt"],
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{directory / 'airflow.db'}",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(local.logs / "airflow"),
+        # A new file in flink_jobs/ shows within seconds.
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
+        "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+    }
+
+
+def _airflow() -> str:
+    return str(Path(sys.executable).parent / "airflow")
+
+
+def _healthy(local: Local) -> bool:
+    """Scheduler, DAG processor and triggerer have all reported to the database."""
+    try:
+        health = httpx.get(f"{local.airflow_url}/api/v2/monitor/health", timeout=5)
+        parts = health.raise_for_status().json()
+    except (httpx.HTTPError, ValueError):
+        return False
+    wanted = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+    return all((parts.get(part) or {}).get("status") == "healthy" for part in wanted)
+
+
+def _keys(file: Path) -> dict[str, str]:
+    """This machine's secrets, made once."""
+    if not file.exists():
+        keys = {
+            "fernet": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+            "api": secrets.token_urlsafe(32),
+            "jwt": secrets.token_urlsafe(48),
+        }
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_text(json.dumps(keys), encoding="utf-8")
+    keys = json.loads(file.read_text(encoding="utf-8"))
+    return {name: str(value) for name, value in keys.items()}

@@ -1,0 +1,112 @@
+"""A Flink session cluster from the PyFlink wheel: one JobManager, one TaskManager."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sluice.errors import SluiceError
+from sluice.flink import calls
+from sluice.flink.client import FlinkClient
+from sluice.local.layout import HOST, Local
+from sluice.local.service import Service
+
+
+def prepare(local: Local) -> tuple[Service, Service]:
+    """Write the cluster's configuration and gather its jars."""
+    flink_home, directory = distribution(), local.home / "flink"
+    for name in ("conf", "lib", "checkpoints", "savepoints", "tmp"):
+        (directory / name).mkdir(parents=True, exist_ok=True)
+    _write_configuration(local, flink_home, directory)
+    _gather_jars(local, flink_home, directory / "lib")
+    variables = {
+        "FLINK_HOME": str(flink_home),
+        "FLINK_CONF_DIR": str(directory / "conf"),
+        "FLINK_LIB_DIR": str(directory / "lib"),
+        "FLINK_LOG_DIR": str(local.logs),
+        "FLINK_PID_DIR": str(directory / "tmp"),
+        # The scripts source whatever the machine has: a Hadoop of its own must not get in.
+        "HADOOP_CLASSPATH": "",
+    }
+    return (
+        Service(
+            name="flink-jobmanager",
+            command=(str(flink_home / "bin" / "jobmanager.sh"), "start-foreground"),
+            is_ready=lambda: _answers(local.flink_url, slots=0),
+            port=local.flink_port,
+            variables=variables,
+        ),
+        Service(
+            name="flink-taskmanager",
+            command=(str(flink_home / "bin" / "taskmanager.sh"), "start-foreground"),
+            is_ready=lambda: _answers(local.flink_url, slots=1),
+            variables=variables,
+        ),
+    )
+
+
+def distribution() -> Path:
+    """The directory of the Flink distribution that the PyFlink wheel carries."""
+    spec = find_spec("pyflink")
+    if spec is None or spec.origin is None:
+        raise SluiceError("PyFlink is not installed", remedy="run make env")
+    return Path(spec.origin).parent
+
+
+def _answers(url: str, *, slots: int) -> bool:
+    try:
+        with FlinkClient(url) as client:
+            return client.send(calls.overview()).slots_total >= slots
+    except SluiceError:
+        return False
+
+
+def _write_configuration(local: Local, flink_home: Path, directory: Path) -> None:
+    shipped: dict[str, Any] = yaml.safe_load((flink_home / "conf" / "config.yaml").read_text(encoding="utf-8"))
+    configuration = {
+        # The list of Java modules to open comes with the distribution.
+        "env.java.opts.all": shipped["env"]["java"]["opts"]["all"],
+        "jobmanager.rpc.address": HOST,
+        "jobmanager.rpc.port": local.flink_rpc_port,
+        "jobmanager.bind-host": HOST,
+        "jobmanager.memory.process.size": "1024m",
+        "rest.address": HOST,
+        "rest.bind-address": HOST,
+        "rest.port": local.flink_port,
+        "rest.bind-port": str(local.flink_port),
+        "taskmanager.host": HOST,
+        "taskmanager.bind-host": HOST,
+        "taskmanager.numberOfTaskSlots": local.slots,
+        "taskmanager.memory.process.size": "2560m",
+        "taskmanager.memory.network.min": "192m",
+        "taskmanager.memory.network.max": "192m",
+        "state.backend.type": "hashmap",
+        "execution.checkpointing.dir": (directory / "checkpoints").as_uri(),
+        "execution.checkpointing.savepoint-dir": (directory / "savepoints").as_uri(),
+        "execution.checkpointing.num-retained": 3,
+        "io.tmp.dirs": str(directory / "tmp"),
+        "python.executable": sys.executable,
+        # What the checks wait for is fresh within a second, not within ten.
+        "web.refresh-interval": 1000,
+        "metrics.fetcher.update-interval": 1000,
+    }
+    (directory / "conf" / "config.yaml").write_text(yaml.safe_dump(configuration), encoding="utf-8")
+    for name in ("log4j-console.properties", "logback-console.xml"):
+        (directory / "conf" / name).write_bytes((flink_home / "conf" / name).read_bytes())
+
+
+def _gather_jars(local: Local, flink_home: Path, lib: Path) -> None:
+    """One directory with Flink's own jars, the connectors and the Python runtime, for the cluster and the client."""
+    wanted = [
+        *(flink_home / "lib").glob("*.jar"),
+        *(flink_home / "opt").glob("flink-python-*.jar"),
+        *(local.jars / "flink").glob("*.jar"),
+    ]
+    for link in lib.iterdir():
+        link.unlink()
+    for jar in wanted:
+        (lib / jar.name).symlink_to(jar)

@@ -1,0 +1,66 @@
+"""Where the local stack keeps its things, and the ports that it takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from sluice.settings import find_root
+
+Port = Annotated[int, Field(ge=1, le=65_535)]
+HOST = "127.0.0.1"
+"""Everything binds here."""
+
+
+class Local(BaseSettings):
+    """The local stack's settings; each is the environment variable SLUICE_<NAME>."""
+
+    model_config = SettingsConfigDict(env_prefix="SLUICE_", frozen=True, extra="ignore")
+
+    root: Path = Field(default_factory=find_root)
+    home: Path = Field(default_factory=lambda data: data["root"] / ".sluice")
+    jars: Path = Field(default_factory=lambda data: data["root"] / ".sluice" / "jars")
+    """What Maven has put there: kafka/ and flink/."""
+    kafka_port: Port = 9092
+    kafka_controller_port: Port = 9093
+    flink_port: Port = 8081
+    flink_rpc_port: Port = 6123
+    airflow_port: Port = 8080
+    slots: Annotated[int, Field(ge=1, le=512)] = 24
+    """Task slots of the one TaskManager."""
+    traffic_rate: Annotated[float, Field(gt=0, le=100_000)] = 50
+    """Events per second that `make up` feeds."""
+
+    @property
+    def kafka_servers(self) -> str:
+        """The broker's address."""
+        return f"{HOST}:{self.kafka_port}"
+
+    @property
+    def flink_url(self) -> str:
+        """The Flink cluster's REST address."""
+        return f"http://{HOST}:{self.flink_port}"
+
+    @property
+    def airflow_url(self) -> str:
+        """Airflow's UI and API."""
+        return f"http://{HOST}:{self.airflow_port}"
+
+    @property
+    def logs(self) -> Path:
+        """Every log of the stack."""
+        return self.home / "logs"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment variables that lead Sluice and the deployment file to this stack."""
+        return {
+            "SLUICE_ROOT": str(self.root),
+            "SLUICE_HOME": str(self.home),
+            "SLUICE_KAFKA_PORT": str(self.kafka_port),
+            "SLUICE_FLINK_PORT": str(self.flink_port),
+            "SLUICE_FLINK_LIB": str(self.home / "flink" / "lib"),
+        }

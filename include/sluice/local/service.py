@@ -1,0 +1,25 @@
+"""A service of the local stack: one supervised process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Service:
+    """What to run, and how to know that it serves.
+
+    Attributes:
+        name: Also the name of its log: `<name>.log`.
+        command: The process.
+        is_ready: It answers; False while it doesn't yet. None: running is enough.
+        port: What it listens on, to tell a taken port before it starts.
+        variables: Its environment, beside the parent's.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    is_ready: Callable[[], bool] | None = None
+    port: int | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,117 @@
+"""The stack as a whole: what it takes, starting it in order with its progress shown, stopping it."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from sluice.errors import OperationError, RefusedError
+from sluice.local import airflow, flink, kafka
+from sluice.local.layout import HOST, Local
+from sluice.local.service import Service
+from sluice.local.supervise import Supervisor
+
+_READY_TIMEOUT = 120.0
+"""Seconds that a service has until it must serve."""
+
+
+class Stack:
+    """The local stack.
+
+    Args:
+        local: Its settings.
+        console: Where progress goes.
+    """
+
+    def __init__(self, local: Local, console: Console | None = None) -> None:
+        self.local = local
+        self._console = console or Console(stderr=True)
+        self.supervisor = Supervisor(local.home, local.logs)
+
+    def up(self, *, with_airflow: bool = True, extra: tuple[Service, ...] = ()) -> None:
+        """Start what isn't running, in order, and wait until all of it serves.
+
+        Args:
+            with_airflow: Without: Kafka and Flink alone.
+            extra: More services to supervise; started by `start`.
+
+        Raises:
+            RefusedError: a port is taken by another program.
+            OperationError: a service doesn't come to serve.
+        """
+        self.local.logs.mkdir(parents=True, exist_ok=True)
+        with self.step("prepare Kafka and Flink"):
+            services = [kafka.prepare(self.local), *flink.prepare(self.local)]
+        if with_airflow:
+            with self.step("prepare Airflow's database"):
+                services += airflow.prepare(self.local)
+        self._refuse_taken_ports(services)
+        self.supervisor.ensure([*services, *extra])
+        for service in services:
+            self.supervisor.start(service.name)
+        for service in services:
+            if service.is_ready:
+                self._await(service)
+
+    def start(self, service: Service) -> None:
+        """Start one of the extra services, and wait for it."""
+        self.supervisor.start(service.name)
+        self._await(service)
+
+    def down(self) -> None:
+        """Stop everything that this stack has started, and nothing else."""
+        with self.step("stop"):
+            self.supervisor.shutdown()
+
+    @contextmanager
+    def step(self, words: str) -> Iterator[None]:
+        """Show that something is going on, and how long it took."""
+        since = time.monotonic()
+        with self._console.status(words):
+            yield
+        self._console.print(f"  {words:<44} {time.monotonic() - since:6.1f} s", highlight=False)
+
+    def _await(self, service: Service) -> None:
+        with self.step(f"{service.name} serves"):
+            wait_until(lambda: self._serves(service), _READY_TIMEOUT, f"{service.name} does not come to serve")
+
+    def _serves(self, service: Service) -> bool:
+        if self.supervisor.state(service.name) == "FATAL":
+            raise OperationError(
+                f"{service.name} ends as soon as it starts", remedy=f"see {self.local.logs}/{service.name}.log"
+            )
+        return service.is_ready is None or service.is_ready()
+
+    def _refuse_taken_ports(self, services: list[Service]) -> None:
+        states = self.supervisor.states()
+        for service in services:
+            ours = states.get(service.name, {}).get("statename") in ("RUNNING", "STARTING", "BACKOFF")
+            if service.port and not ours and _is_taken(service.port):
+                variable = service.name.split("-", maxsplit=1)[0].upper()
+                raise RefusedError(
+                    f"port {service.port}, which {service.name} needs, is taken by another program",
+                    remedy=f"end that program, or choose another port: SLUICE_{variable}_PORT=... make up",
+                )
+
+
+def wait_until(condition: Callable[[], bool], timeout: float, message: str) -> None:
+    """Ask again and again until it is true.
+
+    Raises:
+        OperationError: it hasn't become true within `timeout` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise OperationError(f"{message} within {timeout:.0f} s", remedy="see the logs in .sluice/logs")
+        time.sleep(0.3)
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((HOST, port)) == 0

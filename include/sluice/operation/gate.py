@@ -1,0 +1,57 @@
+"""Waiting at a gate: one asynchronous loop, for the shell and for Airflow's triggerer alike."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+from sluice.errors import UnreachableError
+from sluice.flink.client import AsyncFlinkClient
+from sluice.health.gates import Gate, Reading, judge
+from sluice.health.probe import probe
+from sluice.job.limits import Health
+
+_PAUSE = 1.0
+"""Seconds between two looks."""
+
+
+@dataclass(frozen=True)
+class GateOrder:
+    """What to wait for.
+
+    Attributes:
+        deadline: Unix time, seconds, until which it must be passed.
+    """
+
+    gate: Gate
+    flink_url: str
+    flink_job_id: str
+    topics: tuple[str, ...]
+    kafka: Mapping[str, str]
+    health: Health
+    deadline: float
+
+
+async def readings(order: GateOrder) -> AsyncIterator[Reading]:
+    """Look again and again; each changed reading, the last of which is passed or hopeless.
+
+    A cluster or broker that doesn't answer says nothing about the job: it is asked again until the deadline.
+    """
+    last: str | None = None
+    async with AsyncFlinkClient(order.flink_url) as flink:
+        while True:
+            try:
+                snapshot = await probe(flink, order.flink_job_id, order.topics, order.kafka)
+                reading = judge(order.gate, snapshot, order.health)
+            except UnreachableError as error:
+                reading = Reading(passed=False, words=str(error))
+            if time.time() > order.deadline and not reading.passed:
+                reading = Reading(passed=False, hopeless=True, words=f"{reading.words}, at the deadline")
+            if reading.words != last or reading.passed or reading.hopeless:
+                yield reading
+                last = reading.words
+            if reading.passed or reading.hopeless:
+                return
+            await asyncio.sleep(_PAUSE)

@@ -1,0 +1,95 @@
+"""A project in one environment: its jobs, their desired state, its brokers, its cluster, its ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+from sluice.deployment.catalog import Catalog, read_catalog
+from sluice.deployment.desired import DesiredJob, desired_job
+from sluice.deployment.file import DeploymentFile, read_deployment_file
+from sluice.deployment.lines import Document
+from sluice.errors import ConfigError
+from sluice.release.ledger import Ledger
+from sluice.settings import Settings
+
+
+class Project:
+    """Everything that an operation needs to know; each part is read when it is first asked for.
+
+    Args:
+        settings: Where things are.
+        kafka: librdkafka's configuration; None: that of the deployment file.
+    """
+
+    def __init__(self, settings: Settings, *, kafka: Mapping[str, str] | None = None) -> None:
+        self.settings = settings
+        self._kafka = kafka
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The project's jobs."""
+        return read_catalog(self.settings.root)
+
+    @property
+    def environment(self) -> str:
+        """Which file of `deployments/` applies."""
+        return self.settings.environment
+
+    @property
+    def content(self) -> DeploymentFile:
+        """The deployment file."""
+        return self._file[0]
+
+    @property
+    def flink_url(self) -> str:
+        """The cluster's REST address."""
+        return self.content.flink.url
+
+    @property
+    def kafka(self) -> Mapping[str, str]:
+        """Librdkafka's configuration."""
+        return self._kafka or self.content.kafka.config
+
+    @property
+    def kafka_servers(self) -> str:
+        """The brokers' addresses, for messages."""
+        return self.kafka.get("bootstrap.servers", "nowhere")
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The environment's ledger."""
+        return Ledger(self.settings.ledger, self.environment)
+
+    @property
+    def flink_lib(self) -> Path | None:
+        """Directory with the jars that the client compiles against; None: PyFlink's own."""
+        own = self.settings.home / "flink" / "lib"
+        return self.settings.flink_lib or (own if own.is_dir() else None)
+
+    def desired(self, name: str) -> DesiredJob:
+        """A job as it is to run.
+
+        Raises:
+            ConfigError: there is no such job, or a value is wrong.
+        """
+        return desired_job(self.catalog.job(name), self.environment, *self._file)
+
+    def enabled_jobs(self) -> list[str]:
+        """The names of the jobs that are to run, in order; broken files are left out."""
+        return [name for name in sorted(self.catalog.jobs) if self.desired(name).enabled]
+
+    @cached_property
+    def _file(self) -> tuple[DeploymentFile, Document]:
+        known: dict[str, object] = dict(self.catalog.jobs)
+        # A job whose file is broken is still the project's: its section is no mistake.
+        known.update({broken.name: broken for broken in self.catalog.broken})
+        file = self.settings.deployment_file
+        if not file.is_file():
+            others = sorted(path.stem for path in file.parent.glob("*.yaml"))
+            raise ConfigError(
+                f"there is no environment {self.environment!r}: {file} does not exist",
+                remedy=f"choose one of {', '.join(others) or 'none'} with --environment, or write the file",
+            )
+        return read_deployment_file(file, known)

@@ -1,0 +1,110 @@
+"""Artifacts: the code of a release as one zip, named by the digest of its content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from sluice.errors import OperationError
+from sluice.release.modules import job_modules
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The earliest time that a zip can hold: an artifact knows no other."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A job's code, stored."""
+
+    digest: str
+    """SHA-256 over names and contents, in hexadecimal."""
+    file: Path
+
+
+def package(root: Path, module: str, store: Path) -> Artifact:
+    """Put the code of a job into the store, unless it is there; the same code gives the same digest anywhere.
+
+    Args:
+        root: The project's root.
+        module: The job's module.
+        store: Directory of the artifacts.
+
+    Raises:
+        ConfigError: the code can't be read.
+        OperationError: the store can't be written.
+    """
+    contents = {
+        file.relative_to(root).as_posix(): file.read_bytes()
+        for file in job_modules(root, module).values()
+        if file.is_file()
+    }
+    return store_files(contents, store)
+
+
+def store_files(contents: dict[str, bytes], store: Path) -> Artifact:
+    """Put files (by their path in the zip) into the store, unless they are there.
+
+    Raises:
+        OperationError: the store can't be written.
+    """
+    digest = _digest(contents)
+    file = artifact_file(store, digest)
+    if not file.exists():
+        try:
+            _write(file, contents)
+        except OSError as error:
+            raise OperationError(f"the artifact can't be written to {store}: {error.strerror}") from error
+    return Artifact(digest, file)
+
+
+def artifact_file(store: Path, digest: str) -> Path:
+    """Where an artifact lies."""
+    return store / f"{digest}.zip"
+
+
+def verify(store: Path, digest: str) -> Path:
+    """The file of an artifact, its content held against the digest.
+
+    Raises:
+        OperationError: it is missing, or holds something else.
+    """
+    file = artifact_file(store, digest)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            found = _digest({name: archive.read(name) for name in archive.namelist()})
+    except (OSError, zipfile.BadZipFile) as error:
+        raise OperationError(
+            f"artifact {digest[:12]} can't be read: {error}", remedy=f"restore {file} from a backup, or deploy anew"
+        ) from error
+    if found != digest:
+        raise OperationError(f"artifact {digest[:12]} holds other code ({found[:12]})", remedy=f"restore {file}")
+    return file
+
+
+def _digest(contents: dict[str, bytes]) -> str:
+    total = hashlib.sha256()
+    for name, content in sorted(contents.items()):
+        total.update(f"{name}\0{len(content)}\0".encode())
+        total.update(content)
+    return total.hexdigest()
+
+
+def _write(file: Path, contents: dict[str, bytes]) -> None:
+    """Write beside it and rename: another process sees all of it or nothing."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".part")
+    partial = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as raw, zipfile.ZipFile(raw, "w", zipfile.ZIP_STORED) as archive:
+            for entry, content in sorted(contents.items()):
+                info = zipfile.ZipInfo(entry, date_time=_EPOCH)
+                info.external_attr = 0o644 << 16
+                archive.writestr(info, content)
+        partial.chmod(0o644)
+        partial.rename(file)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,105 @@
+"""Opening the ledger's database, and bringing it to the current schema."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+
+from sluice.errors import ConfigError, UnreachableError
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_LOCK = 7_154_823
+"""PostgreSQL advisory lock: one process migrates at a time."""
+
+
+def open_database(url: str) -> Engine:
+    """An engine on the ledger, migrated to the current schema.
+
+    Raises:
+        ConfigError: the URL can't be used, or the schema is of a newer Sluice.
+        UnreachableError: the database doesn't answer.
+    """
+    try:
+        parsed = make_url(url)
+        engine = create_engine(parsed, pool_pre_ping=True)
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        raise ConfigError(
+            f"ledger {url!r} can't be used: {error}", remedy="set SLUICE_LEDGER to an SQLAlchemy URL"
+        ) from error
+    is_file = parsed.get_backend_name() == "sqlite" and parsed.database
+    if is_file:
+        Path(parsed.database or "").parent.mkdir(parents=True, exist_ok=True)
+        _serialise(engine)
+    try:
+        _migrate(engine, Path(f"{parsed.database}.lock") if is_file else None)
+    except OperationalError as error:
+        raise UnreachableError(f"the ledger at {parsed.render_as_string()} does not answer: {error.orig}") from error
+    return engine
+
+
+def _serialise(engine: Engine) -> None:
+    """Make an SQLite file behave among several processes: writers wait, and take the lock when they begin."""
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # BEGIN is ours
+        for pragma in ("journal_mode=WAL", "busy_timeout=30000", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _migrate(engine: Engine, lock: Path | None) -> None:
+    configuration = Config()
+    configuration.set_main_option("script_location", str(_MIGRATIONS))
+    script = ScriptDirectory.from_config(configuration)
+    head = script.get_current_head()
+    if _version(engine) == head:
+        return
+    with _locked(engine, lock):
+        found = _version(engine)
+        if found == head:
+            return
+        known = {revision.revision for revision in script.walk_revisions()}
+        if found is not None and found not in known:
+            raise ConfigError(
+                f"the ledger has schema {found}, which this Sluice does not know",
+                remedy="run the Sluice that made it, or a newer one",
+            )
+        with engine.begin() as connection:
+            configuration.attributes["connection"] = connection
+            command.upgrade(configuration, "head")
+
+
+def _version(engine: Engine) -> str | None:
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+@contextmanager
+def _locked(engine: Engine, file: Path | None) -> Iterator[None]:
+    if file is not None:
+        with file.open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+    elif engine.dialect.name == "postgresql":
+        with engine.connect() as connection:
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+            try:
+                yield
+            finally:
+                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
+    else:
+        yield

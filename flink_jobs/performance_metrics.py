@@ -50,13 +50,14 @@ def build(t_env, config):
     t_env.create_temporary_view(
         "loads",
         t_env.sql_query(f"""
-        SELECT event_time, metrics.load_time AS load_time, {device_category("device.user_agent")} AS device_category
+        SELECT event_time, COALESCE(metrics.load_time, 0) AS load_time,
+               {device_category("device.user_agent")} AS device_category
         FROM events WHERE event.type = 'page_view' AND metrics.load_time IS NOT NULL
     """),
     )
     return t_env.sql_query(f"""
         SELECT window_start, window_end, device_category,
-               AVG(load_time) AS avg_load_time, PERCENTILE(load_time, 0.95) AS p95_load_time
+               AVG(load_time) AS avg_load_time, COALESCE(PERCENTILE(load_time, 0.95), 0) AS p95_load_time
         FROM TABLE(TUMBLE(TABLE loads, DESCRIPTOR(event_time), {interval(config.window)}))
         GROUP BY window_start, window_end, device_category
     """)

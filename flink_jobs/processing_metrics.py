@@ -46,7 +46,7 @@ def build(t_env, config):
     """Newest watermark and count per window and type."""
     return t_env.sql_query(f"""
         SELECT window_start, window_end, event.type AS event_type,
-               MAX(watermark) AS max_watermark, COUNT(*) AS event_count
+               MAX(`watermark`) AS max_watermark, COUNT(*) AS event_count
         FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(event_time),
                           {interval(timedelta(minutes=config.metrics_window_minutes))}))
         GROUP BY window_start, window_end, event.type

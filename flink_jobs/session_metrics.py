@@ -50,19 +50,19 @@ job = Job(
 def build(t_env, config):
     """Gather the page views of each session."""
     t_env.create_temporary_view(
-        "views",
+        "page_views",
         t_env.sql_query("""
-        SELECT context.session_id AS session_id, `user`.id AS user_id, `timestamp` AS at, event_time,
+        SELECT context.session_id AS session_id, `user`.id AS user_id, `timestamp` AS at_ms, event_time,
                device.user_agent AS user_agent
         FROM events WHERE event.type = 'page_view'
     """),
     )
     return t_env.sql_query(f"""
         SELECT session_id, user_id,
-               TO_TIMESTAMP_LTZ(MIN(at), 3) AS start_time, TO_TIMESTAMP_LTZ(MAX(at), 3) AS end_time,
-               MAX(at) - MIN(at) AS duration, COUNT(*) AS page_count,
+               window_start AS start_time, window_end - {interval(config.gap)} AS end_time,
+               MAX(at_ms) - MIN(at_ms) AS duration, COUNT(*) AS page_count,
                {device_category("MAX(user_agent)")} AS device_category
-        FROM TABLE(SESSION(TABLE views PARTITION BY (session_id, user_id), DESCRIPTOR(event_time),
+        FROM TABLE(SESSION(TABLE page_views PARTITION BY (session_id, user_id), DESCRIPTOR(event_time),
                            {interval(config.gap)}))
         GROUP BY session_id, user_id, window_start, window_end
     """)

@@ -49,7 +49,7 @@ def device_category(user_agent: str) -> str:
         f"WHEN REGEXP(LOWER({user_agent}), {literal(pattern)}) THEN {literal(category)}"
         for category, pattern in _PATTERNS
     )
-    return f"CASE {cases} ELSE 'Unknown' END"
+    return f"CAST(CASE {cases} ELSE 'Unknown' END AS STRING)"
 
 
 def category_of(user_agent: str | None) -> Category:

@@ -48,7 +48,8 @@ def java_words(error: Py4JJavaError) -> str:
     cause = error.java_exception
     while cause is not None and len(words) < 5:
         text = cause.getMessage()
-        first = str(text).strip() if text else cause.getClass().getSimpleName()
+        # The parser lists every token that it would have taken.
+        first = str(text).partition("\nWas expecting")[0].strip() if text else cause.getClass().getSimpleName()
         if not any(first in earlier for earlier in words):
             words.append(first)
         cause = cause.getCause()

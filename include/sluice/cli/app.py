@@ -13,16 +13,18 @@ from pydantic import ValidationError
 from rich.markup import escape
 
 from sluice.cli import doctor as checks
-from sluice.cli.output import age, console, print_json, print_table
+from sluice.cli.output import print_json
 from sluice.cli.scaffold import write_job
 from sluice.errors import ConfigError, SluiceError
 from sluice.fleet import fleet_status
+from sluice.fleet_table import print_fleet
 from sluice.health.gates import GATES
 from sluice.operation.deploy import Deploy, Started
 from sluice.operation.gate import GateOrder, readings
 from sluice.operation.holder import shell_holder
 from sluice.project import Project
 from sluice.settings import Settings
+from sluice.terminal import console, print_table, run, show_error
 
 app = typer.Typer(
     add_completion=False,
@@ -40,23 +42,8 @@ _PARALLEL = 4
 
 
 def main() -> None:
-    """Run the command line; exit status 0 done, 1 failed, 2 refused before anything was touched."""
-    try:
-        app(standalone_mode=False)
-    except SluiceError as error:
-        console.print(f"[red]error:[/red] {escape(error.message)}")
-        if error.remedy:
-            console.print(f"[bold]next:[/bold]  {escape(error.remedy)}")
-        sys.exit(error.exit_status)
-    except typer.Abort:
-        sys.exit(1)
-    except Exception as error:
-        # Typer's own usage errors; anything else keeps its trace.
-        show = getattr(error, "show", None)
-        if show is None:
-            raise
-        show()
-        sys.exit(2)
+    """The entry point `sluice`."""
+    run(app)
 
 
 @app.command()
@@ -83,7 +70,7 @@ def deploy(
     )
     errors = [error for _, error in results if error]
     for error in errors:
-        console.print(f"[red]error:[/red] {escape(str(error))}")
+        show_error(error)
     if errors:
         sys.exit(min(error.exit_status for error in errors))
 
@@ -99,36 +86,7 @@ def status(
     if json:
         print_json(rows)
         return
-    print_table(
-        "Jobs",
-        (
-            "job",
-            "state",
-            "release",
-            "verdict",
-            "reasons",
-            "lag",
-            "watermark lag",
-            "checkpoint age",
-            "restarts",
-            "drift",
-        ),
-        [
-            [
-                row.job,
-                row.state,
-                row.release,
-                row.verdict,
-                row.reasons,
-                row.consumer_lag,
-                age(row.watermark_lag_ms),
-                age(row.checkpoint_age_ms),
-                row.restarts,
-                row.drift,
-            ]
-            for row in rows
-        ],
-    )
+    print_fleet(rows)
 
 
 @app.command()

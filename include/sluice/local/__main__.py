@@ -1,4 +1,4 @@
-"""`python -m sluice.local up|down|traffic|...`: what the Makefile calls."""
+"""`python -m sluice.local up|run-main-job|down|traffic`: what the Makefile calls."""
 
 from __future__ import annotations
 
@@ -6,14 +6,36 @@ import typer
 
 from sluice.local.layout import Local
 from sluice.local.stack import Stack
+from sluice.terminal import run
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Kafka, Flink and Airflow for one machine.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Kafka, Flink and Airflow for one machine.",
+    pretty_exceptions_enable=False,
+)
 
 
 @app.command()
 def up(airflow: bool = True) -> None:  # noqa: FBT001, FBT002 - an option of the command line
     """Start what isn't running, and wait until all of it serves."""
-    Stack(Local()).up(with_airflow=airflow)
+    from sluice.local.main_job import traffic_service  # noqa: PLC0415 - it imports the whole product
+
+    local = Local()
+    Stack(local).up(with_airflow=airflow, extra=(traffic_service(local),))
+
+
+@app.command()
+def run_main_job() -> None:
+    """Feed traffic, deploy every job through Airflow, and show them."""
+    from sluice.fleet_table import print_fleet  # noqa: PLC0415
+    from sluice.local import main_job  # noqa: PLC0415
+
+    local = Local()
+    print_fleet(main_job.run_main_job(Stack(local)))
+    typer.echo(f"Airflow {local.airflow_url}   Flink {local.flink_url}   Kafka {local.kafka_servers}", err=True)
+    typer.echo(f"logs    {local.logs}", err=True)
+    typer.echo("next    .venv/bin/sluice status; make down", err=True)
 
 
 @app.command()
@@ -22,5 +44,14 @@ def down() -> None:
     Stack(Local()).down()
 
 
+@app.command()
+def traffic() -> None:
+    """Feed events until ended."""
+    from sluice.local.traffic.feed import feed  # noqa: PLC0415
+
+    local = Local()
+    feed(local.kafka_servers, local.traffic_rate)
+
+
 if __name__ == "__main__":
-    app()
+    run(app)

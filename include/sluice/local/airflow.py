@@ -9,6 +9,7 @@ import subprocess
 import sys
 from base64 import urlsafe_b64encode
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 
@@ -52,13 +53,13 @@ def environment(local: Local) -> dict[str, str]:
     """Airflow's settings, as the environment variables that it reads."""
     directory = local.home / "airflow"
     keys = _keys(directory / "keys.json")
-    kafka = {"conn_type": "kafka", "extra": {"bootstrap.servers": local.kafka_servers}}
+    kafka = json.dumps({"bootstrap.servers": local.kafka_servers})
     return {
         **local.variables,
         # `airflow` starts processes of its own by name.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "AIRFLOW_HOME": str(directory),
-        "AIRFLOW_CONN_KAFKA_DEFAULT": json.dumps(kafka),
+        "AIRFLOW_CONN_KAFKA_DEFAULT": f"kafka://?__extra__={quote(kafka)}",
         "AIRFLOW__CORE__DAGS_FOLDER": str(local.root / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",

@@ -14,6 +14,7 @@ from sluice.local import airflow, flink, kafka
 from sluice.local.layout import HOST, Local
 from sluice.local.service import Service
 from sluice.local.supervise import Supervisor
+from sluice.terminal import console
 
 _READY_TIMEOUT = 120.0
 """Seconds that a service has until it must serve."""
@@ -24,12 +25,12 @@ class Stack:
 
     Args:
         local: Its settings.
-        console: Where progress goes.
+        shown: Where progress goes.
     """
 
-    def __init__(self, local: Local, console: Console | None = None) -> None:
+    def __init__(self, local: Local, shown: Console = console) -> None:
         self.local = local
-        self._console = console or Console(stderr=True)
+        self._console = shown
         self.supervisor = Supervisor(local.home, local.logs)
 
     def up(self, *, with_airflow: bool = True, extra: tuple[Service, ...] = ()) -> None:

@@ -53,6 +53,8 @@ class Supervisor:
     def ensure(self, services: Iterable[Service]) -> None:
         """Run supervisord with these services known; starts none of them, and leaves alone what runs unchanged."""
         self._logs.mkdir(parents=True, exist_ok=True)
+        # It holds Airflow's keys.
+        self._configuration.touch(mode=0o600)
         self._configuration.write_text(self._text(services), encoding="utf-8")
         if self.is_running:
             added, changed, removed = self._call("supervisor.reloadConfig")[0]
@@ -138,4 +140,11 @@ class Supervisor:
 
 
 def _quoted(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"')
+    """A value as the file can hold it.
+
+    Raises:
+        OperationError: it has a quotation mark or a line end, which supervisord has no escape for.
+    """
+    if '"' in value or "\n" in value:
+        raise OperationError(f"supervisord's configuration can't hold the value {value!r}")
+    return value

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from confluent_kafka.admin import AdminClient
+
 from sluice.client.process import ClientProcess
 from sluice.client.protocol import Build, Progress, Submit
 from sluice.errors import FlinkError, OperationError, SluiceError, UnreachableError
@@ -56,16 +58,33 @@ class Deploy:
         job: The job's name.
         holder: Who deploys; the same holder goes on with its own operation after a crash.
         tell: Where progress goes.
+        is_gone: Whether another holder is known to have ended.
     """
 
-    def __init__(self, project: Project, job: str, holder: str, tell: Tell = lambda _line: None) -> None:
+    def __init__(
+        self,
+        project: Project,
+        job: str,
+        holder: str,
+        tell: Tell = lambda _line: None,
+        *,
+        is_gone: Callable[[str], bool] = is_gone,
+    ) -> None:
         self._project = project
         self._name = job
         self._holder = holder
         self._tell = tell
+        self._is_gone = is_gone
 
-    def create_topics(self, *, grow_partitions: bool = False, change_settings: bool = False) -> list[topics.Step]:
+    def create_topics(
+        self, admin: AdminClient | None = None, *, grow_partitions: bool = False, change_settings: bool = False
+    ) -> list[topics.Step]:
         """Bring the broker's topics to what the job declares, as far as that is allowed.
+
+        Args:
+            admin: The brokers; None: by the project's own configuration.
+            grow_partitions: Partitions may be added.
+            change_settings: Settings may be changed.
 
         Raises:
             ConfigError: the job or a setting is wrong.
@@ -73,7 +92,7 @@ class Deploy:
             UnreachableError: the broker doesn't answer.
         """
         desired, servers = self._project.desired(self._name), self._project.kafka_servers
-        admin = connect(self._project.kafka)
+        admin = admin or connect(self._project.kafka)
         declared = topics.declare(desired.topics.values())
         actual = topics.describe(admin, [topic.name for topic in declared], servers)
         steps = [
@@ -119,7 +138,7 @@ class Deploy:
         """
         release = self._project.ledger.release(self._name, number)
         operation = self._project.ledger.begin(
-            self._name, kind="deploy", holder=self._holder, release=number, is_gone=is_gone
+            self._name, kind="deploy", holder=self._holder, release=number, is_gone=self._is_gone
         )
         try:
             return self._submit(release, operation)

@@ -1,0 +1,71 @@
+"""Waiting at a gate in the triggerer: no worker slot is held, and the deadline is in here."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+from airflow.sdk import BaseHook
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
+
+from sluice.health.gates import Gate
+from sluice.job.limits import Health
+from sluice.operation.gate import GateOrder, readings
+
+
+class GateTrigger(BaseTrigger):
+    """Fires when a gate is passed, or can't be passed any more.
+
+    Args:
+        gate: `running`, `consumer_lag` or `watermark`.
+        flink_url: The cluster's REST address.
+        flink_job_id: The job.
+        topics: What it reads.
+        kafka_connection: The Airflow connection of the brokers: its secrets are none of the trigger's arguments.
+        health: The job's limits, as JSON values.
+        deadline: Unix time, seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        gate: str,
+        flink_url: str,
+        flink_job_id: str,
+        topics: list[str],
+        kafka_connection: str,
+        health: dict[str, Any],
+        deadline: float,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.gate = gate
+        self.flink_url = flink_url
+        self.flink_job_id = flink_job_id
+        self.topics = topics
+        self.kafka_connection = kafka_connection
+        self.health = health
+        self.deadline = deadline
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class and arguments."""
+        names = ("gate", "flink_url", "flink_job_id", "topics", "kafka_connection", "health", "deadline")
+        return "sluice.airflow.triggers.GateTrigger", {name: getattr(self, name) for name in names}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """One event: {passed, words}."""
+        connection = await sync_to_async(BaseHook.get_connection)(self.kafka_connection)
+        order = GateOrder(
+            gate=cast("Gate", self.gate),
+            flink_url=self.flink_url,
+            flink_job_id=self.flink_job_id,
+            topics=tuple(self.topics),
+            kafka={name: str(value) for name, value in connection.extra_dejson.items()},
+            health=Health.model_validate(self.health),
+            deadline=self.deadline,
+        )
+        async for reading in readings(order):
+            self.log.info("%s", reading.words)
+            if reading.passed or reading.hopeless:
+                yield TriggerEvent({"passed": reading.passed, "words": reading.words})  # type: ignore[no-untyped-call]
+                return

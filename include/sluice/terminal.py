@@ -1,0 +1,81 @@
+"""Talking to a person at a terminal, on standard error: standard output is for JSON alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sluice.errors import SluiceError
+
+_WIDTH = 180
+"""Columns where nothing says how wide it is: a log, a pipe."""
+
+console = Console(stderr=True, highlight=False)
+if not console.is_terminal:
+    console = Console(stderr=True, highlight=False, width=_WIDTH)
+
+
+def show_error(error: SluiceError) -> None:
+    """An error and the next step."""
+    console.print(f"[red]error:[/red] {escape(error.message)}")
+    if error.remedy:
+        console.print(f"[bold]next:[/bold]  {escape(error.remedy)}")
+
+
+def run(app: typer.Typer) -> None:
+    """Run a command line; exit status 0 done, 1 failed, 2 refused before anything was touched."""
+    try:
+        app(standalone_mode=False)
+    except SluiceError as error:
+        show_error(error)
+        sys.exit(error.exit_status)
+    except (typer.Abort, KeyboardInterrupt):
+        sys.exit(1)
+    except Exception as error:
+        # Typer's own usage errors can show themselves; anything else keeps its trace.
+        show = getattr(error, "show", None)
+        if show is None:
+            raise
+        show()
+        sys.exit(2)
+
+
+_COLOURS = {
+    "healthy": "green",
+    "unchanged": "green",
+    "ok": "green",
+    "idle": "cyan",
+    "degraded": "yellow",
+    "unknown": "yellow",
+    "failed": "red",
+    "missing": "red",
+}
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table on standard error."""
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(cell(value) for value in row))
+    console.print(table)
+
+
+def cell(value: Any) -> str:
+    """A value for a person; nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    text = "\n".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    colour = _COLOURS.get(text)
+    return f"[{colour}]{text}[/{colour}]" if colour else text.replace("[", r"\[")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from sluice.local.java import ensure_java
 from sluice.local.layout import Local
 from sluice.local.stack import Stack
 from sluice.terminal import run
@@ -36,6 +37,12 @@ def run_main_job() -> None:
     typer.echo(f"Airflow {local.airflow_url}   Flink {local.flink_url}   Kafka {local.kafka_servers}", err=True)
     typer.echo(f"logs    {local.logs}", err=True)
     typer.echo("next    .venv/bin/sluice status; make down", err=True)
+
+
+@app.command()
+def java() -> None:
+    """Make sure that Java and Maven are there."""
+    ensure_java()
 
 
 @app.command()

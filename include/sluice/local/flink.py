@@ -106,7 +106,11 @@ def _gather_jars(local: Local, flink_home: Path, lib: Path) -> None:
         *(flink_home / "opt").glob("flink-python-*.jar"),
         *(local.jars / "flink").glob("*.jar"),
     ]
+    links = {jar.name: jar for jar in wanted}
     for link in lib.iterdir():
-        link.unlink()
-    for jar in wanted:
-        (lib / jar.name).symlink_to(jar)
+        # A running cluster reads from here: what is right stays untouched.
+        if links.get(link.name) != link.readlink():
+            link.unlink()
+    for name, jar in links.items():
+        if not (lib / name).exists():
+            (lib / name).symlink_to(jar)

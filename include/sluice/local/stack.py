@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import psutil
 from rich.console import Console
 
 from sluice.errors import OperationError, RefusedError
@@ -16,6 +17,8 @@ from sluice.local.service import Service
 from sluice.local.supervise import Supervisor
 from sluice.terminal import console
 
+_MEMORY_GIB = {"with Airflow": 6, "without": 4}
+"""What the stack takes when all jobs run."""
 _READY_TIMEOUT = 120.0
 """Seconds that a service has until it must serve."""
 
@@ -45,6 +48,7 @@ class Stack:
             OperationError: a service doesn't come to serve.
         """
         self.local.logs.mkdir(parents=True, exist_ok=True)
+        _warn_of_little_memory(self._console, with_airflow=with_airflow)
         with self.step("prepare Kafka and Flink"):
             services = [kafka.prepare(self.local), *flink.prepare(self.local)]
         if with_airflow:
@@ -97,6 +101,15 @@ class Stack:
                     f"port {service.port}, which {service.name} needs, is taken by another program",
                     remedy=f"end that program, or choose another port: SLUICE_{variable}_PORT=... make up",
                 )
+
+
+def _warn_of_little_memory(shown: Console, *, with_airflow: bool) -> None:
+    needed = _MEMORY_GIB["with Airflow" if with_airflow else "without"]
+    free = psutil.virtual_memory().available / 2**30
+    if free < needed:
+        shown.print(
+            f"[yellow]memory is short:[/yellow] {free:.1f} GiB free, about {needed} GiB wanted; end other programs"
+        )
 
 
 def wait_until(condition: Callable[[], bool], timeout: float, message: str) -> None:

@@ -7,6 +7,7 @@ import inspect
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,6 +15,7 @@ from pyflink.common import Configuration
 from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 from pyflink.table import EnvironmentSettings, StreamTableEnvironment, Table
+from pyflink.table.expressions import call_sql
 
 from sluice.client import tables
 from sluice.client.protocol import Build
@@ -67,6 +69,39 @@ def environments(order: Build) -> tuple[StreamExecutionEnvironment, StreamTableE
     return env, t_env
 
 
+def local_environments(name: str) -> tuple[StreamExecutionEnvironment, StreamTableEnvironment]:
+    """The two environments in this process, for tests: one subtask, UTC, streaming as in production."""
+    configuration = Configuration()
+    for option, value in {
+        "parallelism.default": "1",
+        "execution.runtime-mode": "STREAMING",
+        "table.local-time-zone": "UTC",
+        "pipeline.name": name,
+        "python.executable": sys.executable,
+        "python.client.executable": sys.executable,
+    }.items():
+        configuration.set_string(option, value)
+    env = StreamExecutionEnvironment.get_execution_environment(configuration)
+    return env, StreamTableEnvironment.create(env, EnvironmentSettings.new_instance().in_streaming_mode().build())
+
+
+def collect(table: Table, topic: Kafka) -> list[dict[str, Any]]:
+    """The rows of a bounded table, as the record's Python types."""
+    moments = [name for name, flink in columns(topic.record).items() if flink.startswith("TIMESTAMP_LTZ")]
+    # Python gets a TIMESTAMP without a zone as a datetime; these are UTC.
+    names = list(columns(topic.record))
+    selected = [f"CAST(`{name}` AS TIMESTAMP(3))" if name in moments else f"`{name}`" for name in names]
+    with table.select(*(call_sql(text) for text in selected)).execute().collect() as results:
+        rows = [dict(zip(names, row, strict=True)) for row in results]
+    return [
+        {
+            name: value.replace(tzinfo=UTC) if name in moments and value is not None else value
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
+
+
 def build(order: Build, job: Job, env: StreamExecutionEnvironment, t_env: StreamTableEnvironment) -> Pipeline:
     """Declare sources and sinks, call the job's function, hold its tables against the records.
 
@@ -82,14 +117,14 @@ def build(order: Build, job: Job, env: StreamExecutionEnvironment, t_env: Stream
         t_env.execute_sql(tables.source_view(read, topic))
         given[read] = t_env.from_path(read)
     wanted = inspect.signature(job.build).parameters
-    built = _as_tables(job, job.build(**{name: given[name] for name in wanted}), t_env)
+    built = as_tables(job, job.build(**{name: given[name] for name in wanted}), t_env)
 
     statements = t_env.create_statement_set()
     found: dict[str, dict[str, str]] = {}
     for sink, table in built.items():
         topic = _topic(job.sinks[sink], order.writes.get(sink, {}), f"{order.job}: writes.{sink}")
         t_env.execute_sql(tables.sink_table(sink, topic, order.brokers, f"{names}.{sink}"))
-        fitted, found[sink] = _fit(table, topic, t_env, f"{order.job}.{sink}")
+        fitted, found[sink] = fit(table, topic, t_env, f"{order.job}.{sink}")
         statements.add_insert(tables.sink_name(sink), fitted)
     return Pipeline(job, t_env, statements, found)
 
@@ -113,7 +148,7 @@ def _first(error: ValidationError) -> str:
     return f"{'.'.join(map(str, first['loc']))}: {first['msg']}, got {first.get('input')!r}"
 
 
-def _as_tables(job: Job, built: Any, t_env: StreamTableEnvironment) -> dict[str, Table]:
+def as_tables(job: Job, built: Any, t_env: StreamTableEnvironment) -> dict[str, Table]:
     """What the function returned, as a table for each sink."""
     by_sink = built if isinstance(built, dict) else {next(iter(job.sinks)): built}
     if set(by_sink) != set(job.sinks):
@@ -137,7 +172,7 @@ def _names(mapping: Mapping[str, Any]) -> str:
     return ", ".join(sorted(mapping)) or "nothing"
 
 
-def _fit(table: Table, topic: Kafka, t_env: StreamTableEnvironment, where: str) -> tuple[Table, dict[str, str]]:
+def fit(table: Table, topic: Kafka, t_env: StreamTableEnvironment, where: str) -> tuple[Table, dict[str, str]]:
     """Hold a table's columns against the record, name by name and type by type.
 
     Window bounds, which Flink types TIMESTAMP(3), are taken as UTC instants; there is no other conversion.

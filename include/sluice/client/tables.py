@@ -47,12 +47,41 @@ def source_table(read: str, topic: Kafka, brokers: Mapping[str, str], group_id: 
         watermark = f"WATERMARK FOR `{ARRIVAL}` AS `{ARRIVAL}` - {interval(topic.arrival_skew)}"
         lines = ["`reason` STRING", "`value` BYTES", *field, "`key` BYTES", *position, arrival, *event_time, watermark]
     else:
-        _check_names(topic, set(topic.record.model_fields), (ARRIVAL, EVENT_TIME, WATERMARK))
-        lines = [*(f"`{name}` {flink}" for name, flink in columns(topic.record).items()), arrival, *event_time]
-        if topic.event_time:
-            delay = interval(topic.watermark_delay + topic.arrival_skew)
-            lines.append(f"WATERMARK FOR `{EVENT_TIME}` AS `{ARRIVAL}` - {delay}")
+        lines = _record_columns(topic, arrival)
     return _create(source_name(read), lines, _source_options(topic, brokers, group_id))
+
+
+def bounded_table(read: str, topic: Kafka, uri: str) -> str:
+    """CREATE TABLE for a file of JSON rows that stands for the topic: as `source_table`, with the arrival as a field.
+
+    Raises:
+        ConfigError: for a read with `every_record`: a file has no Kafka records.
+    """
+    if topic.every_record:
+        raise ConfigError(
+            f"reads.{read}: a read with_malformed() can't be tested on rows", remedy="test the job on a real topic"
+        )
+    options = {
+        "connector": "filesystem",
+        "path": uri,
+        "format": "json",
+        "json.fail-on-missing-field": "false",
+        "json.timestamp-format.standard": "ISO-8601",
+    }
+    lines = _record_columns(topic, f"`{ARRIVAL}` TIMESTAMP_LTZ(3) NOT NULL")
+    return _create(source_name(read), lines, options)
+
+
+def _record_columns(topic: Kafka, arrival: str) -> list[str]:
+    """The columns of a read: the record's, arrival, event time and watermark."""
+    _check_names(topic, set(topic.record.model_fields), (ARRIVAL, EVENT_TIME, WATERMARK))
+    lines = [*(f"`{name}` {flink}" for name, flink in columns(topic.record).items()), arrival]
+    if topic.event_time:
+        lines += [
+            f"`{EVENT_TIME}` AS {_event_time(topic)}",
+            f"WATERMARK FOR `{EVENT_TIME}` AS `{ARRIVAL}` - {interval(topic.watermark_delay + topic.arrival_skew)}",
+        ]
+    return lines
 
 
 def source_view(read: str, topic: Kafka) -> str:

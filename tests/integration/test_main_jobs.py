@@ -1,0 +1,80 @@
+"""The four jobs and the dead letters on 200,000 generated events, against an independent computation."""
+
+import math
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from sluice.local.traffic import generator, oracle, wire
+from sluice.operation.deploy import Deploy
+from tests.integration.running import deploy, wait_for
+
+EVENTS = 200_000
+JOBS = ("dead_letters", "event_metrics", "performance_metrics", "processing_metrics", "session_metrics")
+
+
+@pytest.fixture(scope="module")
+def messages():
+    day_ago = (int(time.time()) - 86_400) * 1000
+    traffic = generator.Traffic(seed=20_261_124, rate=40, start_ms=day_ago, partitions=3)
+    messages = traffic.bounded(EVENTS)
+    # A few of a million bytes, which the traffic itself would be too thick with.
+    first = messages[0].at_ms
+    return [generator.Message(b"huge", generator.huge(first), first, n % 3) for n in range(3)] + messages
+
+
+@pytest.fixture(scope="module")
+def expected(messages):
+    return oracle.compute(messages)
+
+
+def test_every_job_gives_exactly_the_right_rows(lab, messages, expected):
+    lab.product_jobs()
+    # All of it lies in the topic before the jobs begin, more than one partition at a time is read: none is idle.
+    jobs = "".join(f"  {job}:\n    reads:\n      events:\n        idle_timeout:\n" for job in JOBS)
+    lab.deployment(f"jobs:\n{jobs}")
+    servers = lab.local.kafka_servers
+    Deploy(lab.project, "event_metrics", "test").create_topics()
+    wire.produce(servers, "analytics_events", messages)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda job: deploy(lab.project, job), JOBS))
+
+    for topic in ("event_metrics", "session_metrics", "processing_metrics"):
+        want = Counter(map(frozen, getattr(expected, topic)))
+        wait_for(lambda topic=topic, want=want: len(wire.rows(servers, topic)) >= want.total(), message=topic)
+        assert Counter(map(frozen, wire.rows(servers, topic))) == want, topic
+    assert_performance(wire.rows(servers, "performance_metrics"), expected.performance_metrics)
+    assert_dead_letters(wire.consume(servers, "analytics_events_dead_letters"), expected.malformed)
+    quality = wire.rows(servers, "analytics_events_quality")
+    # The closing events open the last window, which nothing closes.
+    assert sum(row["records"] for row in quality) == len(messages) - 3
+    assert sum(row["malformed"] for row in quality) == len(expected.malformed)
+    assert sum(row["late"] for row in quality) == expected.late
+
+
+def frozen(row):
+    return tuple(sorted(row.items()))
+
+
+def assert_performance(found, wanted):
+    def by_key(rows):
+        return {(row["window_start"], row["device_category"]): row for row in rows}
+
+    assert len(found) == len(wanted)
+    found, wanted = by_key(found), by_key(wanted)
+    assert found.keys() == wanted.keys()
+    for key, row in wanted.items():
+        assert found[key]["window_end"] == row["window_end"]
+        assert found[key]["avg_load_time"] == row["avg_load_time"], key
+        # Interpolated in another order of operations.
+        assert math.isclose(found[key]["p95_load_time"], row["p95_load_time"], rel_tol=1e-12), key
+
+
+def assert_dead_letters(found, malformed):
+    assert Counter((letter.value, letter.key, letter.headers["reason"].partition(":")[0]) for letter in found) == Counter(
+        (message.value, message.key, fault) for message, fault in malformed
+    )
+    positions = {(letter.headers["topic"], letter.headers["partition"], letter.headers["offset"]) for letter in found}
+    assert len(positions) == len(malformed)

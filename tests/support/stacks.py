@@ -1,0 +1,33 @@
+"""A local stack of its own for tests: free ports, state in a temporary directory."""
+
+import socket
+from pathlib import Path
+
+from sluice.local.layout import Local
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for held in sockets:
+            held.bind(("127.0.0.1", 0))
+        return [held.getsockname()[1] for held in sockets]
+    finally:
+        for held in sockets:
+            held.close()
+
+
+def local_stack(home: Path, root: Path = ROOT) -> Local:
+    kafka, controller, flink, rpc, airflow = free_ports(5)
+    return Local(
+        root=root,
+        home=home,
+        jars=ROOT / ".sluice" / "jars",
+        kafka_port=kafka,
+        kafka_controller_port=controller,
+        flink_port=flink,
+        flink_rpc_port=rpc,
+        airflow_port=airflow,
+    )

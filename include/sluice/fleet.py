@@ -67,7 +67,7 @@ async def _status(project: Project, flink: AsyncFlinkClient, name: str) -> JobSt
     drift = fingerprint(project.settings.root, desired) != release.fingerprint
     topics = [topic.topic for topic in desired.reads.values()]
     try:
-        snapshot = await probe(flink, running.flink_job_id, topics, project.kafka)
+        snapshot = await probe(flink, running.flink_job_id, topics, project.kafka, desired.group)
     except SluiceError as error:
         # Not being able to look is not the job's being gone.
         return JobStatus(name, "unreachable", running.release, running.flink_job_id, reasons=(str(error),), drift=drift)

@@ -23,7 +23,14 @@ async def pass_gates(project: Project, job: str, started: Started) -> None:
     topics = tuple(topic.topic for topic in desired.reads.values())
     for gate in GATES:
         order = GateOrder(
-            gate, project.flink_url, started.flink_job_id, topics, project.kafka, desired.health, time.time() + 120
+            gate=gate,
+            flink_url=project.flink_url,
+            flink_job_id=started.flink_job_id,
+            topics=topics,
+            kafka=project.kafka,
+            group=desired.group,
+            health=desired.health,
+            deadline=time.time() + 60,
         )
         async for reading in readings(order):
             assert not reading.hopeless, reading.words

@@ -73,8 +73,8 @@ def assert_performance(found, wanted):
 
 
 def assert_dead_letters(found, malformed):
-    assert Counter((letter.value, letter.key, letter.headers["reason"].partition(":")[0]) for letter in found) == Counter(
-        (message.value, message.key, fault) for message, fault in malformed
-    )
+    assert Counter(
+        (letter.value, letter.key, letter.headers["reason"].partition(":")[0]) for letter in found
+    ) == Counter((message.value, message.key, fault) for message, fault in malformed)
     positions = {(letter.headers["topic"], letter.headers["partition"], letter.headers["offset"]) for letter in found}
     assert len(positions) == len(malformed)

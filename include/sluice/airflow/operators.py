@@ -180,6 +180,7 @@ class GateOperator(_SluiceOperator):
             flink_url=project.flink_url,
             flink_job_id=flink_job_id,
             topics=[topic.topic for topic in desired.reads.values()],
+            group=desired.group,
             kafka_connection=project.content.kafka.connection,
             health=desired.health.model_dump(mode="json"),
             deadline=time.time() + timeout.total_seconds(),

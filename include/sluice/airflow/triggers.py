@@ -22,6 +22,7 @@ class GateTrigger(BaseTrigger):
         flink_url: The cluster's REST address.
         flink_job_id: The job.
         topics: What it reads.
+        group: Its consumer group.
         kafka_connection: The Airflow connection of the brokers: its secrets are none of the trigger's arguments.
         health: The job's limits, as JSON values.
         deadline: Unix time, seconds.
@@ -34,6 +35,7 @@ class GateTrigger(BaseTrigger):
         flink_url: str,
         flink_job_id: str,
         topics: list[str],
+        group: str,
         kafka_connection: str,
         health: dict[str, Any],
         deadline: float,
@@ -43,13 +45,14 @@ class GateTrigger(BaseTrigger):
         self.flink_url = flink_url
         self.flink_job_id = flink_job_id
         self.topics = topics
+        self.group = group
         self.kafka_connection = kafka_connection
         self.health = health
         self.deadline = deadline
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class and arguments."""
-        names = ("gate", "flink_url", "flink_job_id", "topics", "kafka_connection", "health", "deadline")
+        names = ("gate", "flink_url", "flink_job_id", "topics", "group", "kafka_connection", "health", "deadline")
         return "sluice.airflow.triggers.GateTrigger", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -61,6 +64,7 @@ class GateTrigger(BaseTrigger):
             flink_job_id=self.flink_job_id,
             topics=tuple(self.topics),
             kafka={name: str(value) for name, value in connection.extra_dejson.items()},
+            group=self.group,
             health=Health.model_validate(self.health),
             deadline=self.deadline,
         )

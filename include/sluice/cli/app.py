@@ -172,7 +172,14 @@ async def _pass_gates(project: Project, name: str, started: Started, tell: Any) 
     topics = tuple(topic.topic for topic in desired.reads.values())
     for gate in GATES:
         order = GateOrder(
-            gate, project.flink_url, started.flink_job_id, topics, project.kafka, desired.health, deadline
+            gate,
+            project.flink_url,
+            started.flink_job_id,
+            topics,
+            project.kafka,
+            desired.group,
+            desired.health,
+            deadline,
         )
         async for reading in readings(order):
             tell(reading.words)

@@ -54,7 +54,7 @@ class _Session:
             return 1
 
     def _run(self, commands: queue.Queue[str]) -> int:
-        _keep_flink_lib()
+        _set_environment()
         from sluice.client import graph, pipeline  # noqa: PLC0415 - the JVM starts here, after the order was read
 
         order = self._order
@@ -87,8 +87,11 @@ class _Session:
         self._since = now
 
 
-def _keep_flink_lib() -> None:
-    """Name the distribution of the wheel: without FLINK_HOME, PyFlink replaces FLINK_LIB_DIR by its own directory."""
+def _set_environment() -> None:
+    """Tell PyFlink, before it is imported, what it would guess wrong."""
+    # Python workers are the cluster's: otherwise they would be told to call back here, where nobody is any more.
+    os.environ["_python_worker_execution_mode"] = "process"
+    # The wheel's distribution: without FLINK_HOME, PyFlink replaces FLINK_LIB_DIR by its own directory.
     spec = importlib.util.find_spec("pyflink")
     if spec is not None and spec.origin is not None:
         os.environ.setdefault("FLINK_HOME", str(Path(spec.origin).parent))

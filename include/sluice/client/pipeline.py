@@ -21,6 +21,7 @@ from sluice.client import tables
 from sluice.client.protocol import Build
 from sluice.errors import ConfigError, SchemaError
 from sluice.job.definition import Job
+from sluice.job.names import consumer_group
 from sluice.job.record import columns
 from sluice.job.topic import Kafka
 
@@ -59,7 +60,6 @@ def environments(order: Build) -> tuple[StreamExecutionEnvironment, StreamTableE
     configuration.set_string("execution.runtime-mode", "STREAMING")
     configuration.set_string("table.local-time-zone", "UTC")
     configuration.set_string("pipeline.name", order.job)
-    # The cluster runs the Python workers; without this PyFlink would start a server for them here.
     configuration.set_string("execution.target", "remote")
     env = StreamExecutionEnvironment.get_execution_environment(configuration)
     settings = EnvironmentSettings.new_instance().in_streaming_mode().build()
@@ -109,7 +109,7 @@ def build(order: Build, job: Job, env: StreamExecutionEnvironment, t_env: Stream
         ConfigError: a setting is wrong, or the function returns what no sink takes.
         SchemaError: a table differs from its sink's record.
     """
-    names = f"sluice.{order.environment}.{order.job}"
+    names = consumer_group(order.environment, order.job)
     given: dict[str, Any] = {"config": _config(order, job), "t_env": t_env, "env": env}
     for read, declared in job.reads.items():
         topic = _topic(declared, order.reads.get(read, {}), f"{order.job}: reads.{read}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
+import importlib.util
 import sys
 import traceback
 from collections.abc import Mapping
@@ -51,9 +53,7 @@ class Catalog:
 
 def read_catalog(root: Path) -> Catalog:
     """Import every `flink_jobs/*.py` (not those that begin with `_`) below the project's root."""
-    _forget_other_project(root)
-    if str(root) not in sys.path:
-        sys.path.insert(0, str(root))
+    _use_package(root / JOBS_PACKAGE)
     loaded: dict[str, list[Job]] = {}
     broken: list[BrokenFile] = []
     for file in sorted((root / JOBS_PACKAGE).glob("[!_]*.py")):
@@ -105,13 +105,18 @@ def _words(error: Exception, file: Path) -> str:
     return f"{file}:{line or 1}: {type(error).__name__}: {error}"
 
 
-def _forget_other_project(root: Path) -> None:
-    """Unload another project's jobs: one process may look at several (tests do)."""
-    package = sys.modules.get(JOBS_PACKAGE)
-    if package is None:
+def _use_package(directory: Path) -> None:
+    """Make `flink_jobs` the package in this directory, wherever else on the path there is one.
+
+    Another project's modules are unloaded: one process may look at several (tests do).
+    """
+    loaded = sys.modules.get(JOBS_PACKAGE)
+    if loaded is not None and [Path(path) for path in loaded.__path__] == [directory]:
         return
-    paths = [Path(path).resolve() for path in getattr(package, "__path__", [])]
-    if (root / JOBS_PACKAGE).resolve() not in paths:
-        for name in [name for name in sys.modules if name.partition(".")[0] == JOBS_PACKAGE]:
-            del sys.modules[name]
-        importlib.invalidate_caches()
+    for name in [name for name in sys.modules if name.partition(".")[0] == JOBS_PACKAGE]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    spec = importlib.machinery.ModuleSpec(JOBS_PACKAGE, None, is_package=True)
+    spec.submodule_search_locations = [str(directory)]
+    # What its __init__.py holds is a docstring, if anything: it is not run.
+    sys.modules[JOBS_PACKAGE] = importlib.util.module_from_spec(spec)

@@ -15,6 +15,7 @@ from sluice.errors import ConfigError
 from sluice.job.config import JobConfig
 from sluice.job.definition import Job
 from sluice.job.limits import Health
+from sluice.job.names import consumer_group
 from sluice.job.topic import DEPLOYABLE_FIELDS, Kafka
 
 
@@ -36,6 +37,11 @@ class DesiredJob:
     def name(self) -> str:
         """The job's name."""
         return self.job.name
+
+    @property
+    def group(self) -> str:
+        """Its Kafka consumer group."""
+        return consumer_group(self.environment, self.name)
 
     @property
     def topics(self) -> dict[str, Kafka]:

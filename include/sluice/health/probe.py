@@ -13,7 +13,7 @@ from sluice.flink.client import AsyncFlinkClient
 from sluice.flink.models import Checkpoints, JobDetail
 from sluice.health.snapshot import Snapshot, SplitReading
 from sluice.kafka.brokers import connect
-from sluice.kafka.offsets import Offsets, Partition, read_offsets
+from sluice.kafka.offsets import Offsets, Partition, read_committed, read_offsets
 
 _POSITION = re.compile(r"\d+\..*KafkaSourceReader\.topic\.(?P<topic>.+)\.partition\.(?P<number>\d+)\.currentOffset")
 _WATERMARK = re.compile(r"\d+\..*\.split\.(?P<topic>.+)-(?P<number>\d+)\.watermark\.currentWatermark")
@@ -22,7 +22,7 @@ _NO_WATERMARK = -(2**63)
 
 
 async def probe(
-    flink: AsyncFlinkClient, job_id: str | None, topics: Iterable[str], kafka: Mapping[str, str]
+    flink: AsyncFlinkClient, job_id: str | None, topics: Iterable[str], kafka: Mapping[str, str], group: str
 ) -> Snapshot:
     """A snapshot of the job.
 
@@ -31,6 +31,7 @@ async def probe(
         job_id: The job's id in Flink; None: it has none.
         topics: What it reads.
         kafka: librdkafka's configuration.
+        group: The job's consumer group.
 
     Raises:
         UnreachableError: the cluster or the broker doesn't answer: it says nothing about the job.
@@ -48,7 +49,9 @@ async def probe(
         if error.status == 404:
             return Snapshot(now, None)
         raise
-    ends = await asyncio.to_thread(_ends, tuple(topics), kafka)
+    # A source that has read nothing since it was restored does not tell where it stands; its group does.
+    is_silent = any(position < 0 for position in readings["position"].values())
+    ends, committed = await asyncio.to_thread(_offsets, tuple(topics), kafka, group if is_silent else None)
     failures = exceptions.history.entries
     return Snapshot(
         at_ms=_now(),
@@ -60,7 +63,7 @@ async def probe(
         completed_checkpoints=checkpoints.counts.completed,
         checkpoint_age_ms=_age(checkpoints),
         restored_from=checkpoints.latest.restored.external_path if checkpoints.latest.restored else None,
-        splits=_splits(readings, ends),
+        splits=_splits(readings, ends, committed),
         last_exception=failures[0].words if failures else None,
     )
 
@@ -92,25 +95,27 @@ async def _readings(flink: AsyncFlinkClient, detail: JobDetail) -> dict[str, dic
     return found
 
 
-def _ends(topics: tuple[str, ...], kafka: Mapping[str, str]) -> dict[Partition, Offsets]:
-    return read_offsets(connect(kafka), topics, kafka.get("bootstrap.servers", ""))
+def _offsets(
+    topics: tuple[str, ...], kafka: Mapping[str, str], group: str | None
+) -> tuple[dict[Partition, Offsets], dict[Partition, int]]:
+    admin, servers = connect(kafka), kafka.get("bootstrap.servers", "")
+    return read_offsets(admin, topics, servers), read_committed(admin, group, servers) if group else {}
 
 
 def _splits(
-    readings: Mapping[str, Mapping[Partition, int]], ends: Mapping[Partition, Offsets]
+    readings: Mapping[str, Mapping[Partition, int]],
+    ends: Mapping[Partition, Offsets],
+    committed: Mapping[Partition, int],
 ) -> dict[Partition, SplitReading]:
     splits = {}
     for partition, offsets in ends.items():
-        position = readings["position"].get(partition)
-        if position is None:
-            lag = None
-        elif position < 0:
-            # Nothing was read since it started: all there is, unless there is nothing.
-            lag = offsets.end - offsets.start
-        else:
-            lag = max(0, offsets.end - position - 1)
+        read = readings["position"].get(partition)
+        following = None if read is None else read + 1 if read >= 0 else committed.get(partition, offsets.start)
         mark = readings["watermark"].get(partition, _NO_WATERMARK)
-        splits[partition] = SplitReading(lag, mark if mark > _NO_WATERMARK else None)
+        splits[partition] = SplitReading(
+            lag=None if following is None else max(0, offsets.end - max(following, offsets.start)),
+            watermark_ms=mark if mark > _NO_WATERMARK else None,
+        )
     return splits
 
 

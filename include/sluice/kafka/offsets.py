@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from sluice.kafka.brokers import TIMEOUT, unreachable
@@ -39,6 +39,22 @@ def read_offsets(admin: AdminClient, topics: Iterable[str], servers: str) -> dic
     except KafkaException as error:
         raise unreachable(servers, error) from error
     return {partition: Offsets(starts[partition], ends[partition]) for partition in ends}
+
+
+def read_committed(admin: AdminClient, group: str, servers: str) -> dict[Partition, int]:
+    """The offsets that a consumer group has committed: for each partition the next one to read.
+
+    Raises:
+        UnreachableError: the broker doesn't answer.
+    """
+    try:
+        future = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=TIMEOUT)[
+            group
+        ]
+        found = future.result().topic_partitions
+    except KafkaException as error:
+        raise unreachable(servers, error) from error
+    return {(item.topic, item.partition): item.offset for item in found if item.offset >= 0}
 
 
 def _ask(admin: AdminClient, partitions: list[TopicPartition], spec: OffsetSpec) -> dict[Partition, int]:

@@ -30,6 +30,7 @@ class GateOrder:
     flink_job_id: str
     topics: tuple[str, ...]
     kafka: Mapping[str, str]
+    group: str
     health: Health
     deadline: float
 
@@ -43,7 +44,7 @@ async def readings(order: GateOrder) -> AsyncIterator[Reading]:
     async with AsyncFlinkClient(order.flink_url) as flink:
         while True:
             try:
-                snapshot = await probe(flink, order.flink_job_id, order.topics, order.kafka)
+                snapshot = await probe(flink, order.flink_job_id, order.topics, order.kafka, order.group)
                 reading = judge(order.gate, snapshot, order.health)
             except UnreachableError as error:
                 reading = Reading(passed=False, words=str(error))

@@ -37,11 +37,11 @@ def package(root: Path, module: str, store: Path) -> Artifact:
         ConfigError: the code can't be read.
         OperationError: the store can't be written.
     """
-    contents = {
-        file.relative_to(root).as_posix(): file.read_bytes()
-        for file in job_modules(root, module).values()
-        if file.is_file()
-    }
+    contents = {}
+    for file in job_modules(root, module).values():
+        # A package without __init__.py gets one: otherwise another package of its name would go before it.
+        entry, content = (file, file.read_bytes()) if file.is_file() else (file / "__init__.py", b"")
+        contents[entry.relative_to(root).as_posix()] = content
     return store_files(contents, store)
 
 

@@ -1,0 +1,33 @@
+"""Every kind of pipeline deploys, and gives its rows."""
+
+import json
+import time
+
+import pytest
+
+from sluice.local.traffic import wire
+from sluice.local.traffic.generator import Message
+from sluice.operation.deploy import Deploy
+from tests.integration import sources
+from tests.integration.running import deploy, wait_for
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "fields", "wanted"),
+    [
+        ("table_api", sources.TABLE_API, "id: str", ["a", "c"]),
+        ("sql_text", sources.SQL, "id: str", ["a!", "b!", "c!"]),
+        ("python_udf", sources.UDF, "id: str | None", ["A", "B", "C"]),
+        ("pandas_udf", sources.PANDAS, "id: str | None", ["A", "B", "C"]),
+        ("data_stream", sources.DATA_STREAM, "id: str | None", ["A", "B", "C"]),
+    ],
+)
+def test_a_pipeline_of_each_kind_deploys(lab, name, body, fields, wanted):
+    lab.job(name, sources.source(name, body, fields))
+    Deploy(lab.project, name, "test").create_topics()
+    now = time.time_ns() // 1_000_000
+    lines = [Message(b"", json.dumps({"id": id_, "at": now}).encode(), now, 0) for id_ in "abc"]
+    wire.produce(lab.local.kafka_servers, f"{name}_lines", lines)
+    deploy(lab.project, name)
+    rows = wait_for(lambda: wire.rows(lab.local.kafka_servers, f"{name}_out"))
+    assert sorted(row["id"] for row in rows) == wanted

@@ -1,0 +1,121 @@
+"""A job that should run and doesn't is started from what it has left; one that runs is left alone."""
+
+import json
+import time
+
+import pytest
+
+from sluice.client.process import ClientProcess
+from sluice.errors import RefusedError
+from sluice.flink import calls
+from sluice.flink.client import FlinkClient
+from sluice.flink.models import JobState
+from sluice.local.traffic import wire
+from sluice.local.traffic.generator import Message
+from sluice.operation.deploy import Deploy
+from tests.integration import sources
+from tests.integration.running import deploy, wait_for
+
+COUNT = '''
+@job.pipeline
+def build(t_env):
+    return t_env.sql_query("""
+        SELECT window_start, COUNT(*) AS lines
+        FROM TABLE(TUMBLE(TABLE lines, DESCRIPTOR(event_time), INTERVAL '1' HOUR))
+        GROUP BY window_start, window_end
+    """)
+'''
+FIELDS = "window_start: datetime\n    lines: int"
+HOUR = 3_600_000
+
+
+def produce(lab, name, *ats):
+    lines = [Message(b"", json.dumps({"id": "x", "at": at}).encode(), at, 0) for at in ats]
+    wire.produce(lab.local.kafka_servers, f"{name}_lines", lines)
+
+
+def state(lab, job_id):
+    with FlinkClient(lab.local.flink_url) as flink:
+        return flink.send(calls.status(job_id)).status
+
+
+def cancel(lab, job_id):
+    with FlinkClient(lab.local.flink_url) as flink:
+        flink.send(calls.cancel(job_id))
+    wait_for(lambda: state(lab, job_id) is JobState.CANCELED)
+
+
+def test_a_lost_job_goes_on_from_its_newest_checkpoint(lab):
+    lab.job("lost", sources.source("lost", COUNT, FIELDS))
+    base = (int(time.time()) - 86_400) // 3600 * HOUR
+    Deploy(lab.project, "lost", "test").create_topics()
+    produce(lab, "lost", base + 1, base + 2, base + 3)
+    first = deploy(lab.project, "lost")
+    cancel(lab, first.flink_job_id)
+
+    second = deploy(lab.project, "lost")
+    assert second.restored_from is not None
+    assert first.flink_job_id in second.restored_from
+    assert second.flink_job_id != first.flink_job_id
+    produce(lab, "lost", base + 4, base + 2 * HOUR)
+    rows = wait_for(lambda: wire.rows(lab.local.kafka_servers, "lost_out"))
+    # Three from before, one from after: the state was kept, nothing was read twice.
+    assert [row["lines"] for row in rows] == [4]
+
+    third = deploy(lab.project, "lost")
+    assert third.unchanged
+    assert third.flink_job_id == second.flink_job_id
+
+
+def test_state_that_is_gone_is_not_silently_done_without(lab):
+    lab.job("bare", sources.source("bare", COUNT, FIELDS))
+    first = deploy(lab.project, "bare")
+    cancel(lab, first.flink_job_id)
+    for metadata in (lab.local.home / "flink" / "checkpoints" / first.flink_job_id).glob("chk-*/_metadata"):
+        metadata.unlink()
+    with pytest.raises(
+        RefusedError, match=f"Flink job {first.flink_job_id} had state, and no checkpoint of it is found"
+    ):
+        deploy(lab.project, "bare")
+
+
+def test_a_retry_after_a_lost_answer_attaches_to_the_job_that_was_submitted(lab, monkeypatch):
+    lab.job("retried", sources.source("retried", sources.SQL))
+    submit = ClientProcess.submit
+
+    def submitted_and_died(self, order, *, timeout):
+        submit(self, order, timeout=timeout)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ClientProcess, "submit", submitted_and_died)
+    with pytest.raises(KeyboardInterrupt):
+        deploy(lab.project, "retried")
+    monkeypatch.undo()
+    journalled = lab.project.ledger.running("retried").flink_job_id
+
+    again = deploy(lab.project, "retried")
+    assert again.flink_job_id == journalled
+    with FlinkClient(lab.local.flink_url) as flink:
+        assert [job.id for job in flink.send(calls.jobs()).jobs if job.name == "retried"] == [journalled]
+
+
+def test_a_retry_before_the_submission_uses_the_journalled_id(lab, monkeypatch):
+    lab.job("early", sources.source("early", sources.SQL))
+
+    def dies(self, order, *, timeout):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ClientProcess, "submit", dies)
+    with pytest.raises(KeyboardInterrupt):
+        deploy(lab.project, "early")
+    monkeypatch.undo()
+    journalled = lab.project.ledger.running("early").flink_job_id
+    assert deploy(lab.project, "early").flink_job_id == journalled
+
+
+def test_another_release_does_not_replace_a_running_job_behind_its_back(lab):
+    lab.job("fixed", sources.source("fixed", sources.SQL))
+    deploy(lab.project, "fixed")
+    lab.deployment("jobs:\n  fixed:\n    flink: {pipeline.object-reuse: true}\n")
+    with pytest.raises(RefusedError, match="release 1 runs, and release 2 differs from it"):
+        deploy(lab.project, "fixed")

@@ -90,7 +90,7 @@ class _Session:
 def _set_environment() -> None:
     """Tell PyFlink, before it is imported, what it would guess wrong."""
     # Python workers are the cluster's: otherwise they would be told to call back here, where nobody is any more.
-    os.environ["_python_worker_execution_mode"] = "process"
+    os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112 - its name
     # The wheel's distribution: without FLINK_HOME, PyFlink replaces FLINK_LIB_DIR by its own directory.
     spec = importlib.util.find_spec("pyflink")
     if spec is not None and spec.origin is not None:

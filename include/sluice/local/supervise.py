@@ -123,10 +123,7 @@ class Supervisor:
             ),
         ]
         for service in services:
-            quoted = {
-                name: value.replace("\\", "\\\\").replace('"', '\\"') for name, value in service.variables.items()
-            }
-            variables = ",".join(f'{name}="{escaped(value)}"' for name, value in quoted.items())
+            variables = ",".join(f'{name}="{escaped(_quoted(value))}"' for name, value in service.variables.items())
             command = " ".join(f'"{escaped(part)}"' for part in service.command)
             sections.append(
                 f"[program:{service.name}]\ncommand = {command}\n"

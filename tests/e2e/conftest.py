@@ -1,0 +1,55 @@
+"""The whole stack with Airflow, on a copy of the project; the main job runs once for all tests."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sluice.fleet import JobStatus
+from sluice.local.layout import Local
+from sluice.local.main_job import run_main_job, traffic_service
+from sluice.local.stack import Stack
+from tests.support.stacks import ROOT, local_stack
+
+
+@pytest.fixture(scope="session")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    root = tmp_path_factory.mktemp("project")
+    for directory in ("dags", "deployments", "flink_jobs"):
+        shutil.copytree(ROOT / directory, root / directory, ignore=shutil.ignore_patterns("__pycache__"))
+    local = local_stack(root / ".sluice", root)
+    before = dict(os.environ)
+    # The deployment file takes the ports from the environment.
+    os.environ.update(local.variables)
+    yield local
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def stack(local: Local) -> Iterator[Stack]:
+    stack = Stack(local)
+    try:
+        stack.up(extra=(traffic_service(local),))
+        yield stack
+    finally:
+        stack.down()
+
+
+@pytest.fixture(scope="session")
+def main_job(stack: Stack) -> list[JobStatus]:
+    return run_main_job(stack)
+
+
+@pytest.fixture
+def airflow(local: Local) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"{local.airflow_url}/api/v2", timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def root(local: Local) -> Path:
+    return local.root

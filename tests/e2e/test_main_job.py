@@ -1,0 +1,134 @@
+"""`make up` and what follows, through Airflow's own API."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from sluice.cli.scaffold import write_job
+from sluice.fleet import fleet_status
+from sluice.local.main_job import traffic_service
+from sluice.local.traffic import wire
+from sluice.project import Project
+from sluice.settings import Settings
+
+JOBS = ["dead_letters", "event_metrics", "performance_metrics", "processing_metrics", "session_metrics"]
+TASKS = ["create_topics", "package", "submit", "check_running", "check_consumer_lag", "check_watermark"]
+
+pytestmark = pytest.mark.usefixtures("main_job")
+
+
+def wait_for(condition, timeout=90):
+    deadline = time.monotonic() + timeout
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(1)
+    return answer
+
+
+def get(airflow, path, **params):
+    return airflow.get(path, params=params).raise_for_status().json()
+
+
+def deploy(airflow, job):
+    """Trigger deploy.<job>, wait for its end; the run and its tasks by name."""
+    run = (
+        airflow.post(f"/dags/deploy.{job}/dagRuns", json={"logical_date": None}).raise_for_status().json()["dag_run_id"]
+    )
+    path = f"/dags/deploy.{job}/dagRuns/{run}"
+    wait_for(lambda: get(airflow, path)["state"] in ("success", "failed"), 180)
+    tasks = {task["task_id"]: task for task in get(airflow, f"{path}/taskInstances")["task_instances"]}
+    return get(airflow, path), tasks
+
+
+def status(root, *jobs):
+    return fleet_status(Project(Settings(root=root)), list(jobs))
+
+
+def test_every_job_is_deployed_and_healthy(main_job, airflow):
+    assert [row.job for row in main_job] == JOBS
+    assert [(row.state, row.verdict, row.drift) for row in main_job] == [("RUNNING", "healthy", False)] * 5
+    for job in JOBS:
+        runs = get(airflow, f"/dags/deploy.{job}/dagRuns")["dag_runs"]
+        assert [run["state"] for run in runs] == ["success"]
+
+
+def test_the_graph_tells_the_story(airflow):
+    tasks = get(airflow, "/dags/deploy.event_metrics/tasks")["tasks"]
+    following = {task["task_id"]: task["downstream_task_ids"] for task in tasks}
+    order = ["create_topics"]
+    while following[order[-1]]:
+        # XCom adds edges from submit to each check; the story is the longest path.
+        order.append(min(following[order[-1]], key=TASKS.index))
+    assert order == TASKS
+    dag = get(airflow, "/dags/deploy.event_metrics/details")
+    assert "how many users" in dag["description"]
+    assert "`analytics_events`" in dag["doc_md"]
+    assert dag["owners"] == ["data-platform"]
+    assert {"sluice", "deploy", "web-analytics"} <= {tag["name"] for tag in dag["tags"]}
+
+
+def test_a_deploy_without_a_change_leaves_the_job_alone(airflow, root, local):
+    before = status(root, "event_metrics")[0]
+    run, tasks = deploy(airflow, "event_metrics")
+    assert run["state"] == "success"
+    assert status(root, "event_metrics")[0].flink_job_id == before.flink_job_id
+    path = f"/dags/deploy.event_metrics/dagRuns/{run['dag_run_id']}/taskInstances"
+    assert get(airflow, f"{path}/submit/links") == {
+        "extra_links": {"Flink UI": f"{local.flink_url}/#/job/running/{before.flink_job_id}/overview"},
+        "total_entries": 1,
+    }
+    xcom = get(airflow, f"{path}/submit/xcomEntries/return_value", deserialize=True)["value"]
+    assert xcom["unchanged"] is True
+    assert all(task["try_number"] == 1 for task in tasks.values())
+
+
+def test_a_new_file_alone_gives_a_deployable_job(airflow, root, local):
+    write_job(root, "page_counts")
+    wait_for(lambda: airflow.get("/dags/deploy.page_counts").status_code == 200)
+    run, _ = deploy(airflow, "page_counts")
+    assert run["state"] == "success"
+    row = status(root, "page_counts")[0]
+    assert (row.state, row.verdict, row.release) == ("RUNNING", "healthy", 1)
+    assert "page_counts" in {row.job for row in status(root)}
+    assert wait_for(lambda: wire.rows(local.kafka_servers, "page_counts"), 180)[0].keys() == {
+        "window_start",
+        "window_end",
+        "url",
+        "event_count",
+    }
+
+
+def test_a_broken_file_shows_what_is_wrong_and_hides_no_other(airflow, root):
+    (root / "flink_jobs" / "spoilt.py").write_text("import no_such_module\n")
+    dag = wait_for(lambda: (r := airflow.get("/dags/deploy.spoilt")).status_code == 200 and r.json())
+    assert "flink_jobs/spoilt.py:1: ModuleNotFoundError: No module named 'no_such_module'" in dag["description"]
+    assert get(airflow, "/dags/deploy.event_metrics")["is_stale"] is False
+    assert {row.job: row.state for row in status(root)}["spoilt"] == "broken"
+
+
+def test_a_topic_that_differs_fails_at_once_without_retries(airflow, root):
+    file = root / "deployments" / "local.yaml"
+    before = file.read_text()
+    file.write_text(before.replace("  processing_metrics:\n", "  processing_metrics:\n    writes: {partitions: 2}\n"))
+    try:
+        run, tasks = deploy(airflow, "processing_metrics")
+    finally:
+        file.write_text(before)
+    assert run["state"] == "failed"
+    assert (tasks["create_topics"]["state"], tasks["create_topics"]["try_number"]) == ("failed", 1)
+    assert tasks["submit"]["state"] == "upstream_failed"
+    path = f"/dags/deploy.processing_metrics/dagRuns/{run['dag_run_id']}/taskInstances/create_topics/logs/1"
+    assert "topic processing_metrics has 3 partitions, the job declares 2" in airflow.get(path).text
+    assert status(root, "processing_metrics")[0].verdict == "healthy"
+
+
+def test_what_dies_is_started_again_and_up_is_idempotent(stack, root, local):
+    killed = stack.supervisor.states()["flink-taskmanager"]["pid"]
+    os.kill(killed, signal.SIGKILL)
+    wait_for(lambda: stack.supervisor.states()["flink-taskmanager"]["pid"] not in (0, killed))
+    untouched = {name: info["pid"] for name, info in stack.supervisor.states().items()}
+    stack.up(extra=(traffic_service(local),))
+    assert {name: info["pid"] for name, info in stack.supervisor.states().items()} == untouched
+    wait_for(lambda: [row.verdict for row in status(root, *JOBS)] == ["healthy"] * 5, 180)

@@ -1,0 +1,155 @@
+"""Artifacts and fingerprints: what changes them, and what does not."""
+
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from sluice.deployment.catalog import read_catalog
+from sluice.deployment.desired import desired_job
+from sluice.deployment.file import read_deployment_file
+from sluice.errors import ConfigError, OperationError
+from sluice.release.artifact import package, verify
+from sluice.release.fingerprint import fingerprint
+from sluice.release.modules import job_modules
+
+JOB = '''"""A job."""
+from flink_jobs.shared.rows import ROWS
+from sluice import Job, JobConfig, Kafka, Record
+
+class Config(JobConfig):
+    limit: int = 1
+
+class Out(Record):
+    id: str
+
+job = Job(name="{name}", config=Config, reads={{"rows": ROWS}}, writes=Kafka("{name}_out", record=Out))
+
+@job.pipeline
+def build(rows):
+    # a comment
+    return rows
+'''
+SHARED = """from sluice import Kafka, Record
+
+class Row(Record):
+    id: str
+
+ROWS = Kafka("rows", record=Row)
+"""
+DEPLOYMENT = "flink: {url: 'http://127.0.0.1:8081'}\n"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "flink_jobs" / "shared").mkdir(parents=True)
+    for name in ("first", "second"):
+        (tmp_path / "flink_jobs" / f"{name}.py").write_text(JOB.format(name=name))
+    (tmp_path / "flink_jobs" / "shared" / "rows.py").write_text(SHARED)
+    (tmp_path / "deployment.yaml").write_text(DEPLOYMENT)
+    return tmp_path
+
+
+def edit(root, name, old, new):
+    file = root / "flink_jobs" / name
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+
+
+def digest(root, name="first"):
+    # As another process would see it.
+    import sys
+
+    for loaded in [module for module in sys.modules if module.partition(".")[0] == "flink_jobs"]:
+        del sys.modules[loaded]
+    catalog = read_catalog(root)
+    content, document = read_deployment_file(root / "deployment.yaml", catalog.jobs)
+    return fingerprint(root, desired_job(catalog.job(name), "test", content, document))
+
+
+def test_a_job_consists_of_its_module_and_what_it_imports(root):
+    assert list(job_modules(root, "flink_jobs.first")) == [
+        "flink_jobs",
+        "flink_jobs.first",
+        "flink_jobs.shared",
+        "flink_jobs.shared.rows",
+    ]
+
+
+def test_the_same_code_gives_the_same_artifact_wherever_and_whenever(root, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other") / "project"
+    shutil.copytree(root, other)
+    for file in other.rglob("*.py"):
+        os.utime(file, (1, 1))
+    first = package(root, "flink_jobs.first", root / "store")
+    second = package(other, "flink_jobs.first", other / "store")
+    assert first.digest == second.digest
+    assert first.file.read_bytes() == second.file.read_bytes()
+    assert zipfile.ZipFile(first.file).namelist() == [
+        "flink_jobs/__init__.py",
+        "flink_jobs/first.py",
+        "flink_jobs/shared/__init__.py",
+        "flink_jobs/shared/rows.py",
+    ]
+
+
+def test_other_code_gives_another_artifact(root):
+    before = package(root, "flink_jobs.first", root / "store").digest
+    edit(root, "shared/rows.py", '"rows"', '"lines"')
+    assert package(root, "flink_jobs.first", root / "store").digest != before
+
+
+def test_an_artifact_is_read_only_if_it_is_whole(root):
+    artifact = package(root, "flink_jobs.first", root / "store")
+    assert verify(root / "store", artifact.digest) == artifact.file
+    with zipfile.ZipFile(artifact.file, "a") as archive:
+        archive.writestr("flink_jobs/more.py", "")
+    with pytest.raises(OperationError, match="holds other code"):
+        verify(root / "store", artifact.digest)
+    artifact.file.unlink()
+    with pytest.raises(OperationError, match="can't be read"):
+        verify(root / "store", artifact.digest)
+
+
+def test_an_import_that_leads_nowhere_is_named(root):
+    edit(root, "first.py", "flink_jobs.shared.rows", "flink_jobs.shared.nothing")
+    with pytest.raises(ConfigError, match=r"module flink_jobs\.shared\.nothing is not below"):
+        job_modules(root, "flink_jobs.first")
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("first.py", "# a comment", "# another"),
+        ("first.py", '"""A job."""', '"""A job, explained."""'),
+        ("second.py", "return rows", "return rows.limit(1)"),
+    ],
+)
+def test_comments_docstrings_and_other_jobs_leave_the_fingerprint(root, name, old, new):
+    before = digest(root)
+    edit(root, name, old, new)
+    assert digest(root) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("first.py", "return rows", "return rows.limit(1)"),
+        ("first.py", "limit: int = 1", "limit: int = 2"),
+        ("shared/rows.py", "id: str", "id: str | None"),
+        ("shared/rows.py", '"rows"', '"lines"'),
+    ],
+)
+def test_what_decides_how_it_runs_changes_the_fingerprint(root, name, old, new):
+    before = digest(root)
+    edit(root, name, old, new)
+    assert digest(root) != before
+
+
+def test_a_setting_of_one_job_changes_no_other(root):
+    first, second = digest(root, "first"), digest(root, "second")
+    (root / "deployment.yaml").write_text(DEPLOYMENT + "jobs:\n  first:\n    config: {limit: 5}\n")
+    assert digest(root, "first") != first
+    assert digest(root, "second") == second

@@ -1,0 +1,130 @@
+"""The ledger: releases are numbered, one operation per job, a stale holder can't write."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import create_engine, inspect, text, update
+
+from sluice.errors import BusyError, ConfigError, OperationError
+from sluice.release.ledger import Ledger
+from sluice.release.tables import Base, Operation
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path / 'ledger.db'}"
+
+
+@pytest.fixture
+def ledger(url):
+    return Ledger(url, "test")
+
+
+def release(ledger, fingerprint="f1", job="counts"):
+    return ledger.add_release(job, fingerprint=fingerprint, artifact="a", module="m", resolved={"x": 1})
+
+
+def begin(ledger, holder="me", number=1, **more):
+    return ledger.begin("counts", kind="deploy", holder=holder, release=number, **more)
+
+
+def test_releases_are_numbered_per_job_and_the_same_one_is_not_repeated(ledger):
+    numbers = [release(ledger, f).number for f in ("f1", "f1", "f2", "f1")]
+    assert numbers == [1, 1, 2, 3]
+    assert release(ledger, job="other").number == 1
+    assert ledger.release("counts", 2).fingerprint == "f2"
+    with pytest.raises(OperationError, match="no release 9"):
+        ledger.release("counts", 9)
+
+
+def test_a_second_operation_is_refused_and_names_the_holder(ledger):
+    begin(ledger)
+    with pytest.raises(BusyError, match="deploy by me goes on since"):
+        begin(ledger, holder="you")
+    ledger.begin("other", kind="deploy", holder="you", release=1)
+
+
+def test_the_same_holder_goes_on_and_its_former_self_can_not_write(ledger):
+    former = begin(ledger)
+    former.record("prepare", "begin", pid=7)
+    now = begin(ledger)
+    assert now.id == former.id
+    assert now.entry("prepare", "begin") == {"pid": 7}
+    with pytest.raises(BusyError, match="was taken by another process"):
+        former.record("submit", "submitted")
+    now.record("submit", "submitted")
+
+
+def test_an_operation_whose_lease_ran_out_or_whose_holder_is_gone_is_abandoned(ledger, url):
+    first = begin(ledger)
+    second = begin(ledger, holder="you", is_gone=lambda holder: holder == "me")
+    with pytest.raises(BusyError):
+        first.record("x", "y")
+    with create_engine(url).begin() as connection:
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        connection.execute(update(Operation).where(Operation.id == second.id).values(lease_until=past))
+    begin(ledger, holder="they")
+    assert [row.outcome for row in ledger.operations("counts")] == [None, "abandoned", "abandoned"]
+
+
+def test_the_flink_job_id_is_recorded_with_the_journal(ledger):
+    operation = begin(ledger)
+    operation.start("submit", flink_job_id="a" * 32, restored_from=None)
+    running = ledger.running("counts")
+    assert (running.flink_job_id, running.release, running.had_checkpoint) == ("a" * 32, 1, False)
+    operation.saw_checkpoint()
+    assert ledger.running("counts").had_checkpoint
+    assert operation.entry("submit", "submit")["flink_job_id"] == "a" * 32
+
+
+def test_an_ended_operation_takes_no_more(ledger):
+    release(ledger)
+    operation = begin(ledger)
+    operation.finish("healthy")
+    assert ledger.release("counts", 1).healthy_at is not None
+    with pytest.raises(BusyError):
+        operation.record("x", "y")
+    with pytest.raises(BusyError, match=r"has ended \(healthy\)"):
+        ledger.resume(operation.id)
+
+
+def test_environments_do_not_see_each_other(ledger, url):
+    release(ledger)
+    begin(ledger)
+    other = Ledger(url, "production")
+    assert release(other, "f9").number == 1
+    other.begin("counts", kind="deploy", holder="you", release=1)
+
+
+def test_of_many_that_begin_at_once_one_gets_the_job(url):
+    Ledger(url, "test")
+
+    def attempt(number):
+        try:
+            return begin(Ledger(url, "test"), holder=f"h{number}")
+        except BusyError:
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(attempt, range(8)))
+    assert sum(result is not None for result in results) == 1
+
+
+def test_the_migrations_make_what_the_tables_declare(url, ledger):
+    found = inspect(create_engine(url))
+    for table in Base.metadata.sorted_tables:
+        columns = {column["name"]: column["nullable"] for column in found.get_columns(table.name)}
+        assert columns == {column.name: bool(column.nullable) for column in table.columns}
+
+
+def test_a_newer_schema_is_refused(url, ledger):
+    with create_engine(url).begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ConfigError, match="schema 9999, which this Sluice does not know"):
+        Ledger(url, "test")
+
+
+def test_a_url_that_is_none_is_refused():
+    with pytest.raises(ConfigError, match="can't be used"):
+        Ledger("nonsense", "test")

@@ -1,0 +1,70 @@
+"""The DAG file: what it gives, that it gives the same each time, and what it doesn't import.
+
+In a process of its own: Airflow configures itself, and warns, when it is imported.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+SCRIPT = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import deploy
+from airflow.sdk import DAG
+from airflow.serialization.serialized_objects import DagSerialization
+dags = {name: dag for name, dag in vars(deploy).items() if isinstance(dag, DAG) and "." in name}
+found = {name: DagSerialization.to_dict(dag) for name, dag in dags.items()}
+heavy = sorted({"pyflink", "py4j", "confluent_kafka"} & set(sys.modules))
+print(json.dumps({"dags": found, "heavy": heavy}, default=str))
+"""
+
+
+def parse(root: Path, home: Path, seed: str = "0") -> dict:
+    variables = {
+        **os.environ,
+        "AIRFLOW_HOME": str(home),
+        "PYTHONHASHSEED": seed,
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    }
+    command = [sys.executable, "-c", SCRIPT, str(root / "dags")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("airflow")
+
+
+@pytest.fixture(scope="module")
+def parsed(home):
+    return parse(ROOT, home)
+
+
+def test_each_job_has_its_dag(parsed):
+    jobs = {file.stem for file in (ROOT / "flink_jobs").glob("[!_]*.py")}
+    assert set(parsed["dags"]) == {f"deploy.{job}" for job in jobs}
+
+
+def test_parsing_imports_neither_pyflink_nor_kafka(parsed):
+    assert parsed["heavy"] == []
+
+
+def test_the_dags_are_the_same_each_time(parsed, home):
+    assert parse(ROOT, home, seed="1")["dags"] == parsed["dags"]
+
+
+def test_a_broken_file_gives_a_dag_that_says_so(tmp_path, home):
+    shutil.copytree(ROOT / "dags", tmp_path / "dags")
+    (tmp_path / "flink_jobs").mkdir()
+    (tmp_path / "flink_jobs" / "spoilt.py").write_text("1 +\n")
+    dag = parse(tmp_path, home)["dags"]["deploy.spoilt"]["dag"]
+    assert "flink_jobs/spoilt.py:1: SyntaxError" in dag["description"]

@@ -5,10 +5,10 @@ UV_VERSION := 0.13.9
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: help env jars up down status test test-unit test-integration test-e2e lint lock clean
+.PHONY: help env jars up down status test test-unit test-integration test-e2e bench lint lock clean
 
 help: ## Print this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9%-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 env: .venv/.ready ## Create .venv from requirements-dev.lock (hash-checked) and install the project in it
 
@@ -49,6 +49,11 @@ test-integration: env jars ## The jobs on a real Kafka and a real Flink
 
 test-e2e: env jars ## The whole stack, Airflow included
 	$(BIN)/python -m pytest tests/e2e
+
+bench-%: env jars ## One benchmark, e.g. bench-throughput: prints its table, writes benchmarks/results/
+	$(BIN)/python -m benchmarks.$*
+
+bench: bench-dag_parse bench-throughput bench-first_deploy ## Every benchmark
 
 lint: env ## Ruff, formatting, strict types and import directions
 	$(BIN)/ruff check .

@@ -1,0 +1,127 @@
+"""A first deploy, from the start of the command to all tasks running: `sluice deploy` against `flink run -d`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.report import against, report
+from sluice.client import tables
+from sluice.deployment.catalog import read_catalog
+from sluice.flink import calls
+from sluice.flink.client import FlinkClient
+from sluice.local import flink as local_flink
+from sluice.local.layout import Local
+from sluice.local.stack import Stack
+from sluice.operation.deploy import Deploy
+from sluice.project import Project
+from sluice.settings import Settings
+from tests.support.stacks import ROOT, local_stack
+
+RUNS = int(os.environ.get("SLUICE_BENCH_RUNS", "5"))
+JOB = "event_metrics"
+
+
+def main() -> None:
+    """Measure in turn, print, write."""
+    with tempfile.TemporaryDirectory() as directory:
+        local = local_stack(Path(directory) / "stack")
+        local.home.mkdir()
+        stack = Stack(local)
+        project = Path(directory) / "project"
+        for name in ("flink_jobs", "deployments"):
+            shutil.copytree(ROOT / name, project / name)
+        variables = {**os.environ, **local.variables, "SLUICE_ROOT": str(project), "SLUICE_HOME": str(project / "home")}
+        os.environ.update(variables)
+        try:
+            stack.up(with_airflow=False)
+            settings = Settings(root=project, home=project / "home")
+            Deploy(Project(settings), JOB, "benchmark").create_topics()
+            script = Path(directory) / "by_hand.py"
+            script.write_text(by_hand(local), encoding="utf-8")
+            ours, theirs = [], []
+            for turn in range(RUNS):
+                for kind in ("sluice", "flink") if turn % 2 else ("flink", "sluice"):
+                    with stack.step(f"{kind}, {turn + 1} of {RUNS}"):
+                        shutil.rmtree(project / "home", ignore_errors=True)
+X        finally:
+            stack.down()
+    report("first_deploy", [against("sluice deploy to all tasks running", ours, "s", "flink run -d", theirs)])
+
+
+def command(kind: str, local: Local, script: Path) -> list[str]:
+    """The command to time."""
+    if kind == "sluice":
+        return [str(Path(sys.executable).parent / "sluice"), "deploy", JOB]
+    flink = str(local_flink.distribution() / "bin" / "flink")
+    address = local.flink_url.removeprefix("http://")
+    return [flink, "run", "-d", "-m", address, "-pyclientexec", sys.executable, "-py", str(script)]
+
+
+def by_hand(local: Local) -> str:
+    """The same pipeline as a script for `flink run`."""
+    job = read_catalog(ROOT).jobs[JOB]
+    brokers = {"bootstrap.servers": local.kafka_servers}
+    captured: list[str] = []
+
+    class Capture:
+        def sql_query(self, text: str) -> None:
+            captured.append(text)
+
+    job.build(Capture(), job.config())
+    topic, sink = job.reads["events"], job.sinks[JOB]
+    declarations = [
+        tables.source_table("events", topic, brokers, "by_hand"),
+        tables.source_view("events", topic),
+        tables.sink_table(JOB, sink, brokers, "by_hand"),
+    ]
+    times = ", ".join(f"CAST({name} AS TIMESTAMP_LTZ(3))" for name in ("window_start", "window_end"))
+    columns = f"{times}, event_type, event_count, user_count"
+    insert = f"INSERT INTO `{tables.sink_name(JOB)}` SELECT {columns} FROM ({captured[0]})"
+    return f"""from pyflink.table import EnvironmentSettings, TableEnvironment
+t_env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
+t_env.get_config().set("table.local-time-zone", "UTC")
+t_env.get_config().set("pipeline.name", "{JOB}")
+for text in {declarations!r}:
+    t_env.execute_sql(text)
+t_env.execute_sql({insert!r})
+"""
+
+
+def seconds(local: Local, words: list[str], variables: dict[str, str]) -> float:
+    """From the start of the command until the last task runs, by the cluster's own time stamps; ends the job."""
+    lib = {"FLINK_LIB_DIR": str(local.home / "flink" / "lib"), "FLINK_CONF_DIR": str(local.home / "flink" / "conf")}
+    begun = time.time()
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env={**variables, **lib})
+    if done.returncode:
+        raise SystemExit(f"{words}: {done.stdout[-1500:]}{done.stderr[-1500:]}")
+    with FlinkClient(local.flink_url) as flink:
+        job = next(job for job in flink.send(calls.jobs()).jobs if not job.state.is_terminal)
+        running = None
+        while running is None:
+            time.sleep(0.5)
+            running = last_running(flink, job.id)
+        flink.send(calls.cancel(job.id))
+        while not flink.send(calls.status(job.id)).status.is_terminal:
+            time.sleep(0.2)
+    return running - begun
+
+
+def last_running(flink: FlinkClient, job_id: str) -> float | None:
+    """Unix time, seconds, at which the last subtask began to run; None: not all of them do."""
+    vertices = flink._http.get(f"/jobs/{job_id}").json()["vertices"]
+    stamps = [
+        subtask["timestamps"]["RUNNING"]
+        for vertex in vertices
+        for subtask in flink._http.get(f"/jobs/{job_id}/vertices/{vertex['id']}/subtasktimes").json()["subtasks"]
+    ]
+    return max(stamps) / 1000 if stamps and min(stamps) > 0 else None
+
+
+if __name__ == "__main__":
+    main()

@@ -58,8 +58,13 @@ def main() -> None:
     statements = t_env.create_statement_set()
     for sink, table in built.items():
         topic = job.sinks[sink].with_settings({"topic": "bench_out", "delivery": "at-least-once"})
-        t_env.execute_sql(tables.sink_table(sink, topic, order.brokers, "bench"))
-        statements.add_insert(tables.sink_name(sink), pipeline.fit(table, topic, t_env, f"{name}.{sink}")[0])
+        if kind == "ours":
+            t_env.execute_sql(tables.sink_table(sink, topic, order.brokers, "bench"))
+            inserted, _ = pipeline.fit(table, topic, t_env, f"{name}.{sink}")
+        else:
+            inserted = table
+            t_env.execute_sql(plain_sink(sink, table, topic, servers))
+        statements.add_insert(tables.sink_name(sink), inserted)
     prepared = graph.PreparedJob(pipeline.Pipeline(job, t_env, statements, {}), url, ())
     job_id = prepared.submit(Submit(flink_job_id=uuid.uuid4().hex))
     print(seconds(url, job_id), flush=True)
@@ -84,6 +89,19 @@ def plain(read: str, topic: object, servers: str) -> str:
   'connector' = 'kafka', 'topic' = '{topic.topic}', 'properties.bootstrap.servers' = '{servers}',
   'properties.group.id' = 'plain', {BOUNDED},
   'format' = 'json', 'json.ignore-parse-errors' = 'true')"""
+
+
+def plain_sink(sink: str, table: object, topic: object, servers: str) -> str:
+    """The sink as plain SQL, of the built table's own types."""
+    from sluice.client import tables
+
+    columns = table._j_table.getResolvedSchema().getColumns()
+    built = [(column.getName(), column.getDataType().getLogicalType()) for column in columns]
+    fields = ", ".join(f"`{name}` {flink.asSummaryString()}" for name, flink in built)
+    key = f", 'key.format' = 'json', 'key.fields' = '{';'.join(topic.key)}'" if topic.key else ""
+    return f"""CREATE TEMPORARY TABLE `{tables.sink_name(sink)}` ({fields}) WITH (
+  'connector' = 'kafka', 'topic' = '{topic.topic}', 'properties.bootstrap.servers' = '{servers}',
+  'properties.compression.type' = 'lz4', 'value.format' = 'json'{key})"""
 
 
 def seconds(url: str, job_id: str) -> float:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sluice.deployment.catalog import Catalog, read_catalog
 from sluice.deployment.desired import DesiredJob, desired_job
 from sluice.deployment.file import DeploymentFile, read_deployment_file
 from sluice.deployment.lines import Document
 from sluice.errors import ConfigError
-from sluice.release.ledger import Ledger
 from sluice.settings import Settings
+
+if TYPE_CHECKING:
+    from sluice.release.ledger import Ledger
 
 
 class Project:
@@ -60,6 +63,8 @@ class Project:
     @cached_property
     def ledger(self) -> Ledger:
         """The environment's ledger."""
+        from sluice.release.ledger import Ledger  # noqa: PLC0415 - half a second to import, and not always needed
+
         return Ledger(self.settings.ledger, self.environment)
 
     @property

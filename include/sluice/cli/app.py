@@ -1,4 +1,7 @@
-"""The commands. Each reads its arguments, does its work through the product's own modules, and prints."""
+"""The commands. Each reads its arguments, does its work through the product's own modules, and prints.
+
+What a command alone needs is imported in it: a deploy starts its client process before it loads the rest.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +9,22 @@ import asyncio
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
 from rich.markup import escape
 
-from sluice.cli import doctor as checks
 from sluice.cli.output import print_json
-from sluice.cli.scaffold import write_job
 from sluice.errors import ConfigError, SluiceError
-from sluice.fleet import fleet_status
-from sluice.fleet_table import print_fleet
-from sluice.health.gates import GATES
-from sluice.operation.deploy import Deploy, Started
-from sluice.operation.gate import GateOrder, readings
+from sluice.operation.compiler import start_client
 from sluice.operation.holder import shell_holder
 from sluice.project import Project
 from sluice.settings import Settings
 from sluice.terminal import console, print_table, run, show_error
+
+if TYPE_CHECKING:
+    from sluice.operation.deploy import Started
 
 app = typer.Typer(
     add_completion=False,
@@ -82,6 +82,9 @@ def status(
     json: Json = False,
 ) -> None:
     """Show each job: its state, release, verdict and figures."""
+    from sluice.fleet import fleet_status  # noqa: PLC0415
+    from sluice.fleet_table import print_fleet  # noqa: PLC0415
+
     rows = fleet_status(_project(environment), jobs or [])
     if json:
         print_json(rows)
@@ -92,6 +95,8 @@ def status(
 @app.command()
 def doctor(environment: Environment = None, json: Json = False) -> None:
     """Check every prerequisite, version and address, with the remedy for what is wrong."""
+    from sluice.cli import doctor as checks  # noqa: PLC0415
+
     found = checks.examine(_settings(environment))
     if json:
         print_json(found)
@@ -106,6 +111,8 @@ def doctor(environment: Environment = None, json: Json = False) -> None:
 @app.command()
 def new(job: Annotated[str, typer.Argument(help="The new job's name.")], json: Json = False) -> None:
     """Write a working job file with its test."""
+    from sluice.cli.scaffold import write_job  # noqa: PLC0415
+
     files = write_job(_settings(None).root, job)
     if json:
         print_json({"job": job, "files": [str(file) for file in files]})
@@ -142,11 +149,15 @@ def _deploy(project: Project, name: str, *, grow: bool, change: bool) -> tuple[d
         "restored_from": None,
         "downtime_ms": None,
     }
+    client = start_client(project, name, tell)
     try:
-        stages = Deploy(project, name, shell_holder(), tell)
+        from sluice.operation.deploy import Deploy  # noqa: PLC0415
+
+        stages = Deploy(project, name, shell_holder(), tell, client=client)
         stages.create_topics(grow_partitions=grow, change_settings=change)
         release = stages.package()
         started = stages.submit(release.number)
+        client.close()  # half a gigabyte that nobody needs at the gates
         row |= {
             "operation": started.operation,
             "release": started.release,
@@ -163,10 +174,15 @@ def _deploy(project: Project, name: str, *, grow: bool, change: bool) -> tuple[d
         return row, SluiceError(f"{name}: {failure}", remedy="see sluice status and the Flink UI") if failure else None
     except SluiceError as error:
         return row, error
+    finally:
+        client.close()
 
 
 async def _pass_gates(project: Project, name: str, started: Started, tell: Any) -> str | None:
     """Wait at each gate; why the job doesn't pass, or None."""
+    from sluice.health.gates import GATES  # noqa: PLC0415
+    from sluice.operation.gate import GateOrder, readings  # noqa: PLC0415
+
     desired = project.desired(name)
     deadline = time.time() + desired.health.start_timeout.total_seconds()
     topics = tuple(topic.topic for topic in desired.reads.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import queue
@@ -25,6 +26,8 @@ def main() -> int:
     commands: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_listen, args=(commands,), daemon=True).start()
 
+    _set_environment()
+    _start_jvm()
     order = COMMAND.validate_json(commands.get())
     if not isinstance(order, Build):
         _say(answers, Failed(kind="internal", message=f"expected build, got {order.type}"))
@@ -54,7 +57,6 @@ class _Session:
             return 1
 
     def _run(self, commands: queue.Queue[str]) -> int:
-        _set_environment()
         from sluice.client import graph, pipeline  # noqa: PLC0415 - the JVM starts here, after the order was read
 
         order = self._order
@@ -95,6 +97,16 @@ def _set_environment() -> None:
     spec = importlib.util.find_spec("pyflink")
     if spec is not None and spec.origin is not None:
         os.environ.setdefault("FLINK_HOME", str(Path(spec.origin).parent))
+
+
+def _start_jvm() -> None:
+    """Load PyFlink and start its JVM while the order is on its way; what fails here fails again with the order."""
+    with contextlib.suppress(Exception):
+        from pyflink.java_gateway import get_gateway  # noqa: PLC0415
+
+        from sluice.client import graph, pipeline  # noqa: F401, PLC0415
+
+        get_gateway()
 
 
 def _listen(commands: queue.Queue[str]) -> None:

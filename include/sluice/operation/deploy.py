@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from collections.abc import Callable
@@ -12,13 +13,14 @@ from typing import Any, Literal
 from confluent_kafka.admin import AdminClient
 
 from sluice.client.process import ClientProcess
-from sluice.client.protocol import Build, Progress, Submit
+from sluice.client.protocol import Build, Submit
 from sluice.errors import FlinkError, OperationError, SluiceError, UnreachableError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.kafka import topics
 from sluice.kafka.brokers import connect, java_properties
 from sluice.operation.checkpoints import newest_state
+from sluice.operation.compiler import start_client
 from sluice.operation.holder import is_gone
 from sluice.operation.start import Attach, Recover, Unchanged, decide
 from sluice.project import Project
@@ -59,6 +61,7 @@ class Deploy:
         holder: Who deploys; the same holder goes on with its own operation after a crash.
         tell: Where progress goes.
         is_gone: Whether another holder is known to have ended.
+        client: A client process that was started ahead; the caller closes it. None: one is started when needed.
     """
 
     def __init__(
@@ -69,12 +72,14 @@ class Deploy:
         tell: Tell = lambda _line: None,
         *,
         is_gone: Callable[[str], bool] = is_gone,
+        client: ClientProcess | None = None,
     ) -> None:
         self._project = project
         self._name = job
         self._holder = holder
         self._tell = tell
         self._is_gone = is_gone
+        self._client = client
 
     def create_topics(
         self, admin: AdminClient | None = None, *, grow_partitions: bool = False, change_settings: bool = False
@@ -187,15 +192,8 @@ class Deploy:
             return Started(operation.id, release.number, flink_job_id, state, unchanged=False)
 
     def _start(self, release: Release, operation: OperationHandle, flink_job_id: str, state: str | None) -> None:
-        log = self._project.settings.logs / "client" / f"{self._name}-{operation.id[:8]}.log"
-
-        def progress(step: Progress) -> None:
-            self._tell(f"{step.step}: {step.seconds:.1f} s")
-
-        lib = self._project.flink_lib
-        variables = {"FLINK_LIB_DIR": str(lib)} if lib else {}
-        python = self._project.settings.client_python
-        with ClientProcess(python, log, variables=variables, on_progress=progress) as client:
+        with contextlib.ExitStack() as stack:
+            client = self._client or stack.enter_context(start_client(self._project, self._name, self._tell))
             operation.record("prepare", "begin", pid=client.pid)
             ready = client.prepare(self._order(release), timeout=self._project.settings.prepare_timeout)
             self._tell(f"compiled: {len(ready.graph.vertices)} vertices, {ready.graph.slots} slots")

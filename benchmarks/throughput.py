@@ -1,4 +1,4 @@
-"""Events per second of each job, against the same query on plain Flink SQL with the JSON format, on 1,000,000 events.
+"""Events per second of each job, against the same query on plain Flink SQL with the JSON format, on 2,000,000 events.
 
 Both read the same topic to its end on the same cluster, in turn. The dead-letter job has no plain counterpart: its own
 rate stands against that of event_metrics.
@@ -23,7 +23,7 @@ from sluice.local.traffic import wire
 from sluice.local.traffic.generator import Shares, Traffic
 from tests.support.stacks import ROOT, local_stack
 
-EVENTS = int(os.environ.get("SLUICE_BENCH_EVENTS", "1000000"))
+EVENTS = int(os.environ.get("SLUICE_BENCH_EVENTS", "2000000"))
 RUNS = int(os.environ.get("SLUICE_BENCH_RUNS", "3"))
 JOBS = ("event_metrics", "session_metrics", "performance_metrics", "processing_metrics")
 

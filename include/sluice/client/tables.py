@@ -32,12 +32,13 @@ def sink_name(sink: str) -> str:
 def source_table(read: str, topic: Kafka, brokers: Mapping[str, str], group_id: str) -> str:
     """CREATE TABLE for what a job reads: the record's columns, arrival, checked event time and watermark.
 
-    Records that break the contract never leave the source; those with an absurd event time have none. A read with
-    `every_record` has the record's bytes, position and reason instead of its columns, and its watermark on arrival.
+    Records that break the contract never leave the source; the view over the table leaves out those that are late or
+    absurd. A read with `every_record` has the record's bytes, position and reason instead of its columns, its watermark
+    on arrival, and no event time where that is absurd.
     """
     arrival = f"`{ARRIVAL}` TIMESTAMP_LTZ(3) NOT NULL METADATA FROM 'timestamp' VIRTUAL"
-    event_time = [f"`{EVENT_TIME}` AS {_event_time(topic)}"] if topic.event_time else []
     if topic.every_record:
+        event_time = [f"`{EVENT_TIME}` AS {_checked_event_time(topic)}"] if topic.event_time else []
         _check_names(topic, {topic.event_time}, (*_EVERY_RECORD, ARRIVAL, EVENT_TIME))
         field = [f"`{topic.event_time}` {_nullable(topic)}"] if topic.event_time else []
         position = [
@@ -79,6 +80,7 @@ def _record_columns(topic: Kafka, arrival: str) -> list[str]:
     if topic.event_time:
         lines += [
             f"`{EVENT_TIME}` AS {_event_time(topic)}",
+            # On arrival alone: an absurd event time moves no watermark.
             f"WATERMARK FOR `{EVENT_TIME}` AS `{ARRIVAL}` - {interval(topic.watermark_delay + topic.arrival_skew)}",
         ]
     return lines
@@ -89,12 +91,11 @@ def source_view(read: str, topic: Kafka) -> str:
 
     With `every_record`: every record, with the reason for which it is malformed, and whether it is late.
     """
-    table, late = source_name(read), "FALSE"
-    if topic.event_time:
-        late = f"`{EVENT_TIME}` < `{ARRIVAL}` - {interval(topic.watermark_delay)}"
+    table = source_name(read)
     if topic.every_record:
-        reason = "`reason`"
+        late, reason = "FALSE", "`reason`"
         if field := topic.event_time:
+            late = f"`{EVENT_TIME}` < `{ARRIVAL}` - {interval(topic.watermark_delay)}"
             absurd = f"'absurd event time: ' || COALESCE(CAST(`{field}` AS STRING), 'null')"
             reason = f"CASE WHEN `reason` IS NULL AND `{EVENT_TIME}` IS NULL THEN {absurd} ELSE `reason` END"
         return (
@@ -105,11 +106,13 @@ def source_view(read: str, topic: Kafka) -> str:
     if not topic.event_time:
         return f"CREATE TEMPORARY VIEW `{read}` AS SELECT * FROM `{table}`"  # noqa: S608 - own names
     delay = topic.watermark_delay + topic.arrival_skew
+    # Evaluated for every record: few terms, each once.
+    earliest = interval(min(topic.watermark_delay, topic.past_tolerance))
     return (
         f"CREATE TEMPORARY VIEW `{read}` AS "  # noqa: S608 - own names
         f"SELECT *, `{ARRIVAL}` - {interval(delay)} AS `{WATERMARK}` FROM `{table}` "
-        # An absurd event time is none, and passes neither.
-        f"WHERE NOT {late}"
+        f"WHERE `{EVENT_TIME}` >= `{ARRIVAL}` - {earliest}"
+        f" AND `{EVENT_TIME}` <= `{ARRIVAL}` + {interval(topic.future_tolerance)}"
     )
 
 
@@ -175,7 +178,11 @@ def _nullable(topic: Kafka) -> str:
 def _event_time(topic: Kafka) -> str:
     field = topic.event_time
     annotation = topic.record.model_fields[field or ""].annotation
-    at = f"`{field}`" if annotation is datetime else f"TO_TIMESTAMP_LTZ(`{field}`, 3)"
+    return f"`{field}`" if annotation is datetime else f"TO_TIMESTAMP_LTZ(`{field}`, 3)"
+
+
+def _checked_event_time(topic: Kafka) -> str:
+    at = _event_time(topic)
     return (
         f"CASE WHEN {at} <= `{ARRIVAL}` + {interval(topic.future_tolerance)}"
         f" AND {at} >= `{ARRIVAL}` - {interval(topic.past_tolerance)} THEN {at} END"

@@ -42,9 +42,15 @@ def test_the_watermark_follows_the_arrival_by_delay_and_skew():
     assert "WATERMARK FOR `event_time` AS `arrival_time` - INTERVAL '0 00:00:11.000' DAY(3) TO SECOND(3)" in sql
 
 
-def test_what_is_late_does_not_pass_the_view():
+def test_what_is_late_or_absurd_does_not_pass_the_view():
     sql = tables.source_view("rows", TOPIC)
-    assert sql.endswith("WHERE NOT `event_time` < `arrival_time` - INTERVAL '0 00:00:10.000' DAY(3) TO SECOND(3)")
+    late, early = (f"INTERVAL '{text}' DAY(3) TO SECOND(3)" for text in ("0 00:00:10.000", "0 01:00:00.000"))
+    assert sql.endswith(f"WHERE `event_time` >= `arrival_time` - {late} AND `event_time` <= `arrival_time` + {early}")
+
+
+def test_a_past_tolerance_inside_the_delay_decides_what_is_late():
+    topic = TOPIC.model_copy(update={"past_tolerance": timedelta(seconds=4)})
+    assert "WHERE `event_time` >= `arrival_time` - INTERVAL '0 00:00:04.000'" in tables.source_view("rows", topic)
 
 
 def test_the_contract_is_handed_to_the_format_whole():

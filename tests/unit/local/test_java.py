@@ -1,0 +1,80 @@
+"""Java and Maven missing or too old: installed by root, asked for otherwise. The commands are scripts on a PATH of our own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sluice.errors import RefusedError
+from sluice.local.java import ensure_java
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only directory on PATH."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return tmp_path
+
+
+def _script(directory: Path, name: str, text: str) -> None:
+    file = directory / name
+    file.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    file.chmod(0o755)
+
+
+def test_nothing_is_installed_where_all_is_there(commands: Path) -> None:
+    _script(commands, "javac", "echo javac 17.0.12")
+    _script(commands, "mvn", "true")
+    _script(commands, "apt-get", f"touch {commands}/installed; exit 1")
+    ensure_java()
+    assert not (commands / "installed").exists()
+
+
+@pytest.mark.parametrize(
+    ("there", "missing"),
+    [
+        ({}, "openjdk-17-jdk-headless maven"),
+        ({"javac": "echo javac 17.0.12"}, "maven"),
+        ({"mvn": "true"}, "openjdk-17-jdk-headless"),
+        ({"javac": "echo javac 11.0.2", "mvn": "true"}, "openjdk-17-jdk-headless"),
+        ({"javac": "echo javac 1.8.0_292 >&2", "mvn": "true"}, "openjdk-17-jdk-headless"),
+    ],
+)
+def test_root_installs_just_what_is_missing(
+    commands: Path, monkeypatch: pytest.MonkeyPatch, there: dict[str, str], missing: str
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    for name, text in there.items():
+        _script(commands, name, text)
+    _script(commands, "apt-get", f'echo "$@" >> {commands}/asked')
+    ensure_java()
+    asked = (commands / "asked").read_text(encoding="utf-8")
+    assert asked.splitlines() == ["update", f"install -y {missing}"]
+
+
+def test_a_failed_installation_names_the_command(commands: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    _script(commands, "apt-get", "exit 100")
+    with pytest.raises(RefusedError) as caught:
+        ensure_java()
+    assert "apt-get install -y openjdk-17-jdk-headless maven" in str(caught.value.remedy)
+
+
+def test_another_user_is_told_the_one_command(commands: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    _script(commands, "apt-get", f"touch {commands}/installed")
+    with pytest.raises(RefusedError, match="Java 17") as caught:
+        ensure_java()
+    assert caught.value.remedy == (
+        "run: sudo sh -c 'apt-get update && apt-get install -y openjdk-17-jdk-headless maven'"
+    )
+    assert not (commands / "installed").exists()
+
+
+def test_another_distribution_is_told_what_is_needed(commands: Path) -> None:
+    with pytest.raises(RefusedError, match="missing: openjdk-17-jdk-headless, maven") as caught:
+        ensure_java()
+    assert "package manager" in str(caught.value.remedy)
+    assert list(commands.iterdir()) == []

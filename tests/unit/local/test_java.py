@@ -1,4 +1,4 @@
-"""Java and Maven missing or too old: installed by root, asked for otherwise. The commands are scripts on a PATH of our own."""
+"""Java and Maven missing or too old: root installs them, others are asked to. The commands are scripts on our PATH."""
 
 from __future__ import annotations
 

@@ -98,8 +98,8 @@ async def _readings(flink: AsyncFlinkClient, detail: JobDetail) -> dict[str, dic
 def _offsets(
     topics: tuple[str, ...], kafka: Mapping[str, str], group: str | None
 ) -> tuple[dict[Partition, Offsets], dict[Partition, int]]:
-    admin, servers = connect(kafka), kafka.get("bootstrap.servers", "")
-    return read_offsets(admin, topics, servers), read_committed(admin, group, servers) if group else {}
+    offsets = read_offsets(connect(kafka), topics, kafka.get("bootstrap.servers", ""))
+    return offsets, read_committed(kafka, group, offsets) if group else {}
 
 
 def _splits(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from functools import lru_cache
 
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from sluice.errors import ConfigError, UnreachableError
@@ -28,21 +30,46 @@ _OURS_ALONE = ("group.id", "client.id", "log_level", "debug", "statistics.interv
 
 
 def connect(config: Mapping[str, str]) -> AdminClient:
-    """An admin client; it connects when it is first asked something.
+    """An admin client, one per process and configuration; it connects when it is first asked something.
 
     Raises:
         ConfigError: no brokers are named, or librdkafka refuses the configuration.
     """
+    # A fork has none of its parent's threads: it gets a client of its own.
+    return _admin(os.getpid(), tuple(sorted(_complete(config).items())))
+
+
+def group_member(config: Mapping[str, str], group: str) -> Consumer:
+    """A consumer of a group that only asks and sets its offsets: it subscribes to nothing. The caller closes it.
+
+    Raises:
+        ConfigError: as `connect`.
+    """
+    try:
+        return Consumer({**_complete(config), "group.id": group, "enable.auto.commit": "false"})
+    except KafkaException as error:
+        raise _refused(error) from error
+
+
+def _complete(config: Mapping[str, str]) -> dict[str, str]:
     if not config.get("bootstrap.servers"):
         raise ConfigError(
             "no brokers are configured: bootstrap.servers is missing",
             remedy="set kafka.config in the deployment file, or the extra of the Airflow connection",
         )
-    quiet = {"log_level": "2", "socket.timeout.ms": str(int(TIMEOUT * 1000))}
+    return {"log_level": "2", "socket.timeout.ms": str(int(TIMEOUT * 1000)), **config}
+
+
+@lru_cache(maxsize=16)
+def _admin(_process: int, config: tuple[tuple[str, str], ...]) -> AdminClient:
     try:
-        return AdminClient({**quiet, **config})
+        return AdminClient(dict(config))
     except KafkaException as error:
-        raise ConfigError(f"the Kafka configuration is refused: {error.args[0].str()}") from error
+        raise _refused(error) from error
+
+
+def _refused(error: KafkaException) -> ConfigError:
+    return ConfigError(f"the Kafka configuration is refused: {error.args[0].str()}")
 
 
 def unreachable(servers: str, error: KafkaException) -> UnreachableError:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from sluice.kafka.brokers import TIMEOUT, unreachable
+from sluice.kafka.brokers import TIMEOUT, group_member, unreachable
 
 Partition = tuple[str, int]
 """Topic and partition number."""
@@ -41,19 +41,28 @@ def read_offsets(admin: AdminClient, topics: Iterable[str], servers: str) -> dic
     return {partition: Offsets(starts[partition], ends[partition]) for partition in ends}
 
 
-def read_committed(admin: AdminClient, group: str, servers: str) -> dict[Partition, int]:
+def read_committed(config: Mapping[str, str], group: str, partitions: Iterable[Partition]) -> dict[Partition, int]:
     """The offsets that a consumer group has committed: for each partition the next one to read.
+
+    Asked as a member of the group would: librdkafka's admin request for it ends the whole process where the group's
+    coordinator is just moving (confluent-kafka-javascript issue 374).
+
+    Args:
+        config: librdkafka's configuration.
+        group: The group.
+        partitions: Which ones.
 
     Raises:
         UnreachableError: the broker doesn't answer.
     """
+    wanted = [TopicPartition(topic, number) for topic, number in partitions]
+    consumer = group_member(config, group)
     try:
-        future = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=TIMEOUT)[
-            group
-        ]
-        found = future.result().topic_partitions
+        found = consumer.committed(wanted, timeout=TIMEOUT)
     except KafkaException as error:
-        raise unreachable(servers, error) from error
+        raise unreachable(config.get("bootstrap.servers", ""), error) from error
+    finally:
+        consumer.close()
     return {(item.topic, item.partition): item.offset for item in found if item.offset >= 0}
 
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from sluice.client.protocol import COMMAND, Build, Failed, Progress, Ready, Submit, Submitted, _Message
+from sluice.client.protocol import COMMAND, Build, Failed, Find, Inspect, Progress, Ready, Submit, Submitted, _Message
 
 ORPHANED = 3
 """Exit status when the parent is gone."""
@@ -68,20 +68,36 @@ class _Session:
         built = pipeline.build(order, job, env, t_env)
         self._done("build")
         self._step = "compile"
-        prepared = graph.PreparedJob(built, order.flink_url, order.jars)
+        prepared = graph.PreparedJob(built, order)
         self._done("compile")
         self._step = "connect"
         prepared.warm()
         self._done("connect")
         _say(self._answers, Ready(graph=prepared.facts()))
 
-        command = COMMAND.validate_json(commands.get())
-        self._step = "submit"
-        if not isinstance(command, Submit):
-            _say(self._answers, Failed(kind="internal", message=f"expected submit, got {command.type}"))
-            return 1
-        _say(self._answers, Submitted(flink_job_id=prepared.submit(command)))
-        return 0
+        while True:
+            command = COMMAND.validate_json(commands.get())
+            if isinstance(command, Inspect | Find):
+                self._look(command)
+            elif isinstance(command, Submit):
+                self._step = "submit"
+                _say(self._answers, Submitted(flink_job_id=prepared.submit(command)))
+                return 0
+            else:
+                _say(self._answers, Failed(kind="internal", message=f"expected submit, got {command.type}"))
+                return 1
+
+    def _look(self, command: Inspect | Find) -> None:
+        """Answer a question about checkpoints; one that can't be read ends nothing."""
+        from sluice.client import checkpoint  # noqa: PLC0415
+        from sluice.client.failure import failed  # noqa: PLC0415
+
+        try:
+            found = checkpoint.inspect(command.path) if isinstance(command, Inspect) else checkpoint.find(command)
+        except Exception as error:  # noqa: BLE001 - the parent is told
+            _say(self._answers, failed(error, step="checkpoint", job=self._order.job, job_file=None))
+        else:
+            _say(self._answers, found)
 
     def _done(self, step: str) -> None:
         now = time.monotonic()

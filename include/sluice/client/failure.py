@@ -24,7 +24,7 @@ def failed(error: Exception, *, step: str, job: str, job_file: Path | None) -> F
 
     Args:
         error: What was raised.
-        step: `load`, `build`, `compile`, `connect` or `submit`.
+        step: `load`, `build`, `compile`, `connect`, `checkpoint` or `submit`.
         job: The job's name.
         job_file: Its source file, to name the line that led there.
     """
@@ -34,6 +34,8 @@ def failed(error: Exception, *, step: str, job: str, job_file: Path | None) -> F
             kind=_KINDS.get(type(error), "internal"), message=error.message, remedy=error.remedy, detail=detail
         )
     words = java_words(error) if isinstance(error, Py4JJavaError) else f"{type(error).__name__}: {error}"
+    if step == "checkpoint":
+        return Failed(kind="internal", message=f"{job}: the checkpoint can't be read: {words}", detail=detail)
     if step in ("connect", "submit"):
         kind: FailureKind = "unreachable" if step == "connect" else "flink"
         remedy = "check the cluster's address and that it answers" if step == "connect" else None

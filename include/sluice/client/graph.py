@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 from pyflink.java_gateway import get_gateway
 from pyflink.util.java_utils import get_field
 
 from sluice.client.pipeline import Pipeline
-from sluice.client.protocol import Graph, Operator, Submit, Vertex
+from sluice.client.protocol import Build, Graph, Operator, Submit, Vertex
 from sluice.errors import FlinkError
 
 
@@ -18,16 +20,16 @@ class PreparedJob:
 
     Args:
         pipeline: The job's inserts.
-        flink_url: The cluster's REST address.
-        jars: Local jars to ship with the job.
+        order: What was ordered.
     """
 
-    def __init__(self, pipeline: Pipeline, flink_url: str, jars: tuple[str, ...]) -> None:
+    def __init__(self, pipeline: Pipeline, order: Build) -> None:
         self._jvm = get_gateway().jvm
+        self._order = order
         self._name = pipeline.job.name
         self._columns = pipeline.columns
-        self._job_graph = self._compile(pipeline, jars)
-        self._client = self._connect(flink_url)
+        self._job_graph = self._compile(pipeline, order.jars)
+        self._client = self._connect(order.flink_url)
 
     def warm(self) -> None:
         """Ask the cluster something, so that the submission finds an open connection.
@@ -53,7 +55,34 @@ class PreparedJob:
                     operators=tuple(_operator(pair) for pair in vertex.getOperatorIDs()),
                 )
             )
-        return Graph(vertices=tuple(vertices), slots=sum(slots.values()), columns=self._columns)
+        return Graph(vertices=tuple(vertices), slots=sum(slots.values()), columns=self._columns, digest=self._digest())
+
+    def _digest(self) -> str:
+        """What the cluster would run, as a digest: vertices with their operators' configurations, options, jars.
+
+        Two processes give the same one for the same job: nothing in it depends on time or place. Python operators
+        name their functions and bring their code beside the graph, so there the artifact counts.
+        """
+        total = hashlib.sha256()
+
+        def add(*parts: Any) -> None:
+            for part in parts:
+                content = bytes(part) if isinstance(part, bytes | bytearray) else str(part).encode()
+                total.update(f"{len(content)}\0".encode() + content)
+
+        has_python = False
+        for vertex in self._job_graph.getVerticesAsArray():
+            add(vertex.getID().toString(), vertex.getName(), vertex.getParallelism(), vertex.getMaxParallelism())
+            configuration = vertex.getConfiguration()
+            values = get_field(configuration.getClass(), "confData").get(configuration)
+            for name in sorted(values.keySet()):
+                value = values.get(name)
+                add(name, value)
+                has_python |= isinstance(value, bytes | bytearray) and b".operators.python." in value
+        add(*(f"{name}={value}" for name, value in sorted(self._order.options.items())), *self._order.jars)
+        if has_python:
+            add(Path(self._order.code).stem)
+        return total.hexdigest()
 
     def submit(self, order: Submit) -> str:
         """Submit under the given Flink job id, from the given savepoint; returns the id the cluster answered.

@@ -113,7 +113,7 @@ def build(order: Build, job: Job, env: StreamExecutionEnvironment, t_env: Stream
     given: dict[str, Any] = {"config": _config(order, job), "t_env": t_env, "env": env}
     for read, declared in job.reads.items():
         topic = _topic(declared, order.reads.get(read, {}), f"{order.job}: reads.{read}")
-        t_env.execute_sql(tables.source_table(read, topic, order.brokers, names))
+        t_env.execute_sql(tables.source_table(read, topic, order.brokers, names, carry_over=order.carry_over))
         t_env.execute_sql(tables.source_view(read, topic))
         given[read] = t_env.from_path(read)
     wanted = inspect.signature(job.build).parameters

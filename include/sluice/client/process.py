@@ -15,7 +15,21 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from sluice.client.protocol import ANSWER, Build, Failed, FailureKind, Progress, Ready, Submit, Submitted, _Message
+from sluice.client.protocol import (
+    ANSWER,
+    Build,
+    Failed,
+    FailureKind,
+    Find,
+    Found,
+    Inspect,
+    Progress,
+    Ready,
+    State,
+    Submit,
+    Submitted,
+    _Message,
+)
 from sluice.errors import (
     CompileError,
     ConfigError,
@@ -99,6 +113,30 @@ class ClientProcess:
             raise OperationError(f"{order.job}: the client answered {answer.type}, expected ready")
         return answer
 
+    def inspect(self, path: str, *, timeout: float = 60) -> State:
+        """What a checkpoint or savepoint holds; after `prepare`.
+
+        Raises:
+            OperationError: it can't be read, or the client died or took too long.
+        """
+        self._send(Inspect(path=path))
+        answer = self._await(timeout, "inspect")
+        if not isinstance(answer, State):
+            raise OperationError(f"{path}: the client answered {answer.type}, expected state")
+        return answer
+
+    def find(self, *directories: str, timeout: float = 60) -> Found:
+        """The newest complete checkpoint or savepoint directly below these directories; after `prepare`.
+
+        Raises:
+            OperationError: they can't be read, or the client died or took too long.
+        """
+        self._send(Find(directories=directories))
+        answer = self._await(timeout, "find")
+        if not isinstance(answer, Found):
+            raise OperationError(f"the client answered {answer.type}, expected found")
+        return answer
+
     def submit(self, order: Submit, *, timeout: float) -> Submitted:
         """Submit the prepared job; seconds until the cluster must have answered.
 
@@ -137,7 +175,7 @@ class ClientProcess:
         except (BrokenPipeError, ValueError) as error:
             raise self._died() from error
 
-    def _await(self, timeout: float, step: str) -> Ready | Submitted:
+    def _await(self, timeout: float, step: str) -> Ready | State | Found | Submitted:
         deadline = time.monotonic() + timeout
         while True:
             try:

@@ -4,6 +4,10 @@ parent                     client
 Build         ->
               <-           Progress (several)
               <-           Ready | Failed
+Inspect       ->           (any number of times)
+              <-           State | Failed
+Find          ->           (any number of times)
+              <-           Found | Failed
 Submit        ->
               <-           Submitted | Failed
 (closes standard input: the client and its JVM end, whatever they were doing)
@@ -47,6 +51,22 @@ class Build(_Message):
     python_files: tuple[str, ...] = ()
     """What Python workers on the cluster need on their path, beside the artifact."""
     flink_url: str
+    carry_over: bool = False
+    """Sources without state begin where the consumer group stands, not where the topic is declared to begin."""
+
+
+class Inspect(_Message):
+    """Read what a checkpoint or savepoint holds."""
+
+    type: Literal["inspect"] = "inspect"
+    path: str
+
+
+class Find(_Message):
+    """Find the newest complete checkpoint or savepoint directly below these directories."""
+
+    type: Literal["find"] = "find"
+    directories: tuple[str, ...]
 
 
 class Submit(_Message):
@@ -84,6 +104,8 @@ class Graph(_Message):
     """Task slots that the job takes: over its slot sharing groups, the sum of each one's highest parallelism."""
     columns: dict[str, dict[str, str]]
     """Per sink the built table's columns and Flink types."""
+    digest: str
+    """SHA-256 over what the cluster would run: two releases with the same one behave alike."""
 
 
 class Progress(_Message):
@@ -99,6 +121,36 @@ class Ready(_Message):
 
     type: Literal["ready"] = "ready"
     graph: Graph
+
+
+class OperatorState(_Message):
+    """What a checkpoint holds of one operator."""
+
+    id: str
+    name: str | None
+    parallelism: int
+    max_parallelism: int
+    size: int
+    """Bytes."""
+
+
+class State(_Message):
+    """What a checkpoint or savepoint holds."""
+
+    type: Literal["state"] = "state"
+    checkpoint_id: int
+    operators: tuple[OperatorState, ...]
+    """Those that hold state."""
+    positions: dict[str, dict[int, int]]
+    """Per topic and partition the next offset that its sources would read."""
+
+
+class Found(_Message):
+    """The newest complete one; None: there is none."""
+
+    type: Literal["found"] = "found"
+    path: str | None
+    checkpoint_id: int | None
 
 
 class Submitted(_Message):
@@ -122,8 +174,8 @@ class Failed(_Message):
     """The whole trace, for the log."""
 
 
-Command = Annotated[Build | Submit, Field(discriminator="type")]
-Answer = Annotated[Progress | Ready | Submitted | Failed, Field(discriminator="type")]
+Command = Annotated[Build | Inspect | Find | Submit, Field(discriminator="type")]
+Answer = Annotated[Progress | Ready | State | Found | Submitted | Failed, Field(discriminator="type")]
 
-COMMAND: TypeAdapter[Build | Submit] = TypeAdapter(Command)
-ANSWER: TypeAdapter[Progress | Ready | Submitted | Failed] = TypeAdapter(Answer)
+COMMAND: TypeAdapter[Build | Inspect | Find | Submit] = TypeAdapter(Command)
+ANSWER: TypeAdapter[Progress | Ready | State | Found | Submitted | Failed] = TypeAdapter(Answer)

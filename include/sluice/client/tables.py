@@ -29,12 +29,16 @@ def sink_name(sink: str) -> str:
     return f"{sink}__sink"
 
 
-def source_table(read: str, topic: Kafka, brokers: Mapping[str, str], group_id: str) -> str:
+def source_table(
+    read: str, topic: Kafka, brokers: Mapping[str, str], group_id: str, *, carry_over: bool = False
+) -> str:
     """CREATE TABLE for what a job reads: the record's columns, arrival, checked event time and watermark.
 
     Records that break the contract never leave the source; the view over the table leaves out those that are late or
     absurd. A read with `every_record` has the record's bytes, position and reason instead of its columns, its watermark
     on arrival, and no event time where that is absurd.
+
+    Without state the read begins where the topic is declared to; with `carry_over` where the consumer group stands.
     """
     arrival = f"`{ARRIVAL}` TIMESTAMP_LTZ(3) NOT NULL METADATA FROM 'timestamp' VIRTUAL"
     if topic.every_record:
@@ -49,7 +53,10 @@ def source_table(read: str, topic: Kafka, brokers: Mapping[str, str], group_id: 
         lines = ["`reason` STRING", "`value` BYTES", *field, "`key` BYTES", *position, arrival, *event_time, watermark]
     else:
         lines = _record_columns(topic, arrival)
-    return _create(source_name(read), lines, _source_options(topic, brokers, group_id))
+    options = _source_options(topic, brokers, group_id)
+    if carry_over:
+        options |= {"scan.startup.mode": "group-offsets", "properties.auto.offset.reset": topic.start}
+    return _create(source_name(read), lines, options)
 
 
 def bounded_table(read: str, topic: Kafka, uri: str) -> str:

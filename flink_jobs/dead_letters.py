@@ -14,13 +14,16 @@ from typing import Annotated
 from pydantic import Field
 
 from flink_jobs.shared.events import EVENTS
+from flink_jobs.shared.windows import OPEN_WINDOWS
 from sluice import DeadLetter, Duration, Job, JobConfig, Kafka, Record, interval
 
 
 class Config(JobConfig):
     """Over how long is counted."""
 
-    window: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = timedelta(seconds=60)
+    window: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=1)), OPEN_WINDOWS] = timedelta(
+        seconds=60
+    )
 
 
 class Quality(Record):

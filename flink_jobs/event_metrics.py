@@ -11,13 +11,16 @@ from typing import Annotated
 from pydantic import Field
 
 from flink_jobs.shared.events import EVENTS
+from flink_jobs.shared.windows import OPEN_WINDOWS
 from sluice import Duration, Job, JobConfig, Kafka, Record, Replay, interval, literal
 
 
 class Config(JobConfig):
     """What is counted, and over how long."""
 
-    window: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = timedelta(seconds=60)
+    window: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=1)), OPEN_WINDOWS] = timedelta(
+        seconds=60
+    )
     event_types: Annotated[tuple[str, ...], Field(min_length=1)] = ("page_view", "click", "conversion", "add_to_cart")
 
 

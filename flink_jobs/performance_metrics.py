@@ -13,13 +13,16 @@ from pydantic import Field
 
 from flink_jobs.shared.device import device_category
 from flink_jobs.shared.events import EVENTS
+from flink_jobs.shared.windows import OPEN_WINDOWS
 from sluice import Duration, Job, JobConfig, Kafka, Record, Replay, interval
 
 
 class Config(JobConfig):
     """Over how long."""
 
-    window: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = timedelta(minutes=5)
+    window: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=1)), OPEN_WINDOWS] = timedelta(
+        minutes=5
+    )
 
 
 class PerformanceMetrics(Record):

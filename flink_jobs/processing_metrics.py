@@ -12,13 +12,14 @@ from typing import Annotated
 from pydantic import Field
 
 from flink_jobs.shared.events import EVENTS
+from flink_jobs.shared.windows import OPEN_WINDOWS
 from sluice import Job, JobConfig, Kafka, Record, Replay, interval
 
 
 class Config(JobConfig):
     """Over how long."""
 
-    metrics_window_minutes: Annotated[int, Field(ge=1, le=1440)] = 5
+    metrics_window_minutes: Annotated[int, Field(ge=1, le=1440), OPEN_WINDOWS] = 5
 
 
 class ProcessingMetrics(Record):

@@ -13,13 +13,14 @@ from pydantic import Field
 
 from flink_jobs.shared.device import device_category
 from flink_jobs.shared.events import EVENTS
+from flink_jobs.shared.windows import OPEN_WINDOWS
 from sluice import Duration, Health, Job, JobConfig, Kafka, Record, Replay, interval
 
 
 class Config(JobConfig):
     """When a session ends."""
 
-    gap: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = timedelta(minutes=30)
+    gap: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=1)), OPEN_WINDOWS] = timedelta(minutes=30)
 
 
 class SessionMetrics(Record):

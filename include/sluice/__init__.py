@@ -3,7 +3,7 @@
 A job's file needs these names and nothing else; importing them starts no JVM and imports neither PyFlink nor Airflow.
 """
 
-from sluice.job.config import JobConfig
+from sluice.job.config import ChangesState, JobConfig
 from sluice.job.dead_letter import DeadLetter
 from sluice.job.definition import Job
 from sluice.job.duration import Duration
@@ -13,6 +13,7 @@ from sluice.job.sql import interval, literal
 from sluice.job.topic import Kafka
 
 __all__ = [
+    "ChangesState",
     "DeadLetter",
     "Duration",
     "FlinkType",

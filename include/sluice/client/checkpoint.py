@@ -25,7 +25,7 @@ def inspect(path: str) -> State:
     metadata = _load(path)
     operators = []
     positions: dict[str, dict[int, int]] = defaultdict(dict)
-    for operator in metadata.getOperatorStates():
+    for operator in metadata.getOperatorStates().toArray():
         if not _has_state(operator):
             continue
         operators.append(
@@ -84,13 +84,13 @@ def _load(path: str) -> Any:
 
 def _has_state(operator: Any) -> bool:
     """As Flink itself decides whether an operator's state may be left behind."""
-    return any(subtask.hasState() for subtask in operator.getStates())
+    return any(subtask.hasState() for subtask in operator.getStates().toArray())
 
 
 def _positions(operator: Any) -> Iterator[tuple[str, int, int]]:
     """Topic, partition and next offset of each Kafka split in an operator's state; nothing for other operators."""
-    for subtask in operator.getStates():
-        for handle in subtask.getManagedOperatorState():
+    for subtask in operator.getStates().toArray():
+        for handle in subtask.getManagedOperatorState().toArray():
             offsets = handle.getStateNameToPartitionOffsets().get(_SPLITS)
             if offsets is None:
                 continue

@@ -9,7 +9,9 @@ from typing import Any, Generic, TypeVar
 from pydantic import TypeAdapter
 
 from sluice.flink.models import (
+    CheckpointConfig,
     Checkpoints,
+    CheckpointTrigger,
     ConfigEntry,
     Exceptions,
     JobDetail,
@@ -17,7 +19,10 @@ from sluice.flink.models import (
     Metric,
     MetricAggregate,
     Overview,
+    SavepointResult,
     Status,
+    SubtaskTimes,
+    Trigger,
 )
 
 T = TypeVar("T")
@@ -30,19 +35,19 @@ class Call(Generic[T]):
     Attributes:
         path: Below the cluster's address.
         answer: What the body is validated as.
-        method: GET, POST or PATCH.
+        method: GET, POST, PATCH or DELETE.
         params: The query.
+        body: What is sent as JSON; None: nothing.
+        repeatable: Asking twice does no more than asking once.
     """
 
     path: str
     answer: TypeAdapter[T]
     method: str = "GET"
     params: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def repeatable(self) -> bool:
-        """Asking twice does no more than asking once."""
-        return self.method in ("GET", "PATCH")
+    body: dict[str, Any] | None = None
+    # A trigger id of our own makes a POST one: the cluster does what it names once.
+    repeatable: bool = True
 
 
 _OVERVIEW = TypeAdapter(Overview)
@@ -54,6 +59,11 @@ _EXCEPTIONS = TypeAdapter(Exceptions)
 _METRICS = TypeAdapter(tuple[Metric, ...])
 _AGGREGATES = TypeAdapter(tuple[MetricAggregate, ...])
 _CONFIG = TypeAdapter(tuple[ConfigEntry, ...])
+_CHECKPOINT_CONFIG = TypeAdapter(CheckpointConfig)
+_TRIGGER = TypeAdapter(Trigger)
+_SAVEPOINT = TypeAdapter(SavepointResult)
+_CHECKPOINT = TypeAdapter(CheckpointTrigger)
+_TIMES = TypeAdapter(SubtaskTimes)
 _NOTHING: TypeAdapter[Any] = TypeAdapter(Any)
 
 
@@ -119,3 +129,56 @@ def aggregates(job_id: str, vertex_id: str, names: Iterable[str]) -> Call[tuple[
 def cancel(job_id: str) -> Call[Any]:
     """End a job without a savepoint; its checkpoints stay when they are retained."""
     return Call(f"/jobs/{job_id}", _NOTHING, method="PATCH", params={"mode": "cancel"})
+
+
+def stop(job_id: str, trigger_id: str, directory: str | None, savepoint_format: str) -> Call[Trigger]:
+    """Stop a job with a savepoint, once for this trigger id; without draining: windows stay open.
+
+    Args:
+        job_id: The job.
+        trigger_id: Chosen by the caller: 32 hexadecimal digits.
+        directory: Where the savepoint goes; None: the cluster's savepoint directory.
+        savepoint_format: NATIVE or CANONICAL.
+    """
+    body = {"drain": False, "triggerId": trigger_id, "formatType": savepoint_format}
+    return _trigger(f"/jobs/{job_id}/stop", {**body, **({"targetDirectory": directory} if directory else {})})
+
+
+def savepoint(job_id: str, trigger_id: str, directory: str | None, savepoint_format: str) -> Call[Trigger]:
+    """Take a savepoint of a job that goes on running, once for this trigger id."""
+    body = {"triggerId": trigger_id, "formatType": savepoint_format}
+    return _trigger(f"/jobs/{job_id}/savepoints", {**body, **({"target-directory": directory} if directory else {})})
+
+
+def savepoint_result(job_id: str, trigger_id: str) -> Call[SavepointResult]:
+    """How a savepoint (with or without a stop) stands; 404 when the JobManager has forgotten it."""
+    return Call(f"/jobs/{job_id}/savepoints/{trigger_id}", _SAVEPOINT)
+
+
+def take_checkpoint(job_id: str, trigger_id: str) -> Call[Trigger]:
+    """Take a checkpoint now, of the job's own kind, once for this trigger id."""
+    return _trigger(f"/jobs/{job_id}/checkpoints", {"triggerId": trigger_id, "checkpointType": "CONFIGURED"})
+
+
+def checkpoint_result(job_id: str, trigger_id: str) -> Call[CheckpointTrigger]:
+    """How a checkpoint that was asked for stands; 404 when the JobManager has forgotten it."""
+    return Call(f"/jobs/{job_id}/checkpoints/{trigger_id}", _CHECKPOINT)
+
+
+def checkpoint_config(job_id: str) -> Call[CheckpointConfig]:
+    """How a job makes and keeps its checkpoints."""
+    return Call(f"/jobs/{job_id}/checkpoints/config", _CHECKPOINT_CONFIG)
+
+
+def subtask_times(job_id: str, vertex_id: str) -> Call[SubtaskTimes]:
+    """When each subtask of a vertex came into each of its states."""
+    return Call(f"/jobs/{job_id}/vertices/{vertex_id}/subtasktimes", _TIMES)
+
+
+def dispose(path: str) -> Call[Trigger]:
+    """Delete a savepoint, wherever it lies."""
+    return _trigger("/savepoint-disposal", {"savepoint-path": path})
+
+
+def _trigger(path: str, body: dict[str, Any]) -> Call[Trigger]:
+    return Call(path, _TRIGGER, method="POST", body=body)

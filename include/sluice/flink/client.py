@@ -51,7 +51,9 @@ class FlinkClient:
         """
         for pause in (*_PAUSES, None):
             try:
-                return _read(self.url, call, self._http.request(call.method, call.path, params=call.params))
+                return _read(
+                    self.url, call, self._http.request(call.method, call.path, params=call.params, json=call.body)
+                )
             except httpx.TransportError as error:
                 failure = _unreachable(self.url, call, error)
             except UnreachableError as error:
@@ -86,7 +88,9 @@ class AsyncFlinkClient:
         """As `FlinkClient.send`."""
         for pause in (*_PAUSES, None):
             try:
-                return _read(self.url, call, await self._http.request(call.method, call.path, params=call.params))
+                return _read(
+                    self.url, call, await self._http.request(call.method, call.path, params=call.params, json=call.body)
+                )
             except httpx.TransportError as error:
                 failure = _unreachable(self.url, call, error)
             except UnreachableError as error:

@@ -89,6 +89,7 @@ class JobDetail(_Answer):
     name: str
     state: JobState
     start_time: int = Field(alias="start-time")
+    end_time: int = Field(-1, alias="end-time")
     now: int
     vertices: tuple[Vertex, ...]
 
@@ -195,6 +196,110 @@ class ConfigEntry(_Answer):
 
     key: str
     value: str
+
+
+class Trigger(_Answer):
+    """An operation that the cluster has taken on."""
+
+    request_id: str = Field(alias="request-id")
+
+
+class OperationStatus(_Answer):
+    """IN_PROGRESS or COMPLETED; completed is not succeeded."""
+
+    id: str
+
+    @property
+    def is_done(self) -> bool:
+        """It has ended, well or not."""
+        return self.id == "COMPLETED"
+
+
+class _Cause(_Answer):
+    name: str | None = Field(None, alias="class")
+    stack_trace: str = Field("", alias="stack-trace")
+
+    @property
+    def words(self) -> str:
+        """The cause in one line: the innermost exception's words."""
+        lines = [line.strip() for line in self.stack_trace.splitlines() if line.strip() and not line.startswith("\t")]
+        return (lines[-1].removeprefix("Caused by: ") if lines else self.name or "unknown")[:500]
+
+
+class _SavepointOperation(_Answer):
+    location: str | None = None
+    failure: _Cause | None = Field(None, alias="failure-cause")
+
+
+class SavepointResult(_Answer):
+    """How a savepoint stands."""
+
+    status: OperationStatus
+    operation: _SavepointOperation | None = None
+
+    @property
+    def location(self) -> str | None:
+        """Where it lies; None: it isn't done, or it failed."""
+        return self.operation.location if self.operation else None
+
+    @property
+    def failure(self) -> str | None:
+        """Why it failed; None: it has not."""
+        cause = self.operation.failure if self.operation else None
+        return cause.words if cause else None
+
+
+class _CheckpointOperation(_Answer):
+    checkpoint_id: int | None = Field(None, alias="checkpointId")
+    failure: _Cause | None = Field(None, alias="failureCause")
+
+
+class CheckpointTrigger(_Answer):
+    """How a checkpoint that was asked for stands."""
+
+    status: OperationStatus
+    operation: _CheckpointOperation | None = None
+
+    @property
+    def failure(self) -> str | None:
+        """Why it failed; None: it has not."""
+        cause = self.operation.failure if self.operation else None
+        return cause.words if cause else None
+
+
+class _Externalization(_Answer):
+    enabled: bool
+    delete_on_cancellation: bool
+
+
+class CheckpointConfig(_Answer):
+    """How a job makes and keeps its checkpoints."""
+
+    interval: int
+    timeout: int
+    externalization: _Externalization
+
+    @property
+    def is_retained(self) -> bool:
+        """The newest checkpoints stay when the job is cancelled."""
+        return self.externalization.enabled and not self.externalization.delete_on_cancellation
+
+
+class _SubtaskTime(_Answer):
+    subtask: int
+    timestamps: dict[str, int]
+
+
+class SubtaskTimes(_Answer):
+    """When the subtasks of a vertex came into their states."""
+
+    subtasks: tuple[_SubtaskTime, ...]
+
+    @property
+    def running_since(self) -> int | None:
+        """When the last of them began to run; None: one hasn't yet."""
+        since = [item.timestamps.get("RUNNING", 0) for item in self.subtasks]
+        return max(since) if since and min(since) > 0 else None
 
 
 JSON = dict[str, Any]

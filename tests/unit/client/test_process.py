@@ -13,7 +13,7 @@ from sluice.client.protocol import Build, Failed, Graph, Progress, Ready, Submit
 ORDER = Build(
     job="j", module="m", code="c", environment="e", brokers={"bootstrap.servers": "b:1"}, flink_url="http://127.0.0.1:1"
 )
-READY = Ready(graph=Graph(vertices=(), slots=1, columns={}))
+READY = Ready(graph=Graph(vertices=(), slots=1, columns={}, digest="d"))
 SUBMIT = Submit(flink_job_id="0" * 32)
 
 

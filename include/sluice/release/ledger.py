@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from sluice.errors import BusyError, OperationError
 from sluice.release.database import open_database
-from sluice.release.tables import JournalEntry, Operation, Release, Running
+from sluice.release.tables import JournalEntry, Operation, Placement, Release, Savepoint
 
 LEASE = timedelta(minutes=15)
 """How long an operation is its holder's after each sign of life: longer than any wait between two of them."""
@@ -32,12 +32,21 @@ class Ledger:
         self.environment = environment
 
     def add_release(
-        self, job: str, *, fingerprint: str, artifact: str, module: str, resolved: Mapping[str, Any]
+        self,
+        job: str,
+        *,
+        fingerprint: str,
+        artifact: str,
+        module: str,
+        resolved: Mapping[str, Any],
+        overrides: Mapping[str, Any] | None = None,
+        graph: str | None = None,
     ) -> Release:
         """The job's newest release, when it has this fingerprint; otherwise a new one with the next number."""
         with self._sessions.begin() as session:
             newest = session.scalars(self._releases(job).limit(1)).first()
             if newest is not None and newest.fingerprint == fingerprint:
+                newest.graph = newest.graph or graph
                 return newest
             release = Release(
                 environment=self.environment,
@@ -47,6 +56,8 @@ class Ledger:
                 artifact=artifact,
                 module=module,
                 resolved=dict(resolved),
+                overrides=dict(overrides or {}),
+                graph=graph,
                 created_at=_now(),
                 healthy_at=None,
             )
@@ -65,13 +76,56 @@ class Ledger:
             raise OperationError(f"{job}: the ledger has no release {number}")
         return found
 
-    def running(self, job: str) -> Running | None:
-        """What of the job should run; None: nothing was ever started."""
+    def releases(self, job: str) -> list[Release]:
+        """The job's releases, newest first."""
         with self._sessions() as session:
-            return session.get(Running, (self.environment, job))
+            return list(session.scalars(self._releases(job)))
+
+    def placement(self, job: str) -> Placement | None:
+        """Where the job stands; None: nothing was ever started."""
+        with self._sessions() as session:
+            return session.get(Placement, (self.environment, job))
+
+    def saw_checkpoint(self, job: str, flink_job_id: str) -> None:
+        """Record that the job that runs under this id has made a checkpoint, which must not be lost."""
+        with self._sessions.begin() as session:
+            session.execute(
+                update(Placement)
+                .where(
+                    Placement.environment == self.environment,
+                    Placement.job == job,
+                    Placement.flink_job_id == flink_job_id,
+                    Placement.had_checkpoint.is_(False),
+                )
+                .values(had_checkpoint=True)
+            )
+
+    def savepoints(self, job: str) -> list[Savepoint]:
+        """The job's savepoints, newest first, deleted ones as well."""
+        query = select(Savepoint).where(Savepoint.environment == self.environment, Savepoint.job == job)
+        with self._sessions() as session:
+            return list(session.scalars(query.order_by(Savepoint.id.desc())))
+
+    def savepoint_deleted(self, number: int) -> None:
+        """Record that a savepoint was deleted."""
+        with self._sessions.begin() as session:
+            session.execute(update(Savepoint).where(Savepoint.id == number).values(deleted_at=_now()))
+
+    def active(self, job: str) -> Operation | None:
+        """The operation that holds the job; None: nobody does."""
+        query = select(Operation).where(Operation.environment == self.environment, Operation.active_job == job)
+        with self._sessions() as session:
+            return session.scalars(query).first()
 
     def begin(
-        self, job: str, *, kind: str, holder: str, release: int, is_gone: Callable[[str], bool] = lambda _holder: False
+        self,
+        job: str,
+        *,
+        kind: str,
+        holder: str,
+        release: int,
+        is_gone: Callable[[str], bool] = lambda _holder: False,
+        details: Mapping[str, Any] | None = None,
     ) -> OperationHandle:
         """Take the job for an operation, or go on with the holder's own.
 
@@ -79,10 +133,11 @@ class Ledger:
 
         Args:
             job: The job's name.
-            kind: `deploy`.
+            kind: `deploy`, `rollback`, `suspend` or `resume`.
             holder: Who takes it.
             release: The release's number.
             is_gone: Whether another holder is known to have ended, so that its lease needn't be waited for.
+            details: More columns of a new operation.
 
         Raises:
             BusyError: someone else holds the job; names the holder.
@@ -91,9 +146,11 @@ class Ledger:
         try:
             with self._sessions.begin() as session:
                 active = session.scalars(
-                    select(Operation).where(Operation.environment == self.environment, Operation.active_job == job)
+                    select(Operation)
+                    .where(Operation.environment == self.environment, Operation.active_job == job)
+                    .with_for_update()
                 ).first()
-                if active is not None and active.holder == holder and active.release == release:
+                if active is not None and (active.holder, active.release, active.kind) == (holder, release, kind):
                     active.token += 1
                     active.lease_until = now + LEASE
                     return OperationHandle(self._sessions, active.id, active.token, active)
@@ -117,6 +174,7 @@ class Ledger:
                     ended_at=None,
                     outcome=None,
                     reason=None,
+                    **(details or {}),
                 )
                 session.add(operation)
                 session.flush()
@@ -133,7 +191,7 @@ class Ledger:
             BusyError: it has ended.
         """
         with self._sessions.begin() as session:
-            found = session.get(Operation, operation)
+            found = session.get(Operation, operation, with_for_update=True)
             if found is None:
                 raise OperationError(f"the ledger has no operation {operation}")
             if found.active_job is None:
@@ -144,11 +202,38 @@ class Ledger:
             found.lease_until = _now() + LEASE
             return OperationHandle(self._sessions, found.id, found.token, found)
 
+    def operation(self, operation: str) -> Operation:
+        """An operation by its id, ended or not.
+
+        Raises:
+            OperationError: there is no such operation.
+        """
+        with self._sessions() as session:
+            found = session.get(Operation, operation)
+        if found is None:
+            raise OperationError(f"the ledger has no operation {operation}")
+        return found
+
     def operations(self, job: str, limit: int = 20) -> list[Operation]:
         """The job's operations, newest first."""
         query = select(Operation).where(Operation.environment == self.environment, Operation.job == job)
         with self._sessions() as session:
             return list(session.scalars(query.order_by(Operation.started_at.desc()).limit(limit)))
+
+    def refuse_busy(self, job: str, holder: str, is_gone: Callable[[str], bool]) -> None:
+        """Raise what `begin` would.
+
+        Raises:
+            BusyError: someone else holds the job.
+        """
+        active = self.active(job)
+        if (
+            active is not None
+            and active.holder != holder
+            and active.lease_until > _now()
+            and not is_gone(active.holder)
+        ):
+            raise _busy(active)
 
     def _releases(self, job: str) -> Select[Release]:
         query = select(Release).where(Release.environment == self.environment, Release.job == job)
@@ -170,8 +255,14 @@ class OperationHandle:
         self.token = token
         self.row = row
 
-    def record(self, stage: str, event: str, **data: Any) -> None:
+    def record(self, stage: str, event: str, *, place: Mapping[str, Any] | None = None, **data: Any) -> None:
         """Write a journal entry, and renew the lease.
+
+        Args:
+            stage: What is being done.
+            event: What is about to be done or was done.
+            place: Columns of the job's placement that change with it, in the same transaction.
+            data: What whoever goes on needs to know.
 
         Raises:
             BusyError: another process has taken the operation.
@@ -180,6 +271,46 @@ class OperationHandle:
             self._prove(session)
             number = len(self._entries(session)) + 1
             session.add(JournalEntry(operation=self.id, number=number, stage=stage, event=event, data=data, at=_now()))
+            if place is not None:
+                self._place(session, place)
+
+    def update(self, **columns: Any) -> None:
+        """Set columns of the operation itself.
+
+        Raises:
+            BusyError: another process has taken the operation.
+        """
+        with self._sessions.begin() as session:
+            self._prove(session)
+            operation = session.get_one(Operation, self.id)
+            for name, value in columns.items():
+                setattr(operation, name, value)
+
+    def keep_until(self, moment: datetime) -> None:
+        """Hold the job until then without a sign of life, when that is longer than the lease: a wait begins."""
+        with self._sessions.begin() as session:
+            self._prove(session)
+            operation = session.get_one(Operation, self.id)
+            operation.lease_until = max(operation.lease_until, moment)
+
+    def add_savepoint(self, path: str, *, release: int, flink_job_id: str) -> None:
+        """Record a savepoint that this operation has taken, once."""
+        with self._sessions.begin() as session:
+            self._prove(session)
+            known = select(Savepoint).where(Savepoint.operation == self.id, Savepoint.path == path)
+            if session.scalars(known).first() is None:
+                session.add(
+                    Savepoint(
+                        environment=self.row.environment,
+                        job=self.row.job,
+                        path=path,
+                        release=release,
+                        flink_job_id=flink_job_id,
+                        operation=self.id,
+                        taken_at=_now(),
+                        deleted_at=None,
+                    )
+                )
 
     def entry(self, stage: str, event: str) -> Mapping[str, Any] | None:
         """The newest data recorded under this stage and event; None: there is none."""
@@ -187,36 +318,8 @@ class OperationHandle:
             found = [item.data for item in self._entries(session) if (item.stage, item.event) == (stage, event)]
         return found[-1] if found else None
 
-    def start(self, stage: str, *, flink_job_id: str, restored_from: str | None) -> None:
-        """Record, in one transaction, that the job is about to be submitted under this id."""
-        with self._sessions.begin() as session:
-            self._prove(session)
-            number = len(self._entries(session)) + 1
-            data = {"flink_job_id": flink_job_id, "restored_from": restored_from}
-            now = _now()
-            session.add(JournalEntry(operation=self.id, number=number, stage=stage, event="submit", data=data, at=now))
-            session.merge(
-                Running(
-                    environment=self.row.environment,
-                    job=self.row.job,
-                    release=self.row.release,
-                    flink_job_id=flink_job_id,
-                    restored_from=restored_from,
-                    had_checkpoint=restored_from is not None,
-                    since=now,
-                )
-            )
-
-    def saw_checkpoint(self) -> None:
-        """Record that the running job has state that must not be lost."""
-        with self._sessions.begin() as session:
-            self._prove(session)
-            running = session.get(Running, (self.row.environment, self.row.job))
-            if running is not None:
-                running.had_checkpoint = True
-
     def finish(self, outcome: str, reason: str | None = None) -> None:
-        """End the operation; a healthy one marks its release so.
+        """End the operation; one whose release has passed its gates marks it healthy.
 
         Raises:
             BusyError: another process has taken the operation.
@@ -226,7 +329,7 @@ class OperationHandle:
             operation = session.get_one(Operation, self.id)
             operation.active_job, operation.outcome, operation.ended_at = None, outcome, _now()
             operation.reason = reason[:4000] if reason else None
-            if outcome == "healthy":
+            if outcome in ("healthy", "unchanged", "recorded"):
                 session.execute(
                     update(Release)
                     .where(
@@ -237,6 +340,15 @@ class OperationHandle:
                     )
                     .values(healthy_at=_now())
                 )
+
+    def _place(self, session: Session, columns: Mapping[str, Any]) -> None:
+        placement = session.get(Placement, (self.row.environment, self.row.job))
+        if placement is None:
+            placement = Placement(environment=self.row.environment, job=self.row.job, had_checkpoint=False)
+            session.add(placement)
+        for name, value in columns.items():
+            setattr(placement, name, value)
+        placement.since = _now()
 
     def _prove(self, session: Session) -> None:
         changed = session.execute(

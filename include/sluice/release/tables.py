@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, String, TypeDecorator, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -48,6 +48,10 @@ class Release(Base):
     resolved: Mapped[dict[str, Any]]
     """`DesiredJob.values()`: the settings that it runs with."""
     created_at: Mapped[datetime]
+    overrides: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """Settings that a run gave for the job, over the deployment file's."""
+    graph: Mapped[str | None] = mapped_column(String(64))
+    """Digest of what it compiles to; None: it was never compiled."""
     healthy_at: Mapped[datetime | None]
     """When its gate was first passed; None: never."""
 
@@ -74,6 +78,19 @@ class Operation(Base):
     outcome: Mapped[str | None] = mapped_column(String(20))
     """healthy, unchanged, rolled_back, failed, abandoned; None while it goes on."""
     reason: Mapped[str | None] = mapped_column(String(4000))
+    """Why it failed or was rolled back, and what that meant."""
+    former_release: Mapped[int | None]
+    """What ran before."""
+    mode: Mapped[str | None] = mapped_column(String(20))
+    note: Mapped[str | None] = mapped_column(String(1000))
+    """The reason that its starter gave."""
+    plan: Mapped[dict[str, Any] | None]
+    flink_job_id: Mapped[str | None] = mapped_column(String(32))
+    savepoint: Mapped[str | None] = mapped_column(String(2000))
+    """What it took of the job that it stopped."""
+    restored_from: Mapped[str | None] = mapped_column(String(2000))
+    downtime_ms: Mapped[int | None]
+    """From the old job's end until all tasks of the new one ran."""
 
 
 class JournalEntry(Base):
@@ -91,17 +108,54 @@ class JournalEntry(Base):
     at: Mapped[datetime]
 
 
-class Running(Base):
-    """What should run: per job the release and the Flink job id that it was given."""
+Phase = Literal["running", "stopping", "stopped", "suspended"]
 
-    __tablename__ = "running"
+
+class Placement(Base):
+    """Where a job stands: what of it should run, or from which state it is to be started next.
+
+    Written in the same transaction as the journal entry of the effect that follows, so that whoever comes next finds
+    either the old state of affairs or the intention:
+
+    running: `flink_job_id` should run (it is being submitted, or was).
+    stopping: `flink_job_id` was told to stop as `stop_mode` says, under `trigger_id`.
+    stopped: nothing should run; the next start takes `state_path`.
+    suspended: as stopped, on purpose.
+    """
+
+    __tablename__ = "placements"
 
     environment: Mapped[str] = mapped_column(String(63), primary_key=True)
     job: Mapped[str] = mapped_column(String(63), primary_key=True)
+    phase: Mapped[str] = mapped_column(String(20), default="running")
     release: Mapped[int]
     flink_job_id: Mapped[str] = mapped_column(String(32))
     restored_from: Mapped[str | None] = mapped_column(String(2000))
-    """The savepoint or checkpoint that it was started from."""
+    """The savepoint or checkpoint that `flink_job_id` was started from."""
     had_checkpoint: Mapped[bool]
-    """A checkpoint of it was seen complete: starting it without state again would lose that."""
+    """A checkpoint of its own was seen complete: starting it from anything older would lose state."""
+    stop_mode: Mapped[str | None] = mapped_column(String(20))
+    trigger_id: Mapped[str | None] = mapped_column(String(32))
+    state_path: Mapped[str | None] = mapped_column(String(2000))
+    positions: Mapped[dict[str, Any] | None]
+    """Per topic and partition the next offset of the state that it was, or will be, started from."""
+    carried_over: Mapped[bool] = mapped_column(default=False)
+    """It was started without state, from the offsets of its group."""
     since: Mapped[datetime]
+
+
+class Savepoint(Base):
+    """A savepoint that an operation took."""
+
+    __tablename__ = "savepoints"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    environment: Mapped[str] = mapped_column(String(63))
+    job: Mapped[str] = mapped_column(String(63), index=True)
+    path: Mapped[str] = mapped_column(String(2000))
+    release: Mapped[int]
+    """The release whose state it holds."""
+    flink_job_id: Mapped[str] = mapped_column(String(32))
+    operation: Mapped[str] = mapped_column(String(32))
+    taken_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]

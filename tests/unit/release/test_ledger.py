@@ -68,14 +68,43 @@ def test_an_operation_whose_lease_ran_out_or_whose_holder_is_gone_is_abandoned(l
     assert [row.outcome for row in ledger.operations("counts")] == [None, "abandoned", "abandoned"]
 
 
-def test_the_flink_job_id_is_recorded_with_the_journal(ledger):
+def test_where_the_job_stands_is_recorded_with_the_journal(ledger):
     operation = begin(ledger)
-    operation.start("submit", flink_job_id="a" * 32, restored_from=None)
-    running = ledger.running("counts")
-    assert (running.flink_job_id, running.release, running.had_checkpoint) == ("a" * 32, 1, False)
-    operation.saw_checkpoint()
-    assert ledger.running("counts").had_checkpoint
-    assert operation.entry("submit", "submit")["flink_job_id"] == "a" * 32
+    place = {"phase": "running", "release": 1, "flink_job_id": "a" * 32, "restored_from": None}
+    operation.record("start", "submit", place=place, flink_job_id="a" * 32)
+    found = ledger.placement("counts")
+    assert (found.phase, found.flink_job_id, found.release, found.had_checkpoint) == ("running", "a" * 32, 1, False)
+    assert operation.entry("start", "submit") == {"flink_job_id": "a" * 32}
+    ledger.saw_checkpoint("counts", "b" * 32)
+    assert not ledger.placement("counts").had_checkpoint
+    ledger.saw_checkpoint("counts", "a" * 32)
+    assert ledger.placement("counts").had_checkpoint
+
+
+def test_a_holder_that_was_overtaken_cannot_move_the_job(ledger):
+    first = begin(ledger)
+    first.record("start", "submit", place={"phase": "running", "release": 1, "flink_job_id": "a" * 32})
+    begin(ledger)
+    with pytest.raises(BusyError):
+        first.record("stop", "stop", place={"phase": "stopping"})
+    assert ledger.placement("counts").phase == "running"
+
+
+def test_a_wait_keeps_the_job_longer_than_the_lease(ledger):
+    operation = begin(ledger)
+    until = datetime.now(UTC) + timedelta(hours=2)
+    operation.keep_until(until)
+    assert ledger.active("counts").lease_until == until
+
+
+def test_a_savepoint_is_recorded_once(ledger):
+    operation = begin(ledger)
+    for _ in range(2):
+        operation.add_savepoint("file:/s", release=1, flink_job_id="a" * 32)
+    [savepoint] = ledger.savepoints("counts")
+    assert (savepoint.path, savepoint.deleted_at) == ("file:/s", None)
+    ledger.savepoint_deleted(savepoint.id)
+    assert ledger.savepoints("counts")[0].deleted_at is not None
 
 
 def test_an_ended_operation_takes_no_more(ledger):

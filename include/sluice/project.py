@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sluice.deployment.catalog import Catalog, read_catalog
 from sluice.deployment.desired import DesiredJob, desired_job
 from sluice.deployment.file import DeploymentFile, read_deployment_file
 from sluice.deployment.lines import Document
 from sluice.errors import ConfigError
+from sluice.job.names import consumer_group
 from sluice.settings import Settings
 
 if TYPE_CHECKING:
@@ -73,13 +74,17 @@ class Project:
         own = self.settings.home / "flink" / "lib"
         return self.settings.flink_lib or (own if own.is_dir() else None)
 
-    def desired(self, name: str) -> DesiredJob:
-        """A job as it is to run.
+    def group(self, name: str) -> str:
+        """A job's Kafka consumer group."""
+        return consumer_group(self.environment, name)
+
+    def desired(self, name: str, overrides: Mapping[str, Any] | None = None) -> DesiredJob:
+        """A job as it is to run; `overrides` are settings that lie over the deployment file's.
 
         Raises:
             ConfigError: there is no such job, or a value is wrong.
         """
-        return desired_job(self.catalog.job(name), self.environment, *self._file)
+        return desired_job(self.catalog.job(name), self.environment, *self._file, overrides)
 
     def enabled_jobs(self) -> list[str]:
         """The names of the jobs that are to run, in order; broken files are left out."""

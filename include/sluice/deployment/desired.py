@@ -65,15 +65,22 @@ def topic_values(topic: Kafka) -> dict[str, Any]:
     return topic.model_dump(mode="json", include=set(DEPLOYABLE_FIELDS))
 
 
-def desired_job(job: Job, environment: str, content: DeploymentFile, document: Document) -> DesiredJob:
-    """Lay a deployment file's values over a job.
+def desired_job(
+    job: Job,
+    environment: str,
+    content: DeploymentFile,
+    document: Document,
+    overrides: Mapping[str, Any] | None = None,
+) -> DesiredJob:
+    """Lay a deployment file's values over a job, and over those what a run gave for its settings.
 
     Raises:
         ConfigError: an unknown name or a value out of its range; names job, field, file and line, allowed range.
     """
     section = content.jobs.get(job.name, JobSection())
-    reading = _Reading(job, document)
-    config = reading.model(("config",), job.config, lambda: job.config(**section.config))
+    given = dict(overrides or {})
+    reading = _Reading(job, document, frozenset(given))
+    config = reading.model(("config",), job.config, lambda: job.config(**{**section.config, **given}))
     replication = {"replication": content.defaults.replication} if content.defaults.replication else {}
     reads = {
         name: reading.topic(("reads", name), topic, {**replication, **section.reads.get(name, {})})
@@ -112,8 +119,11 @@ def _by_sink(job: Job, values: Mapping[str, Any]) -> dict[str, Any]:
 class _Reading:
     job: Job
     document: Document
+    overrides: frozenset[str]
 
     def place(self, *path: str) -> str:
+        if path[:1] == ("config",) and self.overrides.intersection(path[1:2]):
+            return "given for this run"
         return self.document.place(("jobs", self.job.name, *path))
 
     def known_names(self, section: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> None:

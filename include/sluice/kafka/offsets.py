@@ -66,6 +66,24 @@ def read_committed(config: Mapping[str, str], group: str, partitions: Iterable[P
     return {(item.topic, item.partition): item.offset for item in found if item.offset >= 0}
 
 
+def commit_group(config: Mapping[str, str], group: str, offsets: Mapping[Partition, int]) -> None:
+    """Set where a consumer group stands; nobody of the group may be reading.
+
+    Raises:
+        UnreachableError: the broker doesn't answer, or refuses.
+    """
+    consumer = group_member(config, group)
+    try:
+        consumer.commit(
+            offsets=[TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()],
+            asynchronous=False,
+        )
+    except KafkaException as error:
+        raise unreachable(config.get("bootstrap.servers", ""), error) from error
+    finally:
+        consumer.close()
+
+
 def _ask(admin: AdminClient, partitions: list[TopicPartition], spec: OffsetSpec) -> dict[Partition, int]:
     if not partitions:
         return {}

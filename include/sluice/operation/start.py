@@ -1,84 +1,146 @@
-"""How a job is to be started: a decision from what the ledger and the cluster say. Pure."""
+"""Submitting a prepared release, so that exactly one job of the name runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from sluice.errors import RefusedError
-from sluice.flink.models import JobSummary
-from sluice.release.tables import Running
+from sluice.client.protocol import Submit
+from sluice.errors import FlinkError, OperationError, UnreachableError
+from sluice.flink import calls
+from sluice.flink.client import FlinkClient
+from sluice.kafka.offsets import commit_group
+from sluice.plan.compiler import Compiler
+from sluice.plan.situation import locate
+from sluice.project import Project
+from sluice.release.ledger import Ledger, OperationHandle
+from sluice.release.tables import Placement
 
-
-@dataclass(frozen=True)
-class Unchanged:
-    """The release runs already."""
-
-    flink_job_id: str
-
-
-@dataclass(frozen=True)
-class Attach:
-    """This operation has submitted it before; it runs."""
-
-    flink_job_id: str
+_KNOWN_TIMEOUT = 60.0
+"""Seconds until the cluster must show a job that it has accepted."""
 
 
-@dataclass(frozen=True)
-class Fresh:
-    """Nothing of it ever ran: start without state."""
-
-
-@dataclass(frozen=True)
-class Recover:
-    """It should run, and doesn't: start from what the lost job has left.
-
-    Attributes:
-        lost: What was to run.
-        known: The cluster still remembers the lost job.
-    """
-
-    lost: Running
-    known: bool
-
-
-Decision = Unchanged | Attach | Fresh | Recover
-
-
-def decide(
-    job: str, release: int, running: Running | None, submitted: str | None, cluster: Iterable[JobSummary]
-) -> Decision:
-    """What to do so that exactly one job of this name runs.
+class Start:
+    """The start of one job from a given state.
 
     Args:
-        job: The job's name.
-        release: The release that is to run.
-        running: What the ledger says should run.
-        submitted: The Flink job id that this operation has journalled; None: it hasn't come so far.
-        cluster: Every job that the cluster remembers.
-
-    Raises:
-        RefusedError: a job of this name runs that the ledger doesn't know, or another release runs.
+        project: The project.
+        flink: The cluster.
+        compiler: The client, prepared.
+        operation: Whose journal is written.
+        tell: Where progress goes.
     """
-    by_id = {summary.id: summary for summary in cluster}
-    alive = {summary.id for summary in by_id.values() if summary.name == job and not summary.state.is_terminal}
-    ours = {running.flink_job_id} if running else set()
-    if strangers := sorted(alive - ours):
-        raise RefusedError(
-            f"{job}: the cluster runs a job of this name that the ledger does not know: {', '.join(strangers)}",
-            remedy="cancel it, or rename one of the two: a job must not run twice",
-        )
-    if running is None:
-        return Fresh()
-    if running.flink_job_id in alive:
-        if running.flink_job_id == submitted:
-            return Attach(running.flink_job_id)
-        if running.release == release:
-            return Unchanged(running.flink_job_id)
-        raise RefusedError(
-            f"{job}: release {running.release} runs, and release {release} differs from it; "
-            "this version starts jobs, and does not change running ones",
-            remedy=f"cancel Flink job {running.flink_job_id}; the next deploy starts release {release} from its "
-            "newest retained checkpoint",
-        )
-    return Recover(running, running.flink_job_id in by_id)
+
+    def __init__(
+        self,
+        project: Project,
+        flink: FlinkClient,
+        compiler: Compiler,
+        operation: OperationHandle,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._project = project
+        self._flink = flink
+        self._compiler = compiler
+        self._operation = operation
+        self._tell = tell
+
+    @property
+    def _ledger(self) -> Ledger:
+        return self._project.ledger
+
+    def run(
+        self, release: int, *, state_path: str | None, positions: Mapping[str, Any] | None, carry_over: bool
+    ) -> str:
+        """Journal a Flink job id, submit under it, and wait until the cluster shows it; the id.
+
+        Args:
+            release: What the client has prepared.
+            state_path: The savepoint or checkpoint; with `carry_over` only its positions are taken.
+            positions: Per topic and partition the next offset of that state.
+            carry_over: Start without state, from these positions.
+
+        Raises:
+            FlinkError, OperationError: it does not come up; the state is where it was.
+        """
+        job = self._operation.row.job
+        place = self._ledger.placement(job)
+        # Looked at once more, since planning took some seconds: no job runs twice.
+        locate(job, place, self._flink.send(calls.jobs()).jobs)
+        if carry_over and positions:
+            commit_group(self._project.kafka, self._project.group(job), _offsets(positions))
+        flink_job_id = self._own_id(place, release) or uuid.uuid4().hex
+        restored_from = None if carry_over else state_path
+        self._tell(f"start from {restored_from}" if restored_from else "start without state")
+        while True:
+            self._operation.record(
+                "start",
+                "submit",
+                place={
+                    "phase": "running",
+                    "release": release,
+                    "flink_job_id": flink_job_id,
+                    "restored_from": restored_from,
+                    "had_checkpoint": False,
+                    "stop_mode": None,
+                    "trigger_id": None,
+                    "state_path": state_path,
+                    "positions": positions,
+                    "carried_over": carry_over,
+                },
+                release=release,
+                flink_job_id=flink_job_id,
+                state_path=state_path,
+            )
+            if self._submit(flink_job_id, restored_from):
+                break
+            flink_job_id = uuid.uuid4().hex
+        self._operation.record("start", "submitted", flink_job_id=flink_job_id)
+        self._tell(f"submitted as Flink job {flink_job_id}")
+        return flink_job_id
+
+    def _own_id(self, place: Placement | None, release: int) -> str | None:
+        """The id under which this very operation was about to submit this release: a submission may be on its way."""
+        entry = self._operation.entry("start", "submit")
+        if entry is None or place is None or place.phase != "running" or entry["release"] != release:
+            return None
+        is_last = entry["flink_job_id"] == place.flink_job_id
+        submitted = self._operation.entry("start", "submitted")
+        return place.flink_job_id if is_last and (submitted or {}).get("flink_job_id") != place.flink_job_id else None
+
+    def _submit(self, flink_job_id: str, savepoint: str | None) -> bool:
+        """True: the cluster has the job. False: it has had a job of this id, which has ended."""
+        try:
+            self._compiler.submit(Submit(flink_job_id=flink_job_id, savepoint=savepoint))
+        except (FlinkError, OperationError, UnreachableError) as error:
+            # The answer may have been lost: the cluster knows.
+            if self._is_known(flink_job_id):
+                return True
+            if "already been submitted" in str(error) or "DuplicateJobSubmission" in str(error):
+                return False
+            raise
+        deadline = time.monotonic() + _KNOWN_TIMEOUT
+        while not self._is_known(flink_job_id):
+            if time.monotonic() > deadline:
+                raise OperationError(f"the cluster does not show Flink job {flink_job_id}")
+            time.sleep(0.1)
+        return True
+
+    def _is_known(self, flink_job_id: str) -> bool:
+        try:
+            self._flink.send(calls.status(flink_job_id))
+        except FlinkError as error:
+            if error.status != 404:
+                raise
+            return False
+        return True
+
+
+def _offsets(positions: Mapping[str, Any]) -> dict[tuple[str, int], int]:
+    return {
+        (topic, int(partition)): int(offset)
+        for topic, partitions in positions.items()
+        for partition, offset in partitions.items()
+    }

@@ -1,0 +1,78 @@
+"""What differs between the release that runs and the one that is wanted. Pure but for reading two artifacts."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sluice.plan.model import Category, Change
+
+
+def compare_values(old: Mapping[str, Any], new: Mapping[str, Any], meanings: Mapping[str, str]) -> list[Change]:
+    """The changes between two releases' resolved values.
+
+    Args:
+        old: `Release.resolved` of what runs.
+        new: That of the target.
+        meanings: The settings whose change alters what state means, with what becomes of it.
+    """
+    before, after = dict(_flat(old)), dict(_flat(new))
+    changes = []
+    for path in sorted({*before, *after}):
+        if before.get(path) == after.get(path):
+            continue
+        category, why = _meaning(path, meanings)
+        changes.append(Change(path=path, old=before.get(path), new=after.get(path), category=category, why=why))
+    return changes
+
+
+def compare_code(old: Path, new: Path) -> list[Change]:
+    """The files that differ between two artifacts, with their number of lines."""
+    before, after = _files(old), _files(new)
+    return [
+        Change(
+            path=f"code.{name}",
+            old=_lines(before.get(name)),
+            new=_lines(after.get(name)),
+            category="metadata",
+            why="code; whether the job restarts is decided by what it compiles to",
+        )
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _meaning(path: str, meanings: Mapping[str, str]) -> tuple[Category, str]:
+    section, _, name = path.partition(".")
+    if path == "state_version":
+        return "state_breaking", "the job abandons its state on purpose"
+    if section == "config" and (meaning := meanings.get(name.partition(".")[0])):
+        return "state_breaking", f"alters what the state means: {meaning}"
+    if path == "parallelism":
+        return "stateless", "state is spread over other subtasks"
+    if section == "options":
+        return "stateless", "a Flink option takes effect at a restart"
+    return "metadata", "takes effect where it changes what the job compiles to"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        path = f"{prefix}{name}"
+        # A Flink option's name has dots of its own: it is no path.
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{path}.")
+        else:
+            yield path, value
+
+
+def _files(artifact: Path) -> dict[str, bytes]:
+    if not artifact.is_file():
+        return {}
+    with zipfile.ZipFile(artifact) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def _lines(content: bytes | None) -> str | None:
+    return None if content is None else f"{len(content.splitlines())} lines"

@@ -1,0 +1,124 @@
+"""The client process of one job, from its start to its end. Light to import: it can be on its way early."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from sluice.client.process import ClientProcess
+from sluice.project import Project
+
+if TYPE_CHECKING:
+    from sluice.client.protocol import Build, Found, Ready, State, Submit
+    from sluice.plan.target import Target
+
+_SUBMIT_TIMEOUT = 60.0
+
+
+class Compiler:
+    """A client process that compiles one release of a job and may submit it. A context: leaving it ends the process.
+
+    Args:
+        project: The project.
+        job: The job's name.
+        tell: Takes its progress.
+        ahead: Start the process now, while the rest is still loaded; otherwise when it is first needed.
+    """
+
+    def __init__(self, project: Project, job: str, tell: Callable[[str], None], *, ahead: bool = False) -> None:
+        self._project = project
+        self._job = job
+        self._tell = tell
+        self._process: ClientProcess | None = self._start() if ahead else None
+        self._prepared: tuple[str, bool] | None = None
+        self._ready: Ready | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def prepare(self, target: Target, *, carry_over: bool = False) -> Ready:
+        """Compile; the second time for the same target its answer of the first. One that waits is used by `submit`.
+
+        Raises:
+            ConfigError, CompileError, SchemaError: the job is at fault; nothing was touched.
+            UnreachableError: the cluster doesn't answer.
+            OperationError: the client died or took too long.
+        """
+        wanted = (target.fingerprint, carry_over)
+        if self._ready is None or self._prepared != wanted:
+            if self._prepared is not None:
+                self.close()
+            process = self._process or self._start()
+            self._process, self._prepared = process, wanted
+            order = self._order(target, carry_over=carry_over)
+            self._ready = process.prepare(order, timeout=self._project.settings.prepare_timeout)
+            graph = self._ready.graph
+            self._tell(f"compiled: {len(graph.vertices)} vertices, {graph.slots} slots")
+        return self._ready
+
+    def inspect(self, path: str) -> State:
+        """What a checkpoint or savepoint holds; after `prepare`."""
+        return self._running().inspect(path)
+
+    def find(self, *directories: str) -> Found:
+        """The newest complete checkpoint or savepoint directly below the directories; after `prepare`."""
+        return self._running().find(*directories)
+
+    def submit(self, order: Submit) -> None:
+        """Submit what was prepared."""
+        self._running().submit(order, timeout=_SUBMIT_TIMEOUT)
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.close()
+        self._process = self._prepared = self._ready = None
+
+    def _running(self) -> ClientProcess:
+        if self._process is None:
+            self._process = self._start()
+        return self._process
+
+    def _start(self) -> ClientProcess:
+        lib = self._project.flink_lib
+        return ClientProcess(
+            self._project.settings.client_python,
+            self._project.settings.logs / "client" / f"{self._job}.log",
+            variables={"FLINK_LIB_DIR": str(lib)} if lib else {},
+            on_progress=lambda step: self._tell(f"{step.step}: {step.seconds:.1f} s"),
+        )
+
+    def _order(self, target: Target, *, carry_over: bool) -> Build:
+        from sluice.client.protocol import Build  # noqa: PLC0415 - not needed to start the process
+        from sluice.kafka.brokers import java_properties  # noqa: PLC0415
+        from sluice.release.artifact import verify  # noqa: PLC0415
+        from sluice.release.sdk import package_sdk  # noqa: PLC0415
+
+        project, settings, resolved = self._project, self._project.settings, target.resolved
+        return Build(
+            job=self._job,
+            module=target.module,
+            code=str(verify(settings.artifacts, target.artifact)),
+            environment=project.environment,
+            config=resolved["config"],
+            reads=resolved["reads"],
+            writes=resolved["writes"],
+            brokers=java_properties(project.kafka),
+            parallelism=resolved["parallelism"],
+            options=resolved["options"],
+            jars=_jars(project.content.flink.jars, settings.root),
+            python_files=(str(package_sdk(settings.artifacts)),),
+            flink_url=project.flink_url,
+            carry_over=carry_over,
+        )
+
+
+def _jars(jars: tuple[str, ...], root: Path) -> tuple[str, ...]:
+    return tuple(jar if ":" in jar else (root / jar).as_uri() for jar in jars)

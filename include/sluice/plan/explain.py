@@ -1,0 +1,56 @@
+"""A plan in words, for a terminal, a log and a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sluice.plan.model import Plan, StateOfOperator
+
+_ACTIONS = {
+    "none": "runs as it should",
+    "record": "is recorded as a new release, without a restart",
+    "start": "is started",
+    "recover": "is brought back",
+    "redeploy": "is replaced",
+    "suspend": "is suspended",
+}
+
+
+def explain(plan: Plan) -> list[str]:
+    """The plan, line by line."""
+    mode = f", {plan.mode}" if plan.mode else ""
+    lines = [f"{plan.job} {_ACTIONS[plan.action]} ({plan.category}{mode})"]
+    lines += [f"  {reason}" for reason in plan.reasons]
+    lines += [
+        f"  {change.path}: {_value(change.old)} -> {_value(change.new)} ({change.why})" for change in plan.changes
+    ]
+    if plan.overrides:
+        given = ", ".join(f"{name}={value}" for name, value in plan.overrides.items())
+        lines.append(f"  set by a run, over the deployment file: {given}")
+    lines += [f"  topic {topic.words}" for topic in plan.topics if topic.action != "keep"]
+    lines += list(_state(plan))
+    if plan.expected_downtime_ms is not None:
+        lines.append(f"  expected downtime: {plan.expected_downtime_ms / 1000:.1f} s")
+    if plan.needs_approval:
+        lines.append("  needs an approval: it loses state")
+    return [*lines, *(f"  {number}. {stage.words}" for number, stage in enumerate(plan.stages, 1))]
+
+
+def _state(plan: Plan) -> Iterator[str]:
+    for word, operators in (
+        ("kept", plan.state.kept),
+        ("dropped", plan.state.dropped),
+        ("added", plan.state.added),
+    ):
+        for operator in operators:
+            yield f"  state {word}: {operator.name}{_size(operator)}"
+
+
+def _size(operator: StateOfOperator) -> str:
+    if not operator.size:
+        return ""
+    return f", {operator.size / 1024:,.1f} KiB" if operator.size < 2**20 else f", {operator.size / 2**20:,.1f} MiB"
+
+
+def _value(value: object) -> str:
+    return "nothing" if value is None else str(value)

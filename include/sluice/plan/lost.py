@@ -1,0 +1,44 @@
+"""The newest state that a lost job has left."""
+
+from __future__ import annotations
+
+from sluice.errors import OperationError, RefusedError
+from sluice.flink import calls
+from sluice.flink.client import FlinkClient
+from sluice.plan.compiler import Compiler
+from sluice.plan.directories import Directories
+from sluice.plan.situation import Lost
+
+
+def newest_state(flink: FlinkClient, compiler: Compiler, directories: Directories, lost: Lost) -> str | None:
+    """The path to restore from; None: the lost job never had any state.
+
+    The cluster is asked first, while it remembers the job; then its checkpoint directory is listed. What the lost job
+    was itself restored from counts only if it has made no checkpoint of its own.
+
+    Raises:
+        RefusedError: it had a checkpoint, and none is found: starting it from anything older would lose state.
+    """
+    place = lost.place
+    if lost.is_known:
+        completed = flink.send(calls.checkpoints(place.flink_job_id)).latest.completed
+        if completed and completed.external_path:
+            return completed.external_path
+    directory = directories.checkpoints(place.flink_job_id)
+    if directory is not None:
+        try:
+            found = compiler.find(directory)
+        except OperationError as error:
+            raise RefusedError(
+                f"{place.job}: the checkpoints of Flink job {place.flink_job_id} can't be looked at: {error.message}",
+                remedy=f"make {directory} readable from here",
+            ) from error
+        if found.path is not None:
+            return found.path
+    if place.had_checkpoint:
+        raise RefusedError(
+            f"{place.job}: Flink job {place.flink_job_id} had state, and no checkpoint of it is found in "
+            f"{directory or 'execution.checkpointing.dir, which is not set'}",
+            remedy="bring the checkpoint directory back; starting without it would lose the job's state",
+        )
+    return place.restored_from

@@ -1,0 +1,104 @@
+"""The plan: a frozen value that says what will happen, shown and done alike."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sluice.plan.stages import Stage
+
+Category = Literal["none", "metadata", "stateless", "state_compatible", "state_breaking"]
+CATEGORIES: tuple[Category, ...] = ("none", "metadata", "stateless", "state_compatible", "state_breaking")
+"""By severity.
+
+none: nothing differs.
+metadata: it is recorded, nothing restarts: the job compiles to the same graph.
+stateless: the job restarts; it has no state but its reading positions.
+state_compatible: the job restarts with all its state.
+state_breaking: state is abandoned.
+"""
+Mode = Literal["savepoint", "last-state", "stateless"]
+"""How the old job hands over.
+
+savepoint: it stops with a savepoint.
+last-state: a checkpoint (the newest retained one where no new one can be made), then a cancel.
+stateless: it stops with a savepoint, of which the new job takes the reading positions alone.
+"""
+Kind = Literal["deploy", "rollback", "suspend", "resume"]
+Action = Literal["none", "record", "start", "recover", "redeploy", "suspend"]
+"""What happens to the job.
+
+none: it runs as it should.
+record: a new release without a restart.
+start: it was never started, or is to run again.
+recover: it should run and doesn't.
+redeploy: it runs, and is replaced.
+suspend: it is stopped.
+"""
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Change(_Value):
+    """One thing that differs from what runs."""
+
+    path: str
+    """E.g. `config.window`, `parallelism`, `code.flink_jobs/event_metrics.py`."""
+    old: Any
+    new: Any
+    category: Category
+    """The least that a change of this kind can mean."""
+    why: str
+
+
+class TopicAction(_Value):
+    """What a topic needs."""
+
+    topic: str
+    action: Literal["create", "keep", "grow", "set", "differs"]
+    words: str
+
+
+class StateOfOperator(_Value):
+    """An operator and what it holds."""
+
+    id: str
+    name: str
+    size: int
+    """Bytes; 0 for an operator that is new."""
+
+
+class StateChange(_Value):
+    """What becomes of the state, operator by operator."""
+
+    kept: tuple[StateOfOperator, ...] = ()
+    dropped: tuple[StateOfOperator, ...] = ()
+    added: tuple[StateOfOperator, ...] = ()
+
+
+class Plan(_Value):
+    """What will happen to a job, before it happens."""
+
+    job: str
+    kind: Kind = "deploy"
+    action: Action
+    category: Category
+    reasons: tuple[str, ...] = ()
+    mode: Mode | None = None
+    """None: nothing is handed over."""
+    release: int | None = None
+    """The target, when it exists already."""
+    former_release: int | None = None
+    fingerprint: str
+    """Of the target: another one at the time of doing means that the plan is stale."""
+    changes: tuple[Change, ...] = ()
+    topics: tuple[TopicAction, ...] = ()
+    state: StateChange = StateChange()
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    needs_approval: bool = False
+    expected_downtime_ms: int | None = None
+    """Median of the job's own switch-overs in this mode; None: there was none, or the job doesn't stop."""
+    stages: tuple[Annotated[Stage, Field(discriminator="stage")], ...] = ()

@@ -1,0 +1,36 @@
+"""What becomes of a job's state: a checkpoint's operators against a compiled graph. Pure."""
+
+from __future__ import annotations
+
+from sluice.client.protocol import Graph, State
+from sluice.plan.model import StateChange, StateOfOperator
+
+
+def compare(state: State | None, graph: Graph) -> StateChange:
+    """Operators whose state is taken over, is left without an operator, or that are new.
+
+    State belongs to an operator by its id; Flink itself decides by the same rule.
+    """
+    compiled = {operator.id: operator.name or vertex.name for vertex in graph.vertices for operator in vertex.operators}
+    if state is None:
+        return StateChange()
+    held = {
+        operator.id: StateOfOperator(id=operator.id, name=operator.name or operator.id[:8], size=operator.size)
+        for operator in state.operators
+    }
+    return StateChange(
+        kept=tuple(operator for id_, operator in held.items() if id_ in compiled),
+        dropped=tuple(operator for id_, operator in held.items() if id_ not in compiled),
+        # Most operators hold nothing; a new one is told of only beside a dropped one, which it may replace.
+        added=tuple(StateOfOperator(id=id_, name=name, size=0) for id_, name in compiled.items() if id_ not in held)
+        if any(id_ not in compiled for id_ in held)
+        else (),
+    )
+
+
+def is_positions_alone(change: StateChange) -> bool:
+    """All that is kept are a source's positions and a sink's open transactions."""
+    return all(
+        operator.name.startswith("Source:") or operator.name.endswith((": Writer", ": Committer"))
+        for operator in (*change.kept, *change.dropped)
+    )

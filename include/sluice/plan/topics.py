@@ -1,0 +1,35 @@
+"""What a job's topics need."""
+
+from __future__ import annotations
+
+from confluent_kafka.admin import AdminClient
+
+from sluice.deployment.desired import DesiredJob
+from sluice.kafka import topics
+from sluice.project import Project
+
+
+def topic_steps(
+    project: Project, desired: DesiredJob, admin: AdminClient, *, grow_partitions: bool, change_settings: bool
+) -> tuple[topics.Step, ...]:
+    """The steps that bring the broker's topics to what the job declares, as far as that is allowed.
+
+    Raises:
+        TopicError: a topic differs, and may not be changed; names all that do.
+        UnreachableError: the broker doesn't answer.
+    """
+    declared = topics.declare(desired.topics.values())
+    actual = topics.describe(admin, [topic.name for topic in declared], project.kafka_servers)
+    steps = tuple(
+        step
+        for topic in declared
+        for step in topics.compare(
+            desired.name,
+            topic,
+            actual.get(topic.name),
+            grow_partitions=grow_partitions,
+            change_settings=change_settings,
+        )
+    )
+    topics.refuse(steps)
+    return steps

@@ -18,7 +18,7 @@ from sluice.flink.client import FlinkClient
 from sluice.local import flink as local_flink
 from sluice.local.layout import Local
 from sluice.local.stack import Stack
-from sluice.operation.deploy import Deploy
+from sluice.operation.topics import create_topics
 from sluice.project import Project
 from sluice.settings import Settings
 from tests.support.stacks import ROOT, local_stack
@@ -41,7 +41,7 @@ def main() -> None:
         try:
             stack.up(with_airflow=False)
             settings = Settings(root=project, home=project / "home")
-            Deploy(Project(settings), JOB, "benchmark").create_topics()
+            create_topics(Project(settings), JOB)
             script = Path(directory) / "by_hand.py"
             script.write_text(by_hand(local), encoding="utf-8")
             ours, theirs = [], []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from sluice.errors import SluiceError
 from sluice.flink.client import AsyncFlinkClient
@@ -18,9 +20,10 @@ class JobStatus:
     """A row of `sluice status`.
 
     Attributes:
-        state: Flink's state of the job; `not deployed`, `disabled`, `broken` (its file), `unreachable`, or `gone`
-            when it should run and the cluster doesn't know it.
+        state: Flink's state of the job; `not deployed`, `disabled`, `suspended`, `broken` (its file), `unreachable`, or
+            `gone` when it should run and the cluster doesn't know it.
         drift: The job differs from the release that runs.
+        overrides: Settings that a run gave, over the deployment file's.
     """
 
     job: str
@@ -34,6 +37,7 @@ class JobStatus:
     checkpoint_age_ms: int | None = None
     restarts: int | None = None
     drift: bool | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
 def fleet_status(project: Project, names: list[str]) -> list[JobStatus]:
@@ -55,28 +59,33 @@ async def _status(project: Project, flink: AsyncFlinkClient, name: str) -> JobSt
         if not broken:
             project.catalog.job(name)
         return JobStatus(name, "broken", verdict="failed", reasons=(broken[0].error,))
-    running = project.ledger.running(name)
+    place = project.ledger.placement(name)
+    release = project.ledger.release(name, place.release) if place else None
     try:
-        desired = project.desired(name)
+        desired = project.desired(name, release.overrides if release else None)
     except SluiceError as error:
         return JobStatus(name, "broken", verdict="failed", reasons=(str(error),))
-    if running is None:
+    if place is None or release is None:
         state = "not deployed" if desired.enabled else "disabled"
         return JobStatus(name, state, reasons=(f"run: sluice deploy {name}",) if desired.enabled else ())
-    release = project.ledger.release(name, running.release)
     drift = fingerprint(project.settings.root, desired) != release.fingerprint
+    if place.phase == "suspended":
+        words = f"suspended since {place.since:%Y-%m-%d %H:%M} UTC"
+        return JobStatus(name, "suspended", place.release, reasons=(words,), drift=drift, overrides=release.overrides)
     topics = [topic.topic for topic in desired.reads.values()]
     try:
-        snapshot = await probe(flink, running.flink_job_id, topics, project.kafka, desired.group)
+        snapshot = await probe(flink, place.flink_job_id, topics, project.kafka, desired.group)
     except SluiceError as error:
         # Not being able to look is not the job's being gone.
-        return JobStatus(name, "unreachable", running.release, running.flink_job_id, reasons=(str(error),), drift=drift)
+        return JobStatus(name, "unreachable", place.release, place.flink_job_id, reasons=(str(error),), drift=drift)
     judged = verdict(snapshot, desired.health)
+    if snapshot.completed_checkpoints and not place.had_checkpoint:
+        project.ledger.saw_checkpoint(name, place.flink_job_id)
     return JobStatus(
         job=name,
         state=snapshot.state.value if snapshot.state else "gone",
-        release=running.release,
-        flink_job_id=running.flink_job_id,
+        release=place.release,
+        flink_job_id=place.flink_job_id,
         verdict=judged.state,
         reasons=judged.reasons,
         consumer_lag=snapshot.consumer_lag,
@@ -84,4 +93,5 @@ async def _status(project: Project, flink: AsyncFlinkClient, name: str) -> JobSt
         checkpoint_age_ms=snapshot.checkpoint_age_ms,
         restarts=snapshot.restarts,
         drift=drift,
+        overrides=release.overrides,
     )

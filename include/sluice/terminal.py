@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
@@ -26,6 +26,11 @@ def show_error(error: SluiceError) -> None:
     console.print(f"[red]error:[/red] {escape(error.message)}")
     if error.remedy:
         console.print(f"[bold]next:[/bold]  {escape(error.remedy)}")
+
+
+def teller(name: str) -> Callable[[str], None]:
+    """Prints the progress of one of several things that go on side by side."""
+    return lambda line: console.print(f"[dim]{name}:[/dim] {escape(line)}")
 
 
 def run(app: typer.Typer) -> None:
@@ -51,6 +56,9 @@ _COLOURS = {
     "unchanged": "green",
     "ok": "green",
     "idle": "cyan",
+    "suspended": "cyan",
+    "recorded": "green",
+    "rolled_back": "yellow",
     "degraded": "yellow",
     "unknown": "yellow",
     "failed": "red",

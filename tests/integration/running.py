@@ -1,39 +1,24 @@
-"""Deploying in a test as the shell does: stages, then gates."""
+"""Deploying in a test as the shell does: a whole operation."""
 
-import asyncio
 import time
+from typing import Any
 
-from sluice.health.gates import GATES
-from sluice.operation.deploy import Deploy, Started
-from sluice.operation.gate import GateOrder, readings
+from sluice.operation.run import Result, run_operation
+from sluice.plan.planner import Request
 from sluice.project import Project
 
 
-def deploy(project: Project, job: str, holder: str = "test") -> Started:
-    stages = Deploy(project, job, holder)
-    stages.create_topics()
-    started = stages.submit(stages.package().number)
-    asyncio.run(pass_gates(project, job, started))
-    stages.finish(started.operation, "unchanged" if started.unchanged else "healthy", None)
-    return started
+def operate(project: Project, job: str, holder: str = "test", *, approved: bool = False, **request: Any) -> Result:
+    """An operation, whatever its outcome."""
+    return run_operation(project, job, Request(**request), holder, print, approved=approved)
 
 
-async def pass_gates(project: Project, job: str, started: Started) -> None:
-    desired = project.desired(job)
-    topics = tuple(topic.topic for topic in desired.reads.values())
-    for gate in GATES:
-        order = GateOrder(
-            gate=gate,
-            flink_url=project.flink_url,
-            flink_job_id=started.flink_job_id,
-            topics=topics,
-            kafka=project.kafka,
-            group=desired.group,
-            health=desired.health,
-            deadline=time.time() + 60,
-        )
-        async for reading in readings(order):
-            assert not reading.hopeless, reading.words
+def deploy(project: Project, job: str, holder: str = "test", **request: Any) -> Result:
+    """An operation that must end well; raises what it ended with otherwise."""
+    result = operate(project, job, holder, **request)
+    if result.error:
+        raise result.error
+    return result
 
 
 def wait_for(condition, timeout: float = 60, message: str = "it did not happen"):

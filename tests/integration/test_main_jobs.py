@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from sluice.local.traffic import generator, oracle, wire
-from sluice.operation.deploy import Deploy
+from sluice.operation.topics import create_topics
 from tests.integration.running import deploy, wait_for
 
 EVENTS = 200_000
@@ -36,7 +36,7 @@ def test_every_job_gives_exactly_the_right_rows(lab, messages, expected):
     jobs = "".join(f"  {job}:\n    reads:\n      events:\n        idle_timeout:\n" for job in JOBS)
     lab.deployment(f"jobs:\n{jobs}")
     servers = lab.local.kafka_servers
-    Deploy(lab.project, "event_metrics", "test").create_topics()
+    create_topics(lab.project, "event_metrics")
     wire.produce(servers, "analytics_events", messages)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda job: deploy(lab.project, job), JOBS))

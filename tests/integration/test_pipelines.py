@@ -7,7 +7,7 @@ import pytest
 
 from sluice.local.traffic import wire
 from sluice.local.traffic.generator import Message
-from sluice.operation.deploy import Deploy
+from sluice.operation.topics import create_topics
 from tests.integration import sources
 from tests.integration.running import deploy, wait_for
 
@@ -24,7 +24,7 @@ from tests.integration.running import deploy, wait_for
 )
 def test_a_pipeline_of_each_kind_deploys(lab, name, body, fields, wanted):
     lab.job(name, sources.source(name, body, fields))
-    Deploy(lab.project, name, "test").create_topics()
+    create_topics(lab.project, name)
     now = time.time_ns() // 1_000_000
     lines = [Message(b"", json.dumps({"id": id_, "at": now}).encode(), now, 0) for id_ in "abc"]
     wire.produce(lab.local.kafka_servers, f"{name}_lines", lines)

@@ -6,17 +6,10 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from sluice.errors import CompileError, RefusedError, SchemaError, TopicError, UnreachableError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
-from sluice.operation.deploy import Deploy
 from sluice.project import Project
 from sluice.settings import Settings
 from tests.integration import sources
 from tests.integration.running import deploy
-
-
-def attempt(lab, name, holder="test"):
-    stages = Deploy(lab.project, name, holder)
-    stages.create_topics()
-    return stages.submit(stages.package().number)
 
 
 def jobs_named(lab, name):
@@ -28,15 +21,15 @@ def test_a_pipeline_that_does_not_compile_is_refused_with_the_planners_words_and
     body = '\n@job.pipeline\ndef build(t_env):\n    return t_env.sql_query("SELECT nosuch FROM lines")\n'
     lab.job("wrong", sources.source("wrong", body))
     with pytest.raises(CompileError) as caught:
-        attempt(lab, "wrong")
+        deploy(lab.project, "wrong")
     line = (
         sources.source("wrong", body).splitlines().index('    return t_env.sql_query("SELECT nosuch FROM lines")') + 1
     )
     assert f"flink_jobs/wrong.py:{line}: " in str(caught.value)
     assert "Column 'nosuch' not found" in str(caught.value)
     assert not jobs_named(lab, "wrong")
-    assert lab.project.ledger.running("wrong") is None
-    assert lab.project.ledger.operations("wrong")[0].outcome == "failed"
+    assert lab.project.ledger.placement("wrong") is None
+    assert not lab.project.ledger.operations("wrong")
 
 
 def test_a_table_that_differs_from_the_record_is_refused_with_both_types(lab):
@@ -44,7 +37,7 @@ def test_a_table_that_differs_from_the_record_is_refused_with_both_types(lab):
     with pytest.raises(
         SchemaError, match="column id: Out declares BIGINT NOT NULL, the pipeline's table has STRING NOT NULL"
     ):
-        attempt(lab, "schema")
+        deploy(lab.project, "schema")
 
 
 def test_a_topic_with_other_partitions_is_refused_and_left_alone(lab):
@@ -52,7 +45,7 @@ def test_a_topic_with_other_partitions_is_refused_and_left_alone(lab):
     admin = AdminClient({"bootstrap.servers": lab.local.kafka_servers})
     admin.create_topics([NewTopic("parts_lines", 4, 1)])["parts_lines"].result()
     with pytest.raises(TopicError, match="topic parts_lines has 4 partitions, the job declares 1"):
-        attempt(lab, "parts")
+        deploy(lab.project, "parts")
     assert "parts_out" not in admin.list_topics(timeout=10).topics
 
 
@@ -61,7 +54,7 @@ def test_a_job_that_the_ledger_does_not_know_is_refused_by_its_id(lab):
     started = deploy(lab.project, "twice")
     (lab.root / ".sluice" / "ledger.db").unlink()
     with pytest.raises(RefusedError, match=f"a job of this name that the ledger does not know: {started.flink_job_id}"):
-        attempt(lab, "twice")
+        deploy(lab.project, "twice")
     assert len(jobs_named(lab, "twice")) == 1
 
 
@@ -72,9 +65,9 @@ def test_what_does_not_answer_is_named(lab, what):
     gone = {"kafka": lab.local.kafka_servers, "flink": lab.local.flink_url}[what]
     file.write_text(file.read_text().replace(gone, gone.rpartition(":")[0] + ":1"))
     with pytest.raises(UnreachableError, match=r"127\.0\.0\.1:1"):
-        attempt(lab, "far")
+        deploy(lab.project, "far")
 
 
 def test_a_settings_home_that_is_missing_is_made(lab):
     settings = Settings(root=lab.root, home=lab.root / "deep" / "er", environment="test")
-    assert Project(settings).ledger.running("x") is None
+    assert Project(settings).ledger.placement("x") is None

@@ -5,26 +5,18 @@ What a command alone needs is imported in it: a deploy starts its client process
 
 from __future__ import annotations
 
-import asyncio
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 from pydantic import ValidationError
-from rich.markup import escape
 
 from sluice.cli.output import print_json
-from sluice.errors import ConfigError, SluiceError
-from sluice.operation.compiler import start_client
-from sluice.operation.holder import shell_holder
+from sluice.errors import ConfigError
+from sluice.plan.compiler import Compiler
 from sluice.project import Project
 from sluice.settings import Settings
-from sluice.terminal import console, print_table, run, show_error
-
-if TYPE_CHECKING:
-    from sluice.operation.deploy import Started
+from sluice.terminal import console, print_table, run, teller
 
 app = typer.Typer(
     add_completion=False,
@@ -37,8 +29,6 @@ Environment = Annotated[
     str | None, typer.Option("--environment", "-e", help="Which file of deployments/ applies (SLUICE_ENVIRONMENT).")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
-_PARALLEL = 4
-"""Jobs that are deployed at once: each has a client process of about 600 MB for some seconds."""
 
 
 def main() -> None:
@@ -46,33 +36,118 @@ def main() -> None:
     run(app)
 
 
+Jobs = Annotated[list[str], typer.Argument(help="The jobs' names.", metavar="JOB...")]
+OneJob = Annotated[str, typer.Argument(help="The job's name.", metavar="JOB")]
+Mode = Annotated[
+    str | None, typer.Option("--mode", help="How the old job hands over: savepoint, last-state or stateless.")
+]
+Settings_ = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting of the job, over the deployment file's."),
+]
+ClearOverrides = Annotated[bool, typer.Option(help="Take back settings that former runs gave.")]
+Grow = Annotated[bool, typer.Option(help="Add partitions where a topic has too few.")]
+ChangeTopics = Annotated[bool, typer.Option(help="Change a topic's settings to the declared ones.")]
+Approved = Annotated[bool, typer.Option("--allow-state-loss", help="Approve a plan that abandons state.")]
+Reason = Annotated[str | None, typer.Option(help="Why; kept with the operation.")]
+
+
 @app.command()
-def deploy(
-    jobs: Annotated[list[str], typer.Argument(help="The jobs' names.", metavar="JOB...")],
+def plan(
+    jobs: Annotated[list[str] | None, typer.Argument(help="The jobs' names; none: all.", metavar="[JOB...]")] = None,
     environment: Environment = None,
     json: Json = False,
-    grow_partitions: Annotated[bool, typer.Option(help="Add partitions where a topic has too few.")] = False,
-    change_topics: Annotated[bool, typer.Option(help="Change a topic's settings to the declared ones.")] = False,
+    mode: Mode = None,
+    settings: Settings_ = None,
+    clear_overrides: ClearOverrides = False,
+    grow_partitions: Grow = False,
+    change_topics: ChangeTopics = False,
 ) -> None:
-    """Create topics, package, submit, and wait until each job is inside its limits."""
+    """Show what a deploy would do, and touch nothing."""
+    from sluice.cli.operations import plan_jobs, request  # noqa: PLC0415
+
     project = _project(environment)
-    for name in jobs:
+    asked = request("deploy", mode, settings, clear=clear_overrides, grow=grow_partitions, change=change_topics)
+    plan_jobs(project, jobs or project.enabled_jobs(), asked, json=json)
+
+
+@app.command()
+def deploy(
+    jobs: Jobs,
+    environment: Environment = None,
+    json: Json = False,
+    mode: Mode = None,
+    settings: Settings_ = None,
+    clear_overrides: ClearOverrides = False,
+    allow_state_loss: Approved = False,
+    wake: Annotated[bool, typer.Option(help="Also start a suspended job.")] = False,
+    grow_partitions: Grow = False,
+    change_topics: ChangeTopics = False,
+    reason: Reason = None,
+) -> None:
+    """Bring each job to what is desired, and wait until it is inside its limits; otherwise it goes back."""
+    project = _project(environment)
+    names = list(dict.fromkeys(jobs))
+    for name in names:
         project.desired(name)  # refused before anything is touched
-    with ThreadPoolExecutor(_PARALLEL) as pool:
-        results = list(pool.map(lambda name: _deploy(project, name, grow=grow_partitions, change=change_topics), jobs))
-    rows = [row for row, _ in results]
-    if json:
-        print_json(rows)
-    print_table(
-        "Deploy",
-        ("job", "outcome", "release", "Flink job", "restored from"),
-        [[row["job"], row["outcome"], row["release"], row["flink_job_id"], row["restored_from"]] for row in rows],
+    ahead = {name: Compiler(project, name, teller(name), ahead=True) for name in names[:1]}
+    from sluice.cli.operations import request, run_jobs  # noqa: PLC0415 - loaded while the client starts
+
+    asked = request(
+        "deploy", mode, settings, clear=clear_overrides, grow=grow_partitions, change=change_topics, wake=wake
     )
-    errors = [error for _, error in results if error]
-    for error in errors:
-        show_error(error)
-    if errors:
-        sys.exit(min(error.exit_status for error in errors))
+    run_jobs(project, names, asked, json=json, approved=allow_state_loss, note=reason, ahead=ahead)
+
+
+@app.command()
+def rollback(
+    job: OneJob,
+    to: Annotated[int | None, typer.Option(help="The release; default: the healthy one before.")] = None,
+    environment: Environment = None,
+    json: Json = False,
+    mode: Mode = None,
+    allow_state_loss: Approved = False,
+    reason: Reason = None,
+) -> None:
+    """Run a former release again, from the state that the job has now."""
+    from sluice.cli.operations import request, run_jobs  # noqa: PLC0415
+
+    asked = request("rollback", mode, None, to=to)
+    run_jobs(_project(environment), [job], asked, json=json, approved=allow_state_loss, note=reason)
+
+
+@app.command()
+def suspend(
+    job: OneJob, environment: Environment = None, json: Json = False, mode: Mode = None, reason: Reason = None
+) -> None:
+    """Stop a job with its state kept, until it is resumed."""
+    from sluice.cli.operations import request, run_jobs  # noqa: PLC0415
+
+    run_jobs(_project(environment), [job], request("suspend", mode, None), json=json, note=reason)
+
+
+@app.command()
+def resume(job: OneJob, environment: Environment = None, json: Json = False, reason: Reason = None) -> None:
+    """Start a suspended job from the state that it stopped with."""
+    from sluice.cli.operations import request, run_jobs  # noqa: PLC0415
+
+    run_jobs(_project(environment), [job], request("resume", None, None), json=json, note=reason)
+
+
+@app.command()
+def history(job: OneJob, environment: Environment = None, json: Json = False) -> None:
+    """Show a job's operations, newest first."""
+    from sluice.cli.operations import show_history  # noqa: PLC0415
+
+    show_history(_project(environment), job, json=json)
+
+
+@app.command()
+def savepoints(job: OneJob, environment: Environment = None, json: Json = False) -> None:
+    """Show a job's savepoints, newest first."""
+    from sluice.cli.operations import show_savepoints  # noqa: PLC0415
+
+    show_savepoints(_project(environment), job, json=json)
 
 
 @app.command()
@@ -131,74 +206,3 @@ def _settings(environment: str | None) -> Settings:
 
 def _project(environment: str | None) -> Project:
     return Project(_settings(environment))
-
-
-def _deploy(project: Project, name: str, *, grow: bool, change: bool) -> tuple[dict[str, Any], SluiceError | None]:
-    """One job's deploy, as its row and its error."""
-
-    def tell(line: str) -> None:
-        console.print(f"[dim]{name}:[/dim] {escape(line)}")
-
-    row: dict[str, Any] = {
-        "job": name,
-        "operation": None,
-        "outcome": "failed",
-        "release": None,
-        "flink_job_id": None,
-        "savepoint": None,
-        "restored_from": None,
-        "downtime_ms": None,
-    }
-    client = start_client(project, name, tell)
-    try:
-        from sluice.operation.deploy import Deploy  # noqa: PLC0415
-
-        stages = Deploy(project, name, shell_holder(), tell, client=client)
-        stages.create_topics(grow_partitions=grow, change_settings=change)
-        release = stages.package()
-        started = stages.submit(release.number)
-        client.close()  # half a gigabyte that nobody needs at the gates
-        row |= {
-            "operation": started.operation,
-            "release": started.release,
-            "flink_job_id": started.flink_job_id,
-            "restored_from": started.restored_from,
-        }
-        try:
-            failure = asyncio.run(_pass_gates(project, name, started, tell))
-        except SluiceError as error:
-            stages.finish(started.operation, "failed", str(error))
-            raise
-        row["outcome"] = "failed" if failure else "unchanged" if started.unchanged else "healthy"
-        stages.finish(started.operation, row["outcome"], failure)
-        return row, SluiceError(f"{name}: {failure}", remedy="see sluice status and the Flink UI") if failure else None
-    except SluiceError as error:
-        return row, error
-    finally:
-        client.close()
-
-
-async def _pass_gates(project: Project, name: str, started: Started, tell: Any) -> str | None:
-    """Wait at each gate; why the job doesn't pass, or None."""
-    from sluice.health.gates import GATES  # noqa: PLC0415
-    from sluice.operation.gate import GateOrder, readings  # noqa: PLC0415
-
-    desired = project.desired(name)
-    deadline = time.time() + desired.health.start_timeout.total_seconds()
-    topics = tuple(topic.topic for topic in desired.reads.values())
-    for gate in GATES:
-        order = GateOrder(
-            gate,
-            project.flink_url,
-            started.flink_job_id,
-            topics,
-            project.kafka,
-            desired.group,
-            desired.health,
-            deadline,
-        )
-        async for reading in readings(order):
-            tell(reading.words)
-            if reading.hopeless:
-                return reading.words
-    return None

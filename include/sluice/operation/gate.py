@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from sluice.errors import UnreachableError
 from sluice.flink.client import AsyncFlinkClient
 from sluice.health.gates import Gate, Reading, judge
 from sluice.health.probe import probe
+from sluice.health.snapshot import Snapshot
 from sluice.job.limits import Health
 
 _PAUSE = 1.0
@@ -23,6 +25,7 @@ class GateOrder:
 
     Attributes:
         deadline: Unix time, seconds, until which it must be passed.
+        restored_from: The savepoint or checkpoint that the job must have been restored from; None: not looked at.
     """
 
     gate: Gate
@@ -33,6 +36,7 @@ class GateOrder:
     group: str
     health: Health
     deadline: float
+    restored_from: str | None = None
 
 
 async def readings(order: GateOrder) -> AsyncIterator[Reading]:
@@ -45,7 +49,7 @@ async def readings(order: GateOrder) -> AsyncIterator[Reading]:
         while True:
             try:
                 snapshot = await probe(flink, order.flink_job_id, order.topics, order.kafka, order.group)
-                reading = judge(order.gate, snapshot, order.health)
+                reading = _restored(order, snapshot) or judge(order.gate, snapshot, order.health)
             except UnreachableError as error:
                 reading = Reading(passed=False, words=str(error))
             if time.time() > order.deadline and not reading.passed:
@@ -56,3 +60,19 @@ async def readings(order: GateOrder) -> AsyncIterator[Reading]:
             if reading.passed or reading.hopeless:
                 return
             await asyncio.sleep(_PAUSE)
+
+
+def _restored(order: GateOrder, snapshot: Snapshot) -> Reading | None:
+    """A job that was restored from something else than it was told to is not the one that was meant."""
+    wanted, found = order.restored_from, snapshot.restored_from
+    if order.gate != "running" or wanted is None or found is None or _path(found) == _path(wanted):
+        return None
+    if f"/{order.flink_job_id}/" in found:
+        # It has failed over meanwhile, to a checkpoint of its own.
+        return None
+    return Reading(passed=False, hopeless=True, words=f"restored from {found}, not from {wanted}")
+
+
+def _path(uri: str) -> str:
+    """One spelling: Flink writes `file:/x` and takes `file:///x`."""
+    return re.sub(r"^(\w+):/+", r"\1:/", uri)

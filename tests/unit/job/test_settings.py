@@ -73,6 +73,7 @@ def test_settings_are_frozen_and_closed():
 
 def test_the_public_names():
     assert sorted(sluice.__all__) == [
+        "ChangesState",
         "DeadLetter",
         "Duration",
         "FlinkType",

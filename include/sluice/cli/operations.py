@@ -1,0 +1,176 @@
+"""Running operations from the shell: several jobs side by side, a row for each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast, get_args
+
+import yaml
+
+from sluice.cli.output import print_json
+from sluice.errors import ConfigError, SluiceError
+from sluice.operation.holder import shell_holder
+from sluice.operation.run import Result, make_plan, run_operation
+from sluice.plan.compiler import Compiler
+from sluice.plan.explain import explain
+from sluice.plan.model import Kind, Mode, Plan
+from sluice.plan.planner import Request
+from sluice.project import Project
+from sluice.terminal import console, print_table, show_error, teller
+
+_PARALLEL = 4
+"""Jobs at once: each has a client process of about 600 MB for some seconds."""
+_DONE = ("healthy", "unchanged", "recorded", "suspended")
+
+
+def request(
+    kind: Kind,
+    mode: str | None,
+    settings: Sequence[str] | None,
+    *,
+    clear: bool = False,
+    to: int | None = None,
+    wake: bool = False,
+    grow: bool = False,
+    change: bool = False,
+) -> Request:
+    """What the options ask for.
+
+    Raises:
+        ConfigError: an unknown mode, or a setting that isn't NAME=VALUE.
+    """
+    if mode is not None and mode not in get_args(Mode):
+        raise ConfigError(f"--mode: expected one of {', '.join(get_args(Mode))}, got {mode!r}")
+    return Request(
+        kind=kind,
+        mode=cast("Mode | None", mode),
+        overrides=dict(map(_setting, settings or ())),
+        clear_overrides=clear,
+        to=to,
+        wake=wake,
+        grow_partitions=grow,
+        change_topics=change,
+    )
+
+
+def plan_jobs(project: Project, jobs: Sequence[str], asked: Request, *, json: bool) -> None:
+    """Print the plan of each job; exit status 2 when one is refused."""
+    plans: list[Plan] = []
+    errors: list[SluiceError] = []
+    for job in jobs:
+        try:
+            plans.append(make_plan(project, job, asked, teller(job)))
+        except SluiceError as error:
+            errors.append(error)
+    if json:
+        print_json([plan.model_dump(mode="json") for plan in plans])
+    else:
+        for plan in plans:
+            console.print("\n".join(explain(plan)), markup=False)
+    _exit_for(errors)
+
+
+def run_jobs(
+    project: Project,
+    jobs: Sequence[str],
+    asked: Request,
+    *,
+    json: bool,
+    approved: bool = False,
+    note: str | None = None,
+    ahead: Mapping[str, Compiler] | None = None,
+) -> None:
+    """Run the operation of each job, print a row for each, and exit by the worst."""
+
+    def one(job: str) -> Result:
+        client = (ahead or {}).get(job)
+        return run_operation(
+            project, job, asked, shell_holder(), teller(job), compiler=client, approved=approved, note=note
+        )
+
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        results = list(pool.map(one, jobs))
+    rows = [_row(result) for result in results]
+    if json:
+        print_json(rows)
+    columns = ("job", "outcome", "release", "flink_job_id", "restored_from", "downtime_ms")
+    print_table(asked.kind.capitalize(), columns, [[row[column] for column in columns] for row in rows])
+    _exit_for([result.error for result in results if result.error], failed=any(r.outcome not in _DONE for r in results))
+
+
+def show_history(project: Project, job: str, *, json: bool) -> None:
+    """Print the job's operations."""
+    rows = [
+        {
+            "operation": row.id,
+            "kind": row.kind,
+            "started_at": row.started_at.isoformat(),
+            "ended_at": row.ended_at.isoformat() if row.ended_at else None,
+            "outcome": row.outcome,
+            "release": row.release,
+            "former_release": row.former_release,
+            "mode": row.mode,
+            "downtime_ms": row.downtime_ms,
+            "holder": row.holder,
+            "note": row.note,
+            "reason": row.reason,
+        }
+        for row in project.ledger.operations(job)
+    ]
+    _show(
+        f"History of {job}", rows, ("started_at", "kind", "outcome", "release", "downtime_ms", "note", "reason"), json
+    )
+
+
+def show_savepoints(project: Project, job: str, *, json: bool) -> None:
+    """Print the job's savepoints."""
+    rows = [
+        {
+            "path": row.path,
+            "release": row.release,
+            "flink_job_id": row.flink_job_id,
+            "operation": row.operation,
+            "taken_at": row.taken_at.isoformat(),
+            "deleted_at": row.deleted_at.isoformat() if row.deleted_at else None,
+        }
+        for row in project.ledger.savepoints(job)
+    ]
+    _show(f"Savepoints of {job}", rows, ("taken_at", "release", "path", "deleted_at"), json)
+
+
+def _show(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...], json: bool) -> None:  # noqa: FBT001
+    if json:
+        print_json(rows)
+    else:
+        print_table(title, columns, [[row[column] for column in columns] for row in rows])
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ConfigError(f"--set: expected NAME=VALUE, got {text!r}")
+    return name, yaml.safe_load(value)
+
+
+def _row(result: Result) -> dict[str, Any]:
+    return {
+        "job": result.job,
+        "operation": result.operation,
+        "outcome": result.outcome,
+        "release": result.release,
+        "flink_job_id": result.flink_job_id,
+        "savepoint": result.savepoint,
+        "restored_from": result.restored_from,
+        "downtime_ms": result.downtime_ms,
+    }
+
+
+def _exit_for(errors: Sequence[SluiceError], *, failed: bool = False) -> None:
+    for error in errors:
+        show_error(error)
+    if errors:
+        sys.exit(min(error.exit_status for error in errors))
+    if failed:
+        sys.exit(1)

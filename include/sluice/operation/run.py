@@ -1,0 +1,135 @@
+"""A whole operation in one process, as the shell does it: plan, stages, gates, and the way back."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from sluice.errors import BusyError, OperationError, SluiceError
+from sluice.flink.client import FlinkClient
+from sluice.operation.holder import is_gone
+from sluice.operation.roll_back import roll_back
+from sluice.operation.switch_over import Started, SwitchOver, Tell
+from sluice.operation.verify import Outcome, pass_gates, settle
+from sluice.plan.compiler import Compiler
+from sluice.plan.model import Plan
+from sluice.plan.planner import Planned, Planner, Request
+from sluice.project import Project
+
+
+@dataclass(frozen=True)
+class Result:
+    """How an operation ended.
+
+    Attributes:
+        error: Why it isn't what was wanted; None: it is.
+    """
+
+    job: str
+    outcome: Outcome
+    operation: str | None = None
+    release: int | None = None
+    flink_job_id: str | None = None
+    savepoint: str | None = None
+    restored_from: str | None = None
+    downtime_ms: int | None = None
+    error: SluiceError | None = None
+
+
+def make_plan(project: Project, job: str, request: Request, tell: Tell = lambda _line: None) -> Plan:
+    """The plan alone; nothing is touched.
+
+    Raises:
+        RefusedError: it can't be done.
+        UnreachableError: the cluster or the broker doesn't answer.
+    """
+    with FlinkClient(project.flink_url) as flink, Compiler(project, job, tell) as compiler:
+        return Planner(project, job, request, flink, compiler).plan().plan
+
+
+def run_operation(
+    project: Project,
+    job: str,
+    request: Request,
+    holder: str,
+    tell: Tell = lambda _line: None,
+    *,
+    compiler: Compiler | None = None,
+    approved: bool = False,
+    note: str | None = None,
+) -> Result:
+    """Do it all; never raises for what went wrong with the job.
+
+    Args:
+        project: The project.
+        job: The job's name.
+        request: What is asked for.
+        holder: Who does it.
+        tell: Where progress goes.
+        compiler: A client that was started ahead; closed here. None: one is started when it is needed.
+        approved: Whether losing state was approved.
+        note: The reason that was given.
+    """
+    with FlinkClient(project.flink_url) as flink, compiler or Compiler(project, job, tell) as client:
+        try:
+            _refuse_busy(project, job, holder)
+            planned = Planner(project, job, request, flink, client).plan()
+            switch = SwitchOver(project, planned, flink, client, holder, tell, approved=approved, note=note)
+            started = switch.run()
+        except SluiceError as error:
+            return _failed_to_start(project, job, holder, flink, tell, error)
+        client.close()  # half a gigabyte that nobody needs at the gates
+        return _prove(project, flink, planned, started, tell)
+
+
+def _refuse_busy(project: Project, job: str, holder: str) -> None:
+    """Say who holds the job before anything is compiled; whether that holder is gone is seen when it is taken."""
+    project.ledger.refuse_busy(job, holder, is_gone)
+
+
+def _failed_to_start(
+    project: Project, job: str, holder: str, flink: FlinkClient, tell: Tell, error: SluiceError
+) -> Result:
+    active = project.ledger.active(job)
+    if active is None or active.holder != holder or isinstance(error, BusyError):
+        return Result(job, "failed", error=error)
+    operation = project.ledger.resume(active.id)
+    touched = operation.entry("stop", "stop") or operation.entry("start", "submit")
+    if touched is None:
+        operation.finish("failed", str(error))
+        return Result(job, "failed", operation.id, error=error)
+    try:
+        back = roll_back(project, operation, str(error), flink, tell, lambda: Compiler(project, job, tell))
+    except SluiceError as worse:
+        words = f"{error}; and it could not be taken back yet: {worse}"
+        return Result(job, "failed", operation.id, error=OperationError(words, remedy=f"run sluice deploy {job} again"))
+    failure = OperationError(f"{job}: {back.words}", remedy="see sluice history and the Flink UI")
+    return Result(job, back.outcome, operation.id, flink_job_id=back.flink_job_id, error=failure)
+
+
+def _prove(project: Project, flink: FlinkClient, planned: Planned, started: Started, tell: Tell) -> Result:
+    job = planned.plan.job
+    operation = project.ledger.resume(started.operation)
+    row = Result(
+        job,
+        "suspended",
+        started.operation,
+        started.release,
+        started.flink_job_id,
+        started.savepoint,
+        started.restored_from,
+    )
+    if started.flink_job_id is None:
+        operation.finish("suspended")
+        return row
+    problem = asyncio.run(pass_gates(project, job, started, tell))
+    if problem is None:
+        outcome, downtime = settle(project, flink, operation, started, tell)
+        return replace(row, outcome=outcome, downtime_ms=downtime)
+    if started.unchanged or started.recorded:
+        # Nothing was done that could be taken back.
+        operation.finish("failed", problem)
+        return replace(row, outcome="failed", error=OperationError(f"{job}: {problem}", remedy="see sluice status"))
+    return _failed_to_start(
+        project, job, operation.row.holder, flink, tell, OperationError(f"release {started.release}: {problem}")
+    )

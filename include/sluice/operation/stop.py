@@ -1,0 +1,174 @@
+"""Bringing a stop to its end: whatever was lost on the way, it says in the end what the job has left, or that it runs.
+
+Everything here may be done again from the start: the trigger id makes a second request the same request.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sluice.errors import FlinkError, OperationError, UnreachableError
+from sluice.flink import calls
+from sluice.flink.client import FlinkClient
+from sluice.flink.models import JobState, SavepointResult
+from sluice.plan.compiler import Compiler
+from sluice.plan.directories import Directories
+from sluice.release.tables import Placement
+
+_PAUSE = 0.05
+"""Seconds between two looks: a job is down meanwhile."""
+_FORMAT = "NATIVE"
+"""Written and read as checkpoints are: fastest; Flink restores it at any parallelism."""
+_CANCEL_TIMEOUT = 180.0
+
+
+class StopFailedError(OperationError):
+    """The job could not be stopped as planned; it runs on."""
+
+
+class Stop:
+    """The stop of one Flink job.
+
+    Args:
+        flink: The cluster.
+        compiler: Finds checkpoints where the cluster remembers none; prepared.
+        directories: Where they lie.
+        savepoints: The directory of this stop's savepoint: nothing else lies in it. None: it takes none.
+        tell: Where progress goes.
+    """
+
+    def __init__(
+        self,
+        flink: FlinkClient,
+        compiler: Compiler,
+        directories: Directories,
+        savepoints: str | None,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._flink = flink
+        self._compiler = compiler
+        self._directories = directories
+        self._savepoints = savepoints
+        self._tell = tell
+
+    def complete(self, place: Placement) -> str | None:
+        """Stop the job, or go on with a stop that was begun; the path of what it leaves, None: it had no state.
+
+        Args:
+            place: In phase `stopping`.
+
+        Raises:
+            StopFailedError: it runs on, with the reason.
+            UnreachableError: the cluster doesn't answer; a later attempt goes on.
+            OperationError: it is gone, and nothing to start it from is found.
+        """
+        if place.stop_mode == "cancel":
+            self._cancel(place.flink_job_id)
+            return place.state_path
+        if place.stop_mode == "last-state":
+            return self._stop_after_checkpoint(place)
+        return self._stop_with_savepoint(place)
+
+    def _stop_with_savepoint(self, place: Placement) -> str | None:
+        job, trigger = place.flink_job_id, place.trigger_id or ""
+        while True:
+            state = self._state(job)
+            if state is None or state in (JobState.CANCELED, JobState.FAILED):
+                return self._left_behind(place)
+            if state is not JobState.FINISHED:
+                self._send(calls.stop(job, trigger, self._savepoints, _FORMAT), job)
+            result = self._result(job, trigger)
+            if result is not None and result.failure:
+                # Flink lets the job run on, from before or from the savepoint that it then had.
+                raise StopFailedError(
+                    f"{place.job}: the savepoint failed, the job runs on: {result.failure}",
+                    remedy="mend the cause and deploy again, or take mode last-state",
+                )
+            if result is not None and result.location:
+                self._await_end(job)
+                return result.location
+            if state is JobState.FINISHED:
+                return self._left_behind(place)
+
+    def _result(self, job: str, trigger: str) -> SavepointResult | None:
+        """The savepoint's result; None: the JobManager has forgotten it."""
+        while True:
+            try:
+                result = self._flink.send(calls.savepoint_result(job, trigger))
+            except FlinkError:
+                return None
+            if result.status.is_done:
+                return result
+            time.sleep(_PAUSE)
+
+    def _stop_after_checkpoint(self, place: Placement) -> str | None:
+        job = place.flink_job_id
+        if self._state(job) is JobState.RUNNING:
+            self._take_checkpoint(job, place.trigger_id or "")
+        self._cancel(job)
+        return self._left_behind(place)
+
+    def _take_checkpoint(self, job: str, trigger: str) -> None:
+        """A fresh checkpoint spares work; without one the newest retained one will do, which is what the mode says."""
+        try:
+            self._flink.send(calls.take_checkpoint(job, trigger))
+            while not (result := self._flink.send(calls.checkpoint_result(job, trigger))).status.is_done:
+                time.sleep(_PAUSE)
+        except FlinkError as error:
+            self._tell(f"no fresh checkpoint: {error.message}")
+            return
+        if result.failure:
+            self._tell(f"no fresh checkpoint: {result.failure}")
+
+    def _cancel(self, job: str) -> None:
+        state = self._state(job)
+        if state is None or state.is_terminal:
+            return
+        self._send(calls.cancel(job), job)
+        self._await_end(job)
+
+    def _await_end(self, job: str) -> None:
+        deadline = time.monotonic() + _CANCEL_TIMEOUT
+        while (state := self._state(job)) is not None and not state.is_terminal:
+            if time.monotonic() > deadline:
+                raise OperationError(
+                    f"Flink job {job} was told to end {_CANCEL_TIMEOUT:.0f} s ago, and is {state.value}",
+                    remedy="look at it in the Flink UI; the next attempt goes on from here",
+                )
+            time.sleep(_PAUSE)
+
+    def _left_behind(self, place: Placement) -> str | None:
+        """The newest of what the ended job has left: this stop's savepoint, or a checkpoint."""
+        candidates = [self._savepoints, self._directories.checkpoints(place.flink_job_id)]
+        found = self._compiler.find(*(directory for directory in candidates if directory))
+        if found.path is not None:
+            return found.path
+        if place.had_checkpoint:
+            raise OperationError(
+                f"{place.job}: Flink job {place.flink_job_id} has ended, and nothing it left is found in "
+                f"{' or '.join(directory for directory in candidates if directory)}",
+                remedy="bring the directory back; starting without it would lose the job's state",
+            )
+        return place.restored_from
+
+    def _state(self, job: str) -> JobState | None:
+        """The job's state; None: the cluster doesn't know it."""
+        try:
+            return self._flink.send(calls.status(job)).status
+        except FlinkError as error:
+            if error.status != 404:
+                raise
+            return None
+
+    def _send(self, call: calls.Call[Any], job: str) -> None:
+        """Send; a refusal because the job has just ended is none."""
+        try:
+            self._flink.send(call)
+        except UnreachableError:
+            raise
+        except FlinkError:
+            state = self._state(job)
+            if state is not None and not state.is_terminal:
+                raise

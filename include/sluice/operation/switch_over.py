@@ -1,0 +1,268 @@
+"""Doing a plan up to the point where the job runs: the stages, each journalled before its effect.
+
+A retry plans anew from where the ledger and the cluster say that the job is, and goes on with the same operation.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka.admin import AdminClient
+
+from sluice.errors import OperationError, RefusedError, UnreachableError
+from sluice.flink.client import FlinkClient
+from sluice.kafka import topics
+from sluice.kafka.brokers import connect
+from sluice.operation.holder import is_gone
+from sluice.operation.start import Start
+from sluice.operation.stop import Stop, StopFailedError
+from sluice.plan import stages
+from sluice.plan.compiler import Compiler
+from sluice.plan.directories import Directories
+from sluice.plan.lost import newest_state
+from sluice.plan.planner import Planned
+from sluice.plan.situation import Lost
+from sluice.plan.target import Target
+from sluice.project import Project
+from sluice.release.ledger import OperationHandle
+from sluice.release.tables import Placement
+
+Tell = Callable[[str], None]
+"""Where progress goes, a line at a time."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """A job that runs, or is about to, or was suspended.
+
+    Attributes:
+        unchanged: This operation started nothing.
+        recorded: A new release was entered for the job that runs.
+        flink_job_id: None: it was suspended.
+        restored_from: The savepoint or checkpoint that it started from.
+        positions: Per topic and partition the offset that it must not begin before.
+        former_job_id: The Flink job that was stopped for it.
+    """
+
+    operation: str
+    release: int
+    flink_job_id: str | None
+    restored_from: str | None
+    unchanged: bool
+    recorded: bool = False
+    savepoint: str | None = None
+    positions: Mapping[str, Any] | None = None
+    former_job_id: str | None = None
+
+
+class SwitchOver:
+    """Does a plan's stages up to the start.
+
+    Args:
+        project: The project.
+        planned: The plan.
+        flink: The cluster.
+        compiler: The client that the plan was made with.
+        holder: Who does it; the same holder goes on with its own operation after a crash.
+        tell: Where progress goes.
+        approved: Whether losing state was approved.
+        note: The reason that was given.
+        is_gone: Whether another holder is known to have ended.
+        admin: The brokers; None: by the project's own configuration.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        planned: Planned,
+        flink: FlinkClient,
+        compiler: Compiler,
+        holder: str,
+        tell: Tell,
+        *,
+        approved: bool = False,
+        note: str | None = None,
+        is_gone: Callable[[str], bool] = is_gone,
+        admin: AdminClient | None = None,
+    ) -> None:
+        self._project = project
+        self._planned = planned
+        self._flink = flink
+        self._compiler = compiler
+        self._holder = holder
+        self._tell = tell
+        self._approved = approved
+        self._note = note
+        self._is_gone = is_gone
+        self._admin = admin
+
+    def run(self) -> Started:
+        """Do the stages before `Verify`.
+
+        Raises:
+            RefusedError: an approval is missing; nothing was touched.
+            BusyError: another operation holds the job.
+            StopFailedError: the old job runs on.
+            SluiceError: another failure; the journal says how far it came (see `roll_back`).
+        """
+        plan = self._planned.plan
+        if plan.needs_approval and not self._approved:
+            raise RefusedError(
+                f"{plan.job}: state would be abandoned: {'; '.join(plan.reasons) or 'mode stateless'}",
+                remedy="see sluice plan; to go on, give --allow-state-loss (in Airflow: the box of the trigger form)",
+            )
+        operation = self._begin()
+        try:
+            for stage in plan.stages:
+                self._do(stage, operation)
+        except UnreachableError:
+            # A later attempt goes on; the journal says from where.
+            raise
+        except RefusedError as error:
+            operation.finish("failed", str(error))
+            raise
+        except StopFailedError as error:
+            operation.finish("failed", str(error))
+            raise
+        if plan.action == "record":
+            self._record(operation)
+        return self._started(operation)
+
+    def _begin(self) -> OperationHandle:
+        plan = self._planned.plan
+        return self._project.ledger.begin(
+            plan.job,
+            kind=plan.kind,
+            holder=self._holder,
+            release=self._release(self._planned.target),
+            is_gone=self._is_gone,
+            details={
+                "former_release": plan.former_release,
+                "mode": plan.mode,
+                "note": self._note,
+                "plan": plan.model_dump(mode="json"),
+            },
+        )
+
+    def _release(self, target: Target) -> int:
+        """The target's number, entered in the ledger where it is new."""
+        graph = self._planned.graph
+        if target.number is not None:
+            return target.number
+        release = self._project.ledger.add_release(
+            self._planned.plan.job,
+            fingerprint=target.fingerprint,
+            artifact=target.artifact,
+            module=target.module,
+            resolved=target.resolved,
+            overrides=target.overrides,
+            graph=graph.digest if graph else None,
+        )
+        self._tell(f"release {release.number}: artifact {target.artifact[:12]}")
+        return release.number
+
+    def _do(self, stage: stages.Stage, operation: OperationHandle) -> None:
+        match stage:
+            case stages.CreateTopics():
+                self._create_topics()
+            case stages.AddRelease() | stages.Verify() | stages.Settle():
+                # Entered when the operation began; proven and settled once the job runs.
+                pass
+            case stages.Prepare():
+                operation.record("prepare", "ready", graph=self._planned.graph.digest if self._planned.graph else None)
+            case stages.Stop():
+                self._stop(stage, operation)
+            case stages.Start():
+                self._start(stage, operation)
+
+    def _create_topics(self) -> None:
+        admin = self._admin or connect(self._project.kafka)
+        topics.apply(admin, self._planned.steps, self._project.kafka_servers)
+        for step in self._planned.steps:
+            self._tell(step.words)
+
+    def _stop(self, stage: stages.Stop, operation: OperationHandle) -> None:
+        place = self._place()
+        if place.phase == "running":
+            self._tell(stage.words)
+            intention = {"phase": "stopping", "stop_mode": stage.mode, "trigger_id": uuid.uuid4().hex}
+            operation.record("stop", "stop", place=intention, flink_job_id=place.flink_job_id, **intention)
+            place = self._place()
+        directories = Directories(self._flink, self._planned.target.resolved["options"])
+        if stage.suspend and place.stop_mode != "cancel":
+            # What finds checkpoints when the cluster has forgotten them.
+            self._compiler.prepare(self._planned.target)
+        savepoints = None
+        takes_savepoint = place.stop_mode not in ("last-state", "cancel")
+        if takes_savepoint:
+            savepoints = directories.savepoints(self._project.environment, place.job, place.trigger_id or "")
+        try:
+            path = Stop(self._flink, self._compiler, directories, savepoints, self._tell).complete(place)
+        except StopFailedError as error:
+            still = {"phase": "running", "stop_mode": None, "trigger_id": None}
+            operation.record("stop", "failed", place=still, reason=str(error))
+            raise
+        operation.record(
+            "stop",
+            "stopped",
+            place={"phase": "suspended" if stage.suspend else "stopped", "state_path": path},
+            flink_job_id=place.flink_job_id,
+            path=path,
+            savepoint=path if takes_savepoint else None,
+        )
+        if path is not None and takes_savepoint:
+            operation.add_savepoint(path, release=place.release, flink_job_id=place.flink_job_id)
+            operation.update(savepoint=path)
+        self._tell(f"stopped Flink job {place.flink_job_id}: {path or 'it had no state'}")
+
+    def _start(self, stage: stages.Start, operation: OperationHandle) -> None:
+        job = self._planned.plan.job
+        place = self._project.ledger.placement(job)
+        path = None
+        if place is not None:
+            path = place.state_path if place.phase != "running" else self._left_by(place)
+        positions = self._compiler.inspect(path).positions if path else None
+        carry_over = stage.source == "offsets"
+        if carry_over and positions is None and place is not None:
+            positions = place.positions
+        Start(self._project, self._flink, self._compiler, operation, self._tell).run(
+            operation.row.release, state_path=path, positions=positions, carry_over=carry_over
+        )
+
+    def _left_by(self, place: Placement) -> str | None:
+        lost = Lost(place, is_known=False)
+        return newest_state(
+            self._flink, self._compiler, Directories(self._flink, self._planned.target.resolved["options"]), lost
+        )
+
+    def _record(self, operation: OperationHandle) -> None:
+        """The job that runs is the new release's: the graph is the same."""
+        operation.record("record", "recorded", place={"release": operation.row.release})
+        self._tell(f"recorded as release {operation.row.release}: it compiles to the graph that runs")
+
+    def _place(self) -> Placement:
+        place = self._project.ledger.placement(self._planned.plan.job)
+        if place is None:
+            raise OperationError(f"{self._planned.plan.job}: the ledger has lost where the job stands")
+        return place
+
+    def _started(self, operation: OperationHandle) -> Started:
+        place = self._place()
+        stopped, submitted = operation.entry("stop", "stopped"), operation.entry("start", "submit")
+        suspended = place.phase == "suspended"
+        columns = {"flink_job_id": place.flink_job_id, "restored_from": None if suspended else place.restored_from}
+        operation.update(**columns)
+        return Started(
+            operation=operation.id,
+            release=operation.row.release,
+            flink_job_id=None if suspended else place.flink_job_id,
+            restored_from=columns["restored_from"],
+            unchanged=submitted is None and stopped is None and self._planned.plan.action == "none",
+            recorded=self._planned.plan.action == "record",
+            savepoint=stopped["savepoint"] if stopped else None,
+            positions=place.positions if submitted else None,
+            former_job_id=stopped["flink_job_id"] if stopped else None,
+        )

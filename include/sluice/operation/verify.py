@@ -1,0 +1,86 @@
+"""Proving that a started job is what was meant, and ending the operation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterable
+from typing import Literal
+
+from sluice.errors import FlinkError
+from sluice.flink import calls
+from sluice.flink.client import FlinkClient
+from sluice.health.gates import GATES, Gate, Reading
+from sluice.job.limits import Health
+from sluice.operation.gate import GateOrder, readings
+from sluice.operation.retention import thin
+from sluice.operation.switch_over import Started, Tell
+from sluice.project import Project
+from sluice.release.ledger import OperationHandle
+
+Outcome = Literal["healthy", "unchanged", "recorded", "suspended", "rolled_back", "failed"]
+
+
+async def pass_gates(
+    project: Project, job: str, started: Started, tell: Tell, gates: Iterable[Gate] = GATES
+) -> str | None:
+    """Wait at each gate; why the job doesn't pass, or None."""
+    desired = project.desired(job)
+    deadline = time.time() + desired.health.start_timeout.total_seconds()
+    for gate in gates:
+        topics = tuple(topic.topic for topic in desired.reads.values())
+        async for reading in _gate(project, job, started, gate, topics, desired.health, deadline):
+            tell(reading.words)
+            if reading.hopeless:
+                return f"{gate}: {reading.words}"
+        if gate == "running" and started.flink_job_id:
+            project.ledger.saw_checkpoint(job, started.flink_job_id)
+    return None
+
+
+def _gate(
+    project: Project, job: str, started: Started, gate: Gate, topics: tuple[str, ...], health: Health, deadline: float
+) -> AsyncIterator[Reading]:
+    return readings(
+        GateOrder(
+            gate=gate,
+            flink_url=project.flink_url,
+            flink_job_id=started.flink_job_id or "",
+            topics=topics,
+            kafka=project.kafka,
+            group=project.group(job),
+            health=health,
+            deadline=deadline,
+            restored_from=started.restored_from,
+        )
+    )
+
+
+def settle(
+    project: Project, flink: FlinkClient, operation: OperationHandle, started: Started, tell: Tell
+) -> tuple[Outcome, int | None]:
+    """End an operation whose job has passed every gate; the outcome, and the downtime in milliseconds."""
+    downtime = None
+    if started.former_job_id and started.flink_job_id:
+        downtime = measure_downtime(flink, started.former_job_id, started.flink_job_id)
+        if downtime is not None:
+            operation.update(downtime_ms=downtime)
+            tell(f"downtime {downtime / 1000:.2f} s, from the old job's end until all tasks ran")
+    outcome: Outcome = "unchanged" if started.unchanged else "recorded" if started.recorded else "healthy"
+    operation.finish(outcome)
+    thin(project, flink, operation.row.job, tell)
+    return outcome, downtime
+
+
+def measure_downtime(flink: FlinkClient, former: str, new: str) -> int | None:
+    """From the former job's end until the last task of the new one ran, by the JobManager's clock, in milliseconds.
+
+    None: the cluster has forgotten the former job, or the new one's tasks were restarted meanwhile.
+    """
+    try:
+        ended = flink.send(calls.job(former)).end_time
+        detail = flink.send(calls.job(new))
+        running = [flink.send(calls.subtask_times(new, vertex.id)).running_since for vertex in detail.vertices]
+    except FlinkError:
+        return None
+    known = [moment for moment in running if moment is not None]
+    return max(known) - ended if ended > 0 and len(known) == len(running) else None

@@ -1,0 +1,223 @@
+"""A running job is replaced through its state; what can't be replaced leaves it alone, or comes back."""
+
+import json
+import time
+
+import pytest
+
+from sluice.errors import BusyError, RefusedError
+from sluice.flink import calls
+from sluice.flink.client import FlinkClient
+from sluice.local.traffic import wire
+from sluice.local.traffic.generator import Message
+from sluice.operation.run import make_plan
+from sluice.operation.topics import create_topics
+from sluice.plan.planner import Request
+from tests.integration.dying import die
+from tests.integration.running import deploy, operate, wait_for
+
+HOUR = 3_600_000
+JOB = """
+from datetime import datetime
+from typing import Annotated
+from pydantic import Field
+from sluice import ChangesState, Health, Job, JobConfig, Kafka, Record, interval
+
+class Config(JobConfig):
+    hours: Annotated[int, Field(ge=1, le=24), ChangesState("open windows keep their old bounds")] = 1
+    least: Annotated[int, Field(ge=0, le=100)] = 0
+
+class Line(Record):
+    id: str
+    at: int
+
+class Out(Record):
+    window_start: datetime
+    id: str
+    lines: int
+
+job = Job(
+    name="{name}",
+    config=Config,
+    reads={{"lines": Kafka("{name}_lines", record=Line, event_time="at", idle_timeout=None, partitions=2)}},
+    writes=Kafka("{name}_out", record=Out, key=("window_start", "id")),
+    health=Health(start_timeout="40s"),
+)
+
+@job.pipeline
+def build(t_env, config):
+    return t_env.sql_query(f'''
+        SELECT window_start, id, {count} AS lines
+        FROM TABLE(TUMBLE(TABLE {table}, DESCRIPTOR(event_time), INTERVAL '{{config.hours}}' HOUR))
+        WHERE CHAR_LENGTH(id) >= {{config.least}} {where}
+        GROUP BY window_start, window_end, id
+    ''')
+"""
+
+
+def source(name, *, count="COUNT(*)", where="", table="lines"):
+    return JOB.format(name=name, count=count, where=where, table=table)
+
+
+def produce(lab, name, *lines):
+    messages = [
+        Message(b"", json.dumps({"id": id_, "at": at}).encode(), at, number % 2)
+        for number, (id_, at) in enumerate(lines)
+    ]
+    wire.produce(lab.local.kafka_servers, f"{name}_lines", messages)
+
+
+def base():
+    """The begin of an hour, yesterday; the same for a whole test."""
+    return (int(time.time()) - 86_400) // 86_400 * 24 * HOUR
+
+
+def alive(lab, name):
+    with FlinkClient(lab.local.flink_url) as flink:
+        return [job.id for job in flink.send(calls.jobs()).jobs if job.name == name and not job.state.is_terminal]
+
+
+@pytest.fixture
+def running(lab):
+    """Starts a job that has two lines in an open window."""
+
+    def start(name, **words):
+        lab.job(name, source(name, **words))
+        create_topics(lab.project, name)
+        produce(lab, name, ("a", base() + 1), ("a", base() + 2))
+        return deploy(lab.project, name)
+
+    return start
+
+
+def close_windows(lab, name, hours=2):
+    """A third line in the open window, then what closes it in both partitions; the lines counted for it."""
+    produce(lab, name, ("a", base() + 3), *[("z", base() + hours * HOUR)] * 3)
+    rows = wait_for(lambda: wire.rows(lab.local.kafka_servers, f"{name}_out"))
+    return [row["lines"] for row in rows if row["id"] == "a"]
+
+
+def test_a_changed_setting_reaches_the_job_through_its_state(lab, running):
+    first = running("changed")
+    plan = make_plan(lab.project, "changed", Request(overrides={"least": 1}))
+    assert (plan.action, plan.category, plan.mode) == ("redeploy", "state_compatible", "savepoint")
+    assert [(change.path, change.old, change.new) for change in plan.changes] == [("config.least", 0, 1)]
+    assert "GlobalWindowAggregate" in {operator.name.partition("[")[0] for operator in plan.state.kept}
+    assert not plan.state.dropped
+    assert alive(lab, "changed") == [first.flink_job_id]
+
+    second = deploy(lab.project, "changed", overrides={"least": 1})
+    assert second.outcome == "healthy"
+    assert second.restored_from == second.savepoint
+    assert alive(lab, "changed") == [second.flink_job_id]
+    assert 0 < second.downtime_ms < 30_000
+    assert lab.project.ledger.placement("changed").positions == {"changed_lines": {"0": 1, "1": 1}}
+    assert close_windows(lab, "changed") == [3]
+
+    # An override stays with the job until a run takes it back.
+    assert deploy(lab.project, "changed").outcome == "unchanged"
+    assert deploy(lab.project, "changed", clear_overrides=True).outcome == "healthy"
+    assert lab.project.ledger.releases("changed")[0].overrides == {}
+
+
+def test_more_and_less_parallelism_keeps_the_state(lab, running):
+    running("wide")
+    for parallelism in (2, 1):
+        lab.deployment(f"jobs:\n  wide:\n    parallelism: {parallelism}\n")
+        assert deploy(lab.project, "wide").outcome == "healthy"
+    assert close_windows(lab, "wide") == [3]
+
+
+def test_code_that_compiles_to_the_same_graph_is_recorded_and_nothing_restarts(lab, running):
+    first = running("same")
+    lab.job("same", source("same") + "\nUNUSED = 1\n")
+    second = deploy(lab.project, "same")
+    assert (second.outcome, second.release, second.flink_job_id) == ("recorded", 2, first.flink_job_id)
+    assert lab.project.ledger.placement("same").release == 2
+    assert deploy(lab.project, "same").outcome == "unchanged"
+
+
+def test_last_state_hands_over_by_a_checkpoint(lab, running):
+    first = running("quick")
+    second = deploy(lab.project, "quick", overrides={"least": 1}, mode="last-state")
+    assert first.flink_job_id in second.restored_from
+    assert second.savepoint is None
+    assert close_windows(lab, "quick") == [3]
+
+
+def test_a_setting_that_alters_state_needs_an_approval_and_then_goes_on_from_the_offsets(lab, running):
+    first = running("altered")
+    with pytest.raises(RefusedError, match="config.hours: alters what the state means"):
+        deploy(lab.project, "altered", overrides={"hours": 2})
+    assert alive(lab, "altered") == [first.flink_job_id]
+    second = operate(lab.project, "altered", overrides={"hours": 2}, approved=True)
+    assert (second.outcome, second.restored_from) == ("healthy", None)
+    # The two lines from before went with the state; they are not read again.
+    assert close_windows(lab, "altered", 5) == [1]
+
+
+BOTH = """
+    t_env.create_temporary_view("joined", t_env.sql_query(
+        "SELECT * FROM lines WHERE id <> 'x' UNION ALL SELECT * FROM lines WHERE id = 'x'"))
+    return t_env"""
+
+
+def test_state_that_would_be_lost_stops_nothing(lab, running):
+    first = running("loses")
+    lab.job("loses", source("loses", table="joined").replace("\n    return t_env", BOTH))
+    with pytest.raises(
+        RefusedError, match=r"the state of GlobalWindowAggregate.* would be lost.*raise the job's state_"
+    ):
+        deploy(lab.project, "loses")
+    assert alive(lab, "loses") == [first.flink_job_id]
+    assert lab.project.ledger.placement("loses").phase == "running"
+
+
+def test_state_of_another_type_fails_at_the_restore_and_the_former_release_goes_on(lab, running):
+    running("fails")
+    lab.job("fails", source("fails", count="CAST(CHAR_LENGTH(MAX(id)) AS BIGINT)"))
+    result = operate(lab.project, "fails")
+    assert result.outcome == "rolled_back"
+    assert "release 1 runs again. It completed no checkpoint, so it emitted nothing" in str(result.error)
+    assert alive(lab, "fails") == [result.flink_job_id]
+    assert lab.project.ledger.placement("fails").release == 1
+    assert close_windows(lab, "fails") == [3]
+
+
+def test_a_suspended_job_stays_so_and_goes_on_where_it_stopped(lab, running):
+    running("rests")
+    suspended = deploy(lab.project, "rests", kind="suspend")
+    assert (suspended.outcome, alive(lab, "rests")) == ("suspended", [])
+    with pytest.raises(RefusedError, match="rests is suspended since"):
+        deploy(lab.project, "rests")
+    resumed = deploy(lab.project, "rests", kind="resume")
+    assert (resumed.outcome, resumed.restored_from) == ("healthy", suspended.savepoint)
+    assert close_windows(lab, "rests") == [3]
+
+
+def test_a_rollback_runs_the_former_artifact_from_the_state_of_now(lab, running):
+    running("back")
+    lab.job("back", source("back", where="AND id <> 'q'"))
+    assert deploy(lab.project, "back").release == 2
+    result = deploy(lab.project, "back", kind="rollback")
+    assert (result.outcome, result.release) == ("healthy", 1)
+    assert close_windows(lab, "back") == [3]
+
+
+def test_a_second_operation_is_refused_and_names_the_holder(lab, running):
+    running("held")
+    lab.project.ledger.begin("held", kind="deploy", holder="someone else", release=1)
+    result = operate(lab.project, "held", overrides={"least": 1})
+    assert isinstance(result.error, BusyError)
+    assert "deploy by someone else goes on" in str(result.error)
+
+
+@pytest.mark.parametrize("at", [2, 3, 4])
+def test_a_deploy_that_dies_is_gone_on_with(lab, running, at):
+    name = f"dies{at}"
+    running(name)
+    assert die(lab, name, "deploy", at)
+    result = deploy(lab.project, name, overrides={"least": 1})
+    assert result.outcome == "healthy"
+    assert alive(lab, name) == [result.flink_job_id]
+    assert close_windows(lab, name) == [3]

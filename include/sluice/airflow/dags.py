@@ -6,10 +6,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, BaseOperator, Param
+from airflow.sdk import DAG, BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from sluice.airflow.operators import CreateTopicsOperator, GateOperator, PackageOperator, SubmitOperator
+from sluice.airflow.operators import (
+    CreateTopicsOperator,
+    GateOperator,
+    PackageOperator,
+    PlanOperator,
+    RollBackOperator,
+    SwitchOverOperator,
+)
+from sluice.airflow.params import deploy_params
 from sluice.deployment.catalog import BrokenFile, read_catalog
 from sluice.job.definition import Job
 
@@ -26,7 +34,7 @@ def deploy_dags(root: Path) -> list[DAG]:
 
 
 def deploy_dag(job: Job, root: Path) -> DAG:
-    """The DAG that deploys a job: topics, package, submit, and the three gates."""
+    """The DAG that deploys a job: plan, topics, package, switch-over, the three gates, and the way back."""
     with DAG(
         dag_id=f"deploy.{job.name}",
         dag_display_name=f"deploy {job.name}",
@@ -38,60 +46,58 @@ def deploy_dag(job: Job, root: Path) -> DAG:
         max_active_runs=1,
         tags=["sluice", "deploy", *job.tags],
         default_args={"owner": job.owner, **_RETRIES},
-        params={
-            "grow_partitions": Param(
-                default=False,
-                type="boolean",
-                title="Add partitions",
-                description="Where a topic has too few. Keys move.",
-            ),
-            "change_topics": Param(
-                default=False,
-                type="boolean",
-                title="Change topic settings",
-                description="To those that the job declares.",
-            ),
-        },
+        params=deploy_params(job.config),
         render_template_as_native_obj=True,
     ) as dag:
         common: dict[str, Any] = {"job": job.name, "root": str(root)}
+        plan = PlanOperator(
+            task_id="plan",
+            doc_md="Compares what is desired with what runs: every change, what becomes of the state, the stages.",
+            **common,
+        )
         topics = CreateTopicsOperator(
             task_id="create_topics",
-            grow_partitions="{{ params.grow_partitions }}",
-            change_settings="{{ params.change_topics }}",
             doc_md="Compares the job's topics with the broker and creates what is missing.",
             **common,
         )
-        package = PackageOperator(task_id="package", doc_md="Stores the job's code, and numbers the release.", **common)
-        submit = SubmitOperator(
-            task_id="submit",
-            release=package.output,
-            doc_md="Compiles the release and submits it under a Flink job id that is recorded first.",
+        package = PackageOperator(task_id="package", doc_md="Stores the job's code, named by its content.", **common)
+        switch = SwitchOverOperator(
+            task_id="switch_over",
+            plan=plan.output,
+            doc_md="Compiles the release; once its client waits, stops the running job with a savepoint and starts the "
+            "new one from it. Each effect is recorded before it is done.",
             **common,
         )
         running = GateOperator(
             task_id="check_running",
             gate="running",
-            started=submit.output,
-            doc_md="All tasks run, and the first checkpoint is complete.",
+            started=switch.output,
+            doc_md="Restored as intended, all tasks run, and the first checkpoint is complete.",
             **common,
         )
         lag = GateOperator(
             task_id="check_consumer_lag",
             gate="consumer_lag",
-            started=submit.output,
+            started=switch.output,
             doc_md=f"At most {job.health.consumer_lag:,} records behind, unless the deployment says otherwise.",
             **common,
         )
         watermark = GateOperator(
             task_id="check_watermark",
             gate="watermark",
-            started=submit.output,
+            started=switch.output,
             settles=True,
             doc_md=f"Event time at most {job.health.watermark_lag} behind, unless the deployment says otherwise.",
             **common,
         )
-        topics >> package >> submit >> running >> lag >> watermark
+        back = RollBackOperator(
+            task_id="roll_back",
+            trigger_rule="one_failed",
+            doc_md="After a failure: runs the former release again, from the state that it stopped with.",
+            **common,
+        )
+        plan >> topics >> package >> switch >> running >> lag >> watermark
+        [switch, running, lag, watermark] >> back
     return dag
 
 

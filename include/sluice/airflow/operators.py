@@ -6,26 +6,30 @@ What costs time to import is imported when a task runs: the DAG processor parses
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook, BaseOperator
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
-from sluice.errors import BusyError, RefusedError, SluiceError
+from sluice.errors import FlinkError, RefusedError, SluiceError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from sluice.operation.deploy import Deploy
+    from sluice.operation.switch_over import Started
     from sluice.project import Project
+    from sluice.release.ledger import OperationHandle
 
 _BACKSTOP = timedelta(minutes=2)
 """How long after the trigger's own deadline Airflow gives up on the trigger."""
+_LEAST = 60.0
+"""Seconds that a gate has at the least."""
 
 
 class _SluiceOperator(BaseOperator):
@@ -55,96 +59,166 @@ class _SluiceOperator(BaseOperator):
         connection = BaseHook.get_connection(Project(settings).content.kafka.connection)
         return Project(settings, kafka={name: str(value) for name, value in connection.extra_dejson.items()})
 
-    def deploy(self, project: Project, context: Context) -> Deploy:
-        """The stages, held by this DAG run: a retry goes on with its own operation."""
-        from sluice.operation.deploy import Deploy  # noqa: PLC0415
+    def holder(self, context: Context) -> str:
+        """Who holds the operation: the DAG run, so that a retry goes on with its own."""
+        return f"{self._prefix(context)}{context['run_id']}"
 
-        prefix = f"airflow:{context['dag'].dag_id}/"
-        holder = f"{prefix}{context['run_id']}"
-        return Deploy(
-            project,
-            self.job,
-            holder,
-            self.log.info,
-            # Runs of one DAG do not overlap (max_active_runs=1): another run of ours has ended.
-            is_gone=lambda other: other.startswith(prefix) and other != holder,
-        )
+    def is_gone(self, context: Context) -> Callable[[str], bool]:
+        """Runs of one DAG do not overlap (max_active_runs=1): another run of ours has ended."""
+        from sluice.operation.holder import is_gone  # noqa: PLC0415
+
+        prefix, own = self._prefix(context), self.holder(context)
+        return lambda other: is_gone(other) or (other.startswith(prefix) and other != own)
+
+    def held(self, project: Project, context: Context) -> OperationHandle | None:
+        """The operation that this run holds; None: it has none, or has ended it."""
+        active = project.ledger.active(self.job)
+        if active is None or active.holder != self.holder(context):
+            return None
+        return project.ledger.resume(active.id)
+
+    def _prefix(self, context: Context) -> str:
+        return f"airflow:{context['dag'].dag_id}/"
 
 
 @contextmanager
 def _airflow_errors() -> Iterator[None]:
     """What a retry can't mend fails at once; the rest is left to the task's retries."""
+    from sluice.operation.stop import StopFailedError  # noqa: PLC0415
+
     try:
         yield
-    except RefusedError as error:
+    except (RefusedError, FlinkError, StopFailedError) as error:
         raise AirflowFailException(str(error)) from error
     except SluiceError as error:
         raise AirflowException(str(error)) from error
 
 
+class PlanOperator(_SluiceOperator):
+    """Compare what is desired with what runs, and tell what a deploy would do; fail where an approval is missing."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """The plan, as JSON values."""
+        from sluice.airflow.params import deploy_request  # noqa: PLC0415
+        from sluice.operation.run import make_plan  # noqa: PLC0415
+        from sluice.plan.explain import explain  # noqa: PLC0415
+
+        params = context["params"]
+        with _airflow_errors():
+            project = self.project()
+            project.ledger.refuse_busy(self.job, self.holder(context), self.is_gone(context))
+            plan = make_plan(project, self.job, deploy_request(params), self.log.info)
+        for line in explain(plan):
+            self.log.info("%s", line)
+        if plan.needs_approval and not params.get("allow_state_loss"):
+            reasons = "; ".join(plan.reasons) or "it loses state"
+            raise AirflowFailException(
+                f"{self.job}: needs an approval: {reasons}; trigger it again with Allow state loss, if that is meant"
+            )
+        return plan.model_dump(mode="json")
+
+
 class CreateTopicsOperator(_SluiceOperator):
     """Create the job's missing topics and report differences; nothing is ever deleted.
 
-    Args:
-        grow_partitions: Add partitions where a topic has too few (templated).
-        change_settings: Change a topic's settings to the declared ones (templated).
+    What may be done beside that stands in the run's parameters: `grow_partitions`, `change_topics`.
     """
-
-    template_fields = ("grow_partitions", "change_settings")
-
-    def __init__(
-        self, *, grow_partitions: bool | str = False, change_settings: bool | str = False, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self.grow_partitions = grow_partitions
-        self.change_settings = change_settings
 
     def execute(self, context: Context) -> list[str]:
         """What was done, a line per topic."""
         from airflow.providers.apache.kafka.hooks.client import KafkaAdminClientHook  # noqa: PLC0415
 
+        from sluice.operation.topics import create_topics  # noqa: PLC0415
+
+        params = context["params"]
         with _airflow_errors():
             project = self.project()
             admin = KafkaAdminClientHook(kafka_config_id=project.content.kafka.connection).get_conn
-            steps = self.deploy(project, context).create_topics(
-                admin, grow_partitions=_truth(self.grow_partitions), change_settings=_truth(self.change_settings)
+            steps = create_topics(
+                project,
+                self.job,
+                admin,
+                grow_partitions=bool(params.get("grow_partitions")),
+                change_settings=bool(params.get("change_topics")),
             )
+        for step in steps:
+            self.log.info("%s", step.words)
         return [step.words for step in steps]
 
 
 class PackageOperator(_SluiceOperator):
-    """Store the job's code as an artifact, and enter the release in the ledger."""
+    """Store the job's code as an artifact, named by its content."""
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Number, fingerprint and artifact of the release."""
-        with _airflow_errors():
-            release = self.deploy(self.project(), context).package()
-        return {"number": release.number, "fingerprint": release.fingerprint, "artifact": release.artifact}
-
-
-class SubmitOperator(_SluiceOperator):
-    """Compile a release and submit it under a Flink job id that the journal has first; a retry re-attaches.
-
-    Args:
-        release: The release's number, e.g. the package task's output (templated).
-    """
-
-    template_fields = ("release",)
-    operator_extra_links = (FlinkJobLink(),)
-
-    def __init__(self, *, release: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.release = release
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """The job that runs: operation, release, Flink job id, what it was restored from."""
-        from sluice.operation.deploy import started_values  # noqa: PLC0415
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002
+        """Module, digest and path of the artifact."""
+        from sluice.release.artifact import package  # noqa: PLC0415
 
         with _airflow_errors():
             project = self.project()
-            started = self.deploy(project, context).submit(int(self.release["number"]))
-        context["ti"].xcom_push(key=JOB_URL, value=job_url(project.flink_url, started.flink_job_id))
-        return started_values(started)
+            module = project.catalog.job(self.job).module
+            artifact = package(project.settings.root, module, project.settings.artifacts)
+        return {"module": module, "artifact": artifact.digest, "file": str(artifact.file)}
+
+
+class SwitchOverOperator(_SluiceOperator):
+    """Compile the release, check the running job's state against it, stop that job, start the new one from its state.
+
+    The running job is stopped only once the new one is compiled and its client waits. A retry goes on where the journal
+    stands: it submits nothing twice.
+
+    Args:
+        plan: The plan task's output (templated); what is done must be what was shown.
+    """
+
+    template_fields = ("plan",)
+    operator_extra_links = (FlinkJobLink(),)
+
+    def __init__(self, *, plan: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan = plan
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """The job that runs: operation, release, Flink job id, what it was restored from."""
+        with _airflow_errors():
+            project = self.project()
+            try:
+                started = self._switch(project, context)
+            except SluiceError as error:
+                operation = self.held(project, context)
+                if operation is not None:
+                    operation.record("switch_over", "failed", reason=str(error))
+                raise
+            timeout = project.desired(self.job).health.start_timeout.total_seconds()
+        url = job_url(project.flink_url, started.flink_job_id or "")
+        context["ti"].xcom_push(key=JOB_URL, value=url)
+        return {**asdict(started), "deadline": time.time() + timeout}
+
+    def _switch(self, project: Project, context: Context) -> Started:
+        from sluice.airflow.params import deploy_request  # noqa: PLC0415
+        from sluice.flink.client import FlinkClient  # noqa: PLC0415
+        from sluice.operation.switch_over import SwitchOver  # noqa: PLC0415
+        from sluice.plan.compiler import Compiler  # noqa: PLC0415
+        from sluice.plan.planner import Planner  # noqa: PLC0415
+
+        params, tell = context["params"], self.log.info
+        with FlinkClient(project.flink_url) as flink, Compiler(project, self.job, tell) as compiler:
+            planned = Planner(project, self.job, deploy_request(params), flink, compiler).plan()
+            if planned.plan.fingerprint != self.plan["fingerprint"]:
+                raise RefusedError(
+                    f"{self.job}: its code or settings have changed since the plan was made",
+                    remedy="trigger the DAG again, and read the new plan",
+                )
+            return SwitchOver(
+                project,
+                planned,
+                flink,
+                compiler,
+                self.holder(context),
+                tell,
+                approved=bool(params.get("allow_state_loss")),
+                note=params.get("reason") or None,
+                is_gone=self.is_gone(context),
+            ).run()
 
 
 class GateOperator(_SluiceOperator):
@@ -174,7 +248,8 @@ class GateOperator(_SluiceOperator):
             desired = project.desired(self.job)
         flink_job_id = self.started["flink_job_id"]
         context["ti"].xcom_push(key=JOB_URL, value=job_url(project.flink_url, flink_job_id))
-        timeout = desired.health.start_timeout
+        # One deadline for all gates; a gate that is looked at again later gets a minute.
+        deadline = max(float(self.started["deadline"]), time.time() + _LEAST)
         trigger = GateTrigger(
             gate=self.gate,
             flink_url=project.flink_url,
@@ -183,28 +258,77 @@ class GateOperator(_SluiceOperator):
             group=desired.group,
             kafka_connection=project.content.kafka.connection,
             health=desired.health.model_dump(mode="json"),
-            deadline=time.time() + timeout.total_seconds(),
+            deadline=deadline,
+            restored_from=self.started["restored_from"],
         )
-        self.defer(trigger=trigger, method_name="resume", timeout=timeout + _BACKSTOP)
+        left = timedelta(seconds=deadline - time.time())
+        with _airflow_errors():
+            operation = self.held(project, context)
+            if operation is not None:
+                operation.keep_until(datetime.now(UTC) + left + 2 * _BACKSTOP)
+        self.defer(trigger=trigger, method_name="resume", timeout=left + _BACKSTOP)
 
     def resume(self, context: Context, event: dict[str, Any]) -> str:
         """What the trigger has seen."""
+        from sluice.flink.client import FlinkClient  # noqa: PLC0415
+        from sluice.operation.switch_over import Started  # noqa: PLC0415
+        from sluice.operation.verify import settle  # noqa: PLC0415
+
         self.log.info("%s: %s", self.gate, event["words"])
-        if not event["passed"]:
-            self._finish(context, "failed", f"{self.gate}: {event['words']}")
-            raise AirflowFailException(f"{self.job}: {self.gate}: {event['words']}")
-        if self.settles:
-            self._finish(context, "unchanged" if self.started["unchanged"] else "healthy", None)
+        words = f"{self.gate}: {event['words']}"
+        with _airflow_errors():
+            project = self.project()
+            operation = self.held(project, context)
+            if not event["passed"]:
+                if operation is not None:
+                    operation.record("verify", "failed", reason=words)
+                raise AirflowFailException(f"{self.job}: {words}")
+            if operation is None:
+                self._refuse_lost(project)
+                return str(event["words"])
+            if self.gate == "running":
+                project.ledger.saw_checkpoint(self.job, self.started["flink_job_id"])
+            if self.settles:
+                started = Started(**{name: value for name, value in self.started.items() if name != "deadline"})
+                with FlinkClient(project.flink_url) as flink:
+                    settle(project, flink, operation, started, self.log.info)
         return str(event["words"])
 
-    def _finish(self, context: Context, outcome: Any, reason: str | None) -> None:
+    def _refuse_lost(self, project: Project) -> None:
+        """A task that was cleared after the deploy had ended well looks again, and that is all."""
+        outcome = project.ledger.operation(self.started["operation"]).outcome
+        if outcome not in ("healthy", "unchanged", "recorded"):
+            raise AirflowFailException(f"{self.job}: the operation is no longer this run's: {outcome or 'taken over'}")
+
+
+class RollBackOperator(_SluiceOperator):
+    """After a failure: cancel what this run has started, and run the former release from the state it stopped with.
+
+    Skipped when there is nothing to take back.
+    """
+
+    def execute(self, context: Context) -> str:
+        """What was done, and what that meant."""
+        from sluice.flink.client import FlinkClient  # noqa: PLC0415
+        from sluice.operation.roll_back import roll_back  # noqa: PLC0415
+        from sluice.plan.compiler import Compiler  # noqa: PLC0415
+
         with _airflow_errors():
-            try:
-                self.deploy(self.project(), context).finish(self.started["operation"], outcome, reason)
-            except BusyError as error:
-                # The task was cleared after the deploy had ended: the gate was looked at again, and that is all.
-                self.log.info("%s", error)
-
-
-def _truth(value: bool | str) -> bool:  # noqa: FBT001 - a templated flag comes back as text
-    return value if isinstance(value, bool) else value.strip().lower() in ("true", "1", "yes")
+            project = self.project()
+            operation = self.held(project, context)
+            if operation is None:
+                raise AirflowSkipException("this run has begun nothing, or has ended it")
+            failure = operation.entry("verify", "failed") or operation.entry("switch_over", "failed") or {}
+            reason = str(failure.get("reason", "a task of the run failed"))
+            with FlinkClient(project.flink_url) as flink:
+                back = roll_back(
+                    project,
+                    operation,
+                    reason,
+                    flink,
+                    self.log.info,
+                    lambda: Compiler(project, self.job, self.log.info),
+                )
+        if back.outcome != "rolled_back":
+            raise AirflowFailException(f"{self.job}: {back.words}")
+        return back.words

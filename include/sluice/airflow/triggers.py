@@ -26,6 +26,7 @@ class GateTrigger(BaseTrigger):
         kafka_connection: The Airflow connection of the brokers: its secrets are none of the trigger's arguments.
         health: The job's limits, as JSON values.
         deadline: Unix time, seconds.
+        restored_from: What the job must have been restored from; None: not looked at.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class GateTrigger(BaseTrigger):
         kafka_connection: str,
         health: dict[str, Any],
         deadline: float,
+        restored_from: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.gate = gate
@@ -49,10 +51,21 @@ class GateTrigger(BaseTrigger):
         self.kafka_connection = kafka_connection
         self.health = health
         self.deadline = deadline
+        self.restored_from = restored_from
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class and arguments."""
-        names = ("gate", "flink_url", "flink_job_id", "topics", "group", "kafka_connection", "health", "deadline")
+        names = (
+            "gate",
+            "flink_url",
+            "flink_job_id",
+            "topics",
+            "group",
+            "kafka_connection",
+            "health",
+            "deadline",
+            "restored_from",
+        )
         return "sluice.airflow.triggers.GateTrigger", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -67,6 +80,7 @@ class GateTrigger(BaseTrigger):
             group=self.group,
             health=Health.model_validate(self.health),
             deadline=self.deadline,
+            restored_from=self.restored_from,
         )
         async for reading in readings(order):
             self.log.info("%s", reading.words)

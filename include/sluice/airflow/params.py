@@ -1,0 +1,121 @@
+"""The trigger form of deploy.<job>: what may be said of a run, and the job's own settings from its model.
+
+Made from annotations alone: the DAG processor builds it for every job, and pydantic's schemas cost too much for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from types import NoneType
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+from airflow.sdk import Param
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from sluice.deployment.explain import allowed_range
+from sluice.job.config import JobConfig
+from sluice.plan.model import Mode
+
+if TYPE_CHECKING:
+    from sluice.plan.planner import Request
+
+SETTING = "config_"
+"""What the names of a job's own settings begin with in the form."""
+_TYPES: dict[type, str] = {bool: "boolean", int: "integer", float: "number"}
+
+
+def deploy_params(config: type[JobConfig]) -> dict[str, Param]:
+    """The form's fields."""
+    return {
+        "mode": Param(
+            default="as planned",
+            type="string",
+            enum=["as planned", *get_args(Mode)],
+            title="Hand-over",
+            description="How the running job hands over to the new one.",
+        ),
+        "allow_state_loss": Param(
+            default=False,
+            type="boolean",
+            title="Allow state loss",
+            description="Approves a plan that abandons state.",
+        ),
+        "reason": Param(
+            default="", type="string", title="Reason", description="Kept with the operation.", format="multiline"
+        ),
+        "wake": Param(
+            default=False, type="boolean", title="Start if suspended", description="From the state it stopped with."
+        ),
+        "grow_partitions": Param(
+            default=False,
+            type="boolean",
+            title="Add partitions",
+            description="Where a topic has too few. Keys move.",
+            section="Topics",
+        ),
+        "change_topics": Param(
+            default=False,
+            type="boolean",
+            title="Change topic settings",
+            description="To those that the job declares.",
+            section="Topics",
+        ),
+        "clear_overrides": Param(
+            default=False,
+            type="boolean",
+            title="Clear former overrides",
+            description="Take back settings that former runs gave.",
+            section="Settings of the job",
+        ),
+        **{f"{SETTING}{name}": _param(name, field) for name, field in config.model_fields.items()},
+    }
+
+
+def deploy_request(params: Mapping[str, Any]) -> Request:
+    """What a run's parameters ask for; those that are missing ask for nothing."""
+    from sluice.plan.planner import Request  # noqa: PLC0415 - not for the DAG processor
+
+    mode = params.get("mode")
+    return Request(
+        mode=mode if mode in get_args(Mode) else None,
+        overrides={
+            name.removeprefix(SETTING): value
+            for name, value in params.items()
+            if name.startswith(SETTING) and value not in (None, "")
+        },
+        clear_overrides=bool(params.get("clear_overrides")),
+        wake=bool(params.get("wake")),
+        grow_partitions=bool(params.get("grow_partitions")),
+        change_topics=bool(params.get("change_topics")),
+    )
+
+
+def _param(name: str, field: FieldInfo) -> Param:
+    default = "" if field.default is PydanticUndefined else f"Default: {_words(field.default)}. "
+    bounds = allowed_range(field)
+    return Param(
+        default=None,
+        type=["null", _type(field.annotation)],
+        title=name,
+        description=f"{default}{f'Allowed: {bounds}. ' if bounds else ''}Empty: as the deployment file says.",
+        section="Settings of the job",
+    )
+
+
+def _type(annotation: Any) -> str:
+    members = [member for member in get_args(annotation) if member is not NoneType]
+    if get_origin(annotation) in (list, tuple, set, frozenset):
+        return "array"
+    if annotation in _TYPES:
+        return _TYPES[annotation]
+    if len(members) == 1 and members[0] in _TYPES:
+        return _TYPES[members[0]]
+    return "string"
+
+
+def _words(value: object) -> str:
+    if isinstance(value, timedelta):
+        return f"{value.total_seconds():g}s"
+    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
@@ -44,6 +45,9 @@ class Call(Generic[T]):
         """Asking twice does no more than asking once."""
         return self.method in ("GET", "PATCH")
 
+
+_QUERY_BYTES = 3_000
+"""How long a query may get: Flink's server takes request lines of 4,096 bytes, path and proxy's prefix included."""
 
 _OVERVIEW = TypeAdapter(Overview)
 _JOBS = TypeAdapter(JobList)
@@ -102,20 +106,42 @@ def metric_names(job_id: str, vertex_id: str) -> Call[tuple[Metric, ...]]:
     return Call(f"/jobs/{job_id}/vertices/{vertex_id}/metrics", _METRICS)
 
 
-def metrics(job_id: str, vertex_id: str, names: Iterable[str]) -> Call[tuple[Metric, ...]]:
-    """Values of metrics by their full names (`<subtask>.<operator>.<name>`)."""
-    return Call(f"/jobs/{job_id}/vertices/{vertex_id}/metrics", _METRICS, params={"get": ",".join(names)})
+def metrics(job_id: str, vertex_id: str, names: Iterable[str]) -> Iterator[Call[tuple[Metric, ...]]]:
+    """Values of metrics by their full names (`<subtask>.<operator>.<name>`): as many calls as their names need."""
+    for some in _batches(names):
+        yield Call(f"/jobs/{job_id}/vertices/{vertex_id}/metrics", _METRICS, params={"get": ",".join(some)})
 
 
-def aggregates(job_id: str, vertex_id: str, names: Iterable[str]) -> Call[tuple[MetricAggregate, ...]]:
-    """Minimum, maximum and sum over subtasks of metrics by their names without the subtask."""
-    return Call(
-        f"/jobs/{job_id}/vertices/{vertex_id}/subtasks/metrics",
-        _AGGREGATES,
-        params={"get": ",".join(names), "agg": "min,max,sum"},
-    )
+def aggregate_names(job_id: str, vertex_id: str) -> Call[tuple[MetricAggregate, ...]]:
+    """The names of a vertex's metrics without the subtask; empty until the cluster has fetched them once."""
+    return Call(f"/jobs/{job_id}/vertices/{vertex_id}/subtasks/metrics", _AGGREGATES)
+
+
+def aggregates(job_id: str, vertex_id: str, names: Iterable[str]) -> Iterator[Call[tuple[MetricAggregate, ...]]]:
+    """Sums over subtasks of metrics by their names without the subtask: as many calls as their names need."""
+    for some in _batches(names):
+        yield Call(
+            f"/jobs/{job_id}/vertices/{vertex_id}/subtasks/metrics",
+            _AGGREGATES,
+            params={"get": ",".join(some), "agg": "sum"},
+        )
 
 
 def cancel(job_id: str) -> Call[Any]:
     """End a job without a savepoint; its checkpoints stay when they are retained."""
     return Call(f"/jobs/{job_id}", _NOTHING, method="PATCH", params={"mode": "cancel"})
+
+
+def _batches(names: Iterable[str]) -> Iterator[list[str]]:
+    """The names in their order, each batch short enough for one query."""
+    batch: list[str] = []
+    size = 0
+    for name in names:
+        length = len(quote(name, safe="")) + len("%2C")
+        if batch and size + length > _QUERY_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(name)
+        size += length
+    if batch:
+        yield batch

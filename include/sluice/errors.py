@@ -9,6 +9,7 @@
     │   └── BusyError         another operation holds the job
     ├── UnreachableError      a broker or cluster did not answer; the same call may succeed later
     ├── FlinkError            the cluster answered, and said no
+    │   └── JobNotFoundError  it does not know the job
     └── OperationError        an operation began and failed; exit status 1
 
 A message says what was found, what was expected, and the next step.
@@ -79,6 +80,17 @@ class FlinkError(SluiceError):
     def __init__(self, message: str, *, status: int | None = None, remedy: str | None = None) -> None:
         super().__init__(message, remedy=remedy)
         self.status = status
+
+
+class JobNotFoundError(FlinkError):
+    """The Flink cluster answered that it does not know the job.
+
+    Args:
+        message: What was asked and what came back.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, status=404)
 
 
 class OperationError(SluiceError):

@@ -19,6 +19,7 @@ from pyflink.table.expressions import call_sql
 
 from sluice.client import tables
 from sluice.client.protocol import Build
+from sluice.client.window_bounds import window_bounds
 from sluice.errors import ConfigError, SchemaError
 from sluice.job.definition import Job
 from sluice.job.names import consumer_group
@@ -175,7 +176,7 @@ def _names(mapping: Mapping[str, Any]) -> str:
 def fit(table: Table, topic: Kafka, t_env: StreamTableEnvironment, where: str) -> tuple[Table, dict[str, str]]:
     """Hold a table's columns against the record, name by name and type by type.
 
-    Window bounds, which Flink types TIMESTAMP(3), are taken as UTC instants; there is no other conversion.
+    Bounds of windows, which Flink types TIMESTAMP(3), are taken as UTC instants; there is no other conversion.
     """
     jvm = get_gateway().jvm
     loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
@@ -196,10 +197,14 @@ def fit(table: Table, topic: Kafka, t_env: StreamTableEnvironment, where: str) -
             f"{where}: the pipeline's table has {', '.join(extra)}, which {record} does not declare",
             remedy="add a field to the record, or leave the column out of the select",
         )
+    bounds: dict[str, bool] | None = None
     selected = []
     for name, expected in declared.items():
         actual = found[name]
-        if _is_window_bound(jvm, actual, expected):
+        if _is_moment_without_zone(jvm, actual, expected):
+            # The planner is asked once, and only where this conversion is in question.
+            bounds = window_bounds(table, t_env) if bounds is None else bounds
+        if bounds and bounds.get(name) == expected.isNullable() and _is_moment_without_zone(jvm, actual, expected):
             selected.append(f"CAST(`{name}` AS TIMESTAMP_LTZ(3)) AS `{name}`")
         elif actual.equals(expected):
             selected.append(f"`{name}`")
@@ -216,14 +221,13 @@ def fit(table: Table, topic: Kafka, t_env: StreamTableEnvironment, where: str) -
     return fitted, {name: found[name].asSummaryString() for name in declared}
 
 
-def _is_window_bound(jvm: Any, actual: Any, expected: Any) -> bool:
+def _is_moment_without_zone(jvm: Any, actual: Any, expected: Any) -> bool:
+    """A TIMESTAMP where the record declares an instant of the same precision."""
     root = jvm.org.apache.flink.table.types.logical.LogicalTypeRoot
     return bool(
         actual.getTypeRoot().equals(root.TIMESTAMP_WITHOUT_TIME_ZONE)
         and expected.getTypeRoot().equals(root.TIMESTAMP_WITH_LOCAL_TIME_ZONE)
         and actual.getPrecision() == expected.getPrecision()
-        # The Table API's group windows type their bounds as nullable, which they never are.
-        and (actual.isNullable() or not expected.isNullable())
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
@@ -49,6 +50,9 @@ class Call(Generic[T]):
     # A trigger id of our own makes a POST one: the cluster does what it names once.
     repeatable: bool = True
 
+
+_QUERY_BYTES = 3_000
+"""How long a query may get: Flink's server takes request lines of 4,096 bytes, path and proxy's prefix included."""
 
 _OVERVIEW = TypeAdapter(Overview)
 _JOBS = TypeAdapter(JobList)
@@ -112,18 +116,25 @@ def metric_names(job_id: str, vertex_id: str) -> Call[tuple[Metric, ...]]:
     return Call(f"/jobs/{job_id}/vertices/{vertex_id}/metrics", _METRICS)
 
 
-def metrics(job_id: str, vertex_id: str, names: Iterable[str]) -> Call[tuple[Metric, ...]]:
-    """Values of metrics by their full names (`<subtask>.<operator>.<name>`)."""
-    return Call(f"/jobs/{job_id}/vertices/{vertex_id}/metrics", _METRICS, params={"get": ",".join(names)})
+def metrics(job_id: str, vertex_id: str, names: Iterable[str]) -> Iterator[Call[tuple[Metric, ...]]]:
+    """Values of metrics by their full names (`<subtask>.<operator>.<name>`): as many calls as their names need."""
+    for some in _batches(names):
+        yield Call(f"/jobs/{job_id}/vertices/{vertex_id}/metrics", _METRICS, params={"get": ",".join(some)})
 
 
-def aggregates(job_id: str, vertex_id: str, names: Iterable[str]) -> Call[tuple[MetricAggregate, ...]]:
-    """Minimum, maximum and sum over subtasks of metrics by their names without the subtask."""
-    return Call(
-        f"/jobs/{job_id}/vertices/{vertex_id}/subtasks/metrics",
-        _AGGREGATES,
-        params={"get": ",".join(names), "agg": "min,max,sum"},
-    )
+def aggregate_names(job_id: str, vertex_id: str) -> Call[tuple[MetricAggregate, ...]]:
+    """The names of a vertex's metrics without the subtask; empty until the cluster has fetched them once."""
+    return Call(f"/jobs/{job_id}/vertices/{vertex_id}/subtasks/metrics", _AGGREGATES)
+
+
+def aggregates(job_id: str, vertex_id: str, names: Iterable[str]) -> Iterator[Call[tuple[MetricAggregate, ...]]]:
+    """Sums over subtasks of metrics by their names without the subtask: as many calls as their names need."""
+    for some in _batches(names):
+        yield Call(
+            f"/jobs/{job_id}/vertices/{vertex_id}/subtasks/metrics",
+            _AGGREGATES,
+            params={"get": ",".join(some), "agg": "sum"},
+        )
 
 
 def cancel(job_id: str) -> Call[Any]:
@@ -182,3 +193,18 @@ def dispose(path: str) -> Call[Trigger]:
 
 def _trigger(path: str, body: dict[str, Any]) -> Call[Trigger]:
     return Call(path, _TRIGGER, method="POST", body=body)
+
+
+def _batches(names: Iterable[str]) -> Iterator[list[str]]:
+    """The names in their order, each batch short enough for one query."""
+    batch: list[str] = []
+    size = 0
+    for name in names:
+        length = len(quote(name, safe="")) + len("%2C")
+        if batch and size + length > _QUERY_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(name)
+        size += length
+    if batch:
+        yield batch

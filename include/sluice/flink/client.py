@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from types import TracebackType
 from typing import Self, TypeVar
@@ -11,7 +12,7 @@ from typing import Self, TypeVar
 import httpx
 from pydantic import ValidationError
 
-from sluice.errors import FlinkError, UnreachableError
+from sluice.errors import FlinkError, JobNotFoundError, UnreachableError
 from sluice.flink.calls import Call
 
 T = TypeVar("T")
@@ -19,7 +20,12 @@ T = TypeVar("T")
 _TIMEOUT = httpx.Timeout(10, connect=5)
 _PAUSES = (0.2, 0.5, 1.0)
 """Seconds between attempts of a repeatable call."""
-_TRANSIENT = frozenset({502, 503, 504})
+_NO_SUCH_JOB = re.compile(r"FlinkJobNotFoundException|\bJob [0-9a-f]{32} not found|\bJob could not be found")
+"""How Flink 2.3 says so: `/jobs/<id>/status` by a 500 with the exception, `/jobs/<id>` and what lies below by a 404
+with the second, a cancellation by a 404 with the third. Other 404s say nothing about the job."""
+_BAD_REQUEST = "/bad-request"
+"""Where Flink's server sends what it can't decode, a request line of over 4,096 bytes for instance; it then answers
+that there is no such file."""
 
 
 class FlinkClient:
@@ -47,7 +53,8 @@ class FlinkClient:
 
         Raises:
             UnreachableError: no answer, or not now. It says nothing about any job.
-            FlinkError: the cluster said no; status 404 for a job that it doesn't know.
+            JobNotFoundError: the cluster doesn't know the job.
+            FlinkError: the cluster said no.
         """
         for pause in (*_PAUSES, None):
             try:
@@ -111,15 +118,8 @@ def _unreachable(url: str, call: Call[T], error: httpx.TransportError) -> Unreac
 
 def _read(url: str, call: Call[T], response: httpx.Response) -> T:
     """What an answer means."""
-    if response.status_code in _TRANSIENT:
-        raise UnreachableError(f"Flink at {url} is not ready: {response.status_code} for {call.path}")
     if response.is_error:
-        words, missing = _refusal(response)
-        if "UnavailableDispatcherOperationException" in words:
-            # The JobManager of the job is just starting.
-            raise UnreachableError(f"Flink at {url} is not ready: {words}")
-        status = 404 if missing else response.status_code
-        raise FlinkError(f"Flink at {url}: {call.method} {call.path}: {words}", status=status)
+        raise _failure(url, call, response)
     try:
         return call.answer.validate_json(response.content or b"null")
     except ValidationError as error:
@@ -129,17 +129,37 @@ def _read(url: str, call: Call[T], response: httpx.Response) -> T:
         ) from error
 
 
-def _refusal(response: httpx.Response) -> tuple[str, bool]:
-    """The refusal's first line, and whether it means that there is no such job.
+def _failure(url: str, call: Call[T], response: httpx.Response) -> FlinkError | UnreachableError:
+    """The error that an answer of status 400 or above stands for.
 
-    `/jobs/<id>/status` of an unknown job is a 500 that carries a FlinkJobNotFoundException.
+    A server error that is not about the job's existence (a JobManager that is starting, a timeout between Flink's own
+    parts, a proxy) may be over in a moment.
     """
+    text = _errors(response)
+    what = f"{call.method} {call.path}: {_first_words(text) or response.status_code}"
+    if _NO_SUCH_JOB.search(text):
+        return JobNotFoundError(f"Flink at {url}: {what}")
+    if response.is_server_error:
+        return UnreachableError(
+            f"Flink at {url} is not ready: {response.status_code} for {what}",
+            remedy="see the JobManager's log if it stays so",
+        )
+    if response.status_code == 404 and _BAD_REQUEST in text:
+        return FlinkError(f"Flink at {url}: {call.method} {call.path}: it can't decode the request", status=400)
+    return FlinkError(f"Flink at {url}: {what}", status=response.status_code)
+
+
+def _errors(response: httpx.Response) -> str:
+    """The texts of a refusal; the body's beginning where it is not Flink's."""
     try:
-        errors = json.loads(response.content)["errors"]
+        return "\n".join(map(str, json.loads(response.content)["errors"])).replace("\\n", "\n")
     except (ValueError, KeyError, TypeError):
-        return f"{response.status_code} {response.text[:200]}", False
-    text = "\n".join(map(str, errors))
-    causes = [line.strip() for line in text.replace("\\n", "\n").splitlines() if "Exception" in line]
-    words = causes[-1] if causes else text.strip().splitlines()[0] if text.strip() else str(response.status_code)
-    missing = response.status_code == 404 or "FlinkJobNotFoundException" in text
-    return words.removeprefix("<Exception on server side:")[:300], missing
+        return response.text[:200]
+
+
+def _first_words(text: str) -> str:
+    """The line that tells most: of the innermost exception, or the first."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    causes = [line for line in lines if "Exception" in line]
+    words = causes[-1] if causes else lines[0] if lines else ""
+    return words.removeprefix("<Exception on server side:")[:300]

@@ -186,8 +186,6 @@ class MetricAggregate(_Answer):
     """A metric over a vertex's subtasks."""
 
     id: str
-    min: float | None = None
-    max: float | None = None
     sum: float | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -10,10 +11,12 @@ from sluice.flink.models import JobState
 from sluice.health.snapshot import Snapshot
 from sluice.job.duration import milliseconds
 from sluice.job.limits import Health
+from sluice.kafka.offsets import Partition
 
 Gate = Literal["running", "consumer_lag", "watermark"]
 GATES: tuple[Gate, ...] = ("running", "consumer_lag", "watermark")
 """In the order in which they are passed."""
+_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,10 @@ def _running(snapshot: Snapshot) -> Reading:
 
 def _consumer_lag(snapshot: Snapshot, health: Health) -> Reading:
     lag = snapshot.consumer_lag
+    if snapshot.reads_nothing:
+        return Reading(passed=True, words="reads nothing")
     if lag is None:
-        return Reading(passed=False, words="the consumer lag is not known yet")
+        return Reading(passed=False, words=f"the consumer lag{_of(snapshot.with_unknown_lag)} is not known yet")
     sign = "<=" if lag <= health.consumer_lag else ">"
     return Reading(
         passed=lag <= health.consumer_lag, words=f"consumer lag {lag:,} {sign} {health.consumer_lag:,} records"
@@ -72,13 +77,24 @@ def _consumer_lag(snapshot: Snapshot, health: Health) -> Reading:
 
 def _watermark(snapshot: Snapshot, health: Health) -> Reading:
     lag, limit = snapshot.watermark_lag_ms, milliseconds(health.watermark_lag)
+    if snapshot.reads_nothing:
+        return Reading(passed=True, words="reads nothing")
     if lag is not None and lag <= limit:
         return Reading(passed=True, words=f"watermark {seconds(lag)} behind <= {seconds(limit)}")
     if snapshot.is_idle:
         return Reading(passed=True, words="no input: all was read, the watermark has nothing to follow")
     if lag is None:
-        return Reading(passed=False, words="there is no watermark yet")
+        return Reading(passed=False, words=f"there is no watermark{_of(snapshot.without_watermark)} yet")
     return Reading(passed=False, words=f"watermark {seconds(lag)} behind > {seconds(limit)}")
+
+
+def _of(partitions: Sequence[Partition]) -> str:
+    """Which partitions are meant, as words to insert; the first few by name."""
+    if not partitions:
+        return ""
+    names = ", ".join(f"{topic}-{number}" for topic, number in partitions[:_NAMED])
+    rest = len(partitions) - _NAMED
+    return f" of {names}" + (f" and {rest} more partitions" if rest > 0 else "")
 
 
 def seconds(value_ms: float) -> str:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from sluice.errors import FlinkError
+from sluice.errors import JobNotFoundError
 from sluice.flink import calls
 from sluice.flink.client import AsyncFlinkClient
-from sluice.flink.models import Checkpoints, JobDetail
+from sluice.flink.models import Checkpoints
+from sluice.health.metrics import Reported, read_metrics
 from sluice.health.snapshot import Snapshot, SplitReading
 from sluice.kafka.brokers import connect
-from sluice.kafka.offsets import Offsets, Partition, read_committed, read_offsets
+from sluice.kafka.offsets import Offsets, Partition, find_read_to_end, read_committed, read_offsets
 
-_POSITION = re.compile(r"\d+\..*KafkaSourceReader\.topic\.(?P<topic>.+)\.partition\.(?P<number>\d+)\.currentOffset")
-_WATERMARK = re.compile(r"\d+\..*\.split\.(?P<topic>.+)-(?P<number>\d+)\.watermark\.currentWatermark")
 _RESTARTS = "numRestarts"
 _NO_WATERMARK = -(2**63)
+_SMALL_LAG = 1_000
+_FRESH_MS = 30_000
 
 
 async def probe(
@@ -35,6 +36,7 @@ async def probe(
 
     Raises:
         UnreachableError: the cluster or the broker doesn't answer: it says nothing about the job.
+        FlinkError: the cluster refuses to answer.
     """
     now = _now()
     if job_id is None:
@@ -44,14 +46,10 @@ async def probe(
         checkpoints = await flink.send(calls.checkpoints(job_id))
         exceptions = await flink.send(calls.exceptions(job_id))
         restarts = await flink.send(calls.job_metrics(job_id, (_RESTARTS,)))
-        readings = await _readings(flink, detail)
-    except FlinkError as error:
-        if error.status == 404:
-            return Snapshot(now, None)
-        raise
-    # A source that has read nothing since it was restored does not tell where it stands; its group does.
-    is_silent = any(position < 0 for position in readings["position"].values())
-    ends, committed = await asyncio.to_thread(_offsets, tuple(topics), kafka, group if is_silent else None)
+        reported = await read_metrics(flink, detail)
+    except JobNotFoundError:
+        return Snapshot(now, None)
+    splits = await asyncio.to_thread(_splits, reported, tuple(topics), kafka, group)
     failures = exceptions.history.entries
     return Snapshot(
         at_ms=_now(),
@@ -63,7 +61,8 @@ async def probe(
         completed_checkpoints=checkpoints.counts.completed,
         checkpoint_age_ms=_age(checkpoints),
         restored_from=checkpoints.latest.restored.external_path if checkpoints.latest.restored else None,
-        splits=_splits(readings, ends, committed),
+        splits=splits,
+        late_dropped=reported.late_dropped,
         last_exception=failures[0].words if failures else None,
     )
 
@@ -73,50 +72,59 @@ def _age(checkpoints: Checkpoints) -> int | None:
     return _now() - (newest.latest_ack_timestamp or newest.trigger_timestamp) if newest else None
 
 
-async def _readings(flink: AsyncFlinkClient, detail: JobDetail) -> dict[str, dict[Partition, int]]:
-    """Positions and watermarks by partition, as the sources report them."""
-    found: dict[str, dict[Partition, int]] = {"position": {}, "watermark": {}}
-    for vertex in detail.vertices:
-        if not vertex.name.startswith("Source:"):
-            continue
-        names = [metric.id for metric in await flink.send(calls.metric_names(detail.id, vertex.id))]
-        wanted = [name for name in names if _POSITION.fullmatch(name) or _WATERMARK.fullmatch(name)]
-        if not wanted:
-            continue
-        for metric in await flink.send(calls.metrics(detail.id, vertex.id, wanted)):
-            kind, match = "position", _POSITION.fullmatch(metric.id)
-            if match is None:
-                kind, match = "watermark", _WATERMARK.fullmatch(metric.id)
-            if match is None or metric.value is None:
-                continue
-            partition, value = (match["topic"], int(match["number"])), int(metric.value)
-            # Several sources may read a topic: the one that is furthest behind counts.
-            found[kind][partition] = min(value, found[kind].get(partition, value))
-    return found
-
-
-def _offsets(
-    topics: tuple[str, ...], kafka: Mapping[str, str], group: str | None
-) -> tuple[dict[Partition, Offsets], dict[Partition, int]]:
-    offsets = read_offsets(connect(kafka), topics, kafka.get("bootstrap.servers", ""))
-    return offsets, read_committed(kafka, group, offsets) if group else {}
-
-
 def _splits(
-    readings: Mapping[str, Mapping[Partition, int]],
-    ends: Mapping[Partition, Offsets],
-    committed: Mapping[Partition, int],
+    reported: Reported, topics: tuple[str, ...], kafka: Mapping[str, str], group: str
 ) -> dict[Partition, SplitReading]:
+    """Lag and watermark of every partition of the topics; asks the broker."""
+    if not topics:
+        return {}
+    offsets = read_offsets(connect(kafka), topics, kafka.get("bootstrap.servers", ""))
+    # A source that has read nothing since it was restored does not tell where it stands; its group does.
+    is_silent = any(position < 0 for position in reported.positions.values())
+    committed = read_committed(kafka, group, offsets) if is_silent else {}
+    following = next_offsets(reported.positions, offsets, committed)
+    splits = read_splits(reported.watermarks, offsets, following)
+    doubtful = {partition: following[partition] for partition, split in splits.items() if _is_doubtful(split, _now())}
+    for partition in find_read_to_end(kafka, group, doubtful) if doubtful else ():
+        splits[partition] = replace(splits[partition], lag=0)
+    return splits
+
+
+def next_offsets(
+    positions: Mapping[Partition, int], offsets: Mapping[Partition, Offsets], committed: Mapping[Partition, int]
+) -> dict[Partition, int]:
+    """The offset that the job reads next, of each partition where that is known."""
+    following = {}
+    for partition, position in positions.items():
+        if held := offsets.get(partition):
+            after = position + 1 if position >= 0 else committed.get(partition, held.start)
+            following[partition] = max(after, held.start)
+    return following
+
+
+def read_splits(
+    watermarks: Mapping[Partition, int], offsets: Mapping[Partition, Offsets], following: Mapping[Partition, int]
+) -> dict[Partition, SplitReading]:
+    """What is known of each partition."""
     splits = {}
-    for partition, offsets in ends.items():
-        read = readings["position"].get(partition)
-        following = None if read is None else read + 1 if read >= 0 else committed.get(partition, offsets.start)
-        mark = readings["watermark"].get(partition, _NO_WATERMARK)
+    for partition, held in offsets.items():
+        after, mark = following.get(partition), watermarks.get(partition, _NO_WATERMARK)
         splits[partition] = SplitReading(
-            lag=None if following is None else max(0, offsets.end - max(following, offsets.start)),
+            lag=None if after is None else max(0, held.end - after),
             watermark_ms=mark if mark > _NO_WATERMARK else None,
         )
     return splits
+
+
+def _is_doubtful(split: SplitReading, now: int) -> bool:
+    """It is behind by little and not moving, which is what the end of a transaction looks like.
+
+    Each transaction leaves a marker behind its records, with an offset that no consumer ever gets, and an aborted one
+    its records as well. Where the watermark is fresh there is no need to look closer.
+    """
+    if not split.lag or split.lag > _SMALL_LAG:
+        return False
+    return split.watermark_ms is None or now - split.watermark_ms > _FRESH_MS
 
 
 def _now() -> int:

@@ -36,12 +36,10 @@ def verdict(snapshot: Snapshot, health: Health) -> Verdict:
     if snapshot.state is not JobState.RUNNING or snapshot.tasks_running < snapshot.tasks_total:
         reasons.append(("degraded", f"{snapshot.state.value.lower()}: {judge('running', snapshot, health).words}"))
     reasons += _checkpoints(snapshot, health)
-    if snapshot.consumer_lag is None:
-        reasons.append(("unknown", "the consumer lag is not known"))
-    for gate in ("consumer_lag", "watermark"):
-        reading = judge(gate, snapshot, health)
-        if not reading.passed and snapshot.consumer_lag is not None:
-            reasons.append(("degraded", reading.words))
+    reasons += _progress(snapshot, health)
+    if snapshot.late_dropped:
+        words = f"windows have dropped {snapshot.late_dropped:,} rows that came behind the watermark"
+        reasons.append(("degraded", words))
     worst: State = next((s for s in ("degraded", "unknown") if any(state == s for state, _ in reasons)), "healthy")
     if worst == "healthy" and _is_quiet(snapshot, health):
         return Verdict("idle", ("no input",))
@@ -55,6 +53,18 @@ def _checkpoints(snapshot: Snapshot, health: Health) -> list[tuple[State, str]]:
         return []
     what = "no checkpoint for" if snapshot.checkpoint_age_ms is None else "the last checkpoint is"
     return [("degraded", f"{what} {seconds(age)}{'' if what.startswith('no') else ' old'} > {seconds(limit)}")]
+
+
+def _progress(snapshot: Snapshot, health: Health) -> list[tuple[State, str]]:
+    lag, watermark = judge("consumer_lag", snapshot, health), judge("watermark", snapshot, health)
+    if snapshot.consumer_lag is None:
+        return [("unknown", lag.words)]
+    reasons: list[tuple[State, str]] = [] if lag.passed else [("degraded", lag.words)]
+    if not watermark.passed:
+        is_starting = snapshot.running_ms <= milliseconds(health.start_timeout)
+        unknown = snapshot.watermark_lag_ms is None and is_starting
+        reasons.append(("unknown" if unknown else "degraded", watermark.words))
+    return reasons
 
 
 def _is_quiet(snapshot: Snapshot, health: Health) -> bool:

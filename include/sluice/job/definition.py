@@ -107,17 +107,26 @@ class Job:
         The function asks for what it needs by parameter name: a read's name (its Table), `config`, `t_env`, `env`.
 
         Raises:
-            ConfigError: a second pipeline, or a parameter that is none of these.
+            ConfigError: a second pipeline, a parameter that is none of these, or a read that the function can't reach.
         """
         place = f"{build.__code__.co_filename}:{build.__code__.co_firstlineno}"
         if self._build is not None:
             raise ConfigError(f"{place}: job {self.name} has a pipeline already", remedy="keep one")
         known = {*self.reads, *RESERVED}
-        unknown = [name for name in inspect.signature(build).parameters if name not in known]
+        asked = inspect.signature(build).parameters
+        unknown = [name for name in asked if name not in known]
         if unknown:
             raise ConfigError(
                 f"{place}: pipeline of {self.name} asks for {', '.join(unknown)}, which is nothing it can have",
                 remedy=f"ask for any of {', '.join(sorted(known))}",
+            )
+        # With t_env it may name its reads in SQL; without, what it doesn't ask for is never read.
+        unused = [name for name in self.reads if name not in asked]
+        if unused and "t_env" not in asked:
+            raise ConfigError(
+                f"{place}: read {', '.join(unused)} of {self.name} is not used: its pipeline asks for "
+                f"{', '.join(asked) or 'nothing'}",
+                remedy=f"ask for {', '.join(unused)}, or take it out of reads",
             )
         self._build = build
         return build

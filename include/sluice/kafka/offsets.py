@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from sluice.errors import UnreachableError
 from sluice.kafka.brokers import TIMEOUT, group_member, unreachable
 
 Partition = tuple[str, int]
@@ -29,11 +31,7 @@ def read_offsets(admin: AdminClient, topics: Iterable[str], servers: str) -> dic
         UnreachableError: the broker doesn't answer, or a topic is gone.
     """
     try:
-        partitions = [
-            TopicPartition(topic, number)
-            for topic in topics
-            for number in admin.list_topics(topic, timeout=TIMEOUT).topics[topic].partitions
-        ]
+        partitions = [TopicPartition(topic, number) for topic in topics for number in _numbers(admin, topic, servers)]
         starts = _ask(admin, partitions, OffsetSpec.earliest())
         ends = _ask(admin, partitions, OffsetSpec.latest())
     except KafkaException as error:
@@ -82,6 +80,68 @@ def commit_group(config: Mapping[str, str], group: str, offsets: Mapping[Partiti
         raise unreachable(config.get("bootstrap.servers", ""), error) from error
     finally:
         consumer.close()
+
+
+def find_read_to_end(config: Mapping[str, str], group: str, following: Mapping[Partition, int]) -> frozenset[Partition]:
+    """Those partitions in which nothing is left to read at or after the given offset.
+
+    Reads on from there as a consumer of committed records would: it either gets a record or comes to the end. What
+    lies between may be the markers of transactions, records of aborted ones, or an open transaction, which no consumer
+    gets past.
+
+    Args:
+        config: librdkafka's configuration.
+        group: The job's group; nothing is committed.
+        following: The offset that is read next, by partition.
+
+    Raises:
+        UnreachableError: the broker doesn't answer.
+    """
+    consumer = group_member({**config, **_READ_ON}, group)
+    ended: set[Partition] = set()
+    open_ = set(following)
+    deadline = time.monotonic() + TIMEOUT
+    try:
+        consumer.assign([TopicPartition(topic, number, at) for (topic, number), at in following.items()])
+        while open_:
+            message = consumer.poll(max(0.0, deadline - time.monotonic()))
+            if message is None:
+                # Neither is known of the others: they keep the lag that they have.
+                break
+            error = message.error()
+            partition = (message.topic(), message.partition())
+            if error is not None and error.code() not in _OF_A_PARTITION:
+                raise unreachable(config.get("bootstrap.servers", ""), KafkaException(error))
+            if error is not None and error.code() == KafkaError._PARTITION_EOF:
+                ended.add(partition)
+            open_.discard(partition)
+    except KafkaException as error:
+        raise unreachable(config.get("bootstrap.servers", ""), error) from error
+    finally:
+        consumer.close()
+    return frozenset(ended)
+
+
+_OF_A_PARTITION = (KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET)
+"""It ends here; it no longer holds the offset."""
+_READ_ON = {
+    "isolation.level": "read_committed",
+    "enable.partition.eof": "true",
+    "auto.offset.reset": "error",
+    # One record is enough.
+    "fetch.message.max.bytes": "1024",
+    "queued.min.messages": "1",
+}
+
+
+def _numbers(admin: AdminClient, topic: str, servers: str) -> list[int]:
+    found = admin.list_topics(topic, timeout=TIMEOUT).topics[topic]
+    if found.error is not None:
+        raise UnreachableError(
+            f"Kafka at {servers}: topic {topic}: {found.error.str()}",
+            remedy="create it with a deploy of a job that reads it",
+        )
+    return list(found.partitions)
 
 
 def _ask(admin: AdminClient, partitions: list[TopicPartition], spec: OffsetSpec) -> dict[Partition, int]:

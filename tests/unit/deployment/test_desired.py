@@ -25,7 +25,7 @@ def make(**more) -> Job:
         "writes": Kafka("out", record=Row),
     }
     job = Job(name="copy", config=Config, **{**given, **more})
-    job.pipeline(lambda rows: rows)
+    job.pipeline(lambda t_env: t_env)
     return job
 
 

@@ -3,7 +3,7 @@ import asyncio
 import httpx
 import pytest
 
-from sluice.errors import FlinkError, UnreachableError
+from sluice.errors import FlinkError, JobNotFoundError, UnreachableError
 from sluice.flink import calls
 from sluice.flink import client as client_module
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
@@ -57,20 +57,42 @@ def test_an_answer_becomes_a_model():
     assert cluster.requests[0].url == f"http://flink/jobs/{JOB}/status"
 
 
-def test_an_unknown_job_is_404_even_where_flink_says_500():
-    for response in (httpx.Response(500, json=NOT_FOUND), httpx.Response(404, json={"errors": ["Job x not found"]})):
-        error = send(Cluster(response), calls.status(JOB))
-        assert isinstance(error, FlinkError)
-        assert error.status == 404
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (500, NOT_FOUND),  # /jobs/<id>/status
+        (404, {"errors": [f"org.apache.flink.runtime.rest.NotFoundException: Job {JOB} not found\n\tat x"]}),
+        (404, {"errors": ["org.apache.flink.runtime.rest.handler.RestHandlerException: Job could not be found.\n"]}),
+    ],
+)
+def test_each_way_in_which_flink_says_that_it_does_not_know_a_job(status, body):
+    error = send(Cluster(httpx.Response(status, json=body)), calls.status(JOB))
+    assert isinstance(error, JobNotFoundError)
+    assert error.status == 404
 
 
-def test_another_500_is_not_an_unknown_job():
-    error = send(Cluster(httpx.Response(500, json={"errors": ["Internal server error."]})), calls.status(JOB))
-    assert isinstance(error, FlinkError)
-    assert error.status == 500
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"errors": ["Unable to load requested file /bad-request."]}, 400),
+        ({"errors": [f"There is no savepoint operation with triggerId={JOB} for job {JOB}."]}, 404),
+        ("<html>no such page</html>", 404),
+    ],
+)
+def test_another_404_says_nothing_about_the_job(body, status):
+    answer = httpx.Response(404, json=body) if isinstance(body, dict) else httpx.Response(404, text=body)
+    error = send(Cluster(answer), calls.status(JOB))
+    assert type(error) is FlinkError
+    assert error.status == status
 
 
-@pytest.mark.parametrize("trouble", [httpx.ConnectError("refused"), httpx.Response(503, text="starting")])
+TIMED_OUT = {"errors": ["Internal server error.", "<Exception on server side:\nakka.pattern.AskTimeoutException: late"]}
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [httpx.ConnectError("refused"), httpx.Response(503, text="starting"), httpx.Response(500, json=TIMED_OUT)],
+)
 def test_transient_trouble_is_tried_again_and_then_unreachable(trouble):
     good = httpx.Response(200, json={"status": "RUNNING"})
     assert send(Cluster(trouble, good), calls.status(JOB)).status is JobState.RUNNING
@@ -96,6 +118,17 @@ def test_both_clients_mean_the_same():
         asyncio.run(ask(Cluster(httpx.ConnectError("refused"))))
     with pytest.raises(FlinkError):
         asyncio.run(ask(Cluster(httpx.Response(500, json=NOT_FOUND))))
+
+
+def test_metrics_are_asked_for_in_requests_that_the_server_takes():
+    names = [f"{subtask}.Source__a[1].split.größe_[%]-{subtask}.watermark.currentWatermark" for subtask in range(200)]
+    cluster = Cluster(httpx.Response(200, json=[]))
+    for call in calls.metrics(JOB, JOB, names):
+        send(cluster, call)
+    asked = [name for request in cluster.requests for name in request.url.params["get"].split(",")]
+    assert "".join(asked) == "".join(names)
+    assert all(len(request.url.raw_path) < 3_200 for request in cluster.requests)
+    assert len(cluster.requests) > 1
 
 
 def test_an_exception_is_told_by_its_root_cause():

@@ -52,6 +52,19 @@ def test_a_pipeline_that_asks_for_something_else_is_refused_with_file_and_line()
             return events
 
 
+def test_a_read_that_the_pipeline_cannot_reach_is_refused_with_file_and_line():
+    def build(config, env):
+        return None
+
+    with pytest.raises(ConfigError, match=r"test_definition\.py:\d+: read rows of rows_job is not used"):
+        job().pipeline(build)
+
+
+def test_a_pipeline_with_t_env_may_name_its_reads_in_sql():
+    defined = job()
+    assert defined.pipeline(lambda t_env: t_env) is defined.build
+
+
 def test_a_second_pipeline_is_refused():
     defined = job()
     defined.pipeline(lambda rows: rows)

@@ -1,12 +1,17 @@
 package sluice.json;
 
 import java.io.IOException;
+import java.math.BigDecimal;
+import java.math.RoundingMode;
 import java.time.DateTimeException;
 import java.time.Instant;
 import java.time.LocalDate;
 import java.time.LocalDateTime;
 import java.time.LocalTime;
 import java.time.OffsetDateTime;
+import java.time.ZoneOffset;
+import java.time.temporal.ChronoField;
+import java.time.temporal.TemporalAccessor;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -30,6 +35,8 @@ import org.apache.flink.table.types.logical.RowType;
 
 /** Builds readers from Flink types: what a value must look like in JSON to be one of that type. */
 final class ValueReaders {
+    private static final int SHOWN = 100;
+
     private final Set<String> scalarText;
 
     /** @param scalarText paths of the strings that also take numbers and booleans; `*` for values and elements */
@@ -68,6 +75,16 @@ final class ValueReaders {
         return new MalformedException("wrong type: " + where + "expected " + expected + ", got " + words(found));
     }
 
+    private static MalformedException outOfRange(String path, JsonParser parser) throws IOException {
+        return new MalformedException("wrong type: " + path + ": out of range: " + beginning(parser));
+    }
+
+    /** The value as it stands there, as far as a reason needs it. */
+    private static String beginning(JsonParser parser) throws IOException {
+        String text = parser.getText();
+        return text.length() <= SHOWN ? text : text.substring(0, SHOWN) + "...";
+    }
+
     private ValueReader notNull(LogicalType type, String path) {
         return switch (type.getTypeRoot()) {
             case VARCHAR, CHAR -> scalarText.contains(path) ? scalarText(path) : string(path);
@@ -76,17 +93,17 @@ final class ValueReaders {
             case SMALLINT -> parser -> (short) whole(parser, path, Short.MIN_VALUE, Short.MAX_VALUE);
             case INTEGER -> parser -> (int) whole(parser, path, Integer.MIN_VALUE, Integer.MAX_VALUE);
             case BIGINT -> parser -> whole(parser, path, Long.MIN_VALUE, Long.MAX_VALUE);
-            case FLOAT -> parser -> (float) number(parser, path);
-            case DOUBLE -> parser -> number(parser, path);
+            case FLOAT -> parser -> (float) number(parser, path, Float.MAX_VALUE);
+            case DOUBLE -> parser -> number(parser, path, Double.MAX_VALUE);
             case DECIMAL -> decimal((DecimalType) type, path);
             case VARBINARY, BINARY -> bytes(path);
-            case DATE -> text(path, "an ISO-8601 date", text -> (int) LocalDate.parse(text).toEpochDay());
+            case DATE -> text(path, "an ISO-8601 date", text -> (int) inRange(LocalDate.parse(text)).toEpochDay());
             case TIME_WITHOUT_TIME_ZONE -> text(path, "an ISO-8601 time",
                     text -> (int) (LocalTime.parse(text).toNanoOfDay() / 1_000_000));
             case TIMESTAMP_WITHOUT_TIME_ZONE -> text(path, "an ISO-8601 date-time without a zone",
-                    text -> TimestampData.fromLocalDateTime(LocalDateTime.parse(text)));
+                    text -> TimestampData.fromLocalDateTime(inRange(LocalDateTime.parse(text))));
             case TIMESTAMP_WITH_LOCAL_TIME_ZONE -> text(path, "an ISO-8601 date-time with its offset",
-                    text -> TimestampData.fromInstant(instant(text)));
+                    text -> TimestampData.fromLocalDateTime(inRange(utc(text))));
             case ARRAY -> array((ArrayType) type, path);
             case MAP -> map((MapType) type, path);
             case ROW -> row((RowType) type, path);
@@ -129,36 +146,51 @@ final class ValueReaders {
         try {
             value = parser.getLongValue();
         } catch (JsonProcessingException error) {
-            throw new MalformedException("wrong type: " + path + ": out of range: " + parser.getText());
+            throw outOfRange(path, parser);
         }
         if (value < low || value > high) {
-            throw new MalformedException("wrong type: " + path + ": out of range: " + value);
+            throw outOfRange(path, parser);
         }
         return value;
     }
 
-    private static double number(JsonParser parser, String path) throws IOException, MalformedException {
+    private static double number(JsonParser parser, String path, double high)
+            throws IOException, MalformedException {
         if (!parser.currentToken().isNumeric()) {
             throw wrongType(path, "number", parser.currentToken());
         }
         double value = parser.getDoubleValue();
-        if (Double.isInfinite(value)) {
-            throw new MalformedException("wrong type: " + path + ": out of range: " + parser.getText());
+        if (Math.abs(value) > high) {
+            throw outOfRange(path, parser);
         }
         return value;
     }
 
     private static ValueReader decimal(DecimalType type, String path) {
+        int whole = type.getPrecision() - type.getScale();
         return parser -> {
             if (!parser.currentToken().isNumeric()) {
                 throw wrongType(path, "number", parser.currentToken());
             }
-            DecimalData value =
-                    DecimalData.fromBigDecimal(parser.getDecimalValue(), type.getPrecision(), type.getScale());
-            if (value == null) {
-                throw new MalformedException("wrong type: " + path + ": out of range: " + parser.getText());
+            BigDecimal value;
+            try {
+                value = parser.getDecimalValue();
+            } catch (NumberFormatException error) {
+                // An exponent that no BigDecimal has.
+                throw outOfRange(path, parser);
             }
-            return value;
+            // Before it is scaled: 1E+1000000000 is short, and would be written out. As long: the scale may be the smallest int.
+            if (value.signum() != 0 && (long) value.precision() - value.scale() > whole) {
+                throw outOfRange(path, parser);
+            }
+            if (value.signum() == 0) {
+                value = BigDecimal.ZERO;
+            } else if (value.stripTrailingZeros().scale() > type.getScale()) {
+                throw new MalformedException("wrong type: " + path + ": more than " + type.getScale()
+                        + " decimal places: " + beginning(parser));
+            }
+            return DecimalData.fromBigDecimal(
+                    value.setScale(type.getScale(), RoundingMode.UNNECESSARY), type.getPrecision(), type.getScale());
         };
     }
 
@@ -187,14 +219,24 @@ final class ValueReaders {
             }
             try {
                 return parse.parse(parser.getText());
-            } catch (DateTimeException error) {
+            } catch (DateTimeException | ArithmeticException error) {
                 throw new MalformedException("wrong type: " + path + ": expected " + expected);
             }
         };
     }
 
-    private static Instant instant(String text) {
-        return text.endsWith("Z") ? Instant.parse(text) : OffsetDateTime.parse(text).toInstant();
+    private static LocalDateTime utc(String text) {
+        Instant instant = text.endsWith("Z") ? Instant.parse(text) : OffsetDateTime.parse(text).toInstant();
+        return LocalDateTime.ofInstant(instant, ZoneOffset.UTC);
+    }
+
+    /** SQL knows the years 0 to 9999; Java's parsers take ones that overflow Flink's days and milliseconds. */
+    private static <T extends TemporalAccessor> T inRange(T moment) {
+        int year = moment.get(ChronoField.YEAR);
+        if (year < 0 || year > 9999) {
+            throw new DateTimeException("year " + year);
+        }
+        return moment;
     }
 
     private ValueReader array(ArrayType type, String path) {

@@ -1,0 +1,90 @@
+"""Which columns of a table are bounds of windows, from the planner's own tree."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pyflink.table import StreamTableEnvironment, Table
+
+_WINDOWS = frozenset({"TUMBLE", "HOP", "CUMULATE", "SESSION"})
+_WINDOW_COLUMNS = 3
+"""What a windowing table function adds behind its input's columns: window_start, window_end, window_time."""
+_BOUND_FUNCTION = re.compile(r"(TUMBLE|HOP|SESSION)_(START|END)")
+_SHIFTED = frozenset({"AS", "CAST", "+", "-", "Reinterpret"})
+"""Calls that leave a moment a moment: renamed, of another precision, some interval earlier or later."""
+
+
+def window_bounds(table: Table, t_env: StreamTableEnvironment) -> dict[str, bool]:
+    """The columns that hold bounds of windows, or moments some interval from one, by name: whether it can be null.
+
+    A bound is followed from where the window is made, by SQL's table functions, SQL's older group functions or the
+    Table API, through selections, filters, groupings, smallest and largest values, unions and joins. What comes by
+    another way isn't found. Nullability is the planner's: the Table API itself calls the bounds of its windows
+    nullable, which they are not.
+    """
+    rel = t_env._j_tenv.getPlanner().createRelBuilder().queryOperation(table._j_table.getQueryOperation()).build()
+    fields = rel.getRowType().getFieldList()
+    return {
+        field.getName(): bool(field.getType().isNullable())
+        for index, field in enumerate(fields)
+        if _is_timestamp(field) and _is_bound(rel, index)
+    }
+
+
+def _is_timestamp(field: Any) -> bool:
+    return str(field.getType().getSqlTypeName()) == "TIMESTAMP"
+
+
+def _is_bound(rel: Any, index: int) -> bool:
+    """Whether a column of this node is one."""
+    inputs = list(rel.getInputs())
+    match rel.getClass().getSimpleName():
+        case "LogicalFilter" | "LogicalSort":
+            found = _is_bound(inputs[0], index)
+        case "LogicalProject":
+            found = _holds_bound(rel.getProjects()[index], inputs[0])
+        case "LogicalAggregate" | "LogicalWindowAggregate":
+            found = _is_grouped_bound(rel, inputs[0], index)
+        case "LogicalTableFunctionScan":
+            found = _is_function_bound(rel, inputs, index)
+        case "LogicalUnion":
+            found = all(_is_bound(part, index) for part in inputs)
+        case "LogicalJoin":
+            left = inputs[0].getRowType().getFieldCount()
+            found = _is_bound(inputs[0], index) if index < left else _is_bound(inputs[1], index - left)
+        case _:
+            found = False
+    return found
+
+
+def _holds_bound(expression: Any, source: Any) -> bool:
+    """Whether an expression over a node's columns gives one."""
+    kind = expression.getClass().getSimpleName()
+    if kind == "RexInputRef":
+        return _is_bound(source, expression.getIndex())
+    if kind != "RexCall":
+        return False
+    name = expression.getOperator().getName()
+    if _BOUND_FUNCTION.fullmatch(name):
+        return True
+    parts = [part for part in expression.getOperands() if part.getClass().getSimpleName() != "RexLiteral"]
+    return name in _SHIFTED and len(parts) == 1 and _holds_bound(parts[0], source)
+
+
+def _is_grouped_bound(rel: Any, source: Any, index: int) -> bool:
+    """A grouping's columns: its keys, its aggregates, and for the Table API's windows their properties."""
+    keys, calls = rel.getGroupCount(), list(rel.getAggCallList())
+    if index < keys:
+        return _is_bound(source, rel.getGroupSet().nth(index))
+    if index < keys + len(calls):
+        call = calls[index - keys]
+        return call.getAggregation().getName() in ("MIN", "MAX") and _is_bound(source, call.getArgList()[0])
+    return True
+
+
+def _is_function_bound(rel: Any, inputs: list[Any], index: int) -> bool:
+    if rel.getCall().getOperator().getName() not in _WINDOWS or len(inputs) != 1:
+        return False
+    own = rel.getRowType().getFieldCount() - _WINDOW_COLUMNS
+    return index >= own or _is_bound(inputs[0], index)

@@ -1,0 +1,53 @@
+"""Where a partition ends for someone who reads what was committed."""
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import NewTopic
+
+from sluice.errors import UnreachableError
+from sluice.kafka.brokers import connect
+from sluice.kafka.offsets import find_read_to_end, read_offsets
+
+
+@pytest.fixture
+def kafka(local):
+    return {"bootstrap.servers": local.kafka_servers}
+
+
+def transaction(kafka, topic, count):
+    """A producer within a transaction of so many records."""
+    producer = Producer({**kafka, "transactional.id": f"{topic}-writer"})
+    producer.init_transactions(10)
+    producer.begin_transaction()
+    for number in range(count):
+        producer.produce(topic, str(number).encode(), partition=0)
+    producer.flush(10)
+    return producer
+
+
+def is_read_to_end(kafka, topic, following):
+    return bool(find_read_to_end(kafka, f"{topic}-group", {(topic, 0): following}))
+
+
+def test_what_follows_the_last_record_of_a_transaction_is_no_lag(kafka):
+    topic = "ends_in_markers"
+    admin = connect(kafka)
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result()
+    transaction(kafka, topic, 3).commit_transaction(10)
+    assert read_offsets(admin, [topic], "")[topic, 0].end == 4
+    assert not is_read_to_end(kafka, topic, 2)
+    assert is_read_to_end(kafka, topic, 3)
+
+    transaction(kafka, topic, 5).abort_transaction(10)
+    assert read_offsets(admin, [topic], "")[topic, 0].end == 10
+    assert is_read_to_end(kafka, topic, 3)
+
+    unfinished = transaction(kafka, topic, 2)
+    assert is_read_to_end(kafka, topic, 3)
+    unfinished.commit_transaction(10)
+    assert not is_read_to_end(kafka, topic, 3)
+
+
+def test_a_topic_that_is_gone_is_not_a_topic_without_partitions(kafka):
+    with pytest.raises(UnreachableError, match="topic nosuch"):
+        read_offsets(connect(kafka), ["nosuch"], kafka["bootstrap.servers"])

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -153,3 +155,36 @@ def test_a_setting_of_one_job_changes_no_other(root):
     (root / "deployment.yaml").write_text(DEPLOYMENT + "jobs:\n  first:\n    config: {limit: 5}\n")
     assert digest(root, "first") != first
     assert digest(root, "second") == second
+
+
+SETS = """
+import sys
+from pathlib import Path
+from sluice.deployment.catalog import read_catalog
+from sluice.deployment.desired import desired_job
+from sluice.deployment.file import read_deployment_file
+from sluice.release.fingerprint import fingerprint
+
+root = Path(sys.argv[1])
+catalog = read_catalog(root)
+content, document = read_deployment_file(root / "deployment.yaml", catalog.jobs)
+desired = desired_job(catalog.job("first"), "test", content, document)
+print(desired.values()["config"], fingerprint(root, desired))
+"""
+
+
+def test_a_setting_that_is_a_set_gives_every_process_the_same_fingerprint(root):
+    fields = (
+        "names: frozenset[str] = frozenset('abcdefgh')\n"
+        "    nested: dict[str, tuple[frozenset[str], ...]] = {'x': (frozenset('stuvwxyz'),)}"
+    )
+    edit(root, "first.py", "limit: int = 1", fields)
+
+    def found(seed: str) -> str:
+        command = [sys.executable, "-c", SETS, str(root)]
+        variables = {**os.environ, "PYTHONHASHSEED": seed}
+        return subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout
+
+    answers = {found(seed) for seed in ("1", "2", "3")}
+    assert len(answers) == 1
+    assert f"'names': {list('abcdefgh')}, 'nested': {{'x': [{list('stuvwxyz')}]}}" in answers.pop()

@@ -111,8 +111,10 @@ def test_an_artifact_is_read_only_if_it_is_whole(root):
     with pytest.raises(OperationError, match="holds other code"):
         verify(root / "store", artifact.digest)
     artifact.file.unlink()
-    with pytest.raises(OperationError, match="can't be read"):
+    with pytest.raises(OperationError, match="can't be read: .*check out exactly that release's code"):
         verify(root / "store", artifact.digest)
+    package(root, "flink_jobs.first", root / "store")
+    assert verify(root / "store", artifact.digest) == artifact.file
 
 
 def test_an_import_that_leads_nowhere_is_named(root):

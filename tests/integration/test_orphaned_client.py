@@ -27,6 +27,8 @@ def test_a_client_and_its_jvm_end_soon_after_a_killed_parent(tmp_path: Path) -> 
             assert parent.stdout is not None
             client = psutil.Process(int(parent.stdout.readline()))
             jvm = wait_for(lambda: java_below(client), timeout=120, message="no JVM was started")
+            # One that is still starting sees the end of its input only once it reads it.
+            wait_for(lambda: listens(jvm), timeout=120, message="the JVM does not come to serve")
             assert is_there(client)
         finally:
             os.kill(parent.pid, signal.SIGKILL)
@@ -36,6 +38,10 @@ def test_a_client_and_its_jvm_end_soon_after_a_killed_parent(tmp_path: Path) -> 
 
 def java_below(process: psutil.Process) -> psutil.Process | None:
     return next((child for child in process.children(recursive=True) if child.name() == "java"), None)
+
+
+def listens(process: psutil.Process) -> bool:
+    return any(connection.status == psutil.CONN_LISTEN for connection in process.net_connections("tcp"))
 
 
 def is_there(process: psutil.Process) -> bool:

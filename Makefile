@@ -4,8 +4,10 @@ SHELL := /bin/bash
 UV_VERSION := 0.13.9
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+# $(call timed,words,command): says what goes on, and how long it took.
+timed = @echo "$(1) ..."; since=$$SECONDS; $(2) && echo "  done in $$((SECONDS - since)) s"
 
-.PHONY: help env jars up down status test test-unit test-integration test-e2e bench lint lock clean
+.PHONY: help env jars up down status test test-unit test-integration test-jobs test-e2e bench lint lock clean
 
 help: ## Print this list
 	@grep -hE '^[a-z0-9%-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -13,21 +15,21 @@ help: ## Print this list
 env: .venv/.ready ## Create .venv from requirements-dev.lock (hash-checked) and install the project in it
 
 .venv/.ready: requirements-dev.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "Python 3.11 is needed, found %d.%d; run make PYTHON=/path/to/python3.11" % sys.version_info[:2])'
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@PYTHON="$(PYTHON)" UV_VERSION=$(UV_VERSION) scripts/make-venv .venv
+	$(call timed,fetching uv $(UV_VERSION),$(BIN)/python -m pip install --quiet uv==$(UV_VERSION))
+	$(call timed,installing the packages of requirements-dev.lock (about 1 GB; the first time takes a minute or more),$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock)
+	$(call timed,installing the project,$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .)
 	@touch $@
 
 jars: .sluice/jars/.ready ## Fetch Kafka and the connector, build the JSON format (Maven)
 
 .sluice/jars/.ready: pom.xml $(shell find include/java -type f) | .venv/.ready
 	$(BIN)/python -m sluice.local java
-	@echo "fetching the jars (54 MB the first time)"
-	rm -rf .sluice/jars
-	mvn --quiet --batch-mode --no-transfer-progress package
-	@touch $@
+	@rm -rf .sluice/jars.new
+	$(call timed,fetching Kafka and the connector (54 MB the first time) and building the JSON format with Maven,mvn --quiet --batch-mode --no-transfer-progress -Djars=$(CURDIR)/.sluice/jars.new package)
+	@touch .sluice/jars.new/.ready
+	@# By renaming: a stack that runs from the old jars keeps them until all of the new ones are there.
+	@rm -rf .sluice/jars.old; if [ -e .sluice/jars ]; then mv .sluice/jars .sluice/jars.old; fi; mv .sluice/jars.new .sluice/jars; rm -rf .sluice/jars.old
 
 up: env jars ## Start Kafka, Flink and Airflow, and run the main job: all jobs, under traffic
 	$(BIN)/python -m sluice.local up
@@ -39,13 +41,17 @@ down: env ## Stop everything that `make up` has started
 status: env ## Show the jobs
 	$(BIN)/sluice status
 
-test: lint test-unit test-integration test-e2e ## Set up, check and test everything
+test: lint test-unit test-integration test-jobs test-e2e ## Set up, check and test everything
 
 test-unit: env ## Unit tests: no Java, under a minute
 	$(BIN)/python -m pytest tests/unit
 
 test-integration: env jars ## The jobs on a real Kafka and a real Flink
 	$(BIN)/python -m pytest tests/integration
+
+test-jobs: env jars ## Your jobs' own tests, in tests/jobs/ (where sluice new writes them)
+	@# pytest's status 5: there are none.
+	@if [ -d tests/jobs ]; then $(BIN)/python -m pytest tests/jobs || [ $$? -eq 5 ]; else echo "no tests/jobs/"; fi
 
 test-e2e: env jars ## The whole stack, Airflow included
 	$(BIN)/python -m pytest tests/e2e

@@ -1,9 +1,10 @@
 """The malformed records of `analytics_events`, kept whole, and a count of what is malformed or late.
 
-Every job on the topic leaves out the same records: those that break the contract or whose event time is absurd
-(malformed), and those that arrive more than `watermark_delay` after their event time (late). This job writes each
-malformed one to `analytics_events_dead_letters`: the bytes as they came, position and reason in headers. Late ones are
-well-formed and stay where they are; `analytics_events_quality` counts both, per window of `window` by arrival.
+Every job that reads the topic with the same settings leaves out the same records: those that break the contract or
+whose event time is absurd (malformed), and those that arrive more than `watermark_delay` after their event time (late).
+This job writes each malformed one to `analytics_events_dead_letters`: the bytes as they came, position and reason in
+headers. Late ones are well-formed and stay where they are; `analytics_events_quality` counts both, per window of
+`window` by arrival.
 """
 
 from __future__ import annotations

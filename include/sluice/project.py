@@ -92,9 +92,8 @@ class Project:
 
     @cached_property
     def _file(self) -> tuple[DeploymentFile, Document]:
-        known: dict[str, object] = dict(self.catalog.jobs)
-        # A job whose file is broken is still the project's: its section is no mistake.
-        known.update({broken.name: broken for broken in self.catalog.broken})
+        # With a file that gives no job, a section without a job may be that file's: it must not stop all the others.
+        known = None if self.catalog.broken else self.catalog.jobs
         file = self.settings.deployment_file
         if not file.is_file():
             others = sorted(path.stem for path in file.parent.glob("*.yaml"))

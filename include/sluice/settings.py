@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sluice.errors import ConfigError
@@ -31,24 +31,45 @@ def find_root(start: Path | None = None) -> Path:
     )
 
 
-class Settings(BaseSettings):
-    """The settings of this process; each is the environment variable SLUICE_<NAME>."""
+Directory = Annotated[Path, AfterValidator(lambda path: path.expanduser().resolve())]
+"""A directory; a relative one counts from where the process was started, and stays there."""
 
-    model_config = SettingsConfigDict(env_prefix="SLUICE_", frozen=True, extra="ignore")
 
-    root: Path = Field(default_factory=find_root)
+class Variables(BaseSettings):
+    """Settings that are environment variables: each field is SLUICE_<NAME>.
+
+    Raises:
+        ConfigError: a value that can't be used; names the variable.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SLUICE_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+    def __init__(self, **given: Any) -> None:
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = f"SLUICE_{str(first['loc'][0]).upper()}"
+            words = f"{first['msg'][:1].lower()}{first['msg'][1:]}"
+            raise ConfigError(f"{name}: {words}, got {first['input']!r}", remedy=f"correct or unset {name}") from error
+
+
+class Settings(Variables):
+    """The settings of this process."""
+
+    root: Directory = Field(default_factory=find_root)
     """The project: `flink_jobs/` and `deployments/` lie here."""
-    home: Path = Field(default_factory=lambda data: data["root"] / ".sluice")
+    home: Directory = Field(default_factory=lambda data: data["root"] / ".sluice")
     """State of this machine: ledger (unless it is elsewhere), artifacts, logs."""
     environment: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")] = "local"
     """Which file of `deployments/` applies."""
     ledger: str = Field(default_factory=lambda data: f"sqlite:///{data['home'] / 'ledger.db'}")
     """SQLAlchemy URL of the ledger; PostgreSQL in production."""
-    artifacts: Path = Field(default_factory=lambda data: data["home"] / "artifacts")
+    artifacts: Directory = Field(default_factory=lambda data: data["home"] / "artifacts")
     """Where the code of releases is kept; shared by every machine that deploys."""
     client_python: Path = Path(sys.executable)
     """The interpreter that has PyFlink and Sluice; it may be another one than Airflow's."""
-    flink_lib: Path | None = None
+    flink_lib: Directory | None = None
     """Directory with Flink's and the connectors' jars for the client; None: the one in `home`, else PyFlink's own."""
     prepare_timeout: Annotated[float, Field(gt=0)] = 180
     """Seconds until a client process must have compiled a job."""

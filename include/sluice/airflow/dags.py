@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from sluice.airflow.operators import (
 from sluice.airflow.params import deploy_params
 from sluice.deployment.catalog import BrokenFile, read_catalog
 from sluice.job.definition import Job
+from sluice.job.names import is_job_name
 
 _RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=10), "retry_exponential_backoff": True}
 
@@ -118,8 +121,13 @@ class BrokenJobOperator(BaseOperator):
 
 
 def _broken_dag(file: BrokenFile) -> DAG:
+    name = file.name
+    if not is_job_name(name):
+        # What Airflow takes as an id, and no job's: those have no hyphen. The digest tells `a b` from `a+b`.
+        digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:6]
+        name = f"{re.sub('[^A-Za-z0-9_]+', '-', name)[:100]}-{digest}"
     with DAG(
-        dag_id=f"deploy.{file.name}",
+        dag_id=f"deploy.{name}",
         description=f"BROKEN: {file.error}",
         doc_md=f"This file gives no job:\n\n    {file.error}\n\nMend it; the DAG follows within seconds.",
         schedule=None,

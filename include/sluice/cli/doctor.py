@@ -55,13 +55,13 @@ def _python() -> Check:
 
 def _java() -> Check:
     if shutil.which("java") is None:
-        return Check("Java", "failed", "not found", "apt-get install openjdk-17-jdk-headless")
+        return Check("Java", "failed", "not found", "install a JDK, 17 or newer: apt-get install default-jdk-headless")
     words = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
     match = re.search(r'version "(\d+)', words)
     if match and int(match[1]) >= 17:
         return Check("Java", "ok", words.splitlines()[0])
     found = words.splitlines()[0] if words else "no answer"
-    return Check("Java", "failed", found, "install Java 17: apt-get install openjdk-17-jdk-headless")
+    return Check("Java", "failed", found, "install a JDK, 17 or newer: apt-get install openjdk-17-jdk-headless")
 
 
 def _maven() -> Check:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from sluice.errors import ConfigError
+from sluice.job.names import is_job_name
 from sluice.settings import JOBS_PACKAGE
 
 _JOB = '''"""How many events each page gets.
@@ -90,7 +90,7 @@ def write_job(root: Path, name: str) -> tuple[Path, Path]:
     Raises:
         ConfigError: a name that can't be used, or a file that is there already; nothing was written.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", name):
+    if not is_job_name(name):
         raise ConfigError(
             f"job name {name!r} can't be used", remedy="take lower-case letters, digits and _, a letter first"
         )

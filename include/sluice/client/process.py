@@ -58,6 +58,9 @@ class ClientProcess:
         log: Where the client's standard error goes, appended.
         variables: Environment variables beside the parent's (FLINK_HOME, FLINK_LIB_DIR, JVM_ARGS, ...).
         on_progress: Called for each step that the client reports.
+
+    Raises:
+        ConfigError: there is no such interpreter.
     """
 
     def __init__(
@@ -73,16 +76,22 @@ class ClientProcess:
         log.parent.mkdir(parents=True, exist_ok=True)
         # C1 alone compiles enough for a process that lives some seconds, and starts it sooner.
         variables = {"JVM_ARGS": "-XX:TieredStopAtLevel=1 -Xmx512m", **os.environ, **(variables or {})}
-        with log.open("ab") as errors:
-            self._process = subprocess.Popen(
-                [str(python), "-m", "sluice.client"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                env=variables,
-                start_new_session=True,
-            )
+        try:
+            with log.open("ab") as errors:
+                self._process = subprocess.Popen(
+                    [str(python), "-m", "sluice.client"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    text=True,
+                    env=variables,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise ConfigError(
+                f"the client's interpreter {python} can't be run: {error.strerror}",
+                remedy="set SLUICE_CLIENT_PYTHON to the Python that has PyFlink and Sluice",
+            ) from error
         self._lines: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
 

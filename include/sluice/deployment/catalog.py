@@ -1,18 +1,24 @@
-"""The project's jobs: every file of `flink_jobs/`, each on its own, so that a broken one hides none of the others."""
+"""The project's jobs: every file of `flink_jobs/`, each on its own, so that a broken one hides none of the others.
+
+A file is named after its job. So a broken file is known by the name of the job that it should give, no two files can
+give the same job, and a file's deployment section is found without the file being read.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.machinery
 import importlib.util
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sluice.errors import ConfigError, SluiceError
 from sluice.job.definition import Job
+from sluice.job.names import is_job_name
 from sluice.settings import JOBS_PACKAGE
 
 
@@ -25,7 +31,7 @@ class BrokenFile:
 
     @property
     def name(self) -> str:
-        """What the job is called for lack of a better name: the file's."""
+        """The job that it should give: files are named after their jobs."""
         return self.file.stem
 
 
@@ -48,13 +54,14 @@ class Catalog:
             if file.name == name:
                 raise ConfigError(file.error)
         known = ", ".join(sorted(self.jobs)) or "none"
-        raise ConfigError(f"there is no job {name!r}", remedy=f"the project has: {known}")
+        spoilt = f"; broken: {', '.join(file.file.name for file in self.broken)}" if self.broken else ""
+        raise ConfigError(f"there is no job {name!r}", remedy=f"the project has: {known}{spoilt}")
 
 
 def read_catalog(root: Path) -> Catalog:
     """Import every `flink_jobs/*.py` (not those that begin with `_`) below the project's root."""
     _use_package(root / JOBS_PACKAGE)
-    loaded: dict[str, list[Job]] = {}
+    jobs: dict[str, Job] = {}
     broken: list[BrokenFile] = []
     for file in sorted((root / JOBS_PACKAGE).glob("[!_]*.py")):
         try:
@@ -62,27 +69,20 @@ def read_catalog(root: Path) -> Catalog:
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one file, the others must load
             broken.append(BrokenFile(file, _words(error, file)))
         else:
-            loaded.setdefault(job.name, []).append(job)
-    for name, namesakes in loaded.items():
-        if len(namesakes) > 1:
-            # Neither is taken: which one runs must not hang on the order of files.
-            words = f"{len(namesakes)} jobs are named {name}: {', '.join(job.place for job in namesakes)}; rename one"
-            broken.extend(BrokenFile(job.file, words) for job in namesakes)
-    jobs = {name: namesakes[0] for name, namesakes in loaded.items() if len(namesakes) == 1}
+            jobs[job.name] = job
     return Catalog(jobs, tuple(broken))
 
 
 def _load(file: Path) -> Job:
-    had_pyflink = "pyflink" in sys.modules
-    name = f"{JOBS_PACKAGE}.{file.stem}"
-    module = importlib.import_module(name)
-    if not had_pyflink and "pyflink" in sys.modules:
-        # The next file must be judged by what it imports itself.
-        for loaded in [other for other in sys.modules if other.partition(".")[0] == "pyflink"]:
-            del sys.modules[loaded]
+    if not is_job_name(file.stem):
         raise ConfigError(
-            f"{file}: imports pyflink when it is imported", remedy="import pyflink inside the pipeline function"
+            f"{file}: a job's file has the job's name, and {file.stem!r} is none",
+            remedy="rename the file to a Python identifier of lower-case letters, digits and _, a letter first, at "
+            "most 63 characters; or, if it is no job, take it out or begin its name with _",
         )
+    name = f"{JOBS_PACKAGE}.{file.stem}"
+    with _without_pyflink(file):
+        module = importlib.import_module(name)
     # A job that was imported from elsewhere is not this file's.
     found = [value for value in vars(module).values() if isinstance(value, Job) and value.module == name]
     if len(found) != 1:
@@ -91,8 +91,46 @@ def _load(file: Path) -> Job:
             f"{file}: expected one job, found {names}",
             remedy=f"define job = Job(...) at the top level; what jobs share lies in {JOBS_PACKAGE}/shared/",
         )
-    _ = found[0].build  # a job without a pipeline is of no use
-    return found[0]
+    (job,) = found
+    if job.name != file.stem:
+        raise ConfigError(
+            f"{job.place}: the file is named {file.stem}, its job {job.name}: a job's file has the job's name",
+            remedy=f"rename the file to {job.name}.py, or the job to {file.stem}",
+        )
+    _ = job.build  # a job without a pipeline is of no use
+    return job
+
+
+@contextlib.contextmanager
+def _without_pyflink(file: Path) -> Iterator[None]:
+    """Refuse PyFlink being imported inside, by the file or by what it imports.
+
+    What was loaded meanwhile is then unloaded: the next file must be judged by what it imports itself.
+    """
+    if "pyflink" in sys.modules:
+        # Where it is in use anyway (a test that runs a pipeline), nothing can be told.
+        yield
+        return
+    before = set(sys.modules)
+    try:
+        yield
+    finally:
+        found = "pyflink" in sys.modules
+        if found:
+            _unload([name for name in set(sys.modules) - before if name.partition(".")[0] in ("pyflink", JOBS_PACKAGE)])
+    if found:
+        raise ConfigError(
+            f"{file}: imports pyflink when it is imported", remedy="import pyflink inside the pipeline function"
+        )
+
+
+def _unload(names: Iterable[str]) -> None:
+    for name in names:
+        module = sys.modules.pop(name)
+        package, _, child = name.rpartition(".")
+        # `from package import child` would find it there without importing it again.
+        if package in sys.modules and getattr(sys.modules[package], child, None) is module:
+            delattr(sys.modules[package], child)
 
 
 def _words(error: Exception, file: Path) -> str:

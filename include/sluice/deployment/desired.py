@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from sluice.deployment.explain import first_problem
 from sluice.deployment.file import DeploymentFile, JobSection
 from sluice.deployment.lines import Document
+from sluice.deployment.values import json_values
 from sluice.errors import ConfigError
 from sluice.job.config import JobConfig
 from sluice.job.definition import Job
@@ -53,7 +54,7 @@ class DesiredJob:
         return {
             "parallelism": self.parallelism,
             "state_version": self.job.state_version,
-            "config": self.config.model_dump(mode="json"),
+            "config": json_values(self.config),
             "reads": {name: topic_values(topic) for name, topic in self.reads.items()},
             "writes": {name: topic_values(topic) for name, topic in self.writes.items()},
             "options": dict(self.options),
@@ -62,7 +63,7 @@ class DesiredJob:
 
 def topic_values(topic: Kafka) -> dict[str, Any]:
     """The settings of a topic that a deployment may set, as JSON values."""
-    return topic.model_dump(mode="json", include=set(DEPLOYABLE_FIELDS))
+    return json_values(topic, set(DEPLOYABLE_FIELDS))
 
 
 def desired_job(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -77,12 +77,12 @@ class DeploymentFile(_Section):
     jobs: dict[str, JobSection] = Field(default_factory=dict)
 
 
-def read_deployment_file(file: Path, known_jobs: Mapping[str, object]) -> tuple[DeploymentFile, Document]:
+def read_deployment_file(file: Path, known_jobs: Collection[str] | None) -> tuple[DeploymentFile, Document]:
     """Read an environment's desired state.
 
     Args:
         file: The YAML file.
-        known_jobs: The jobs of the project, by name.
+        known_jobs: The names that may have a section; None: any, for want of knowing which jobs there are.
 
     Raises:
         ConfigError: unreadable, an unknown field, a wrong value, or a job that the project doesn't have; with the line.
@@ -98,7 +98,7 @@ def read_deployment_file(file: Path, known_jobs: Mapping[str, object]) -> tuple[
         path, words = first_problem(error, DeploymentFile)
         raise ConfigError(f"{document.place(path)}: {'.'.join(path)}: {words}") from error
     for name in content.jobs:
-        if name not in known_jobs:
+        if known_jobs is not None and name not in known_jobs:
             raise ConfigError(
                 f"{document.place(('jobs', name))}: there is no job {name!r}",
                 remedy=f"the project has {', '.join(sorted(known_jobs)) or 'none'}; add flink_jobs/{name}.py, or take "

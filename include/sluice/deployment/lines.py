@@ -48,6 +48,10 @@ def read_document(file: Path, variables: Mapping[str, str] = os.environ) -> Docu
         text = file.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}", remedy="write it, or choose another --environment") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{file}: not UTF-8: {error.reason} at byte {error.start}", remedy="save it as UTF-8"
+        ) from error
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
@@ -76,7 +80,15 @@ def _value(reading: _Reading, node: yaml.Node, path: Path_) -> Any:
         return [_value(reading, item, (*path, str(index))) for index, item in enumerate(node.value)]
     if isinstance(node, yaml.ScalarNode) and isinstance(node.value, str) and "${" in node.value:
         node = _replaced(reading, node)
-    return yaml.SafeLoader("").construct_object(node)
+    try:
+        return yaml.SafeLoader("").construct_object(node)
+    except (yaml.YAMLError, ValueError) as error:
+        # A tag that YAML doesn't know, or something that looks like a date and is none.
+        place = f"{reading.file}:{node.start_mark.line + 1}"
+        words = getattr(error, "problem", None) or error
+        raise ConfigError(
+            f"{place}: {node.value!r} can't be read: {words}", remedy="quote it, if it is text"
+        ) from error
 
 
 def _mapping(reading: _Reading, node: yaml.MappingNode, path: Path_) -> dict[str, Any]:
@@ -104,6 +116,9 @@ def _replaced(reading: _Reading, node: yaml.ScalarNode) -> yaml.ScalarNode:
 
     text = _VARIABLE.sub(value_of, node.value)
     # The replaced text is typed as if it had been written there: a port is a number.
-    plain = yaml.compose(text, Loader=yaml.SafeLoader) if not node.style else None
+    try:
+        plain = yaml.compose(text, Loader=yaml.SafeLoader) if not node.style else None
+    except yaml.YAMLError:
+        plain = None  # it is text that YAML would take apart
     tag = plain.tag if isinstance(plain, yaml.ScalarNode) else "tag:yaml.org,2002:str"
     return yaml.ScalarNode(tag, text, node.start_mark, node.end_mark, node.style)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 from sluice.errors import ConfigError
 from sluice.job.config import JobConfig, NoConfig
 from sluice.job.limits import Health, Replay
+from sluice.job.names import is_job_name
 from sluice.job.topic import Kafka
 
 Pipeline = Callable[..., Any]
@@ -20,8 +20,6 @@ _PipelineT = TypeVar("_PipelineT", bound=Pipeline)
 
 RESERVED = frozenset({"config", "t_env", "env"})
 """Parameter names of a pipeline that are not reads: its settings and Flink's two environments."""
-
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 class Job:
@@ -60,7 +58,7 @@ class Job:
         self.file = Path(caller.f_code.co_filename)
         self.line = caller.f_lineno
         self.description: str = inspect.cleandoc(caller.f_globals.get("__doc__") or "")
-        if not _NAME.fullmatch(name):
+        if not is_job_name(name):
             raise ConfigError(
                 f"{self.place}: job name {name!r} can't be used",
                 remedy="name it with lower-case letters, digits and _, a letter first, at most 63 characters",

@@ -6,7 +6,10 @@ import re
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
+
+LONGEST = timedelta(days=999)
+"""Flink's intervals have three digits for days."""
 
 _UNITS = {
     "ms": timedelta(milliseconds=1),
@@ -40,5 +43,5 @@ def milliseconds(value: timedelta) -> int:
     return value // timedelta(milliseconds=1)
 
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-"""A timedelta that also reads `10s`, `500 ms`, `5 min`, `2h`, `7d` and ISO 8601 (`PT10S`)."""
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), Field(le=LONGEST)]
+"""A timedelta of at most 999 days that also reads `10s`, `500 ms`, `5 min`, `2h`, `7d` and ISO 8601 (`PT10S`)."""

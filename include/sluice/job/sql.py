@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sluice.job.duration import milliseconds
+from sluice.errors import ConfigError
+from sluice.job.duration import LONGEST, milliseconds
 
 
 def literal(text: str) -> str:
@@ -13,7 +14,13 @@ def literal(text: str) -> str:
 
 
 def interval(duration: timedelta) -> str:
-    """A SQL interval literal, to the millisecond; at most 999 days, which Flink's day precision of 3 holds."""
+    """A SQL interval literal, to the millisecond.
+
+    Raises:
+        ConfigError: it is negative, or longer than the 999 days that Flink's day precision of 3 holds.
+    """
+    if not timedelta(0) <= duration <= LONGEST:
+        raise ConfigError(f"{duration} can't be a SQL interval", remedy=f"choose one of 0 to {LONGEST.days} days")
     total = milliseconds(duration)
     days, rest = divmod(total, 86_400_000)
     hours, rest = divmod(rest, 3_600_000)

@@ -42,7 +42,7 @@ def prepare(local: Local) -> tuple[Service, ...]:
             name=name,
             command=(_airflow(), *command),
             is_ready=(lambda: _healthy(local)) if name == "airflow-triggerer" else None,
-            port=local.airflow_port if name == "airflow-api-server" else None,
+            ports={"SLUICE_AIRFLOW_PORT": local.airflow_port} if name == "airflow-api-server" else {},
             variables=variables,
         )
         for name, command in commands.items()

@@ -37,7 +37,7 @@ def prepare(local: Local) -> tuple[Service, Service]:
             name="flink-jobmanager",
             command=(str(flink_home / "bin" / "jobmanager.sh"), "start-foreground"),
             is_ready=lambda: _answers(local.flink_url, slots=0),
-            port=local.flink_port,
+            ports={"SLUICE_FLINK_PORT": local.flink_port, "SLUICE_FLINK_RPC_PORT": local.flink_rpc_port},
             variables=variables,
         ),
         Service(

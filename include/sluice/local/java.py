@@ -1,4 +1,4 @@
-"""Java 17 and Maven: found, or installed where that is possible, after saying so."""
+"""Java (17 or newer) and Maven: found, or installed where that is possible, after saying so."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import os
 import re
 import shutil
 import subprocess
+import time
 
 from sluice.errors import RefusedError
 from sluice.terminal import console
 
-_PACKAGES = {"javac": "openjdk-17-jdk-headless", "mvn": "maven"}
 _JAVA = 17
+"""The oldest that will do."""
+_JDKS = ("openjdk-17-jdk-headless", "openjdk-21-jdk-headless", "default-jdk-headless")
+"""Packages with a JDK, the one that is tested most first; a distribution has some of them."""
 
 
 def ensure_java() -> None:
@@ -20,26 +23,50 @@ def ensure_java() -> None:
     Raises:
         RefusedError: one is missing and can't be installed from here; names the one command to run.
     """
-    missing = [package for command, package in _PACKAGES.items() if shutil.which(command) is None]
-    if "openjdk-17-jdk-headless" not in missing and _version() < _JAVA:
-        missing.insert(0, "openjdk-17-jdk-headless")
-    if not missing:
+    lacks_java = shutil.which("javac") is None or _version() < _JAVA
+    lacks_maven = shutil.which("mvn") is None
+    if not lacks_java and not lacks_maven:
         return
-    command = f"apt-get update && apt-get install -y {' '.join(missing)}"
+    wanted = " and ".join(
+        [*([f"a JDK of Java {_JAVA} or newer"] if lacks_java else []), *(["Maven"] if lacks_maven else [])]
+    )
     if shutil.which("apt-get") is None:
         raise RefusedError(
-            f"Java {_JAVA} (JDK) and Maven are needed; missing: {', '.join(missing)}",
+            f"missing: {wanted}",
             remedy="install them with the machine's package manager, and see that javac and mvn are on PATH",
         )
     if os.geteuid() != 0:
-        raise RefusedError(
-            f"Java {_JAVA} (JDK) and Maven are needed; missing: {', '.join(missing)}",
-            remedy=f"run: sudo sh -c '{command}'",
-        )
-    console.print(f"installing {', '.join(missing)}: {command}")
+        install = _install(lacks_java=lacks_java, lacks_maven=lacks_maven)
+        raise RefusedError(f"missing: {wanted}", remedy=f"run: sudo sh -c 'apt-get update && {install}'")
+    # What there is to install is known only afterwards, on a machine that never asked.
+    _run("apt-get update", wanted)
+    _run(_install(lacks_java=lacks_java, lacks_maven=lacks_maven), wanted)
+
+
+def _install(*, lacks_java: bool, lacks_maven: bool) -> str:
+    packages = [*([_jdk()] if lacks_java else []), *(["maven"] if lacks_maven else [])]
+    return f"apt-get install -y {' '.join(packages)}"
+
+
+def _jdk() -> str:
+    """The first package with a JDK that this machine's apt can install."""
+    for package in _JDKS:
+        try:
+            answer = subprocess.run(["apt-cache", "policy", package], capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            break
+        if re.search(r"Candidate: *[^( ]", answer.stdout):
+            return package
+    return _JDKS[0]
+
+
+def _run(command: str, wanted: str) -> None:
+    console.print(f"{wanted}: {command}")
+    since = time.monotonic()
     variables = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     if subprocess.run(["/bin/sh", "-c", command], env=variables, check=False).returncode:
-        raise RefusedError(f"{', '.join(missing)} can't be installed", remedy=f"run it yourself: {command}")
+        raise RefusedError(f"{wanted} can't be installed", remedy=f"run it yourself: {command}")
+    console.print(f"  done in {time.monotonic() - since:.0f} s")
 
 
 def _version() -> int:

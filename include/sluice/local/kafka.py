@@ -45,7 +45,10 @@ def prepare(local: Local) -> Service:
         name="kafka",
         command=("java", "-Xmx512m", "-XX:+UseG1GC", "-cp", classpath, "kafka.Kafka", str(properties)),
         is_ready=lambda: _answers(local.kafka_servers),
-        port=local.kafka_port,
+        ports={
+            "SLUICE_KAFKA_PORT": local.kafka_port,
+            "SLUICE_KAFKA_CONTROLLER_PORT": local.kafka_controller_port,
+        },
     )
 
 

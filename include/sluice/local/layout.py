@@ -6,23 +6,20 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from sluice.settings import find_root
+from sluice.settings import Directory, Variables, find_root
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
 HOST = "127.0.0.1"
 """Everything binds here."""
 
 
-class Local(BaseSettings):
-    """The local stack's settings; each is the environment variable SLUICE_<NAME>."""
+class Local(Variables):
+    """The local stack's settings."""
 
-    model_config = SettingsConfigDict(env_prefix="SLUICE_", frozen=True, extra="ignore")
-
-    root: Path = Field(default_factory=find_root)
-    home: Path = Field(default_factory=lambda data: data["root"] / ".sluice")
-    jars: Path = Field(default_factory=lambda data: data["root"] / ".sluice" / "jars")
+    root: Directory = Field(default_factory=find_root)
+    home: Directory = Field(default_factory=lambda data: data["root"] / ".sluice")
+    jars: Directory = Field(default_factory=lambda data: data["root"] / ".sluice" / "jars")
     """What Maven has put there: kafka/ and flink/."""
     kafka_port: Port = 9092
     kafka_controller_port: Port = 9093

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -20,6 +21,44 @@ from sluice.terminal import console
 _PARSE_TIMEOUT = 90.0
 _RUN_TIMEOUT = 900.0
 _HEALTHY_TIMEOUT = 120.0
+_AGAIN = 1.0
+"""Seconds between two requests."""
+
+
+class Airflow:
+    """Airflow's API, asked again while it is not able to answer.
+
+    Args:
+        client: To its base URL.
+        patience: Seconds from now until which it is asked again.
+    """
+
+    def __init__(self, client: httpx.Client, patience: float = _RUN_TIMEOUT) -> None:
+        self._client = client
+        self.deadline = time.monotonic() + patience
+
+    def ask(self, method: str, path: str, **given: Any) -> Any:
+        """The answer to a request that may be made twice.
+
+        Raises:
+            OperationError: Airflow refuses it, or has not answered by the deadline.
+        """
+        while True:
+            try:
+                answer = self._client.request(method, path, **given)
+            except httpx.TransportError as error:
+                words = str(error) or type(error).__name__
+            else:
+                if answer.status_code < 500:
+                    break
+                words = f"status {answer.status_code}"
+            if time.monotonic() > self.deadline:
+                raise OperationError(f"Airflow does not answer {method} {path}: {words}", remedy="see .sluice/logs")
+            time.sleep(_AGAIN)
+        # A run that is there already is the one that was asked for, its answer lost.
+        if answer.is_error and not (method == "POST" and answer.status_code == httpx.codes.CONFLICT):
+            raise OperationError(f"Airflow refuses {method} {path}: {answer.status_code} {answer.text[:500]}")
+        return answer.json()
 
 
 def traffic_service(local: Local) -> Service:
@@ -41,9 +80,11 @@ def run_main_job(stack: Stack) -> list[JobStatus]:
     project = Project(Settings(root=local.root, home=local.home, flink_lib=local.home / "flink" / "lib"))
     jobs = project.enabled_jobs()
     stack.start(traffic_service(local))
-    with httpx.Client(base_url=f"{local.airflow_url}/api/v2", timeout=30) as airflow:
+    with httpx.Client(base_url=f"{local.airflow_url}/api/v2", timeout=30) as client:
+        airflow = Airflow(client, _PARSE_TIMEOUT)
         with stack.step("Airflow has parsed the DAGs"):
             wait_until(lambda: _parsed(airflow, jobs), _PARSE_TIMEOUT, "Airflow has not parsed every deploy DAG")
+        airflow = Airflow(client)
         runs = {job: _trigger(airflow, job) for job in jobs}
         with stack.step(f"deploy {len(jobs)} jobs"):
             _await_runs(airflow, runs, local.airflow_url)
@@ -52,27 +93,27 @@ def run_main_job(stack: Stack) -> list[JobStatus]:
     return fleet_status(project, jobs)
 
 
-def _parsed(airflow: httpx.Client, jobs: list[str]) -> bool:
-    answer = airflow.get("/dags", params={"tags": "deploy", "limit": 1000}).raise_for_status().json()
+def _parsed(airflow: Airflow, jobs: list[str]) -> bool:
+    answer = airflow.ask("GET", "/dags", params={"tags": "deploy", "limit": 1000})
     return {f"deploy.{job}" for job in jobs} <= {dag["dag_id"] for dag in answer["dags"]}
 
 
-def _trigger(airflow: httpx.Client, job: str) -> str:
-    airflow.patch(f"/dags/deploy.{job}", json={"is_paused": False}).raise_for_status()
-    answer = airflow.post(f"/dags/deploy.{job}/dagRuns", json={"logical_date": None}).raise_for_status().json()
-    return str(answer["dag_run_id"])
+def _trigger(airflow: Airflow, job: str) -> str:
+    run = f"up__{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"
+    airflow.ask("PATCH", f"/dags/deploy.{job}", json={"is_paused": False})
+    airflow.ask("POST", f"/dags/deploy.{job}/dagRuns", json={"logical_date": None, "dag_run_id": run})
+    return run
 
 
-def _await_runs(airflow: httpx.Client, runs: dict[str, str], url: str) -> None:
-    deadline = time.monotonic() + _RUN_TIMEOUT
+def _await_runs(airflow: Airflow, runs: dict[str, str], url: str) -> None:
     shown: dict[str, Any] = {}
     waiting = dict(runs)
     failed: list[str] = []
     while waiting:
         for job, run in list(waiting.items()):
             path = f"/dags/deploy.{job}/dagRuns/{run}"
-            state = airflow.get(path).raise_for_status().json()["state"]
-            tasks = airflow.get(f"{path}/taskInstances").raise_for_status().json()["task_instances"]
+            state = airflow.ask("GET", path)["state"]
+            tasks = airflow.ask("GET", f"{path}/taskInstances")["task_instances"]
             at = next((t["task_id"] for t in tasks if t["state"] not in (None, "success")), None)
             if at and shown.get(job) != at:
                 console.print(f"    {job:<22} {at}")
@@ -82,7 +123,7 @@ def _await_runs(airflow: httpx.Client, runs: dict[str, str], url: str) -> None:
                 console.print(f"    {job:<22} {state}")
                 if state == "failed":
                     failed.append(f"{url}/dags/deploy.{job}/runs/{run}")
-        if waiting and time.monotonic() > deadline:
+        if waiting and time.monotonic() > airflow.deadline:
             raise OperationError(f"not deployed within {_RUN_TIMEOUT:.0f} s: {', '.join(waiting)}", remedy=f"see {url}")
         time.sleep(1)
     if failed:

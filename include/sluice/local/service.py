@@ -14,12 +14,12 @@ class Service:
         name: Also the name of its log: `<name>.log`.
         command: The process.
         is_ready: It answers; False while it doesn't yet. None: running is enough.
-        port: What it listens on, to tell a taken port before it starts.
+        ports: What it listens on, by the variable that chooses another one: to tell a taken port before it starts.
         variables: Its environment, beside the parent's.
     """
 
     name: str
     command: tuple[str, ...]
     is_ready: Callable[[], bool] | None = None
-    port: int | None = None
+    ports: Mapping[str, int] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)

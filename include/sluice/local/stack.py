@@ -45,9 +45,10 @@ class Stack:
 
         Raises:
             RefusedError: a port is taken by another program.
-            OperationError: a service doesn't come to serve.
+            OperationError: a service doesn't come to serve, or what is left of a former run can't be ended.
         """
         self.local.logs.mkdir(parents=True, exist_ok=True)
+        self._tell_of_survivors(self.supervisor.end_survivors())
         _warn_of_little_memory(self._console, with_airflow=with_airflow)
         with self.step("prepare Kafka and Flink"):
             services = [kafka.prepare(self.local), *flink.prepare(self.local)]
@@ -68,9 +69,14 @@ class Stack:
         self._await(service)
 
     def down(self) -> None:
-        """Stop everything that this stack has started, and nothing else."""
+        """Stop everything that this stack has started, and nothing else.
+
+        Raises:
+            OperationError: a process can't be ended.
+        """
         with self.step("stop"):
-            self.supervisor.shutdown()
+            ended = self.supervisor.shutdown()
+        self._tell_of_survivors(ended)
 
     @contextmanager
     def step(self, words: str) -> Iterator[None]:
@@ -79,6 +85,10 @@ class Stack:
         with self._console.status(words):
             yield
         self._console.print(f"  {words:<44} {time.monotonic() - since:6.1f} s", highlight=False)
+
+    def _tell_of_survivors(self, ended: int) -> None:
+        if ended:
+            self._console.print(f"  ended {ended} processes of this stack that nothing supervised any more")
 
     def _await(self, service: Service) -> None:
         with self.step(f"{service.name} serves"):
@@ -95,12 +105,12 @@ class Stack:
         states = self.supervisor.states()
         for service in services:
             ours = states.get(service.name, {}).get("statename") in ("RUNNING", "STARTING", "BACKOFF")
-            if service.port and not ours and _is_taken(service.port):
-                variable = service.name.split("-", maxsplit=1)[0].upper()
-                raise RefusedError(
-                    f"port {service.port}, which {service.name} needs, is taken by another program",
-                    remedy=f"end that program, or choose another port: SLUICE_{variable}_PORT=... make up",
-                )
+            for variable, port in service.ports.items():
+                if not ours and _is_taken(port):
+                    raise RefusedError(
+                        f"port {port}, which {service.name} needs, is taken by another program",
+                        remedy=f"end that program, or choose another port: {variable}=... make up",
+                    )
 
 
 def _warn_of_little_memory(shown: Console, *, with_airflow: bool) -> None:

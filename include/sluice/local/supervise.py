@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import hashlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from sluice.errors import OperationError
 from sluice.local.service import Service
+from sluice.local.survivors import end_survivors, marks, survivors
 
 _RPC = "supervisor.rpcinterface:make_main_rpcinterface"
 _UNIX_PATH_LIMIT = 100
@@ -65,7 +67,9 @@ class Supervisor:
                 self._call("supervisor.addProcessGroup", name)
             return
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._configuration)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        # Its children inherit the marks.
+        variables = {**os.environ, **marks(self._home)}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
         deadline = time.monotonic() + 15
         while not self.is_running:
             if done.returncode or time.monotonic() > deadline:
@@ -94,15 +98,30 @@ class Supervisor:
             return {}
         return {info["name"]: info for info in self._call("supervisor.getAllProcessInfo")}
 
-    def shutdown(self) -> None:
-        """Stop every service, and supervisord itself."""
-        if not self.is_running:
-            return
-        self._call("supervisor.stopAllProcesses")
-        self._call("supervisor.shutdown")
-        deadline = time.monotonic() + 60
-        while self._socket.exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
+    def shutdown(self) -> int:
+        """Stop every service and supervisord itself, and end what is left of this stack beside them.
+
+        Returns:
+            How many processes were left, since a supervisord was killed or did not end them.
+
+        Raises:
+            OperationError: a process can't be ended; names it.
+        """
+        if self.is_running:
+            self._call("supervisor.stopAllProcesses")
+            self._call("supervisor.shutdown")
+            deadline = time.monotonic() + 60
+            while survivors(self._home) and time.monotonic() < deadline:
+                time.sleep(0.1)
+        return end_survivors(self._home)
+
+    def end_survivors(self) -> int:
+        """End what a killed supervisord has left behind; nothing while one runs. Returns how many processes.
+
+        Raises:
+            OperationError: a process can't be ended; names it.
+        """
+        return 0 if self.is_running else end_survivors(self._home)
 
     def _call(self, method: str, *arguments: Any) -> Any:
         transport = SupervisorTransport(None, None, f"unix://{self._socket}")

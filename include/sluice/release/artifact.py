@@ -77,12 +77,16 @@ def verify(store: Path, digest: str) -> Path:
         with zipfile.ZipFile(file) as archive:
             found = _digest({name: archive.read(name) for name in archive.namelist()})
     except (OSError, zipfile.BadZipFile) as error:
-        raise OperationError(
-            f"artifact {digest[:12]} can't be read: {error}", remedy=f"restore {file} from a backup, or deploy anew"
-        ) from error
+        raise OperationError(f"artifact {digest[:12]} can't be read: {error}", remedy=_restore(file)) from error
     if found != digest:
-        raise OperationError(f"artifact {digest[:12]} holds other code ({found[:12]})", remedy=f"restore {file}")
+        raise OperationError(f"artifact {digest[:12]} holds other code ({found[:12]})", remedy=_restore(file))
     return file
+
+
+def _restore(file: Path) -> str:
+    return (
+        f"restore {file} from a backup, or remove it, check out exactly that release's code, and run: sluice deploy JOB"
+    )
 
 
 def _digest(contents: dict[str, bytes]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,22 +17,31 @@ from sluice.errors import ConfigError, UnreachableError
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 7_154_823
 """PostgreSQL advisory lock: one process migrates at a time."""
+_DRIVERS = {"psycopg": "run make env, or: pip install 'psycopg[binary]'"}
+"""How to install a driver, by its module."""
 
 
 def open_database(url: str) -> Engine:
     """An engine on the ledger, migrated to the current schema.
 
     Raises:
-        ConfigError: the URL can't be used, or the schema is of a newer Sluice.
+        ConfigError: the URL can't be used, its driver is not installed, or the schema is of a newer Sluice.
         UnreachableError: the database doesn't answer.
     """
     try:
         parsed = make_url(url)
         engine = create_engine(parsed, pool_pre_ping=True)
-    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+    except ModuleNotFoundError as error:
+        driver = error.name or "its driver"
         raise ConfigError(
-            f"ledger {url!r} can't be used: {error}", remedy="set SLUICE_LEDGER to an SQLAlchemy URL"
-        ) from error
+            f"ledger {_shown(url)} can't be used: {driver}, the driver for that database, is not installed",
+            remedy=_DRIVERS.get(driver, f"install {driver} beside Sluice"),
+        ) from None
+    except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
+        raise ConfigError(
+            f"ledger {_shown(url)} can't be used: {error}",
+            remedy="set SLUICE_LEDGER to an SQLAlchemy URL, e.g. postgresql+psycopg://user:password@host/database",
+        ) from None
     is_file = parsed.get_backend_name() == "sqlite" and parsed.database
     if is_file:
         Path(parsed.database or "").parent.mkdir(parents=True, exist_ok=True)
@@ -39,8 +49,14 @@ def open_database(url: str) -> Engine:
     try:
         _migrate(engine, Path(f"{parsed.database}.lock") if is_file else None)
     except OperationalError as error:
-        raise UnreachableError(f"the ledger at {parsed.render_as_string()} does not answer: {error.orig}") from error
+        raise UnreachableError(f"the ledger at {_shown(url)} does not answer: {error.orig}") from error
     return engine
+
+
+def _shown(url: str) -> str:
+    """The URL for a message: what may be a password is hidden, in one that can't be parsed as well."""
+    hidden = re.sub(r"(://[^:@]*|^[^:/@]*):.*@", r"\1:***@", url)
+    return re.sub(r"(password=)[^&]*", r"\1***", hidden)
 
 
 def _serialise(engine: Engine) -> None:

@@ -12,7 +12,7 @@ from sluice.deployment.desired import DesiredJob
 from sluice.job.record import columns, scalar_text_paths
 from sluice.job.topic import Kafka
 from sluice.release.modules import job_modules, parse
-from sluice.release.versions import FLINK, KAFKA_CONNECTOR
+from sluice.release.versions import FLINK, KAFKA_CONNECTOR, PIPELINE
 
 
 def fingerprint(root: Path, desired: DesiredJob) -> str:
@@ -28,6 +28,7 @@ def fingerprint(root: Path, desired: DesiredJob) -> str:
         "writes": {name: _spec(topic) for name, topic in desired.writes.items()},
         "flink": FLINK,
         "connector": KAFKA_CONNECTOR,
+        "pipeline": PIPELINE,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

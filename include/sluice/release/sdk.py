@@ -1,4 +1,8 @@
-"""The job SDK as a zip, for Python workers on a cluster that has no Sluice."""
+"""The job SDK as a zip, for Python workers on a cluster that has no Sluice.
+
+The SDK needs pydantic, whose compiled part no such zip can carry: the TaskManagers' Python must have it installed, in
+the version of requirements.txt, for jobs with Python UDFs or DataStream functions.
+"""
 
 from __future__ import annotations
 

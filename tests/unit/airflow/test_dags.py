@@ -68,3 +68,16 @@ def test_a_broken_file_gives_a_dag_that_says_so(tmp_path, home):
     (tmp_path / "flink_jobs" / "spoilt.py").write_text("1 +\n")
     dag = parse(tmp_path, home)["dags"]["deploy.spoilt"]["dag"]
     assert "flink_jobs/spoilt.py:1: SyntaxError" in dag["description"]
+
+
+def test_a_file_with_an_impossible_name_takes_no_dag_away(tmp_path, home):
+    shutil.copytree(ROOT / "dags", tmp_path / "dags")
+    shutil.copytree(ROOT / "flink_jobs", tmp_path / "flink_jobs")
+    source = (ROOT / "flink_jobs" / "event_metrics.py").read_text()
+    for name in ("event_metrics copy", "event_metrics+copy"):
+        (tmp_path / "flink_jobs" / f"{name}.py").write_text(source)
+    dags = parse(tmp_path, home)["dags"]
+    assert {f"deploy.{file.stem}" for file in (ROOT / "flink_jobs").glob("[!_]*.py")} < set(dags)
+    copies = {name: dag["dag"]["description"] for name, dag in dags.items() if "-copy-" in name}
+    assert len(copies) == 2
+    assert all("rename the file to a Python identifier" in words for words in copies.values())

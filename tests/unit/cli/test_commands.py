@@ -52,6 +52,39 @@ def test_status_of_an_empty_project_is_an_empty_list(root):
     assert (done.returncode, json.loads(done.stdout)) == (0, [])
 
 
+JOB = """
+from sluice import Job, Kafka, Record
+class Row(Record):
+    a: int
+job = Job(name="counts", reads={"rows": Kafka("in", record=Row)}, writes=Kafka("out", record=Row))
+@job.pipeline
+def build(rows):
+    return rows
+"""
+
+
+@pytest.mark.parametrize("broken", ["1 +", JOB.replace("counts", "clicks")])
+def test_a_broken_file_and_its_section_stop_no_other_job(root, broken):
+    """The section names the job that the file would give, which nobody can read out of a broken file."""
+    (root / "flink_jobs" / "counts.py").write_text(JOB)
+    (root / "flink_jobs" / "ev.py").write_text(broken)
+    (root / "deployments" / "local.yaml").write_text(DEPLOYMENT + "jobs:\n  clicks:\n  counts:\n")
+    done = sluice(root, "status", "--json")
+    assert done.returncode == 0, done.stderr
+    assert {row["job"]: row["state"] for row in json.loads(done.stdout)} == {"counts": "not deployed", "ev": "broken"}
+    done = sluice(root, "deploy", "clicks")
+    assert done.returncode == 2
+    assert "there is no job 'clicks'" in done.stderr
+
+
+def test_with_all_files_whole_an_unknown_section_is_a_mistake(root):
+    (root / "flink_jobs" / "counts.py").write_text(JOB)
+    (root / "deployments" / "local.yaml").write_text(DEPLOYMENT + "jobs:\n  cuonts:\n")
+    done = sluice(root, "deploy", "counts")
+    assert done.returncode == 2
+    assert "local.yaml:5: there is no job 'cuonts'" in done.stderr
+
+
 def test_outside_a_project_it_says_where_to_go(tmp_path):
     done = sluice(tmp_path, "status")
     assert done.returncode == 2

@@ -58,6 +58,12 @@ def test_each_kind_of_failure_is_its_own_error(tmp_path, kind, error):
             process.prepare(ORDER, timeout=10)
 
 
+@pytest.mark.parametrize("name", ["nope", "."])
+def test_an_interpreter_that_can_not_be_run_is_named_with_its_variable(tmp_path, name):
+    with pytest.raises(errors.ConfigError, match=r"can't be run: .*SLUICE_CLIENT_PYTHON"):
+        ClientProcess(tmp_path / name, tmp_path / "client.log")
+
+
 def test_a_client_that_dies_is_reported_with_its_last_words(tmp_path):
     with client(tmp_path, "sys.stdin.readline(); sys.exit('out of memory')") as process:
         with pytest.raises(errors.OperationError, match="status 1: out of memory"):

@@ -37,6 +37,12 @@ def test_intervals_are_exact_to_the_millisecond(duration, expected):
     assert interval(duration) == expected
 
 
+@pytest.mark.parametrize("duration", [timedelta(days=1000), timedelta(seconds=-1)])
+def test_what_flink_s_intervals_do_not_hold_is_refused(duration):
+    with pytest.raises(ConfigError, match="can't be a SQL interval; choose one of 0 to 999 days"):
+        interval(duration)
+
+
 def test_the_watermark_follows_the_arrival_by_delay_and_skew():
     sql = tables.source_table("rows", TOPIC, BROKERS, "group")
     assert "WATERMARK FOR `event_time` AS `arrival_time` - INTERVAL '0 00:00:11.000' DAY(3) TO SECOND(3)" in sql

@@ -54,13 +54,27 @@ def test_a_broken_file_hides_none_of_the_others(project):
         catalog.job("bad")
 
 
-def test_two_jobs_of_one_name_are_both_refused(project):
-    catalog = project(one=GOOD.format(name="same"), two=GOOD.format(name="same"))
+def test_a_file_is_named_after_its_job(project):
+    catalog = project(one=GOOD.format(name="same"), same=GOOD.format(name="same"))
+    assert list(catalog.jobs) == ["same"]
+    assert catalog.jobs["same"].file.name == "same.py"
+    (broken,) = catalog.broken
+    assert "one.py:6: the file is named one, its job same" in broken.error
+    assert "rename the file to same.py, or the job to one" in broken.error
+
+
+def test_a_broken_file_takes_no_other_file_s_job(project):
+    catalog = project(a=GOOD.format(name="b"), b="1 +\n")
     assert catalog.jobs == {}
-    assert len(catalog.broken) == 2
-    assert "2 jobs are named same" in catalog.broken[0].error
-    assert "one.py:6" in catalog.broken[0].error
-    assert "two.py:6" in catalog.broken[0].error
+    assert [file.name for file in catalog.broken] == ["a", "b"]
+
+
+@pytest.mark.parametrize("stem", ["event_metrics copy", "Ev", "1st", "a-b", "class", "a.b"])
+def test_a_file_whose_name_is_no_job_s_is_broken(project, stem):
+    catalog = project(one=GOOD.format(name="one"), **{stem: GOOD.format(name="one")})
+    assert list(catalog.jobs) == ["one"]
+    assert [file.name for file in catalog.broken] == [stem]
+    assert "rename the file to a Python identifier" in catalog.broken[0].error
 
 
 def test_a_file_without_a_job_says_where_shared_code_lies(project):
@@ -73,6 +87,29 @@ def test_pyflink_at_module_level_is_refused(project):
     (file,) = project(eager="import pyflink\n" + textwrap.dedent(GOOD.format(name="eager"))).broken
     assert "import pyflink inside the pipeline function" in file.error
     assert "pyflink" not in sys.modules
+
+
+def test_pyflink_in_shared_code_is_held_against_every_file_that_imports_it(project, tmp_path):
+    shared = tmp_path / "flink_jobs" / "shared"
+    shared.mkdir(parents=True)
+    (shared / "clean.py").touch()
+    (shared / "eager.py").write_text("import pyflink\n")
+    job = textwrap.dedent(GOOD)
+    files = {
+        "a": "import flink_jobs.shared.clean\n" + job.format(name="a"),
+        "b": "import flink_jobs.shared.eager\n" + job.format(name="b"),
+        "c": "from flink_jobs.shared import eager\n" + job.format(name="c"),
+        "d": "from flink_jobs.shared import clean\n" + job.format(name="d"),
+        "e": "from flink_jobs.shared import eager\nraise RuntimeError('later')\n",
+        "f": job.format(name="f"),
+    }
+    for _ in range(2):
+        catalog = project(**files)
+        assert list(catalog.jobs) == ["a", "d", "f"]
+        errors = {file.name: file.error for file in catalog.broken}
+        assert all("imports pyflink" in errors[name] for name in "bc")
+        assert "RuntimeError: later" in errors["e"]
+        assert "pyflink" not in sys.modules
 
 
 def test_a_job_without_a_pipeline_is_refused(project):
@@ -92,5 +129,5 @@ def test_another_project_is_loaded_afresh(project, tmp_path):
     other: Path = tmp_path / "other"
     (other / "flink_jobs").mkdir(parents=True)
     (other / "flink_jobs" / "__init__.py").touch()
-    (other / "flink_jobs" / "one.py").write_text(textwrap.dedent(GOOD.format(name="else")))
-    assert list(read_catalog(other).jobs) == ["else"]
+    (other / "flink_jobs" / "two.py").write_text(textwrap.dedent(GOOD.format(name="two")))
+    assert list(read_catalog(other).jobs) == ["two"]

@@ -72,6 +72,10 @@ def test_values_lie_over_defaults(tmp_path):
         ("    parallelism: 0\n", ["jobs.copy.parallelism", "got 0", "allowed: >= 1", "local.yaml:4"]),
         ("    reads:\n      row: {}\n", ["reads.row: the job has no such name", "name one of rows", "local.yaml:5"]),
         ("    reads:\n      rows: {record: x}\n", ["reads.rows.record: not a setting of a topic", "local.yaml:5"]),
+        (
+            "    reads:\n      rows: {watermark_delay: 2000d}\n",
+            ["copy: reads.rows.watermark_delay", "(allowed: >= 0s and <= 999d)", "local.yaml:5"],
+        ),
         ("    writes:\n      partitions: 0\n", ["copy: writes.partitions", "got 0", "local.yaml:5"]),
         ("    health:\n      consumer_lag: -1\n", ["copy: health.consumer_lag", "local.yaml:5"]),
         (

@@ -30,6 +30,8 @@ def test_environment_variables_are_typed_as_if_written(tmp_path):
         ("a: 1\na: 2\n", "local.yaml:2: 'a' stands twice"),
         ("a: [1\n", "local.yaml:2: not YAML"),
         ("- a\n", "expected a mapping at the top, got list"),
+        ("a: 1\nb: !foo bar\n", "local.yaml:2: 'bar' can't be read: could not determine a constructor"),
+        ("a: 1\nb: 2026-13-45\n", "local.yaml:2: '2026-13-45' can't be read: month must be in 1..12"),
         ("a:\n  b: ${SECRET}\n", "local.yaml:2: the environment variable SECRET is not set"),
     ],
 )
@@ -37,6 +39,16 @@ def test_a_wrong_file_is_refused_with_its_line(tmp_path, text, words):
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, text)
     assert words in str(caught.value)
+
+
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path):
+    (tmp_path / "local.yaml").write_bytes("a: \xe4\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match="local.yaml: not UTF-8: .* at byte 3; save it as UTF-8"):
+        read_document(tmp_path / "local.yaml", {})
+
+
+def test_a_variable_may_hold_what_yaml_would_take_apart(tmp_path):
+    assert read(tmp_path, "a: ${TOKEN}\n", TOKEN="[x: 'y").values == {"a": "[x: 'y"}
 
 
 def test_a_missing_file_says_what_to_do(tmp_path):

@@ -48,7 +48,15 @@ def test_a_deployment_s_values_go_over_the_topic_s_own():
 
 @pytest.mark.parametrize(
     "values",
-    [{"partitions": 0}, {"partitons": 3}, {"delivery": "maybe"}, {"watermark_delay": "-1s"}, {"topic": "no spaces"}],
+    [
+        {"partitions": 0},
+        {"partitons": 3},
+        {"delivery": "maybe"},
+        {"watermark_delay": "-1s"},
+        {"watermark_delay": "1000d"},
+        {"idle_timeout": "2000d"},
+        {"topic": "no spaces"},
+    ],
 )
 def test_a_topic_refuses_unknown_fields_and_values_out_of_range(values):
     with pytest.raises(ValidationError):

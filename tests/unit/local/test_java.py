@@ -56,16 +56,38 @@ def test_root_installs_just_what_is_missing(
 
 def test_a_failed_installation_names_the_command(commands: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    _script(commands, "apt-get", "exit 100")
+    _script(commands, "apt-get", '[ "$1" = update ]')
     with pytest.raises(RefusedError) as caught:
         ensure_java()
-    assert "apt-get install -y openjdk-17-jdk-headless maven" in str(caught.value.remedy)
+    assert caught.value.remedy == "run it yourself: apt-get install -y openjdk-17-jdk-headless maven"
+
+
+@pytest.mark.parametrize("known", ["openjdk-21-jdk-headless", "default-jdk-headless"])
+def test_another_jdk_does_where_there_is_no_17(commands: Path, monkeypatch: pytest.MonkeyPatch, known: str) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    _script(commands, "mvn", "true")
+    _script(commands, "apt-get", f'echo "$@" >> {commands}/asked')
+    # What there is to install is known once the lists were fetched.
+    candidate = (
+        f'[ "$2" = {known} ] && [ -e {commands}/asked ] && echo "  Candidate: 21.0.4" || echo "  Candidate: (none)"'
+    )
+    _script(commands, "apt-cache", candidate)
+    ensure_java()
+    assert (commands / "asked").read_text(encoding="utf-8").splitlines()[-1] == f"install -y {known}"
+
+
+def test_a_newer_java_will_do(commands: Path) -> None:
+    _script(commands, "javac", "echo javac 21.0.4")
+    _script(commands, "mvn", "true")
+    _script(commands, "apt-get", f"touch {commands}/installed; exit 1")
+    ensure_java()
+    assert not (commands / "installed").exists()
 
 
 def test_another_user_is_told_the_one_command(commands: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     _script(commands, "apt-get", f"touch {commands}/installed")
-    with pytest.raises(RefusedError, match="Java 17") as caught:
+    with pytest.raises(RefusedError, match="missing: a JDK of Java 17 or newer and Maven") as caught:
         ensure_java()
     assert caught.value.remedy == (
         "run: sudo sh -c 'apt-get update && apt-get install -y openjdk-17-jdk-headless maven'"
@@ -74,7 +96,7 @@ def test_another_user_is_told_the_one_command(commands: Path, monkeypatch: pytes
 
 
 def test_another_distribution_is_told_what_is_needed(commands: Path) -> None:
-    with pytest.raises(RefusedError, match="missing: openjdk-17-jdk-headless, maven") as caught:
+    with pytest.raises(RefusedError, match="missing: a JDK of Java 17 or newer and Maven") as caught:
         ensure_java()
     assert "package manager" in str(caught.value.remedy)
     assert list(commands.iterdir()) == []

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from sluice.errors import OperationError, RefusedError
@@ -12,6 +14,7 @@ from sluice.local.layout import Local
 from sluice.local.service import Service
 from sluice.local.stack import Stack
 from sluice.local.supervise import Supervisor
+from sluice.local.survivors import end_survivors, marks, survivors
 
 SLEEP = Service("sleeper", (sys.executable, "-c", "import time; time.sleep(600)"), variables={"A": "50% of 'it'"})
 
@@ -24,8 +27,26 @@ def supervisor(tmp_path):
     supervisor.shutdown()
 
 
+@pytest.fixture
+def orphan(supervisor, tmp_path):
+    """A service's process id, its supervisord killed."""
+    supervisor.ensure([SLEEP])
+    supervisor.start("sleeper")
+    wait_for(lambda: pid(supervisor))
+    orphan = pid(supervisor)
+    os.kill(int((tmp_path / ("long" * 30) / "supervisord.pid").read_text()), signal.SIGKILL)
+    wait_for(lambda: not supervisor.is_running)
+    assert runs(orphan)
+    return orphan
+
+
 def pid(supervisor):
     return supervisor.states()["sleeper"]["pid"]
+
+
+def runs(pid):
+    """Zombies, which wait for a parent that may never ask, do not."""
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def wait_for(condition):
@@ -53,6 +74,54 @@ def test_a_service_is_started_once_restarted_and_stopped(supervisor):
         os.kill(second, 0)
 
 
+def test_what_a_killed_supervisord_has_left_is_ended_with_the_stack(supervisor, orphan):
+    assert supervisor.shutdown() == 1
+    assert not runs(orphan)
+    assert supervisor.shutdown() == 0
+
+
+def test_what_a_killed_supervisord_has_left_is_ended_before_the_stack_starts_again(supervisor, orphan):
+    assert supervisor.end_survivors() == 1
+    assert not runs(orphan)
+    supervisor.ensure([SLEEP])
+    supervisor.start("sleeper")
+    wait_for(lambda: pid(supervisor))
+    # What runs under supervision is no survivor.
+    assert supervisor.end_survivors() == 0
+    assert runs(pid(supervisor))
+
+
+def test_another_stack_s_processes_are_left_alone(supervisor, orphan, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    assert end_survivors(other) == 0
+    assert runs(orphan)
+
+
+def test_a_survivor_that_takes_no_notice_is_killed(supervisor, tmp_path):
+    ignore = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    script = f"{ignore}; print('ready', flush=True); time.sleep(600)"
+    variables = {**os.environ, **marks(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", script], env=variables, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"ready\n"
+        assert end_survivors(tmp_path, patience=0.5) == 1
+        assert not runs(process.pid)
+
+
+def test_a_survivor_that_can_not_be_ended_is_named(tmp_path, monkeypatch):
+    process = subprocess.Popen(SLEEP.command, env={**os.environ, **marks(tmp_path)})
+    try:
+        wait_for(lambda: survivors(tmp_path))
+        with monkeypatch.context() as patched:
+            patched.setattr(psutil.Process, "terminate", lambda _self: None)
+            patched.setattr(psutil.Process, "kill", lambda _self: None)
+            with pytest.raises(OperationError, match=f"can't be ended: {process.pid} "):
+                end_survivors(tmp_path, patience=-10)
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_a_value_that_the_file_can_not_hold_is_refused(supervisor):
     with pytest.raises(OperationError, match="can't hold the value"):
         supervisor.ensure([Service("x", ("true",), variables={"A": 'a"b'})])
@@ -60,8 +129,8 @@ def test_a_value_that_the_file_can_not_hold_is_refused(supervisor):
 
 def test_a_taken_port_is_named_with_the_way_out(tmp_path, unused_port):
     stack = Stack(Local(root=tmp_path, home=tmp_path))
-    service = Service("kafka", ("true",), port=unused_port)
-    with pytest.raises(RefusedError, match=rf"port {unused_port}.*SLUICE_KAFKA_PORT"):
+    service = Service("kafka", ("true",), ports={"SLUICE_KAFKA_CONTROLLER_PORT": unused_port})
+    with pytest.raises(RefusedError, match=rf"port {unused_port}, .*SLUICE_KAFKA_CONTROLLER_PORT=\.\.\. make up"):
         stack._refuse_taken_ports([service])
 
 

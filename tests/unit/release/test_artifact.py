@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -109,8 +111,10 @@ def test_an_artifact_is_read_only_if_it_is_whole(root):
     with pytest.raises(OperationError, match="holds other code"):
         verify(root / "store", artifact.digest)
     artifact.file.unlink()
-    with pytest.raises(OperationError, match="can't be read"):
+    with pytest.raises(OperationError, match="can't be read: .*check out exactly that release's code"):
         verify(root / "store", artifact.digest)
+    package(root, "flink_jobs.first", root / "store")
+    assert verify(root / "store", artifact.digest) == artifact.file
 
 
 def test_an_import_that_leads_nowhere_is_named(root):
@@ -153,3 +157,36 @@ def test_a_setting_of_one_job_changes_no_other(root):
     (root / "deployment.yaml").write_text(DEPLOYMENT + "jobs:\n  first:\n    config: {limit: 5}\n")
     assert digest(root, "first") != first
     assert digest(root, "second") == second
+
+
+SETS = """
+import sys
+from pathlib import Path
+from sluice.deployment.catalog import read_catalog
+from sluice.deployment.desired import desired_job
+from sluice.deployment.file import read_deployment_file
+from sluice.release.fingerprint import fingerprint
+
+root = Path(sys.argv[1])
+catalog = read_catalog(root)
+content, document = read_deployment_file(root / "deployment.yaml", catalog.jobs)
+desired = desired_job(catalog.job("first"), "test", content, document)
+print(desired.values()["config"], fingerprint(root, desired))
+"""
+
+
+def test_a_setting_that_is_a_set_gives_every_process_the_same_fingerprint(root):
+    fields = (
+        "names: frozenset[str] = frozenset('abcdefgh')\n"
+        "    nested: dict[str, tuple[frozenset[str], ...]] = {'x': (frozenset('stuvwxyz'),)}"
+    )
+    edit(root, "first.py", "limit: int = 1", fields)
+
+    def found(seed: str) -> str:
+        command = [sys.executable, "-c", SETS, str(root)]
+        variables = {**os.environ, "PYTHONHASHSEED": seed}
+        return subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout
+
+    answers = {found(seed) for seed in ("1", "2", "3")}
+    assert len(answers) == 1
+    assert f"'names': {list('abcdefgh')}, 'nested': {{'x': [{list('stuvwxyz')}]}}" in answers.pop()

@@ -1,5 +1,7 @@
 """The ledger: releases are numbered, one operation per job, a stale holder can't write."""
 
+import sys
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -157,3 +159,33 @@ def test_a_newer_schema_is_refused(url, ledger):
 def test_a_url_that_is_none_is_refused():
     with pytest.raises(ConfigError, match="can't be used"):
         Ledger("nonsense", "test")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://sluice:s3cret@db/ledger",
+        "postgresql+psycopg://sluice:s3cret@db:5432/ledger",
+        "postgresql://sluice:s3cret@db:port/ledger",
+        "postgresql://sluice:s3c/ret@db/ledger",
+        "postgresql://sluice:s3c:ret@db/ledger",
+        "nosuch://sluice:s3cret@db/ledger",
+        "nonsense:s3cret@db",
+        "postgresql:///ledger?host=db&password=s3cret",
+    ],
+)
+def test_a_url_s_password_is_never_shown(url, monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ConfigError) as caught:
+        Ledger(url, "test")
+    shown = "".join(traceback.format_exception(caught.value, limit=0))
+    assert "s3c" not in shown
+    assert "ret@" not in shown
+
+
+def test_a_missing_driver_is_named_with_the_way_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ConfigError) as caught:
+        Ledger("postgresql://sluice@db/ledger", "test")
+    assert "psycopg, the driver for that database, is not installed" in caught.value.message
+    assert "pip install 'psycopg[binary]'" in caught.value.remedy

@@ -1,0 +1,81 @@
+"""What is left of a stack whose supervisord was killed: its processes live on, and hold ports and files.
+
+Every process of a stack carries the stack's home in an environment variable, which its children inherit. So they are
+found whoever their parent is by now, and those of another stack, or of anyone else, are not.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from sluice.errors import OperationError
+
+_MARK = "SLUICE_STACK"
+_POLL = 0.1
+
+
+def marks(home: Path) -> Mapping[str, str]:
+    """The environment variables that mark a process as one of the stack with this home."""
+    # Airflow's processes rename themselves, over their environment unless told not to.
+    return {_MARK: str(home), "SPT_NOENV": "1"}
+
+
+def survivors(home: Path) -> list[psutil.Process]:
+    """The stack's processes that run, oldest first; not this process or one that it was started from."""
+    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    found = [process for process in psutil.process_iter() if process.pid not in own and _belongs(process, str(home))]
+    return sorted(found, key=lambda process: process.create_time())
+
+
+def end_survivors(home: Path, *, patience: float = 20.0) -> int:
+    """End the stack's processes: ask them to, and kill after `patience` seconds those that go on.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        OperationError: some can't be ended; names them.
+    """
+    ended: set[int] = set()
+    asked_until = time.monotonic() + patience
+    killed_until = asked_until + 10
+    # Looked for again and again: one that ends may have started another meanwhile.
+    while left := survivors(home):
+        now = time.monotonic()
+        if now > killed_until:
+            names = ", ".join(f"{process.pid} ({_name(process)})" for process in left)
+            raise OperationError(f"processes of this stack can't be ended: {names}", remedy="end them by hand")
+        for process in left:
+            _signal(process, kill=now > asked_until, again=process.pid in ended)
+            ended.add(process.pid)
+        psutil.wait_procs(left, timeout=_POLL)
+    return len(ended)
+
+
+def _belongs(process: psutil.Process, home: str) -> bool:
+    try:
+        return process.environ().get(_MARK) == home and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, OSError):
+        return False  # it has ended, or is another user's
+
+
+def _signal(process: psutil.Process, *, kill: bool, again: bool) -> None:
+    try:
+        if kill:
+            process.kill()
+        elif not again:
+            process.terminate()
+    except psutil.NoSuchProcess:
+        pass
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.Error:
+        return "ended meanwhile"

@@ -1,0 +1,52 @@
+"""A client process whose parent is killed ends, and its JVM with it: a worker's end leaves nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from tests.integration.running import wait_for
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from sluice.client.process import ClientProcess
+client = ClientProcess(Path(sys.executable), Path(sys.argv[1]))
+print(client.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_client_and_its_jvm_end_soon_after_a_killed_parent(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PARENT, str(tmp_path / "client.log")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        try:
+            assert parent.stdout is not None
+            client = psutil.Process(int(parent.stdout.readline()))
+            jvm = wait_for(lambda: java_below(client), timeout=120, message="no JVM was started")
+            # One that is still starting sees the end of its input only once it reads it.
+            wait_for(lambda: listens(jvm), timeout=120, message="the JVM does not come to serve")
+            assert is_there(client)
+        finally:
+            os.kill(parent.pid, signal.SIGKILL)
+    wait_for(lambda: not is_there(client), timeout=10, message="the client lives on")
+    wait_for(lambda: not is_there(jvm), timeout=10, message="the JVM lives on")
+
+
+def java_below(process: psutil.Process) -> psutil.Process | None:
+    return next((child for child in process.children(recursive=True) if child.name() == "java"), None)
+
+
+def listens(process: psutil.Process) -> bool:
+    return any(connection.status == psutil.CONN_LISTEN for connection in process.net_connections("tcp"))
+
+
+def is_there(process: psutil.Process) -> bool:
+    """Zombies, which wait for a parent that may never ask, are not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -14,7 +14,15 @@ from sluice.project import Project
 from sluice.settings import Settings
 
 JOBS = ["dead_letters", "event_metrics", "performance_metrics", "processing_metrics", "session_metrics"]
-TASKS = ["create_topics", "package", "submit", "check_running", "check_consumer_lag", "check_watermark"]
+TASKS = [
+    "plan",
+    "create_topics",
+    "package",
+    "switch_over",
+    "check_running",
+    "check_consumer_lag",
+    "check_watermark",
+]
 
 pytestmark = pytest.mark.usefixtures("main_job")
 
@@ -31,10 +39,12 @@ def get(airflow, path, **params):
     return airflow.get(path, params=params).raise_for_status().json()
 
 
-def deploy(airflow, job):
+def deploy(airflow, job, **conf):
     """Trigger deploy.<job>, wait for its end; the run and its tasks by name."""
     run = (
-        airflow.post(f"/dags/deploy.{job}/dagRuns", json={"logical_date": None}).raise_for_status().json()["dag_run_id"]
+        airflow.post(f"/dags/deploy.{job}/dagRuns", json={"logical_date": None, "conf": conf})
+        .raise_for_status()
+        .json()["dag_run_id"]
     )
     path = f"/dags/deploy.{job}/dagRuns/{run}"
     wait_for(lambda: get(airflow, path)["state"] in ("success", "failed"), 180)
@@ -57,11 +67,12 @@ def test_every_job_is_deployed_and_healthy(main_job, airflow):
 def test_the_graph_tells_the_story(airflow):
     tasks = get(airflow, "/dags/deploy.event_metrics/tasks")["tasks"]
     following = {task["task_id"]: task["downstream_task_ids"] for task in tasks}
-    order = ["create_topics"]
-    while following[order[-1]]:
-        # XCom adds edges from submit to each check; the story is the longest path.
-        order.append(min(following[order[-1]], key=TASKS.index))
+    order = ["plan"]
+    while further := [task for task in following[order[-1]] if task != "roll_back"]:
+        # XCom adds edges to each check; the story is the longest path.
+        order.append(min(further, key=TASKS.index))
     assert order == TASKS
+    assert "roll_back" in following["check_watermark"]
     dag = get(airflow, "/dags/deploy.event_metrics/details")
     assert "how many users" in dag["description"]
     assert "`analytics_events`" in dag["doc_md"]
@@ -75,13 +86,38 @@ def test_a_deploy_without_a_change_leaves_the_job_alone(airflow, root, local):
     assert run["state"] == "success"
     assert status(root, "event_metrics")[0].flink_job_id == before.flink_job_id
     path = f"/dags/deploy.event_metrics/dagRuns/{run['dag_run_id']}/taskInstances"
-    assert get(airflow, f"{path}/submit/links") == {
+    assert get(airflow, f"{path}/switch_over/links") == {
         "extra_links": {"Flink UI": f"{local.flink_url}/#/job/running/{before.flink_job_id}/overview"},
         "total_entries": 1,
     }
-    xcom = get(airflow, f"{path}/submit/xcomEntries/return_value", deserialize=True)["value"]
+    xcom = get(airflow, f"{path}/switch_over/xcomEntries/return_value", deserialize=True)["value"]
     assert xcom["unchanged"] is True
+    assert tasks.pop("roll_back")["state"] == "skipped"
     assert all(task["try_number"] == 1 for task in tasks.values())
+
+
+def test_a_setting_given_in_the_form_reaches_the_running_job_and_is_taken_back(airflow, root, local):
+    before = status(root, "event_metrics")[0]
+    run, _ = deploy(airflow, "event_metrics", config_event_types=["page_view", "click"], reason="fewer types")
+    assert run["state"] == "success"
+    after = status(root, "event_metrics")[0]
+    assert (after.state, after.release) == ("RUNNING", before.release + 1)
+    assert after.flink_job_id != before.flink_job_id
+    assert after.overrides == {"event_types": ["page_view", "click"]}
+    newest = Project(Settings(root=root)).ledger.operations("event_metrics")[0]
+    assert (newest.outcome, newest.note, newest.mode) == ("healthy", "fewer types", "savepoint")
+    assert newest.restored_from == newest.savepoint
+    assert newest.downtime_ms > 0
+    run, _ = deploy(airflow, "event_metrics", clear_overrides=True)
+    assert run["state"] == "success"
+    assert status(root, "event_metrics")[0].overrides == {}
+
+
+def test_a_plan_that_abandons_state_fails_before_anything_stops(airflow, root):
+    before = status(root, "processing_metrics")[0]
+    run, tasks = deploy(airflow, "processing_metrics", config_metrics_window_minutes=10)
+    assert (run["state"], tasks["plan"]["state"], tasks["plan"]["try_number"]) == ("failed", "failed", 1)
+    assert status(root, "processing_metrics")[0].flink_job_id == before.flink_job_id
 
 
 def test_a_new_file_alone_gives_a_deployable_job(airflow, root, local):
@@ -117,9 +153,9 @@ def test_a_topic_that_differs_fails_at_once_without_retries(airflow, root):
     finally:
         file.write_text(before)
     assert run["state"] == "failed"
-    assert (tasks["create_topics"]["state"], tasks["create_topics"]["try_number"]) == ("failed", 1)
-    assert tasks["submit"]["state"] == "upstream_failed"
-    path = f"/dags/deploy.processing_metrics/dagRuns/{run['dag_run_id']}/taskInstances/create_topics/logs/1"
+    assert (tasks["plan"]["state"], tasks["plan"]["try_number"]) == ("failed", 1)
+    assert tasks["switch_over"]["state"] == "upstream_failed"
+    path = f"/dags/deploy.processing_metrics/dagRuns/{run['dag_run_id']}/taskInstances/plan/logs/1"
     assert "topic processing_metrics has 3 partitions, the job declares 2" in airflow.get(path).text
     assert status(root, "processing_metrics")[0].verdict == "healthy"
 

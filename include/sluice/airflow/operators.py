@@ -107,7 +107,7 @@ class PlanOperator(_SluiceOperator):
         with _airflow_errors():
             project = self.project()
             project.ledger.refuse_busy(self.job, self.holder(context), self.is_gone(context))
-            plan = make_plan(project, self.job, deploy_request(params), self.log.info)
+            plan = make_plan(project, self.job, deploy_request(params), self.log.info, compiles_first_start=False)
         for line in explain(plan):
             self.log.info("%s", line)
         if plan.needs_approval and not params.get("allow_state_loss"):

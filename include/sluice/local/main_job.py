@@ -114,7 +114,7 @@ def _await_runs(airflow: Airflow, runs: dict[str, str], url: str) -> None:
             path = f"/dags/deploy.{job}/dagRuns/{run}"
             state = airflow.ask("GET", path)["state"]
             tasks = airflow.ask("GET", f"{path}/taskInstances")["task_instances"]
-            at = next((t["task_id"] for t in tasks if t["state"] not in (None, "success")), None)
+            at = next((t["task_id"] for t in tasks if t["state"] not in (None, "success", "skipped")), None)
             if at and shown.get(job) != at:
                 console.print(f"    {job:<22} {at}")
                 shown[job] = at

@@ -36,15 +36,25 @@ class Result:
     error: SluiceError | None = None
 
 
-def make_plan(project: Project, job: str, request: Request, tell: Tell = lambda _line: None) -> Plan:
+def make_plan(
+    project: Project,
+    job: str,
+    request: Request,
+    tell: Tell = lambda _line: None,
+    *,
+    compiles_first_start: bool = True,
+) -> Plan:
     """The plan alone; nothing is touched.
+
+    `compiles_first_start=False` leaves the compilation of a job that never ran to the deploy itself.
 
     Raises:
         RefusedError: it can't be done.
         UnreachableError: the cluster or the broker doesn't answer.
     """
     with FlinkClient(project.flink_url) as flink, Compiler(project, job, tell) as compiler:
-        return Planner(project, job, request, flink, compiler).plan().plan
+        planner = Planner(project, job, request, flink, compiler, compiles_first_start=compiles_first_start)
+        return planner.plan().plan
 
 
 def run_operation(

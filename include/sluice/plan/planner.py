@@ -77,6 +77,7 @@ class Planner:
         flink: The cluster.
         compiler: Compiles when that is needed.
         admin: The brokers; None: by the project's own configuration.
+        compiles_first_start: Whether a job that never ran is compiled as well: there is no state to hold it against.
     """
 
     def __init__(
@@ -87,6 +88,8 @@ class Planner:
         flink: FlinkClient,
         compiler: Compiler,
         admin: AdminClient | None = None,
+        *,
+        compiles_first_start: bool = True,
     ) -> None:
         self._project = project
         self._job = job
@@ -94,6 +97,7 @@ class Planner:
         self._flink = flink
         self._compiler = compiler
         self._admin = admin
+        self._compiles_first_start = compiles_first_start
 
     def plan(self) -> Planned:
         """The plan.
@@ -114,6 +118,11 @@ class Planner:
         if isinstance(situation, Runs) and former and former.fingerprint == target.fingerprint:
             runs = self._finished("none", "none", situation, target, steps, reasons=("it runs this release",))
             return Planned(runs, target, steps, None)
+        if isinstance(situation, Absent) and not self._compiles_first_start:
+            doing = (stages.Prepare(), stages.Start(source="nothing"))
+            return Planned(
+                self._finished("start", "stateless", situation, target, steps, doing=doing), target, steps, None
+            )
         return self._replacement(situation, former, target, steps)
 
     def _refuse_suspended(self, situation: Situation) -> None:

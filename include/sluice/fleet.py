@@ -20,8 +20,8 @@ class JobStatus:
     """A row of `sluice status`.
 
     Attributes:
-        state: Flink's state of the job; `not deployed`, `disabled`, `suspended`, `broken` (its file), `unreachable`, or
-            `gone` when it should run and the cluster doesn't know it.
+        state: Flink's state of the job; `not deployed`, `disabled`, `suspended`, `removed` or `broken` (its file),
+            `unreachable`, or `gone` when it should run and the cluster doesn't know it.
         drift: The job differs from the release that runs.
         overrides: Settings that a run gave, over the deployment file's.
     """
@@ -43,7 +43,8 @@ class JobStatus:
 def fleet_status(project: Project, names: list[str]) -> list[JobStatus]:
     """The status of these jobs, or of all. What is wrong with one of them does not hide the others."""
     if not names:
-        names = sorted({*project.catalog.jobs, *(broken.name for broken in project.catalog.broken)})
+        broken = (file.name for file in project.catalog.broken)
+        names = sorted({*project.catalog.jobs, *broken, *project.ledger.placed()})
     return asyncio.run(_sweep(project, names))
 
 
@@ -54,11 +55,7 @@ async def _sweep(project: Project, names: list[str]) -> list[JobStatus]:
 
 async def _status(project: Project, flink: AsyncFlinkClient, name: str) -> JobStatus:
     if name not in project.catalog.jobs:
-        # An unknown name is the caller's mistake and raises; a broken file is a row of its own.
-        broken = [file for file in project.catalog.broken if file.name == name]
-        if not broken:
-            project.catalog.job(name)
-        return JobStatus(name, "broken", verdict="failed", reasons=(broken[0].error,))
+        return _without_file(project, name)
     place = project.ledger.placement(name)
     release = project.ledger.release(name, place.release) if place else None
     try:
@@ -95,3 +92,16 @@ async def _status(project: Project, flink: AsyncFlinkClient, name: str) -> JobSt
         drift=drift,
         overrides=release.overrides,
     )
+
+
+def _without_file(project: Project, name: str) -> JobStatus:
+    """A job whose file is broken or gone is a row of its own; an unknown name is the caller's mistake and raises."""
+    broken = [file for file in project.catalog.broken if file.name == name]
+    if broken:
+        return JobStatus(name, "broken", verdict="failed", reasons=(broken[0].error,))
+    place = project.ledger.placement(name)
+    if place is None:
+        project.catalog.job(name)
+        raise AssertionError  # it isn't there
+    words = f"its file is gone; release {place.release} is {place.phase}, and stays so: sluice suspend {name}"
+    return JobStatus(name, "removed", place.release, place.flink_job_id, reasons=(words,))

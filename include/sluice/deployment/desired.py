@@ -19,6 +19,12 @@ from sluice.job.limits import Health
 from sluice.job.names import consumer_group
 from sluice.job.topic import DEPLOYABLE_FIELDS, Kafka
 
+CHECKPOINTS: Mapping[str, str] = {
+    "execution.checkpointing.interval": "30 s",
+    "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+}
+"""What every job has unless told otherwise: without checkpoints that outlive it, a lost job would lose its state."""
+
 
 @dataclass(frozen=True)
 class DesiredJob:
@@ -105,7 +111,7 @@ def desired_job(
         reads=reads,
         writes=writes,
         health=health,
-        options={**content.defaults.flink, **section.flink},
+        options={**CHECKPOINTS, **content.defaults.flink, **section.flink},
     )
     _check_parallelism(desired, document)
     return desired

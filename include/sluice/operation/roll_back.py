@@ -11,7 +11,7 @@ from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.operation.start import Start
 from sluice.operation.stop import Stop
-from sluice.operation.switch_over import Started, Tell
+from sluice.operation.switch_over import Started, Tell, is_touched
 from sluice.operation.verify import Outcome, pass_gates
 from sluice.plan.compiler import Compiler
 from sluice.plan.directories import Directories
@@ -80,8 +80,11 @@ class _RollBack:
     def run(self, reason: str, compile_with: Callable[[], Compiler]) -> Back:
         operation, ledger = self._operation, self._project.ledger
         place = ledger.placement(operation.row.job)
-        touched = operation.entry("stop", "stop") or operation.entry("start", "submit")
-        if place is None or touched is None or (operation.entry("stop", "failed") and place.phase == "running"):
+        if (
+            place is None
+            or not is_touched(operation)
+            or (operation.entry("stop", "failed") and place.phase == "running")
+        ):
             return Back("failed", f"{reason}; nothing was changed")
         former = operation.row.former_release
         if former is None:

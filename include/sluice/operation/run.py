@@ -9,7 +9,7 @@ from sluice.errors import BusyError, OperationError, SluiceError
 from sluice.flink.client import FlinkClient
 from sluice.operation.holder import is_gone
 from sluice.operation.roll_back import roll_back
-from sluice.operation.switch_over import Started, SwitchOver, Tell
+from sluice.operation.switch_over import Started, SwitchOver, Tell, is_touched
 from sluice.operation.verify import Outcome, pass_gates, settle
 from sluice.plan.compiler import Compiler
 from sluice.plan.model import Plan
@@ -104,8 +104,7 @@ def _failed_to_start(
     if active is None or active.holder != holder or isinstance(error, BusyError):
         return Result(job, "failed", error=error)
     operation = project.ledger.resume(active.id)
-    touched = operation.entry("stop", "stop") or operation.entry("start", "submit")
-    if touched is None:
+    if not is_touched(operation):
         operation.finish("failed", str(error))
         return Result(job, "failed", operation.id, error=error)
     try:

@@ -58,6 +58,11 @@ class Started:
     former_job_id: str | None = None
 
 
+def is_touched(operation: OperationHandle) -> bool:
+    """Whether the operation has begun to stop or to start a job."""
+    return bool(operation.entry("stop", "stop") or operation.entry("start", "submit"))
+
+
 class SwitchOver:
     """Does a plan's stages up to the start.
 
@@ -122,6 +127,9 @@ class SwitchOver:
             # A later attempt goes on; the journal says from where.
             raise
         except RefusedError as error:
+            if is_touched(operation):
+                # Too late to refuse: what was stopped must come back.
+                raise OperationError(error.message, remedy=error.remedy) from error
             operation.finish("failed", str(error))
             raise
         except StopFailedError as error:

@@ -86,6 +86,12 @@ class Ledger:
         with self._sessions() as session:
             return session.get(Placement, (self.environment, job))
 
+    def placed(self) -> list[str]:
+        """The names of all jobs that were ever started, in order."""
+        query = select(Placement.job).where(Placement.environment == self.environment).order_by(Placement.job)
+        with self._sessions() as session:
+            return list(session.scalars(query))
+
     def saw_checkpoint(self, job: str, flink_job_id: str) -> None:
         """Record that the job that runs under this id has made a checkpoint, which must not be lost."""
         with self._sessions.begin() as session:

@@ -6,7 +6,7 @@ import pytest
 from pydantic import Field
 
 from sluice import Duration, Job, JobConfig, Kafka, Record
-from sluice.deployment.desired import DesiredJob, desired_job
+from sluice.deployment.desired import CHECKPOINTS, DesiredJob, desired_job
 from sluice.deployment.file import read_deployment_file
 from sluice.errors import ConfigError
 
@@ -56,7 +56,7 @@ def test_values_lie_over_defaults(tmp_path):
     assert desired.reads["rows"].watermark_delay == timedelta(seconds=2)
     assert desired.writes["copy"].partitions == 4
     assert {topic.replication for topic in desired.topics.values()} == {2}
-    assert desired.options == {"a": "3", "b": "true", "c": "x"}
+    assert desired.options == {**CHECKPOINTS, "a": "3", "b": "true", "c": "x"}
 
 
 @pytest.mark.parametrize(

@@ -13,17 +13,13 @@ from sluice.plan.situation import Lost
 def newest_state(flink: FlinkClient, compiler: Compiler, directories: Directories, lost: Lost) -> str | None:
     """The path to restore from; None: the lost job never had any state.
 
-    The cluster is asked first, while it remembers the job; then its checkpoint directory is listed. What the lost job
-    was itself restored from counts only if it has made no checkpoint of its own.
+    Its checkpoint directory is listed; then the cluster is asked, while it remembers the job. What the lost job was
+    itself restored from counts only if it has made no checkpoint of its own.
 
     Raises:
         RefusedError: it had a checkpoint, and none is found: starting it from anything older would lose state.
     """
     place = lost.place
-    if lost.is_known:
-        completed = flink.send(calls.checkpoints(place.flink_job_id)).latest.completed
-        if completed and completed.external_path:
-            return completed.external_path
     directory = directories.checkpoints(place.flink_job_id)
     if directory is not None:
         try:
@@ -35,6 +31,8 @@ def newest_state(flink: FlinkClient, compiler: Compiler, directories: Directorie
             ) from error
         if found.path is not None:
             return found.path
+    if lost.is_known and (path := _remembered(flink, compiler, place.flink_job_id)):
+        return path
     if place.had_checkpoint:
         raise RefusedError(
             f"{place.job}: Flink job {place.flink_job_id} had state, and no checkpoint of it is found in "
@@ -42,3 +40,15 @@ def newest_state(flink: FlinkClient, compiler: Compiler, directories: Directorie
             remedy="bring the checkpoint directory back; starting without it would lose the job's state",
         )
     return place.restored_from
+
+
+def _remembered(flink: FlinkClient, compiler: Compiler, flink_job_id: str) -> str | None:
+    """The newest checkpoint that the cluster tells of, if it is still there."""
+    completed = flink.send(calls.checkpoints(flink_job_id)).latest.completed
+    if completed is None or completed.external_path is None:
+        return None
+    try:
+        compiler.inspect(completed.external_path)
+    except OperationError:
+        return None
+    return completed.external_path

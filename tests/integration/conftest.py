@@ -12,6 +12,7 @@ from sluice.local.layout import Local
 from sluice.local.stack import Stack
 from sluice.project import Project
 from sluice.settings import Settings
+from tests.integration.running import wait_for
 from tests.support.stacks import ROOT, local_stack
 
 DEPLOYMENT = """
@@ -71,10 +72,12 @@ class Lab:
         )
 
     def cancel_all(self) -> None:
+        """Cancel every job and wait for their ends: the next test may use the same names."""
         with FlinkClient(self.local.flink_url) as flink:
             for job in flink.send(calls.jobs()).jobs:
                 if not job.state.is_terminal:
                     flink.send(calls.cancel(job.id))
+            wait_for(lambda: all(job.state.is_terminal for job in flink.send(calls.jobs()).jobs))
 
 
 @pytest.fixture

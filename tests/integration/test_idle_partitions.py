@@ -80,6 +80,5 @@ def test_what_a_partition_brings_too_late_is_counted_against_the_job(lab):
     judged = wait_for(
         lambda: (found := run.snapshot()).late_dropped and verdict(found, lab.project.desired(JOB).health)
     )
-    assert judged.state == "degraded"
     assert "rows that came behind the watermark" in " ".join(judged.reasons)
     assert run.rows() == want

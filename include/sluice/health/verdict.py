@@ -38,8 +38,9 @@ def verdict(snapshot: Snapshot, health: Health) -> Verdict:
     reasons += _checkpoints(snapshot, health)
     reasons += _progress(snapshot, health)
     if snapshot.late_dropped:
+        # It happened once and can't be mended by the job: told for as long as Flink counts it, and no state of its own.
         words = f"windows have dropped {snapshot.late_dropped:,} rows that came behind the watermark"
-        reasons.append(("degraded", words))
+        reasons.append(("healthy", words))
     worst: State = next((s for s in ("degraded", "unknown") if any(state == s for state, _ in reasons)), "healthy")
     if worst == "healthy" and _is_quiet(snapshot, health):
         return Verdict("idle", ("no input",))

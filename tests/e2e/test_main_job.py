@@ -22,6 +22,7 @@ TASKS = [
     "check_running",
     "check_consumer_lag",
     "check_watermark",
+    "settle",
 ]
 
 pytestmark = pytest.mark.usefixtures("main_job")

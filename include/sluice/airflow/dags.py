@@ -17,6 +17,7 @@ from sluice.airflow.operators import (
     PackageOperator,
     PlanOperator,
     RollBackOperator,
+    SettleOperator,
     SwitchOverOperator,
 )
 from sluice.airflow.params import deploy_params
@@ -89,8 +90,13 @@ def deploy_dag(job: Job, root: Path) -> DAG:
             task_id="check_watermark",
             gate="watermark",
             started=switch.output,
-            settles=True,
             doc_md=f"Event time at most {job.health.watermark_lag} behind, unless the deployment says otherwise.",
+            **common,
+        )
+        settle = SettleOperator(
+            task_id="settle",
+            started=switch.output,
+            doc_md="Marks the release healthy, measures the downtime, thins old savepoints.",
             **common,
         )
         back = RollBackOperator(
@@ -99,7 +105,7 @@ def deploy_dag(job: Job, root: Path) -> DAG:
             doc_md="After a failure: runs the former release again, from the state that it stopped with.",
             **common,
         )
-        plan >> topics >> package >> switch >> running >> lag >> watermark
+        plan >> topics >> package >> switch >> running >> lag >> watermark >> settle
         [switch, running, lag, watermark] >> back
     return dag
 

@@ -227,17 +227,15 @@ class GateOperator(_SluiceOperator):
     Args:
         gate: `running`, `consumer_lag` or `watermark`.
         started: The submit task's output (templated).
-        settles: The last gate: passing it makes the deploy healthy.
     """
 
     template_fields = ("started",)
     operator_extra_links = (FlinkJobLink(),)
 
-    def __init__(self, *, gate: str, started: Any, settles: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *, gate: str, started: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.gate = gate
         self.started = started
-        self.settles = settles
 
     def execute(self, context: Context) -> None:
         """Hand over to the trigger at once."""
@@ -270,10 +268,6 @@ class GateOperator(_SluiceOperator):
 
     def resume(self, context: Context, event: dict[str, Any]) -> str:
         """What the trigger has seen."""
-        from sluice.flink.client import FlinkClient  # noqa: PLC0415
-        from sluice.operation.switch_over import Started  # noqa: PLC0415
-        from sluice.operation.verify import settle  # noqa: PLC0415
-
         self.log.info("%s: %s", self.gate, event["words"])
         words = f"{self.gate}: {event['words']}"
         with _airflow_errors():
@@ -284,21 +278,49 @@ class GateOperator(_SluiceOperator):
                     operation.record("verify", "failed", reason=words)
                 raise AirflowFailException(f"{self.job}: {words}")
             if operation is None:
-                self._refuse_lost(project)
+                _refuse_lost(project, self.job, self.started["operation"])
                 return str(event["words"])
             if self.gate == "running":
                 project.ledger.saw_checkpoint(self.job, self.started["flink_job_id"])
-            if self.settles:
-                started = Started(**{name: value for name, value in self.started.items() if name != "deadline"})
-                with FlinkClient(project.flink_url) as flink:
-                    settle(project, flink, operation, started, self.log.info)
         return str(event["words"])
 
-    def _refuse_lost(self, project: Project) -> None:
-        """A task that was cleared after the deploy had ended well looks again, and that is all."""
-        outcome = project.ledger.operation(self.started["operation"]).outcome
-        if outcome not in ("healthy", "unchanged", "recorded"):
-            raise AirflowFailException(f"{self.job}: the operation is no longer this run's: {outcome or 'taken over'}")
+
+class SettleOperator(_SluiceOperator):
+    """End a deploy whose gates are all passed: mark the release healthy, measure the downtime, thin old savepoints.
+
+    Args:
+        started: The switch-over task's output (templated).
+    """
+
+    template_fields = ("started",)
+
+    def __init__(self, *, started: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.started = started
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """The outcome, and the downtime in milliseconds."""
+        from sluice.flink.client import FlinkClient  # noqa: PLC0415
+        from sluice.operation.switch_over import Started  # noqa: PLC0415
+        from sluice.operation.verify import settle  # noqa: PLC0415
+
+        with _airflow_errors():
+            project = self.project()
+            operation = self.held(project, context)
+            if operation is None:
+                _refuse_lost(project, self.job, self.started["operation"])
+                return {"outcome": project.ledger.operation(self.started["operation"]).outcome, "downtime_ms": None}
+            started = Started(**{name: value for name, value in self.started.items() if name != "deadline"})
+            with FlinkClient(project.flink_url) as flink:
+                outcome, downtime = settle(project, flink, operation, started, self.log.info)
+        return {"outcome": outcome, "downtime_ms": downtime}
+
+
+def _refuse_lost(project: Project, job: str, operation: str) -> None:
+    """A task that was cleared after the deploy had ended well looks again, and that is all."""
+    outcome = project.ledger.operation(operation).outcome
+    if outcome not in ("healthy", "unchanged", "recorded"):
+        raise AirflowFailException(f"{job}: the operation is no longer this run's: {outcome or 'taken over'}")
 
 
 class RollBackOperator(_SluiceOperator):

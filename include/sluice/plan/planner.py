@@ -137,16 +137,14 @@ class Planner:
             raise RefusedError(f"{self._job} is not suspended", remedy=f"see sluice status {self._job}")
 
     def _target(self, former: Release | None) -> Target:
-        request, ledger = self._request, self._project.ledger
+        request = self._request
         if request.kind == "rollback":
             return release_target(self._rollback_release(former), self._meanings())
         if request.kind in ("suspend", "resume"):
             if former is None:
                 raise RefusedError(f"{self._job} was never deployed", remedy=f"run sluice deploy {self._job}")
             return release_target(former)
-        standing = (
-            {} if former is None or request.clear_overrides else ledger.release(self._job, former.number).overrides
-        )
+        standing = {} if former is None or request.clear_overrides else former.overrides
         desired = desired_target(self._project, self._job, {**standing, **request.overrides})
         if desired.desired is not None and not desired.desired.enabled:
             raise RefusedError(

@@ -7,6 +7,7 @@ from confluent_kafka.admin import NewTopic
 from sluice.errors import UnreachableError
 from sluice.kafka.brokers import connect
 from sluice.kafka.offsets import find_read_to_end, read_offsets
+from tests.integration.running import wait_for
 
 
 @pytest.fixture
@@ -34,18 +35,19 @@ def test_what_follows_the_last_record_of_a_transaction_is_no_lag(kafka):
     admin = connect(kafka)
     admin.create_topics([NewTopic(topic, 1, 1)])[topic].result()
     transaction(kafka, topic, 3).commit_transaction(10)
-    assert read_offsets(admin, [topic], "")[topic, 0].end == 4
+    # The marker is written after the coordinator has answered.
+    wait_for(lambda: read_offsets(admin, [topic], "")[topic, 0].end == 4)
     assert not is_read_to_end(kafka, topic, 2)
     assert is_read_to_end(kafka, topic, 3)
 
     transaction(kafka, topic, 5).abort_transaction(10)
-    assert read_offsets(admin, [topic], "")[topic, 0].end == 10
+    wait_for(lambda: read_offsets(admin, [topic], "")[topic, 0].end == 10)
     assert is_read_to_end(kafka, topic, 3)
 
     unfinished = transaction(kafka, topic, 2)
     assert is_read_to_end(kafka, topic, 3)
     unfinished.commit_transaction(10)
-    assert not is_read_to_end(kafka, topic, 3)
+    wait_for(lambda: not is_read_to_end(kafka, topic, 3))
 
 
 def test_a_topic_that_is_gone_is_not_a_topic_without_partitions(kafka):

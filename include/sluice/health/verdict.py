@@ -43,7 +43,8 @@ def verdict(snapshot: Snapshot, health: Health) -> Verdict:
         reasons.append(("healthy", words))
     worst: State = next((s for s in ("degraded", "unknown") if any(state == s for state, _ in reasons)), "healthy")
     if worst == "healthy" and _is_quiet(snapshot, health):
-        return Verdict("idle", ("no input",))
+        worst = "idle"
+        reasons.insert(0, ("idle", "no input"))
     return Verdict(worst, tuple(words for _, words in reasons))
 
 

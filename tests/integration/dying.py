@@ -8,7 +8,7 @@ from pathlib import Path
 from sluice.operation.run import run_operation
 from sluice.plan.planner import Request
 from sluice.project import Project
-from sluice.release.ledger import OperationHandle
+from sluice.release.handle import OperationHandle
 from sluice.settings import Settings
 from tests.support.stacks import ROOT
 

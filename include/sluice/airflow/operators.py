@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sluice.operation.switch_over import Started
     from sluice.project import Project
-    from sluice.release.ledger import OperationHandle
+    from sluice.release.handle import OperationHandle
 
 _BACKSTOP = timedelta(minutes=2)
 """How long after the trigger's own deadline Airflow gives up on the trigger."""

@@ -17,7 +17,7 @@ from sluice.plan.compiler import Compiler
 from sluice.plan.directories import Directories
 from sluice.plan.target import release_target
 from sluice.project import Project
-from sluice.release.ledger import OperationHandle
+from sluice.release.handle import OperationHandle
 from sluice.release.tables import Placement, Release
 
 

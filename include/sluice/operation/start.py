@@ -15,7 +15,8 @@ from sluice.kafka.offsets import commit_group
 from sluice.plan.compiler import Compiler
 from sluice.plan.situation import locate
 from sluice.project import Project
-from sluice.release.ledger import Ledger, OperationHandle
+from sluice.release.handle import OperationHandle
+from sluice.release.ledger import Ledger
 from sluice.release.tables import Placement
 
 _KNOWN_TIMEOUT = 60.0

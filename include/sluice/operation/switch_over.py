@@ -27,7 +27,7 @@ from sluice.plan.planner import Planned
 from sluice.plan.situation import Lost
 from sluice.plan.target import Target
 from sluice.project import Project
-from sluice.release.ledger import OperationHandle
+from sluice.release.handle import OperationHandle
 from sluice.release.tables import Placement
 
 Tell = Callable[[str], None]

@@ -15,7 +15,7 @@ from sluice.operation.gate import GateOrder, readings
 from sluice.operation.retention import thin
 from sluice.operation.switch_over import Started, Tell
 from sluice.project import Project
-from sluice.release.ledger import OperationHandle
+from sluice.release.handle import OperationHandle
 
 Outcome = Literal["healthy", "unchanged", "recorded", "suspended", "rolled_back", "failed"]
 

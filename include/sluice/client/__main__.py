@@ -10,16 +10,19 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from sluice.client.protocol import COMMAND, Build, Failed, Find, Inspect, Progress, Ready, Submit, Submitted, _Message
+
+if TYPE_CHECKING:
+    from sluice.client.graph import PreparedJob
 
 ORPHANED = 3
 """Exit status when the parent is gone."""
 
 
 def main() -> int:
-    """Build, say ready, wait, submit. Ends at once when standard input closes."""
+    """Look at checkpoints, build, say ready, wait, submit. Ends at once when standard input closes."""
     # Standard output belongs to the protocol: what the job, PyFlink or the JVM print goes to standard error.
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
@@ -28,20 +31,15 @@ def main() -> int:
 
     _set_environment()
     _start_jvm()
-    order = COMMAND.validate_json(commands.get())
-    if not isinstance(order, Build):
-        _say(answers, Failed(kind="internal", message=f"expected build, got {order.type}"))
-        return 1
-    session = _Session(answers, order)
-    return session.run(commands)
+    return _Session(answers).run(commands)
 
 
 class _Session:
-    """One job from its build order to its submission; remembers the step for the message of a failure."""
+    """One client process; remembers the step for the message of a failure."""
 
-    def __init__(self, answers: TextIO, order: Build) -> None:
+    def __init__(self, answers: TextIO) -> None:
         self._answers = answers
-        self._order = order
+        self._order: Build | None = None
         self._step = "load"
         self._since = time.monotonic()
         self._job_file: Path | None = None
@@ -50,16 +48,30 @@ class _Session:
         try:
             return self._run(commands)
         except Exception as error:  # noqa: BLE001 - whatever it was, the parent is told
-            from sluice.client.failure import failed  # noqa: PLC0415 - needs PyFlink, as does all below
-
-            answer = failed(error, step=self._step, job=self._order.job, job_file=self._job_file)
-            _say(self._answers, answer)
+            self._tell_failure(error, self._step)
             return 1
 
     def _run(self, commands: queue.Queue[str]) -> int:
-        from sluice.client import graph, pipeline  # noqa: PLC0415 - the JVM starts here, after the order was read
+        prepared: PreparedJob | None = None
+        while True:
+            command = COMMAND.validate_json(commands.get())
+            if isinstance(command, Inspect | Find):
+                self._look(command)
+            elif isinstance(command, Build) and prepared is None:
+                prepared = self._prepare(command)
+            elif isinstance(command, Submit) and prepared is not None:
+                self._step = "submit"
+                _say(self._answers, Submitted(flink_job_id=prepared.submit(command)))
+                return 0
+            else:
+                expected = "build" if prepared is None else "submit"
+                _say(self._answers, Failed(kind="internal", message=f"expected {expected}, got {command.type}"))
+                return 1
 
-        order = self._order
+    def _prepare(self, order: Build) -> PreparedJob:
+        from sluice.client import graph, pipeline  # noqa: PLC0415 - needs PyFlink, as does all below
+
+        self._order, self._since = order, time.monotonic()
         env, t_env = pipeline.environments(order)
         self._done("environment")
         job = pipeline.load_job(order)
@@ -74,30 +86,24 @@ class _Session:
         prepared.warm()
         self._done("connect")
         _say(self._answers, Ready(graph=prepared.facts()))
-
-        while True:
-            command = COMMAND.validate_json(commands.get())
-            if isinstance(command, Inspect | Find):
-                self._look(command)
-            elif isinstance(command, Submit):
-                self._step = "submit"
-                _say(self._answers, Submitted(flink_job_id=prepared.submit(command)))
-                return 0
-            else:
-                _say(self._answers, Failed(kind="internal", message=f"expected submit, got {command.type}"))
-                return 1
+        return prepared
 
     def _look(self, command: Inspect | Find) -> None:
         """Answer a question about checkpoints; one that can't be read ends nothing."""
-        from sluice.client import checkpoint  # noqa: PLC0415
-        from sluice.client.failure import failed  # noqa: PLC0415
-
         try:
+            from sluice.client import checkpoint  # noqa: PLC0415
+
             found = checkpoint.inspect(command.path) if isinstance(command, Inspect) else checkpoint.find(command)
         except Exception as error:  # noqa: BLE001 - the parent is told
-            _say(self._answers, failed(error, step="checkpoint", job=self._order.job, job_file=None))
+            self._tell_failure(error, "checkpoint")
         else:
             _say(self._answers, found)
+
+    def _tell_failure(self, error: Exception, step: str) -> None:
+        from sluice.client.failure import failed  # noqa: PLC0415
+
+        job = self._order.job if self._order else ""
+        _say(self._answers, failed(error, step=step, job=job, job_file=self._job_file))
 
     def _done(self, step: str) -> None:
         now = time.monotonic()

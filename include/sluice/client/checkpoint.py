@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections import defaultdict
 from collections.abc import Iterator
@@ -59,8 +60,18 @@ def find(order: Find) -> Found:
     return Found(path=newest[1] if newest else None, checkpoint_id=newest[0] if newest else None)
 
 
-def _complete(directory: str) -> Iterator[str]:
+@functools.cache
+def _file_systems() -> Any:
+    """The JVM, with the file systems of FLINK_PLUGINS_DIR configured by FLINK_CONF_DIR, as Flink's own client does."""
     jvm = get_gateway().jvm
+    configuration = jvm.org.apache.flink.configuration.GlobalConfiguration.loadConfiguration()
+    plugins = jvm.org.apache.flink.core.plugin.PluginUtils.createPluginManagerFromRootFolder(configuration)
+    jvm.org.apache.flink.core.fs.FileSystem.initialize(configuration, plugins)
+    return jvm
+
+
+def _complete(directory: str) -> Iterator[str]:
+    jvm = _file_systems()
     base = jvm.org.apache.flink.core.fs.Path(directory)
     files = base.getFileSystem()
     if not files.exists(base):
@@ -71,7 +82,7 @@ def _complete(directory: str) -> Iterator[str]:
 
 
 def _load(path: str) -> Any:
-    jvm = get_gateway().jvm
+    jvm = _file_systems()
     access = jvm.org.apache.flink.runtime.state.filesystem.AbstractFsCheckpointStorageAccess
     handle = access.resolveCheckpointPointer(path).getMetadataHandle()
     stream = jvm.java.io.DataInputStream(handle.openInputStream())

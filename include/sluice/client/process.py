@@ -123,7 +123,7 @@ class ClientProcess:
         return answer
 
     def inspect(self, path: str, *, timeout: float = 60) -> State:
-        """What a checkpoint or savepoint holds; after `prepare`.
+        """What a checkpoint or savepoint holds.
 
         Raises:
             OperationError: it can't be read, or the client died or took too long.
@@ -135,7 +135,7 @@ class ClientProcess:
         return answer
 
     def find(self, *directories: str, timeout: float = 60) -> Found:
-        """The newest complete checkpoint or savepoint directly below these directories; after `prepare`.
+        """The newest complete checkpoint or savepoint directly below these directories.
 
         Raises:
             OperationError: they can't be read, or the client died or took too long.

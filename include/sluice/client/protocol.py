@@ -1,13 +1,13 @@
 """What parent and client process say to each other: one JSON object a line.
 
 parent                     client
-Build         ->
+Inspect       ->           (at any time, any number of times)
+              <-           State | Failed
+Find          ->           (at any time, any number of times)
+              <-           Found | Failed
+Build         ->           (once)
               <-           Progress (several)
               <-           Ready | Failed
-Inspect       ->           (any number of times)
-              <-           State | Failed
-Find          ->           (any number of times)
-              <-           Found | Failed
 Submit        ->
               <-           Submitted | Failed
 (closes standard input: the client and its JVM end, whatever they were doing)
@@ -164,7 +164,7 @@ FailureKind = Literal["config", "compile", "schema", "flink", "unreachable", "in
 
 
 class Failed(_Message):
-    """It did not work; nothing more comes."""
+    """It did not work; after a question about checkpoints the client goes on, otherwise nothing more comes."""
 
     type: Literal["failed"] = "failed"
     kind: FailureKind

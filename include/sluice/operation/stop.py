@@ -33,7 +33,7 @@ class Stop:
 
     Args:
         flink: The cluster.
-        compiler: Finds checkpoints where the cluster remembers none; prepared.
+        compiler: Finds checkpoints where the cluster remembers none.
         directories: Where they lie.
         savepoints: The directory of this stop's savepoint: nothing else lies in it. None: it takes none.
         tell: Where progress goes.

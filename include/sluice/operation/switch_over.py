@@ -200,9 +200,6 @@ class SwitchOver:
             operation.record("stop", "stop", place=intention, flink_job_id=place.flink_job_id, **intention)
             place = self._place()
         directories = Directories(self._flink, self._planned.target.resolved["options"])
-        if stage.suspend and place.stop_mode != "cancel":
-            # What finds checkpoints when the cluster has forgotten them.
-            self._compiler.prepare(self._planned.target)
         savepoints = None
         takes_savepoint = place.stop_mode not in ("last-state", "cancel")
         if takes_savepoint:

@@ -64,11 +64,11 @@ class Compiler:
         return self._ready
 
     def inspect(self, path: str) -> State:
-        """What a checkpoint or savepoint holds; after `prepare`."""
+        """What a checkpoint or savepoint holds."""
         return self._running().inspect(path)
 
     def find(self, *directories: str) -> Found:
-        """The newest complete checkpoint or savepoint directly below the directories; after `prepare`."""
+        """The newest complete checkpoint or savepoint directly below the directories."""
         return self._running().find(*directories)
 
     def submit(self, order: Submit) -> None:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from sluice.operation.run import run_operation
-from sluice.plan.planner import Request
+from sluice.plan.request import Request
 from sluice.project import Project
 from sluice.release.handle import OperationHandle
 from sluice.settings import Settings

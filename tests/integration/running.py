@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from sluice.operation.run import Result, run_operation
-from sluice.plan.planner import Request
+from sluice.plan.request import Request
 from sluice.project import Project
 
 

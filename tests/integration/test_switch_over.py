@@ -12,7 +12,7 @@ from sluice.local.traffic import wire
 from sluice.local.traffic.generator import Message
 from sluice.operation.run import make_plan
 from sluice.operation.topics import create_topics
-from sluice.plan.planner import Request
+from sluice.plan.request import Request
 from tests.integration.dying import die
 from tests.integration.running import deploy, operate, wait_for
 

@@ -19,7 +19,7 @@ from sluice.job.config import JobConfig
 from sluice.plan.model import Mode
 
 if TYPE_CHECKING:
-    from sluice.plan.planner import Request
+    from sluice.plan.request import Request
 
 SETTING = "config_"
 """What the names of a job's own settings begin with in the form."""
@@ -75,7 +75,7 @@ def deploy_params(config: type[JobConfig]) -> dict[str, Param]:
 
 def deploy_request(params: Mapping[str, Any]) -> Request:
     """What a run's parameters ask for; those that are missing ask for nothing."""
-    from sluice.plan.planner import Request  # noqa: PLC0415 - not for the DAG processor
+    from sluice.plan.request import Request  # noqa: PLC0415 - not for the DAG processor
 
     mode = params.get("mode")
     return Request(

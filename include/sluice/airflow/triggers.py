@@ -72,7 +72,7 @@ class GateTrigger(BaseTrigger):
         """One event: {passed, words}."""
         connection = await sync_to_async(BaseHook.get_connection)(self.kafka_connection)
         order = GateOrder(
-            gate=cast("Gate", self.gate),
+            gates=(cast("Gate", self.gate),),
             flink_url=self.flink_url,
             flink_job_id=self.flink_job_id,
             topics=tuple(self.topics),
@@ -82,7 +82,7 @@ class GateTrigger(BaseTrigger):
             deadline=self.deadline,
             restored_from=self.restored_from,
         )
-        async for reading in readings(order):
+        async for _, reading in readings(order):
             self.log.info("%s", reading.words)
             if reading.passed or reading.hopeless:
                 yield TriggerEvent({"passed": reading.passed, "words": reading.words})  # type: ignore[no-untyped-call]

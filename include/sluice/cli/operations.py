@@ -16,7 +16,7 @@ from sluice.operation.run import Result, make_plan, run_operation
 from sluice.plan.compiler import Compiler
 from sluice.plan.explain import explain
 from sluice.plan.model import Kind, Mode, Plan
-from sluice.plan.planner import Request
+from sluice.plan.request import Request
 from sluice.project import Project
 from sluice.terminal import console, print_table, show_error, teller
 

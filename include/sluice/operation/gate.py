@@ -24,11 +24,12 @@ class GateOrder:
     """What to wait for.
 
     Attributes:
-        deadline: Unix time, seconds, until which it must be passed.
+        gates: Which, in the order in which they are to be passed.
+        deadline: Unix time, seconds, until which they must be passed.
         restored_from: The savepoint or checkpoint that the job must have been restored from; None: not looked at.
     """
 
-    gate: Gate
+    gates: tuple[Gate, ...]
     flink_url: str
     flink_job_id: str
     topics: tuple[str, ...]
@@ -39,33 +40,49 @@ class GateOrder:
     restored_from: str | None = None
 
 
-async def readings(order: GateOrder) -> AsyncIterator[Reading]:
-    """Look again and again; each changed reading, the last of which is passed or hopeless.
+async def readings(order: GateOrder) -> AsyncIterator[tuple[Gate, Reading]]:
+    """Look again and again; each changed reading with its gate. The last is of the last gate, or is hopeless.
 
-    A cluster or broker that doesn't answer says nothing about the job: it is asked again until the deadline.
+    One look serves as many gates as it passes. A cluster or broker that doesn't answer says nothing about the job: it
+    is asked again until the deadline.
     """
     last: str | None = None
+    left = list(order.gates)
     async with AsyncFlinkClient(order.flink_url) as flink:
-        while True:
-            try:
-                snapshot = await probe(flink, order.flink_job_id, order.topics, order.kafka, order.group)
-                reading = _restored(order, snapshot) or judge(order.gate, snapshot, order.health)
-            except UnreachableError as error:
-                reading = Reading(passed=False, words=str(error))
-            if time.time() > order.deadline and not reading.passed:
-                reading = Reading(passed=False, hopeless=True, words=f"{reading.words}, at the deadline")
-            if reading.words != last or reading.passed or reading.hopeless:
-                yield reading
-                last = reading.words
-            if reading.passed or reading.hopeless:
-                return
-            await asyncio.sleep(_PAUSE)
+        while left:
+            look = await _look(order, flink)
+            while left:
+                gate = left[0]
+                reading = look if isinstance(look, Reading) else _judge(order, gate, look)
+                if time.time() > order.deadline and not reading.passed:
+                    reading = Reading(passed=False, hopeless=True, words=f"{reading.words}, at the deadline")
+                if reading.words != last or reading.passed or reading.hopeless:
+                    yield gate, reading
+                    last = reading.words
+                if reading.hopeless:
+                    return
+                if not reading.passed:
+                    await asyncio.sleep(_PAUSE)
+                    break
+                left.pop(0)
+
+
+async def _look(order: GateOrder, flink: AsyncFlinkClient) -> Snapshot | Reading:
+    try:
+        return await probe(flink, order.flink_job_id, order.topics, order.kafka, order.group)
+    except UnreachableError as error:
+        return Reading(passed=False, words=str(error))
+
+
+def _judge(order: GateOrder, gate: Gate, snapshot: Snapshot) -> Reading:
+    restored = _restored(order, snapshot) if gate == "running" else None
+    return restored or judge(gate, snapshot, order.health)
 
 
 def _restored(order: GateOrder, snapshot: Snapshot) -> Reading | None:
     """A job that was restored from something else than it was told to is not the one that was meant."""
     wanted, found = order.restored_from, snapshot.restored_from
-    if order.gate != "running" or wanted is None or found is None or _path(found) == _path(wanted):
+    if wanted is None or found is None or _path(found) == _path(wanted):
         return None
     if f"/{order.flink_job_id}/" in found:
         # It has failed over meanwhile, to a checkpoint of its own.

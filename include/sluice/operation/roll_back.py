@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -80,13 +81,13 @@ class _RollBack:
     def run(self, reason: str, compile_with: Callable[[], Compiler]) -> Back:
         operation, ledger = self._operation, self._project.ledger
         place = ledger.placement(operation.row.job)
+        former = operation.row.former_release
         if (
             place is None
-            or not is_touched(operation)
+            or not (is_touched(operation) or self._found_unproven(place))
             or (operation.entry("stop", "failed") and place.phase == "running")
         ):
             return Back("failed", f"{reason}; nothing was changed")
-        former = operation.row.former_release
         if former is None:
             return Back("failed", f"{reason}; there is no former release to go back to: the job is left as it is")
         if former == operation.row.release and place.phase == "running":
@@ -102,6 +103,16 @@ class _RollBack:
             return Back("failed", f"{reason}; release {former} was started again and does not hold: {problem}")
         return Back("rolled_back", f"{reason}; release {former} runs again. {meant}", flink_job_id)
 
+    def _found_unproven(self, place: Placement) -> bool:
+        """The release was started by an operation that died at its gates; this one has found that it doesn't hold."""
+        row = self._operation.row
+        return (
+            place.phase == "running"
+            and place.release == row.release
+            and row.former_release not in (None, row.release)
+            and self._operation.entry("record", "recorded") is None
+        )
+
     def _end_what_runs(self, place: Placement, former: Release, compiler: Compiler) -> str:
         """Cancel the new job, or bring an unfinished stop of the old one to its end; what going back means."""
         meant = "It emitted nothing: no record is lost or written twice"
@@ -109,8 +120,13 @@ class _RollBack:
         if place.phase == "running":
             if place.flink_job_id == self._back_id():
                 return str((self._operation.entry("back", "cancel") or {}).get("meant", meant))
-            meant = self._meaning(place)
             intention = {"phase": "stopping", "stop_mode": "cancel", "trigger_id": None, "state_path": base}
+            if self._found_unproven(place):
+                # It may have run for long: what it has written stands, so its own newest state goes on.
+                meant = "It hands over by its newest checkpoint: no record is lost or written twice"
+                intention |= {"stop_mode": "last-state", "trigger_id": uuid.uuid4().hex}
+            else:
+                meant = self._meaning(place)
             self._operation.record("back", "cancel", place=intention, flink_job_id=place.flink_job_id, meant=meant)
             place = self._place()
         if place.phase == "stopping":

@@ -13,7 +13,8 @@ from sluice.operation.switch_over import Started, SwitchOver, Tell, is_touched
 from sluice.operation.verify import Outcome, pass_gates, settle
 from sluice.plan.compiler import Compiler
 from sluice.plan.model import Plan
-from sluice.plan.planner import Planned, Planner, Request
+from sluice.plan.planner import Planned, Planner
+from sluice.plan.request import Request
 from sluice.project import Project
 
 
@@ -135,7 +136,8 @@ def _prove(project: Project, flink: FlinkClient, planned: Planned, started: Star
     if problem is None:
         outcome, downtime = settle(project, flink, operation, started, tell)
         return replace(row, outcome=outcome, downtime_ms=downtime)
-    if started.unchanged or started.recorded:
+    is_proven = operation.row.former_release in (None, started.release)
+    if started.recorded or (started.unchanged and is_proven):
         # Nothing was done that could be taken back.
         operation.finish("failed", problem)
         return replace(row, outcome="failed", error=OperationError(f"{job}: {problem}", remedy="see sluice status"))

@@ -11,8 +11,10 @@ from sluice.client.protocol import Submit
 from sluice.errors import FlinkError, OperationError, UnreachableError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
-from sluice.kafka.offsets import commit_group
+from sluice.kafka.brokers import connect
+from sluice.kafka.offsets import commit_group, read_committed, read_offsets
 from sluice.plan.compiler import Compiler
+from sluice.plan.continuity import hold_against, offsets_by_partition, topics_of
 from sluice.plan.situation import locate
 from sluice.project import Project
 from sluice.release.handle import OperationHandle
@@ -71,7 +73,7 @@ class Start:
         # Looked at once more, since planning took some seconds: no job runs twice.
         locate(job, place, self._flink.send(calls.jobs()).jobs)
         if carry_over and positions:
-            commit_group(self._project.kafka, self._project.group(job), _offsets(positions))
+            self._carry_over(job, release, positions)
         flink_job_id = self._own_id(place, release) or uuid.uuid4().hex
         restored_from = None if carry_over else state_path
         self._tell(f"start from {restored_from}" if restored_from else "start without state")
@@ -101,6 +103,27 @@ class Start:
         self._operation.record("start", "submitted", flink_job_id=flink_job_id)
         self._tell(f"submitted as Flink job {flink_job_id}")
         return flink_job_id
+
+    def _carry_over(self, job: str, release: int, positions: Mapping[str, Any]) -> None:
+        """Let the job's group stand at these positions, as far as the topics that it reads have them.
+
+        Raises:
+            OperationError: the group stands elsewhere afterwards: somebody else commits for it.
+        """
+        kafka, group = self._project.kafka, self._project.group(job)
+        read = topics_of(self._ledger.release(job, release).resolved)
+        wanted = offsets_by_partition(positions, read)
+        held = read_offsets(connect(kafka), {topic for topic, _ in wanted}, self._project.kafka_servers)
+        anew = frozenset(hold_against(wanted, held).beyond)
+        offsets = {partition: offset for partition, offset in wanted.items() if partition not in anew}
+        if not offsets:
+            return
+        commit_group(kafka, group, offsets)
+        if read_committed(kafka, group, offsets) != offsets:
+            raise OperationError(
+                f"{job}: consumer group {group} does not stand where the job stopped",
+                remedy="end whatever else commits offsets for this group",
+            )
 
     def _own_id(self, place: Placement | None, release: int) -> str | None:
         """The id under which this very operation was about to submit this release: a submission may be on its way."""
@@ -137,11 +160,3 @@ class Start:
                 raise
             return False
         return True
-
-
-def _offsets(positions: Mapping[str, Any]) -> dict[tuple[str, int], int]:
-    return {
-        (topic, int(partition)): int(offset)
-        for topic, partitions in positions.items()
-        for partition, offset in partitions.items()
-    }

@@ -60,7 +60,8 @@ class Started:
 
 def is_touched(operation: OperationHandle) -> bool:
     """Whether the operation has begun to stop or to start a job."""
-    return bool(operation.entry("stop", "stop") or operation.entry("start", "submit"))
+    begun = (("stop", "stop"), ("start", "submit"), ("back", "cancel"))
+    return any(operation.entry(stage, event) for stage, event in begun)
 
 
 class SwitchOver:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from typing import Literal
 
 from sluice.errors import FlinkError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
-from sluice.health.gates import GATES, Gate, Reading
-from sluice.job.limits import Health
+from sluice.health.gates import GATES, Gate
 from sluice.operation.gate import GateOrder, readings
 from sluice.operation.retention import thin
 from sluice.operation.switch_over import Started, Tell
@@ -25,34 +24,24 @@ async def pass_gates(
 ) -> str | None:
     """Wait at each gate; why the job doesn't pass, or None."""
     desired = project.desired(job)
-    deadline = time.time() + desired.health.start_timeout.total_seconds()
-    for gate in gates:
-        topics = tuple(topic.topic for topic in desired.reads.values())
-        async for reading in _gate(project, job, started, gate, topics, desired.health, deadline):
-            tell(reading.words)
-            if reading.hopeless:
-                return f"{gate}: {reading.words}"
-        if gate == "running" and started.flink_job_id:
+    order = GateOrder(
+        gates=tuple(gates),
+        flink_url=project.flink_url,
+        flink_job_id=started.flink_job_id or "",
+        topics=tuple(topic.topic for topic in desired.reads.values()),
+        kafka=project.kafka,
+        group=project.group(job),
+        health=desired.health,
+        deadline=time.time() + desired.health.start_timeout.total_seconds(),
+        restored_from=started.restored_from,
+    )
+    async for gate, reading in readings(order):
+        tell(reading.words)
+        if reading.hopeless:
+            return f"{gate}: {reading.words}"
+        if gate == "running" and reading.passed and started.flink_job_id:
             project.ledger.saw_checkpoint(job, started.flink_job_id)
     return None
-
-
-def _gate(
-    project: Project, job: str, started: Started, gate: Gate, topics: tuple[str, ...], health: Health, deadline: float
-) -> AsyncIterator[Reading]:
-    return readings(
-        GateOrder(
-            gate=gate,
-            flink_url=project.flink_url,
-            flink_job_id=started.flink_job_id or "",
-            topics=topics,
-            kafka=project.kafka,
-            group=project.group(job),
-            health=health,
-            deadline=deadline,
-            restored_from=started.restored_from,
-        )
-    )
 
 
 def settle(

@@ -50,6 +50,8 @@ def _meaning(path: str, meanings: Mapping[str, str]) -> tuple[Category, str]:
         return "state_breaking", "the job abandons its state on purpose"
     if section == "config" and (meaning := meanings.get(name.partition(".")[0])):
         return "state_breaking", f"alters what the state means: {meaning}"
+    if section == "reads" and name.endswith(".topic"):
+        return "state_breaking", "Flink goes on reading the topic whose positions the state holds"
     if path == "parallelism":
         return "stateless", "state is spread over other subtasks"
     if section == "options":

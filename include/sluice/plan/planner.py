@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from confluent_kafka.admin import AdminClient
 
@@ -16,40 +14,19 @@ from sluice.flink.client import FlinkClient
 from sluice.kafka import topics
 from sluice.kafka.brokers import connect
 from sluice.plan import changes as differences
-from sluice.plan import stages, state
+from sluice.plan import checks, stages, state
 from sluice.plan.compiler import Compiler
+from sluice.plan.continuity import Continuity, topics_of
 from sluice.plan.directories import Directories
 from sluice.plan.lost import newest_state
-from sluice.plan.model import Action, Category, Change, Kind, Mode, Plan, StateChange, TopicAction
+from sluice.plan.model import Action, Category, Change, Mode, Plan, StateChange, TopicAction
+from sluice.plan.request import Request
 from sluice.plan.situation import Absent, Lost, Runs, Situation, Stopped, Stopping, Suspended, locate
-from sluice.plan.target import Target, desired_target, release_target
+from sluice.plan.target import Target, healthy_before, wanted_target
 from sluice.plan.topics import topic_steps
 from sluice.project import Project
 from sluice.release.artifact import artifact_file
 from sluice.release.tables import Placement, Release
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a person or a run asks for.
-
-    Attributes:
-        mode: How the old job hands over; None: with a savepoint, or without state where that is abandoned on purpose.
-        overrides: Settings of the job over the deployment file's, added to those of the release that runs.
-        clear_overrides: Take back what former runs gave.
-        to: For a rollback, the release to go back to; None: the healthy one before.
-        wake: A deploy may start a suspended job.
-        grow_partitions, change_topics: What may be done to topics.
-    """
-
-    kind: Kind = "deploy"
-    mode: Mode | None = None
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    clear_overrides: bool = False
-    to: int | None = None
-    wake: bool = False
-    grow_partitions: bool = False
-    change_topics: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,8 +87,8 @@ class Planner:
         situation = locate(job, ledger.placement(job), self._flink.send(calls.jobs()).jobs)
         place = None if isinstance(situation, Absent) else situation.place
         former = ledger.release(job, place.release) if place else None
-        self._refuse_suspended(situation)
-        target = self._target(former)
+        checks.refuse_suspended(job, self._request, situation)
+        target = wanted_target(self._project, job, self._request, former)
         steps = self._topic_steps(target)
         if self._request.kind == "suspend":
             return self._suspension(situation, target)
@@ -124,58 +101,6 @@ class Planner:
                 self._finished("start", "stateless", situation, target, steps, doing=doing), target, steps, None
             )
         return self._replacement(situation, former, target, steps)
-
-    def _refuse_suspended(self, situation: Situation) -> None:
-        kind = self._request.kind
-        if isinstance(situation, Suspended) and kind in ("deploy", "rollback") and not self._request.wake:
-            raise RefusedError(
-                f"{self._job} is suspended since {situation.place.since:%Y-%m-%d %H:%M} UTC",
-                remedy=f"sluice resume {self._job} runs it as it was; sluice deploy {self._job} --wake starts what is "
-                "desired now from the same state",
-            )
-        if kind == "resume" and not isinstance(situation, Suspended | Stopped | Stopping):
-            raise RefusedError(f"{self._job} is not suspended", remedy=f"see sluice status {self._job}")
-
-    def _target(self, former: Release | None) -> Target:
-        request = self._request
-        if request.kind == "rollback":
-            return release_target(self._rollback_release(former), self._meanings())
-        if request.kind in ("suspend", "resume"):
-            if former is None:
-                raise RefusedError(f"{self._job} was never deployed", remedy=f"run sluice deploy {self._job}")
-            return release_target(former)
-        standing = {} if former is None or request.clear_overrides else former.overrides
-        desired = desired_target(self._project, self._job, {**standing, **request.overrides})
-        if desired.desired is not None and not desired.desired.enabled:
-            raise RefusedError(
-                f"{self._job} is disabled in {self._project.settings.deployment_file}",
-                remedy=f"set jobs.{self._job}.enabled to true there; to stop a running one: sluice suspend {self._job}",
-            )
-        return desired
-
-    def _rollback_release(self, former: Release | None) -> Release:
-        if former is None:
-            raise RefusedError(f"{self._job} was never deployed", remedy=f"run sluice deploy {self._job}")
-        ledger, to = self._project.ledger, self._request.to
-        if to is not None:
-            known = {release.number: release for release in ledger.releases(self._job)}
-            if to not in known:
-                numbers = ", ".join(map(str, sorted(known)))
-                raise RefusedError(f"{self._job} has no release {to}", remedy=f"choose one of {numbers}")
-            return known[to]
-        for release in ledger.releases(self._job):
-            if release.number < former.number and release.healthy_at is not None:
-                return release
-        raise RefusedError(
-            f"{self._job}: there is no healthy release before {former.number}",
-            remedy=f"name one with --to; see sluice history {self._job}",
-        )
-
-    def _meanings(self) -> Mapping[str, str]:
-        from sluice.job.config import state_settings  # noqa: PLC0415
-
-        known = self._project.catalog.jobs.get(self._job)
-        return state_settings(known.config) if known else {}
 
     def _topic_steps(self, target: Target) -> tuple[topics.Step, ...]:
         if target.desired is None:
@@ -218,10 +143,11 @@ class Planner:
         held = self._state(situation, target)
         change = state.compare(held, graph)
         if change.dropped and not abandons:
-            raise self._state_would_be_lost(change)
+            raise checks.state_would_be_lost(self._job, self._request.kind, change)
         if isinstance(situation, Runs | Stopping):
             self._check_mode(situation, mode, target)
-            self._check_slots(situation, graph)
+            checks.check_slots(self._flink, self._directories(target), situation, graph)
+        continuity = self._check_positions(held, target, abandons=abandons)
         category: Category = "state_compatible"
         if held is None or state.is_positions_alone(change):
             category = "stateless"
@@ -241,7 +167,10 @@ class Planner:
             changes=changed,
             state=change,
             doing=self._doing(situation, mode, abandons=abandons, carry_over=carry_over),
-            reasons=tuple(f"{change.path}: {change.why}" for change in breaking),
+            reasons=(
+                *(f"{change.path}: {change.why}" for change in breaking),
+                *([gone] if (gone := continuity.words_of_gone) else []),
+            ),
         )
         return Planned(plan, target, steps, graph)
 
@@ -285,45 +214,22 @@ class Planner:
                 path = None
         return self._compiler.inspect(path) if path else None
 
-    def _directories(self, target: Target) -> Directories:
-        return Directories(self._flink, target.resolved["options"])
+    def _check_mode(self, situation: Runs | Stopping, mode: Mode, target: Target) -> None:
+        environment = self._project.environment
+        checks.check_mode(self._flink, self._directories(target), environment, situation, mode)
 
-    def _state_would_be_lost(self, change: StateChange) -> RefusedError:
-        lost = ", ".join(f"{operator.name} ({operator.size:,} bytes)" for operator in change.dropped)
-        new = ", ".join(operator.name for operator in change.added) or "none"
-        remedy = "keep the operators as they are, or raise the job's state_version to abandon its state on purpose"
-        if self._request.kind == "rollback":
-            remedy = "take mode stateless to go back without state, from where the job stands"
-        return RefusedError(
-            f"{self._job}: the state of {lost} would be lost: no operator of the new graph takes it (new ones: {new})",
-            remedy=remedy,
+    def _check_positions(self, held: State | None, target: Target, *, abandons: bool) -> Continuity:
+        return checks.check_positions(
+            self._job,
+            held.positions if held else {},
+            topics_of(target.resolved),
+            self._admin or connect(self._project.kafka),
+            self._project.kafka_servers,
+            abandons=abandons,
         )
 
-    def _check_mode(self, situation: Runs | Stopping, mode: Mode, target: Target) -> None:
-        if isinstance(situation, Stopping):
-            return
-        if mode == "last-state":
-            if not self._flink.send(calls.checkpoint_config(situation.place.flink_job_id)).is_retained:
-                raise RefusedError(
-                    f"{self._job}: mode last-state needs checkpoints that outlive a cancel, and this job's are deleted",
-                    remedy="set execution.checkpointing.externalized-checkpoint-retention to RETAIN_ON_CANCELLATION "
-                    "and redeploy with mode savepoint once",
-                )
-        else:
-            self._directories(target).savepoints(self._project.environment, self._job, "-")
-
-    def _check_slots(self, situation: Runs | Stopping, graph: Graph) -> None:
-        """Refuse before the stop what would wait for slots after it."""
-        if not isinstance(situation, Runs) or Directories(self._flink, {}).is_elastic:
-            return
-        detail = self._flink.send(calls.job(situation.place.flink_job_id))
-        freed = max((vertex.parallelism for vertex in detail.vertices), default=0)
-        free = self._flink.send(calls.overview()).slots_available
-        if graph.slots > free + freed:
-            raise RefusedError(
-                f"{self._job}: {graph.slots} task slots are needed; {free} are free and the running job frees {freed}",
-                remedy="lower the parallelism, or add TaskManagers",
-            )
+    def _directories(self, target: Target) -> Directories:
+        return Directories(self._flink, target.resolved["options"])
 
     @staticmethod
     def _doing(situation: Situation, mode: Mode, *, abandons: bool, carry_over: bool) -> tuple[stages.Stage, ...]:
@@ -372,7 +278,7 @@ class Planner:
             reasons=reasons,
             mode=mode,
             release=target.number,
-            former_release=place.release if place else None,
+            former_release=self._former_release(action, place.release) if place else None,
             fingerprint=target.fingerprint,
             changes=tuple(changes or ()),
             topics=tuple(TopicAction(topic=step.declared.name, action=step.action, words=step.words) for step in steps),
@@ -382,6 +288,14 @@ class Planner:
             expected_downtime_ms=self._expected_downtime(mode) if action == "redeploy" else None,
             stages=(*before, *doing, *after),
         )
+
+    def _former_release(self, action: Action, runs: int) -> int:
+        """What to go back to: what runs; where that is the target itself and unproven, the healthy one before it."""
+        ledger = self._project.ledger
+        if action != "none" or ledger.release(self._job, runs).healthy_at is not None:
+            return runs
+        before = healthy_before(ledger.releases(self._job), runs)
+        return before.number if before else runs
 
     def _expected_downtime(self, mode: Mode | None) -> int | None:
         seen = [

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sluice.deployment.desired import DesiredJob
+from sluice.errors import RefusedError
 from sluice.job.config import state_settings
+from sluice.plan.request import Request
 from sluice.project import Project
 from sluice.release.artifact import package
 from sluice.release.fingerprint import fingerprint
@@ -68,3 +70,57 @@ def release_target(release: Release, meanings: Mapping[str, str] | None = None) 
         overrides=release.overrides,
         meanings=dict(meanings or {}),
     )
+
+
+def wanted_target(project: Project, job: str, request: Request, former: Release | None) -> Target:
+    """What a request asks to run.
+
+    Args:
+        project: The project.
+        job: The job's name.
+        request: What is asked for.
+        former: The release that runs, or ran last.
+
+    Raises:
+        ConfigError: the job or a setting is wrong.
+        RefusedError: there is no such release, or the job is disabled.
+    """
+    if request.kind == "deploy":
+        standing = {} if former is None or request.clear_overrides else former.overrides
+        target = desired_target(project, job, {**standing, **request.overrides})
+        if target.desired is not None and not target.desired.enabled:
+            raise RefusedError(
+                f"{job} is disabled in {project.settings.deployment_file}",
+                remedy=f"set jobs.{job}.enabled to true there; to stop a running one: sluice suspend {job}",
+            )
+        return target
+    if former is None:
+        raise RefusedError(f"{job} was never deployed", remedy=f"run sluice deploy {job}")
+    if request.kind != "rollback":
+        return release_target(former)
+    known = project.catalog.jobs.get(job)
+    return release_target(
+        _rollback_release(project.ledger.releases(job), former, request.to),
+        state_settings(known.config) if known else None,
+    )
+
+
+def healthy_before(releases: Iterable[Release], number: int) -> Release | None:
+    """The newest release below the number that was proven healthy; None: there is none."""
+    proven = (release for release in releases if release.number < number and release.healthy_at is not None)
+    return max(proven, key=lambda release: release.number, default=None)
+
+
+def _rollback_release(releases: Sequence[Release], former: Release, to: int | None) -> Release:
+    if to is None:
+        if found := healthy_before(releases, former.number):
+            return found
+        raise RefusedError(
+            f"{former.job}: there is no healthy release before {former.number}",
+            remedy=f"name one with --to; see sluice history {former.job}",
+        )
+    known = {release.number: release for release in releases}
+    if to not in known:
+        numbers = ", ".join(map(str, sorted(known)))
+        raise RefusedError(f"{former.job} has no release {to}", remedy=f"choose one of {numbers}")
+    return known[to]

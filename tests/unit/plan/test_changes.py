@@ -97,3 +97,9 @@ def test_positions_and_open_transactions_are_no_state_of_the_jobs_own():
     compiled = graph(("s", "Source: x"), ("w", "y: Writer"), ("c", "y: Committer"), ("a", "Window"))
     assert is_positions_alone(compare(sources, compiled))
     assert not is_positions_alone(compare(held(("a", "Window")), compiled))
+
+
+def test_another_topic_to_read_breaks_the_state_that_holds_the_old_ones_positions():
+    old, new = ({"reads": {"events": {"topic": name}}} for name in ("a", "b"))
+    (change,) = compare_values(old, new, {})
+    assert (change.path, change.category) == ("reads.events.topic", "state_breaking")

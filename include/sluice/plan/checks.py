@@ -1,0 +1,115 @@
+"""What is refused while planning, so before anything is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from confluent_kafka.admin import AdminClient
+
+from sluice.client.protocol import Graph
+from sluice.errors import RefusedError
+from sluice.flink import calls
+from sluice.flink.client import FlinkClient
+from sluice.kafka.offsets import read_offsets
+from sluice.kafka.topics import describe
+from sluice.plan.continuity import Continuity, hold_against, offsets_by_partition
+from sluice.plan.directories import Directories
+from sluice.plan.model import Kind, Mode, StateChange
+from sluice.plan.request import Request
+from sluice.plan.situation import Runs, Situation, Stopped, Stopping, Suspended
+
+
+def refuse_suspended(job: str, request: Request, situation: Situation) -> None:
+    """A suspended job is started on purpose only, and only a suspended one is resumed."""
+    if isinstance(situation, Suspended) and request.kind in ("deploy", "rollback") and not request.wake:
+        raise RefusedError(
+            f"{job} is suspended since {situation.place.since:%Y-%m-%d %H:%M} UTC",
+            remedy=f"sluice resume {job} runs it as it was; sluice deploy {job} --wake starts what is "
+            "desired now from the same state",
+        )
+    if request.kind == "resume" and not isinstance(situation, Suspended | Stopped | Stopping):
+        raise RefusedError(f"{job} is not suspended", remedy=f"see sluice status {job}")
+
+
+def state_would_be_lost(job: str, kind: Kind, change: StateChange) -> RefusedError:
+    """The refusal of a graph that leaves state behind."""
+    lost = ", ".join(f"{operator.name} ({operator.size:,} bytes)" for operator in change.dropped)
+    new = ", ".join(operator.name for operator in change.added) or "none"
+    remedy = "keep the operators as they are, or raise the job's state_version to abandon its state on purpose"
+    if kind == "rollback":
+        remedy = "take mode stateless to go back without state, from where the job stands"
+    return RefusedError(
+        f"{job}: the state of {lost} would be lost: no operator of the new graph takes it (new ones: {new})",
+        remedy=remedy,
+    )
+
+
+def check_mode(
+    flink: FlinkClient, directories: Directories, environment: str, situation: Runs | Stopping, mode: Mode
+) -> None:
+    """The running job can hand over that way.
+
+    Raises:
+        RefusedError: there is nowhere to put a savepoint, or checkpoints go with the job.
+    """
+    if isinstance(situation, Stopping):
+        return
+    job = situation.place.job
+    if mode == "last-state":
+        if not flink.send(calls.checkpoint_config(situation.place.flink_job_id)).is_retained:
+            raise RefusedError(
+                f"{job}: mode last-state needs checkpoints that outlive a cancel, and this job's are deleted",
+                remedy="set execution.checkpointing.externalized-checkpoint-retention to RETAIN_ON_CANCELLATION "
+                "and redeploy with mode savepoint once",
+            )
+    else:
+        directories.savepoints(environment, job, "-")
+
+
+def check_slots(flink: FlinkClient, directories: Directories, situation: Situation, graph: Graph) -> None:
+    """What would wait for slots after the stop is refused before it.
+
+    Raises:
+        RefusedError: there are too few.
+    """
+    if not isinstance(situation, Runs) or directories.is_elastic:
+        return
+    detail = flink.send(calls.job(situation.place.flink_job_id))
+    freed = max((vertex.parallelism for vertex in detail.vertices), default=0)
+    free = flink.send(calls.overview()).slots_available
+    if graph.slots > free + freed:
+        raise RefusedError(
+            f"{situation.place.job}: {graph.slots} task slots are needed; {free} are free and the running job frees "
+            f"{freed}",
+            remedy="lower the parallelism, or add TaskManagers",
+        )
+
+
+def check_positions(
+    job: str,
+    positions: Mapping[str, Mapping[Any, int]],
+    topics: Iterable[str],
+    admin: AdminClient,
+    servers: str,
+    *,
+    abandons: bool,
+) -> Continuity:
+    """The topics go on where the state stands.
+
+    What retention has deleted meanwhile is told and not refused: it is gone whatever is done.
+
+    Raises:
+        RefusedError: a topic ends before the job's position, so it is another topic than the one that was read.
+        UnreachableError: the broker doesn't answer.
+    """
+    wanted = offsets_by_partition(positions, topics)
+    there = describe(admin, sorted({topic for topic, _ in wanted}), servers)
+    held = hold_against(wanted, read_offsets(admin, there, servers))
+    if held.beyond and not abandons:
+        names = ", ".join(f"{topic}-{number} ({wanted[topic, number]:,})" for topic, number in held.beyond)
+        raise RefusedError(
+            f"{job}: Kafka ends before the job's position in {names}: the topic was made anew",
+            remedy="take mode stateless: it starts at the new topic's beginning, without the old state",
+        )
+    return held

@@ -1,0 +1,32 @@
+"""What a person or a run asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sluice.plan.model import Kind, Mode
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person or a run asks for.
+
+    Attributes:
+        mode: How the old job hands over; None: with a savepoint, or without state where that is abandoned on purpose.
+        overrides: Settings of the job over the deployment file's, added to those of the release that runs.
+        clear_overrides: Take back what former runs gave.
+        to: For a rollback, the release to go back to; None: the healthy one before.
+        wake: A deploy may start a suspended job.
+        grow_partitions, change_topics: What may be done to topics.
+    """
+
+    kind: Kind = "deploy"
+    mode: Mode | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    clear_overrides: bool = False
+    to: int | None = None
+    wake: bool = False
+    grow_partitions: bool = False
+    change_topics: bool = False

@@ -7,7 +7,7 @@ BIN := .venv/bin
 # $(call timed,words,command): says what goes on, and how long it took.
 timed = @echo "$(1) ..."; since=$$SECONDS; $(2) && echo "  done in $$((SECONDS - since)) s"
 
-.PHONY: help env jars up down status test test-unit test-integration test-jobs test-e2e bench lint lock clean
+.PHONY: help env jars up down status test test-unit test-integration test-jobs test-e2e audit bench lint lock clean
 
 help: ## Print this list
 	@grep -hE '^[a-z0-9%-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -56,10 +56,13 @@ test-jobs: env jars ## Your jobs' own tests, in tests/jobs/ (where sluice new wr
 test-e2e: env jars ## The whole stack, Airflow included
 	$(BIN)/python -m pytest tests/e2e
 
+audit: env jars ## The long audits: 30 redeploys and 30 kills under traffic (about half an hour)
+	SLUICE_AUDIT_REDEPLOYS=30 SLUICE_AUDIT_KILLS=30 $(BIN)/python -m pytest -s tests/integration/test_audit.py
+
 bench-%: env jars ## One benchmark, e.g. bench-throughput: prints its table, writes benchmarks/results/
 	$(BIN)/python -m benchmarks.$*
 
-bench: bench-device_category bench-dag_parse bench-throughput bench-first_deploy ## Every benchmark
+bench: bench-device_category bench-dag_parse bench-throughput bench-first_deploy bench-redeploy ## Every benchmark
 
 lint: env ## Ruff, formatting, strict types and import directions
 	$(BIN)/ruff check .

@@ -10,12 +10,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks import by_hand
 from benchmarks.report import against, report
-from sluice.client import tables
-from sluice.deployment.catalog import read_catalog
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
-from sluice.local import flink as local_flink
 from sluice.local.layout import Local
 from sluice.local.stack import Stack
 from sluice.operation.topics import create_topics
@@ -43,7 +41,7 @@ def main() -> None:
             settings = Settings(root=project, home=project / "home")
             create_topics(Project(settings), JOB)
             script = Path(directory) / "by_hand.py"
-            script.write_text(by_hand(local), encoding="utf-8")
+            script.write_text(by_hand.script(ROOT, JOB, local.kafka_servers), encoding="utf-8")
             ours, theirs = [], []
             for turn in range(RUNS):
                 for kind in ("sluice", "flink") if turn % 2 else ("flink", "sluice"):
@@ -60,46 +58,15 @@ def command(kind: str, local: Local, script: Path) -> list[str]:
     """The command to time."""
     if kind == "sluice":
         return [str(Path(sys.executable).parent / "sluice"), "deploy", JOB]
-    flink = str(local_flink.distribution() / "bin" / "flink")
-    address = local.flink_url.removeprefix("http://")
-    return [flink, "run", "-d", "-m", address, "-pyclientexec", sys.executable, "-py", str(script)]
-
-
-def by_hand(local: Local) -> str:
-    """The same pipeline as a script for `flink run`."""
-    job = read_catalog(ROOT).jobs[JOB]
-    brokers = {"bootstrap.servers": local.kafka_servers}
-    captured: list[str] = []
-
-    class Capture:
-        def sql_query(self, text: str) -> None:
-            captured.append(text)
-
-    job.build(Capture(), job.config())
-    topic, sink = job.reads["events"], job.sinks[JOB]
-    declarations = [
-        tables.source_table("events", topic, brokers, "by_hand"),
-        tables.source_view("events", topic),
-        tables.sink_table(JOB, sink, brokers, "by_hand"),
-    ]
-    times = ", ".join(f"CAST({name} AS TIMESTAMP_LTZ(3))" for name in ("window_start", "window_end"))
-    columns = f"{times}, event_type, event_count, user_count"
-    insert = f"INSERT INTO `{tables.sink_name(JOB)}` SELECT {columns} FROM ({captured[0]})"
-    return f"""from pyflink.table import EnvironmentSettings, TableEnvironment
-t_env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
-t_env.get_config().set("table.local-time-zone", "UTC")
-t_env.get_config().set("pipeline.name", "{JOB}")
-for text in {declarations!r}:
-    t_env.execute_sql(text)
-t_env.execute_sql({insert!r})
-"""
+    return by_hand.flink(local, "run", "-d", "-pyclientexec", sys.executable, "-py", str(script))
 
 
 def seconds(local: Local, words: list[str], variables: dict[str, str]) -> float:
     """From the start of the command until the last task runs, by the cluster's own time stamps; ends the job."""
-    lib = {"FLINK_LIB_DIR": str(local.home / "flink" / "lib"), "FLINK_CONF_DIR": str(local.home / "flink" / "conf")}
     begun = time.time()
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env={**variables, **lib})
+    done = subprocess.run(
+        words, capture_output=True, text=True, check=False, env={**variables, **by_hand.variables(local)}
+    )
     if done.returncode:
         raise SystemExit(f"{words}: {done.stdout[-1500:]}{done.stderr[-1500:]}")
     with FlinkClient(local.flink_url) as flink:

@@ -9,7 +9,7 @@ from sluice.health.probe import probe
 from sluice.health.verdict import verdict
 from sluice.local.traffic import oracle, wire
 from sluice.local.traffic.generator import Shares, Traffic
-from tests.integration.running import deploy, wait_for
+from tests.support.running import deploy, wait_for
 
 JOB = "event_metrics"
 MINUTE = 60_000

@@ -7,7 +7,7 @@ from confluent_kafka.admin import NewTopic
 from sluice.errors import UnreachableError
 from sluice.kafka.brokers import connect
 from sluice.kafka.offsets import find_read_to_end, read_offsets
-from tests.integration.running import wait_for
+from tests.support.running import wait_for
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.integration.running import wait_for
+from tests.support.running import wait_for
 
 PARENT = """
 import sys, time

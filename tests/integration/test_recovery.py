@@ -14,7 +14,7 @@ from sluice.local.traffic import wire
 from sluice.local.traffic.generator import Message
 from sluice.operation.topics import create_topics
 from tests.integration import sources
-from tests.integration.running import deploy, wait_for
+from tests.support.running import deploy, wait_for
 
 COUNT = '''
 @job.pipeline

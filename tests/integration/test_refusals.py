@@ -9,7 +9,7 @@ from sluice.flink.client import FlinkClient
 from sluice.project import Project
 from sluice.settings import Settings
 from tests.integration import sources
-from tests.integration.running import deploy
+from tests.support.running import deploy
 
 
 def jobs_named(lab, name):

@@ -13,8 +13,8 @@ from sluice.local.traffic.generator import Message
 from sluice.operation.run import make_plan
 from sluice.operation.topics import create_topics
 from sluice.plan.request import Request
-from tests.integration.dying import die
-from tests.integration.running import deploy, operate, wait_for
+from tests.support.dying import die
+from tests.support.running import deploy, operate, wait_for
 
 HOUR = 3_600_000
 JOB = """

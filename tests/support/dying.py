@@ -18,7 +18,7 @@ _DIED = 9
 def die(lab, job, kind, at):
     """Run an operation until right after its n-th journal write; whether it came that far."""
     lib = lab.local.home / "flink" / "lib"
-    command = [sys.executable, "-m", "tests.integration.dying", str(lab.root), str(lib), job, kind, str(at)]
+    command = [sys.executable, "-m", "tests.support.dying", str(lab.root), str(lib), job, kind, str(at)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode in (0, 1, _DIED), done.stderr
     return done.returncode == _DIED

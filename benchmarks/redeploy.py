@@ -1,0 +1,126 @@
+"""A redeploy with a changed setting: `sluice deploy` against `flink stop` and `flink run -s`.
+
+Two jobs of the same query run side by side on the same topic, one of them Sluice's, one started by hand; in turn each
+is redeployed. Downtime: from the old job's end until the last task of the new one ran, by the JobManager's clock. Gap:
+the longest silence that a consumer of committed records sees in the job's output around it. Then the same with state
+of about 1, 100 and 500 MB (RocksDB, incremental checkpoints), in both modes that keep state.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.pairs import Listener, Pair, Taken, traffic, write_project
+from benchmarks.report import Measure, against, report
+from sluice.local.stack import Stack
+from sluice.local.traffic import wire
+from sluice.local.traffic.generator import Message
+from tests.support.stacks import local_stack
+
+PAIRS = int(os.environ.get("SLUICE_BENCH_RUNS", "10"))
+STATE_RUNS = int(os.environ.get("SLUICE_BENCH_STATE_RUNS", "3"))
+MEGABYTES = tuple(map(int, os.environ.get("SLUICE_BENCH_STATE_MB", "1,100,500").split(",")))
+BASELINE = "flink stop, flink run -s"
+EVENT_TYPES = ("page_view", "click", "conversion", "add_to_cart")
+
+
+def main() -> None:
+    """Measure, print, write."""
+    with tempfile.TemporaryDirectory() as directory:
+        local = local_stack(Path(directory) / "stack")
+        local.home.mkdir()
+        stack = Stack(local)
+        root = write_project(Path(directory) / "project", local)
+        try:
+            stack.up(with_airflow=False)
+            measures = [*under_traffic(Pair(local, root, "event_metrics"), stack)]
+            report("redeploy", measures)
+            measures += with_state(Pair(local, root, "state"), stack)
+        finally:
+            stack.down()
+    report("redeploy", measures)
+
+
+def under_traffic(pair: Pair, stack: Stack) -> list[Measure]:
+    """Alternating pairs under live traffic."""
+    taken: dict[str, list[Taken]] = {"savepoint": [], "by hand": []}
+    topics = {"savepoint": pair.job, "by hand": pair.theirs}
+    with traffic(pair.local):
+        with stack.step("start both jobs under traffic"):
+            pair.start(event_types=json.dumps(EVENT_TYPES))
+            heard = {kind: Listener(pair.local.kafka_servers, topic) for kind, topic in topics.items()}
+            time.sleep(15)
+        now = time.monotonic()
+        quiet = {kind: listener.longest_silence(now - 10, now) for kind, listener in heard.items()}
+        for turn in range(PAIRS):
+            types = json.dumps(EVENT_TYPES[: 3 + turn % 2])
+            for kind in in_turn(taken, turn):
+                since = time.monotonic()
+                with stack.step(f"{kind}, {turn + 1} of {PAIRS}"):
+                    one = pair.redeploy(kind, event_types=types)
+                    gap = heard[kind].longest_silence(since, time.monotonic() + 3)
+                taken[kind].append(Taken(one.downtime, one.command, gap))
+        for listener in heard.values():
+            listener.close()
+    pair.end()
+    ours, theirs = taken["savepoint"], taken["by hand"]
+    name = f"gap in the committed output (without a redeploy: {quiet['savepoint']:.1f} s)"
+    return [
+        against("downtime", [one.downtime for one in ours], "s", BASELINE, [one.downtime for one in theirs]),
+        against(name, [one.gap for one in ours], "s", BASELINE, [one.gap for one in theirs]),
+        against("the whole command", [one.command for one in ours], "s", BASELINE, [one.command for one in theirs]),
+    ]
+
+
+def with_state(pair: Pair, stack: Stack) -> list[Measure]:
+    """Both modes that keep state against the baseline, with more and more of it."""
+    measures: list[Measure] = []
+    pair.start(least="0")
+    written = 0
+    for megabytes in MEGABYTES:
+        with stack.step(f"let both jobs hold {megabytes} MB"):
+            wire.produce(pair.local.kafka_servers, "state_in", rows(written, megabytes * 1_000))
+            written = megabytes * 1_000
+            pair.await_read("state_in")
+        taken: dict[str, list[float]] = {"savepoint": [], "last-state": [], "by hand": []}
+        for turn in range(STATE_RUNS):
+            for kind in in_turn(taken, turn):
+                with stack.step(f"{kind}, {megabytes} MB, {turn + 1} of {STATE_RUNS}"):
+                    taken[kind].append(pair.redeploy(kind, least=str(next(_LEAST))).downtime)
+        held = pair.state_bytes() / 2**20
+        measures += [
+            against(f"downtime, state of {held:,.0f} MiB, {mode}", taken[mode], "s", BASELINE, taken["by hand"])
+            for mode in ("savepoint", "last-state")
+        ]
+    return measures
+
+
+def in_turn(kinds: dict[str, list[float]] | dict[str, list[Taken]], turn: int) -> list[str]:
+    """Each kind comes first as often as last."""
+    return list(kinds) if turn % 2 else list(reversed(kinds))
+
+
+def rows(first: int, end: int) -> Iterator[Message]:
+    """Rows of about a kilobyte, each with an id of its own."""
+    now = int(time.time() * 1000)
+    for number in range(first, end):
+        row = {"id": f"{number:08d}", "at": now, "payload": os.urandom(480).hex()}
+        yield Message(str(number).encode(), json.dumps(row).encode(), now, number % 2)
+
+
+def _settings() -> Iterator[int]:
+    """1, 2, 1, 2: every id is longer, so that a change changes no row."""
+    while True:
+        yield from (1, 2, 3)
+
+
+_LEAST = _settings()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Under steady traffic nothing is lost and nothing comes twice, however often the jobs are redeployed or killed.
+
+A short form runs with the other tests; `make audit` runs the long one.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from sluice.errors import SluiceError
+from sluice.flink import calls
+from sluice.flink.client import FlinkClient
+from sluice.local.supervise import Supervisor
+from tests.support.running import deploy, operate, wait_for
+from tests.support.stream import JOBS, Stream
+
+REDEPLOYS = int(os.environ.get("SLUICE_AUDIT_REDEPLOYS", "3"))
+KILLS = int(os.environ.get("SLUICE_AUDIT_KILLS", "2"))
+VICTIMS = ("deploy", "deploy", "flink-taskmanager", "flink-jobmanager", "kafka")
+
+
+def test_redeploys_lose_nothing_and_write_nothing_twice(lab):
+    stream = Stream(lab, events=1_000 * REDEPLOYS)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda job: deploy(lab.project, job), JOBS))
+        stream.start()
+        outcomes = list(pool.map(lambda job: [redeploy(stream, job, turn) for turn in range(REDEPLOYS)], JOBS))
+    assert outcomes == [["healthy"] * REDEPLOYS] * 2
+    stream.finish()
+
+
+def redeploy(stream, job, turn):
+    """Parallelism up and down, another setting, other code, in turn."""
+    match turn % 3:
+        case 0:
+            stream.deployment(job, parallelism=(2, 1, 3)[turn // 3 % 3])
+        case 1:
+            return deploy(stream.lab.project, job, overrides={"least": (1, 2, 0)[turn // 3 % 3]}).outcome
+        case 2:
+            stream.edit(job, f"- {1 + turn // 3} AND", f"- {2 + turn // 3} AND")
+    return deploy(stream.lab.project, job).outcome
+
+
+def test_whatever_is_killed_the_next_attempt_goes_on(lab):
+    seed = int(os.environ.get("SLUICE_AUDIT_SEED", time.time()))
+    print(f"SLUICE_AUDIT_SEED={seed}")
+    chance = random.Random(seed)
+    stream = Stream(lab, events=1_500 * KILLS)
+    for job in JOBS:
+        deploy(lab.project, job)
+    stream.start()
+    for turn in range(KILLS):
+        job, victim, after = JOBS[turn % 2], chance.choice(VICTIMS), chance.uniform(0, 14)
+        print(f"{turn}: {victim} of {job} after {after:.1f} s")
+        interrupted(stream, job, victim, after, least=1 + turn % 3)
+        for name in JOBS:
+            comes_back(stream, name)
+    stream.finish()
+
+
+def interrupted(stream, job, victim, after, least):
+    """A deploy of a changed setting during which something is killed."""
+    lab = stream.lab
+    variables = {
+        **os.environ,
+        "SLUICE_ROOT": str(lab.root),
+        "SLUICE_HOME": str(lab.root / ".sluice"),
+        "SLUICE_ENVIRONMENT": "test",
+        "SLUICE_FLINK_LIB": str(lab.local.home / "flink" / "lib"),
+    }
+    command = [str(Path(sys.executable).parent / "sluice"), "deploy", job, "--set", f"least={least}"]
+    process = subprocess.Popen(command, env=variables, stderr=subprocess.DEVNULL)
+    time.sleep(after)
+    if victim == "deploy":
+        process.kill()
+    else:
+        kill_service(lab.local, victim)
+    process.wait(timeout=300)
+
+
+def kill_service(local, name):
+    """SIGKILL to a service's processes; the supervisor starts it again."""
+    pid = Supervisor(local.home, local.logs).states()[name]["pid"]
+    os.killpg(os.getpgid(pid), signal.SIGKILL)
+
+
+def comes_back(stream, job):
+    """One more attempt, or two while the cluster is still coming up: the job runs once, and holds its limits."""
+    lab = stream.lab
+    wait_for(lambda: slots(lab.local.flink_url), 90, "the cluster does not come back")
+    for _ in range(3):
+        result = operate(lab.project, job, holder="next")
+        if result.error is None:
+            break
+        print(f"{job}: {result.outcome}: {result.error}")
+        time.sleep(3)
+    assert result.error is None, result
+    assert stream.alive()[job] == [result.flink_job_id]
+
+
+def slots(url):
+    """The cluster answers and has its TaskManager."""
+    try:
+        with FlinkClient(url) as flink:
+            return flink.send(calls.overview()).slots_total
+    except SluiceError:
+        return 0

@@ -1,100 +1,21 @@
 """A running job is replaced through its state; what can't be replaced leaves it alone, or comes back."""
 
-import json
-import time
+import functools
 
 import pytest
 
 from sluice.errors import BusyError, RefusedError
-from sluice.flink import calls
-from sluice.flink.client import FlinkClient
-from sluice.local.traffic import wire
-from sluice.local.traffic.generator import Message
 from sluice.operation.run import make_plan
-from sluice.operation.topics import create_topics
 from sluice.plan.request import Request
 from tests.support.dying import die
-from tests.support.running import deploy, operate, wait_for
-
-HOUR = 3_600_000
-JOB = """
-from datetime import datetime
-from typing import Annotated
-from pydantic import Field
-from sluice import ChangesState, Health, Job, JobConfig, Kafka, Record, interval
-
-class Config(JobConfig):
-    hours: Annotated[int, Field(ge=1, le=24), ChangesState("open windows keep their old bounds")] = 1
-    least: Annotated[int, Field(ge=0, le=100)] = 0
-
-class Line(Record):
-    id: str
-    at: int
-
-class Out(Record):
-    window_start: datetime
-    id: str
-    lines: int
-
-job = Job(
-    name="{name}",
-    config=Config,
-    reads={{"lines": Kafka("{name}_lines", record=Line, event_time="at", idle_timeout=None, partitions=2)}},
-    writes=Kafka("{name}_out", record=Out, key=("window_start", "id")),
-    health=Health(start_timeout="40s"),
-)
-
-@job.pipeline
-def build(t_env, config):
-    return t_env.sql_query(f'''
-        SELECT window_start, id, {count} AS lines
-        FROM TABLE(TUMBLE(TABLE {table}, DESCRIPTOR(event_time), INTERVAL '{{config.hours}}' HOUR))
-        WHERE CHAR_LENGTH(id) >= {{config.least}} {where}
-        GROUP BY window_start, window_end, id
-    ''')
-"""
-
-
-def source(name, *, count="COUNT(*)", where="", table="lines"):
-    return JOB.format(name=name, count=count, where=where, table=table)
-
-
-def produce(lab, name, *lines):
-    messages = [
-        Message(b"", json.dumps({"id": id_, "at": at}).encode(), at, number % 2)
-        for number, (id_, at) in enumerate(lines)
-    ]
-    wire.produce(lab.local.kafka_servers, f"{name}_lines", messages)
-
-
-def base():
-    """The begin of an hour, yesterday; the same for a whole test."""
-    return (int(time.time()) - 86_400) // 86_400 * 24 * HOUR
-
-
-def alive(lab, name):
-    with FlinkClient(lab.local.flink_url) as flink:
-        return [job.id for job in flink.send(calls.jobs()).jobs if job.name == name and not job.state.is_terminal]
+from tests.support.running import deploy, operate
+from tests.support.windowed import alive, close_windows, source, start_with_state
 
 
 @pytest.fixture
 def running(lab):
     """Starts a job that has two lines in an open window."""
-
-    def start(name, **words):
-        lab.job(name, source(name, **words))
-        create_topics(lab.project, name)
-        produce(lab, name, ("a", base() + 1), ("a", base() + 2))
-        return deploy(lab.project, name)
-
-    return start
-
-
-def close_windows(lab, name, hours=2):
-    """A third line in the open window, then what closes it in both partitions; the lines counted for it."""
-    produce(lab, name, ("a", base() + 3), *[("z", base() + hours * HOUR)] * 3)
-    rows = wait_for(lambda: wire.rows(lab.local.kafka_servers, f"{name}_out"))
-    return [row["lines"] for row in rows if row["id"] == "a"]
+    return functools.partial(start_with_state, lab)
 
 
 def test_a_changed_setting_reaches_the_job_through_its_state(lab, running):

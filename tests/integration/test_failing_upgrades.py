@@ -1,0 +1,193 @@
+"""What goes wrong with a new release leaves the old job as it is, or brings it back with its state."""
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from sluice.errors import BusyError, CompileError, RefusedError
+from sluice.flink.client import FlinkClient
+from sluice.local.supervise import Supervisor
+from sluice.operation.run import run_operation
+from sluice.operation.stop import StopFailedError
+from sluice.plan.request import Request
+from tests.support.running import deploy, operate
+from tests.support.windowed import alive, base, close_windows, produce, source, start_with_state
+
+SHORT = "15s"
+FAILS_ON_RECORDS = "AND 1 / (CHAR_LENGTH(id) - CHAR_LENGTH(id)) > 0"
+# A second for each record: the pattern tries every way to share the letters out.
+SLOW = "AND REGEXP_REPLACE(REPEAT(id, 26), '(a+)+b', '') <> ''"
+
+
+def options(lab, name, text):
+    """The job's Flink options."""
+    lab.deployment(f"jobs:\n  {name}:\n    flink: {{{text}}}\n")
+
+
+def assert_runs_on(lab, name, first, result):
+    assert result.outcome == "failed"
+    assert alive(lab, name) == [first.flink_job_id]
+    assert lab.project.ledger.placement(name).phase == "running"
+    assert lab.project.ledger.placement(name).release == first.release
+
+
+def assert_is_back(lab, name, result, words):
+    assert result.outcome == "rolled_back"
+    assert words in str(result.error)
+    assert "release 1 runs again" in str(result.error)
+    assert alive(lab, name) == [result.flink_job_id]
+    assert lab.project.ledger.placement(name).release == 1
+
+
+class Trickle:
+    """Lines while something is done; each falls into the open window."""
+
+    def __init__(self, lab, name, pause):
+        self._lab, self._name, self._pause = lab, name, pause
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.sent = 0
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._ends.set()
+        self._thread.join()
+
+    def _run(self):
+        while not self._ends.wait(self._pause):
+            produce(self._lab, self._name, ("a", base() + 5))
+            self.sent += 1
+
+
+def test_what_does_not_compile_stops_nothing(lab):
+    first = start_with_state(lab, "uncompiled")
+    lab.job("uncompiled", source("uncompiled", where="AND nosuch = 1"))
+    result = operate(lab.project, "uncompiled")
+    assert isinstance(result.error, CompileError)
+    assert "'nosuch' not found" in str(result.error)
+    assert_runs_on(lab, "uncompiled", first, result)
+
+
+def test_what_finds_no_slots_stops_nothing(lab):
+    first = start_with_state(lab, "wide", partitions=30)
+    lab.deployment("jobs:\n  wide:\n    parallelism: 30\n")
+    result = operate(lab.project, "wide")
+    assert isinstance(result.error, RefusedError)
+    assert "30 task slots are needed" in str(result.error)
+    assert_runs_on(lab, "wide", first, result)
+
+
+def test_a_savepoint_that_can_not_be_written_stops_nothing(lab):
+    first = start_with_state(lab, "unwritable")
+    options(lab, "unwritable", "execution.checkpointing.savepoint-dir: 'file:///proc/nowhere'")
+    result = operate(lab.project, "unwritable")
+    assert isinstance(result.error, StopFailedError)
+    assert_runs_on(lab, "unwritable", first, result)
+    options(lab, "unwritable", "")
+    assert close_windows(lab, "unwritable") == [3]
+
+
+def test_a_savepoint_that_takes_too_long_stops_nothing(lab):
+    options(lab, "slow", "execution.checkpointing.timeout: 5 s")
+    first = start_with_state(lab, "slow")
+    taskmanager = Supervisor(lab.local.home, lab.local.logs).states()["flink-taskmanager"]["pid"]
+    group = os.getpgid(taskmanager)
+
+    def tell(line):
+        if line.startswith("stop Flink job"):
+            os.killpg(group, signal.SIGSTOP)
+            threading.Timer(8, os.killpg, (group, signal.SIGCONT)).start()
+
+    request = Request(overrides={"least": 1})
+    result = run_operation(lab.project, "slow", request, "test", tell)
+    assert isinstance(result.error, StopFailedError), result.error
+    assert_runs_on(lab, "slow", first, result)
+    assert close_windows(lab, "slow") == [3]
+
+
+def test_what_fails_on_records_goes_back(lab):
+    start_with_state(lab, "divides", timeout=SHORT)
+    lab.job("divides", source("divides", where=FAILS_ON_RECORDS, timeout=SHORT))
+    with Trickle(lab, "divides", 0.5) as trickle:
+        result = operate(lab.project, "divides")
+    assert_is_back(lab, "divides", result, "/ by zero")
+    assert close_windows(lab, "divides") == [3 + trickle.sent]
+
+
+def test_what_never_comes_to_a_checkpoint_goes_back(lab):
+    start_with_state(lab, "unproven", timeout=SHORT)
+    options(lab, "unproven", "execution.checkpointing.interval: 1 h")
+    result = operate(lab.project, "unproven")
+    assert_is_back(lab, "unproven", result, "no checkpoint yet, at the deadline")
+    assert close_windows(lab, "unproven") == [3]
+
+
+def test_what_falls_behind_goes_back(lab):
+    start_with_state(lab, "behind", timeout=SHORT, lag=5)
+    lab.job("behind", source("behind", where=SLOW, timeout=SHORT, lag=5))
+    with Trickle(lab, "behind", 0.1) as trickle:
+        result = operate(lab.project, "behind")
+    assert_is_back(lab, "behind", result, "> 5 records, at the deadline")
+    assert close_windows(lab, "behind") == [3 + trickle.sent]
+
+
+def test_of_two_deploys_at_once_one_is_refused_and_names_the_other(lab):
+    start_with_state(lab, "contended")
+
+    def run(holder):
+        return operate(lab.project, "contended", holder, overrides={"least": 1})
+
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(run, ("one", "other")))
+    refused = [result for result in results if isinstance(result.error, BusyError)]
+    healthy = [result for result in results if result.outcome == "healthy"]
+    assert (len(refused), len(healthy)) == (1, 1)
+    assert alive(lab, "contended") == [healthy[0].flink_job_id]
+
+
+def test_no_change_asks_and_alters_nothing(lab, monkeypatch):
+    first = start_with_state(lab, "same")
+    asked = []
+    send = FlinkClient.send
+
+    def listening(self, call):
+        asked.append(call.method)
+        return send(self, call)
+
+    monkeypatch.setattr(FlinkClient, "send", listening)
+    again = deploy(lab.project, "same")
+    assert (again.outcome, again.flink_job_id) == ("unchanged", first.flink_job_id)
+    assert set(asked) == {"GET"}
+
+
+def holder_that_is_gone():
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    return f"shell:test@{socket.gethostname()}:{ended.pid}"
+
+
+def test_a_release_that_died_at_its_gates_is_not_taken_for_the_former_one(lab):
+    """Its operation is gone, so the next one finds it running, unproven, and goes back from it."""
+    start_with_state(lab, "orphaned", timeout=SHORT, lag=5)
+    lab.job("orphaned", source("orphaned", where=SLOW, timeout=SHORT, lag=5))
+    with Trickle(lab, "orphaned", 0.1) as trickle:
+
+        def dies(line):
+            if line.startswith("submitted as"):
+                time.sleep(2)
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run_operation(lab.project, "orphaned", Request(), holder_that_is_gone(), dies)
+        result = operate(lab.project, "orphaned")
+    assert_is_back(lab, "orphaned", result, "at the deadline")
+    assert close_windows(lab, "orphaned") == [3 + trickle.sent]

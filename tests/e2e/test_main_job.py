@@ -4,10 +4,13 @@ import os
 import signal
 import time
 
+import psutil
 import pytest
 
 from sluice.cli.scaffold import write_job
 from sluice.fleet import fleet_status
+from sluice.flink import calls
+from sluice.flink.client import FlinkClient
 from sluice.local.main_job import traffic_service
 from sluice.local.traffic import wire
 from sluice.project import Project
@@ -40,7 +43,7 @@ def get(airflow, path, **params):
     return airflow.get(path, params=params).raise_for_status().json()
 
 
-def deploy(airflow, job, **conf):
+def deploy(airflow, job, meanwhile=lambda: None, **conf):
     """Trigger deploy.<job>, wait for its end; the run and its tasks by name."""
     run = (
         airflow.post(f"/dags/deploy.{job}/dagRuns", json={"logical_date": None, "conf": conf})
@@ -48,6 +51,7 @@ def deploy(airflow, job, **conf):
         .json()["dag_run_id"]
     )
     path = f"/dags/deploy.{job}/dagRuns/{run}"
+    meanwhile()
     wait_for(lambda: get(airflow, path)["state"] in ("success", "failed"), 180)
     tasks = {task["task_id"]: task for task in get(airflow, f"{path}/taskInstances")["task_instances"]}
     return get(airflow, path), tasks
@@ -112,6 +116,41 @@ def test_a_setting_given_in_the_form_reaches_the_running_job_and_is_taken_back(a
     run, _ = deploy(airflow, "event_metrics", clear_overrides=True)
     assert run["state"] == "success"
     assert status(root, "event_metrics")[0].overrides == {}
+
+
+def test_a_task_that_is_killed_while_the_job_stops_goes_on_in_its_next_try(airflow, root, local):
+    ledger = Project(Settings(root=root)).ledger
+    before = status(root, "performance_metrics")[0]
+
+    def kill_the_task():
+        deadline = time.monotonic() + 90
+        while ledger.placement("performance_metrics").phase != "stopping":
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        clients = [process for process in psutil.process_iter() if is_client_of(process, local)]
+        assert len(clients) == 1
+        clients[0].parent().kill()
+
+    run, tasks = deploy(airflow, "performance_metrics", kill_the_task, config_window="30s", allow_state_loss=True)
+    assert run["state"] == "success"
+    assert (tasks["switch_over"]["state"], tasks["switch_over"]["try_number"]) == ("success", 2)
+    after = status(root, "performance_metrics")[0]
+    assert (after.state, after.release, after.drift) == ("RUNNING", before.release + 1, False)
+    with FlinkClient(local.flink_url) as flink:
+        alive = [job for job in flink.send(calls.jobs()).jobs if job.name == "performance_metrics"]
+    assert [job.id for job in alive if not job.state.is_terminal] == [after.flink_job_id]
+    operation = ledger.operations("performance_metrics")[0]
+    assert (operation.outcome, operation.restored_from) == ("healthy", None)
+    # One operation did it all: the second try went on with the first one's.
+    assert [row.release for row in ledger.operations("performance_metrics")] == [after.release, before.release]
+
+
+def is_client_of(process, local):
+    """Whether it is a client process of this stack."""
+    try:
+        return "sluice.client" in process.cmdline() and process.environ().get("SLUICE_HOME") == str(local.home)
+    except psutil.Error:
+        return False
 
 
 def test_a_plan_that_abandons_state_fails_before_anything_stops(airflow, root):

@@ -47,7 +47,7 @@ test-unit: env ## Unit tests: no Java, under a minute
 	$(BIN)/python -m pytest tests/unit
 
 test-integration: env jars ## The jobs on a real Kafka and a real Flink
-	$(BIN)/python -m pytest tests/integration
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/integration
 
 test-jobs: env jars ## Your jobs' own tests, in tests/jobs/ (where sluice new writes them)
 	@# pytest's status 5: there are none.

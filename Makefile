@@ -57,7 +57,8 @@ test-e2e: env jars ## The whole stack, Airflow included
 	$(BIN)/python -m pytest tests/e2e
 
 audit: env jars ## The long audits: 30 redeploys and 30 kills under traffic (about half an hour)
-	SLUICE_AUDIT_REDEPLOYS=30 SLUICE_AUDIT_KILLS=30 $(BIN)/python -m pytest -s tests/integration/test_audit.py
+	SLUICE_AUDIT_REDEPLOYS=30 SLUICE_AUDIT_KILLS=30 SLUICE_AUDIT_DEATHS=all \
+		$(BIN)/python -m pytest -s tests/integration/test_deaths.py tests/integration/test_audit.py
 
 bench-%: env jars ## One benchmark, e.g. bench-throughput: prints its table, writes benchmarks/results/
 	$(BIN)/python -m benchmarks.$*

@@ -178,6 +178,20 @@ class Pair:
             raise SystemExit("the cluster has forgotten when the old job ended")
         return Taken(downtime / 1000, time.monotonic() - begun)
 
+    def unchanged(self) -> float:
+        """Seconds of a `sluice deploy` that has nothing to do."""
+        begun = time.monotonic()
+        row = self.sluice(None)
+        if row["outcome"] != "unchanged":
+            raise SystemExit(f"expected unchanged, got {row}")
+        return time.monotonic() - begun
+
+    def listed(self) -> float:
+        """Seconds of a `flink list`, which asks the cluster one question."""
+        begun = time.monotonic()
+        self.run(by_hand.flink(self.local, "list"))
+        return time.monotonic() - begun
+
     def id_of(self, name: str) -> str:
         """The Flink job of this name that runs."""
         with FlinkClient(self.local.flink_url) as flink:

@@ -67,12 +67,16 @@ def under_traffic(pair: Pair, stack: Stack) -> list[Measure]:
                 taken[kind].append(Taken(one.downtime, one.command, gap))
         for listener in heard.values():
             listener.close()
+        with stack.step("deploys without a change"):
+            unchanged = [pair.unchanged() for _ in range(PAIRS)]
+            asked = [pair.listed() for _ in range(PAIRS)]
     pair.end()
     ours, theirs = taken["savepoint"], taken["by hand"]
     name = f"gap in the committed output (without a redeploy: {quiet['savepoint']:.1f} s)"
     return [
         against("downtime", [one.downtime for one in ours], "s", BASELINE, [one.downtime for one in theirs]),
         against(name, [one.gap for one in ours], "s", BASELINE, [one.gap for one in theirs]),
+        against("sluice deploy without a change", unchanged, "s", "flink list", asked),
         against("the whole command", [one.command for one in ours], "s", BASELINE, [one.command for one in theirs]),
     ]
 

@@ -25,7 +25,7 @@ VICTIMS = ("deploy", "deploy", "flink-taskmanager", "flink-jobmanager", "kafka")
 
 
 def test_redeploys_lose_nothing_and_write_nothing_twice(lab):
-    stream = Stream(lab, events=1_000 * REDEPLOYS)
+    stream = Stream(lab, "redeployed", events=1_000 * REDEPLOYS)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda job: deploy(lab.project, job), JOBS))
         stream.start()
@@ -50,7 +50,7 @@ def test_whatever_is_killed_the_next_attempt_goes_on(lab):
     seed = int(os.environ.get("SLUICE_AUDIT_SEED", time.time()))
     print(f"SLUICE_AUDIT_SEED={seed}")
     chance = random.Random(seed)
-    stream = Stream(lab, events=1_500 * KILLS)
+    stream = Stream(lab, "killed", events=1_500 * KILLS)
     for job in JOBS:
         deploy(lab.project, job)
     stream.start()

@@ -7,7 +7,6 @@ import pytest
 from sluice.errors import BusyError, RefusedError
 from sluice.operation.run import make_plan
 from sluice.plan.request import Request
-from tests.support.dying import die
 from tests.support.running import deploy, operate
 from tests.support.windowed import alive, close_windows, source, start_with_state
 
@@ -131,14 +130,3 @@ def test_a_second_operation_is_refused_and_names_the_holder(lab, running):
     result = operate(lab.project, "held", overrides={"least": 1})
     assert isinstance(result.error, BusyError)
     assert "deploy by someone else goes on" in str(result.error)
-
-
-@pytest.mark.parametrize("at", [2, 3, 4])
-def test_a_deploy_that_dies_is_gone_on_with(lab, running, at):
-    name = f"dies{at}"
-    running(name)
-    assert die(lab, name, "deploy", at)
-    result = deploy(lab.project, name, overrides={"least": 1})
-    assert result.outcome == "healthy"
-    assert alive(lab, name) == [result.flink_job_id]
-    assert close_windows(lab, name) == [3]

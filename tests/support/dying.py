@@ -25,18 +25,22 @@ def die(lab, job, kind, at):
 
 
 def main(root, lib, job, kind, at):
-    record, seen = OperationHandle.record, 0
+    seen = 0
 
-    def dying(self, *args, **kwargs):
-        nonlocal seen
-        seen += 1
-        record(self, *args, **kwargs)
-        if seen == int(at):
-            os._exit(_DIED)
+    def dying(write):
+        def writes_and_dies(self, *args, **kwargs):
+            nonlocal seen
+            seen += 1
+            write(self, *args, **kwargs)
+            if seen == int(at):
+                os._exit(_DIED)
 
-    OperationHandle.record = dying
+        return writes_and_dies
+
+    for name in ("record", "update", "add_savepoint", "finish"):
+        setattr(OperationHandle, name, dying(getattr(OperationHandle, name)))
     settings = Settings(root=Path(root), home=Path(root) / ".sluice", environment="test", flink_lib=Path(lib))
-    overrides = {"least": 1} if kind == "deploy" else {}
+    overrides = {"least": int(at) % 2 + 1} if kind == "deploy" else {}
     result = run_operation(Project(settings), job, Request(kind=kind, overrides=overrides), "test", print)
     return 0 if result.error is None else 1
 

@@ -25,12 +25,13 @@ class Stream:
 
     Args:
         lab: Where they run.
+        name: Begins the names of its topics.
         events: How many, at the least.
         pace: Events per second of wall clock; their own time goes 25 times as fast.
     """
 
-    def __init__(self, lab, *, events, pace=100):
-        self.lab = lab
+    def __init__(self, lab, name, *, events, pace=100):
+        self.lab, self._topic = lab, name
         self._servers = lab.local.kafka_servers
         lab.product_jobs()
         for job in JOBS:
@@ -71,7 +72,10 @@ class Stream:
             if job:
                 self._options[job] |= options
             entries = "".join(
-                f"  {name}: {{parallelism: {options['parallelism']}, reads: {{events: {{idle_timeout: null}}}}}}\n"
+                f"  {name}:\n"
+                f"    parallelism: {options['parallelism']}\n"
+                f"    reads: {{events: {{topic: {self._topic}, idle_timeout: null}}}}\n"
+                f"    writes: {{topic: {self._topic}_{name}}}\n"
                 for name, options in self._options.items()
             )
             self.lab.deployment(f"jobs:\n{entries}")
@@ -100,10 +104,10 @@ class Stream:
             assert (found - want, want - found) == (Counter(), Counter()), job
 
     def _rows(self, job):
-        return wire.rows(self._servers, job)
+        return wire.rows(self._servers, f"{self._topic}_{job}")
 
     def _feed(self):
-        wire.produce(self._servers, "analytics_events", self._paced())
+        wire.produce(self._servers, self._topic, self._paced())
 
     def _paced(self):
         begun = time.monotonic()

@@ -111,6 +111,7 @@ class _RollBack:
             and place.release == row.release
             and row.former_release not in (None, row.release)
             and self._operation.entry("record", "recorded") is None
+            and self._operation.entry("start", "submit") is None
         )
 
     def _end_what_runs(self, place: Placement, former: Release, compiler: Compiler) -> str:

@@ -16,6 +16,7 @@ from sluice.plan.model import Plan
 from sluice.plan.planner import Planned, Planner
 from sluice.plan.request import Request
 from sluice.project import Project
+from sluice.release.handle import OperationHandle
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,13 @@ def _failed_to_start(
     if not is_touched(operation):
         operation.finish("failed", str(error))
         return Result(job, "failed", operation.id, error=error)
+    return _take_back(project, operation, flink, tell, error)
+
+
+def _take_back(
+    project: Project, operation: OperationHandle, flink: FlinkClient, tell: Tell, error: SluiceError
+) -> Result:
+    job = operation.row.job
     try:
         back = roll_back(project, operation, str(error), flink, tell, lambda: Compiler(project, job, tell))
     except SluiceError as worse:
@@ -141,6 +149,4 @@ def _prove(project: Project, flink: FlinkClient, planned: Planned, started: Star
         # Nothing was done that could be taken back.
         operation.finish("failed", problem)
         return replace(row, outcome="failed", error=OperationError(f"{job}: {problem}", remedy="see sluice status"))
-    return _failed_to_start(
-        project, job, operation.row.holder, flink, tell, OperationError(f"release {started.release}: {problem}")
-    )
+    return _take_back(project, operation, flink, tell, OperationError(f"release {started.release}: {problem}"))

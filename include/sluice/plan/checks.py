@@ -18,17 +18,19 @@ from sluice.plan.directories import Directories
 from sluice.plan.model import Kind, Mode, StateChange
 from sluice.plan.request import Request
 from sluice.plan.situation import Runs, Situation, Stopped, Stopping, Suspended
+from sluice.release.tables import Operation
 
 
-def refuse_suspended(job: str, request: Request, situation: Situation) -> None:
-    """A suspended job is started on purpose only, and only a suspended one is resumed."""
+def refuse_suspended(job: str, request: Request, situation: Situation, active: Operation | None) -> None:
+    """A suspended job is started on purpose only, and only a suspended one is resumed, or one whose resuming died."""
     if isinstance(situation, Suspended) and request.kind in ("deploy", "rollback") and not request.wake:
         raise RefusedError(
             f"{job} is suspended since {situation.place.since:%Y-%m-%d %H:%M} UTC",
             remedy=f"sluice resume {job} runs it as it was; sluice deploy {job} --wake starts what is "
             "desired now from the same state",
         )
-    if request.kind == "resume" and not isinstance(situation, Suspended | Stopped | Stopping):
+    is_begun = active is not None and active.kind == "resume"
+    if request.kind == "resume" and not is_begun and not isinstance(situation, Suspended | Stopped | Stopping):
         raise RefusedError(f"{job} is not suspended", remedy=f"see sluice status {job}")
 
 

@@ -87,7 +87,7 @@ class Planner:
         situation = locate(job, ledger.placement(job), self._flink.send(calls.jobs()).jobs)
         place = None if isinstance(situation, Absent) else situation.place
         former = ledger.release(job, place.release) if place else None
-        checks.refuse_suspended(job, self._request, situation)
+        checks.refuse_suspended(job, self._request, situation, ledger.active(job))
         target = wanted_target(self._project, job, self._request, former)
         steps = self._topic_steps(target)
         if self._request.kind == "suspend":

@@ -100,7 +100,7 @@ def wanted_target(project: Project, job: str, request: Request, former: Release 
         return release_target(former)
     known = project.catalog.jobs.get(job)
     return release_target(
-        _rollback_release(project.ledger.releases(job), former, request.to),
+        _rollback_release(project.ledger.releases(job), former, request.to or _begun(project, job)),
         state_settings(known.config) if known else None,
     )
 
@@ -109,6 +109,12 @@ def healthy_before(releases: Iterable[Release], number: int) -> Release | None:
     """The newest release below the number that was proven healthy; None: there is none."""
     proven = (release for release in releases if release.number < number and release.healthy_at is not None)
     return max(proven, key=lambda release: release.number, default=None)
+
+
+def _begun(project: Project, job: str) -> int | None:
+    """The release that an unfinished rollback goes to: once it runs, "the one before" would be another."""
+    active = project.ledger.active(job)
+    return active.release if active is not None and active.kind == "rollback" else None
 
 
 def _rollback_release(releases: Sequence[Release], former: Release, to: int | None) -> Release:

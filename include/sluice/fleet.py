@@ -76,7 +76,7 @@ async def _status(project: Project, flink: AsyncFlinkClient, name: str) -> JobSt
         # Not being able to look is not the job's being gone.
         return JobStatus(name, "unreachable", place.release, place.flink_job_id, reasons=(str(error),), drift=drift)
     judged = verdict(snapshot, desired.health)
-    if snapshot.completed_checkpoints and not place.had_checkpoint:
+    if snapshot.checkpoints.completed and not place.had_checkpoint:
         project.ledger.saw_checkpoint(name, place.flink_job_id)
     return JobStatus(
         job=name,
@@ -87,7 +87,7 @@ async def _status(project: Project, flink: AsyncFlinkClient, name: str) -> JobSt
         reasons=judged.reasons,
         consumer_lag=snapshot.consumer_lag,
         watermark_lag_ms=snapshot.watermark_lag_ms,
-        checkpoint_age_ms=snapshot.checkpoint_age_ms,
+        checkpoint_age_ms=snapshot.checkpoints.age_ms,
         restarts=snapshot.restarts,
         drift=drift,
         overrides=release.overrides,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sluice.fleet import JobStatus
-from sluice.health.gates import seconds
+from sluice.health.words import seconds
 from sluice.terminal import print_table
 
 _COLUMNS = (

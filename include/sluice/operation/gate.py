@@ -45,11 +45,17 @@ async def readings(order: GateOrder) -> AsyncIterator[Reading]:
     A cluster or broker that doesn't answer says nothing about the job: it is asked again until the deadline.
     """
     last: str | None = None
+    snapshot: Snapshot | None = None
+    earlier: list[Reading] = []
     async with AsyncFlinkClient(order.flink_url) as flink:
         while True:
             try:
-                snapshot = await probe(flink, order.flink_job_id, order.topics, order.kafka, order.group)
-                reading = _restored(order, snapshot) or judge(order.gate, snapshot, order.health)
+                snapshot = await probe(
+                    flink, order.flink_job_id, order.topics, order.kafka, order.group, former=snapshot
+                )
+                judged = judge(order.gate, snapshot, order.health, earlier, int(order.deadline * 1000))
+                earlier.append(judged)
+                reading = _restored(order, snapshot) or judged
             except UnreachableError as error:
                 reading = Reading(passed=False, words=str(error))
             if time.time() > order.deadline and not reading.passed:

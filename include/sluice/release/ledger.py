@@ -14,6 +14,7 @@ from sqlalchemy.orm import sessionmaker
 from sluice.errors import BusyError, OperationError
 from sluice.release.database import open_database
 from sluice.release.handle import LEASE, OperationHandle
+from sluice.release.samples import Samples
 from sluice.release.tables import Operation, Placement, Release, Savepoint
 
 
@@ -28,6 +29,7 @@ class Ledger:
     def __init__(self, url: str, environment: str) -> None:
         self._sessions = sessionmaker(open_database(url), expire_on_commit=False)
         self.environment = environment
+        self.samples = Samples(self._sessions, environment)
 
     def add_release(
         self,

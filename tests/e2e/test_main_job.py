@@ -7,7 +7,7 @@ import time
 import pytest
 
 from sluice.cli.scaffold import write_job
-from sluice.fleet import fleet_status
+from sluice.fleet.status import fleet_status
 from sluice.local.main_job import traffic_service
 from sluice.local.traffic import wire
 from sluice.project import Project

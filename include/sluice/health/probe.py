@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ _QUIET_MS = 30_000
 """How far a partition that is read to its end lies behind when Flink is asked whether it takes it for idle."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Target:
     """Which job to look at, and what is known of it already.
 
@@ -92,8 +93,9 @@ async def probe(
     seen = await look(flink, target, held)
     if seen.reported is None:
         return compare(seen.snapshot, former)
-    earlier = await asyncio.to_thread(earlier_offsets, target, seen, held, kafka)
-    splits = place(target, seen, held, earlier) or {}
+    unknown = without_position(target, seen, held)
+    committed = await asyncio.to_thread(read_committed, kafka, group, unknown) if unknown else {}
+    splits = place(target, seen, held, {**committed, **earlier_offsets(target, seen)}) or {}
     unsure = doubtful(splits, now_ms())
     ended = await asyncio.to_thread(find_read_to_end, kafka, group, unsure) if unsure else ()
     return compare(replace(seen.snapshot, splits=at_their_ends(splits, ended)), former)
@@ -146,7 +148,7 @@ async def look(flink: AsyncFlinkClient, target: Target, held: Held) -> Seen:
         counters=_counters(detail, reported, target.dead_letters),
         work=tuple(_work(detail)),
         backpressured=reported.backpressured if reported else None,
-        problems=tuple(f"topic {name}: {why}" for name, why in held.missing.items() if name in target.topics),
+        problems=_missing(held, target.topics),
         names=reported.names if reported else {},
     )
     return Seen(snapshot, reported)
@@ -222,39 +224,45 @@ def _work(detail: JobDetail) -> Iterable[Work]:
         yield Work(
             vertex.name,
             vertex.parallelism,
-            totals.accumulated_busy_ms,
+            # Not a number where a subtask does not tell.
+            0.0 if math.isnan(totals.accumulated_busy_ms) else totals.accumulated_busy_ms,
             totals.accumulated_backpressured_ms,
             totals.accumulated_idle_ms,
         )
 
 
-def earlier_offsets(target: Target, seen: Seen, held: Held, kafka: Mapping[str, str]) -> dict[Partition, int]:
-    """For partitions of which nothing was read since the task started, the next offset as it was known before.
-
-    It may ask the broker for what the job's group has committed.
-
-    Raises:
-        UnreachableError: the broker doesn't answer.
-    """
-    wanted = silent(seen.reported.positions) if seen.reported else frozenset()
+def earlier_offsets(target: Target, seen: Seen) -> dict[Partition, int]:
+    """For partitions of which nothing was read since the task started, the next offset as it was known before."""
     before = (target.before.splits if target.before else None) or {}
     known = dict(target.started_at or {})
     known |= {partition: split.following for partition, split in before.items() if split.following is not None}
-    if unknown := [partition for partition in wanted if partition not in known and partition in held.offsets]:
-        known |= read_committed(kafka, target.group, unknown)
+    wanted = silent(seen.reported.positions) if seen.reported else frozenset()
     return {partition: known[partition] for partition in wanted if partition in known}
+
+
+def without_position(target: Target, seen: Seen, held: Held) -> list[Partition]:
+    """Partitions whose position neither the readers nor what was known before tells: the job's group may."""
+    wanted = silent(seen.reported.positions) if seen.reported else frozenset()
+    return sorted((wanted & held.offsets.keys()) - earlier_offsets(target, seen).keys())
 
 
 def place(
     target: Target, seen: Seen, held: Held, earlier: Mapping[Partition, int]
 ) -> dict[Partition, SplitReading] | None:
     """The job's splits, as far as that can be said without looking into the topics; None: one of those isn't known."""
-    if seen.reported is None or any(topic in held.missing for topic in target.topics):
+    if seen.reported is None or (target.topics and _missing(held, target.topics)):
         return None
     offsets = held.of(target.topics)
     following = next_offsets(seen.reported.positions, offsets, earlier)
     splits = read_splits(seen.reported.watermarks, offsets, following, seen.reported.idle)
     return at_their_ends(splits, known_ends(splits, target.before))
+
+
+def _missing(held: Held, topics: Iterable[str]) -> tuple[str, ...]:
+    """Why the ends of some topics aren't known."""
+    if held.trouble:
+        return (held.trouble,) if tuple(topics) else ()
+    return tuple(f"topic {topic}: {held.missing[topic]}" for topic in topics if topic in held.missing)
 
 
 def _servers(kafka: Mapping[str, str]) -> str:

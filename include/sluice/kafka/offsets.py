@@ -31,10 +31,12 @@ class Held:
     Attributes:
         offsets: Start and end, by partition.
         missing: Why a topic's offsets are not among them, by topic.
+        trouble: Why nothing is known of any.
     """
 
     offsets: Mapping[Partition, Offsets] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
+    trouble: str | None = None
 
     def of(self, topics: Iterable[str]) -> dict[Partition, Offsets]:
         """Those of some topics."""

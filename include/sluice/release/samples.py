@@ -26,6 +26,7 @@ class Sample(Base):
     job: Mapped[str] = mapped_column(String(255))
     """Its name; a job that nobody declares may have any."""
     at: Mapped[datetime]
+    """When the sweep began: the same for all its samples."""
     flink_job_id: Mapped[str | None] = mapped_column(String(32))
     release: Mapped[int | None]
     state: Mapped[str] = mapped_column(String(20))
@@ -49,8 +50,8 @@ class Sample(Base):
     """In the last ten minutes."""
     drift: Mapped[bool | None]
     """The job differed from the release that ran."""
-    readings: Mapped[dict[str, Any]]
-    """The rest, by partition and vertex; empty where nothing could be read."""
+    readings: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """The rest, by partition and vertex; None: nothing could be read."""
 
 
 class Samples:
@@ -77,15 +78,22 @@ class Samples:
             return int(session.execute(old).rowcount)  # type: ignore[attr-defined]  # a DELETE's result has it
 
     def newest(self, since: datetime) -> dict[str, Sample]:
-        """The newest sample of each job that is not older than that moment, by the job's name."""
+        """The newest sample with readings of each job that is not older than that moment, by the job's name."""
         newest = (
             select(func.max(Sample.id))
-            .where(Sample.environment == self.environment, Sample.at >= since)
+            .where(Sample.environment == self.environment, Sample.at >= since, Sample.readings.is_not(None))
             .group_by(Sample.job)
         )
         with self._sessions() as session:
             found = session.scalars(select(Sample).where(Sample.id.in_(newest)))
             return {sample.job: sample for sample in found}
+
+    def last_sweep(self) -> list[Sample]:
+        """What the last sweep has seen, in the order of the jobs' names; empty: there was none."""
+        last = select(func.max(Sample.at)).where(Sample.environment == self.environment).scalar_subquery()
+        query = select(Sample).where(Sample.environment == self.environment, Sample.at == last)
+        with self._sessions() as session:
+            return list(session.scalars(query.order_by(Sample.job)))
 
     def of(self, job: str, since: datetime, until: datetime | None = None) -> list[Sample]:
         """A job's samples between two moments, oldest first."""

@@ -35,7 +35,7 @@ def upgrade() -> None:
         sa.Column("restarts", sa.Integer),
         sa.Column("recent_restarts", sa.Integer),
         sa.Column("drift", sa.Boolean),
-        sa.Column("readings", sa.JSON, nullable=False),
+        sa.Column("readings", sa.JSON),
     )
     op.create_index("ix_samples_job", "samples", ["environment", "job", "at"])
     op.create_index("ix_samples_at", "samples", ["environment", "at"])

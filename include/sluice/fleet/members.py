@@ -69,7 +69,9 @@ def _member(project: Project, name: str, placed: tuple[Placement, Release] | Non
         state = "not deployed" if desired.enabled else "disabled"
         return Member(JobStatus(name, state, reasons=(f"run: sluice deploy {name}",) if desired.enabled else ()))
     drift = fingerprint(project.settings.root, desired) != release.fingerprint
-    status = JobStatus(name, "", place.release, place.flink_job_id, drift=drift, overrides=release.overrides)
+    status = JobStatus(
+        name, "", place.release, place.flink_job_id, drift=drift, overrides=release.overrides, phase=place.phase
+    )
     if words := _not_meant_to_run(place):
         return Member(replace(status, state=place.phase, reasons=(words,)))
     return Member(status, _target(desired, place, former), desired.health, place.had_checkpoint)
@@ -115,4 +117,4 @@ def _without_file(project: Project, name: str, placed: tuple[Placement, Release]
         raise AssertionError  # it isn't there
     place, _ = placed
     words = f"its file is gone; release {place.release} is {place.phase}, and stays so: sluice suspend {name}"
-    return JobStatus(name, "removed", place.release, place.flink_job_id, reasons=(words,))
+    return JobStatus(name, "removed", place.release, place.flink_job_id, reasons=(words,), phase=place.phase)

@@ -19,6 +19,7 @@ class JobStatus:
         state: Flink's state of the job; `not deployed`, `disabled`, `suspended`, `stopping`, `stopped`, `removed` or
             `broken` (its file); `gone` when it should run and the cluster doesn't know it; `unreachable` when it
             couldn't be looked at; `undeclared` or `duplicate` for a job of the cluster that isn't the ledger's.
+        phase: Where it stands by the ledger: running, stopping, stopped or suspended; None: it was never started.
         consumer_lag: Records, over all partitions.
         lag_per_s: Records per second by which the lag rises; negative: it falls.
         restarts: Since it was submitted.
@@ -26,6 +27,7 @@ class JobStatus:
         checkpoint_bytes: Size of the newest checkpoint.
         drift: The job differs from the release that runs.
         overrides: Settings that a run gave, over the deployment file's.
+        doubles: Flink jobs that run under its name as well, and are not the ledger's.
     """
 
     job: str
@@ -47,6 +49,8 @@ class JobStatus:
     recent_restarts: int | None = None
     drift: bool | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    phase: str | None = None
+    doubles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

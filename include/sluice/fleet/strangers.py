@@ -37,7 +37,8 @@ def _marked(row: Found, doubles: list[str]) -> Found:
     words = f"Flink job {others} runs under this name as well, and the ledger does not know it: cancel one of the two"
     if row.status.flink_job_id is None:
         words = f"Flink job {others} runs under this name, and the ledger does not know it: cancel it, or rename one"
-    return replace(row, status=replace(row.status, verdict="failed", reasons=(words, *row.status.reasons)))
+    reasons = (words, *row.status.reasons)
+    return replace(row, status=replace(row.status, verdict="failed", reasons=reasons, doubles=tuple(doubles)))
 
 
 def _duplicate(job: JobSummary) -> JobStatus:

@@ -1,9 +1,16 @@
 """What a sweep of a project leaves in the ledger and on the disk, and what a look leaves alone."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from sluice.errors import ConfigError
+from sluice.fleet.cases import read_cases
+from sluice.fleet.decision import decide
 from sluice.fleet.exposition import metrics_file
+from sluice.fleet.readings import to_sample
+from sluice.fleet.rows import Found
 from sluice.fleet.status import fleet_status, sweep_and_record
 from sluice.flink import client as client_module
 from sluice.project import Project
@@ -90,3 +97,37 @@ def test_a_changed_file_is_seen_by_the_project_read_again(project):
     file.write_text(DEPLOYMENT + "  runs: {parallelism: 1, writes: {partitions: 2}}\n")
     assert states(fleet_status(project, ["runs"]))["runs"][2] is False
     assert states(fleet_status(project.reread(), ["runs"]))["runs"][2] is True
+
+
+def test_what_the_ledger_knows_decides_with_the_row(project):
+    """A deploy to what is desired now came to nothing a moment ago."""
+    file = project.settings.root / "deployments" / "local.yaml"
+    file.write_text(DEPLOYMENT + "  runs: {parallelism: 1, writes: {partitions: 2}}\n")
+    project = project.reread()
+    wanted = fingerprint(project.settings.root, project.desired("runs"))
+    project.ledger.add_release("runs", fingerprint=wanted, artifact="a", module="m", resolved={})
+    operation = project.ledger.begin("runs", kind="deploy", holder="me", release=2, details={"former_release": 1})
+    rows = [replace(row, state="RUNNING", verdict="healthy") for row in fleet_status(project, ["runs"])]
+
+    def decision(minutes=0):
+        [case] = read_cases(project, rows, datetime.now(UTC) + timedelta(minutes=minutes))
+        return decide(case)
+
+    assert (decision().need, decision().why) == ("nothing", "an operation goes on, by me")
+    operation.finish("failed", "no slots")
+    assert "after 1 of 6 tries: no slots" in decision().why
+    assert decision(minutes=3).need == "redeploy"
+    operation = project.ledger.begin("runs", kind="deploy", holder="me", release=2, details={"former_release": 1})
+    operation.finish("rolled_back", "no checkpoint")
+    assert "which was rolled back: release 2" in decision(minutes=60).why
+
+
+def test_two_sweeps_in_a_row_are_remembered(project):
+    rows = [replace(row, state="RUNNING", verdict="failed") for row in fleet_status(project, ["runs"])]
+    now = datetime.now(UTC)
+    remembered = []
+    for number in range(3):
+        at = now - timedelta(minutes=30 - 10 * number)
+        project.ledger.samples.add([to_sample("local", Found(rows[0]), at)], older_than=now - timedelta(days=1))
+        remembered += [case.failed_before for case in read_cases(project, rows, now)]
+    assert remembered == [False, True, True]

@@ -31,6 +31,12 @@ class Project:
         self.settings = settings
         self._kafka = kafka
 
+    def reread(self) -> Project:
+        """The same project as its files are now."""
+        fresh = Project(self.settings, kafka=self._kafka)
+        fresh.ledger = self.ledger
+        return fresh
+
     @cached_property
     def catalog(self) -> Catalog:
         """The project's jobs."""

@@ -73,6 +73,8 @@ class Settings(Variables):
     """Directory with Flink's and the connectors' jars for the client; None: the one in `home`, else PyFlink's own."""
     prepare_timeout: Annotated[float, Field(gt=0)] = 180
     """Seconds until a client process must have compiled a job."""
+    sample_days: Annotated[float, Field(gt=0)] = 14
+    """How long the ledger keeps what the sweeps of the fleet have seen; a job of 12 partitions takes 2 KB a sweep."""
 
     @property
     def logs(self) -> Path:

@@ -68,12 +68,17 @@ _COLOURS = {
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """A table on standard error."""
+    console.print(make_table(title, columns, rows))
+
+
+def make_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+    """A table to be printed."""
     table = Table(title=title, title_justify="left")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(cell(value) for value in row))
-    console.print(table)
+    return table
 
 
 def cell(value: Any) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sluice.fleet import JobStatus
+from sluice.fleet.rows import JobStatus
 from sluice.local.layout import Local
 from sluice.local.main_job import run_main_job, traffic_service
 from sluice.local.stack import Stack

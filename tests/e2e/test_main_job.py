@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from sluice.cli.scaffold import write_job
-from sluice.fleet import fleet_status
+from sluice.fleet.status import fleet_status
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.local.main_job import traffic_service

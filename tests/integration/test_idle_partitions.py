@@ -65,7 +65,7 @@ def test_live_records_all_count(lab):
     wire.produce(run.servers, run.topic, at_their_pace(messages, closing=3))
     wait_for(lambda: run.rows().total() >= want.total(), timeout=120)
     assert run.rows() == want
-    assert run.snapshot().late_dropped == 0
+    assert run.snapshot().counters.late_dropped == 0
 
 
 def test_what_a_partition_brings_too_late_is_counted_against_the_job(lab):
@@ -78,7 +78,7 @@ def test_what_a_partition_brings_too_late_is_counted_against_the_job(lab):
     wait_for(lambda: run.rows().total() >= want.total(), timeout=120)
     wire.produce(run.servers, run.topic, [message for message in messages if message.partition != 0])
     judged = wait_for(
-        lambda: (found := run.snapshot()).late_dropped and verdict(found, lab.project.desired(JOB).health)
+        lambda: (found := run.snapshot()).counters.late_dropped and verdict(found, lab.project.desired(JOB).health)
     )
     assert "rows that came behind the watermark" in " ".join(judged.reasons)
     assert run.rows() == want

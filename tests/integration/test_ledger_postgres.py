@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import Pool, create_engine, event, text
 
 from tests.unit.release.test_ledger import *  # noqa: F403 - the tests, with another `url`
+from tests.unit.release.test_samples import *  # noqa: F403
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 pytestmark = pytest.mark.skipif(not BINARIES, reason="no PostgreSQL server in /usr/lib/postgresql")

@@ -258,6 +258,7 @@ class GateOperator(_SluiceOperator):
             health=desired.health.model_dump(mode="json"),
             deadline=deadline,
             restored_from=self.started["restored_from"],
+            positions=self.started["positions"],
         )
         left = timedelta(seconds=deadline - time.time())
         with _airflow_errors():

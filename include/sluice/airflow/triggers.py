@@ -27,6 +27,7 @@ class GateTrigger(BaseTrigger):
         health: The job's limits, as JSON values.
         deadline: Unix time, seconds.
         restored_from: What the job must have been restored from; None: not looked at.
+        positions: Per topic and partition the offset before which it must not read; None: not looked at.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class GateTrigger(BaseTrigger):
         health: dict[str, Any],
         deadline: float,
         restored_from: str | None = None,
+        positions: dict[str, dict[str, int]] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.gate = gate
@@ -52,6 +54,7 @@ class GateTrigger(BaseTrigger):
         self.health = health
         self.deadline = deadline
         self.restored_from = restored_from
+        self.positions = positions
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class and arguments."""
@@ -65,6 +68,7 @@ class GateTrigger(BaseTrigger):
             "health",
             "deadline",
             "restored_from",
+            "positions",
         )
         return "sluice.airflow.triggers.GateTrigger", {name: getattr(self, name) for name in names}
 
@@ -81,6 +85,7 @@ class GateTrigger(BaseTrigger):
             health=Health.model_validate(self.health),
             deadline=self.deadline,
             restored_from=self.restored_from,
+            positions=self.positions,
         )
         async for _, reading in readings(order):
             self.log.info("%s", reading.words)

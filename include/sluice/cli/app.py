@@ -155,16 +155,28 @@ def status(
     jobs: Annotated[list[str] | None, typer.Argument(help="The jobs' names; none: all.", metavar="[JOB...]")] = None,
     environment: Environment = None,
     json: Json = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again and again, until interrupted.")] = False,
+    every: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="With --watch: how often.")] = 5,
 ) -> None:
     """Show each job: its state, release, verdict and figures."""
-    from sluice.fleet import fleet_status  # noqa: PLC0415
-    from sluice.fleet_table import print_fleet  # noqa: PLC0415
+    from sluice.cli.fleet import show_fleet, watch_fleet  # noqa: PLC0415
 
-    rows = fleet_status(_project(environment), jobs or [])
-    if json:
-        print_json(rows)
-        return
-    print_fleet(rows)
+    project = _project(environment)
+    if watch:
+        watch_fleet(project, jobs or [], every, json=json)
+    else:
+        show_fleet(project, jobs or [], json=json)
+
+
+@app.command()
+def metrics(
+    environment: Environment = None,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Look now, and record it, instead of the last time.")] = False,
+) -> None:
+    """Print the last sweep of the fleet as Prometheus metrics."""
+    from sluice.cli.fleet import show_metrics  # noqa: PLC0415
+
+    show_metrics(_project(environment), sweep=sweep)
 
 
 @app.command()

@@ -9,16 +9,14 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
+from sluice.flink.history import Checkpoints, Exceptions
+from sluice.flink.metrics import Metric, MetricAggregate
 from sluice.flink.models import (
     CheckpointConfig,
-    Checkpoints,
     CheckpointTrigger,
     ConfigEntry,
-    Exceptions,
     JobDetail,
     JobList,
-    Metric,
-    MetricAggregate,
     Overview,
     SavepointResult,
     Status,
@@ -51,8 +49,9 @@ class Call(Generic[T]):
     repeatable: bool = True
 
 
-_QUERY_BYTES = 3_000
-"""How long a query may get: Flink's server takes request lines of 4,096 bytes, path and proxy's prefix included."""
+_QUERY_BYTES = 3_600
+"""How long the names in a query may get: Flink's server takes request lines of 4,096 bytes; the path takes 130 of
+them, and a proxy's prefix may take some."""
 
 _OVERVIEW = TypeAdapter(Overview)
 _JOBS = TypeAdapter(JobList)
@@ -102,24 +101,13 @@ def checkpoints(job_id: str) -> Call[Checkpoints]:
 
 
 def exceptions(job_id: str) -> Call[Exceptions]:
-    """A job's failures, newest first."""
-    return Call(f"/jobs/{job_id}/exceptions", _EXCEPTIONS, params={"maxExceptions": "5"})
+    """A job's failures, newest first: as many as `web.exception-history-size` says (16)."""
+    return Call(f"/jobs/{job_id}/exceptions", _EXCEPTIONS, params={"maxExceptions": "20"})
 
 
 def job_metrics(job_id: str, names: Iterable[str]) -> Call[tuple[Metric, ...]]:
     """Values of a job's own metrics, e.g. `numRestarts`."""
     return Call(f"/jobs/{job_id}/metrics", _METRICS, params={"get": ",".join(names)})
-
-
-def metric_names(job_id: str, vertex_id: str) -> Call[tuple[Metric, ...]]:
-    """The names of a vertex's metrics over all subtasks; empty until the cluster has fetched them once."""
-    return Call(f"/jobs/{job_id}/vertices/{vertex_id}/metrics", _METRICS)
-
-
-def metrics(job_id: str, vertex_id: str, names: Iterable[str]) -> Iterator[Call[tuple[Metric, ...]]]:
-    """Values of metrics by their full names (`<subtask>.<operator>.<name>`): as many calls as their names need."""
-    for some in _batches(names):
-        yield Call(f"/jobs/{job_id}/vertices/{vertex_id}/metrics", _METRICS, params={"get": ",".join(some)})
 
 
 def aggregate_names(job_id: str, vertex_id: str) -> Call[tuple[MetricAggregate, ...]]:
@@ -128,12 +116,15 @@ def aggregate_names(job_id: str, vertex_id: str) -> Call[tuple[MetricAggregate, 
 
 
 def aggregates(job_id: str, vertex_id: str, names: Iterable[str]) -> Iterator[Call[tuple[MetricAggregate, ...]]]:
-    """Sums over subtasks of metrics by their names without the subtask: as many calls as their names need."""
+    """Metrics by their names without the subtask, over all subtasks that have them: as many calls as the names need.
+
+    A name that no subtask has is missing in the answer.
+    """
     for some in _batches(names):
         yield Call(
             f"/jobs/{job_id}/vertices/{vertex_id}/subtasks/metrics",
             _AGGREGATES,
-            params={"get": ",".join(some), "agg": "sum"},
+            params={"get": ",".join(some), "agg": "min,max,sum"},
         )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class _Answer(BaseModel):
+class Answer(BaseModel):
+    """Base of the answers."""
+
     # Flink adds fields in every release; those that we read are held strictly.
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
@@ -34,7 +35,7 @@ class JobState(Enum):
         return self in (JobState.FAILED, JobState.CANCELED, JobState.FINISHED)
 
 
-class Overview(_Answer):
+class Overview(Answer):
     """The cluster's size and load."""
 
     taskmanagers: int
@@ -43,14 +44,14 @@ class Overview(_Answer):
     flink_version: str = Field(alias="flink-version")
 
 
-class Tasks(_Answer):
+class Tasks(Answer):
     """How many tasks there are, and how many run."""
 
     total: int
     running: int
 
 
-class JobSummary(_Answer):
+class JobSummary(Answer):
     """A job in the list of jobs."""
 
     id: str = Field(alias="jid")
@@ -60,19 +61,30 @@ class JobSummary(_Answer):
     tasks: Tasks
 
 
-class JobList(_Answer):
+class JobList(Answer):
     """Every job that the cluster remembers, ended ones as well."""
 
     jobs: tuple[JobSummary, ...]
 
 
-class Status(_Answer):
+class Status(Answer):
     """A job's state; unlike the other answers not cached by the cluster."""
 
     status: JobState
 
 
-class Vertex(_Answer):
+class VertexTotals(Answer):
+    """What the subtasks of a vertex have done since they began, summed; those of one attempt each."""
+
+    read_records: int = Field(0, alias="read-records")
+    """A source's records from outside count, too."""
+    accumulated_busy_ms: float = Field(0, alias="accumulated-busy-time")
+    """NaN where a subtask does not tell."""
+    accumulated_backpressured_ms: float = Field(0, alias="accumulated-backpressured-time")
+    accumulated_idle_ms: float = Field(0, alias="accumulated-idle-time")
+
+
+class Vertex(Answer):
     """A job vertex: the chained operators of one task."""
 
     id: str
@@ -80,9 +92,15 @@ class Vertex(_Answer):
     parallelism: int
     status: str
     tasks: dict[str, int]
+    totals: VertexTotals = Field(VertexTotals(), alias="metrics")
+
+    @property
+    def is_source(self) -> bool:
+        """It begins with a source."""
+        return self.name.startswith("Source:")
 
 
-class JobDetail(_Answer):
+class JobDetail(Answer):
     """A job with its vertices."""
 
     id: str = Field(alias="jid")
@@ -104,105 +122,20 @@ class JobDetail(_Answer):
         return sum(vertex.tasks.get("RUNNING", 0) for vertex in self.vertices)
 
 
-class CheckpointCounts(_Answer):
-    """How many checkpoints there were since the job began to run."""
-
-    restored: int
-    completed: int
-    failed: int
-    in_progress: int
-
-
-class Checkpoint(_Answer):
-    """A completed checkpoint or savepoint."""
-
-    id: int
-    trigger_timestamp: int
-    latest_ack_timestamp: int | None = None
-    state_size: int | None = None
-    external_path: str | None = None
-    is_savepoint: bool = False
-
-
-class Restored(_Answer):
-    """What the job was restored from."""
-
-    id: int
-    restore_timestamp: int
-    is_savepoint: bool
-    external_path: str | None = None
-
-
-class LatestCheckpoints(_Answer):
-    """The newest of each kind."""
-
-    completed: Checkpoint | None = None
-    savepoint: Checkpoint | None = None
-    restored: Restored | None = None
-
-
-class Checkpoints(_Answer):
-    """A job's checkpoints."""
-
-    counts: CheckpointCounts
-    latest: LatestCheckpoints
-
-
-class ExceptionEntry(_Answer):
-    """A failure of the job."""
-
-    timestamp: int
-    exception_name: str | None = Field(None, alias="exceptionName")
-    stacktrace: str = ""
-
-    @property
-    def words(self) -> str:
-        """The failure and its root cause, a line."""
-        lines = [line.strip() for line in self.stacktrace.splitlines() if line.strip()]
-        causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
-        return (causes[-1] if causes else lines[0] if lines else self.exception_name or "unknown")[:500]
-
-
-class ExceptionHistory(_Answer):
-    """A job's failures, newest first."""
-
-    entries: tuple[ExceptionEntry, ...] = ()
-
-
-class Exceptions(_Answer):
-    """A job's failures, as the API wraps them."""
-
-    history: ExceptionHistory = Field(ExceptionHistory(), alias="exceptionHistory")
-
-
-class Metric(_Answer):
-    """A metric of a vertex: `<subtask>.<operator>.<name>` and its value as text."""
-
-    id: str
-    value: str | None = None
-
-
-class MetricAggregate(_Answer):
-    """A metric over a vertex's subtasks."""
-
-    id: str
-    sum: float | None = None
-
-
-class ConfigEntry(_Answer):
+class ConfigEntry(Answer):
     """An option of the JobManager."""
 
     key: str
     value: str
 
 
-class Trigger(_Answer):
+class Trigger(Answer):
     """An operation that the cluster has taken on."""
 
     request_id: str = Field(alias="request-id")
 
 
-class OperationStatus(_Answer):
+class OperationStatus(Answer):
     """IN_PROGRESS or COMPLETED; completed is not succeeded."""
 
     id: str
@@ -213,7 +146,7 @@ class OperationStatus(_Answer):
         return self.id == "COMPLETED"
 
 
-class _Cause(_Answer):
+class _Cause(Answer):
     name: str | None = Field(None, alias="class")
     stack_trace: str = Field("", alias="stack-trace")
 
@@ -224,12 +157,12 @@ class _Cause(_Answer):
         return (lines[-1].removeprefix("Caused by: ") if lines else self.name or "unknown")[:500]
 
 
-class _SavepointOperation(_Answer):
+class _SavepointOperation(Answer):
     location: str | None = None
     failure: _Cause | None = Field(None, alias="failure-cause")
 
 
-class SavepointResult(_Answer):
+class SavepointResult(Answer):
     """How a savepoint stands."""
 
     status: OperationStatus
@@ -247,12 +180,12 @@ class SavepointResult(_Answer):
         return cause.words if cause else None
 
 
-class _CheckpointOperation(_Answer):
+class _CheckpointOperation(Answer):
     checkpoint_id: int | None = Field(None, alias="checkpointId")
     failure: _Cause | None = Field(None, alias="failureCause")
 
 
-class CheckpointTrigger(_Answer):
+class CheckpointTrigger(Answer):
     """How a checkpoint that was asked for stands."""
 
     status: OperationStatus
@@ -265,12 +198,12 @@ class CheckpointTrigger(_Answer):
         return cause.words if cause else None
 
 
-class _Externalization(_Answer):
+class _Externalization(Answer):
     enabled: bool
     delete_on_cancellation: bool
 
 
-class CheckpointConfig(_Answer):
+class CheckpointConfig(Answer):
     """How a job makes and keeps its checkpoints."""
 
     interval: int
@@ -283,12 +216,12 @@ class CheckpointConfig(_Answer):
         return self.externalization.enabled and not self.externalization.delete_on_cancellation
 
 
-class _SubtaskTime(_Answer):
+class _SubtaskTime(Answer):
     subtask: int
     timestamps: dict[str, int]
 
 
-class SubtaskTimes(_Answer):
+class SubtaskTimes(Answer):
     """When the subtasks of a vertex came into their states."""
 
     subtasks: tuple[_SubtaskTime, ...]
@@ -298,6 +231,3 @@ class SubtaskTimes(_Answer):
         """When the last of them began to run; None: one hasn't yet."""
         since = [item.timestamps.get("RUNNING", 0) for item in self.subtasks]
         return max(since) if since and min(since) > 0 else None
-
-
-JSON = dict[str, Any]

@@ -1,20 +1,37 @@
-"""What a job's tasks report: positions and watermarks of its sources, rows that its windows have dropped."""
+"""What a job's tasks report: positions and watermarks of its sources, rows that its windows drop or its sinks send.
+
+Everything is asked for as aggregates over subtasks: names without the subtask are few and the answers small, however
+parallel the job. Names stay the same for as long as a Flink job runs, so they are asked for once and then remembered.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sluice.flink import calls
 from sluice.flink.client import AsyncFlinkClient
+from sluice.flink.metrics import MetricAggregate
 from sluice.flink.models import JobDetail, Vertex
+from sluice.health.snapshot import VertexNames
 from sluice.kafka.offsets import Partition
 
-POSITION = re.compile(r"\d+\..*KafkaSourceReader\.topic\.(?P<topic>.+)\.partition\.(?P<number>\d+)\.currentOffset")
-WATERMARK = re.compile(r"\d+\..*\.split\.(?P<topic>.+)-(?P<number>\d+)\.watermark\.currentWatermark")
+POSITION = re.compile(
+    r"(?P<operator>.+)\.KafkaSourceReader\.topic\.(?P<topic>.+)\.partition\.(?P<number>\d+)\.currentOffset"
+)
+WATERMARK = re.compile(r".+\.split\.(?P<topic>.+)-(?P<number>\d+)\.watermark\.currentWatermark")
+IDLE = re.compile(r".+\.split\.(?P<topic>.+)-(?P<number>\d+)\.watermark\.idleTimeMsPerSecond")
 LATE = re.compile(r".*\.numLateRecordsDropped")
 """Every operator of Flink that drops what comes behind its watermark counts it under this name: windows of SQL, the
 Table API and the DataStream API, window joins, OVER aggregates, temporal sorts, pattern matching."""
+SENT = re.compile(r"(?P<sink>.+)\.numRecordsSend")
+"""What every sink of FLIP-33 and later counts."""
+_BACKPRESSURED = "backPressuredTimeMsPerSecond"
+_MOSTLY_IDLE = 500
+"""Milliseconds of a second."""
+_LEARNING_MS = 60_000
+"""How long after its start a job may register more metrics: a reader names a partition once it has polled it."""
 
 
 @dataclass
@@ -24,54 +41,111 @@ class Reported:
     Attributes:
         positions: Offset of the last record read, by partition; negative: none since the task started.
         watermarks: Epoch milliseconds, by partition.
+        idle: Whether Flink takes a partition for idle, of those that were asked for.
         late_dropped: Rows that windows have dropped since their tasks started.
+        sent: Records that sinks have sent since their tasks started, by the sink's operator.
+        backpressured: Of the most hindered subtask of a source, 0 to 1; None: not known.
+        names: To be remembered; empty as long as the job may register more.
     """
 
     positions: dict[Partition, int] = field(default_factory=dict)
     watermarks: dict[Partition, int] = field(default_factory=dict)
+    idle: dict[Partition, bool] = field(default_factory=dict)
     late_dropped: int = 0
+    sent: dict[str, int] = field(default_factory=dict)
+    backpressured: float | None = None
+    names: Mapping[str, VertexNames] = field(default_factory=dict)
 
 
-async def read_metrics(flink: AsyncFlinkClient, detail: JobDetail) -> Reported:
-    """Ask every vertex of the job.
+async def read_metrics(
+    flink: AsyncFlinkClient,
+    detail: JobDetail,
+    topics: Mapping[str, Iterable[int]],
+    names: Mapping[str, VertexNames] | None = None,
+    quiet: Iterable[Partition] = (),
+    *,
+    sources_alone: bool = False,
+) -> Reported:
+    """Ask the vertices of a job: a call for each that reads, drops or sends, as long as the names fit into one.
+
+    Args:
+        flink: The cluster.
+        detail: The job.
+        topics: The partitions of each topic that it reads.
+        names: What is remembered of the metrics' names; nothing: they are asked for, a call for each vertex.
+        quiet: Partitions of which to ask whether Flink takes them for idle.
+        sources_alone: Leave out the vertices that read no topic.
 
     Raises:
         UnreachableError: the cluster doesn't answer.
         FlinkError: the cluster said no.
     """
+    known = names or await _learn(flink, detail)
     reported = Reported()
+    asked = frozenset(quiet)
     for vertex in detail.vertices:
-        if vertex.name.startswith("Source:"):
-            await _read_source(flink, detail.id, vertex, reported)
-        else:
-            await _read_others(flink, detail.id, vertex, reported)
+        if sources_alone and not vertex.is_source:
+            continue
+        wanted = list(_wanted(vertex, known.get(vertex.id, VertexNames()), topics, asked))
+        for call in calls.aggregates(detail.id, vertex.id, wanted):
+            for metric in await flink.send(call):
+                _take(metric, reported)
+    if names or _is_complete(detail, known, topics):
+        reported.names = known
     return reported
 
 
-async def _read_source(flink: AsyncFlinkClient, job_id: str, vertex: Vertex, reported: Reported) -> None:
-    names = [metric.id for metric in await flink.send(calls.metric_names(job_id, vertex.id))]
-    wanted = [name for name in names if any(kind.fullmatch(name) for kind in (POSITION, WATERMARK, LATE))]
-    for call in calls.metrics(job_id, vertex.id, wanted):
-        for metric in await flink.send(call):
-            if metric.value is None:
-                continue
-            if match := POSITION.fullmatch(metric.id):
-                _keep_smallest(reported.positions, match, metric.value)
-            elif match := WATERMARK.fullmatch(metric.id):
-                _keep_smallest(reported.watermarks, match, metric.value)
-            else:
-                reported.late_dropped += int(metric.value)
+async def _learn(flink: AsyncFlinkClient, detail: JobDetail) -> dict[str, VertexNames]:
+    found = {}
+    for vertex in detail.vertices:
+        ids = [metric.id for metric in await flink.send(calls.aggregate_names(detail.id, vertex.id))]
+        readers = {(match["operator"], match["topic"]) for name in ids if (match := POSITION.fullmatch(name))}
+        counters = tuple(name for name in ids if LATE.fullmatch(name) or SENT.fullmatch(name))
+        found[vertex.id] = VertexNames(tuple(sorted(readers)), counters)
+    return found
 
 
-async def _read_others(flink: AsyncFlinkClient, job_id: str, vertex: Vertex, reported: Reported) -> None:
-    """Over subtasks, summed by the cluster: small answers, however parallel the job."""
-    names = [metric.id for metric in await flink.send(calls.aggregate_names(job_id, vertex.id))]
-    wanted = [name for name in names if LATE.fullmatch(name)]
-    for call in calls.aggregates(job_id, vertex.id, wanted):
-        reported.late_dropped += sum(int(metric.sum or 0) for metric in await flink.send(call))
+def _is_complete(detail: JobDetail, known: Mapping[str, VertexNames], topics: Iterable[str]) -> bool:
+    """Whether no more names are to be expected."""
+    if detail.tasks_running < detail.tasks_total:
+        return False
+    read = {topic for names in known.values() for _, topic in names.readers}
+    return read.issuperset(topics) or detail.now - detail.start_time > _LEARNING_MS
 
 
-def _keep_smallest(found: dict[Partition, int], match: re.Match[str], text: str) -> None:
+def _wanted(
+    vertex: Vertex, names: VertexNames, topics: Mapping[str, Iterable[int]], quiet: frozenset[Partition]
+) -> Iterator[str]:
+    for operator, topic in names.readers:
+        for number in topics.get(topic, ()):
+            yield f"{operator}.KafkaSourceReader.topic.{topic}.partition.{number}.currentOffset"
+            yield f"{operator}.split.{topic}-{number}.watermark.currentWatermark"
+            if (topic, number) in quiet:
+                yield f"{operator}.split.{topic}-{number}.watermark.idleTimeMsPerSecond"
+    yield from names.counters
+    if vertex.is_source:
+        yield _BACKPRESSURED
+
+
+def _take(metric: MetricAggregate, reported: Reported) -> None:
+    if metric.min is None or metric.max is None or metric.sum is None:
+        return
+    if match := POSITION.fullmatch(metric.id):
+        _keep_smallest(reported.positions, match, metric.min)
+    elif match := WATERMARK.fullmatch(metric.id):
+        _keep_smallest(reported.watermarks, match, metric.min)
+    elif match := IDLE.fullmatch(metric.id):
+        partition = (match["topic"], int(match["number"]))
+        reported.idle[partition] = metric.min >= _MOSTLY_IDLE and reported.idle.get(partition, True)
+    elif LATE.fullmatch(metric.id):
+        reported.late_dropped += int(metric.sum)
+    elif match := SENT.fullmatch(metric.id):
+        reported.sent[match["sink"]] = reported.sent.get(match["sink"], 0) + int(metric.sum)
+    elif metric.id == _BACKPRESSURED:
+        reported.backpressured = max(metric.max / 1000, reported.backpressured or 0.0)
+
+
+def _keep_smallest(found: dict[Partition, int], match: re.Match[str], value: float) -> None:
     """Several sources may read a topic: the one that is furthest behind counts."""
-    partition, value = (match["topic"], int(match["number"])), int(text)
-    found[partition] = min(value, found.get(partition, value))
+    partition = (match["topic"], int(match["number"]))
+    found[partition] = min(int(value), found.get(partition, int(value)))

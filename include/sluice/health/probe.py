@@ -1,31 +1,78 @@
-"""Reading a snapshot of a job: Flink's REST API for the job, the broker for the ends of its topics."""
+"""Reading a snapshot of one job: Flink's REST API for the job, the broker for the ends of its topics."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sluice.errors import JobNotFoundError
 from sluice.flink import calls
 from sluice.flink.client import AsyncFlinkClient
-from sluice.flink.models import Checkpoints
+from sluice.flink.history import Checkpoints
+from sluice.flink.models import JobDetail, JobState
 from sluice.health.metrics import Reported, read_metrics
-from sluice.health.snapshot import Snapshot, SplitReading
+from sluice.health.positions import at_their_ends, doubtful, known_ends, next_offsets, read_splits, silent
+from sluice.health.snapshot import WINDOW_MS, CheckpointReading, Counters, Failure, Snapshot, SplitReading, Work
+from sluice.health.trend import compare
 from sluice.kafka.brokers import connect
-from sluice.kafka.offsets import Offsets, Partition, find_read_to_end, read_committed, read_offsets
+from sluice.kafka.offsets import Held, Partition, find_read_to_end, read_committed, read_offsets
 
 _RESTARTS = "numRestarts"
-_NO_WATERMARK = -(2**63)
-_SMALL_LAG = 1_000
-_FRESH_MS = 30_000
+_QUIET_MS = 30_000
+"""How far a partition that is read to its end lies behind when Flink is asked whether it takes it for idle."""
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """Which job to look at, and what is known of it already.
+
+    Attributes:
+        flink_job_id: Its id in Flink.
+        topics: What it reads.
+        group: Its consumer group.
+        dead_letters: Which of its sinks are for dead letters.
+        started_at: The next offsets of the state that it was started from.
+        former: An earlier snapshot, of this or another Flink job.
+    """
+
+    flink_job_id: str
+    topics: tuple[str, ...]
+    group: str
+    dead_letters: tuple[str, ...] = ()
+    started_at: Mapping[Partition, int] | None = None
+    former: Snapshot | None = None
+
+    @property
+    def before(self) -> Snapshot | None:
+        """The earlier snapshot, if it is of this Flink job."""
+        return self.former if self.former and self.former.flink_job_id == self.flink_job_id else None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the cluster says of a job; the splits are not known yet.
+
+    Attributes:
+        snapshot: Without splits and trend.
+        reported: The metrics of its tasks; None: they were not asked.
+    """
+
+    snapshot: Snapshot
+    reported: Reported | None = None
 
 
 async def probe(
-    flink: AsyncFlinkClient, job_id: str | None, topics: Iterable[str], kafka: Mapping[str, str], group: str
+    flink: AsyncFlinkClient,
+    job_id: str | None,
+    topics: Iterable[str],
+    kafka: Mapping[str, str],
+    group: str,
+    former: Snapshot | None = None,
 ) -> Snapshot:
-    """A snapshot of the job.
+    """A snapshot of one job.
 
     Args:
         flink: The cluster.
@@ -33,99 +80,197 @@ async def probe(
         topics: What it reads.
         kafka: librdkafka's configuration.
         group: The job's consumer group.
+        former: An earlier snapshot, for the trends.
 
     Raises:
         UnreachableError: the cluster or the broker doesn't answer: it says nothing about the job.
         FlinkError: the cluster refuses to answer.
     """
-    now = _now()
     if job_id is None:
-        return Snapshot(now, None)
+        return Snapshot(now_ms(), None)
+    target = Target(job_id, tuple(topics), group, former=former)
+    held = Held(await asyncio.to_thread(read_offsets, connect(kafka), topics, _servers(kafka)) if target.topics else {})
+    seen = await look(flink, target, held)
+    if seen.reported is None:
+        return compare(seen.snapshot, former)
+    unknown = without_position(target, seen, held)
+    committed = await asyncio.to_thread(read_committed, kafka, group, unknown) if unknown else {}
+    splits = place(target, seen, held, {**committed, **earlier_offsets(target, seen)}) or {}
+    unsure = doubtful(splits, now_ms())
+    ended = await asyncio.to_thread(find_read_to_end, kafka, group, unsure) if unsure else ()
+    return compare(replace(seen.snapshot, splits=at_their_ends(splits, ended)), former)
+
+
+async def look(flink: AsyncFlinkClient, target: Target, held: Held) -> Seen:
+    """What the cluster says of a job: five calls for one with a source and another vertex that drops or sends.
+
+    It is one more for each further vertex of that kind; and where names of metrics are not remembered yet, one more for
+    each vertex. A job that has failed over since the former snapshot is asked for the cause instead of for what its
+    windows and sinks count: they have just begun anew.
+
+    Raises:
+        UnreachableError: the cluster doesn't answer: it says nothing about the job.
+        FlinkError: the cluster refuses to answer.
+    """
+    job_id, before = target.flink_job_id, target.before
     try:
         detail = await flink.send(calls.job(job_id))
         checkpoints = await flink.send(calls.checkpoints(job_id))
-        exceptions = await flink.send(calls.exceptions(job_id))
-        restarts = await flink.send(calls.job_metrics(job_id, (_RESTARTS,)))
-        reported = await read_metrics(flink, detail)
+        restarts = await _restarts(flink, job_id)
+        known = _known_failures(detail, restarts, before)
+        failures = await _failures(flink, job_id) if known is None else known
+        reported = None
+        if detail.state is JobState.RUNNING:
+            reported = await read_metrics(
+                flink,
+                detail,
+                _numbers(held, target.topics),
+                before.names if before else None,
+                before.quiet_splits(_QUIET_MS) if before else (),
+                sources_alone=known is None and before is not None,
+            )
+        elif not detail.state.is_terminal:
+            # Its tasks tell nothing, or what their predecessors told.
+            reported = Reported(dict.fromkeys(held.of(target.topics), -1), names=before.names if before else {})
     except JobNotFoundError:
-        return Snapshot(now, None)
-    splits = await asyncio.to_thread(_splits, reported, tuple(topics), kafka, group)
-    failures = exceptions.history.entries
-    return Snapshot(
-        at_ms=_now(),
+        return Seen(Snapshot(now_ms(), None, job_id))
+    snapshot = Snapshot(
+        at_ms=now_ms(),
         state=detail.state,
+        flink_job_id=job_id,
         running_ms=detail.now - detail.start_time,
         tasks_total=detail.tasks_total,
         tasks_running=detail.tasks_running,
-        restarts=int(float(restarts[0].value)) if restarts and restarts[0].value else None,
-        completed_checkpoints=checkpoints.counts.completed,
-        checkpoint_age_ms=_age(checkpoints),
+        restarts=restarts,
+        failures=failures,
+        checkpoints=_read_checkpoints(checkpoints, now_ms()),
         restored_from=checkpoints.latest.restored.external_path if checkpoints.latest.restored else None,
-        splits=splits,
-        late_dropped=reported.late_dropped,
-        last_exception=failures[0].words if failures else None,
+        counters=_counters(detail, reported, target.dead_letters),
+        work=tuple(_work(detail)),
+        backpressured=reported.backpressured if reported else None,
+        problems=_missing(held, target.topics),
+        names=reported.names if reported else {},
+    )
+    return Seen(snapshot, reported)
+
+
+async def _restarts(flink: AsyncFlinkClient, job_id: str) -> int | None:
+    found = await flink.send(calls.job_metrics(job_id, (_RESTARTS,)))
+    return int(float(found[0].value)) if found and found[0].value else None
+
+
+def _known_failures(detail: JobDetail, restarts: int | None, before: Snapshot | None) -> tuple[Failure, ...] | None:
+    """The failures, where there can't be others than the former snapshot knew; None: they must be asked for."""
+    if detail.state is JobState.RUNNING and restarts == 0:
+        return ()
+    if before and detail.state is before.state and restarts is not None and restarts == before.restarts:
+        return before.failures
+    return None
+
+
+async def _failures(flink: AsyncFlinkClient, job_id: str) -> tuple[Failure, ...]:
+    history = (await flink.send(calls.exceptions(job_id))).history
+    return tuple(Failure(entry.timestamp, entry.words) for entry in history.entries)
+
+
+def _numbers(held: Held, topics: Iterable[str]) -> dict[str, list[int]]:
+    numbers: dict[str, list[int]] = {topic: [] for topic in topics}
+    for topic, number in held.of(topics):
+        numbers[topic].append(number)
+    return numbers
+
+
+def _read_checkpoints(checkpoints: Checkpoints, now: int) -> CheckpointReading:
+    newest = checkpoints.latest.completed
+    ended = [item for item in checkpoints.history if item.status != "IN_PROGRESS"]
+    in_a_row = next((place for place, item in enumerate(ended) if item.status == "COMPLETED"), len(ended))
+    failures = [
+        Failure(item.failure_timestamp or item.trigger_timestamp, item.failure_message or "no cause is given")
+        for item in ended
+        if item.status == "FAILED"
+    ]
+    return CheckpointReading(
+        completed=checkpoints.counts.completed,
+        failed=checkpoints.counts.failed,
+        age_ms=now - (newest.latest_ack_timestamp or newest.trigger_timestamp) if newest else None,
+        duration_ms=newest.end_to_end_duration if newest else None,
+        size=newest.state_size if newest else None,
+        failures=tuple(failure for failure in failures if failure.at_ms > now - WINDOW_MS),
+        failed_in_a_row=in_a_row,
     )
 
 
-def _age(checkpoints: Checkpoints) -> int | None:
-    newest = checkpoints.latest.completed
-    return _now() - (newest.latest_ack_timestamp or newest.trigger_timestamp) if newest else None
+def _counters(detail: JobDetail, reported: Reported | None, dead_letters: Iterable[str]) -> Counters:
+    sources = [vertex.totals.read_records for vertex in detail.vertices if vertex.is_source]
+    if reported is None:
+        return Counters(records_in=sum(sources) if sources else None)
+    # A sink's operator is named `<table>[<number>]: Writer`.
+    letters = [
+        count
+        for sink, count in reported.sent.items()
+        if any(sink.startswith(f"{name}__sink[") for name in dead_letters)
+    ]
+    return Counters(
+        records_in=sum(sources) if sources else None,
+        records_out=sum(reported.sent.values()) if reported.sent else None,
+        dead_letters=sum(letters) if letters else None,
+        late_dropped=reported.late_dropped,
+    )
 
 
-def _splits(
-    reported: Reported, topics: tuple[str, ...], kafka: Mapping[str, str], group: str
-) -> dict[Partition, SplitReading]:
-    """Lag and watermark of every partition of the topics; asks the broker."""
-    if not topics:
-        return {}
-    offsets = read_offsets(connect(kafka), topics, kafka.get("bootstrap.servers", ""))
-    # A source that has read nothing since it was restored does not tell where it stands; its group does.
-    is_silent = any(position < 0 for position in reported.positions.values())
-    committed = read_committed(kafka, group, offsets) if is_silent else {}
-    following = next_offsets(reported.positions, offsets, committed)
-    splits = read_splits(reported.watermarks, offsets, following)
-    doubtful = {partition: following[partition] for partition, split in splits.items() if _is_doubtful(split, _now())}
-    for partition in find_read_to_end(kafka, group, doubtful) if doubtful else ():
-        splits[partition] = replace(splits[partition], lag=0)
-    return splits
-
-
-def next_offsets(
-    positions: Mapping[Partition, int], offsets: Mapping[Partition, Offsets], committed: Mapping[Partition, int]
-) -> dict[Partition, int]:
-    """The offset that the job reads next, of each partition where that is known."""
-    following = {}
-    for partition, position in positions.items():
-        if held := offsets.get(partition):
-            after = position + 1 if position >= 0 else committed.get(partition, held.start)
-            following[partition] = max(after, held.start)
-    return following
-
-
-def read_splits(
-    watermarks: Mapping[Partition, int], offsets: Mapping[Partition, Offsets], following: Mapping[Partition, int]
-) -> dict[Partition, SplitReading]:
-    """What is known of each partition."""
-    splits = {}
-    for partition, held in offsets.items():
-        after, mark = following.get(partition), watermarks.get(partition, _NO_WATERMARK)
-        splits[partition] = SplitReading(
-            lag=None if after is None else max(0, held.end - after),
-            watermark_ms=mark if mark > _NO_WATERMARK else None,
+def _work(detail: JobDetail) -> Iterable[Work]:
+    for vertex in detail.vertices:
+        totals = vertex.totals
+        yield Work(
+            vertex.name,
+            vertex.parallelism,
+            # Not a number where a subtask does not tell.
+            0.0 if math.isnan(totals.accumulated_busy_ms) else totals.accumulated_busy_ms,
+            totals.accumulated_backpressured_ms,
+            totals.accumulated_idle_ms,
         )
-    return splits
 
 
-def _is_doubtful(split: SplitReading, now: int) -> bool:
-    """It is behind by little and not moving, which is what the end of a transaction looks like.
-
-    Each transaction leaves a marker behind its records, with an offset that no consumer ever gets, and an aborted one
-    its records as well. Where the watermark is fresh there is no need to look closer.
-    """
-    if not split.lag or split.lag > _SMALL_LAG:
-        return False
-    return split.watermark_ms is None or now - split.watermark_ms > _FRESH_MS
+def earlier_offsets(target: Target, seen: Seen) -> dict[Partition, int]:
+    """For partitions of which nothing was read since the task started, the next offset as it was known before."""
+    before = (target.before.splits if target.before else None) or {}
+    known = dict(target.started_at or {})
+    known |= {partition: split.following for partition, split in before.items() if split.following is not None}
+    wanted = silent(seen.reported.positions) if seen.reported else frozenset()
+    return {partition: known[partition] for partition in wanted if partition in known}
 
 
-def _now() -> int:
+def without_position(target: Target, seen: Seen, held: Held) -> list[Partition]:
+    """Partitions whose position neither the readers nor what was known before tells: the job's group may."""
+    wanted = silent(seen.reported.positions) if seen.reported else frozenset()
+    return sorted((wanted & held.offsets.keys()) - earlier_offsets(target, seen).keys())
+
+
+def place(
+    target: Target, seen: Seen, held: Held, earlier: Mapping[Partition, int]
+) -> dict[Partition, SplitReading] | None:
+    """The job's splits, as far as that can be said without looking into the topics; None: one of those isn't known."""
+    if seen.reported is None or (target.topics and _missing(held, target.topics)):
+        return None
+    offsets = held.of(target.topics)
+    following = next_offsets(seen.reported.positions, offsets, earlier)
+    splits = read_splits(
+        seen.reported.watermarks, offsets, following, seen.reported.idle, silent(seen.reported.positions)
+    )
+    return at_their_ends(splits, known_ends(splits, target.before))
+
+
+def _missing(held: Held, topics: Iterable[str]) -> tuple[str, ...]:
+    """Why the ends of some topics aren't known."""
+    if held.trouble:
+        return (held.trouble,) if tuple(topics) else ()
+    return tuple(f"topic {topic}: {held.missing[topic]}" for topic in topics if topic in held.missing)
+
+
+def _servers(kafka: Mapping[str, str]) -> str:
+    return kafka.get("bootstrap.servers", "")
+
+
+def now_ms() -> int:
+    """Epoch milliseconds."""
     return time.time_ns() // 1_000_000

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from sluice.flink.models import JobState
 from sluice.kafka.offsets import Partition
+
+WINDOW_MS = 600_000
+"""Over how long restarts and failed checkpoints are counted: ten minutes."""
 
 
 @dataclass(frozen=True)
@@ -15,10 +19,135 @@ class SplitReading:
     Attributes:
         lag: Records between the broker's end and the job's position; None: the position isn't known.
         watermark_ms: The partition's watermark, epoch milliseconds; None: it has none yet.
+        following: The offset that is read next; None: not known.
+        end: The offset that the next record will get.
+        still_since_ms: The first moment at which it was seen to stand where it stands now, with records to read;
+            None: it moves, or has nothing to read.
+        is_idle: Flink takes it for idle, so that it holds no watermark back; None: not asked.
+        is_unread: Nothing of it was read since the task started: `following` is what was known before.
     """
 
     lag: int | None
     watermark_ms: int | None
+    following: int | None = None
+    end: int | None = None
+    still_since_ms: int | None = None
+    is_idle: bool | None = None
+    is_unread: bool = False
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failure that made tasks start again, or a checkpoint that came to nothing.
+
+    Attributes:
+        at_ms: Epoch milliseconds.
+        words: One line.
+    """
+
+    at_ms: int
+    words: str
+
+
+@dataclass(frozen=True)
+class CheckpointReading:
+    """A job's checkpoints.
+
+    Attributes:
+        completed: Since the job was submitted.
+        failed: Since the job was submitted; those that could not begin, count.
+        age_ms: Since the newest completed one; None: there is none.
+        duration_ms: Of the newest completed one.
+        size: Of the newest completed one, bytes.
+        failures: Those that failed in the last `WINDOW_MS`, newest first, as far as the cluster remembers them.
+        failed_in_a_row: How many of the newest ones failed, as far as the cluster remembers.
+    """
+
+    completed: int = 0
+    failed: int = 0
+    age_ms: int | None = None
+    duration_ms: int | None = None
+    size: int | None = None
+    failures: tuple[Failure, ...] = ()
+    failed_in_a_row: int = 0
+
+
+@dataclass(frozen=True)
+class VertexNames:
+    """The names of a vertex's metrics that say something about health: they stay the same for as long as a job runs.
+
+    Attributes:
+        readers: Of each Kafka topic that it reads: the operator, and the topic.
+        counters: Rows that windows have dropped, records that sinks have sent.
+    """
+
+    readers: tuple[tuple[str, str], ...] = ()
+    counters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a vertex's subtasks have spent their time with since they began, milliseconds, summed."""
+
+    name: str
+    parallelism: int
+    busy_ms: float = 0
+    backpressured_ms: float = 0
+    idle_ms: float = 0
+
+    @property
+    def total_ms(self) -> float:
+        """It grows as long as the cluster's metrics do."""
+        return self.busy_ms + self.backpressured_ms + self.idle_ms
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What was counted since the tasks began; None: not known.
+
+    Attributes:
+        records_in: What the sources have read.
+        records_out: What the sinks have sent, dead letters included.
+        dead_letters: What the sinks for dead letters have sent; None as well where the job has none.
+        late_dropped: Rows that windows have dropped because they came behind the watermark.
+    """
+
+    records_in: int | None = None
+    records_out: int | None = None
+    dead_letters: int | None = None
+    late_dropped: int = 0
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a vertex spends its time with since the former snapshot, 0 to 1, averaged over its subtasks."""
+
+    name: str
+    busy: float
+    backpressured: float
+
+
+@dataclass(frozen=True)
+class Trend:
+    """What has changed since the former snapshot of the same Flink job. None: not known.
+
+    Attributes:
+        since_ms: When that was, epoch milliseconds; None: there is none.
+        lag_per_s: Records per second by which the consumer lag rises; negative: it falls.
+        records_in_per_s: What the sources read.
+        records_out_per_s: What the sinks send.
+        dead_letters_per_min: What the sinks for dead letters send.
+        loads: By vertex.
+        is_stale: The cluster's metrics stand still: nothing can be said of what else stands still.
+    """
+
+    since_ms: int | None = None
+    lag_per_s: float | None = None
+    records_in_per_s: float | None = None
+    records_out_per_s: float | None = None
+    dead_letters_per_min: float | None = None
+    loads: tuple[Load, ...] = ()
+    is_stale: bool = False
 
 
 @dataclass(frozen=True)
@@ -28,28 +157,44 @@ class Snapshot:
     Attributes:
         at_ms: When it was read, epoch milliseconds.
         state: The job's state; None: the cluster doesn't know the job.
+        flink_job_id: The job's id in Flink.
+        running_ms: Since it was submitted.
         restarts: Since it was submitted.
-        completed_checkpoints: Since it was submitted.
-        checkpoint_age_ms: Since the newest completed checkpoint.
+        failures: The newest ones that the cluster remembers, newest first.
         restored_from: What it was restored from.
         splits: By partition of the topics that it reads; empty: it reads none.
-        late_dropped: Rows that its windows have dropped because they came behind the watermark, since the tasks
-            started.
-        last_exception: The newest failure, one line.
+        backpressured: How much of the time the most hindered subtask of a source waits for those behind it, 0 to 1.
+        problems: Why something could not be read.
+        names: Its metrics' names by vertex; empty: they have to be asked for.
     """
 
     at_ms: int
     state: JobState | None
+    flink_job_id: str | None = None
     running_ms: int = 0
     tasks_total: int = 0
     tasks_running: int = 0
     restarts: int | None = None
-    completed_checkpoints: int = 0
-    checkpoint_age_ms: int | None = None
+    failures: tuple[Failure, ...] = ()
+    checkpoints: CheckpointReading = CheckpointReading()
     restored_from: str | None = None
-    splits: dict[Partition, SplitReading] | None = None
-    late_dropped: int = 0
-    last_exception: str | None = None
+    splits: Mapping[Partition, SplitReading] | None = None
+    counters: Counters = Counters()
+    work: tuple[Work, ...] = ()
+    backpressured: float | None = None
+    trend: Trend = Trend()
+    problems: tuple[str, ...] = ()
+    names: Mapping[str, VertexNames] = field(default_factory=dict)
+
+    @property
+    def last_exception(self) -> str | None:
+        """The newest failure, one line."""
+        return self.failures[0].words if self.failures else None
+
+    @property
+    def recent_failures(self) -> tuple[Failure, ...]:
+        """Those of the last `WINDOW_MS`, newest first."""
+        return tuple(failure for failure in self.failures if failure.at_ms > self.at_ms - WINDOW_MS)
 
     @property
     def reads_nothing(self) -> bool:
@@ -70,27 +215,48 @@ class Snapshot:
 
     @property
     def without_watermark(self) -> tuple[Partition, ...]:
-        """Partitions that have, or may have, records to read, and no watermark."""
+        """Partitions that hold the watermark back, or may, because they have none."""
         return tuple(
             partition
             for partition, split in (self.splits or {}).items()
-            if split.watermark_ms is None and split.lag != 0
+            if split.watermark_ms is None and (split.lag != 0 or split.is_idle is False)
         )
+
+    @property
+    def newest_watermark_ms(self) -> int | None:
+        """Of the partition that is furthest ahead."""
+        marks = [split.watermark_ms for split in (self.splits or {}).values() if split.watermark_ms is not None]
+        return max(marks, default=None)
 
     @property
     def watermark_lag_ms(self) -> int | None:
         """Wall clock less the smallest watermark; None as long as a partition with records to read has none.
 
-        A partition that is read to its end and lies behind the others is idle, and doesn't count.
+        A partition that is read to its end and lies behind the others is idle, and doesn't count, unless Flink says
+        that it isn't idle.
         """
-        marks = [(s.watermark_ms, s.lag) for s in (self.splits or {}).values() if s.watermark_ms is not None]
-        if not marks or self.without_watermark:
+        newest = self.newest_watermark_ms
+        if newest is None or self.without_watermark:
             return None
-        busy = [mark for mark, lag in marks if lag != 0]
-        newest = max(mark for mark, _ in marks)
+        busy = [
+            split.watermark_ms
+            for split in (self.splits or {}).values()
+            if split.watermark_ms is not None and (split.lag != 0 or split.is_idle is False)
+        ]
         return self.at_ms - min([*busy, newest])
 
     @property
     def is_idle(self) -> bool:
         """Everything was read, so that no watermark can move."""
         return self.consumer_lag == 0 and not self.reads_nothing
+
+    def quiet_splits(self, behind_ms: int) -> tuple[Partition, ...]:
+        """Partitions that are read to their end and lie this far behind the one that is furthest ahead."""
+        newest = self.newest_watermark_ms
+        if newest is None:
+            return ()
+        return tuple(
+            partition
+            for partition, split in (self.splits or {}).items()
+            if split.lag == 0 and newest - (split.watermark_ms or 0) > behind_ms
+        )

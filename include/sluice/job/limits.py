@@ -23,6 +23,11 @@ class Health(BaseModel):
     """Wall clock minus the smallest watermark."""
     checkpoint_age: _Positive = timedelta(minutes=2)
     """Time since the last completed checkpoint."""
+    stall: _Positive = timedelta(minutes=2)
+    """How long a partition with records to read may stand still. More where those who write it keep transactions open
+    for longer: nobody reads past an open one."""
+    restarts: Annotated[int, Field(ge=0)] = 2
+    """How often its tasks may start again within ten minutes. More where TaskManagers come and go."""
     start_timeout: _Positive = timedelta(minutes=5)
     """How long a fresh release may take until all of this holds."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
@@ -24,19 +24,65 @@ class Offsets:
     end: int
 
 
+@dataclass(frozen=True)
+class Held:
+    """What the brokers hold of some topics.
+
+    Attributes:
+        offsets: Start and end, by partition.
+        missing: Why a topic's offsets are not among them, by topic.
+        trouble: Why nothing is known of any.
+    """
+
+    offsets: Mapping[Partition, Offsets] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
+    trouble: str | None = None
+
+    def of(self, topics: Iterable[str]) -> dict[Partition, Offsets]:
+        """Those of some topics."""
+        wanted = frozenset(topics)
+        return {partition: offsets for partition, offsets in self.offsets.items() if partition[0] in wanted}
+
+
+def read_held(admin: AdminClient, topics: Iterable[str], servers: str) -> Held:
+    """Start and end of every partition of these topics, however many: three requests in all.
+
+    Raises:
+        UnreachableError: the broker doesn't answer.
+    """
+    wanted = frozenset(topics)
+    if not wanted:
+        return Held()
+    try:
+        # One topic by its name: a broker may show nobody the list of all.
+        known = admin.list_topics(*wanted if len(wanted) == 1 else (), timeout=TIMEOUT).topics
+        missing, partitions = {}, []
+        for topic in sorted(wanted):
+            found = known.get(topic)
+            if found is None or found.error is not None:
+                missing[topic] = found.error.str() if found else _UNKNOWN
+            else:
+                partitions += [TopicPartition(topic, number) for number in found.partitions]
+        starts = _ask(admin, partitions, OffsetSpec.earliest(), missing)
+        ends = _ask(admin, partitions, OffsetSpec.latest(), missing)
+    except KafkaException as error:
+        raise unreachable(servers, error) from error
+    complete = ends.keys() & starts.keys()
+    return Held({p: Offsets(starts[p], ends[p]) for p in sorted(complete) if p[0] not in missing}, missing)
+
+
 def read_offsets(admin: AdminClient, topics: Iterable[str], servers: str) -> dict[Partition, Offsets]:
     """Start and end of every partition of these topics.
 
     Raises:
         UnreachableError: the broker doesn't answer, or a topic is gone.
     """
-    try:
-        partitions = [TopicPartition(topic, number) for topic in topics for number in _numbers(admin, topic, servers)]
-        starts = _ask(admin, partitions, OffsetSpec.earliest())
-        ends = _ask(admin, partitions, OffsetSpec.latest())
-    except KafkaException as error:
-        raise unreachable(servers, error) from error
-    return {partition: Offsets(starts[partition], ends[partition]) for partition in ends}
+    held = read_held(admin, topics, servers)
+    for topic, why in held.missing.items():
+        raise UnreachableError(
+            f"Kafka at {servers}: topic {topic}: {why}", remedy="create it with a deploy of a job that reads it"
+        )
+    return dict(held.offsets)
 
 
 def read_committed(config: Mapping[str, str], group: str, partitions: Iterable[Partition]) -> dict[Partition, int]:
@@ -134,18 +180,23 @@ _READ_ON = {
 }
 
 
-def _numbers(admin: AdminClient, topic: str, servers: str) -> list[int]:
-    found = admin.list_topics(topic, timeout=TIMEOUT).topics[topic]
-    if found.error is not None:
-        raise UnreachableError(
-            f"Kafka at {servers}: topic {topic}: {found.error.str()}",
-            remedy="create it with a deploy of a job that reads it",
-        )
-    return list(found.partitions)
+_UNKNOWN = "the broker does not know it"
+_OF_THE_CONNECTION = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT)
 
 
-def _ask(admin: AdminClient, partitions: list[TopicPartition], spec: OffsetSpec) -> dict[Partition, int]:
+def _ask(
+    admin: AdminClient, partitions: list[TopicPartition], spec: OffsetSpec, missing: dict[str, str]
+) -> dict[Partition, int]:
+    """What is wrong with one topic (without a leader, deleted meanwhile) hides no other one."""
     if not partitions:
         return {}
     futures = admin.list_offsets(dict.fromkeys(partitions, spec), request_timeout=TIMEOUT)
-    return {(asked.topic, asked.partition): future.result().offset for asked, future in futures.items()}
+    found = {}
+    for asked, future in futures.items():
+        try:
+            found[asked.topic, asked.partition] = future.result().offset
+        except KafkaException as error:
+            if error.args[0].code() in _OF_THE_CONNECTION:
+                raise
+            missing.setdefault(asked.topic, error.args[0].str())
+    return found

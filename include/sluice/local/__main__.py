@@ -29,7 +29,7 @@ def up(airflow: bool = True) -> None:  # noqa: FBT001, FBT002 - an option of the
 @app.command()
 def run_main_job() -> None:
     """Feed traffic, deploy every job through Airflow, and show them."""
-    from sluice.fleet_table import print_fleet  # noqa: PLC0415
+    from sluice.fleet.table import print_fleet  # noqa: PLC0415
     from sluice.local import main_job  # noqa: PLC0415
 
     local = Local()

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 
 from sluice.errors import OperationError
-from sluice.fleet import JobStatus, fleet_status
+from sluice.fleet.rows import JobStatus
+from sluice.fleet.status import fleet_status
 from sluice.local.layout import Local
 from sluice.local.service import Service
 from sluice.local.stack import Stack, wait_until

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sluice.errors import UnreachableError
 from sluice.flink.client import AsyncFlinkClient
@@ -14,6 +16,7 @@ from sluice.health.gates import Gate, Reading, judge
 from sluice.health.probe import probe
 from sluice.health.snapshot import Snapshot
 from sluice.job.limits import Health
+from sluice.plan.continuity import offsets_by_partition
 
 _PAUSE = 1.0
 """Seconds between two looks."""
@@ -27,6 +30,7 @@ class GateOrder:
         gates: Which, in the order in which they are to be passed.
         deadline: Unix time, seconds, until which they must be passed.
         restored_from: The savepoint or checkpoint that the job must have been restored from; None: not looked at.
+        positions: Per topic and partition the offset before which it must not read; None: not looked at.
     """
 
     gates: tuple[Gate, ...]
@@ -38,6 +42,7 @@ class GateOrder:
     health: Health
     deadline: float
     restored_from: str | None = None
+    positions: Mapping[str, Mapping[Any, int]] | None = None
 
 
 async def readings(order: GateOrder) -> AsyncIterator[tuple[Gate, Reading]]:
@@ -47,17 +52,15 @@ async def readings(order: GateOrder) -> AsyncIterator[tuple[Gate, Reading]]:
     is asked again until the deadline.
     """
     last: str | None = None
+    watch = _Watch(order)
     left = list(order.gates)
     async with AsyncFlinkClient(order.flink_url) as flink:
         while left:
-            look = await _look(order, flink)
+            look = await watch.look(flink)
             while left:
-                gate = left[0]
-                reading = look if isinstance(look, Reading) else _judge(order, gate, look)
-                if time.time() > order.deadline and not reading.passed:
-                    reading = Reading(passed=False, hopeless=True, words=f"{reading.words}, at the deadline")
+                reading = watch.read(left[0], look)
                 if reading.words != last or reading.passed or reading.hopeless:
-                    yield gate, reading
+                    yield left[0], reading
                     last = reading.words
                 if reading.hopeless:
                     return
@@ -67,16 +70,39 @@ async def readings(order: GateOrder) -> AsyncIterator[tuple[Gate, Reading]]:
                 left.pop(0)
 
 
-async def _look(order: GateOrder, flink: AsyncFlinkClient) -> Snapshot | Reading:
-    try:
-        return await probe(flink, order.flink_job_id, order.topics, order.kafka, order.group)
-    except UnreachableError as error:
-        return Reading(passed=False, words=str(error))
+class _Watch:
+    """What was seen so far: the former snapshot, and the readings of each gate."""
 
+    def __init__(self, order: GateOrder) -> None:
+        self._order = order
+        self._former: Snapshot | None = None
+        self._earlier: defaultdict[Gate, list[Reading]] = defaultdict(list)
 
-def _judge(order: GateOrder, gate: Gate, snapshot: Snapshot) -> Reading:
-    restored = _restored(order, snapshot) if gate == "running" else None
-    return restored or judge(gate, snapshot, order.health)
+    async def look(self, flink: AsyncFlinkClient) -> Snapshot | Reading:
+        """The job as it is now, or why it can't be looked at."""
+        order = self._order
+        try:
+            self._former = await probe(
+                flink, order.flink_job_id, order.topics, order.kafka, order.group, former=self._former
+            )
+        except UnreachableError as error:
+            return Reading(passed=False, words=str(error))
+        return self._former
+
+    def read(self, gate: Gate, look: Snapshot | Reading) -> Reading:
+        """Where the gate stands."""
+        order = self._order
+        if isinstance(look, Reading):
+            reading = look
+        else:
+            earlier = self._earlier[gate]
+            reading = judge(gate, look, order.health, earlier, int(order.deadline * 1000))
+            earlier.append(reading)
+            if gate == "running":
+                reading = _restored(order, look) or _before(order, look) or reading
+        if time.time() > order.deadline and not reading.passed:
+            return Reading(passed=False, hopeless=True, words=f"{reading.words}, at the deadline")
+        return reading
 
 
 def _restored(order: GateOrder, snapshot: Snapshot) -> Reading | None:
@@ -88,6 +114,16 @@ def _restored(order: GateOrder, snapshot: Snapshot) -> Reading | None:
         # It has failed over meanwhile, to a checkpoint of its own.
         return None
     return Reading(passed=False, hopeless=True, words=f"restored from {found}, not from {wanted}")
+
+
+def _before(order: GateOrder, snapshot: Snapshot) -> Reading | None:
+    """A job that reads what its state has already counted would count it twice."""
+    for (topic, number), position in offsets_by_partition(order.positions or {}, order.topics).items():
+        split = (snapshot.splits or {}).get((topic, number))
+        if split is not None and not split.is_unread and split.following is not None and split.following < position:
+            words = f"reads {topic}-{number} at {split.following:,}, before {position:,}, where its state stands"
+            return Reading(passed=False, hopeless=True, words=words)
+    return None
 
 
 def _path(uri: str) -> str:

@@ -34,6 +34,7 @@ async def pass_gates(
         health=desired.health,
         deadline=time.time() + desired.health.start_timeout.total_seconds(),
         restored_from=started.restored_from,
+        positions=started.positions,
     )
     async for gate, reading in readings(order):
         tell(reading.words)

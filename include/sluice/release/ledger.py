@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import Select, and_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import sessionmaker
 
 from sluice.errors import BusyError, OperationError
 from sluice.release.database import open_database
 from sluice.release.handle import LEASE, OperationHandle
+from sluice.release.samples import Samples
 from sluice.release.tables import Operation, Placement, Release, Savepoint
 
 
@@ -28,6 +29,7 @@ class Ledger:
     def __init__(self, url: str, environment: str) -> None:
         self._sessions = sessionmaker(open_database(url), expire_on_commit=False)
         self.environment = environment
+        self.samples = Samples(self._sessions, environment)
 
     def add_release(
         self,
@@ -83,6 +85,18 @@ class Ledger:
         """Where the job stands; None: nothing was ever started."""
         with self._sessions() as session:
             return session.get(Placement, (self.environment, job))
+
+    def placements(self) -> dict[str, tuple[Placement, Release]]:
+        """Where every job stands that was ever started, with the release it runs or ran, by the job's name."""
+        of_release = and_(
+            Release.environment == Placement.environment,
+            Release.job == Placement.job,
+            Release.number == Placement.release,
+        )
+        query = select(Placement, Release).join(Release, of_release)
+        with self._sessions() as session:
+            found = session.execute(query.where(Placement.environment == self.environment))
+            return {place.job: (place, release) for place, release in found}
 
     def placed(self) -> list[str]:
         """The names of all jobs that were ever started, in order."""

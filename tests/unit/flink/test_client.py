@@ -7,7 +7,8 @@ from sluice.errors import FlinkError, JobNotFoundError, UnreachableError
 from sluice.flink import calls
 from sluice.flink import client as client_module
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
-from sluice.flink.models import ExceptionEntry, JobState
+from sluice.flink.history import ExceptionEntry
+from sluice.flink.models import JobState
 
 JOB = "f" * 32
 NOT_FOUND = {
@@ -123,11 +124,11 @@ def test_both_clients_mean_the_same():
 def test_metrics_are_asked_for_in_requests_that_the_server_takes():
     names = [f"{subtask}.Source__a[1].split.größe_[%]-{subtask}.watermark.currentWatermark" for subtask in range(200)]
     cluster = Cluster(httpx.Response(200, json=[]))
-    for call in calls.metrics(JOB, JOB, names):
+    for call in calls.aggregates(JOB, JOB, names):
         send(cluster, call)
     asked = [name for request in cluster.requests for name in request.url.params["get"].split(",")]
     assert "".join(asked) == "".join(names)
-    assert all(len(request.url.raw_path) < 3_200 for request in cluster.requests)
+    assert all(len(request.url.raw_path) < 3_800 for request in cluster.requests)
     assert len(cluster.requests) > 1
 
 

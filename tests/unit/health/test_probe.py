@@ -1,124 +1,199 @@
-"""Positions, watermarks and lag from what Flink and the broker say."""
+"""Snapshots from what a cluster has really answered, and in how many requests."""
 
 import asyncio
+import json
+from dataclasses import replace
 
 import httpx
 import pytest
 
+from sluice.errors import UnreachableError
+from sluice.flink import client as client_module
 from sluice.flink.client import AsyncFlinkClient
-from sluice.flink.models import JobDetail
-from sluice.health.metrics import LATE, POSITION, WATERMARK, read_metrics
-from sluice.health.probe import _is_doubtful, next_offsets, probe, read_splits
-from sluice.health.snapshot import SplitReading
-from sluice.kafka.offsets import Offsets
+from sluice.flink.models import JobState
+from sluice.health import metrics
+from sluice.health.probe import Target, look, place, probe
+from sluice.health.snapshot import Failure
+from sluice.kafka.offsets import Held, Offsets
+from tests.support.recorded import PARTITIONS, SOURCE, TOPIC, RecordedCluster, body
 
-NAME = "0.Source__KafkaSource-default_catalog_default_database_events__topic"
-WINDOW = "GlobalWindowAggregate[5].numLateRecordsDropped"
-JOB, SOURCE, SINK = "a" * 32, "b" * 32, "c" * 32
-DETAIL = {
-    "jid": JOB,
-    "name": "j",
-    "state": "RUNNING",
-    "start-time": 0,
-    "now": 1,
-    "vertices": [
-        {"id": SOURCE, "name": "Source: events", "parallelism": 1, "status": "RUNNING", "tasks": {"RUNNING": 1}},
-        {"id": SINK, "name": "GlobalWindowAggregate[5]", "parallelism": 2, "status": "RUNNING", "tasks": {}},
-    ],
-}
+JOB = "a" * 32
+TARGET = Target(JOB, (TOPIC,), "group")
+HELD = Held({(TOPIC, number): Offsets(0, 10_000) for number in range(PARTITIONS)})
+OPERATOR = "Source__KafkaSource-default_catalog_default_database_events__topic"
 
 
-def test_the_names_of_metrics_are_read():
-    match = POSITION.fullmatch(f"{NAME}.KafkaSourceReader.topic.my.topic-1.partition.12.currentOffset")
-    assert (match["topic"], match["number"]) == ("my.topic-1", "12")
-    match = WATERMARK.fullmatch(f"{NAME}.split.my.topic-1-12.watermark.currentWatermark")
-    assert (match["topic"], match["number"]) == ("my.topic-1", "12")
-    assert LATE.fullmatch(WINDOW)
-    assert not LATE.fullmatch("GlobalWindowAggregate[5].lateRecordsDroppedRate")
+def position(number):
+    return f"{OPERATOR}.KafkaSourceReader.topic.{TOPIC}.partition.{number}.currentOffset"
 
 
-class Cluster:
-    """A job with many partitions, behind a server that takes request lines as short as Flink's."""
-
-    def __init__(self, partitions: int) -> None:
-        self.metrics = {}
-        for number in range(partitions):
-            self.metrics[f"{NAME}.KafkaSourceReader.topic.events.partition.{number}.currentOffset"] = str(number)
-            self.metrics[f"{NAME}.split.events-{number}.watermark.currentWatermark"] = str(1_000 + number)
-        self.metrics["0.mailboxLatencyMs_max"] = "1"
-        self.asked = 0
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.asked += 1
-        if len(f"GET {request.url.raw_path.decode()} HTTP/1.1") > 4_096:
-            return httpx.Response(404, json={"errors": ["Unable to load requested file /bad-request."]})
-        wanted = request.url.params.get("get")
-        if request.url.path.endswith(f"{SINK}/subtasks/metrics"):
-            found = [{"id": WINDOW, "sum": 4.0}] if wanted else [{"id": WINDOW}, {"id": "isBackPressured"}]
-        elif wanted:
-            found = [{"id": name, "value": self.metrics[name]} for name in wanted.split(",")]
-        else:
-            found = [{"id": name} for name in self.metrics]
-        return httpx.Response(200, json=found)
+def watermark(number, what="currentWatermark"):
+    return f"{OPERATOR}.split.{TOPIC}-{number}.watermark.{what}"
 
 
 def ask(cluster, question):
+    def answer(request):
+        status, content = cluster.answer(request.url.raw_path.decode())
+        return httpx.Response(status, content=content)
+
     async def go():
-        async with AsyncFlinkClient("http://flink", transport=httpx.MockTransport(cluster)) as flink:
+        async with AsyncFlinkClient("http://flink", transport=httpx.MockTransport(answer)) as flink:
             return await question(flink)
 
     return asyncio.run(go())
 
 
+def see(cluster, target=TARGET, held=HELD):
+    return ask(cluster, lambda flink: look(flink, target, held))
+
+
+def cluster(**changes):
+    return RecordedCluster({JOB: "event_metrics"}, **changes)
+
+
+def failed(at=1_795_565_180_000, restarts=1):
+    """Bodies of a job that has failed."""
+    entry = {"timestamp": at, "stacktrace": "x.Outer: outer\n\tat x\nCaused by: c.Root: the reason\n"}
+    history = json.dumps({"exceptionHistory": {"entries": [entry], "truncated": False}})
+    return {"exceptions": history, "job_metrics": f'[{{"id":"numRestarts","value":"{restarts}"}}]'}
+
+
+def test_the_names_of_metrics_are_read():
+    match = metrics.POSITION.fullmatch("a.KafkaSourceReader.topic.my.topic-1.partition.12.currentOffset")
+    assert (match["operator"], match["topic"], match["number"]) == ("a", "my.topic-1", "12")
+    match = metrics.WATERMARK.fullmatch("a.split.my.topic-1-12.watermark.currentWatermark")
+    assert (match["topic"], match["number"]) == ("my.topic-1", "12")
+    assert metrics.LATE.fullmatch("GlobalWindowAggregate[5].numLateRecordsDropped")
+    assert not metrics.LATE.fullmatch("GlobalWindowAggregate[5].lateRecordsDroppedRate")
+
+
+def test_a_recorded_job_is_read():
+    seen = see(cluster())
+    snapshot = seen.snapshot
+    assert (snapshot.state, snapshot.tasks_running, snapshot.tasks_total) == (JobState.RUNNING, 8, 8)
+    assert (snapshot.restarts, snapshot.failures, snapshot.last_exception) == (0, (), None)
+    checkpoints = snapshot.checkpoints
+    assert (checkpoints.completed, checkpoints.failed, checkpoints.failed_in_a_row) == (80, 4, 0)
+    assert (checkpoints.duration_ms, checkpoints.size) == (72, 195_090)
+    assert snapshot.counters.records_in == 36_581
+    assert (snapshot.counters.records_out, snapshot.counters.dead_letters) == (8, None)
+    assert [work.busy_ms for work in snapshot.work] == [38_528, 21_896]
+    assert snapshot.backpressured == 0.0
+    splits = place(TARGET, seen, HELD, {})
+    assert len(splits) == PARTITIONS
+    first = splits[TOPIC, 0]
+    assert (first.following, first.lag, first.watermark_ms) == (3_096, 6_904, 1_795_565_173_383)
+
+
+def test_with_remembered_names_a_job_takes_five_requests():
+    first = cluster()
+    former = see(first).snapshot
+    assert len(first.asked) == 7  # and the names of two vertices
+    second = cluster()
+    seen = see(second, replace(TARGET, former=former))
+    assert len(second.asked) == 5
+    assert len(place(TARGET, seen, HELD, {})) == PARTITIONS
+    assert seen.snapshot.counters == former.counters
+
+
+def test_names_of_another_flink_job_are_not_taken_over():
+    former = replace(see(cluster()).snapshot, flink_job_id="b" * 32)
+    again = cluster()
+    see(again, replace(TARGET, former=former))
+    assert len(again.asked) == 7
+
+
+def test_names_are_not_remembered_while_more_may_come():
+    recorded = json.loads(body("job"))
+    for task in recorded["vertices"]:
+        task["tasks"] |= {"RUNNING": 3, "DEPLOYING": 1}
+    assert see(cluster(changes={"job": json.dumps(recorded)})).snapshot.names == {}
+    names = json.dumps([{"id": name} for name in ("busyTimeMsPerSecond",)])
+    young = json.loads(body("job"))
+    young["start-time"] = young["now"] - 5_000
+    changes = {"job": json.dumps(young), "source_names": names}
+    assert see(cluster(changes=changes)).snapshot.names == {}
+    # After a minute it is taken for a source that reports no positions.
+    assert see(cluster(changes={"source_names": names})).snapshot.names[SOURCE].readers == ()
+
+
 def test_a_job_with_200_partitions_is_read_in_requests_that_the_server_takes():
-    cluster = Cluster(200)
-    reported = ask(cluster, lambda flink: read_metrics(flink, JobDetail.model_validate(DETAIL)))
-    assert reported.positions == {("events", number): number for number in range(200)}
-    assert reported.watermarks == {("events", number): 1_000 + number for number in range(200)}
-    assert cluster.asked < 40
+    many = Held({(TOPIC, number): Offsets(0, 4_000) for number in range(200)})
+    asked = cluster()
+    seen = see(asked, held=many)
+    splits = place(TARGET, seen, many, {})
+    assert [split.lag is not None for split in splits.values()] == [number < PARTITIONS for _, number in splits]
+    assert len(asked.asked) < 30
 
 
-def test_what_windows_have_dropped_is_summed():
-    reported = ask(Cluster(1), lambda flink: read_metrics(flink, JobDetail.model_validate(DETAIL)))
-    assert reported.late_dropped == 4
+def test_a_failure_is_asked_for_once_and_then_remembered():
+    former = see(cluster()).snapshot
+    fresh = cluster(changes=failed())
+    found = see(fresh, replace(TARGET, former=former)).snapshot
+    assert found.failures == (Failure(1_795_565_180_000, "c.Root: the reason"),)
+    assert len(fresh.asked) == 5  # its counters have just begun anew
+    later = cluster(changes=failed())
+    again = see(later, replace(TARGET, former=found)).snapshot
+    assert again.failures == found.failures
+    assert not any("exceptions" in target for target in later.asked)
 
 
-def test_only_a_job_that_the_cluster_does_not_know_is_gone():
-    def unknown(request):
-        return httpx.Response(404, json={"errors": [f"x.NotFoundException: Job {JOB} not found\n\tat x"]})
-
-    assert ask(unknown, lambda flink: probe(flink, JOB, (), {}, "group")).state is None
-
-
-@pytest.mark.parametrize(
-    ("position", "committed", "offsets", "lag"),
-    [
-        (9, None, Offsets(0, 10), 0),
-        (4, None, Offsets(0, 10), 5),
-        (None, None, Offsets(0, 10), None),  # no metric: unknown, not zero
-        (-1, None, Offsets(0, 0), 0),
-        (-1, None, Offsets(3, 10), 7),  # nothing read yet: all that the topic holds
-        (-1, 10, Offsets(0, 10), 0),  # restored at the end, nothing came since
-        (-1, 2, Offsets(5, 10), 5),  # what was between is gone from the topic
-    ],
-)
-def test_lag(position, committed, offsets, lag):
-    key = ("t", 0)
-    positions = {} if position is None else {key: position}
-    following = next_offsets(positions, {key: offsets}, {} if committed is None else {key: committed})
-    assert read_splits({}, {key: offsets}, following) == {key: SplitReading(lag, None)}
+def test_failed_checkpoints_are_counted_back_from_the_newest():
+    recorded = json.loads(body("checkpoints"))
+    for item in recorded["history"][:3]:
+        item |= {"status": "FAILED", "failure_timestamp": item["trigger_timestamp"], "failure_message": "expired"}
+    recorded["history"].insert(0, {**recorded["history"][0], "id": 81, "status": "IN_PROGRESS"})
+    checkpoints = see(cluster(changes={"checkpoints": json.dumps(recorded)})).snapshot.checkpoints
+    assert checkpoints.failed_in_a_row == 3
 
 
-@pytest.mark.parametrize(
-    ("lag", "watermark", "doubtful"),
-    [
-        (1, 0, True),
-        (1, None, True),
-        (1, 95_000, False),  # fresh: it is being read
-        (0, 0, False),
-        (None, None, False),
-        (5_000, 0, False),  # no transaction's end looks like this
-    ],
-)
-def test_a_small_lag_that_stands_still_is_looked_at_again(lag, watermark, doubtful):
-    assert _is_doubtful(SplitReading(lag, watermark), 100_000) is doubtful
+def test_a_job_that_restarts_is_not_asked_for_what_its_tasks_reported():
+    recorded = {**json.loads(body("job")), "state": "RESTARTING"}
+    asked = cluster(changes={"job": json.dumps(recorded), **failed()})
+    seen = see(asked, replace(TARGET, started_at={(TOPIC, 0): 3_000}))
+    assert not any("vertices" in target for target in asked.asked)
+    splits = place(TARGET, seen, HELD, {(TOPIC, 0): 3_000})
+    assert splits[TOPIC, 0].lag == 7_000
+
+
+def test_sinks_for_dead_letters_are_counted_by_themselves():
+    letters = replace(TARGET, dead_letters=("event_metrics",))
+    assert see(cluster(), letters).snapshot.counters.dead_letters == 8
+    assert see(cluster(), replace(letters, dead_letters=("event",))).snapshot.counters.dead_letters is None
+
+
+def test_a_quiet_partition_is_asked_whether_it_is_idle():
+    gone_by = {watermark(3): 1_000.0, position(3): 9_999.0}
+    first = see(cluster(metrics=gone_by))
+    former = replace(first.snapshot, splits=place(TARGET, first, HELD, {}))
+    for idle_ms, is_idle in ((1_000.0, True), (0.0, False)):
+        idle = {**gone_by, watermark(3, "idleTimeMsPerSecond"): idle_ms}
+        target = replace(TARGET, former=former)
+        splits = place(target, see(cluster(metrics=idle), target), HELD, {})
+        assert {partition[1]: split.is_idle for partition, split in splits.items() if split.is_idle is not None} == {
+            3: is_idle
+        }
+
+
+def test_what_is_missing_is_unknown_and_not_zero():
+    seen = see(cluster(metrics={position(0): None, watermark(1): None, watermark(2): float(-(2**63))}))
+    splits = place(TARGET, seen, HELD, {})
+    assert splits[TOPIC, 0].lag is None
+    assert splits[TOPIC, 1].watermark_ms is None
+    assert splits[TOPIC, 2].watermark_ms is None
+
+
+def test_a_topic_that_is_gone_is_a_problem_and_no_job_without_reads():
+    held = Held(missing={TOPIC: "unknown topic"})
+    seen = see(cluster(), held=held)
+    assert seen.snapshot.problems == (f"topic {TOPIC}: unknown topic",)
+    assert place(TARGET, seen, held, {}) is None
+
+
+def test_only_a_job_that_the_cluster_does_not_know_is_gone(monkeypatch):
+    monkeypatch.setattr(client_module, "_PAUSES", (0.0,))
+    gone = RecordedCluster({})
+    assert ask(gone, lambda flink: probe(flink, JOB, (), {}, "group")).state is None
+    troubled = cluster(changes={"checkpoints": 503})
+    with pytest.raises(UnreachableError, match="not ready: 503"):
+        see(troubled)

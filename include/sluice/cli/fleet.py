@@ -1,0 +1,82 @@
+"""Showing the fleet: once, again and again, or as metrics."""
+
+from __future__ import annotations
+
+import json as json_format
+import sys
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+from rich.live import Live
+
+from sluice.cli.output import print_json
+from sluice.errors import OperationError
+from sluice.fleet.exposition import render
+from sluice.fleet.rows import JobStatus
+from sluice.fleet.status import fleet_status, last_snapshots, look, sweep_and_record
+from sluice.fleet.table import fleet_table, print_fleet
+from sluice.health.snapshot import Snapshot
+from sluice.health.trend import choose_former
+from sluice.project import Project
+from sluice.terminal import console
+
+_REMEMBERED = 30
+"""Looks that are kept to compare with."""
+
+
+def show_fleet(project: Project, jobs: Sequence[str], *, json: bool) -> None:
+    """Print the jobs."""
+    rows = fleet_status(project, jobs)
+    if json:
+        print_json(rows)
+    else:
+        print_fleet(rows)
+
+
+def watch_fleet(project: Project, jobs: Sequence[str], seconds: float, *, json: bool) -> None:
+    """Print the jobs again and again, until interrupted: one table that changes, or a line of JSON for each look."""
+    if json:
+        _watch(project, jobs, seconds, _print_line)
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        _watch(project, jobs, seconds, lambda rows: live.update(fleet_table(rows), refresh=True))
+
+
+def _watch(project: Project, jobs: Sequence[str], seconds: float, show: Callable[[list[JobStatus]], None]) -> None:
+    earlier: defaultdict[str, deque[Snapshot]] = defaultdict(lambda: deque(maxlen=_REMEMBERED))
+    for job, snapshot in last_snapshots(project).items():
+        earlier[job].append(snapshot)
+    while True:
+        began, now = time.monotonic(), time.time_ns() // 1_000_000
+        chosen = {job: choose_former(tuple(taken), now) for job, taken in earlier.items()}
+        former = {job: snapshot for job, snapshot in chosen.items() if snapshot}
+        project = project.reread()
+        found = look(project, jobs, former)
+        for row in found:
+            if row.snapshot is not None:
+                earlier[row.status.job].append(row.snapshot)
+        show([row.status for row in found])
+        time.sleep(max(0.0, began + seconds - time.monotonic()))
+
+
+def _print_line(rows: list[JobStatus]) -> None:
+    sys.stdout.write(json_format.dumps([asdict(row) for row in rows], default=str) + "\n")
+    sys.stdout.flush()
+
+
+def show_metrics(project: Project, *, sweep: bool) -> None:
+    """Print the last sweep's metrics, or those of one that is made now.
+
+    Raises:
+        OperationError: there was no sweep.
+    """
+    if sweep:
+        sweep_and_record(project)
+    samples = project.ledger.samples.last_sweep()
+    if not samples and not sweep:
+        raise OperationError(
+            f"nobody has looked at environment {project.environment} yet", remedy="run sluice metrics --sweep"
+        )
+    sys.stdout.write(render(samples))

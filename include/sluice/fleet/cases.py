@@ -1,0 +1,79 @@
+"""The rows of a sweep with what the ledger knows of each: all that a decision takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from sluice.errors import SluiceError
+from sluice.fleet.decision import Case
+from sluice.fleet.past import PastOperation
+from sluice.fleet.rows import JobStatus
+from sluice.project import Project
+from sluice.release.fingerprint import fingerprint
+from sluice.release.tables import Operation, Release
+
+_OPERATIONS = 200
+"""Of a job; as far back as a roll-back is remembered."""
+_RECENT = timedelta(hours=1)
+
+
+def read_cases(project: Project, rows: Iterable[JobStatus], now: datetime) -> list[Case]:
+    """The cases of a sweep that is recorded already; of a job that is well, nothing more is read."""
+    return [_case(project, row, now) for row in rows]
+
+
+def _case(project: Project, row: JobStatus, now: datetime) -> Case:
+    is_known = row.phase is not None and row.state not in ("undeclared", "duplicate")
+    if not is_known or (row.verdict in ("healthy", "idle") and not row.drift):
+        return Case(row, now, enabled=_is_enabled(project, row.job))
+    ledger = project.ledger
+    releases = {release.number: release for release in ledger.releases(row.job)}
+    running = releases.get(row.release or 0)
+    active = ledger.active(row.job)
+    return Case(
+        status=row,
+        now=now,
+        enabled=_is_enabled(project, row.job),
+        fingerprint=_desired(project, row),
+        healthy_at=running.healthy_at if running else None,
+        has_former=any(
+            release.healthy_at is not None and release.number < (row.release or 0) for release in releases.values()
+        ),
+        failed_before=_failed_before(project, row, now),
+        operations=[_past(operation, releases) for operation in ledger.operations(row.job, _OPERATIONS)],
+        holder=active.holder if active and active.lease_until > now else None,
+    )
+
+
+def _is_enabled(project: Project, job: str) -> bool:
+    section = project.content.jobs.get(job)
+    return section is None or section.enabled
+
+
+def _desired(project: Project, row: JobStatus) -> str | None:
+    try:
+        return fingerprint(project.settings.root, project.desired(row.job, row.overrides))
+    except SluiceError:
+        # Its row says what is wrong.
+        return None
+
+
+def _failed_before(project: Project, row: JobStatus, now: datetime) -> bool:
+    """Whether the sample before the newest one found the same Flink job failed."""
+    samples = project.ledger.samples.of(row.job, now - _RECENT)[-2:-1]
+    return any(sample.verdict == "failed" and sample.flink_job_id == row.flink_job_id for sample in samples)
+
+
+def _past(operation: Operation, releases: dict[int, Release]) -> PastOperation:
+    target, former = releases.get(operation.release), releases.get(operation.former_release or 0)
+    return PastOperation(
+        kind=operation.kind,
+        outcome=operation.outcome,
+        release=operation.release,
+        fingerprint=target.fingerprint if target else None,
+        former_fingerprint=former.fingerprint if former else None,
+        started_at=operation.started_at,
+        ended_at=operation.ended_at,
+        reason=operation.reason,
+    )

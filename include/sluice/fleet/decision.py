@@ -1,0 +1,172 @@
+"""What a job needs, from how it is and what was done to it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from sluice.fleet.past import GIVE_UP_AFTER, PastOperation, blocked, tries, wait_until
+from sluice.fleet.rows import JobStatus
+
+Need = Literal["nothing", "redeploy", "recover", "roll_back", "report"]
+"""nothing: it is as it should be, or it isn't the time yet.
+redeploy: it differs from what is desired.
+recover: it should run and doesn't; from its newest retained checkpoint.
+roll_back: a fresh release has gone bad, and there is a former one.
+report: a person has to look."""
+FRESH = timedelta(minutes=30)
+"""For how long after its gates a release may be what is wrong with a job that fails."""
+_ENDED = ("gone", "FAILED", "CANCELED", "FINISHED")
+_STRANGERS = ("undeclared", "duplicate")
+
+
+@dataclass(frozen=True)
+class Case:
+    """All that decides what a job needs.
+
+    Attributes:
+        status: The row of the sweep.
+        now: The time.
+        enabled: The deployment file wants it to run.
+        fingerprint: Of what is desired; None: its file or settings are broken, or it has none.
+        healthy_at: When its release passed its gates; None: never.
+        has_former: There is a healthy release before the one that runs.
+        failed_before: The sweep before found the same Flink job failed, too.
+        operations: What was done to it, newest first.
+        holder: Who is doing something to it now; None: nobody.
+        approval: Why a redeploy would need an approval; None: it needs none, or that isn't known yet.
+    """
+
+    status: JobStatus
+    now: datetime
+    enabled: bool = True
+    fingerprint: str | None = None
+    healthy_at: datetime | None = None
+    has_former: bool = False
+    failed_before: bool = False
+    operations: Sequence[PastOperation] = ()
+    holder: str | None = None
+    approval: str | None = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a job needs.
+
+    Attributes:
+        why: In words.
+        release: For `recover`, the release that is to run again.
+    """
+
+    need: Need
+    why: str
+    release: int | None = None
+
+
+def decide(case: Case) -> Decision:
+    """What the job needs: the first of what follows that applies.
+
+    A job that isn't the ledger's, or runs twice, is for a person. One that somebody works on, that is meant to be
+    down, or that could not be looked at is left alone. Then comes what makes it run, then what makes it right.
+    """
+    return (
+        _left_to_people(case)
+        or _left_alone(case)
+        or _down(case)
+        or _failed(case)
+        or _drifted(case)
+        or Decision("nothing", "it runs as it should" if case.status.verdict != "degraded" else "it runs, degraded")
+    )
+
+
+def _left_to_people(case: Case) -> Decision | None:
+    status = case.status
+    if status.state in _STRANGERS or status.doubles:
+        return Decision("report", _reasons(status))
+    if status.state == "broken" or (status.state == "removed" and status.phase != "suspended"):
+        return Decision("report", _reasons(status))
+    return None
+
+
+def _left_alone(case: Case) -> Decision | None:
+    status = case.status
+    if case.holder:
+        return Decision("nothing", f"an operation goes on, by {case.holder}")
+    if status.state in ("suspended", "removed", "not deployed", "disabled"):
+        return Decision("nothing", _reasons(status) or status.state)
+    if status.state == "unreachable":
+        return Decision("nothing", f"it could not be looked at: {_reasons(status)}")
+    if not case.enabled:
+        is_down = status.state in (*_ENDED, "stopped")
+        why = "it is disabled in the deployment file"
+        return Decision("nothing", why) if is_down else Decision("report", f"{why}, and runs: sluice suspend it")
+    return None
+
+
+def _down(case: Case) -> Decision | None:
+    status = case.status
+    if status.state not in (*_ENDED, "stopped", "stopping"):
+        return None
+    if status.state == "FAILED" and _may_go_back(case):
+        return _unless_too_often(case, Decision("roll_back", f"a fresh release has failed: {_reasons(status)}"))
+    why = f"it is to run, and is {status.state}: {_reasons(status)}"
+    # The release that ran: what has changed since comes later, and may need an approval.
+    return _unless_too_often(case, Decision("recover", why, release=status.release))
+
+
+def _failed(case: Case) -> Decision | None:
+    status = case.status
+    if status.verdict != "failed":
+        return None
+    if not case.failed_before:
+        return Decision("nothing", f"seen failed for the first time: {_reasons(status)}")
+    if _may_go_back(case):
+        return _unless_too_often(case, Decision("roll_back", f"a fresh release has gone bad: {_reasons(status)}"))
+    new = _drifted(case)
+    if new is not None and new.need == "redeploy":
+        # What is desired now may be the remedy.
+        return new
+    return Decision("report", f"it fails, and no fresh release is the cause: {_reasons(status)}")
+
+
+def _drifted(case: Case) -> Decision | None:
+    status = case.status
+    if not status.drift:
+        return None
+    held = blocked(case.operations)
+    if case.fingerprint in held:
+        return Decision("nothing", f"it differs from what is desired, which was rolled back: {held[case.fingerprint]}")
+    if case.approval:
+        return Decision("report", f"what is desired needs an approval: {case.approval}")
+    why = f"it differs from release {status.release}"
+    return _unless_too_often(case, Decision("redeploy", why), fingerprint=case.fingerprint)
+
+
+def _may_go_back(case: Case) -> bool:
+    is_fresh = case.healthy_at is None or case.now - case.healthy_at < FRESH
+    return is_fresh and case.has_former
+
+
+def _unless_too_often(case: Case, wanted: Decision, fingerprint: str | None = None) -> Decision:
+    """What is wanted; or not yet, or not any more, after the tries that came to nothing."""
+    made = tries(case.operations, case.now, fingerprint)
+    if not made:
+        return wanted
+    last = made[0].reason or f"the last one ended {made[0].outcome}"
+    if len(made) >= GIVE_UP_AFTER:
+        since = f"{made[-1].started_at:%Y-%m-%d %H:%M} UTC"
+        why = f"given up after {len(made)} tries since {since}: {wanted.why}; {last}; mend it and deploy it by hand"
+        return Decision("report", why)
+    moment = wait_until(made)
+    if case.now < moment:
+        why = (
+            f"{wanted.need} is tried again at {moment:%H:%M:%S} UTC, after {len(made)} of {GIVE_UP_AFTER} tries: {last}"
+        )
+        return Decision("nothing", why)
+    return wanted
+
+
+def _reasons(status: JobStatus) -> str:
+    return "; ".join(status.reasons)

@@ -1,0 +1,120 @@
+"""What the sweep looks at: the project's jobs, as far as files and ledger tell of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sluice.deployment.desired import DesiredJob
+from sluice.errors import SluiceError
+from sluice.fleet.rows import JobStatus
+from sluice.health.probe import Target
+from sluice.health.snapshot import Snapshot
+from sluice.job.dead_letter import DeadLetter
+from sluice.job.limits import Health
+from sluice.kafka.offsets import Partition
+from sluice.project import Project
+from sluice.release.fingerprint import fingerprint
+from sluice.release.tables import Placement, Release
+
+
+@dataclass(frozen=True)
+class Member:
+    """A job of the project.
+
+    Attributes:
+        status: What is known of it without looking at the cluster.
+        target: What to look at; None: there is nothing to look at, the status says it all.
+        health: Its limits.
+        had_checkpoint: The ledger knows that it has made a checkpoint since it was started.
+    """
+
+    status: JobStatus
+    target: Target | None = None
+    health: Health = field(default_factory=Health)
+    had_checkpoint: bool = True
+
+
+def all_names(project: Project) -> list[str]:
+    """Every job of the project: its files, broken ones as well, and what was ever started."""
+    broken = (file.name for file in project.catalog.broken)
+    return sorted({*project.catalog.jobs, *broken, *project.ledger.placed()})
+
+
+def read_members(project: Project, names: Iterable[str], former: Mapping[str, Snapshot]) -> list[Member]:
+    """What is to be looked at of these jobs. What is wrong with one of them does not hide the others.
+
+    Args:
+        project: The project.
+        names: The jobs' names.
+        former: Earlier snapshots, by the job's name.
+
+    Raises:
+        ConfigError: there is no job of that name.
+    """
+    placed = project.ledger.placements()
+    return [_member(project, name, placed.get(name), former.get(name)) for name in names]
+
+
+def _member(project: Project, name: str, placed: tuple[Placement, Release] | None, former: Snapshot | None) -> Member:
+    if name not in project.catalog.jobs:
+        return Member(_without_file(project, name, placed))
+    place, release = placed or (None, None)
+    try:
+        desired = project.desired(name, release.overrides if release else None)
+    except SluiceError as error:
+        return Member(JobStatus(name, "broken", verdict="failed", reasons=(str(error),)))
+    if place is None or release is None:
+        state = "not deployed" if desired.enabled else "disabled"
+        return Member(JobStatus(name, state, reasons=(f"run: sluice deploy {name}",) if desired.enabled else ()))
+    drift = fingerprint(project.settings.root, desired) != release.fingerprint
+    status = JobStatus(
+        name, "", place.release, place.flink_job_id, drift=drift, overrides=release.overrides, phase=place.phase
+    )
+    if words := _not_meant_to_run(place):
+        return Member(replace(status, state=place.phase, reasons=(words,)))
+    return Member(status, _target(desired, place, former), desired.health, place.had_checkpoint)
+
+
+def _not_meant_to_run(place: Placement) -> str | None:
+    """Why the job isn't to run at present; None: it is."""
+    since = f"since {place.since:%Y-%m-%d %H:%M} UTC"
+    match place.phase:
+        case "suspended":
+            return f"suspended {since}"
+        case "stopping" | "stopped":
+            return f"{place.phase} {since}: an operation is to go on with it"
+    return None
+
+
+def _target(desired: DesiredJob, place: Placement, former: Snapshot | None) -> Target:
+    return Target(
+        flink_job_id=place.flink_job_id,
+        topics=tuple(dict.fromkeys(topic.topic for topic in desired.reads.values())),
+        group=desired.group,
+        dead_letters=tuple(name for name, sink in desired.writes.items() if issubclass(sink.record, DeadLetter)),
+        started_at=_offsets(place.positions) if place.positions else None,
+        former=former,
+    )
+
+
+def _offsets(positions: Mapping[str, Any]) -> dict[Partition, int]:
+    return {
+        (topic, int(number)): int(offset)
+        for topic, partitions in positions.items()
+        for number, offset in partitions.items()
+    }
+
+
+def _without_file(project: Project, name: str, placed: tuple[Placement, Release] | None) -> JobStatus:
+    """A job whose file is broken or gone is a row of its own; an unknown name is the caller's mistake and raises."""
+    broken = [file for file in project.catalog.broken if file.name == name]
+    if broken:
+        return JobStatus(name, "broken", verdict="failed", reasons=(broken[0].error,))
+    if placed is None:
+        project.catalog.job(name)
+        raise AssertionError  # it isn't there
+    place, _ = placed
+    words = f"its file is gone; release {place.release} is {place.phase}, and stays so: sluice suspend {name}"
+    return JobStatus(name, "removed", place.release, place.flink_job_id, reasons=(words,), phase=place.phase)

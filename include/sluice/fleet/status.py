@@ -1,0 +1,77 @@
+"""Looking at the fleet: for a person, who only reads, and for the record."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+
+from sluice.fleet.exposition import write_metrics
+from sluice.fleet.members import Member, all_names, read_members
+from sluice.fleet.readings import to_sample, to_snapshot
+from sluice.fleet.rows import Found, JobStatus
+from sluice.fleet.sweep import Pace, sweep
+from sluice.flink.client import AsyncFlinkClient
+from sluice.health.snapshot import Snapshot
+from sluice.project import Project
+
+_COMPARABLE = timedelta(hours=1)
+"""What is older says nothing of where things go now."""
+
+
+def fleet_status(project: Project, names: Iterable[str] = ()) -> list[JobStatus]:
+    """The status of these jobs, or of all and what else runs on the cluster. Reads, and writes nothing."""
+    return [found.status for found in look(project, names, last_snapshots(project))]
+
+
+def look(project: Project, names: Iterable[str], former: Mapping[str, Snapshot]) -> list[Found]:
+    """One sweep over these jobs, or over all and what else runs on the cluster; writes nothing.
+
+    Args:
+        project: The project.
+        names: The jobs' names; none: all.
+        former: Snapshots to compare with, by the job's name.
+
+    Raises:
+        ConfigError: there is no job of that name.
+    """
+    chosen = list(names)
+    members = read_members(project, chosen or all_names(project), former)
+    return asyncio.run(_sweep(project, members, is_whole=not chosen))
+
+
+def sweep_and_record(project: Project) -> list[Found]:
+    """One sweep over the whole fleet: its samples go into the ledger, its metrics into a file.
+
+    Returns:
+        The rows, those of jobs that nobody declares as well.
+    """
+    began = datetime.now(UTC)
+    ledger = project.ledger
+    members = read_members(project, all_names(project), last_snapshots(project))
+    found = asyncio.run(_sweep(project, members, is_whole=True))
+    for member, row in zip(members, found, strict=False):
+        snapshot, flink_job_id = row.snapshot, member.status.flink_job_id
+        if snapshot and snapshot.checkpoints.completed and flink_job_id and not member.had_checkpoint:
+            ledger.saw_checkpoint(member.status.job, flink_job_id)
+    samples = [to_sample(project.environment, row, began) for row in _one_each(found)]
+    ledger.samples.add(samples, older_than=began - timedelta(days=project.settings.sample_days))
+    write_metrics(project.settings.home, project.environment, ledger.samples.last_sweep())
+    return found
+
+
+def last_snapshots(project: Project) -> dict[str, Snapshot]:
+    """What the ledger's newest samples were made of, by the job's name."""
+    samples = project.ledger.samples.newest(datetime.now(UTC) - _COMPARABLE)
+    known = {job: to_snapshot(sample.readings) for job, sample in samples.items()}
+    return {job: snapshot for job, snapshot in known.items() if snapshot}
+
+
+async def _sweep(project: Project, members: list[Member], *, is_whole: bool) -> list[Found]:
+    async with AsyncFlinkClient(project.flink_url) as flink:
+        return await sweep(members, flink, project.kafka, is_whole=is_whole, pace=Pace())
+
+
+def _one_each(found: Iterable[Found]) -> list[Found]:
+    """One row for each name: that of a job that runs twice under its name tells of both."""
+    return list({row.status.job: row for row in reversed(list(found))}.values())

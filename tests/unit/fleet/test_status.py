@@ -1,0 +1,133 @@
+"""What a sweep of a project leaves in the ledger and on the disk, and what a look leaves alone."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sluice.errors import ConfigError
+from sluice.fleet.cases import read_cases
+from sluice.fleet.decision import decide
+from sluice.fleet.exposition import metrics_file
+from sluice.fleet.readings import to_sample
+from sluice.fleet.rows import Found
+from sluice.fleet.status import fleet_status, sweep_and_record
+from sluice.flink import client as client_module
+from sluice.project import Project
+from sluice.release.fingerprint import fingerprint
+from sluice.settings import Settings
+
+DEPLOYMENT = """
+kafka: {config: {bootstrap.servers: "127.0.0.1:1"}}
+flink: {url: "http://127.0.0.1:1"}
+jobs:
+  off: {enabled: false}
+"""
+JOB = """
+from sluice import Job, Record, Kafka
+class Row(Record):
+    a: int
+job = Job(name="%s", reads={"rows": Kafka("in", record=Row)}, writes=Kafka("out", record=Row))
+@job.pipeline
+def build(rows):
+    return rows
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.setattr(client_module, "_PAUSES", ())
+    (tmp_path / "flink_jobs").mkdir()
+    (tmp_path / "deployments").mkdir()
+    (tmp_path / "deployments" / "local.yaml").write_text(DEPLOYMENT)
+    for name in ("runs", "sleeps", "off", "fresh"):
+        (tmp_path / "flink_jobs" / f"{name}.py").write_text(JOB % name)
+    (tmp_path / "flink_jobs" / "broken.py").write_text("1 +")
+    project = Project(Settings(root=tmp_path, home=tmp_path / "home"))
+    monkeypatch.setattr("sluice.kafka.brokers.TIMEOUT", 0.2)
+    monkeypatch.setattr("sluice.kafka.offsets.TIMEOUT", 0.2)
+    place(project, "runs", "running", fingerprint(tmp_path, project.desired("runs")))
+    place(project, "sleeps", "suspended", "another")
+    return project
+
+
+def place(project, name, phase, digest):
+    ledger = project.ledger
+    ledger.add_release(name, fingerprint=digest, artifact="a", module="m", resolved={})
+    operation = ledger.begin(name, kind="deploy", holder="me", release=1)
+    operation.record("x", "y", place={"phase": phase, "release": 1, "flink_job_id": name.ljust(32, "0")})
+    operation.finish("healthy")
+
+
+def states(rows):
+    return {row.job: (row.state, row.verdict, row.drift) for row in rows}
+
+
+EXPECTED = {
+    "broken": ("broken", "failed", None),
+    "fresh": ("not deployed", "unknown", None),
+    "off": ("disabled", "unknown", None),
+    "runs": ("unreachable", "unknown", False),
+    "sleeps": ("suspended", "unknown", True),
+}
+
+
+def test_a_sweep_is_recorded_and_a_look_is_not(project):
+    assert states(fleet_status(project)) == EXPECTED
+    assert project.ledger.samples.last_sweep() == []
+    found = sweep_and_record(project)
+    assert states(row.status for row in found) == EXPECTED
+    samples = project.ledger.samples.last_sweep()
+    assert {sample.job: (sample.state, sample.verdict, sample.drift) for sample in samples} == EXPECTED
+    assert "does not answer" in next(sample.reasons[0] for sample in samples if sample.job == "runs")
+    # What could not be read is nothing to compare with.
+    assert all(sample.readings is None for sample in samples)
+    text = metrics_file(project.settings.home, "local").read_text()
+    assert 'sluice_job_verdict{environment="local",job="broken",verdict="failed"} 1\n' in text
+
+
+def test_some_jobs_are_looked_at_alone(project):
+    assert states(fleet_status(project, ["sleeps"])) == {"sleeps": EXPECTED["sleeps"]}
+    with pytest.raises(ConfigError, match="there is no job 'nosuch'"):
+        fleet_status(project, ["nosuch"])
+
+
+def test_a_changed_file_is_seen_by_the_project_read_again(project):
+    file = project.settings.root / "deployments" / "local.yaml"
+    file.write_text(DEPLOYMENT + "  runs: {parallelism: 1, writes: {partitions: 2}}\n")
+    assert states(fleet_status(project, ["runs"]))["runs"][2] is False
+    assert states(fleet_status(project.reread(), ["runs"]))["runs"][2] is True
+
+
+def test_what_the_ledger_knows_decides_with_the_row(project):
+    """A deploy to what is desired now came to nothing a moment ago."""
+    file = project.settings.root / "deployments" / "local.yaml"
+    file.write_text(DEPLOYMENT + "  runs: {parallelism: 1, writes: {partitions: 2}}\n")
+    project = project.reread()
+    wanted = fingerprint(project.settings.root, project.desired("runs"))
+    project.ledger.add_release("runs", fingerprint=wanted, artifact="a", module="m", resolved={})
+    operation = project.ledger.begin("runs", kind="deploy", holder="me", release=2, details={"former_release": 1})
+    rows = [replace(row, state="RUNNING", verdict="healthy") for row in fleet_status(project, ["runs"])]
+
+    def decision(minutes=0):
+        [case] = read_cases(project, rows, datetime.now(UTC) + timedelta(minutes=minutes))
+        return decide(case)
+
+    assert (decision().need, decision().why) == ("nothing", "an operation goes on, by me")
+    operation.finish("failed", "no slots")
+    assert "after 1 of 6 tries: no slots" in decision().why
+    assert decision(minutes=3).need == "redeploy"
+    operation = project.ledger.begin("runs", kind="deploy", holder="me", release=2, details={"former_release": 1})
+    operation.finish("rolled_back", "no checkpoint")
+    assert "which was rolled back: release 2" in decision(minutes=60).why
+
+
+def test_two_sweeps_in_a_row_are_remembered(project):
+    rows = [replace(row, state="RUNNING", verdict="failed") for row in fleet_status(project, ["runs"])]
+    now = datetime.now(UTC)
+    remembered = []
+    for number in range(3):
+        at = now - timedelta(minutes=30 - 10 * number)
+        project.ledger.samples.add([to_sample("local", Found(rows[0]), at)], older_than=now - timedelta(days=1))
+        remembered += [case.failed_before for case in read_cases(project, rows, now)]
+    assert remembered == [False, True, True]

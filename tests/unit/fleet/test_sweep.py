@@ -1,0 +1,191 @@
+"""A sweep over jobs that answer as real ones did: shared requests, and what can't be read hides nothing else."""
+
+import asyncio
+import json
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from sluice import Health
+from sluice.fleet.members import Member
+from sluice.fleet.readings import to_readings, to_snapshot
+from sluice.fleet.rows import JobStatus
+from sluice.fleet.sweep import Pace, _lay, sweep
+from sluice.flink import client as client_module
+from sluice.flink.client import AsyncFlinkClient
+from sluice.health.probe import Target
+from tests.support.brokers import HeldTopics
+from tests.support.recorded import PARTITIONS, TOPIC, RecordedCluster, body
+
+NAMES = ("a", "b", "c")
+KAFKA = {"bootstrap.servers": "nowhere:1"}
+ENDS = {TOPIC: [8_000] * PARTITIONS}
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch):
+    monkeypatch.setattr(client_module, "_PAUSES", (0.0,))
+
+
+def job_id(name):
+    return name * 32
+
+
+def member(name, **more):
+    target = Target(job_id(name), (TOPIC,), f"group-{name}", **more)
+    return Member(JobStatus(name, "", 1, job_id(name), drift=False), target, Health())
+
+
+def cluster(names=NAMES, **changes):
+    return RecordedCluster({job_id(name): name for name in names}, **changes)
+
+
+def run(cluster, members, *, brokers=None, answer=None, **more):
+    async def respond(request):
+        status, content = (answer or cluster.answer)(request.url.raw_path.decode())
+        if status is None:
+            await asyncio.sleep(60)
+        return httpx.Response(status, content=content)
+
+    async def go():
+        async with AsyncFlinkClient("http://flink", transport=httpx.MockTransport(respond)) as flink:
+            return await sweep(members, flink, KAFKA, admin=brokers or HeldTopics(ENDS), **more)
+
+    return asyncio.run(go())
+
+
+def rows(found):
+    return {row.status.job: (row.status.state, row.status.verdict) for row in found}
+
+
+def test_the_list_of_jobs_and_the_ends_of_topics_are_asked_for_once():
+    asked, brokers = cluster(), HeldTopics(ENDS)
+    first = run(asked, [member(name) for name in NAMES], brokers=brokers)
+    assert rows(first) == dict.fromkeys(NAMES, ("RUNNING", "degraded"))
+    assert brokers.calls == 3
+    again = cluster()
+    run(again, [member(row.status.job, former=row.snapshot) for row in first])
+    assert len(again.asked) == 1 + 5 * len(NAMES)
+
+
+def test_a_row_tells_what_was_read():
+    [found] = run(cluster("a"), [member("a")])
+    status = found.status
+    assert (status.release, status.restarts, status.recent_restarts, status.drift) == (1, 0, 0, False)
+    assert status.consumer_lag == sum(split.lag for split in found.snapshot.splits.values()) > 10_000
+    assert status.checkpoint_bytes == 195_090
+    assert f"consumer lag {status.consumer_lag:,} > 10,000 records" in status.reasons
+
+
+def test_what_a_sample_keeps_is_enough_for_the_next_look():
+    [found] = run(cluster("a"), [member("a")])
+    kept = json.loads(json.dumps(to_readings(found.snapshot)))
+    former = to_snapshot(kept)
+    assert former == found.snapshot
+    asked = cluster("a")
+    [later] = run(asked, [member("a", former=replace(former, at_ms=former.at_ms - 10_000))])
+    assert len(asked.asked) == 6
+    assert later.status.lag_per_s == 0.0
+    assert all(split.still_since_ms for split in later.snapshot.splits.values())
+
+
+def test_what_another_version_has_kept_is_nothing_to_compare_with():
+    assert to_snapshot(None) is None
+    assert to_snapshot({"at_ms": 1}) is None
+    assert to_snapshot({"at_ms": 1, "state": None, "splits": {"t": {"0": [1, 2]}}}) is None
+
+
+def test_one_job_that_can_not_be_read_hides_no_other():
+    asked = cluster()
+
+    def answer(target):
+        return (500, b"{}") if job_id("b") in target else asked.answer(target)
+
+    found = run(asked, [member(name) for name in NAMES], answer=answer)
+    assert rows(found) == {"a": ("RUNNING", "degraded"), "b": ("unreachable", "unknown"), "c": ("RUNNING", "degraded")}
+    assert "not ready: 500" in found[1].status.reasons[0]
+    assert found[1].snapshot is None
+
+
+def test_one_job_that_does_not_answer_holds_up_no_other():
+    asked = cluster()
+
+    def answer(target):
+        return (None, b"") if job_id("b") in target else asked.answer(target)
+
+    found = run(asked, [member(name) for name in NAMES], answer=answer, pace=Pace(job_seconds=0.5))
+    assert found[1].status.reasons == ("no answer within 0 s",)
+    assert rows(found)["c"] == ("RUNNING", "degraded")
+
+
+def test_when_the_time_is_up_the_rest_is_unknown():
+    asked = cluster()
+
+    def answer(target):
+        return asked.answer(target) if "overview" in target else (None, b"")
+
+    found = run(asked, [member(name) for name in NAMES], answer=answer, pace=Pace(at_once=1, seconds=0.3))
+    assert rows(found) == dict.fromkeys(NAMES, ("unreachable", "unknown"))
+    assert found[2].status.reasons == ("not looked at: the sweep's 0 s were up",)
+
+
+def test_a_cluster_that_does_not_answer_says_nothing_of_any_job():
+    found = run(cluster(), [member(name) for name in NAMES], answer=lambda _target: (503, b"starting"))
+    assert rows(found) == dict.fromkeys(NAMES, ("unreachable", "unknown"))
+    assert "not ready: 503" in found[0].status.reasons[0]
+
+
+def test_a_job_that_the_cluster_does_not_know_is_gone_without_being_asked_for():
+    asked = cluster("a")
+    found = run(asked, [member("a"), member("b")])
+    assert rows(found)["b"] == ("gone", "failed")
+    assert not any(job_id("b") in target for target in asked.asked)
+
+
+@pytest.mark.parametrize(
+    ("brokers", "reason"),
+    [
+        (HeldTopics(ENDS, is_down=True), "Kafka at nowhere:1: "),
+        (HeldTopics({}), f"topic {TOPIC}: the broker does not know it"),
+    ],
+    ids=["broker down", "topic gone"],
+)
+def test_without_the_ends_of_its_topics_a_job_is_unknown_and_otherwise_judged(brokers, reason):
+    [found] = run(cluster("a"), [member("a")], brokers=brokers)
+    assert (found.status.state, found.status.consumer_lag) == ("RUNNING", None)
+    assert found.status.verdict == "degraded"  # its checkpoint is old by now
+    assert any(words.startswith(reason) for words in found.status.reasons)
+
+
+def test_a_second_job_of_a_name_is_reported_with_both():
+    twice = RecordedCluster({job_id("a"): "a", job_id("b"): "a"})
+    found = run(twice, [member("a")])
+    assert [(row.status.state, row.status.verdict, row.status.flink_job_id) for row in found] == [
+        ("RUNNING", "failed", job_id("a")),
+        ("duplicate", "unknown", job_id("b")),
+    ]
+    assert found[0].status.reasons[0].startswith(f"Flink job {job_id('b')} runs under this name as well")
+
+
+def test_a_job_that_nobody_declares_is_reported_by_a_look_at_all():
+    found = run(cluster(("a", "z")), [member("a")])
+    assert rows(found)["z"] == ("undeclared", "unknown")
+    assert "left alone" in found[1].status.reasons[0]
+    assert len(run(cluster(("a", "z")), [member("a")], is_whole=False)) == 1
+    ended = body("overview").replace("RUNNING", "CANCELED")
+    assert rows(run(cluster((), changes={"overview": ended}), [])) == {}
+
+
+def test_a_job_that_is_not_to_run_is_not_looked_at():
+    asked = cluster("a")
+    suspended = Member(JobStatus("a", "suspended", 1, job_id("a"), reasons=("suspended since",)))
+    assert rows(run(asked, [suspended])) == {"a": ("suspended", "unknown")}
+    assert asked.asked == ["/jobs/overview"]
+
+
+def test_jobs_at_the_same_offset_share_a_consumer():
+    layers = []
+    for partition, offset in (("t", 5), ("t", 5), ("t", 6), ("u", 5), ("t", 6)):
+        _lay(layers, (partition, 0), offset)
+    assert layers == [{("t", 0): 5, ("u", 0): 5}, {("t", 0): 6}]

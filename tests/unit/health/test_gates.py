@@ -1,0 +1,104 @@
+"""Gates, case by case."""
+
+from dataclasses import replace
+
+import pytest
+
+from sluice.flink.models import JobState
+from sluice.health.gates import GATES, judge
+from sluice.health.snapshot import CheckpointReading, Failure
+from tests.unit.health.judging import GOOD, HEALTH, NOW, splits
+
+
+@pytest.mark.parametrize(
+    ("changes", "gate", "passed", "words"),
+    [
+        ({}, "running", True, "2 of 2 tasks running, 3 checkpoints"),
+        ({"tasks_running": 1}, "running", False, "1 of 2 tasks running"),
+        ({"checkpoints": CheckpointReading()}, "running", False, "2 of 2 tasks running, no checkpoint yet"),
+        ({}, "consumer_lag", True, "consumer lag 15 <= 100 records"),
+        ({"splits": splits((90, NOW), (20, NOW))}, "consumer_lag", False, "consumer lag 110 > 100 records"),
+        ({"splits": splits((90, NOW), (None, NOW))}, "consumer_lag", False, "the consumer lag of t-1 is not known yet"),
+        ({"splits": None}, "consumer_lag", False, "the consumer lag is not known yet"),
+        ({"splits": {}}, "consumer_lag", True, "reads nothing"),
+        ({"splits": {}}, "watermark", True, "reads nothing"),
+        ({}, "watermark", True, "watermark 12.0 s behind <= 60.0 s"),
+        ({"splits": splits((5, NOW - 90_000))}, "watermark", False, "watermark 90.0 s behind > 60.0 s"),
+        ({"splits": splits((5, None))}, "watermark", False, "there is no watermark of t-0 yet"),
+        # Nothing is known of how far event time has come as long as one partition with records has no watermark.
+        ({"splits": splits((5, NOW), (1, None))}, "watermark", False, "there is no watermark of t-1 yet"),
+        ({"splits": splits((5, NOW), (0, None))}, "watermark", True, "watermark 0.0 s behind"),
+        ({"splits": splits((0, None))}, "watermark", True, "no input: all was read"),
+        # Read to its end and behind the others: idle, and no hindrance.
+        ({"splits": splits((0, NOW - 900_000), (5, NOW - 1_000))}, "watermark", True, "watermark 1.0 s behind"),
+        # Behind with records to read: stuck.
+        ({"splits": splits((7, NOW - 900_000), (5, NOW - 1_000))}, "watermark", False, "watermark 900.0 s behind"),
+    ],
+)
+def test_gates(changes, gate, passed, words):
+    reading = judge(gate, replace(GOOD, **changes), HEALTH)
+    assert (reading.passed, reading.hopeless) == (passed, False)
+    assert reading.words.startswith(words)
+
+
+def test_of_many_unknown_partitions_the_first_are_named():
+    reading = judge("consumer_lag", replace(GOOD, splits=splits(*[(None, None)] * 9)), HEALTH)
+    assert reading.words == "the consumer lag of t-0, t-1, t-2, t-3, t-4 and 4 more partitions is not known yet"
+
+
+@pytest.mark.parametrize("state", [None, JobState.FAILED, JobState.CANCELED, JobState.FINISHED])
+def test_an_ended_job_passes_no_gate_any_more(state):
+    snapshot = replace(GOOD, state=state, failures=(Failure(NOW, "java.lang.Boom"),))
+    assert all(judge(gate, snapshot, HEALTH).hopeless for gate in GATES)
+
+
+def readings(gate, figures, deadline_s, step_ms=5_000):
+    """What a gate says in the end, of readings at equal steps."""
+    earlier = []
+    for number, figure in enumerate(figures):
+        at = NOW + number * step_ms
+        split = splits((figure, at)) if gate == "consumer_lag" else splits((5, at - figure))
+        snapshot = replace(GOOD, at_ms=at, splits=split)
+        earlier.append(judge(gate, snapshot, HEALTH, earlier, at + deadline_s * 1000))
+    return earlier[-1]
+
+
+FALLING = (5_000, 4_000, 3_000, 2_000)
+
+
+@pytest.mark.parametrize(
+    ("figures", "deadline_s", "passed", "words"),
+    [
+        (
+            FALLING,
+            60,
+            True,
+            "consumer lag 2,000 > 100 records, falling 200/s: inside the limit in 9.5 s, the deadline is in 60.0 s",
+        ),
+        (FALLING, 9, False, "consumer lag 2,000 > 100 records, falling 200/s: inside the limit in 9.5 s"),
+        (FALLING[:3], 600, False, "consumer lag 3,000 > 100 records"),  # too short to be believed
+        (FALLING[::-1], 600, False, "consumer lag 5,000 > 100 records"),
+        ((5_000,) * 4, 600, False, "consumer lag 5,000 > 100 records"),
+        # One that comes down now and then, and goes up again.
+        ((5_000, 9_000, 4_000, 9_500, 5_500), 600, False, "consumer lag 5,500 > 100 records"),
+        ((5_000, None, 3_000, 2_000), 60, True, "consumer lag 2,000 > 100 records, falling 200/s"),
+        # What was before the last minute says nothing of now.
+        ((90_000, *(5_000,) * 14), 600, False, "consumer lag 5,000 > 100 records"),
+    ],
+)
+def test_a_lag_that_falls_fast_enough_passes(figures, deadline_s, passed, words):
+    reading = readings("consumer_lag", figures, deadline_s)
+    assert (reading.passed, reading.hopeless) == (passed, False)
+    assert reading.words.startswith(words)
+    assert ("falling" in reading.words) == ("falling" in words)
+
+
+def test_a_watermark_that_comes_nearer_fast_enough_passes():
+    reading = readings("watermark", (900_000, 700_000, 500_000, 300_000), 60)
+    assert reading.passed
+    assert reading.words.startswith("watermark 300.0 s behind > 60.0 s, falling 40.0 s/s: inside the limit in 6.0 s")
+
+
+def test_without_a_deadline_nothing_is_foretold():
+    earlier = [judge("consumer_lag", replace(GOOD, at_ms=NOW - 60_000, splits=splits((9_000, NOW))), HEALTH)]
+    assert not judge("consumer_lag", replace(GOOD, splits=splits((101, NOW))), HEALTH, earlier).passed

@@ -76,6 +76,11 @@ class Settings(Variables):
     sample_days: Annotated[float, Field(gt=0)] = 14
     """How long the ledger keeps what the sweeps of the fleet have seen; a job of 12 partitions takes 2 KB a sweep."""
 
+    sweep_schedule: str | None = "*/10 * * * *"
+    """When redeploy_and_verify runs: a cron expression, or `none`: when it is triggered."""
+    sweep_operations: Annotated[int, Field(ge=1)] = 4
+    """How many jobs a sweep may redeploy or bring back at once."""
+
     @property
     def logs(self) -> Path:
         """Directory of the logs."""

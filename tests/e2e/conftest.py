@@ -23,7 +23,8 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     local = local_stack(root / ".sluice", root)
     before = dict(os.environ)
     # The deployment file takes the ports from the environment.
-    os.environ.update(local.variables)
+    # The sweep of the fleet runs when a test says so.
+    os.environ.update(local.variables | {"SLUICE_SWEEP_SCHEDULE": "none"})
     yield local
     os.environ.clear()
     os.environ.update(before)

@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from sluice.cli.scaffold import write_job
+from sluice.errors import SluiceError
 from sluice.fleet.status import fleet_status
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
@@ -45,14 +46,19 @@ def get(airflow, path, **params):
 
 def deploy(airflow, job, meanwhile=lambda: None, **conf):
     """Trigger deploy.<job>, wait for its end; the run and its tasks by name."""
+    return run_dag(airflow, f"deploy.{job}", meanwhile, **conf)
+
+
+def run_dag(airflow, dag, meanwhile=lambda: None, timeout=180, **conf):
+    """Trigger a DAG, wait for its end; the run and its tasks by name."""
     run = (
-        airflow.post(f"/dags/deploy.{job}/dagRuns", json={"logical_date": None, "conf": conf})
+        airflow.post(f"/dags/{dag}/dagRuns", json={"logical_date": None, "conf": conf})
         .raise_for_status()
         .json()["dag_run_id"]
     )
-    path = f"/dags/deploy.{job}/dagRuns/{run}"
+    path = f"/dags/{dag}/dagRuns/{run}"
     meanwhile()
-    wait_for(lambda: get(airflow, path)["state"] in ("success", "failed"), 180)
+    wait_for(lambda: get(airflow, path)["state"] in ("success", "failed"), timeout)
     tasks = {task["task_id"]: task for task in get(airflow, f"{path}/taskInstances")["task_instances"]}
     return get(airflow, path), tasks
 
@@ -208,3 +214,52 @@ def test_what_dies_is_started_again_and_up_is_idempotent(stack, root, local):
     stack.up(extra=(traffic_service(local),))
     assert {name: info["pid"] for name, info in stack.supervisor.states().items()} == untouched
     wait_for(lambda: [row.verdict for row in status(root, *JOBS)] == ["healthy"] * 5, 180)
+
+
+def test_a_sweep_redeploys_the_one_job_that_differs(airflow, root):
+    file = root / "deployments" / "local.yaml"
+    before = {row.job: row for row in status(root, *JOBS)}
+    text = file.read_text()
+    file.write_text(
+        text.replace("  event_metrics:\n", "  event_metrics:\n    config: {event_types: [page_view, click]}\n")
+    )
+    run, tasks = run_dag(airflow, "redeploy_and_verify")
+    assert run["state"] == "success", tasks
+    after = {row.job: row for row in status(root, *JOBS)}
+    changed = {job for job in JOBS if after[job].flink_job_id != before[job].flink_job_id}
+    assert changed == {"event_metrics"}
+    assert after["event_metrics"].drift is False
+    newest = Project(Settings(root=root)).ledger.operations("event_metrics")[0]
+    assert newest.note.startswith("redeploy_and_verify: event_metrics: redeploy: it differs from release")
+    assert newest.restored_from == newest.savepoint
+
+
+def test_a_sweep_brings_every_job_back_after_the_whole_cluster_was_killed(airflow, stack, root, local):
+    suspended, _ = deploy(airflow, "processing_metrics", operation="suspend", reason="rests")
+    assert suspended["state"] == "success"
+    assert status(root, "processing_metrics")[0].state == "suspended"
+    before = {row.job: row for row in status(root, *JOBS)}
+    killed = {name: info["pid"] for name, info in stack.supervisor.states().items() if name.startswith("flink-")}
+    for pid in killed.values():
+        os.killpg(os.getpgid(pid), signal.SIGKILL)
+    wait_for(lambda: all(stack.supervisor.states()[name]["pid"] not in (0, pid) for name, pid in killed.items()))
+    wait_for(lambda: slots(local.flink_url))
+    run, tasks = run_dag(airflow, "redeploy_and_verify", timeout=400)
+    assert run["state"] == "success", tasks
+    for row in status(root, *JOBS):
+        if row.job == "processing_metrics":
+            assert (row.state, row.flink_job_id) == ("suspended", before[row.job].flink_job_id)
+            continue
+        assert (row.state, row.release) == ("RUNNING", before[row.job].release)
+        restored = Project(Settings(root=root)).ledger.placement(row.job).restored_from
+        assert f"/{before[row.job].flink_job_id}/chk-" in restored
+    resumed, _ = deploy(airflow, "processing_metrics", operation="resume")
+    assert resumed["state"] == "success"
+
+
+def slots(url):
+    try:
+        with FlinkClient(url) as flink:
+            return flink.send(calls.overview()).slots_total
+    except SluiceError:
+        return 0

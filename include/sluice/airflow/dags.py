@@ -53,7 +53,8 @@ def deploy_dag(job: Job, root: Path) -> DAG:
         params=deploy_params(job.config),
         render_template_as_native_obj=True,
     ) as dag:
-        common: dict[str, Any] = {"job": job.name, "root": str(root)}
+        # What has nothing to do (topics of a rollback, gates of a suspended job) is skipped, and hinders nothing.
+        common: dict[str, Any] = {"job": job.name, "root": str(root), "trigger_rule": "none_failed"}
         plan = PlanOperator(
             task_id="plan",
             doc_md="Compares what is desired with what runs: every change, what becomes of the state, the stages.",
@@ -101,9 +102,8 @@ def deploy_dag(job: Job, root: Path) -> DAG:
         )
         back = RollBackOperator(
             task_id="roll_back",
-            trigger_rule="one_failed",
             doc_md="After a failure: runs the former release again, from the state that it stopped with.",
-            **common,
+            **common | {"trigger_rule": "one_failed"},
         )
         plan >> topics >> package >> switch >> running >> lag >> watermark >> settle
         [switch, running, lag, watermark] >> back

@@ -6,25 +6,22 @@ What costs time to import is imported when a task runs: the DAG processor parses
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseHook, BaseOperator
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from sluice.airflow.base import SluiceOperator, airflow_errors
 from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
-from sluice.errors import FlinkError, RefusedError, SluiceError
+from sluice.errors import RefusedError, SluiceError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from sluice.operation.switch_over import Started
     from sluice.project import Project
-    from sluice.release.handle import OperationHandle
 
 _BACKSTOP = timedelta(minutes=2)
 """How long after the trigger's own deadline Airflow gives up on the trigger."""
@@ -32,69 +29,7 @@ _LEAST = 60.0
 """Seconds that a gate has at the least."""
 
 
-class _SluiceOperator(BaseOperator):
-    """Base of the operators.
-
-    Args:
-        job: The job's name.
-        root: The project's directory; None: SLUICE_ROOT, or the working directory's.
-        environment: Which file of deployments/ applies; None: SLUICE_ENVIRONMENT.
-    """
-
-    ui_color = "#e8f4f8"
-
-    def __init__(self, *, job: str, root: str | None = None, environment: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.job = job
-        self.root = root
-        self.environment = environment
-
-    def project(self) -> Project:
-        """The project, with the brokers of the Airflow connection that the deployment file names."""
-        from sluice.project import Project  # noqa: PLC0415
-        from sluice.settings import Settings  # noqa: PLC0415
-
-        given = {"root": Path(self.root) if self.root else None, "environment": self.environment}
-        settings = Settings.model_validate({name: value for name, value in given.items() if value})
-        connection = BaseHook.get_connection(Project(settings).content.kafka.connection)
-        return Project(settings, kafka={name: str(value) for name, value in connection.extra_dejson.items()})
-
-    def holder(self, context: Context) -> str:
-        """Who holds the operation: the DAG run, so that a retry goes on with its own."""
-        return f"{self._prefix(context)}{context['run_id']}"
-
-    def is_gone(self, context: Context) -> Callable[[str], bool]:
-        """Runs of one DAG do not overlap (max_active_runs=1): another run of ours has ended."""
-        from sluice.operation.holder import is_gone  # noqa: PLC0415
-
-        prefix, own = self._prefix(context), self.holder(context)
-        return lambda other: is_gone(other) or (other.startswith(prefix) and other != own)
-
-    def held(self, project: Project, context: Context) -> OperationHandle | None:
-        """The operation that this run holds; None: it has none, or has ended it."""
-        active = project.ledger.active(self.job)
-        if active is None or active.holder != self.holder(context):
-            return None
-        return project.ledger.resume(active.id)
-
-    def _prefix(self, context: Context) -> str:
-        return f"airflow:{context['dag'].dag_id}/"
-
-
-@contextmanager
-def _airflow_errors() -> Iterator[None]:
-    """What a retry can't mend fails at once; the rest is left to the task's retries."""
-    from sluice.operation.stop import StopFailedError  # noqa: PLC0415
-
-    try:
-        yield
-    except (RefusedError, FlinkError, StopFailedError) as error:
-        raise AirflowFailException(str(error)) from error
-    except SluiceError as error:
-        raise AirflowException(str(error)) from error
-
-
-class PlanOperator(_SluiceOperator):
+class PlanOperator(SluiceOperator):
     """Compare what is desired with what runs, and tell what a deploy would do; fail where an approval is missing."""
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -104,7 +39,7 @@ class PlanOperator(_SluiceOperator):
         from sluice.plan.explain import explain  # noqa: PLC0415
 
         params = context["params"]
-        with _airflow_errors():
+        with airflow_errors():
             project = self.project()
             project.ledger.refuse_busy(self.job, self.holder(context), self.is_gone(context))
             plan = make_plan(project, self.job, deploy_request(params), self.log.info, compiles_first_start=False)
@@ -118,7 +53,7 @@ class PlanOperator(_SluiceOperator):
         return plan.model_dump(mode="json")
 
 
-class CreateTopicsOperator(_SluiceOperator):
+class CreateTopicsOperator(SluiceOperator):
     """Create the job's missing topics and report differences; nothing is ever deleted.
 
     What may be done beside that stands in the run's parameters: `grow_partitions`, `change_topics`.
@@ -131,7 +66,9 @@ class CreateTopicsOperator(_SluiceOperator):
         from sluice.operation.topics import create_topics  # noqa: PLC0415
 
         params = context["params"]
-        with _airflow_errors():
+        if not _deploys(params):
+            raise AirflowSkipException("topics are a deploy's affair")
+        with airflow_errors():
             project = self.project()
             admin = KafkaAdminClientHook(kafka_config_id=project.content.kafka.connection).get_conn
             steps = create_topics(
@@ -146,21 +83,23 @@ class CreateTopicsOperator(_SluiceOperator):
         return [step.words for step in steps]
 
 
-class PackageOperator(_SluiceOperator):
+class PackageOperator(SluiceOperator):
     """Store the job's code as an artifact, named by its content."""
 
-    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002
+    def execute(self, context: Context) -> dict[str, Any]:
         """Module, digest and path of the artifact."""
         from sluice.release.artifact import package  # noqa: PLC0415
 
-        with _airflow_errors():
+        if not _deploys(context["params"]):
+            raise AirflowSkipException("the release has its artifact")
+        with airflow_errors():
             project = self.project()
             module = project.catalog.job(self.job).module
             artifact = package(project.settings.root, module, project.settings.artifacts)
         return {"module": module, "artifact": artifact.digest, "file": str(artifact.file)}
 
 
-class SwitchOverOperator(_SluiceOperator):
+class SwitchOverOperator(SluiceOperator):
     """Compile the release, check the running job's state against it, stop that job, start the new one from its state.
 
     The running job is stopped only once the new one is compiled and its client waits. A retry goes on where the journal
@@ -179,7 +118,7 @@ class SwitchOverOperator(_SluiceOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """The job that runs: operation, release, Flink job id, what it was restored from."""
-        with _airflow_errors():
+        with airflow_errors():
             project = self.project()
             try:
                 started = self._switch(project, context)
@@ -189,8 +128,8 @@ class SwitchOverOperator(_SluiceOperator):
                     operation.record("switch_over", "failed", reason=str(error))
                 raise
             timeout = project.desired(self.job).health.start_timeout.total_seconds()
-        url = job_url(project.flink_url, started.flink_job_id or "")
-        context["ti"].xcom_push(key=JOB_URL, value=url)
+        if started.flink_job_id:
+            context["ti"].xcom_push(key=JOB_URL, value=job_url(project.flink_url, started.flink_job_id))
         return {**asdict(started), "deadline": time.time() + timeout}
 
     def _switch(self, project: Project, context: Context) -> Started:
@@ -221,7 +160,7 @@ class SwitchOverOperator(_SluiceOperator):
             ).run()
 
 
-class GateOperator(_SluiceOperator):
+class GateOperator(SluiceOperator):
     """Wait, in the triggerer, until the job has passed a gate of its `Health`.
 
     Args:
@@ -241,10 +180,12 @@ class GateOperator(_SluiceOperator):
         """Hand over to the trigger at once."""
         from sluice.airflow.triggers import GateTrigger  # noqa: PLC0415
 
-        with _airflow_errors():
+        with airflow_errors():
             project = self.project()
             desired = project.desired(self.job)
         flink_job_id = self.started["flink_job_id"]
+        if flink_job_id is None:
+            raise AirflowSkipException("the job was suspended: there is nothing to look at")
         context["ti"].xcom_push(key=JOB_URL, value=job_url(project.flink_url, flink_job_id))
         # One deadline for all gates; a gate that is looked at again later gets a minute.
         deadline = max(float(self.started["deadline"]), time.time() + _LEAST)
@@ -261,7 +202,7 @@ class GateOperator(_SluiceOperator):
             positions=self.started["positions"],
         )
         left = timedelta(seconds=deadline - time.time())
-        with _airflow_errors():
+        with airflow_errors():
             operation = self.held(project, context)
             if operation is not None:
                 operation.keep_until(datetime.now(UTC) + left + 2 * _BACKSTOP)
@@ -271,7 +212,7 @@ class GateOperator(_SluiceOperator):
         """What the trigger has seen."""
         self.log.info("%s: %s", self.gate, event["words"])
         words = f"{self.gate}: {event['words']}"
-        with _airflow_errors():
+        with airflow_errors():
             project = self.project()
             operation = self.held(project, context)
             if not event["passed"]:
@@ -286,7 +227,7 @@ class GateOperator(_SluiceOperator):
         return str(event["words"])
 
 
-class SettleOperator(_SluiceOperator):
+class SettleOperator(SluiceOperator):
     """End a deploy whose gates are all passed: mark the release healthy, measure the downtime, thin old savepoints.
 
     Args:
@@ -305,7 +246,7 @@ class SettleOperator(_SluiceOperator):
         from sluice.operation.switch_over import Started  # noqa: PLC0415
         from sluice.operation.verify import settle  # noqa: PLC0415
 
-        with _airflow_errors():
+        with airflow_errors():
             project = self.project()
             operation = self.held(project, context)
             if operation is None:
@@ -317,14 +258,19 @@ class SettleOperator(_SluiceOperator):
         return {"outcome": outcome, "downtime_ms": downtime}
 
 
+def _deploys(params: Mapping[str, Any]) -> bool:
+    """Whether the run brings the job to what is desired now; otherwise it works with a release that is there."""
+    return bool(params.get("operation", "deploy") == "deploy")
+
+
 def _refuse_lost(project: Project, job: str, operation: str) -> None:
     """A task that was cleared after the deploy had ended well looks again, and that is all."""
     outcome = project.ledger.operation(operation).outcome
-    if outcome not in ("healthy", "unchanged", "recorded"):
+    if outcome not in ("healthy", "unchanged", "recorded", "suspended"):
         raise AirflowFailException(f"{job}: the operation is no longer this run's: {outcome or 'taken over'}")
 
 
-class RollBackOperator(_SluiceOperator):
+class RollBackOperator(SluiceOperator):
     """After a failure: cancel what this run has started, and run the former release from the state it stopped with.
 
     Skipped when there is nothing to take back.
@@ -336,7 +282,7 @@ class RollBackOperator(_SluiceOperator):
         from sluice.operation.roll_back import roll_back  # noqa: PLC0415
         from sluice.plan.compiler import Compiler  # noqa: PLC0415
 
-        with _airflow_errors():
+        with airflow_errors():
             project = self.project()
             operation = self.held(project, context)
             if operation is None:

@@ -16,7 +16,7 @@ from pydantic_core import PydanticUndefined
 
 from sluice.deployment.explain import allowed_range
 from sluice.job.config import JobConfig
-from sluice.plan.model import Mode
+from sluice.plan.model import Kind, Mode
 
 if TYPE_CHECKING:
     from sluice.plan.request import Request
@@ -29,6 +29,21 @@ _TYPES: dict[type, str] = {bool: "boolean", int: "integer", float: "number"}
 def deploy_params(config: type[JobConfig]) -> dict[str, Param]:
     """The form's fields."""
     return {
+        "operation": Param(
+            default="deploy",
+            type="string",
+            enum=list(get_args(Kind)),
+            title="Operation",
+            description="deploy: what is desired now. rollback: a former release, from the state of now. suspend: stop "
+            "with the state kept. resume: go on from there.",
+        ),
+        "to_release": Param(
+            default=None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Release to roll back to",
+            description="Empty: the healthy one before.",
+        ),
         "mode": Param(
             default="as planned",
             type="string",
@@ -78,7 +93,10 @@ def deploy_request(params: Mapping[str, Any]) -> Request:
     from sluice.plan.request import Request  # noqa: PLC0415 - not for the DAG processor
 
     mode = params.get("mode")
+    kind = params.get("operation", "deploy")
     return Request(
+        kind=kind if kind in get_args(Kind) else "deploy",
+        to=params.get("to_release"),
         mode=mode if mode in get_args(Mode) else None,
         overrides={
             name.removeprefix(SETTING): value

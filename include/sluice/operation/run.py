@@ -137,10 +137,7 @@ def _prove(project: Project, flink: FlinkClient, planned: Planned, started: Star
         started.savepoint,
         started.restored_from,
     )
-    if started.flink_job_id is None:
-        operation.finish("suspended")
-        return row
-    problem = asyncio.run(pass_gates(project, job, started, tell))
+    problem = asyncio.run(pass_gates(project, job, started, tell)) if started.flink_job_id else None
     if problem is None:
         outcome, downtime = settle(project, flink, operation, started, tell)
         return replace(row, outcome=outcome, downtime_ms=downtime)

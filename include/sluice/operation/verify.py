@@ -48,9 +48,12 @@ async def pass_gates(
 def settle(
     project: Project, flink: FlinkClient, operation: OperationHandle, started: Started, tell: Tell
 ) -> tuple[Outcome, int | None]:
-    """End an operation whose job has passed every gate; the outcome, and the downtime in milliseconds."""
+    """End an operation whose job was suspended or has passed every gate; the outcome and the downtime, milliseconds."""
+    if started.flink_job_id is None:
+        operation.finish("suspended")
+        return "suspended", None
     downtime = None
-    if started.former_job_id and started.flink_job_id:
+    if started.former_job_id:
         downtime = measure_downtime(flink, started.former_job_id, started.flink_job_id)
         if downtime is not None:
             operation.update(downtime_ms=downtime)

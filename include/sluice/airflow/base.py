@@ -1,0 +1,95 @@
+"""What every operator here has in common: the project, the holder of its operation, and what its errors mean.
+
+What costs time to import is imported when a task runs: the DAG processor parses every job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook, BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from sluice.errors import FlinkError, RefusedError, SluiceError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from sluice.project import Project
+    from sluice.release.handle import OperationHandle
+
+
+class ProjectOperator(BaseOperator):
+    """Base of the operators.
+
+    Args:
+        root: The project's directory; None: SLUICE_ROOT, or the working directory's.
+        environment: Which file of deployments/ applies; None: SLUICE_ENVIRONMENT.
+    """
+
+    ui_color = "#e8f4f8"
+
+    def __init__(self, *, root: str | None = None, environment: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.root = root
+        self.environment = environment
+
+    def project(self) -> Project:
+        """The project, with the brokers of the Airflow connection that the deployment file names."""
+        from sluice.project import Project  # noqa: PLC0415
+        from sluice.settings import Settings  # noqa: PLC0415
+
+        given = {"root": Path(self.root) if self.root else None, "environment": self.environment}
+        settings = Settings.model_validate({name: value for name, value in given.items() if value})
+        connection = BaseHook.get_connection(Project(settings).content.kafka.connection)
+        return Project(settings, kafka={name: str(value) for name, value in connection.extra_dejson.items()})
+
+
+class SluiceOperator(ProjectOperator):
+    """Base of the operators that work on one job.
+
+    Args:
+        job: The job's name.
+        kwargs: See `ProjectOperator`.
+    """
+
+    def __init__(self, *, job: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.job = job
+
+    def holder(self, context: Context) -> str:
+        """Who holds the operation: the DAG run, so that a retry goes on with its own."""
+        return f"{self._prefix(context)}{context['run_id']}"
+
+    def is_gone(self, context: Context) -> Callable[[str], bool]:
+        """Runs of one DAG do not overlap (max_active_runs=1): another run of ours has ended."""
+        from sluice.operation.holder import is_gone  # noqa: PLC0415
+
+        prefix, own = self._prefix(context), self.holder(context)
+        return lambda other: is_gone(other) or (other.startswith(prefix) and other != own)
+
+    def held(self, project: Project, context: Context) -> OperationHandle | None:
+        """The operation that this run holds; None: it has none, or has ended it."""
+        active = project.ledger.active(self.job)
+        if active is None or active.holder != self.holder(context):
+            return None
+        return project.ledger.resume(active.id)
+
+    def _prefix(self, context: Context) -> str:
+        return f"airflow:{context['dag'].dag_id}/"
+
+
+@contextmanager
+def airflow_errors() -> Iterator[None]:
+    """What a retry can't mend fails at once; the rest is left to the task's retries."""
+    from sluice.operation.stop import StopFailedError  # noqa: PLC0415
+
+    try:
+        yield
+    except (RefusedError, FlinkError, StopFailedError) as error:
+        raise AirflowFailException(str(error)) from error
+    except SluiceError as error:
+        raise AirflowException(str(error)) from error

@@ -1,0 +1,74 @@
+"""The DAG that keeps a fleet as it should be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import DAG
+from airflow.sdk.bases.notifier import BaseNotifier
+
+from sluice.airflow.sweep import SweepOperator, VerifyOperator
+from sluice.settings import Settings
+
+_DOC = """
+Looks at every job of the fleet, records what it sees, and does what is needed:
+
+| | |
+|---|---|
+| drift | a job that differs from the deployment file or its code is redeployed |
+| down | one that should run and doesn't is started from its newest retained checkpoint |
+| gone bad | a fresh release that fails gives way to the former one |
+| report | what needs a person (an approval, a job that nobody declares, one that was given up) stands in the log |
+
+A suspended job stays so. Tries that come to nothing are made less and less often, and given up.
+"""
+
+
+def sweep_dag(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> DAG:
+    """The DAG redeploy_and_verify.
+
+    Args:
+        root: The project's directory.
+        notifiers: Told when a job's verdict changes, with `changes` in their context.
+    """
+    settings = Settings(root=root)
+    schedule = settings.sweep_schedule
+    with DAG(
+        dag_id="redeploy_and_verify",
+        dag_display_name="redeploy and verify",
+        description="Looks at the whole fleet, redeploys what has drifted, brings back what is down",
+        doc_md=_DOC,
+        schedule=None if schedule in (None, "none") else schedule,
+        catchup=False,
+        max_active_runs=1,
+        tags=["sluice", "fleet"],
+        default_args={"owner": "data-platform", "retries": 1, "retry_delay": timedelta(seconds=10)},
+    ) as dag:
+        sweep = SweepOperator(
+            task_id="sweep",
+            root=str(root),
+            notifiers=notifiers,
+            doc_md="One look at every job; what each needs.",
+        )
+        operate = TriggerDagRunOperator.partial(
+            task_id="operate",
+            wait_for_completion=True,
+            deferrable=True,
+            poke_interval=5,
+            retries=0,
+            max_active_tis_per_dagrun=settings.sweep_operations,
+            map_index_template="{{ task.trigger_dag_id }}",
+            doc_md="A run of deploy.<job> for each job that needs one.",
+        ).expand_kwargs(sweep.output)
+        verify = VerifyOperator(
+            task_id="verify",
+            root=str(root),
+            notifiers=notifiers,
+            trigger_rule="none_failed",
+            doc_md="Another look, when something was done; fails where a job is down and needs a person.",
+        )
+        sweep >> operate >> verify
+    return dag

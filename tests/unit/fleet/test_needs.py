@@ -1,0 +1,66 @@
+"""What a job needs becomes the request of an operation; a redeploy is planned before it is asked for."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from sluice.errors import CompileError, UnreachableError
+from sluice.fleet import needs
+from sluice.fleet.decision import Case, Decision
+from sluice.fleet.rows import JobStatus
+from sluice.plan.model import Plan
+from sluice.plan.request import Request
+
+NOW = datetime(2026, 11, 25, tzinfo=UTC)
+RUNNING = JobStatus("a", "RUNNING", release=2, verdict="healthy", drift=True, phase="running")
+
+
+def plan(*, needs_approval):
+    return Plan(
+        job="a",
+        action="redeploy",
+        category="state_breaking" if needs_approval else "stateless",
+        reasons=("config.window: alters what the state means",),
+        fingerprint="new",
+        needs_approval=needs_approval,
+    )
+
+
+def found(monkeypatch, status, planned=None):
+    def make_plan(*_):
+        if isinstance(planned, Exception):
+            raise planned
+        return planned
+
+    monkeypatch.setattr(needs, "make_plan", make_plan)
+    monkeypatch.setattr(
+        needs, "read_cases", lambda *_: [Case(status, NOW, fingerprint="new", healthy_at=NOW, has_former=True)]
+    )
+    return needs.find_needs(None, [status], print, NOW)[0]
+
+
+@pytest.mark.parametrize(
+    ("planned", "need", "request_"),
+    [
+        (plan(needs_approval=False), "redeploy", Request()),
+        (plan(needs_approval=True), "report", None),
+        (CompileError("flink_jobs/a.py:3: no column"), "report", None),
+        (UnreachableError("no answer"), "nothing", None),
+    ],
+)
+def test_what_has_drifted_is_planned_first(monkeypatch, planned, need, request_):
+    needed = found(monkeypatch, RUNNING, planned)
+    assert (needed.decision.need, needed.request) == (need, request_)
+
+
+@pytest.mark.parametrize(("drift", "request_"), [(False, Request()), (True, Request(kind="rollback", to=2))])
+def test_what_is_gone_comes_back_as_it_was(monkeypatch, drift, request_):
+    status = JobStatus("a", "gone", release=2, verdict="failed", drift=drift, phase="running")
+    needed = found(monkeypatch, status)
+    assert (needed.decision.need, needed.request) == ("recover", request_)
+
+
+@pytest.mark.parametrize(("state", "mode"), [("FAILED", None), ("RESTARTING", "last-state")])
+def test_a_fresh_release_that_fails_goes_back_without_a_savepoint(state, mode):
+    status = JobStatus("a", state, release=2, verdict="failed", phase="running")
+    assert needs._request(status, Decision("roll_back", "it fails")) == Request(kind="rollback", mode=mode)

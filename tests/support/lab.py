@@ -36,7 +36,11 @@ class Lab:
 
     def deployment(self, rest: str) -> None:
         text = DEPLOYMENT.format(servers=self.local.kafka_servers, url=self.local.flink_url, rest=rest)
-        (self.root / "deployments" / f"{self.environment}.yaml").write_text(text)
+        file = self.root / "deployments" / f"{self.environment}.yaml"
+        # By renaming: another thread of the test may be reading it.
+        written = file.with_suffix(".new")
+        written.write_text(text)
+        written.rename(file)
 
     def job(self, name: str, source: str) -> None:
         (self.root / "flink_jobs" / f"{name}.py").write_text(source)

@@ -64,7 +64,9 @@ class Stream:
         file = self.lab.root / "flink_jobs" / f"{job}.py"
         text = file.read_text()
         assert old in text, (job, old)
-        file.write_text(text.replace(old, new, 1))
+        written = file.with_suffix(".new")
+        written.write_text(text.replace(old, new, 1))
+        written.rename(file)
 
     def deployment(self, job=None, **options):
         """Change a job's entry in the deployment file."""

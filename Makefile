@@ -7,7 +7,7 @@ BIN := .venv/bin
 # $(call timed,words,command): says what goes on, and how long it took.
 timed = @echo "$(1) ..."; since=$$SECONDS; $(2) && echo "  done in $$((SECONDS - since)) s"
 
-.PHONY: help env jars up down status test test-unit test-integration test-jobs test-e2e audit bench lint lock clean
+.PHONY: help env jars client up down status test test-unit test-integration test-jobs test-e2e audit bench lint lock clean
 
 help: ## Print this list
 	@grep -hE '^[a-z0-9%-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -31,7 +31,10 @@ jars: .sluice/jars/.ready ## Fetch Kafka and the connector, build the JSON forma
 	@# By renaming: a stack that runs from the old jars keeps them until all of the new ones are there.
 	@rm -rf .sluice/jars.old; if [ -e .sluice/jars ]; then mv .sluice/jars .sluice/jars.old; fi; mv .sluice/jars.new .sluice/jars; rm -rf .sluice/jars.old
 
-up: env jars ## Start Kafka, Flink and Airflow, and run the main job: all jobs, under traffic
+client: env jars ## Have deploys start sooner: record once what the Flink client's JVM loads
+	$(call timed,recording the classes of the Flink client (once for these jars and this Java),$(BIN)/python -m sluice.local client)
+
+up: client ## Start Kafka, Flink and Airflow, and run the main job: all jobs, under traffic
 	$(BIN)/python -m sluice.local up
 	$(BIN)/python -m sluice.local run-main-job
 
@@ -46,24 +49,24 @@ test: lint test-unit test-integration test-jobs test-e2e ## Set up, check and te
 test-unit: env ## Unit tests: no Java, under a minute
 	$(BIN)/python -m pytest tests/unit
 
-test-integration: env jars ## The jobs on a real Kafka and a real Flink
+test-integration: client ## The jobs on a real Kafka and a real Flink
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/integration
 
 test-jobs: env jars ## Your jobs' own tests, in tests/jobs/ (where sluice new writes them)
 	@# pytest's status 5: there are none.
 	@if [ -d tests/jobs ]; then $(BIN)/python -m pytest tests/jobs || [ $$? -eq 5 ]; else echo "no tests/jobs/"; fi
 
-test-e2e: env jars ## The whole stack, Airflow included
+test-e2e: client ## The whole stack, Airflow included
 	$(BIN)/python -m pytest tests/e2e
 
-audit: env jars ## The long audits: 30 redeploys and 30 kills under traffic (about half an hour)
+audit: client ## The long audits: 30 redeploys and 30 kills under traffic (about half an hour)
 	SLUICE_AUDIT_REDEPLOYS=30 SLUICE_AUDIT_KILLS=30 SLUICE_AUDIT_DEATHS=all \
 		$(BIN)/python -m pytest -s tests/integration/test_deaths.py tests/integration/test_audit.py
 
-bench-%: env jars ## One benchmark, e.g. bench-throughput: prints its table, writes benchmarks/results/
+bench-%: client ## One benchmark, e.g. bench-throughput: prints its table, writes benchmarks/results/
 	$(BIN)/python -m benchmarks.$*
 
-bench: bench-device_category bench-dag_parse bench-throughput bench-first_deploy bench-redeploy ## Every benchmark
+bench: bench-device_category bench-dag_parse bench-throughput bench-first_deploy bench-redeploy bench-client_start ## Every benchmark
 
 lint: env ## Ruff, formatting, strict types and import directions
 	$(BIN)/ruff check .

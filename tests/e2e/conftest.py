@@ -24,7 +24,13 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     before = dict(os.environ)
     # The deployment file takes the ports from the environment.
     # The sweep of the fleet runs when a test says so.
-    os.environ.update(local.variables | {"SLUICE_SWEEP_SCHEDULE": "none"})
+    os.environ.update(
+        local.variables
+        | {
+            "SLUICE_SWEEP_SCHEDULE": "none",
+            "SLUICE_CLIENT_CACHE": str(ROOT / ".sluice" / "client"),
+        }
+    )
     yield local
     os.environ.clear()
     os.environ.update(before)

@@ -17,6 +17,7 @@ from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.local.supervise import Supervisor
 from tests.support.running import deploy, operate, wait_for
+from tests.support.stacks import ROOT
 from tests.support.stream import JOBS, Stream
 
 REDEPLOYS = int(os.environ.get("SLUICE_AUDIT_REDEPLOYS", "3"))
@@ -71,6 +72,7 @@ def interrupted(stream, job, victim, after, least):
         "SLUICE_ROOT": str(lab.root),
         "SLUICE_HOME": str(lab.root / ".sluice"),
         "SLUICE_ENVIRONMENT": "test",
+        "SLUICE_CLIENT_CACHE": str(ROOT / ".sluice" / "client"),
         "SLUICE_FLINK_LIB": str(lab.local.home / "flink" / "lib"),
     }
     command = [str(Path(sys.executable).parent / "sluice"), "deploy", job, "--set", f"least={least}"]

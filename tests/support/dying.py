@@ -39,7 +39,13 @@ def main(root, lib, job, kind, at):
 
     for name in ("record", "update", "add_savepoint", "finish"):
         setattr(OperationHandle, name, dying(getattr(OperationHandle, name)))
-    settings = Settings(root=Path(root), home=Path(root) / ".sluice", environment="test", flink_lib=Path(lib))
+    settings = Settings(
+        root=Path(root),
+        home=Path(root) / ".sluice",
+        environment="test",
+        flink_lib=Path(lib),
+        client_cache=ROOT / ".sluice" / "client",
+    )
     overrides = {"least": int(at) % 2 + 1} if kind == "deploy" else {}
     result = run_operation(Project(settings), job, Request(kind=kind, overrides=overrides), "test", print)
     return 0 if result.error is None else 1

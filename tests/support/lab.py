@@ -57,6 +57,7 @@ class Lab:
                 home=self.root / ".sluice",
                 environment=self.environment,
                 flink_lib=self.local.home / "flink" / "lib",
+                client_cache=ROOT / ".sluice" / "client",
             )
         )
 

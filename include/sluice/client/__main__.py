@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
+import importlib
 import os
 import queue
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from sluice.client import jvm
 from sluice.client.protocol import COMMAND, Build, Failed, Find, Inspect, Progress, Ready, Submit, Submitted, _Message
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ def main() -> int:
     commands: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_listen, args=(commands,), daemon=True).start()
 
-    _set_environment()
+    jvm.set_environment()
     _start_jvm()
     return _Session(answers).run(commands)
 
@@ -111,24 +113,20 @@ class _Session:
         self._since = now
 
 
-def _set_environment() -> None:
-    """Tell PyFlink, before it is imported, what it would guess wrong."""
-    # Python workers are the cluster's: otherwise they would be told to call back here, where nobody is any more.
-    os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112 - its name
-    # The wheel's distribution: without FLINK_HOME, PyFlink replaces FLINK_LIB_DIR by its own directory.
-    spec = importlib.util.find_spec("pyflink")
-    if spec is not None and spec.origin is not None:
-        os.environ.setdefault("FLINK_HOME", str(Path(spec.origin).parent))
-
-
 def _start_jvm() -> None:
-    """Load PyFlink and start its JVM while the order is on its way; what fails here fails again with the order."""
+    """Have the JVM start while PyFlink is loaded and the order is on its way.
+
+    What fails here fails again with the order.
+    """
+    starting = threading.Thread(target=_suppressed, args=(jvm.start,))
+    starting.start()
+    _suppressed(lambda: importlib.import_module("sluice.client.graph"))
+    starting.join()
+
+
+def _suppressed(step: Callable[[], object]) -> None:
     with contextlib.suppress(Exception):
-        from pyflink.java_gateway import get_gateway  # noqa: PLC0415
-
-        from sluice.client import graph, pipeline  # noqa: F401, PLC0415
-
-        get_gateway()
+        step()
 
 
 def _listen(commands: queue.Queue[str]) -> None:

@@ -1,6 +1,9 @@
-"""`python -m sluice.local up|run-main-job|down|traffic`: what the Makefile calls."""
+"""`python -m sluice.local java|client|up|run-main-job|down|traffic`: what the Makefile calls."""
 
 from __future__ import annotations
+
+import os
+import subprocess
 
 import typer
 
@@ -43,6 +46,21 @@ def run_main_job() -> None:
 def java() -> None:
     """Make sure that Java and Maven are there."""
     ensure_java()
+
+
+@app.command()
+def client() -> None:
+    """Have clients start sooner: record what their JVM loads, unless that was done for these jars and this Java.
+
+    Where it can't be done, clients start as they would without.
+    """
+    from sluice.local.flink import gather_jars  # noqa: PLC0415
+    from sluice.settings import Settings  # noqa: PLC0415
+
+    settings = Settings()
+    lib = settings.flink_lib or gather_jars(Local())
+    command = [str(settings.client_python), "-m", "sluice.client.archive", str(settings.client_cache)]
+    subprocess.run(command, env={**os.environ, "FLINK_LIB_DIR": str(lib)}, check=False)
 
 
 @app.command()

@@ -22,7 +22,7 @@ def prepare(local: Local) -> tuple[Service, Service]:
     for name in ("conf", "lib", "checkpoints", "savepoints", "tmp"):
         (directory / name).mkdir(parents=True, exist_ok=True)
     _write_configuration(local, flink_home, directory)
-    _gather_jars(local, flink_home, directory / "lib")
+    gather_jars(local)
     variables = {
         "FLINK_HOME": str(flink_home),
         "FLINK_CONF_DIR": str(directory / "conf"),
@@ -99,8 +99,10 @@ def _write_configuration(local: Local, flink_home: Path, directory: Path) -> Non
         (directory / "conf" / name).write_bytes((flink_home / "conf" / name).read_bytes())
 
 
-def _gather_jars(local: Local, flink_home: Path, lib: Path) -> None:
+def gather_jars(local: Local) -> Path:
     """One directory with Flink's own jars, the connectors and the Python runtime, for the cluster and the client."""
+    flink_home, lib = distribution(), local.home / "flink" / "lib"
+    lib.mkdir(parents=True, exist_ok=True)
     wanted = [
         *(flink_home / "lib").glob("*.jar"),
         *(flink_home / "opt").glob("flink-python-*.jar"),
@@ -114,3 +116,4 @@ def _gather_jars(local: Local, flink_home: Path, lib: Path) -> None:
     for name, jar in links.items():
         if not (lib / name).exists():
             (lib / name).symlink_to(jar)
+    return lib

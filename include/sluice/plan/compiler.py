@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from sluice.client.class_path import CACHE
 from sluice.client.process import ClientProcess
 from sluice.project import Project
 
@@ -87,11 +88,11 @@ class Compiler:
         return self._process
 
     def _start(self) -> ClientProcess:
-        lib = self._project.flink_lib
+        lib, cache = self._project.flink_lib, self._project.settings.client_cache
         return ClientProcess(
             self._project.settings.client_python,
             self._project.settings.logs / "client" / f"{self._job}.log",
-            variables={"FLINK_LIB_DIR": str(lib)} if lib else {},
+            variables={CACHE: str(cache), **({"FLINK_LIB_DIR": str(lib)} if lib else {})},
             on_progress=lambda step: self._tell(f"{step.step}: {step.seconds:.1f} s"),
         )
 

@@ -9,10 +9,8 @@ import sys
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from sluice.cli.output import print_json
-from sluice.errors import ConfigError
 from sluice.plan.compiler import Compiler
 from sluice.project import Project
 from sluice.settings import Settings
@@ -209,11 +207,7 @@ def new(job: Annotated[str, typer.Argument(help="The new job's name.")], json: J
 
 
 def _settings(environment: str | None) -> Settings:
-    try:
-        return Settings.model_validate({"environment": environment} if environment else {})
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(f"SLUICE_{str(first['loc'][0]).upper()}: {first['msg']}, got {first['input']!r}") from error
+    return Settings(environment=environment) if environment else Settings()
 
 
 def _project(environment: str | None) -> Project:

@@ -132,10 +132,7 @@ class _RollBack:
             place = self._place()
         if place.phase == "stopping":
             directories = Directories(self._flink, former.resolved["options"])
-            savepoints = None
-            if place.stop_mode not in ("last-state", "cancel"):
-                savepoints = directories.savepoints(self._project.environment, place.job, place.trigger_id or "")
-            base = Stop(self._flink, compiler, directories, savepoints, self._tell).complete(place)
+            base = Stop(self._flink, compiler, directories, self._project.environment, self._tell).complete(place)
             stopped = {"phase": "stopped", "state_path": base, "release": former.number}
             self._operation.record("back", "stopped", place=stopped, path=base)
         return meant

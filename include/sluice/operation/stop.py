@@ -28,6 +28,11 @@ class StopFailedError(OperationError):
     """The job could not be stopped as planned; it runs on."""
 
 
+def takes_savepoint(place: Placement) -> bool:
+    """Whether a job in phase `stopping` leaves a savepoint of its own, where it stops as planned."""
+    return place.stop_mode not in ("last-state", "cancel")
+
+
 class Stop:
     """The stop of one Flink job.
 
@@ -35,7 +40,7 @@ class Stop:
         flink: The cluster.
         compiler: Finds checkpoints where the cluster remembers none.
         directories: Where they lie.
-        savepoints: The directory of this stop's savepoint: nothing else lies in it. None: it takes none.
+        environment: Whose job it is; part of where its savepoint is put.
         tell: Where progress goes.
     """
 
@@ -44,13 +49,13 @@ class Stop:
         flink: FlinkClient,
         compiler: Compiler,
         directories: Directories,
-        savepoints: str | None,
+        environment: str,
         tell: Callable[[str], None],
     ) -> None:
         self._flink = flink
         self._compiler = compiler
         self._directories = directories
-        self._savepoints = savepoints
+        self._environment = environment
         self._tell = tell
 
     def complete(self, place: Placement) -> str | None:
@@ -78,7 +83,7 @@ class Stop:
             if state is None or state in (JobState.CANCELED, JobState.FAILED):
                 return self._left_behind(place)
             if state is not JobState.FINISHED:
-                self._send(calls.stop(job, trigger, self._savepoints, _FORMAT), job)
+                self._send(calls.stop(job, trigger, self._savepoints(place), _FORMAT), job)
             result = self._result(job, trigger)
             if result is not None and result.failure:
                 # Flink lets the job run on, from before or from the savepoint that it then had.
@@ -141,7 +146,7 @@ class Stop:
 
     def _left_behind(self, place: Placement) -> str | None:
         """The newest of what the ended job has left: this stop's savepoint, or a checkpoint."""
-        candidates = [self._savepoints, self._directories.checkpoints(place.flink_job_id)]
+        candidates = [self._savepoints(place), self._directories.checkpoints(place.flink_job_id)]
         found = self._compiler.find(*(directory for directory in candidates if directory))
         if found.path is not None:
             return found.path
@@ -152,6 +157,12 @@ class Stop:
                 remedy="bring the directory back; starting without it would lose the job's state",
             )
         return place.restored_from
+
+    def _savepoints(self, place: Placement) -> str | None:
+        """The directory of this stop's savepoint: nothing else lies in it. None: it takes none."""
+        if not takes_savepoint(place):
+            return None
+        return self._directories.savepoints(self._environment, place.job, place.trigger_id or "")
 
     def _state(self, job: str) -> JobState | None:
         """The job's state; None: the cluster doesn't know it."""

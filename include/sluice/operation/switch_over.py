@@ -18,7 +18,7 @@ from sluice.kafka import topics
 from sluice.kafka.brokers import connect
 from sluice.operation.holder import is_gone
 from sluice.operation.start import Start
-from sluice.operation.stop import Stop, StopFailedError
+from sluice.operation.stop import Stop, StopFailedError, takes_savepoint
 from sluice.plan import stages
 from sluice.plan.compiler import Compiler
 from sluice.plan.directories import Directories
@@ -201,12 +201,9 @@ class SwitchOver:
             operation.record("stop", "stop", place=intention, flink_job_id=place.flink_job_id, **intention)
             place = self._place()
         directories = Directories(self._flink, self._planned.target.resolved["options"])
-        savepoints = None
-        takes_savepoint = place.stop_mode not in ("last-state", "cancel")
-        if takes_savepoint:
-            savepoints = directories.savepoints(self._project.environment, place.job, place.trigger_id or "")
+        stop = Stop(self._flink, self._compiler, directories, self._project.environment, self._tell)
         try:
-            path = Stop(self._flink, self._compiler, directories, savepoints, self._tell).complete(place)
+            path = stop.complete(place)
         except StopFailedError as error:
             still = {"phase": "running", "stop_mode": None, "trigger_id": None}
             operation.record("stop", "failed", place=still, reason=str(error))
@@ -217,9 +214,9 @@ class SwitchOver:
             place={"phase": "suspended" if stage.suspend else "stopped", "state_path": path},
             flink_job_id=place.flink_job_id,
             path=path,
-            savepoint=path if takes_savepoint else None,
+            savepoint=path if takes_savepoint(place) else None,
         )
-        if path is not None and takes_savepoint:
+        if path is not None and takes_savepoint(place):
             operation.add_savepoint(path, release=place.release, flink_job_id=place.flink_job_id)
             operation.update(savepoint=path)
         self._tell(f"stopped Flink job {place.flink_job_id}: {path or 'it had no state'}")

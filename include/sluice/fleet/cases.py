@@ -76,4 +76,5 @@ def _past(operation: Operation, releases: dict[int, Release]) -> PastOperation:
         started_at=operation.started_at,
         ended_at=operation.ended_at,
         reason=operation.reason,
+        action=(operation.plan or {}).get("action"),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Literal
 
 from sluice.fleet.past import GIVE_UP_AFTER, PastOperation, blocked, tries, wait_until
@@ -141,7 +142,7 @@ def _drifted(case: Case) -> Decision | None:
     if case.approval:
         return Decision("report", f"what is desired needs an approval: {case.approval}")
     why = f"it differs from release {status.release}"
-    return _unless_too_often(case, Decision("redeploy", why), fingerprint=case.fingerprint)
+    return _unless_too_often(case, Decision("redeploy", why))
 
 
 def _may_go_back(case: Case) -> bool:
@@ -149,9 +150,20 @@ def _may_go_back(case: Case) -> bool:
     return is_fresh and case.has_former
 
 
-def _unless_too_often(case: Case, wanted: Decision, fingerprint: str | None = None) -> Decision:
+def _is_try_at(wanted: Decision, case: Case, operation: PastOperation) -> bool:
+    """Whether an operation was meant to do what is wanted now."""
+    match wanted.need:
+        case "recover":
+            return operation.action == "recover"
+        case "roll_back":
+            return operation.kind == "rollback" and operation.action != "recover"
+        case _:
+            return operation.fingerprint == case.fingerprint and operation.action != "recover"
+
+
+def _unless_too_often(case: Case, wanted: Decision) -> Decision:
     """What is wanted; or not yet, or not any more, after the tries that came to nothing."""
-    made = tries(case.operations, case.now, fingerprint)
+    made = tries(case.operations, case.now, partial(_is_try_at, wanted, case))
     if not made:
         return wanted
     last = made[0].reason or f"the last one ended {made[0].outcome}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -25,6 +25,8 @@ class PastOperation:
     Attributes:
         kind: deploy, rollback, suspend or resume.
         outcome: healthy, unchanged, recorded, suspended, rolled_back, failed or abandoned; None: it goes on.
+        action: What it did to the job, as its plan says: redeploy, recover, start, record, suspend or none; None: it
+            was never planned.
         release: What it was to run.
         fingerprint: Of that release.
         former_fingerprint: Of what ran before; None: nothing did.
@@ -39,6 +41,7 @@ class PastOperation:
     started_at: datetime
     ended_at: datetime | None
     reason: str | None = None
+    action: str | None = None
 
 
 def blocked(operations: Sequence[PastOperation]) -> dict[str | None, str]:
@@ -62,13 +65,15 @@ def blocked(operations: Sequence[PastOperation]) -> dict[str | None, str]:
     return held
 
 
-def tries(operations: Sequence[PastOperation], now: datetime, fingerprint: str | None = None) -> list[PastOperation]:
+def tries(
+    operations: Sequence[PastOperation], now: datetime, counts: Callable[[PastOperation], bool]
+) -> list[PastOperation]:
     """The newest operations that came to nothing, or to nothing that lasted; newest first.
 
     Args:
         operations: Newest first.
         now: The time.
-        fingerprint: Count those for this one alone; None: all.
+        counts: Whether one was a try at what is to be done now: what else was done to the job is none.
     """
     made: list[PastOperation] = []
     until = now
@@ -81,7 +86,7 @@ def tries(operations: Sequence[PastOperation], now: datetime, fingerprint: str |
         if operation.outcome in _GOOD and held >= _LASTING:
             break
         until = operation.started_at
-        if fingerprint is None or operation.fingerprint == fingerprint:
+        if counts(operation):
             made.append(operation)
     return made
 

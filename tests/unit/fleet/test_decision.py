@@ -31,6 +31,11 @@ def done(ago, outcome="failed", kind="deploy", release=4, former=3, took=1, **mo
     return PastOperation(kind, outcome, release, started_at=began, ended_at=began + minutes(took), **given)
 
 
+def recovery(ago, outcome="failed", **more):
+    """One that was to bring the job back."""
+    return done(ago, outcome, action="recover", **more)
+
+
 GONE = row(state="gone", verdict="failed", reasons=("the cluster does not know the job",))
 LOOPS = row(verdict="failed", reasons=("restarted 9 times",))
 DRIFTS = row(drift=True)
@@ -152,30 +157,39 @@ CASES = {
     ),
     # Not too often.
     "a try a minute ago": (
-        {"status": GONE, "operations": [done(2, reason="no slots")]},
+        {"status": GONE, "operations": [recovery(2, reason="no slots")]},
         "nothing",
         "recover is tried again at 12:01:00 UTC, after 1 of 6 tries: no slots",
     ),
-    "a try four minutes ago": ({"status": GONE, "operations": [done(4)]}, "recover", "it is to run"),
-    "two tries": ({"status": GONE, "operations": [done(4), done(9)]}, "nothing", "recover is tried again at 12:01"),
+    "a try four minutes ago": ({"status": GONE, "operations": [recovery(4)]}, "recover", "it is to run"),
+    "two tries": (
+        {"status": GONE, "operations": [recovery(4), recovery(9)]},
+        "nothing",
+        "recover is tried again at 12:01",
+    ),
     "recovered, and gone again": (
-        {"status": GONE, "operations": [done(3, "healthy"), done(9, "healthy")]},
+        {"status": GONE, "operations": [recovery(3, "healthy"), recovery(9, "healthy")]},
         "nothing",
         "recover is tried again at 12:02:00 UTC, after 2 of 6 tries: the last one ended healthy",
     ),
     "recovered for good, and gone again": (
-        {"status": GONE, "operations": [done(45, "healthy"), done(50), done(55), done(60)]},
+        {"status": GONE, "operations": [recovery(45, "healthy"), recovery(50), recovery(55), recovery(60)]},
         "recover",
         "it is to run",
     ),
     "too many tries": (
-        {"status": GONE, "operations": [done(100 * n, reason="no slots") for n in range(1, 7)]},
+        {"status": GONE, "operations": [recovery(100 * n, reason="no slots") for n in range(1, 7)]},
         "report",
         "given up after 6 tries since 2026-01-01 02:00 UTC: it is to run, and is gone: the cluster does not know the "
         "job; no slots; mend it and deploy it by hand",
     ),
     "too many tries, and a day has passed": (
-        {"status": GONE, "operations": [done(1_500 + 60 * n) for n in range(6)]},
+        {"status": GONE, "operations": [recovery(1_500 + 60 * n) for n in range(6)]},
+        "recover",
+        "it is to run",
+    ),
+    "changed by people again and again, and gone": (
+        {"status": GONE, "operations": [done(1 + 2 * n, "healthy", release=9 - n) for n in range(6)]},
         "recover",
         "it is to run",
     ),
@@ -209,7 +223,7 @@ def test_decision(changes, need, why):
 def test_each_wait_is_twice_as_long_up_to_an_hour():
     waits = []
     for count in range(1, 6):
-        operations = [done(1 + number) for number in range(count)]
+        operations = [recovery(1 + number) for number in range(count)]
         why = decide(replace(CASE, status=GONE, operations=operations)).why
         at = datetime.strptime(why.split(" at ")[1][:8], "%H:%M:%S").replace(tzinfo=UTC)
         waits.append((at.hour - 12) * 60 + at.minute)

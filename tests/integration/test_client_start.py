@@ -14,6 +14,7 @@ from sluice.client import archive
 from sluice.client.class_path import CACHE
 from sluice.client.process import JVM_ARGS, ClientProcess
 from sluice.client.protocol import Build
+from sluice.deployment.catalog import read_catalog
 from sluice.local.flink import gather_jars
 from tests.support.stacks import ROOT, local_stack
 
@@ -44,12 +45,12 @@ def file(made: Path, tmp_path: Path) -> Iterator[Path]:
     os.utime(planner, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
-def digest(lib: Path, log: Path, cache: Path | str = "") -> str:
+def digest(lib: Path, log: Path, cache: Path | str = "", job: str = "event_metrics") -> str:
     """What a client compiles one of the product's jobs to."""
     with archive.cluster() as url:
         order = Build(
-            job="event_metrics",
-            module="flink_jobs.event_metrics",
+            job=job,
+            module=f"flink_jobs.{job}",
             code=str(ROOT),
             environment="test",
             brokers={"bootstrap.servers": "127.0.0.1:1"},
@@ -66,8 +67,9 @@ def usual(lib: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     return digest(lib, tmp_path_factory.mktemp("usual") / "log")
 
 
-def test_the_compiled_graph_is_the_same(lib, made, usual, tmp_path):
-    assert digest(lib, tmp_path / "log", made) == usual
+@pytest.mark.parametrize("job", sorted(read_catalog(ROOT).jobs))
+def test_the_compiled_graph_is_the_same(lib, made, tmp_path, job):
+    assert digest(lib, tmp_path / "log", made, job) == digest(lib, tmp_path / "usual", job=job)
     assert "does not start" not in (tmp_path / "log").read_text()
 
 

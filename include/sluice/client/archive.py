@@ -58,7 +58,9 @@ def make(cache: Path) -> Path:
         archive = Path(directory) / "classes.jsa"
         _record(own, archive, Path(directory) / "client.log")
         if not archive.is_file():
-            raise OperationError("Java has written none", remedy="use Java 17 or newer")
+            raise OperationError(
+                "Java has written none", remedy="use a Java 17 or newer that has lib/server/classes.jsa"
+            )
         # Java writes it for its owner alone; clients may be other users'.
         archive.chmod(0o644)
         made = own.keep(archive)

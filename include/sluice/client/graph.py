@@ -10,6 +10,7 @@ from typing import Any
 from pyflink.java_gateway import get_gateway
 from pyflink.util.java_utils import get_field
 
+from sluice.client.generated_code import settled
 from sluice.client.pipeline import Pipeline
 from sluice.client.protocol import Build, Graph, Operator, Submit, Vertex
 from sluice.errors import FlinkError
@@ -67,7 +68,7 @@ class PreparedJob:
 
         def add(*parts: Any) -> None:
             for part in parts:
-                content = bytes(part) if isinstance(part, bytes | bytearray) else str(part).encode()
+                content = settled(bytes(part)) if isinstance(part, bytes | bytearray) else str(part).encode()
                 total.update(f"{len(content)}\0".encode() + content)
 
         has_python = False

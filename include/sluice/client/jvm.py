@@ -9,9 +9,6 @@ from pathlib import Path
 
 from sluice.client import class_path
 
-SAME_GRAPHS = "-XX:+UnlockExperimentalVMOptions -XX:hashCode=2"
-"""One identity hash for every object. Flink's code generator keeps an IN's literals in a set whose order hangs on their
-types' identity hashes, which differ from process to process: the same job would compile to several graphs."""
 _MAPPED = "-Xshare:auto -XX:+VerifySharedSpaces -XX:SharedArchiveFile="
 """Checked while it is mapped: the JVM does without an archive that doesn't fit or is damaged."""
 
@@ -24,7 +21,6 @@ def set_environment() -> None:
     spec = importlib.util.find_spec("pyflink")
     if spec is not None and spec.origin is not None:
         os.environ.setdefault("FLINK_HOME", str(Path(spec.origin).parent))
-    os.environ["JVM_ARGS"] = f"{SAME_GRAPHS} {os.environ.get('JVM_ARGS', '')}".strip()
 
 
 def start() -> None:
@@ -66,5 +62,5 @@ def _own_variables() -> dict[str, str]:
     except OSError as error:
         print(f"no class path of our own: {error}", file=sys.stderr)
         return {}
-    mapped = f" {_MAPPED}{archive}" if archive else ""
-    return {"FLINK_LIB_DIR": str(own.lib), "JVM_ARGS": os.environ.get("JVM_ARGS", "") + mapped}
+    mapped = f"{_MAPPED}{archive}" if archive else ""
+    return {"FLINK_LIB_DIR": str(own.lib), "JVM_ARGS": f"{os.environ.get('JVM_ARGS', '')} {mapped}".strip()}

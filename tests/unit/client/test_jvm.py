@@ -91,11 +91,3 @@ def test_no_java_is_no_error_yet(own, starts, monkeypatch):
     seen = starts()
     jvm.start()
     assert seen == [GIVEN]
-
-
-def test_given_jvm_options_stay_beside_what_keeps_graphs_the_same(monkeypatch):
-    for name in ("FLINK_HOME", "_python_worker_execution_mode"):
-        monkeypatch.setenv(name, "x")
-    monkeypatch.setenv("JVM_ARGS", "-Xmx1g")
-    jvm.set_environment()
-    assert os.environ["JVM_ARGS"] == f"{jvm.SAME_GRAPHS} -Xmx1g"

@@ -59,7 +59,7 @@ test-e2e: env jars ## The whole stack, Airflow included
 bench-%: env jars ## One benchmark, e.g. bench-throughput: prints its table, writes benchmarks/results/
 	$(BIN)/python -m benchmarks.$*
 
-bench: bench-device_category bench-dag_parse bench-throughput bench-first_deploy ## Every benchmark
+bench: bench-device_category bench-dag_parse bench-throughput bench-first_deploy bench-fleet ## Every benchmark
 
 lint: env ## Ruff, formatting, strict types and import directions
 	$(BIN)/ruff check .

@@ -66,7 +66,7 @@ audit: client ## The long audits: 30 redeploys and 30 kills under traffic (about
 bench-%: client ## One benchmark, e.g. bench-throughput: prints its table, writes benchmarks/results/
 	$(BIN)/python -m benchmarks.$*
 
-bench: bench-device_category bench-dag_parse bench-throughput bench-first_deploy bench-redeploy bench-client_start ## Every benchmark
+bench: bench-device_category bench-dag_parse bench-throughput bench-first_deploy bench-redeploy bench-client_start bench-fleet ## Every benchmark
 
 lint: env ## Ruff, formatting, strict types and import directions
 	$(BIN)/ruff check .

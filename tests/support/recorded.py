@@ -38,6 +38,7 @@ class RecordedCluster:
         jobs: Name by job id.
         changes: Text that replaces a recorded body, by its name; a number: that status.
         metrics: Values that replace the recorded ones, by the metric's name; None: it is missing.
+        topics: The topic that a job reads, by job id, where it isn't the recorded one; as long as that one's name.
     """
 
     def __init__(
@@ -45,10 +46,12 @@ class RecordedCluster:
         jobs: dict[str, str],
         changes: dict[str, str | int] | None = None,
         metrics: dict[str, float | None] | None = None,
+        topics: dict[str, str] | None = None,
     ) -> None:
         self.jobs = jobs
         self.changes = changes or {}
         self.metrics = metrics or {}
+        self.topics = topics or {}
         self.asked: list[str] = []
 
     def answer(self, target: str) -> tuple[int, bytes]:
@@ -66,7 +69,9 @@ class RecordedCluster:
             return 404, json.dumps({"errors": [error]}).encode()
         if parts[2:3] == ["vertices"]:
             vertex = {SOURCE: "source", WINDOW: "window"}[parts[3]]
-            return self._give(f"{vertex}_values" if query else f"{vertex}_names", self._metrics(vertex, query))
+            topic = self.topics.get(job_id, TOPIC)
+            text = self._metrics(vertex, query.replace(topic, TOPIC)).replace(TOPIC, topic)
+            return self._give(f"{vertex}_values" if query else f"{vertex}_names", text)
         name = {"metrics": "job_metrics"}.get(parts[-1], parts[-1] if len(parts) > 2 else "job")
         text = body(name).replace(RECORDED_ID, job_id)
         if name == "job":

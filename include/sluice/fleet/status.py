@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+
+from confluent_kafka.admin import AdminClient
 
 from sluice.fleet.exposition import write_metrics
 from sluice.fleet.members import Member, all_names, read_members
@@ -37,7 +39,7 @@ def look(project: Project, names: Iterable[str], former: Mapping[str, Snapshot])
     """
     chosen = list(names)
     members = read_members(project, chosen or all_names(project), former)
-    return asyncio.run(_sweep(project, members, is_whole=not chosen))
+    return look_at(project, members, is_whole=not chosen)
 
 
 def sweep_and_record(project: Project) -> list[Found]:
@@ -47,9 +49,39 @@ def sweep_and_record(project: Project) -> list[Found]:
         The rows, those of jobs that nobody declares as well.
     """
     began = datetime.now(UTC)
-    ledger = project.ledger
     members = read_members(project, all_names(project), last_snapshots(project))
-    found = asyncio.run(_sweep(project, members, is_whole=True))
+    found = look_at(project, members)
+    record(project, members, found, began)
+    return found
+
+
+def look_at(
+    project: Project,
+    members: Sequence[Member],
+    *,
+    is_whole: bool = True,
+    admin: AdminClient | None = None,
+    pace: Pace | None = None,
+) -> list[Found]:
+    """One sweep over these members; see `sweep`."""
+
+    async def go() -> list[Found]:
+        async with AsyncFlinkClient(project.flink_url) as flink:
+            return await sweep(members, flink, project.kafka, is_whole=is_whole, admin=admin, pace=pace or Pace())
+
+    return asyncio.run(go())
+
+
+def record(project: Project, members: Sequence[Member], found: Sequence[Found], began: datetime) -> None:
+    """Write down what a sweep has found.
+
+    Args:
+        project: The project.
+        members: What was looked at.
+        found: A row for each, and more.
+        began: When the sweep began.
+    """
+    ledger = project.ledger
     for member, row in zip(members, found, strict=False):
         snapshot, flink_job_id = row.snapshot, member.status.flink_job_id
         if snapshot and snapshot.checkpoints.completed and flink_job_id and not member.had_checkpoint:
@@ -57,7 +89,6 @@ def sweep_and_record(project: Project) -> list[Found]:
     samples = [to_sample(project.environment, row, began) for row in _one_each(found)]
     ledger.samples.add(samples, older_than=began - timedelta(days=project.settings.sample_days))
     write_metrics(project.settings.home, project.environment, ledger.samples.last_sweep())
-    return found
 
 
 def last_snapshots(project: Project) -> dict[str, Snapshot]:
@@ -65,11 +96,6 @@ def last_snapshots(project: Project) -> dict[str, Snapshot]:
     samples = project.ledger.samples.newest(datetime.now(UTC) - _COMPARABLE)
     known = {job: to_snapshot(sample.readings) for job, sample in samples.items()}
     return {job: snapshot for job, snapshot in known.items() if snapshot}
-
-
-async def _sweep(project: Project, members: list[Member], *, is_whole: bool) -> list[Found]:
-    async with AsyncFlinkClient(project.flink_url) as flink:
-        return await sweep(members, flink, project.kafka, is_whole=is_whole, pace=Pace())
 
 
 def _one_each(found: Iterable[Found]) -> list[Found]:

@@ -6,23 +6,29 @@ import asyncio
 import json
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self, TypeVar
+from urllib.parse import urlencode
 
 import httpx
 from pydantic import ValidationError
 
 from sluice.errors import FlinkError, JobNotFoundError, UnreachableError
 from sluice.flink.calls import Call
+from sluice.flink.exchange import Exchange, HttpExchange, NoAnswerError
 
 T = TypeVar("T")
 
-_TIMEOUT = httpx.Timeout(10, connect=5)
+_CONNECT, _ANSWER = 5.0, 10.0
+"""Seconds until a connection must stand, and until an answer must have come."""
+_TIMEOUT = httpx.Timeout(_ANSWER, connect=_CONNECT)
 _PAUSES = (0.2, 0.5, 1.0)
 """Seconds between attempts of a repeatable call."""
 _NO_SUCH_JOB = re.compile(r"FlinkJobNotFoundException|\bJob [0-9a-f]{32} not found|\bJob could not be found")
 """How Flink 2.3 says so: `/jobs/<id>/status` by a 500 with the exception, `/jobs/<id>` and what lies below by a 404
 with the second, a cancellation by a 404 with the third. Other 404s say nothing about the job."""
+_REFUSED, _NOT_FOUND, _SERVER_ERROR = 400, 404, 500
 _BAD_REQUEST = "/bad-request"
 """Where Flink's server sends what it can't decode, a request line of over 4,096 bytes for instance; it then answers
 that there is no such file."""
@@ -58,9 +64,8 @@ class FlinkClient:
         """
         for pause in (*_PAUSES, None):
             try:
-                return _read(
-                    self.url, call, self._http.request(call.method, call.path, params=call.params, json=call.body)
-                )
+                answer = self._http.request(call.method, call.path, params=call.params, json=call.body)
+                return _read(self.url, call, answer.status_code, answer.content)
             except httpx.TransportError as error:
                 failure = _unreachable(self.url, call, error)
             except UnreachableError as error:
@@ -76,12 +81,15 @@ class AsyncFlinkClient:
 
     Args:
         url: The cluster's address.
-        transport: Instead of the network, for tests.
+        exchange: Instead of the network, for tests.
+        connections: How many requests may go on at the same time.
     """
 
-    def __init__(self, url: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(self, url: str, *, exchange: Exchange | None = None, connections: int = 32) -> None:
         self.url = url
-        self._http = httpx.AsyncClient(base_url=url, timeout=_TIMEOUT, transport=transport)
+        self._own = HttpExchange(url, connections, (_CONNECT, _ANSWER))
+        self._exchange = exchange or self._own
+        self._threads = ThreadPoolExecutor(connections, thread_name_prefix="flink")
 
     async def __aenter__(self) -> Self:
         return self
@@ -89,16 +97,20 @@ class AsyncFlinkClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._http.aclose()
+        # Requests that nobody waits for any more end by their own time limits.
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._own.close()
 
     async def send(self, call: Call[T]) -> T:
         """As `FlinkClient.send`."""
+        target = f"{call.path}?{urlencode(call.params, safe=',')}" if call.params else call.path
+        body = None if call.body is None else json.dumps(call.body).encode()
+        loop = asyncio.get_running_loop()
         for pause in (*_PAUSES, None):
             try:
-                return _read(
-                    self.url, call, await self._http.request(call.method, call.path, params=call.params, json=call.body)
-                )
-            except httpx.TransportError as error:
+                answer = await loop.run_in_executor(self._threads, self._exchange, call.method, target, body)
+                return _read(self.url, call, *answer)
+            except NoAnswerError as error:
                 failure = _unreachable(self.url, call, error)
             except UnreachableError as error:
                 failure = error
@@ -108,7 +120,7 @@ class AsyncFlinkClient:
         raise AssertionError  # the last pause is None
 
 
-def _unreachable(url: str, call: Call[T], error: httpx.TransportError) -> UnreachableError:
+def _unreachable(url: str, call: Call[T], error: httpx.TransportError | NoAnswerError) -> UnreachableError:
     reason = str(error) or type(error).__name__
     return UnreachableError(
         f"Flink at {url} does not answer ({call.method} {call.path}: {reason})",
@@ -116,12 +128,12 @@ def _unreachable(url: str, call: Call[T], error: httpx.TransportError) -> Unreac
     )
 
 
-def _read(url: str, call: Call[T], response: httpx.Response) -> T:
+def _read(url: str, call: Call[T], status: int, content: bytes) -> T:
     """What an answer means."""
-    if response.is_error:
-        raise _failure(url, call, response)
+    if status >= _REFUSED:
+        raise _failure(url, call, status, content)
     try:
-        return call.answer.validate_json(response.content or b"null")
+        return call.answer.validate_json(content or b"null")
     except ValidationError as error:
         raise FlinkError(
             f"Flink at {url}: {call.path}: an answer of another shape than Flink 2.3's: {error.errors()[0]['msg']}",
@@ -129,32 +141,31 @@ def _read(url: str, call: Call[T], response: httpx.Response) -> T:
         ) from error
 
 
-def _failure(url: str, call: Call[T], response: httpx.Response) -> FlinkError | UnreachableError:
+def _failure(url: str, call: Call[T], status: int, content: bytes) -> FlinkError | UnreachableError:
     """The error that an answer of status 400 or above stands for.
 
     A server error that is not about the job's existence (a JobManager that is starting, a timeout between Flink's own
     parts, a proxy) may be over in a moment.
     """
-    text = _errors(response)
-    what = f"{call.method} {call.path}: {_first_words(text) or response.status_code}"
+    text = _errors(content)
+    what = f"{call.method} {call.path}: {_first_words(text) or status}"
     if _NO_SUCH_JOB.search(text):
         return JobNotFoundError(f"Flink at {url}: {what}")
-    if response.is_server_error:
+    if status >= _SERVER_ERROR:
         return UnreachableError(
-            f"Flink at {url} is not ready: {response.status_code} for {what}",
-            remedy="see the JobManager's log if it stays so",
+            f"Flink at {url} is not ready: {status} for {what}", remedy="see the JobManager's log if it stays so"
         )
-    if response.status_code == 404 and _BAD_REQUEST in text:
+    if status == _NOT_FOUND and _BAD_REQUEST in text:
         return FlinkError(f"Flink at {url}: {call.method} {call.path}: it can't decode the request", status=400)
-    return FlinkError(f"Flink at {url}: {what}", status=response.status_code)
+    return FlinkError(f"Flink at {url}: {what}", status=status)
 
 
-def _errors(response: httpx.Response) -> str:
+def _errors(content: bytes) -> str:
     """The texts of a refusal; the body's beginning where it is not Flink's."""
     try:
-        return "\n".join(map(str, json.loads(response.content)["errors"])).replace("\\n", "\n")
+        return "\n".join(map(str, json.loads(content)["errors"])).replace("\\n", "\n")
     except (ValueError, KeyError, TypeError):
-        return response.text[:200]
+        return content.decode(errors="replace")[:200]
 
 
 def _first_words(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
@@ -40,8 +41,14 @@ class Held:
 
     def of(self, topics: Iterable[str]) -> dict[Partition, Offsets]:
         """Those of some topics."""
-        wanted = frozenset(topics)
-        return {partition: offsets for partition, offsets in self.offsets.items() if partition[0] in wanted}
+        return {partition: offsets for topic in topics for partition, offsets in self._by_topic.get(topic, {}).items()}
+
+    @cached_property
+    def _by_topic(self) -> Mapping[str, Mapping[Partition, Offsets]]:
+        found: dict[str, dict[Partition, Offsets]] = {}
+        for partition, offsets in self.offsets.items():
+            found.setdefault(partition[0], {})[partition] = offsets
+        return found
 
 
 def read_held(admin: AdminClient, topics: Iterable[str], servers: str) -> Held:

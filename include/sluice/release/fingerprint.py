@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from sluice.deployment.desired import DesiredJob
 from sluice.job.record import columns, scalar_text_paths
 from sluice.job.topic import Kafka
-from sluice.release.modules import job_modules, parse
+from sluice.release.modules import content, job_modules, parse
 from sluice.release.versions import FLINK, KAFKA_CONNECTOR, PIPELINE
 
 
@@ -21,7 +22,7 @@ def fingerprint(root: Path, desired: DesiredJob) -> str:
     Comments, docstrings and layout of the code are not in it; neither are owner, tags and health limits, which take
     effect without the job being restarted.
     """
-    content = {
+    decisive = {
         "code": {name: _code(file) for name, file in job_modules(root, desired.job.module).items()},
         "values": desired.values(),
         "reads": {name: _spec(topic) for name, topic in desired.reads.items()},
@@ -30,7 +31,7 @@ def fingerprint(root: Path, desired: DesiredJob) -> str:
         "connector": KAFKA_CONNECTOR,
         "pipeline": PIPELINE,
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def _spec(topic: Kafka) -> dict[str, Any]:
@@ -44,6 +45,12 @@ def _spec(topic: Kafka) -> dict[str, Any]:
 
 
 def _code(file: Path) -> str:
+    return _digest(file, content(file))
+
+
+@lru_cache(maxsize=1024)
+def _digest(file: Path, _content: bytes) -> str:
+    """Of a file with this content: many jobs share few modules."""
     tree = parse(file)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):

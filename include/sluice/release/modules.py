@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from sluice.errors import ConfigError
@@ -59,30 +60,48 @@ def parse(file: Path) -> ast.Module:
     Raises:
         ConfigError: it can't be read or parsed; with the line.
     """
-    if file.is_dir():
-        return ast.Module(body=[], type_ignores=[])
+    return _parse(file, content(file))
+
+
+def content(file: Path) -> bytes:
+    """The bytes of a file; none for a namespace package.
+
+    Raises:
+        ConfigError: it can't be read.
+    """
     try:
-        return ast.parse(file.read_bytes(), filename=str(file))
-    except SyntaxError as error:
-        raise ConfigError(f"{file}:{error.lineno or 1}: not Python: {error.msg}") from error
+        return b"" if file.is_dir() else file.read_bytes()
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from error
+
+
+def _parse(file: Path, code: bytes) -> ast.Module:
+    try:
+        return ast.parse(code, filename=str(file))
+    except SyntaxError as error:
+        raise ConfigError(f"{file}:{error.lineno or 1}: not Python: {error.msg}") from error
 
 
 def _imports(root: Path, module: str, file: Path) -> Iterator[str]:
     """Modules of the project that a file imports, inside functions as well."""
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(parse(file)):
+    for name, is_certain in _named(file, content(file), package):
+        # `from package import name`: a module or something in the package.
+        if name.partition(".")[0] == JOBS_PACKAGE and (is_certain or module_file(root, name)):
+            yield name
+
+
+@lru_cache(maxsize=1024)
+def _named(file: Path, code: bytes, package: str) -> tuple[tuple[str, bool], ...]:
+    """What a file of this content imports, and whether that is certainly a module. Many jobs share few modules."""
+    found: list[tuple[str, bool]] = []
+    for node in ast.walk(_parse(file, code)):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            found += [(alias.name, True) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = _absolute(node, package)
-            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-            # `from package import name`: a module or something in the package.
-            names = [name for name in names if name == base or module_file(root, name)]
-        else:
-            continue
-        yield from (name for name in names if name.partition(".")[0] == JOBS_PACKAGE)
+            found += [(base, True), *((f"{base}.{alias.name}", False) for alias in node.names)]
+    return tuple(found)
 
 
 def _absolute(node: ast.ImportFrom, package: str) -> str:

@@ -2,9 +2,9 @@
 
 import asyncio
 import json
+import threading
 from dataclasses import replace
 
-import httpx
 import pytest
 
 from sluice import Health
@@ -42,17 +42,22 @@ def cluster(names=NAMES, **changes):
 
 
 def run(cluster, members, *, brokers=None, answer=None, **more):
-    async def respond(request):
-        status, content = (answer or cluster.answer)(request.url.raw_path.decode())
+    over = threading.Event()
+
+    def respond(_method, target, _body):
+        status, content = (answer or cluster.answer)(target)
         if status is None:
-            await asyncio.sleep(60)
-        return httpx.Response(status, content=content)
+            over.wait(60)
+        return status, content
 
     async def go():
-        async with AsyncFlinkClient("http://flink", transport=httpx.MockTransport(respond)) as flink:
+        async with AsyncFlinkClient("http://flink", exchange=respond) as flink:
             return await sweep(members, flink, KAFKA, admin=brokers or HeldTopics(ENDS), **more)
 
-    return asyncio.run(go())
+    try:
+        return asyncio.run(go())
+    finally:
+        over.set()
 
 
 def rows(found):

@@ -7,6 +7,7 @@ from sluice.errors import FlinkError, JobNotFoundError, UnreachableError
 from sluice.flink import calls
 from sluice.flink import client as client_module
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
+from sluice.flink.exchange import NoAnswerError
 from sluice.flink.history import ExceptionEntry
 from sluice.flink.models import JobState
 
@@ -38,6 +39,19 @@ class Cluster:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+
+def exchange(cluster: Cluster):
+    """The same cluster for the client that is asynchronous."""
+
+    def answer(method, target, body):
+        try:
+            response = cluster(httpx.Request(method, f"http://flink{target}", content=body))
+        except httpx.TransportError as error:
+            raise NoAnswerError(str(error)) from error
+        return response.status_code, response.content
+
+    return answer
 
 
 def send(cluster: Cluster, call: calls.Call):
@@ -110,7 +124,7 @@ def test_an_answer_of_another_shape_is_an_error_that_says_so():
 
 def test_both_clients_mean_the_same():
     async def ask(cluster: Cluster):
-        async with AsyncFlinkClient("http://flink", transport=httpx.MockTransport(cluster)) as client:
+        async with AsyncFlinkClient("http://flink", exchange=exchange(cluster)) as client:
             return await client.send(calls.status(JOB))
 
     good = httpx.Response(200, json={"status": "FAILED"})

@@ -4,7 +4,6 @@ import asyncio
 import json
 from dataclasses import replace
 
-import httpx
 import pytest
 
 from sluice.errors import UnreachableError
@@ -32,12 +31,10 @@ def watermark(number, what="currentWatermark"):
 
 
 def ask(cluster, question):
-    def answer(request):
-        status, content = cluster.answer(request.url.raw_path.decode())
-        return httpx.Response(status, content=content)
-
     async def go():
-        async with AsyncFlinkClient("http://flink", transport=httpx.MockTransport(answer)) as flink:
+        async with AsyncFlinkClient(
+            "http://flink", exchange=lambda _method, target, _body: cluster.answer(target)
+        ) as flink:
             return await question(flink)
 
     return asyncio.run(go())

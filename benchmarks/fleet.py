@@ -1,0 +1,231 @@
+"""One sweep of a fleet: 100, 300 and 1,000 jobs of 12 partitions each, against a simulated cluster and broker.
+
+The cluster answers with recorded bodies (fleet_bodies/), the broker with ends of topics, each after 5 ms. The rest is
+as it is: job files on the disk, fingerprints, a ledger in SQLite, samples and metrics written. Each run is a process of
+its own, as a scheduled one would be, with all imports done; the first sweep, which also learns the names of metrics, is
+told by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.dag_parse import generate
+from benchmarks.report import Measure, against, report
+from tests.support.recorded import PARTITIONS, RecordedCluster
+
+RUNS = int(os.environ.get("SLUICE_BENCH_RUNS", "3"))
+SIZES = (100, 300, 1_000)
+DELAY = 0.005
+ONE_AFTER_THE_OTHER = "1"
+SIDE_BY_SIDE = "32"
+
+
+def job_id(number: int) -> str:
+    return f"{number:032x}"
+
+
+def topic(number: int) -> str:
+    """As long as the recorded one, so that requests are."""
+    return f"analytics_{number:06}"
+
+
+class Answering(asyncio.Protocol):
+    """HTTP, as far as a client of ours speaks it: requests without a body, one after the other on a connection."""
+
+    cluster: RecordedCluster
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Somebody connects."""
+        self.transport = transport
+        self.received = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Answer each request that is complete."""
+        self.received += data
+        while (end := self.received.find(b"\r\n\r\n")) >= 0:
+            target = self.received.split(b" ", 2)[1].decode()
+            self.received = self.received[end + 4 :]
+            if target == "/asked":
+                status, body = 200, str(len(self.cluster.asked)).encode()
+                self.cluster.asked.clear()
+            else:
+                status, body = self.cluster.answer(target)
+            head = f"HTTP/1.1 {status} .\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            asyncio.get_running_loop().call_later(DELAY, self.transport.write, head.encode() + body)
+
+
+async def serve(count: int) -> None:
+    """Print the port, and answer until the process is ended."""
+    names = {job_id(number): f"job_{number:04}" for number in range(count)}
+    Answering.cluster = RecordedCluster(names, topics={job_id(number): topic(number) for number in range(count)})
+    server = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+def sweep_once(root: str, count: str, at_once: str) -> None:
+    """One sweep in this process; prints what it took as JSON."""
+    from sluice.fleet.members import all_names, read_members
+    from sluice.fleet.status import last_snapshots, look_at, record
+    from sluice.fleet.sweep import Pace
+    from sluice.project import Project
+    from sluice.settings import Settings
+    from tests.support.brokers import HeldTopics
+
+    brokers = HeldTopics({topic(number): [8_000] * PARTITIONS for number in range(int(count))}, DELAY)
+    project = Project(Settings(root=Path(root), home=Path(root) / "home"))
+    before = peak()
+    began = time.perf_counter()
+    members = read_members(project, all_names(project), last_snapshots(project))
+    read = time.perf_counter()
+    found = look_at(project, members, admin=brokers, pace=Pace(at_once=int(at_once), seconds=600))
+    record(project, members, found, datetime.now(UTC))
+    done = time.perf_counter()
+    assert len(found) == int(count), len(found)
+    assert all(row.snapshot and row.status.consumer_lag for row in found), found[0]
+    print(
+        json.dumps(
+            {
+                "read": read - began,
+                "seconds": done - read,
+                "peak": peak(),
+                "before": before,
+                "brokers": brokers.calls,
+            }
+        )
+    )
+
+
+def peak() -> float:
+    """Of this process, in MiB: not what its parent had when it began, as `ru_maxrss` would tell."""
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 1024
+
+
+class Fleet:
+    """A generated project with its simulated cluster.
+
+    Args:
+        directory: Where it lies.
+        count: Of jobs.
+    """
+
+    def __init__(self, directory: Path, count: int) -> None:
+        self.root, self.count = directory, count
+        self.server = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.fleet", "serve", str(count)], stdout=subprocess.PIPE, text=True
+        )
+        assert self.server.stdout
+        self.url = f"http://127.0.0.1:{int(self.server.stdout.readline())}"
+        generate(directory, count)
+        jobs = "".join(f"  job_{n:04}: {{reads: {{events: {{topic: {topic(n)}}}}}}}\n" for n in range(count))
+        deployment = (
+            f"kafka: {{config: {{bootstrap.servers: 'nowhere:1'}}}}\nflink: {{url: '{self.url}'}}\njobs:\n{jobs}"
+        )
+        (directory / "deployments").mkdir()
+        (directory / "deployments" / "local.yaml").write_text(deployment, encoding="utf-8")
+        self._place()
+
+    def _place(self) -> None:
+        """Enter every job in the ledger as running, as a deploy would have."""
+        from sluice.fleet.members import all_names
+        from sluice.project import Project
+        from sluice.release.fingerprint import fingerprint
+        from sluice.release.tables import Placement, Release
+        from sluice.settings import Settings
+
+        project = Project(Settings(root=self.root, home=self.root / "home"))
+        common = {"environment": "local", "release": 1, "had_checkpoint": True, "phase": "running"}
+        with project.ledger._sessions.begin() as session:
+            for number, name in enumerate(all_names(project)):
+                digest = fingerprint(self.root, project.desired(name))
+                now = datetime.now(UTC)
+                session.add(
+                    Release(
+                        environment="local",
+                        job=name,
+                        number=1,
+                        fingerprint=digest,
+                        artifact="",
+                        module="",
+                        resolved={},
+                        overrides={},
+                        created_at=now,
+                        healthy_at=now,
+                    )
+                )
+                session.add(Placement(job=name, flink_job_id=job_id(number), since=now, **common))
+
+    def sweep(self, at_once: str = SIDE_BY_SIDE) -> dict[str, float]:
+        """A sweep in a process of its own: seconds, MiB, requests."""
+        command = [sys.executable, "-m", "benchmarks.fleet", "sweep", str(self.root), str(self.count), at_once]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(done.stderr[-3000:])
+        return {**json.loads(done.stdout.splitlines()[-1]), "calls": self._asked()}
+
+    def _asked(self) -> int:
+        import httpx
+
+        return int(httpx.get(f"{self.url}/asked").text)
+
+    def close(self) -> None:
+        """End the server."""
+        self.server.terminate()
+        self.server.wait()
+
+
+def measure(count: int, directory: Path) -> tuple[dict[str, float], list[dict[str, float]], list[dict[str, float]]]:
+    """The first sweep, and then some side by side and one after the other."""
+    fleet = Fleet(directory, count)
+    try:
+        first = fleet.sweep()
+        pairs = [(fleet.sweep(), fleet.sweep(ONE_AFTER_THE_OTHER)) for _ in range(RUNS)]
+    finally:
+        fleet.close()
+    return first, [one for one, _ in pairs], [two for _, two in pairs]
+
+
+def values(runs: list[dict[str, float]], name: str, times: float = 1) -> list[float]:
+    return [run[name] * times for run in runs]
+
+
+def main() -> None:
+    """Measure, print, write."""
+    rows: list[Measure] = []
+    smallest: list[float] = []
+    for count in SIZES:
+        with tempfile.TemporaryDirectory() as directory:
+            first, together, in_turn = measure(count, Path(directory))
+        jobs = f"{count:,} jobs"
+        seconds = values(together, "seconds")
+        smallest = smallest or seconds
+        scaled = [value * count / SIZES[0] for value in smallest]
+        rows += [
+            against(f"sweep of {jobs}", seconds, "s", "one job after the other", values(in_turn, "seconds")),
+            against(f"sweep of {jobs}, growth", seconds, "s", f"{SIZES[0]} jobs, scaled", scaled),
+            against(f"first sweep of {jobs}", [first["seconds"]], "s", "later ones", seconds[:1]),
+            against(f"job files and fingerprints of {jobs}", values(together, "read"), "s", "their sweep", seconds),
+            against(f"REST calls a job, {jobs}", values(together, "calls", 1 / count), "calls", "target", [5.0] * RUNS),
+            against(f"peak memory, {jobs}", values(together, "peak"), "MiB", "imports", values(together, "before")),
+        ]
+    report("fleet", rows)
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["serve", size]:
+            asyncio.run(serve(int(size)))
+        case ["sweep", *given]:
+            sweep_once(*given)
+        case _:
+            main()

@@ -1,0 +1,103 @@
+"""Exchanging requests with a real server."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from sluice.flink.exchange import HttpExchange, NoAnswerError
+from tests.support.stacks import free_ports
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def handle_any(self):
+        self.server.connections.add(self.client_address)
+        if self.path == "/slow":
+            self.server.over.wait(10)
+        length = int(self.headers.get("Content-Length") or 0)
+        told = f"{self.command} {self.path} {self.headers.get('Authorization')} {self.rfile.read(length).decode()}"
+        content = told.encode()
+        self.send_response(302 if self.path == "/moved" else 404 if self.path == "/none" else 200)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Location", "/elsewhere")
+        self.end_headers()
+        self.wfile.write(content)
+
+    def __getattr__(self, name):
+        if name in ("do_GET", "do_POST", "do_PATCH"):
+            return self.handle_any
+        raise AttributeError(name)
+
+    def log_message(self, *_arguments):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.over, server.connections = threading.Event(), set()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.over.set()
+    server.shutdown()
+    server.server_close()
+
+
+def exchange(server, user="", *, seconds=5.0):
+    made = HttpExchange(f"http://{user}127.0.0.1:{server.server_port}", 4, (seconds, seconds))
+    server.exchange = made
+    return made
+
+
+def test_what_is_asked_arrives_and_what_is_answered_comes_back(server):
+    ask = exchange(server)
+    assert ask("GET", "/jobs?get=a%5B1%5D,b", None) == (200, b"GET /jobs?get=a%5B1%5D,b None ")
+    assert ask("POST", "/stop", b'{"a":1}') == (200, b'POST /stop None {"a":1}')
+    assert ask("PATCH", "/none", None)[0] == 404
+    assert ask("GET", "/moved", None)[0] == 302  # no cluster is elsewhere than it was said to be
+    ask.close()
+
+
+def test_user_and_password_of_the_address_are_sent(server):
+    ask = exchange(server, "me:secret@")
+    assert b"Basic bWU6c2VjcmV0" in ask("GET", "/", None)[1]
+    ask.close()
+
+
+def test_threads_share_few_connections(server):
+    ask = exchange(server)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda number: ask("GET", f"/{number}", None)[0], range(40)))
+    assert answers == [200] * 40
+    assert len(server.connections) <= 4
+    ask.close()
+
+
+def test_no_answer_is_an_error_of_its_own(server):
+    ask = exchange(server, seconds=0.2)
+    with pytest.raises(NoAnswerError, match="timed out"):
+        ask("GET", "/slow", None)
+    ask.close()
+    [port] = free_ports(1)
+    nobody = HttpExchange(f"http://127.0.0.1:{port}", 1, (1.0, 1.0))
+    with pytest.raises(NoAnswerError, match="refused"):
+        nobody("GET", "/", None)
+    nobody.close()
+
+
+def test_a_proxy_of_the_environment_is_used_unless_it_is_not_for_that_host(server, monkeypatch):
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("no_proxy", "flink.inside")
+    through = HttpExchange("http://flink.outside:8081", 1, (1.0, 1.0))
+    assert through("GET", "/jobs", None) == (200, b"GET http://flink.outside:8081/jobs None ")
+    through.close()
+    direct = HttpExchange("http://flink.inside:8081", 1, (0.2, 0.2))
+    with pytest.raises(NoAnswerError):
+        direct("GET", "/jobs", None)
+    direct.close()

@@ -71,6 +71,7 @@ async def probe(
     kafka: Mapping[str, str],
     group: str,
     former: Snapshot | None = None,
+    started_at: Mapping[Partition, int] | None = None,
 ) -> Snapshot:
     """A snapshot of one job.
 
@@ -81,6 +82,8 @@ async def probe(
         kafka: librdkafka's configuration.
         group: The job's consumer group.
         former: An earlier snapshot, for the trends.
+        started_at: The next offsets of the state that it was started from: it may have read nothing yet, and its group
+            may never have committed them.
 
     Raises:
         UnreachableError: the cluster or the broker doesn't answer: it says nothing about the job.
@@ -88,7 +91,7 @@ async def probe(
     """
     if job_id is None:
         return Snapshot(now_ms(), None)
-    target = Target(job_id, tuple(topics), group, former=former)
+    target = Target(job_id, tuple(topics), group, former=former, started_at=started_at)
     held = Held(await asyncio.to_thread(read_offsets, connect(kafka), topics, _servers(kafka)) if target.topics else {})
     seen = await look(flink, target, held)
     if seen.reported is None:

@@ -83,7 +83,13 @@ class _Watch:
         order = self._order
         try:
             self._former = await probe(
-                flink, order.flink_job_id, order.topics, order.kafka, order.group, former=self._former
+                flink,
+                order.flink_job_id,
+                order.topics,
+                order.kafka,
+                order.group,
+                former=self._former,
+                started_at=offsets_by_partition(order.positions or {}, order.topics),
             )
         except UnreachableError as error:
             return Reading(passed=False, words=str(error))

@@ -97,7 +97,10 @@ class _RollBack:
             compiler.prepare(release_target(release), carry_over=False)
             meant = self._end_what_runs(place, release, compiler)
             flink_job_id = self._run_former(release, compiler)
-        started = Started(operation.id, former, flink_job_id, self._state_path(), unchanged=False, positions=None)
+        place = self._place()
+        started = Started(
+            operation.id, former, flink_job_id, place.restored_from, unchanged=False, positions=place.positions
+        )
         problem = asyncio.run(pass_gates(self._project, operation.row.job, started, self._tell, ("running",)))
         if problem:
             return Back("failed", f"{reason}; release {former} was started again and does not hold: {problem}")
@@ -172,9 +175,6 @@ class _RollBack:
             f"It completed {count} checkpoints: what it wrote since the savepoint stands there, and is "
             f"written again by release {self._operation.row.former_release}; nothing is lost"
         )
-
-    def _state_path(self) -> str | None:
-        return self._place().restored_from
 
     def _place(self) -> Placement:
         place = self._project.ledger.placement(self._operation.row.job)

@@ -43,7 +43,7 @@ class Started:
         recorded: A new release was entered for the job that runs.
         flink_job_id: None: it was suspended.
         restored_from: The savepoint or checkpoint that it started from.
-        positions: Per topic and partition the offset that it must not begin before.
+        positions: Per topic and partition the next offset of the state that it was started from.
         former_job_id: The Flink job that was stopped for it.
     """
 
@@ -266,6 +266,6 @@ class SwitchOver:
             unchanged=submitted is None and stopped is None and self._planned.plan.action == "none",
             recorded=self._planned.plan.action == "record",
             savepoint=stopped["savepoint"] if stopped else None,
-            positions=place.positions if submitted else None,
+            positions=None if suspended else place.positions,
             former_job_id=stopped["flink_job_id"] if stopped else None,
         )

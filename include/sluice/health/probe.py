@@ -238,7 +238,12 @@ def earlier_offsets(target: Target, seen: Seen) -> dict[Partition, int]:
     """For partitions of which nothing was read since the task started, the next offset as it was known before."""
     before = (target.before.splits if target.before else None) or {}
     known = dict(target.started_at or {})
-    known |= {partition: split.following for partition, split in before.items() if split.following is not None}
+    # Of a partition that was unread before, too, only a guess is known.
+    known |= {
+        partition: split.following
+        for partition, split in before.items()
+        if split.following is not None and not split.is_unread
+    }
     wanted = silent(seen.reported.positions) if seen.reported else frozenset()
     return {partition: known[partition] for partition in wanted if partition in known}
 

@@ -132,7 +132,7 @@ async def look(flink: AsyncFlinkClient, target: Target, held: Held) -> Seen:
                 before.quiet_splits(_QUIET_MS) if before else (),
                 sources_alone=known is None and before is not None,
             )
-        elif not detail.state.is_terminal:
+        elif detail.state in (JobState.RESTARTING, JobState.FAILING):
             # Its tasks tell nothing, or what their predecessors told.
             reported = Reported(dict.fromkeys(held.of(target.topics), -1), names=before.names if before else {})
     except JobNotFoundError:

@@ -68,8 +68,9 @@ def _ended(snapshot: Snapshot, state: JobState) -> str:
 
 
 def _is_starting(snapshot: Snapshot, health: Health) -> bool:
-    """Some things can't be there yet."""
-    return snapshot.running_ms <= milliseconds(health.start_timeout)
+    """Its tasks have begun not long ago, or begun anew: some things can't be there yet."""
+    since = [snapshot.running_ms, *(snapshot.at_ms - failure.at_ms for failure in snapshot.failures[:1])]
+    return min(since) <= milliseconds(health.start_timeout)
 
 
 def _problems(snapshot: Snapshot, _health: Health) -> Iterator[Finding]:
@@ -157,7 +158,7 @@ def _progress(snapshot: Snapshot, health: Health) -> Iterator[Finding]:
         return
     if not lag.passed:
         yield "degraded", f"{lag.words}{_direction(snapshot, health)}"
-    if not watermark.passed:
+    if not watermark.passed and snapshot.state is JobState.RUNNING:
         unknown = snapshot.watermark_lag_ms is None and _is_starting(snapshot, health)
         yield "unknown" if unknown else "degraded", f"{watermark.words}{_held_back(snapshot)}"
 

@@ -157,6 +157,19 @@ CASES = {
         "unknown",
         "there is no watermark of t-0 yet",
     ),
+    "no watermark since its tasks have begun anew": (
+        {"splits": splits((1, None)), "restarts": 1, "failures": failures(20_000)},
+        "unknown",
+        (
+            "restarted once in 10 min, the last at 01:46:20 UTC: c.Root: the reason",
+            "there is no watermark of t-0 yet",
+        ),
+    ),
+    "no watermark while its tasks begin anew": (
+        {**RESTARTING, "splits": splits((1, None))},
+        "degraded",
+        "restarting: 0 of 2 tasks running",
+    ),
     "one partition silent": ({"splits": splits((5, NOW), (0, NOW - 900_000))}, "healthy", None),
     "one partition silent, and taken for idle": (
         {"splits": splits((5, NOW), (0, NOW - 900_000, 1, 1, None, True))},

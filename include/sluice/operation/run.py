@@ -104,12 +104,21 @@ def _failed_to_start(
 ) -> Result:
     active = project.ledger.active(job)
     if active is None or active.holder != holder or isinstance(error, BusyError):
-        return Result(job, "failed", error=error)
+        return Result(job, "failed", error=_cause(project, job, holder, error))
     operation = project.ledger.resume(active.id)
     if not is_touched(operation):
         operation.finish("failed", str(error))
         return Result(job, "failed", operation.id, error=error)
     return _take_back(project, operation, flink, tell, error)
+
+
+def _cause(project: Project, job: str, holder: str, error: SluiceError) -> SluiceError:
+    """What went wrong; somebody else's having begun meanwhile explains whatever it seems to be."""
+    try:
+        _refuse_busy(project, job, holder)
+    except BusyError as busy:
+        return busy
+    return error
 
 
 def _take_back(

@@ -59,9 +59,9 @@ test-jobs: env jars ## Your jobs' own tests, in tests/jobs/ (where sluice new wr
 test-e2e: client ## The whole stack, Airflow included
 	$(BIN)/python -m pytest tests/e2e
 
-audit: client ## The long audits: 30 redeploys and 30 kills under traffic (about half an hour)
+audit: client ## The long audits: redeploys, kills and deaths under traffic, verdicts on jobs in trouble (about an hour)
 	SLUICE_AUDIT_REDEPLOYS=30 SLUICE_AUDIT_KILLS=30 SLUICE_AUDIT_DEATHS=all \
-		$(BIN)/python -m pytest -s tests/integration/test_deaths.py tests/integration/test_audit.py
+		$(BIN)/python -m pytest -s tests/integration/test_deaths.py tests/integration/test_audit.py tests/audit
 
 bench-%: client ## One benchmark, e.g. bench-throughput: prints its table, writes benchmarks/results/
 	$(BIN)/python -m benchmarks.$*

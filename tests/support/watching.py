@@ -1,0 +1,58 @@
+"""Looking at the fleet again and again while a test goes on."""
+
+import threading
+import time
+
+from sluice.fleet.members import all_names, read_members
+from sluice.fleet.status import look_at
+from sluice.fleet.sweep import Pace
+from sluice.health.trend import choose_former
+
+PATIENCE = 45.0
+"""Seconds until what is expected must have been seen."""
+
+
+class Watch:
+    """Looks again and again, as `sluice status --watch` does, and remembers when it saw what."""
+
+    def __init__(self, lab):
+        self.lab = lab
+        self.seen = []
+        self._earlier = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        while not self._over.wait(0.5):
+            now = time.time_ns() // 1_000_000
+            former = {job: choose_former(taken, now) for job, taken in self._earlier.items()}
+            project = self.lab.project
+            members = read_members(project, all_names(project), former)
+            for row in look_at(project, members, pace=Pace(job_seconds=2)):
+                self.seen.append((time.monotonic(), row.status))
+                if row.snapshot:
+                    self._earlier.setdefault(row.status.job, []).append(row.snapshot)
+
+    def until(self, job, condition, since=0.0):
+        """The first row of a job, looked at since that moment, for which the condition holds; and when it was seen."""
+
+        def find():
+            if not self._thread.is_alive():
+                raise AssertionError("the watch has ended")
+            return next(
+                ((at, row) for at, row in list(self.seen) if at > since and row.job == job and condition(row)), None
+            )
+
+        def last():
+            return next((row for _, row in reversed(self.seen) if row.job == job), None)
+
+        deadline = time.monotonic() + PATIENCE
+        while (found := find()) is None:
+            assert time.monotonic() < deadline, f"the last of {job}: {last()}"
+            time.sleep(0.1)
+        return found
+
+    def end(self):
+        self._over.set()
+        self._thread.join(30)

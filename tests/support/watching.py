@@ -8,7 +8,7 @@ from sluice.fleet.status import look_at
 from sluice.fleet.sweep import Pace
 from sluice.health.trend import choose_former
 
-PATIENCE = 45.0
+PATIENCE = 90.0
 """Seconds until what is expected must have been seen."""
 
 

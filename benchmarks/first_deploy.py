@@ -17,6 +17,7 @@ from sluice.flink.client import FlinkClient
 from sluice.local.layout import Local
 from sluice.local.stack import Stack
 from sluice.operation.topics import create_topics
+from sluice.operation.verify import last_running
 from sluice.project import Project
 from sluice.settings import Settings
 from tests.support.stacks import ROOT, local_stack
@@ -78,18 +79,7 @@ def seconds(local: Local, words: list[str], variables: dict[str, str]) -> float:
         flink.send(calls.cancel(job.id))
         while not flink.send(calls.status(job.id)).status.is_terminal:
             time.sleep(0.2)
-    return running - begun
-
-
-def last_running(flink: FlinkClient, job_id: str) -> float | None:
-    """Unix time, seconds, at which the last subtask began to run; None: not all of them do."""
-    vertices = flink._http.get(f"/jobs/{job_id}").json()["vertices"]
-    stamps = [
-        subtask["timestamps"]["RUNNING"]
-        for vertex in vertices
-        for subtask in flink._http.get(f"/jobs/{job_id}/vertices/{vertex['id']}/subtasktimes").json()["subtasks"]
-    ]
-    return max(stamps) / 1000 if stamps and min(stamps) > 0 else None
+    return running / 1000 - begun
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import psutil
 import pytest
 
 from sluice.cli.scaffold import write_job
-from sluice.errors import SluiceError
 from sluice.fleet.status import fleet_status
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
@@ -16,6 +15,7 @@ from sluice.local.main_job import traffic_service
 from sluice.local.traffic import wire
 from sluice.project import Project
 from sluice.settings import Settings
+from tests.support.running import slots
 
 JOBS = ["dead_letters", "event_metrics", "performance_metrics", "processing_metrics", "session_metrics"]
 TASKS = [
@@ -260,11 +260,3 @@ def test_a_sweep_brings_every_job_back_after_the_whole_cluster_was_killed(airflo
         assert f"/{before[row.job].flink_job_id}/chk-" in restored
     resumed, _ = deploy(airflow, "processing_metrics", operation="resume")
     assert resumed["state"] == "success"
-
-
-def slots(url):
-    try:
-        with FlinkClient(url) as flink:
-            return flink.send(calls.overview()).slots_total
-    except SluiceError:
-        return 0

@@ -12,11 +12,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from sluice.errors import SluiceError
-from sluice.flink import calls
-from sluice.flink.client import FlinkClient
 from sluice.local.supervise import Supervisor
-from tests.support.running import deploy, operate, wait_for
+from tests.support.running import deploy, operate, slots, wait_for
 from tests.support.stacks import ROOT
 from tests.support.stream import JOBS, Stream
 
@@ -103,12 +100,3 @@ def comes_back(stream, job):
         time.sleep(3)
     assert result.error is None, result
     assert stream.alive()[job] == [result.flink_job_id]
-
-
-def slots(url):
-    """The cluster answers and has its TaskManager."""
-    try:
-        with FlinkClient(url) as flink:
-            return flink.send(calls.overview()).slots_total
-    except SluiceError:
-        return 0

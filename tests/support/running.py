@@ -3,6 +3,9 @@
 import time
 from typing import Any
 
+from sluice.errors import SluiceError
+from sluice.flink import calls
+from sluice.flink.client import FlinkClient
 from sluice.operation.run import Result, run_operation
 from sluice.plan.request import Request
 from sluice.project import Project
@@ -28,3 +31,12 @@ def wait_for(condition, timeout: float = 60, message: str = "it did not happen")
         assert time.monotonic() < deadline, message
         time.sleep(0.5)
     return answer
+
+
+def slots(url):
+    """The task slots of a cluster; 0 while it doesn't answer."""
+    try:
+        with FlinkClient(url) as flink:
+            return flink.send(calls.overview()).slots_total
+    except SluiceError:
+        return 0

@@ -51,38 +51,15 @@ def deploy_params(config: type[JobConfig]) -> dict[str, Param]:
             title="Hand-over",
             description="How the running job hands over to the new one.",
         ),
-        "allow_state_loss": Param(
-            default=False,
-            type="boolean",
-            title="Allow state loss",
-            description="Approves a plan that abandons state.",
-        ),
+        "allow_state_loss": _tick("Allow state loss", "Approves a plan that abandons state."),
         "reason": Param(
             default="", type="string", title="Reason", description="Kept with the operation.", format="multiline"
         ),
-        "wake": Param(
-            default=False, type="boolean", title="Start if suspended", description="From the state it stopped with."
-        ),
-        "grow_partitions": Param(
-            default=False,
-            type="boolean",
-            title="Add partitions",
-            description="Where a topic has too few. Keys move.",
-            section="Topics",
-        ),
-        "change_topics": Param(
-            default=False,
-            type="boolean",
-            title="Change topic settings",
-            description="To those that the job declares.",
-            section="Topics",
-        ),
-        "clear_overrides": Param(
-            default=False,
-            type="boolean",
-            title="Clear former overrides",
-            description="Take back settings that former runs gave.",
-            section="Settings of the job",
+        "wake": _tick("Start if suspended", "From the state it stopped with."),
+        "grow_partitions": _tick("Add partitions", "Where a topic has too few. Keys move.", section="Topics"),
+        "change_topics": _tick("Change topic settings", "To those that the job declares.", section="Topics"),
+        "clear_overrides": _tick(
+            "Clear former overrides", "Take back settings that former runs gave.", section="Settings of the job"
         ),
         **{f"{SETTING}{name}": _param(name, field) for name, field in config.model_fields.items()},
     }
@@ -108,6 +85,11 @@ def deploy_request(params: Mapping[str, Any]) -> Request:
         grow_partitions=bool(params.get("grow_partitions")),
         change_topics=bool(params.get("change_topics")),
     )
+
+
+def _tick(title: str, description: str, **more: Any) -> Param:
+    """A box that is not ticked unless somebody does."""
+    return Param(default=False, type="boolean", title=title, description=description, **more)
 
 
 def _param(name: str, field: FieldInfo) -> Param:

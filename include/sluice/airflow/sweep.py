@@ -54,11 +54,11 @@ class _SweepingOperator(ProjectOperator):
                 notifier(told)
         return rows
 
-    def judge(self, project: Project, context: Context) -> tuple[list[Needed], list[str]]:
-        """Sweep; what the jobs need, and what is to be said of those that are down and need a person."""
+    def judge(self, project: Project, context: Context, *, down_alone: bool = False) -> tuple[list[Needed], list[str]]:
+        """Sweep; what the jobs need, or those that are down, and what is to be said of those that need a person."""
         from sluice.fleet.needs import find_needs  # noqa: PLC0415
 
-        rows = self.sweep(project, context)
+        rows = [row for row in self.sweep(project, context) if row.verdict == "failed" or not down_alone]
         needs = find_needs(project, rows, self.log.info)
         for needed in needs:
             level = self.log.warning if needed.decision.need == "report" else self.log.info
@@ -90,7 +90,7 @@ class VerifyOperator(_SweepingOperator):
         ti = context["ti"]
         if ti.xcom_pull(task_ids="sweep"):
             with airflow_errors():
-                _, cries = self.judge(self.project(), context)
+                _, cries = self.judge(self.project(), context, down_alone=True)
         else:
             cries = ti.xcom_pull(task_ids="sweep", key=CRIES)
         if cries:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from pydantic import ValidationError
 
@@ -39,6 +39,8 @@ from sluice.errors import (
     SluiceError,
     UnreachableError,
 )
+
+A = TypeVar("A", Ready, State, Found, Submitted)
 
 _ERRORS: dict[FailureKind, type[SluiceError]] = {
     "config": ConfigError,
@@ -118,11 +120,7 @@ class ClientProcess:
             UnreachableError: the cluster doesn't answer.
             OperationError: the client died or took too long.
         """
-        self._send(order)
-        answer = self._await(timeout, "prepare")
-        if not isinstance(answer, Ready):
-            raise OperationError(f"{order.job}: the client answered {answer.type}, expected ready")
-        return answer
+        return self._ask("prepare", order, Ready, timeout, order.job)
 
     def inspect(self, path: str, *, timeout: float = 60) -> State:
         """What a checkpoint or savepoint holds.
@@ -130,11 +128,7 @@ class ClientProcess:
         Raises:
             OperationError: it can't be read, or the client died or took too long.
         """
-        self._send(Inspect(path=path))
-        answer = self._await(timeout, "inspect")
-        if not isinstance(answer, State):
-            raise OperationError(f"{path}: the client answered {answer.type}, expected state")
-        return answer
+        return self._ask("inspect", Inspect(path=path), State, timeout, path)
 
     def find(self, *directories: str, timeout: float = 60) -> Found:
         """The newest complete checkpoint or savepoint directly below these directories.
@@ -142,11 +136,7 @@ class ClientProcess:
         Raises:
             OperationError: they can't be read, or the client died or took too long.
         """
-        self._send(Find(directories=directories))
-        answer = self._await(timeout, "find")
-        if not isinstance(answer, Found):
-            raise OperationError(f"the client answered {answer.type}, expected found")
-        return answer
+        return self._ask("find", Find(directories=directories), Found, timeout, ", ".join(directories))
 
     def submit(self, order: Submit, *, timeout: float) -> Submitted:
         """Submit the prepared job; seconds until the cluster must have answered.
@@ -157,11 +147,7 @@ class ClientProcess:
             FlinkError: the cluster refused.
             OperationError: the client died or took too long.
         """
-        self._send(order)
-        answer = self._await(timeout, "submit")
-        if not isinstance(answer, Submitted):
-            raise OperationError(f"{order.flink_job_id}: the client answered {answer.type}, expected submitted")
-        return answer
+        return self._ask("submit", order, Submitted, timeout, order.flink_job_id)
 
     def close(self) -> None:
         """End the process: closing its input is enough for it and its JVM; a kill follows if it isn't."""
@@ -176,6 +162,14 @@ class ClientProcess:
             self._process.wait()
         if self._process.stdout:
             self._process.stdout.close()
+
+    def _ask(self, step: str, order: _Message, expected: type[A], timeout: float, what: str) -> A:
+        """Send an order and wait for its answer, of a type that is expected; `what` is asked about."""
+        self._send(order)
+        answer = self._await(timeout, step)
+        if not isinstance(answer, expected):
+            raise OperationError(f"{what}: the client answered {answer.type}, expected {expected.__name__.lower()}")
+        return answer
 
     def _send(self, message: _Message) -> None:
         if self._process.stdin is None:

@@ -9,6 +9,7 @@ from sluice.errors import SluiceError
 from sluice.fleet.decision import Case
 from sluice.fleet.past import PastOperation
 from sluice.fleet.rows import JobStatus
+from sluice.plan.target import healthy_before
 from sluice.project import Project
 from sluice.release.fingerprint import fingerprint
 from sluice.release.tables import Operation, Release
@@ -37,9 +38,7 @@ def _case(project: Project, row: JobStatus, now: datetime) -> Case:
         enabled=_is_enabled(project, row.job),
         fingerprint=_desired(project, row),
         healthy_at=running.healthy_at if running else None,
-        has_former=any(
-            release.healthy_at is not None and release.number < (row.release or 0) for release in releases.values()
-        ),
+        has_former=healthy_before(releases.values(), row.release or 0) is not None,
         failed_before=_failed_before(project, row, now),
         operations=[_past(operation, releases) for operation in ledger.operations(row.job, _OPERATIONS)],
         holder=active.holder if active and active.lease_until > now else None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from sluice.deployment.desired import DesiredJob
 from sluice.errors import SluiceError
@@ -13,7 +12,7 @@ from sluice.health.probe import Target
 from sluice.health.snapshot import Snapshot
 from sluice.job.dead_letter import DeadLetter
 from sluice.job.limits import Health
-from sluice.kafka.offsets import Partition
+from sluice.plan.continuity import offsets_by_partition
 from sluice.project import Project
 from sluice.release.fingerprint import fingerprint
 from sluice.release.tables import Placement, Release
@@ -89,22 +88,15 @@ def _not_meant_to_run(place: Placement) -> str | None:
 
 
 def _target(desired: DesiredJob, place: Placement, former: Snapshot | None) -> Target:
+    topics = tuple(dict.fromkeys(topic.topic for topic in desired.reads.values()))
     return Target(
         flink_job_id=place.flink_job_id,
-        topics=tuple(dict.fromkeys(topic.topic for topic in desired.reads.values())),
+        topics=topics,
         group=desired.group,
         dead_letters=tuple(name for name, sink in desired.writes.items() if issubclass(sink.record, DeadLetter)),
-        started_at=_offsets(place.positions) if place.positions else None,
+        started_at=offsets_by_partition(place.positions or {}, topics),
         former=former,
     )
-
-
-def _offsets(positions: Mapping[str, Any]) -> dict[Partition, int]:
-    return {
-        (topic, int(number)): int(offset)
-        for topic, partitions in positions.items()
-        for number, offset in partitions.items()
-    }
 
 
 def _without_file(project: Project, name: str, placed: tuple[Placement, Release] | None) -> JobStatus:

@@ -15,7 +15,7 @@ from sluice.release.samples import Sample
 
 _SNAPSHOT = TypeAdapter(Snapshot)
 _SPLITS = "splits"
-SPLIT_FIELDS = ("lag", "watermark_ms", "following", "end", "still_since_ms", "is_idle", "is_unread")
+SPLIT_FIELDS = ("lag", "watermark_ms", "following", "end", "still_since_ms", "is_idle", "is_guessed")
 """What a sample has of each split: `readings["splits"][<topic>][<number>]`, in this order."""
 
 

@@ -88,7 +88,7 @@ def record(project: Project, members: Sequence[Member], found: Sequence[Found], 
             ledger.saw_checkpoint(member.status.job, flink_job_id)
     samples = [to_sample(project.environment, row, began) for row in _one_each(found)]
     ledger.samples.add(samples, older_than=began - timedelta(days=project.settings.sample_days))
-    write_metrics(project.settings.home, project.environment, ledger.samples.last_sweep())
+    write_metrics(project.settings.home, project.environment, sorted(samples, key=lambda sample: sample.job))
 
 
 def last_snapshots(project: Project) -> dict[str, Snapshot]:

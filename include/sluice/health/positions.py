@@ -41,7 +41,7 @@ def read_splits(
     offsets: Mapping[Partition, Offsets],
     following: Mapping[Partition, int],
     idle: Mapping[Partition, bool] | None = None,
-    unread: frozenset[Partition] = frozenset(),
+    guessed: frozenset[Partition] = frozenset(),
 ) -> dict[Partition, SplitReading]:
     """What is known of each partition."""
     splits = {}
@@ -52,7 +52,7 @@ def read_splits(
             watermark_ms=mark if mark > _NO_WATERMARK else None,
             following=after,
             end=held.end,
-            is_unread=partition in unread,
+            is_guessed=partition in guessed,
             is_idle=(idle or {}).get(partition),
         )
     return splits

@@ -238,11 +238,10 @@ def earlier_offsets(target: Target, seen: Seen) -> dict[Partition, int]:
     """For partitions of which nothing was read since the task started, the next offset as it was known before."""
     before = (target.before.splits if target.before else None) or {}
     known = dict(target.started_at or {})
-    # Of a partition that was unread before, too, only a guess is known.
     known |= {
         partition: split.following
         for partition, split in before.items()
-        if split.following is not None and not split.is_unread
+        if split.following is not None and not split.is_guessed
     }
     wanted = silent(seen.reported.positions) if seen.reported else frozenset()
     return {partition: known[partition] for partition in wanted if partition in known}
@@ -262,9 +261,8 @@ def place(
         return None
     offsets = held.of(target.topics)
     following = next_offsets(seen.reported.positions, offsets, earlier)
-    splits = read_splits(
-        seen.reported.watermarks, offsets, following, seen.reported.idle, silent(seen.reported.positions)
-    )
+    guessed = silent(seen.reported.positions) - earlier.keys()
+    splits = read_splits(seen.reported.watermarks, offsets, following, seen.reported.idle, guessed)
     return at_their_ends(splits, known_ends(splits, target.before))
 
 

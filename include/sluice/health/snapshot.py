@@ -24,7 +24,7 @@ class SplitReading:
         still_since_ms: The first moment at which it was seen to stand where it stands now, with records to read;
             None: it moves, or has nothing to read.
         is_idle: Flink takes it for idle, so that it holds no watermark back; None: not asked.
-        is_unread: Nothing of it was read since the task started: `following` is what was known before.
+        is_guessed: Neither its reader nor anything before tells where it stands: `following` is the first offset held.
     """
 
     lag: int | None
@@ -33,7 +33,7 @@ class SplitReading:
     end: int | None = None
     still_since_ms: int | None = None
     is_idle: bool | None = None
-    is_unread: bool = False
+    is_guessed: bool = False
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def _before(order: GateOrder, snapshot: Snapshot) -> Reading | None:
     """A job that reads what its state has already counted would count it twice."""
     for (topic, number), position in offsets_by_partition(order.positions or {}, order.topics).items():
         split = (snapshot.splits or {}).get((topic, number))
-        if split is not None and not split.is_unread and split.following is not None and split.following < position:
+        if split is not None and not split.is_guessed and split.following is not None and split.following < position:
             words = f"reads {topic}-{number} at {split.following:,}, before {position:,}, where its state stands"
             return Reading(passed=False, hopeless=True, words=words)
     return None

@@ -71,9 +71,19 @@ def measure_downtime(flink: FlinkClient, former: str, new: str) -> int | None:
     """
     try:
         ended = flink.send(calls.job(former)).end_time
-        detail = flink.send(calls.job(new))
-        running = [flink.send(calls.subtask_times(new, vertex.id)).running_since for vertex in detail.vertices]
+        running = last_running(flink, new)
     except FlinkError:
         return None
-    known = [moment for moment in running if moment is not None]
-    return max(known) - ended if ended > 0 and len(known) == len(running) else None
+    return running - ended if ended > 0 and running is not None else None
+
+
+def last_running(flink: FlinkClient, job: str) -> int | None:
+    """When the last subtask of a Flink job began to run, epoch milliseconds; None: not all of them have.
+
+    Raises:
+        FlinkError: the cluster doesn't know the job.
+    """
+    vertices = flink.send(calls.job(job)).vertices
+    moments = [flink.send(calls.subtask_times(job, vertex.id)).running_since for vertex in vertices]
+    known = [moment for moment in moments if moment is not None]
+    return max(known) if known and len(known) == len(moments) else None

@@ -173,8 +173,7 @@ class Ledger:
                     active.lease_until = now + LEASE
                     return OperationHandle(self._sessions, active.id, active.token, active)
                 if active is not None:
-                    if active.holder != holder and active.lease_until > now and not is_gone(active.holder):
-                        raise _busy(active)
+                    _refuse(active, holder, is_gone)
                     active.active_job, active.outcome, active.ended_at = None, "abandoned", now
                     active.token += 1
                     session.flush()
@@ -244,22 +243,19 @@ class Ledger:
         Raises:
             BusyError: someone else holds the job.
         """
-        active = self.active(job)
-        if (
-            active is not None
-            and active.holder != holder
-            and active.lease_until > _now()
-            and not is_gone(active.holder)
-        ):
-            raise _busy(active)
+        if active := self.active(job):
+            _refuse(active, holder, is_gone)
 
     def _releases(self, job: str) -> Select[Release]:
         query = select(Release).where(Release.environment == self.environment, Release.job == job)
         return query.order_by(Release.number.desc())
 
 
-def _busy(active: Operation) -> BusyError:
-    return BusyError(
+def _refuse(active: Operation, holder: str, is_gone: Callable[[str], bool]) -> None:
+    """Raise if the operation is in the hands of somebody else who may be alive."""
+    if active.holder == holder or active.lease_until <= _now() or is_gone(active.holder):
+        return
+    raise BusyError(
         f"{active.job}: {active.kind} by {active.holder} goes on since {active.started_at:%H:%M:%S} UTC",
         remedy=f"wait for it; its lease ends at {active.lease_until:%H:%M:%S} UTC unless it shows life",
     )

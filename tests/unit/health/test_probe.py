@@ -11,8 +11,9 @@ from sluice.flink import client as client_module
 from sluice.flink.client import AsyncFlinkClient
 from sluice.flink.models import JobState
 from sluice.health import metrics
-from sluice.health.probe import Target, look, place, probe
-from sluice.health.snapshot import Failure
+from sluice.health.metrics import Reported
+from sluice.health.probe import Seen, Target, earlier_offsets, look, place, probe
+from sluice.health.snapshot import Failure, Snapshot, SplitReading
 from sluice.kafka.offsets import Held, Offsets
 from tests.support.recorded import PARTITIONS, SOURCE, TOPIC, RecordedCluster, body
 
@@ -194,3 +195,16 @@ def test_only_a_job_that_the_cluster_does_not_know_is_gone(monkeypatch):
     troubled = cluster(changes={"checkpoints": 503})
     with pytest.raises(UnreachableError, match="not ready: 503"):
         see(troubled)
+
+
+@pytest.mark.parametrize(("known", "at", "guessed"), [(100, 100, False), (None, 3, True)])
+def test_where_a_reader_stood_is_remembered_while_it_reads_nothing_and_a_guess_is_not(known, at, guessed):
+    before = {(TOPIC, 0): SplitReading(lag=0, watermark_ms=None, following=at, end=at, is_guessed=guessed)}
+    former = Snapshot(0, JobState.RUNNING, TARGET.flink_job_id, splits=before)
+    target = replace(TARGET, former=former)
+    held = Held({(TOPIC, 0): Offsets(3, 100)})
+    seen = Seen(Snapshot(1, JobState.RUNNING, TARGET.flink_job_id), Reported({(TOPIC, 0): -1}))
+    earlier = earlier_offsets(target, seen)
+    assert earlier.get((TOPIC, 0)) == known
+    split = place(target, seen, held, earlier)[TOPIC, 0]
+    assert (split.following, split.is_guessed) == (at, guessed)

@@ -41,7 +41,7 @@ def read(split, restored_from="file:/savepoints/savepoint-1"):
         (SplitReading(lag=0, watermark_ms=None, following=5), False),
         (SplitReading(lag=0, watermark_ms=None, following=9), False),
         (SplitReading(lag=0, watermark_ms=None, following=4), True),
-        (SplitReading(lag=0, watermark_ms=None, following=4, is_unread=True), False),
+        (SplitReading(lag=0, watermark_ms=None, following=4, is_guessed=True), False),
         (SplitReading(lag=None, watermark_ms=None), False),
     ],
 )

@@ -105,7 +105,9 @@ class _Session:
         from sluice.client.failure import failed  # noqa: PLC0415
 
         job = self._order.job if self._order else ""
-        _say(self._answers, failed(error, step=step, job=job, job_file=self._job_file))
+        failure = failed(error, step=step, job=job, job_file=self._job_file)
+        print(failure.detail, file=sys.stderr)
+        _say(self._answers, failure)
 
     def _done(self, step: str) -> None:
         now = time.monotonic()

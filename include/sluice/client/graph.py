@@ -10,6 +10,7 @@ from typing import Any
 from pyflink.java_gateway import get_gateway
 from pyflink.util.java_utils import get_field
 
+from sluice.client.address import rest_options
 from sluice.client.generated_code import settled
 from sluice.client.pipeline import Pipeline
 from sluice.client.protocol import Build, Graph, Operator, Submit, Vertex
@@ -27,7 +28,7 @@ class PreparedJob:
     def __init__(self, pipeline: Pipeline, order: Build) -> None:
         self._jvm = get_gateway().jvm
         self._order = order
-        self._name = pipeline.job.name
+        self._name = order.part.name if order.part else pipeline.job.name
         self._columns = pipeline.columns
         self._job_graph = self._compile(pipeline, order.jars)
         self._client = self._connect(order.flink_url)
@@ -119,12 +120,9 @@ class PreparedJob:
 
     def _connect(self, flink_url: str) -> Any:
         jvm = self._jvm
-        url = jvm.java.net.URI(flink_url)
         configuration = jvm.org.apache.flink.configuration.Configuration()
-        configuration.setString("rest.address", url.getHost())
-        configuration.setString("rest.port", str(url.getPort()))
-        if url.getScheme() == "https":
-            configuration.setString("security.ssl.rest.enabled", "true")
+        for name, value in rest_options(flink_url).items():
+            configuration.setString(name, value)
         # The operation's own retries are the ones that count: they know what was already done.
         configuration.setString("rest.retry.max-attempts", "3")
         cluster = jvm.org.apache.flink.client.deployment.StandaloneClusterId.getInstance()

@@ -60,7 +60,7 @@ def environments(order: Build) -> tuple[StreamExecutionEnvironment, StreamTableE
         configuration.set_string(name, value)
     configuration.set_string("execution.runtime-mode", "STREAMING")
     configuration.set_string("table.local-time-zone", "UTC")
-    configuration.set_string("pipeline.name", order.job)
+    configuration.set_string("pipeline.name", order.part.name if order.part else order.job)
     configuration.set_string("execution.target", "remote")
     env = StreamExecutionEnvironment.get_execution_environment(configuration)
     settings = EnvironmentSettings.new_instance().in_streaming_mode().build()
@@ -80,6 +80,7 @@ def local_environments(name: str) -> tuple[StreamExecutionEnvironment, StreamTab
         "pipeline.name": name,
         "python.executable": sys.executable,
         "python.client.executable": sys.executable,
+        "rest.bind-address": "127.0.0.1",
     }.items():
         configuration.set_string(option, value)
     env = StreamExecutionEnvironment.get_execution_environment(configuration)
@@ -110,11 +111,15 @@ def build(order: Build, job: Job, env: StreamExecutionEnvironment, t_env: Stream
         ConfigError: a setting is wrong, or the function returns what no sink takes.
         SchemaError: a table differs from its sink's record.
     """
-    names = consumer_group(order.environment, order.job)
+    part = order.part
+    names = consumer_group(order.environment, part.name if part else order.job)
     given: dict[str, Any] = {"config": _config(order, job), "t_env": t_env, "env": env}
     for read, declared in job.reads.items():
         topic = _topic(declared, order.reads.get(read, {}), f"{order.job}: reads.{read}")
-        t_env.execute_sql(tables.source_table(read, topic, order.brokers, names, carry_over=order.carry_over))
+        offsets = part.offsets[read] if part else None
+        t_env.execute_sql(
+            tables.source_table(read, topic, order.brokers, names, carry_over=order.carry_over, offsets=offsets)
+        )
         t_env.execute_sql(tables.source_view(read, topic))
         given[read] = t_env.from_path(read)
     wanted = inspect.signature(job.build).parameters
@@ -126,7 +131,8 @@ def build(order: Build, job: Job, env: StreamExecutionEnvironment, t_env: Stream
         topic = _topic(job.sinks[sink], order.writes.get(sink, {}), f"{order.job}: writes.{sink}")
         t_env.execute_sql(tables.sink_table(sink, topic, order.brokers, f"{names}.{sink}"))
         fitted, found[sink] = fit(table, topic, t_env, f"{order.job}.{sink}")
-        statements.add_insert(tables.sink_name(sink), fitted)
+        # The call_sql is on the fitted columns: bounds of windows are instants by then.
+        statements.add_insert(tables.sink_name(sink), fitted.where(call_sql(tables.rows_of(part))) if part else fitted)
     return Pipeline(job, t_env, statements, found)
 
 

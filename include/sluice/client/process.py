@@ -35,6 +35,7 @@ from sluice.errors import (
     ConfigError,
     FlinkError,
     OperationError,
+    RefusedError,
     SchemaError,
     SluiceError,
     UnreachableError,
@@ -112,15 +113,21 @@ class ClientProcess:
         """The process id."""
         return self._process.pid
 
-    def prepare(self, order: Build, *, timeout: float) -> Ready:
+    def prepare(self, order: Build, *, timeout: float, root: Path | None = None) -> Ready:
         """Have the job built and compiled; seconds until it must be ready.
+
+        With the project's `root`, a refusal names the job's file there and not inside the artifact.
 
         Raises:
             ConfigError, CompileError, SchemaError: the job is at fault; nothing was touched.
             UnreachableError: the cluster doesn't answer.
             OperationError: the client died or took too long.
         """
-        return self._ask("prepare", order, Ready, timeout, order.job)
+        try:
+            return self._ask("prepare", order, Ready, timeout, order.job)
+        except RefusedError as error:
+            words = error.message.replace(f"{order.code}/", f"{root or order.code}/")
+            raise type(error)(words, remedy=error.remedy) from error
 
     def inspect(self, path: str, *, timeout: float = 60) -> State:
         """What a checkpoint or savepoint holds.

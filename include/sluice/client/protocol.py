@@ -28,6 +28,24 @@ class _Message(BaseModel):
         return self.model_dump_json() + "\n"
 
 
+class Part(_Message):
+    """A bounded part of a job's history, instead of the endless run."""
+
+    name: str
+    """Names the Flink job, and with the job's own the consumer group and the transactional ids."""
+    offsets: dict[str, dict[int, tuple[int, int]]]
+    """Per read and partition the first offset, and the one before which it ends."""
+    begins: str
+    ends: str
+    """The fields of a row that say what it covers."""
+    since_ms: int
+    """The first moment at which a row may begin, epoch milliseconds."""
+    before_ms: int
+    """Rows begin before it."""
+    until_ms: int
+    """The last moment at which a row may end."""
+
+
 class Build(_Message):
     """Build and compile this job; touch nothing outside."""
 
@@ -53,6 +71,8 @@ class Build(_Message):
     flink_url: str
     carry_over: bool = False
     """Sources without state begin where the consumer group stands, not where the topic is declared to begin."""
+    part: Part | None = None
+    """Run this part of the history; None: from where it stands, without an end."""
 
 
 class Inspect(_Message):

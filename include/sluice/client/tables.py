@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
+from sluice.client.protocol import Part
 from sluice.errors import ConfigError
 from sluice.job.dead_letter import DeadLetter
 from sluice.job.duration import milliseconds
@@ -30,7 +31,13 @@ def sink_name(sink: str) -> str:
 
 
 def source_table(
-    read: str, topic: Kafka, brokers: Mapping[str, str], group_id: str, *, carry_over: bool = False
+    read: str,
+    topic: Kafka,
+    brokers: Mapping[str, str],
+    group_id: str,
+    *,
+    carry_over: bool = False,
+    offsets: Mapping[int, tuple[int, int]] | None = None,
 ) -> str:
     """CREATE TABLE for what a job reads: the record's columns, arrival, checked event time and watermark.
 
@@ -38,7 +45,8 @@ def source_table(
     absurd. A read with `every_record` has the record's bytes, position and reason instead of its columns, its watermark
     on arrival, and no event time where that is absurd.
 
-    Without state the read begins where the topic is declared to; with `carry_over` where the consumer group stands.
+    Without state the read begins where the topic is declared to; with `carry_over` where the consumer group stands;
+    with `offsets` it is bounded: per partition the first offset, and the one before which it ends.
     """
     arrival = f"`{ARRIVAL}` TIMESTAMP_LTZ(3) NOT NULL METADATA FROM 'timestamp' VIRTUAL"
     if topic.every_record:
@@ -56,7 +64,33 @@ def source_table(
     options = _source_options(topic, brokers, group_id)
     if carry_over:
         options |= {"scan.startup.mode": "group-offsets", "properties.auto.offset.reset": topic.start}
+    if offsets is not None:
+        options |= _bounds(offsets)
+        # A partition that is read slowly is not idle: what follows is there already.
+        options.pop("scan.watermark.idle-timeout", None)
     return _create(source_name(read), lines, options)
+
+
+def rows_of(part: Part) -> str:
+    """The condition that a row lies in a part of the history: it begins in it, and ends in the whole range."""
+    begins, ends = (f"`{name}`" for name in (part.begins, part.ends))
+    return (
+        f"{begins} >= TO_TIMESTAMP_LTZ({part.since_ms}, 3) AND {begins} < TO_TIMESTAMP_LTZ({part.before_ms}, 3)"
+        f" AND {ends} <= TO_TIMESTAMP_LTZ({part.until_ms}, 3)"
+    )
+
+
+def _bounds(offsets: Mapping[int, tuple[int, int]]) -> dict[str, str]:
+    """Options of a source that reads each partition between two offsets, and leaves no trace in the group."""
+    given = sorted(offsets.items())
+    return {
+        "scan.startup.mode": "specific-offsets",
+        "scan.startup.specific-offsets": ";".join(f"partition:{number},offset:{at}" for number, (at, _) in given),
+        "scan.bounded.mode": "specific-offsets",
+        "scan.bounded.specific-offsets": ";".join(f"partition:{number},offset:{at}" for number, (_, at) in given),
+        "properties.auto.offset.reset": "none",
+        "properties.commit.offsets.on.checkpoint": "false",
+    }
 
 
 def bounded_table(read: str, topic: Kafka, uri: str) -> str:

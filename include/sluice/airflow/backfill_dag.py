@@ -1,0 +1,78 @@
+"""The DAGs backfill.<job>: history through a job again, in chunks, held against what is live."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from airflow.sdk import DAG
+
+from sluice.airflow.params import give_params
+from sluice.airflow.parsing import nothing_to_collect
+from sluice.airflow.replay import PromoteOperator, ReplayChunkOperator, ReplayPlanOperator, ReplayReportOperator
+from sluice.airflow.replay_params import replay_params
+from sluice.airflow.timetable import IntervalsOnRequest
+from sluice.deployment.catalog import read_catalog
+from sluice.job.definition import Job
+
+INTERVAL = "@daily"
+"""The data intervals of Airflow's own backfills."""
+_DOC = """
+Runs a range of the history of **{job}** again: the same pipeline, bounded, with state, consumer group and output of its
+own. The live job goes on untouched.
+
+From the trigger form with *From* and *To*, or with Airflow's own backfill, a run for each day.
+The range's rows are then held against the live ones; *Promote* writes them into the live topic.
+"""
+
+
+def backfill_dags(root: Path) -> list[DAG]:
+    """A DAG backfill.<job> for each job that declares a replay."""
+    with nothing_to_collect():
+        jobs = read_catalog(root).jobs
+        return [backfill_dag(job, root) for _, job in sorted(jobs.items()) if job.replay is not None]
+
+
+def backfill_dag(job: Job, root: Path) -> DAG:
+    """The DAG that replays a job: plan, a task for each chunk, report, promote."""
+    common = {"job": job.name, "root": str(root)}
+    with DAG(
+        dag_id=f"backfill.{job.name}",
+        dag_display_name=f"backfill {job.name}",
+        description=f"Replays history through {job.name}",
+        doc_md=_DOC.format(job=job.name),
+        schedule=IntervalsOnRequest(INTERVAL, timezone="UTC"),
+        catchup=False,
+        start_date=None,
+        # They share the task slots that the job's replay rule allows.
+        max_active_runs=1,
+        tags=["sluice", "backfill", *job.tags],
+        default_args={"owner": job.owner, "retries": 2, "retry_delay": timedelta(seconds=10)},
+        render_template_as_native_obj=True,
+    ) as dag:
+        plan = ReplayPlanOperator(
+            task_id="plan",
+            doc_md="What the topics hold of the range, its chunks, how long it takes; refuses what can't be.",
+            **common,
+        )
+        chunks = ReplayChunkOperator.partial(
+            task_id="replay",
+            map_index_template="chunk {{ task.chunk['number'] }}",
+            doc_md="One chunk, as a bounded Flink job. Clear one to run it again alone.",
+            **common,
+        ).expand(chunk=plan.output)
+        report = ReplayReportOperator(
+            task_id="report",
+            chunks=plan.output,
+            doc_md="Rows per chunk, and the comparison with the live topic.",
+            **common,
+        )
+        promote = PromoteOperator(
+            task_id="promote",
+            chunks=plan.output,
+            doc_md="Where the form asks for it: writes the rows into the live topic.",
+            **common,
+        )
+        plan >> chunks >> report >> promote
+    give_params(dag, replay_params(job.config))
+    return dag

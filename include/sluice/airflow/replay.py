@@ -1,0 +1,231 @@
+"""The stages of a replay as operators. They take plain values, and read the project when they run.
+
+What costs time to import is imported when a task runs: the DAG processor parses every job.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+
+from sluice.airflow.base import SluiceOperator, airflow_errors
+from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from sluice.project import Project
+    from sluice.release.replays import Replay
+    from sluice.replay.chunk import Chunk
+
+PROGRESS = "progress"
+"""The XCom with how far a chunk has come: {records, of, seconds_left}; anew each minute."""
+_LONGEST = timedelta(days=7)
+"""How long a chunk may wait in the triggerer."""
+
+
+class ReplayPlanOperator(SluiceOperator):
+    """Plan a replay: which records it reads, in which chunks, by which release, into which topic; refuse what can't be.
+
+    The range is the run's own parameters, otherwise its data interval.
+    """
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """The chunks: {replay, number}, for a task each."""
+        from sluice.airflow.replay_params import replay_request  # noqa: PLC0415
+        from sluice.replay.model import ReplayPlan  # noqa: PLC0415
+        from sluice.replay.run import begin_replay, resume_replay  # noqa: PLC0415
+
+        params = context["params"]
+        with airflow_errors():
+            project = self.project()
+            if identity := params.get("replay"):
+                replay = resume_replay(project, self.job, identity)
+            else:
+                request = replay_request(params, _interval(context))
+                replay = begin_replay(
+                    project, self.job, request, self.holder(context), params.get("reason") or None, self.log.info
+                )
+            plan = ReplayPlan.model_validate(replay.plan)
+        context["ti"].xcom_push(key="plan", value=plan.model_dump(mode="json", exclude={"resolved", "chunks"}))
+        return [{"replay": replay.id, "number": chunk.number} for chunk in plan.chunks]
+
+
+class ReplayChunkOperator(SluiceOperator):
+    """Run one chunk as a bounded Flink job, and wait for it in the triggerer.
+
+    A retry finds the job that it has started; one that is cleared runs the chunk again, with the same rows by their
+    keys. A run that is cancelled ends the job.
+
+    Args:
+        chunk: {replay, number}: an element of the plan task's output.
+    """
+
+    template_fields = ("chunk",)
+    operator_extra_links = (FlinkJobLink(),)
+
+    def __init__(self, *, chunk: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.chunk = chunk
+        self._killed = False
+        self._current: Chunk | None = None
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Start it, or wait for its turn; hand over to a trigger."""
+        with airflow_errors():
+            project = self.project()
+            chunk = self._chunk(project, context)
+            state = chunk.row.state
+        if state == "finished" and context["ti"].try_number == 1:
+            # Of a replay that goes on. Cleared, it is to be run again; a retry has never finished.
+            return {"number": chunk.part.number, "records": chunk.row.records}
+        return self._go(context, project, chunk)
+
+    def turn(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - what a trigger calls
+        """It may be its turn."""
+        with airflow_errors():
+            project = self.project()
+            chunk = self._chunk(project, context)
+        return self._go(context, project, chunk)
+
+    def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """What the trigger has seen: its end, or how far it has come."""
+        from sluice.flink.models import JobState  # noqa: PLC0415
+        from sluice.replay.chunk import Progress  # noqa: PLC0415
+
+        if event["state"] == "UNREACHABLE":
+            # The job may well run: the next try finds it.
+            raise AirflowException(event["words"])
+        progress = Progress(JobState(event["state"]) if event["state"] else None, event["records"], event["words"])
+        with airflow_errors():
+            project = self.project()
+            chunk = self._chunk(project, context)
+            told = {"records": progress.records, "of": chunk.part.records, "seconds_left": event["seconds_left"]}
+            context["ti"].xcom_push(key=PROGRESS, value=told)
+            if progress.is_over:
+                chunk.conclude(event["flink_job_id"], progress)
+            else:
+                chunk.read(progress.records or 0)
+        if not progress.is_over:
+            self._wait(project.flink_url, event["flink_job_id"], chunk)
+        return {"number": chunk.part.number, "records": progress.records}
+
+    def on_kill(self) -> None:
+        """End the Flink job of a task that is killed before it has handed over."""
+        self._killed = True
+        if self._current is not None:
+            self._current.cancel()
+
+    def _go(self, context: Context, project: Project, chunk: Chunk) -> dict[str, Any]:
+        with airflow_errors():
+            flink_job_id = chunk.find()
+            is_taken = flink_job_id is not None or chunk.take()
+            if flink_job_id is None and is_taken:
+                flink_job_id = chunk.start(lambda: self._killed)
+        if not is_taken:
+            self._wait_for_turn(context, chunk)
+        if flink_job_id is not None:
+            context["ti"].xcom_push(key=JOB_URL, value=job_url(project.flink_url, flink_job_id))
+            self._wait(project.flink_url, flink_job_id, chunk)
+        return {"number": chunk.part.number, "records": 0}
+
+    def _wait_for_turn(self, context: Context, chunk: Chunk) -> NoReturn:
+        from sluice.airflow.replay_trigger import TurnTrigger  # noqa: PLC0415
+
+        self.log.info("%s waits until others of the replay have ended", chunk.part.name)
+        trigger = TurnTrigger(
+            root=self.root,
+            environment=self.environment,
+            replay=self.chunk["replay"],
+            number=chunk.part.number,
+            taker=self._taker(context),
+            parallel=chunk.limits.replay,
+            most=chunk.limits.job,
+        )
+        self.defer(trigger=trigger, method_name="turn", timeout=_LONGEST)
+
+    def _wait(self, flink_url: str, flink_job_id: str, chunk: Chunk) -> NoReturn:
+        from sluice.airflow.replay_trigger import ReplayTrigger  # noqa: PLC0415
+
+        part, begun = chunk.part, chunk.row.began_at
+        trigger = ReplayTrigger(
+            flink_url=flink_url,
+            flink_job_id=flink_job_id,
+            name=part.name,
+            total=part.records,
+            begun=begun.timestamp() if begun else time.time(),
+        )
+        self.defer(trigger=trigger, method_name="resume", timeout=_LONGEST)
+
+    def _taker(self, context: Context) -> str:
+        """The same for each try of this task, and nobody else's."""
+        return f"{self.holder(context)}/{self.task_id}/{context['ti'].map_index}"
+
+    def _chunk(self, project: Project, context: Context) -> Chunk:
+        from sluice.replay.chunk import Chunk  # noqa: PLC0415
+        from sluice.replay.model import ReplayPlan  # noqa: PLC0415
+
+        plan = ReplayPlan.model_validate(project.ledger.replays.find(self.chunk["replay"]).plan)
+        self._current = Chunk(project, plan, int(self.chunk["number"]), self.log.info, taker=self._taker(context))
+        return self._current
+
+
+class _ReplayedOperator(SluiceOperator):
+    """Base of what comes after the chunks.
+
+    Args:
+        chunks: The plan task's output (templated).
+        kwargs: See `SluiceOperator`.
+    """
+
+    template_fields = ("chunks",)
+
+    def __init__(self, *, chunks: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.chunks = chunks
+
+    def replay(self, project: Project) -> Replay:
+        """The run's replay."""
+        return project.ledger.replays.find(self.chunks[0]["replay"])
+
+
+class ReplayReportOperator(_ReplayedOperator):
+    """Count the rows of a replay, and hold them against the live ones."""
+
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002
+        """The report, as `sluice backfill --json` prints it."""
+        from sluice.replay.run import finish_replay  # noqa: PLC0415
+
+        with airflow_errors():
+            project = self.project()
+            return finish_replay(project, self.replay(project), self.log.info)
+
+
+class PromoteOperator(_ReplayedOperator):
+    """Write the rows of a replay into the live topic, where the run's parameters say so."""
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """What was written and deleted, by topic."""
+        from sluice.replay.promote import promote  # noqa: PLC0415
+
+        params = context["params"]
+        if not params.get("promote"):
+            raise AirflowSkipException("not asked for: the rows stay in the topic of the replay")
+        with airflow_errors():
+            project = self.project()
+            accepted = bool(params.get("accept_differences"))
+            done = promote(project, self.replay(project), self.log.info, accept_differences=accepted)
+        return [asdict(promotion) for promotion in done]
+
+
+def _interval(context: Context) -> tuple[datetime, datetime] | None:
+    """The run's data interval; None where it has none: a run that was triggered by hand."""
+    start, end = context.get("data_interval_start"), context.get("data_interval_end")
+    if not start or not end or start >= end:
+        return None
+    # Airflow's own type of moments has durations of its own type.
+    return datetime.fromtimestamp(start.timestamp(), UTC), datetime.fromtimestamp(end.timestamp(), UTC)

@@ -1,0 +1,146 @@
+"""Waiting in the triggerer for a chunk of a replay, or for its turn: no worker slot is held.
+
+A run that is killed ends its Flink job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from functools import lru_cache
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
+
+from sluice.airflow.base import settings_of
+from sluice.errors import JobNotFoundError, UnreachableError
+from sluice.flink import calls
+from sluice.flink.client import AsyncFlinkClient, FlinkClient
+from sluice.project import Project
+from sluice.release.replays import Limits
+from sluice.replay.chunk import Progress, progress_of
+from sluice.replay.cluster import alive_jobs
+
+_NEWS = 60.0
+"""Seconds after which the task is told how far its chunk has come."""
+_TURN = 3.0
+"""Seconds between two looks whether it is a chunk's turn."""
+_WORDS = 10.0
+"""Seconds between two lines of the log."""
+
+
+class ReplayTrigger(BaseTrigger):
+    """Fires when a chunk's Flink job is over, when there is news of it, or when its cluster does not answer any more.
+
+    Args:
+        flink_url: The cluster's REST address.
+        flink_job_id: The job.
+        name: Its name, for the log.
+        total: How many records it reads, at the most.
+        begun: When the chunk was begun, Unix time in seconds.
+    """
+
+    def __init__(self, *, flink_url: str, flink_job_id: str, name: str, total: int, begun: float) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flink_url = flink_url
+        self.flink_job_id = flink_job_id
+        self.chunk = name
+        self.total = total
+        self.begun = begun
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class and arguments."""
+        given = {"flink_url": self.flink_url, "flink_job_id": self.flink_job_id, "name": self.chunk}
+        return f"{__name__}.ReplayTrigger", {**given, "total": self.total, "begun": self.begun}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """One event: {flink_job_id, state, records, words, seconds_left}.
+
+        `state` is Flink's; None: it does not know the job; `UNREACHABLE`: the cluster has not answered for a minute.
+        """
+        until, next_words = time.time() + _NEWS, 0.0
+        try:
+            async for progress in progress_of(self.flink_url, self.flink_job_id):
+                elapsed = time.time() - self.begun
+                words = progress.describe(self.total, elapsed)
+                if progress.is_over or time.time() > until:
+                    yield self._event(progress.state.value if progress.state else None, progress, elapsed)
+                    return
+                if time.time() > next_words:
+                    next_words = time.time() + _WORDS
+                    self.log.info("%s: %s", self.chunk, words)
+        except UnreachableError as error:
+            yield self._event("UNREACHABLE", Progress(None, words=str(error)), 0)
+
+    def _event(self, state: str | None, progress: Progress, elapsed: float) -> TriggerEvent:
+        left = progress.seconds_left(self.total, elapsed)
+        told = {"state": state, "records": progress.records, "words": progress.words, "seconds_left": left}
+        told["flink_job_id"] = self.flink_job_id
+        return TriggerEvent(told)  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """End the Flink job of a task that was marked or cleared; a triggerer that restarts doesn't come here."""
+        async with AsyncFlinkClient(self.flink_url) as flink:
+            try:
+                await flink.send(calls.cancel(self.flink_job_id))
+            except JobNotFoundError:
+                self.log.info("%s: Flink job %s is gone already", self.chunk, self.flink_job_id)
+
+
+class TurnTrigger(BaseTrigger):
+    """Fires when it may be a chunk's turn to be started.
+
+    Args:
+        root: The project's directory; None: SLUICE_ROOT, or the working directory's.
+        environment: Which file of deployments/ applies; None: SLUICE_ENVIRONMENT.
+        replay: The replay's id.
+        number: The chunk's.
+        taker: Who waits.
+        parallel: How many chunks of the replay may run side by side.
+        most: How many of all the job's replays.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str | None,
+        environment: str | None,
+        replay: str,
+        number: int,
+        taker: str,
+        parallel: int,
+        most: int,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.root = root
+        self.environment = environment
+        self.replay = replay
+        self.number = number
+        self.taker = taker
+        self.parallel = parallel
+        self.most = most
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class and arguments."""
+        names = ("root", "environment", "replay", "number", "taker", "parallel", "most")
+        return f"{__name__}.TurnTrigger", {name: getattr(self, name) for name in names}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """One event, without content."""
+        while not await sync_to_async(self._has_turn)():  # noqa: ASYNC110 - what it waits for is in the ledger
+            await asyncio.sleep(_TURN)
+        yield TriggerEvent({})  # type: ignore[no-untyped-call]
+
+    def _has_turn(self) -> bool:
+        project = _project(self.root, self.environment)
+        with FlinkClient(project.flink_url) as flink:
+            alive = alive_jobs(flink)
+        limits = Limits(self.parallel, self.most)
+        return project.ledger.replays.has_turn(self.replay, self.number, self.taker, limits, alive=alive)
+
+
+@lru_cache(maxsize=8)
+def _project(root: str | None, environment: str | None) -> Project:
+    return Project(settings_of(root, environment))

@@ -1,0 +1,306 @@
+"""One chunk of a replay: a bounded Flink job, started once, found again after a crash, cancelled with its replay."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+
+from sluice.client.protocol import Part, Submit
+from sluice.errors import FlinkError, JobNotFoundError, OperationError, SluiceError, UnreachableError
+from sluice.flink import calls, ending
+from sluice.flink.client import AsyncFlinkClient, FlinkClient
+from sluice.flink.models import JobState
+from sluice.job.duration import epoch_milliseconds
+from sluice.kafka import topics
+from sluice.kafka.brokers import connect
+from sluice.kafka.offsets import read_offsets
+from sluice.plan.compiler import Compiler
+from sluice.project import Project
+from sluice.release.replays import ChunkState, Limits, ReplayChunk
+from sluice.replay.cluster import alive_jobs, is_there
+from sluice.replay.model import ReplayPlan
+from sluice.replay.preflight import target_of
+
+Tell = Callable[[str], None]
+PAUSE = 1.0
+"""Seconds between two looks at a chunk."""
+_OLD = 5
+"""Looks until what the cluster tells of a job that has ended must be of its end."""
+_CANCEL_TIMEOUT = 25.0
+_PATIENCE = 60.0
+"""Seconds that a cluster may leave us without an answer."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How a chunk stands.
+
+    Attributes:
+        state: Of its Flink job; None: the cluster does not know it.
+        records: How many it has read; None: not known yet.
+        words: The reason for which it failed.
+    """
+
+    state: JobState | None
+    records: int | None = None
+    words: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more will come of this attempt."""
+        return self.state is None or self.state.is_terminal
+
+    def seconds_left(self, total: int, elapsed: float) -> float | None:
+        """How long the rest takes at the speed so far; None: nothing has been read yet."""
+        return elapsed * max(0, total - self.records) / self.records if self.records else None
+
+    def describe(self, total: int, elapsed: float) -> str:
+        """How far it has come, for a person.
+
+        Args:
+            total: How many records it reads, at the most.
+            elapsed: Seconds since it was begun.
+        """
+        records, left = self.records or 0, self.seconds_left(total, elapsed)
+        rest = "" if left is None else f", about {left:,.0f} s left"
+        return f"{records:,} of {total:,} records ({records / max(1, total):.0%}){rest}"
+
+
+class Chunk:
+    """One chunk in the hands of one process.
+
+    Args:
+        project: The project.
+        plan: The replay's.
+        number: The chunk's, from 1.
+        tell: Where progress goes.
+        taker: Who runs it; the same name finds again what it has begun.
+        is_gone: Whether another taker is known to have ended.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        plan: ReplayPlan,
+        number: int,
+        tell: Tell,
+        *,
+        taker: str,
+        is_gone: Callable[[str], bool] = lambda _taker: False,
+    ) -> None:
+        self._project = project
+        self._replays = project.ledger.replays
+        self._plan = plan
+        self.part = plan.chunk(number)
+        self._tell = tell
+        self._taker = taker
+        self._is_gone = is_gone
+        self.limits = Limits(plan.parallel, plan.most)
+
+    @property
+    def row(self) -> ReplayChunk:
+        """The chunk as the ledger has it."""
+        return self._replays.chunk(self._plan.id, self.part.number)
+
+    def find(self) -> str | None:
+        """The Flink job that runs the chunk, or has just run it; None: there is none."""
+        row = self.row
+        if row.flink_job_id is None or row.state != "running":
+            return None
+        with FlinkClient(self._project.flink_url) as flink:
+            if not is_there(flink, row.flink_job_id):
+                return None
+        self._tell(f"{self.part.name} runs already, as Flink job {row.flink_job_id}")
+        return row.flink_job_id
+
+    def take(self) -> bool:
+        """Take the chunk to start it; False: it isn't its turn yet, or somebody else is starting it.
+
+        Raises:
+            OperationError: the replay was cancelled.
+        """
+        with FlinkClient(self._project.flink_url) as flink:
+            alive = alive_jobs(flink)
+        return self._replays.take_turn(
+            self._plan.id, self.part.number, self._taker, self.limits, alive=alive, is_gone=self._is_gone
+        )
+
+    def start(self, ends: Callable[[], bool] = lambda: False) -> str | None:
+        """Submit a chunk that was taken; its Flink job, or None: the topics hold nothing of it.
+
+        Args:
+            ends: Asked last of all: it was called off meanwhile.
+
+        Raises:
+            RefusedError: it does not compile, or an output differs; nothing was touched.
+            OperationError, FlinkError, UnreachableError: it could not be submitted.
+        """
+        if not self.part.records:
+            self._create_outputs()
+            self._end("finished", None, records=0)
+            self._tell(f"{self.part.name}: the topics hold nothing of it")
+            return None
+        try:
+            self._refuse_gone()
+            with FlinkClient(self._project.flink_url) as flink, self._compiler() as compiler:
+                release = self._project.ledger.release(self._plan.job, self._plan.release)
+                compiler.prepare(target_of(self._plan, release), part=_order(self._plan, self.part.number))
+                self._create_outputs()
+                if ends():
+                    raise OperationError(f"{self.part.name} was called off")
+                return self._submit(flink, compiler)
+        except SluiceError as error:
+            if self.row.state == "starting":
+                self._end("failed", None, reason=str(error))
+            raise
+
+    def conclude(self, flink_job_id: str, progress: Progress) -> None:
+        """Record how an attempt ended.
+
+        Raises:
+            OperationError: it has not finished, or what it was to read has been deleted meanwhile.
+        """
+        if progress.state is JobState.FINISHED:
+            try:
+                self._refuse_gone()
+            except OperationError as error:
+                self._end("failed", flink_job_id, records=progress.records, reason=str(error))
+                raise
+            self._end("finished", flink_job_id, records=progress.records)
+            self._tell(f"{self.part.name} has finished: {progress.records or 0:,} records read")
+            return
+        state: ChunkState = "cancelled" if progress.state is JobState.CANCELED else "failed"
+        found = progress.state.value if progress.state else "unknown to the cluster"
+        words = f"{self.part.name} is {found}{f': {progress.words}' if progress.words else ''}"
+        self._end(state, flink_job_id, records=progress.records, reason=words)
+        raise OperationError(words, remedy="run this chunk again; what it has written stays right by its keys")
+
+    def read(self, records: int) -> None:
+        """Record how many records it has read so far."""
+        self._replays.read(self._plan.id, self.part.number, records)
+
+    def cancel(self) -> None:
+        """End its Flink job, if one may run, and wait until it has ended.
+
+        Raises:
+            OperationError: it doesn't end.
+        """
+        row = self.row
+        if row.state == "starting" and row.taker == self._taker:
+            self._end("cancelled", None)
+        if row.flink_job_id is None or row.state != "running":
+            return
+        with FlinkClient(self._project.flink_url) as flink:
+            ending.cancel(flink, row.flink_job_id, _CANCEL_TIMEOUT)
+        self._end("cancelled", row.flink_job_id)
+        self._tell(f"{self.part.name} was cancelled")
+
+    def _submit(self, flink: FlinkClient, compiler: Compiler) -> str:
+        part = self.part
+        flink_job_id = self._replays.submitting(self._plan.id, part.number, self._taker)
+        try:
+            compiler.submit(Submit(flink_job_id=flink_job_id))
+        except (FlinkError, OperationError, UnreachableError) as error:
+            # The answer may have been lost: the cluster knows.
+            if not is_there(flink, flink_job_id):
+                self._end("failed", flink_job_id, reason=str(error))
+                raise
+        self._tell(f"{part.name} runs as Flink job {flink_job_id}: {part.records:,} records at the most")
+        return flink_job_id
+
+    def _end(
+        self, state: ChunkState, flink_job_id: str | None, *, records: int | None = None, reason: str | None = None
+    ) -> None:
+        place = (self._plan.id, self.part.number)
+        self._replays.chunk_ended(*place, state, flink_job_id=flink_job_id, records=records, reason=reason)
+
+    def _refuse_gone(self) -> None:
+        """What the chunk reads must still be there; deleted from before its end, its rows would be of a part of it."""
+        reads = self._plan.resolved["reads"]
+        topics_read = {reads[name]["topic"] for name in self.part.offsets}
+        held = read_offsets(connect(self._project.kafka), topics_read, self._project.kafka_servers)
+        for name, offsets in self.part.offsets.items():
+            topic = reads[name]["topic"]
+            for number, (start, end) in offsets.items():
+                first = held[topic, number].start
+                if start < end and start < first:
+                    raise OperationError(
+                        f"{self.part.name}: {topic}[{number}] has deleted its records before offset {first:,} since "
+                        f"the replay was planned, and the chunk needs those from {start:,} on",
+                        remedy="plan a replay of a later range",
+                    )
+
+    def _compiler(self) -> Compiler:
+        return Compiler(self._project, self._plan.job, self._tell)
+
+    def _create_outputs(self) -> None:
+        """Create the replay's own topics, once the pipeline is known to compile."""
+        if self._plan.output != "separate":
+            return
+        writes = self._plan.resolved["writes"]
+        admin = connect(self._project.kafka)
+        wanted = tuple(
+            topics.Declared(topic, self._plan.partitions[sink], writes[sink]["replication"], writes[sink]["settings"])
+            for sink, topic in self._plan.outputs.items()
+        )
+        found = topics.describe(admin, self._plan.outputs.values(), self._project.kafka_servers)
+        missing = [topics.Step(topic, "create") for topic in wanted if topic.name not in found]
+        topics.apply(admin, missing, self._project.kafka_servers)
+        for step in missing:
+            self._tell(step.words)
+
+
+async def progress_of(flink_url: str, flink_job_id: str) -> AsyncGenerator[Progress]:
+    """How a chunk stands, again and again; the last one is over.
+
+    Raises:
+        UnreachableError: the cluster has not answered for a minute; the chunk may well run.
+    """
+    async with AsyncFlinkClient(flink_url) as flink:
+        silent_since: float | None = None
+        while True:
+            try:
+                yield (found := await _look(flink, flink_job_id))
+                silent_since = None
+                if found.is_over:
+                    return
+            except UnreachableError:
+                silent_since = silent_since or time.monotonic()
+                if time.monotonic() - silent_since > _PATIENCE:
+                    raise
+            await asyncio.sleep(PAUSE)
+
+
+def _order(plan: ReplayPlan, number: int) -> Part:
+    part = plan.chunk(number)
+    return Part(
+        name=part.name,
+        offsets=part.offsets,
+        begins=plan.begins,
+        ends=plan.ends,
+        since_ms=epoch_milliseconds(part.since),
+        before_ms=epoch_milliseconds(part.before),
+        until_ms=epoch_milliseconds(part.until),
+    )
+
+
+async def _look(flink: AsyncFlinkClient, flink_job_id: str) -> Progress:
+    try:
+        state = (await flink.send(calls.status(flink_job_id))).status
+        detail = await flink.send(calls.job(flink_job_id))
+        for _ in range(_OLD):
+            if detail.state is state or not state.is_terminal:
+                break
+            # What the cluster tells of a job is some seconds old, its state is not.
+            await asyncio.sleep(PAUSE)
+            detail = await flink.send(calls.job(flink_job_id))
+        words = ""
+        if state is JobState.FAILED:
+            history = (await flink.send(calls.exceptions(flink_job_id))).history.entries
+            words = history[0].words if history else ""
+    except JobNotFoundError:
+        return Progress(None)
+    records = sum(vertex.totals.read_records for vertex in detail.vertices if vertex.is_source)
+    return Progress(state, records, words)

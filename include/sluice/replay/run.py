@@ -1,0 +1,227 @@
+"""A whole replay in one process, as the shell does it; and its beginning and end, which Airflow's tasks share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from sluice.errors import OperationError, RefusedError, SluiceError
+from sluice.operation.holder import is_gone, shell_holder
+from sluice.project import Project
+from sluice.release.replays import Replay, ReplayChunk
+from sluice.replay.chunk import Chunk, Progress, progress_of
+from sluice.replay.model import ReplayPlan, ReplayRequest, explain_replay
+from sluice.replay.parity import read_sides, rows_by_chunk
+from sluice.replay.preflight import plan_replay
+
+Tell = Callable[[str], None]
+_ATTEMPTS = 3
+"""How often a chunk is tried in one run of the shell's: a TaskManager may get lost."""
+_TURN = 2.0
+"""Seconds between two looks whether it is a chunk's turn."""
+_SHARE = 0.1
+"""Of a chunk's records: how much further it must be to be told of."""
+
+
+def begin_replay(
+    project: Project, job: str, request: ReplayRequest, holder: str, note: str | None, tell: Tell
+) -> Replay:
+    """Plan a replay and enter it in the ledger; the holder's own that has not ended goes on.
+
+    Args:
+        project: The project.
+        job: The job's name.
+        request: What is asked for.
+        holder: Who does it, under a name that nobody else has or will have.
+        note: The reason that was given.
+        tell: Where progress goes.
+
+    Raises:
+        RefusedError: it can't be done; nothing was touched.
+        UnreachableError: the cluster or the broker doesn't answer.
+    """
+    if found := project.ledger.replays.unfinished(job, holder):
+        tell(f"goes on with replay {found.id[:8]}")
+        return found
+    plan = plan_replay(project, job, request)
+    for line in explain_replay(plan):
+        tell(line)
+    names = [chunk.name for chunk in plan.chunks]
+    return project.ledger.replays.add(
+        plan.id, job, holder, plan.release, plan.model_dump(mode="json"), names, note or None
+    )
+
+
+def find_replay(project: Project, job: str, identity: str) -> Replay:
+    """A job's replay by its id, or by the beginning of it.
+
+    Raises:
+        RefusedError: it is none of the job's.
+    """
+    try:
+        found = project.ledger.replays.find(identity)
+    except OperationError as error:
+        raise RefusedError(error.message, remedy=f"see sluice replays {job}") from error
+    if found.job != job:
+        raise RefusedError(f"replay {identity} is one of {found.job}, not of {job}", remedy=f"see sluice replays {job}")
+    return found
+
+
+def resume_replay(project: Project, job: str, identity: str) -> Replay:
+    """Let a replay go on whose chunks have not all finished.
+
+    Raises:
+        RefusedError: it is none of the job's.
+    """
+    found = find_replay(project, job, identity)
+    project.ledger.replays.reopen(found.id)
+    return project.ledger.replays.find(found.id)
+
+
+def run_chunks(project: Project, replay: Replay, tell: Tell) -> None:
+    """Run every chunk that has not finished, as many side by side as the plan says; a failed one is tried again.
+
+    Interrupted, it ends their Flink jobs.
+
+    Raises:
+        SluiceError: one could not be run; the others have been, unless nothing can be.
+    """
+    plan = ReplayPlan.model_validate(replay.plan)
+    problems: list[SluiceError] = []
+    ends = threading.Event()
+
+    def one(chunk: Chunk) -> None:
+        if ends.is_set() or any(isinstance(problem, RefusedError) for problem in problems):
+            return
+        try:
+            _run(project, chunk, tell, ends)
+        except SluiceError as error:
+            problems.append(error)
+
+    with ThreadPoolExecutor(plan.parallel) as pool:
+        try:
+            for done in [pool.submit(one, _chunk(project, plan, part.number, tell)) for part in plan.chunks]:
+                done.result()
+        except BaseException:
+            ends.set()
+            cancel_replay(project, replay, tell)
+            pool.shutdown(cancel_futures=True)
+            # One that was just being submitted.
+            cancel_replay(project, replay, tell)
+            raise
+    if problems:
+        project.ledger.replays.ended(replay.id, "failed")
+        raise problems[0]
+
+
+def finish_replay(project: Project, replay: Replay, tell: Tell) -> dict[str, Any]:
+    """Count the rows, hold them against the live ones, and end the replay; the report.
+
+    Raises:
+        OperationError: a chunk has not finished.
+    """
+    plan = ReplayPlan.model_validate(replay.plan)
+    rows = project.ledger.replays.chunks(replay.id)
+    if left := [row for row in rows if row.state != "finished"]:
+        raise OperationError(
+            f"replay {replay.id[:8]} of {replay.job}: {len(left)} of {len(rows)} chunks have not finished: "
+            f"{left[0].reason or left[0].state}",
+            remedy=f"run them again: sluice backfill {replay.job} --resume {replay.id[:8]}, or clear their tasks",
+        )
+    report = _report(project, plan, rows, tell)
+    project.ledger.replays.ended(replay.id, "completed", report)
+    return report
+
+
+def cancel_replay(project: Project, replay: Replay, tell: Tell) -> None:
+    """End the Flink jobs of a replay's chunks, and the replay."""
+    plan = ReplayPlan.model_validate(replay.plan)
+    project.ledger.replays.ended(replay.id, "cancelled")
+    for part in plan.chunks:
+        _chunk(project, plan, part.number, tell).cancel()
+
+
+def _chunk(project: Project, plan: ReplayPlan, number: int, tell: Tell) -> Chunk:
+    return Chunk(project, plan, number, tell, taker=shell_holder(), is_gone=is_gone)
+
+
+def _run(project: Project, chunk: Chunk, tell: Tell, ends: threading.Event) -> None:
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            flink_job_id = _begun(chunk, ends)
+            if ends.is_set():
+                chunk.cancel()
+            elif flink_job_id is not None:
+                chunk.conclude(flink_job_id, asyncio.run(_wait(project, chunk, flink_job_id, tell)))
+        except RefusedError:
+            raise
+        except SluiceError as error:
+            if ends.is_set() or attempt == _ATTEMPTS:
+                raise
+            tell(f"{error}; attempt {attempt + 1} of {_ATTEMPTS}")
+        else:
+            return
+
+
+def _begun(chunk: Chunk, ends: threading.Event) -> str | None:
+    """The Flink job to wait for, once it is the chunk's turn; None: there is nothing to wait for."""
+    while chunk.row.state != "finished" and not ends.is_set():
+        if found := chunk.find():
+            return found
+        if chunk.take():
+            return chunk.start(ends.is_set)
+        ends.wait(_TURN)
+    return None
+
+
+async def _wait(project: Project, chunk: Chunk, flink_job_id: str, tell: Tell) -> Progress:
+    told, begun = 0.0, time.monotonic()
+    progress = Progress(None)
+    async with contextlib.aclosing(progress_of(project.flink_url, flink_job_id)) as looks:
+        async for progress in looks:
+            share = (progress.records or 0) / chunk.part.records
+            if share >= told + _SHARE and not progress.is_over:
+                told = share
+                chunk.read(progress.records or 0)
+                tell(f"{chunk.part.name}: {progress.describe(chunk.part.records, time.monotonic() - begun)}")
+    return progress
+
+
+def _report(project: Project, plan: ReplayPlan, rows: list[ReplayChunk], tell: Tell) -> dict[str, Any]:
+    job = project.catalog.job(plan.job)
+    counts = dict.fromkeys((chunk.number for chunk in plan.chunks), 0)
+    parity: dict[str, Any] | None = None if plan.output == "live" else {}
+    for sink in plan.outputs:
+        sides = read_sides(project, job, plan, sink)
+        for number, count in rows_by_chunk(plan, sides.replayed.values()).items():
+            counts[number] += count
+        if parity is not None:
+            found = sides.parity
+            parity[sink] = found.model_dump(mode="json")
+            tell(f"{plan.outputs[sink]} against the live topic: {found.words}")
+    return {
+        "job": plan.job,
+        "replay": plan.id,
+        "release": plan.release,
+        "range": {"start": plan.start.isoformat(), "end": plan.end.isoformat()},
+        "chunks": [
+            {
+                "number": row.number,
+                "start": plan.chunk(row.number).since.isoformat(),
+                "end": plan.chunk(row.number).before.isoformat(),
+                "records": row.records,
+                "rows": counts[row.number],
+                "attempts": row.attempt,
+            }
+            for row in rows
+        ],
+        "output_topic": next(iter(plan.outputs.values())) if len(plan.outputs) == 1 else plan.outputs,
+        "records": sum(row.records or 0 for row in rows),
+        "rows": sum(counts.values()),
+        "parity": parity,
+    }

@@ -1,0 +1,262 @@
+"""Replays of the four jobs: equal to the live output, whatever the chunks and the edges; and what is refused."""
+
+import os
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import NewTopic
+
+from sluice.errors import OperationError, RefusedError
+from sluice.flink import calls
+from sluice.flink.client import FlinkClient
+from sluice.flink.models import JobState
+from sluice.kafka.brokers import connect
+from sluice.kafka.history import offsets_at
+from sluice.kafka.offsets import read_offsets
+from sluice.local.traffic import oracle, wire
+from sluice.local.traffic.generator import Traffic
+from sluice.operation.topics import create_topics
+from sluice.replay.chunk import Chunk, Progress
+from sluice.replay.model import ReplayPlan, ReplayRequest
+from sluice.replay.parity import Parity
+from sluice.replay.preflight import plan_replay
+from sluice.replay.promote import promote
+from sluice.replay.run import begin_replay, cancel_replay, finish_replay, run_chunks
+from tests.support.running import deploy, wait_for
+
+TOPIC = "replayed_events"
+WINDOWS = {
+    "event_metrics": timedelta(minutes=1),
+    "performance_metrics": timedelta(minutes=5),
+    "processing_metrics": timedelta(minutes=5),
+    "session_metrics": timedelta(minutes=30),
+}
+WHOLE = os.environ.get("SLUICE_AUDIT_REPLAYS") == "all"
+CASES = [(job, windows) for job in WINDOWS for windows in ((1, 3, 24) if WHOLE else (3,))]
+START = datetime.fromtimestamp(int(time.time() - 86_400) // 3600 * 3600, UTC)
+SECOND = timedelta(seconds=1)
+
+
+class Live:
+    """A job on the topic, with what it has written."""
+
+    def __init__(self, lab):
+        self.lab = lab
+        lab.product_jobs()
+        entries = "".join(
+            f"  {job}:\n    reads: {{events: {{topic: {TOPIC}, idle_timeout: null}}}}\n"
+            f"    writes: {{topic: replayed_{job}}}\n"
+            for job in WINDOWS
+        )
+        lab.deployment(f"jobs:\n{entries}")
+
+    def replay(self, job, start, end, **more):
+        project = self.lab.project
+        replay = begin_replay(project, job, ReplayRequest(start, end, **more), f"test-{time.time_ns()}", None, print)
+        run_chunks(project, replay, print)
+        report = finish_replay(project, replay, print)
+        return project.ledger.replays.find(replay.id), report
+
+    def topics(self):
+        return set(connect(self.lab.project.kafka).list_topics(timeout=10).topics)
+
+    def delete_before(self, moment):
+        """As retention does; for good, so in the last test."""
+        admin = connect(self.lab.project.kafka)
+        offsets = offsets_at(admin, read_offsets(admin, [TOPIC], ""), moment, "")
+        for future in admin.delete_records([TopicPartition(*place, at) for place, at in offsets.items()]).values():
+            future.result()
+
+    def rows(self, topic):
+        return wire.rows(self.lab.local.kafka_servers, topic)
+
+
+@pytest.fixture(scope="module")
+def messages():
+    """Six hours; one of the partitions is silent for an hour in the middle."""
+    traffic = Traffic(seed=6, rate=0.4, start_ms=int(START.timestamp() * 1000), partitions=3)
+    silent = range(*(int((START + timedelta(hours=hour)).timestamp() * 1000) for hour in (2, 3)))
+    return [message for message in traffic.bounded(8_600) if message.partition != 2 or message.at_ms not in silent]
+
+
+@pytest.fixture(scope="module")
+def expected(messages):
+    return oracle.compute(messages)
+
+
+@pytest.fixture
+def live(lab, messages, written):
+    live = Live(lab)
+    create_topics(lab.project, "event_metrics")
+    if TOPIC not in written:
+        wire.produce(lab.local.kafka_servers, TOPIC, messages)
+        written.add(TOPIC)
+    return live
+
+
+def within(rows, start, end, begins, ends):
+    return [row for row in rows if start <= row[begins] and row[ends] <= end and row[begins] < end]
+
+
+def as_set(rows):
+    # Sums of floats differ in their last bits by the order of their terms.
+    return sorted(
+        tuple((name, round(value, 9) if isinstance(value, float) else value) for name, value in sorted(row.items()))
+        for row in rows
+    )
+
+
+@pytest.mark.parametrize(("job", "windows"), CASES)
+def test_a_replay_gives_what_the_live_job_gave(live, expected, job, windows):
+    deploy(live.lab.project, job)
+    want = getattr(expected, job)
+    wait_for(lambda: len(live.rows(f"replayed_{job}")) >= len(want))
+    begins, ends = ("start_time", "end_time") if job == "session_metrics" else ("window_start", "window_end")
+    chunk = windows * WINDOWS[job]
+    # Edges within windows, and on those of windows; over the hour of silence.
+    edges = (
+        (START + timedelta(hours=1, minutes=50, seconds=17), chunk * 2 - 12 * SECOND),
+        (START + timedelta(hours=1, minutes=50), chunk * 2),
+    )
+    for start, length in edges if WHOLE or job == "event_metrics" else edges[:1]:
+        end = min(start + length, START + timedelta(hours=6))
+        replay, report = live.replay(job, start, end, chunk=chunk, parallel=2)
+        found = live.rows(report["output_topic"])
+        assert as_set(found) == as_set(within(want, start, end, begins, ends))
+        assert found
+        parity = Parity.model_validate(next(iter(report["parity"].values())))
+        assert (parity.equal, parity.is_equal) == (len(found), True), parity
+        assert sum(part["rows"] for part in report["chunks"]) == len(found)
+        assert replay.outcome == "completed"
+
+
+def test_a_chunk_goes_on_where_it_was(live):
+    """A process that dies leaves its Flink job: the next one finds it, and submits none beside it."""
+    project = live.lab.project
+    deploy(project, "event_metrics")
+    request = ReplayRequest(START, START + timedelta(hours=4))
+    replay = begin_replay(project, "event_metrics", request, "one", None, print)
+    assert begin_replay(project, "event_metrics", request, "one", None, print).id == replay.id
+    plan = ReplayPlan.model_validate(replay.plan)
+    one, two = (Chunk(project, plan, 1, print, taker=taker) for taker in ("one", "two"))
+    assert one.take()
+    assert not two.take()
+    first = one.start()
+    assert two.find() == first
+    assert two.row.attempt == 1
+    run_chunks(project, replay, print)
+    report = finish_replay(project, replay, print)
+    assert report["chunks"][0]["attempts"] == 1
+    assert report["records"] > 0
+    # Run again on purpose, its rows are the same by their keys.
+    assert two.take()
+    job_id = two.start()
+    with FlinkClient(live.lab.local.flink_url) as flink:
+        wait_for(lambda: flink.send(calls.status(job_id)).status.is_terminal)
+    # The one that was there before has no say any more.
+    with pytest.raises(OperationError):
+        one.conclude(first, Progress(JobState.FAILED))
+    two.conclude(job_id, Progress(JobState.FINISHED))
+    assert (two.row.attempt, two.row.state) == (2, "finished")
+    assert finish_replay(project, replay, print)["parity"] == report["parity"]
+    # A range of which there is nothing gives nothing.
+    _, report = live.replay("event_metrics", START - timedelta(hours=3), START - timedelta(hours=2))
+    assert (report["records"], report["rows"]) == (0, 0)
+
+
+def test_a_cancelled_replay_leaves_no_job(live):
+    project = live.lab.project
+    deploy(project, "session_metrics")
+    request = ReplayRequest(START, START + timedelta(hours=6), chunk=timedelta(hours=3))
+    replay = begin_replay(project, "session_metrics", request, "one", None, print)
+    plan = ReplayPlan.model_validate(replay.plan)
+    chunk = Chunk(project, plan, 1, print, taker="one")
+    assert chunk.take()
+    job_id = chunk.start()
+    begun = time.monotonic()
+    cancel_replay(project, replay, print)
+    with FlinkClient(live.lab.local.flink_url) as flink:
+        assert flink.send(calls.status(job_id)).status.is_terminal
+        running = [job.name for job in flink.send(calls.jobs()).jobs if not job.state.is_terminal]
+    assert running == ["session_metrics"]
+    assert time.monotonic() - begun < 30
+    assert project.ledger.replays.find(replay.id).outcome == "cancelled"
+    with pytest.raises(OperationError, match="2 of 2 chunks have not finished"):
+        finish_replay(project, replay, print)
+
+
+def test_a_bug_is_mended_and_the_live_topic_with_it(live, expected):
+    """What a wrong filter has written is replaced, key by key; not by accident."""
+    job, file = "event_metrics", live.lab.root / "flink_jobs" / "event_metrics.py"
+    good = file.read_text()
+    live.lab.deployment(
+        f"jobs:\n  {job}:\n    reads: {{events: {{topic: {TOPIC}, idle_timeout: null}}}}\n"
+        f"    writes: {{topic: mended_{job}}}\n"
+    )
+    file.write_text(good.replace("COUNT(*) AS event_count", "COUNT(*) + 1 AS event_count").replace(
+        "event.type AS event_type", "UPPER(event.type) AS event_type"
+    ))  # fmt: skip
+    deploy(live.lab.project, job)
+    want = expected.event_metrics
+    wait_for(lambda: len(live.rows(f"mended_{job}")) >= len(want))
+    file.write_text(good)
+    deploy(live.lab.project, job)
+    start, end = START, START + timedelta(hours=8)
+    replay, report = live.replay(job, start, end, chunk=timedelta(hours=4), parallel=2)
+    mended = within(want, start, end, "window_start", "window_end")
+    assert report["parity"][job]["only_live"] == report["parity"][job]["only_replayed"] == len(mended)
+    with pytest.raises(RefusedError, match=f"delete {len(mended):,} rows"):
+        promote(live.lab.project, replay, print)
+    assert live.lab.project.ledger.replays.find(replay.id).promoted_at is None
+    (done,) = promote(live.lab.project, replay, print, accept_differences=True)
+    assert (done.written, done.deleted) == (len(mended), len(mended))
+    by_key = {}
+    for message in wire.consume(live.lab.local.kafka_servers, f"mended_{job}"):
+        by_key[message.key] = message.value
+    assert sum(value is not None for value in by_key.values()) == len(want)
+    (again,) = promote(live.lab.project, replay, print)
+    assert (again.written, again.deleted) == (0, 0)
+    _, later = live.replay(job, start, end)
+    assert Parity.model_validate(later["parity"][job]).is_equal
+
+
+def test_what_cannot_be_is_refused_and_nothing_is_written(live):
+    project = live.lab.project
+    day = timedelta(days=1)
+    good = ReplayRequest(START, START + timedelta(hours=2), chunk=timedelta(hours=1))
+    with pytest.raises(RefusedError, match="was never deployed"):
+        plan_replay(project, "event_metrics", good)
+    deploy(project, "event_metrics")
+    connect(project.kafka).create_topics([NewTopic("replayed_one", 1, 1)])["replayed_one"].result()
+    before = live.topics()
+    for request, words in (
+        (replace(good, end=START - day), "which is not after its start"),
+        (replace(good, start=START - 8 * day), "its replay rule allows 7 days"),
+        (replace(good, end=datetime.now(UTC) + day / 2), "may arrive until"),
+        (replace(good, chunk=timedelta(seconds=30)), "a chunk is 0:00:30 long, and a row of it covers up to 0:01:00"),
+        (replace(good, output="nowhere"), "the output topic nowhere does not exist"),
+        (replace(good, output=TOPIC), "a replay can't write there"),
+        (replace(good, output="replayed_event_metrics"), "is the live topic"),
+        (replace(good, output="replayed_one"), "has 1 partitions, replayed_event_metrics has 3"),
+        (replace(good, release=7), "has no release 7"),
+        (replace(good, overrides={"window": "0s"}), "given for this replay"),
+        (replace(good, chunk=timedelta(minutes=10), parallel=9), "its replay rule allows 4"),
+    ):
+        with pytest.raises(RefusedError) as refused:
+            plan_replay(project, "event_metrics", request)
+        assert words in str(refused.value)
+    with pytest.raises(RefusedError, match="declares no replay"):
+        plan_replay(project, "dead_letters", good)
+    assert live.topics() == before
+
+
+def test_a_range_that_kafka_has_deleted_is_refused(live):
+    deploy(live.lab.project, "event_metrics")
+    live.delete_before(START + timedelta(hours=5))
+    with pytest.raises(RefusedError, match="has deleted its records before offset") as refused:
+        plan_replay(live.lab.project, "event_metrics", ReplayRequest(START, START + timedelta(hours=1)))
+    later = datetime.fromisoformat(str(refused.value).partition("begin at ")[2][:19]).replace(tzinfo=UTC) + SECOND
+    assert plan_replay(live.lab.project, "event_metrics", ReplayRequest(later, later + timedelta(minutes=5)))

@@ -1,0 +1,34 @@
+"""The timetable of the backfills; in a process of its own, as the DAGs."""
+
+import os
+import subprocess
+import sys
+
+SCRIPT = """
+from datetime import datetime, UTC
+import pendulum
+from airflow.timetables.base import TimeRestriction
+from sluice.airflow.timetable import IntervalsOnRequest
+table = IntervalsOnRequest("@daily", timezone="UTC")
+assert table.periodic
+start, end = pendulum.datetime(2026, 1, 1), pendulum.datetime(2026, 1, 3)
+scheduled = TimeRestriction(start, None, catchup=False)
+never = table.next_dagrun_info(last_automated_data_interval=None, restriction=scheduled)
+assert never is None, never
+days, last = [], None
+while info := table.next_dagrun_info(
+    last_automated_data_interval=last, restriction=TimeRestriction(start, end, catchup=True)
+):
+    last = info.data_interval
+    days.append((str(last.start), str(last.end)))
+print(days)
+"""
+
+
+def test_days_are_there_for_a_backfill_and_for_nobody_else(tmp_path):
+    variables = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False, env=variables
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("00:00:00") == 6

@@ -42,6 +42,11 @@ class Catalog:
     jobs: Mapping[str, Job] = field(default_factory=dict)
     broken: tuple[BrokenFile, ...] = ()
 
+    @property
+    def errors(self) -> list[SluiceError]:
+        """What is wrong with each broken file."""
+        return [ConfigError(file.error) for file in self.broken]
+
     def job(self, name: str) -> Job:
         """The job of this name.
 

@@ -55,6 +55,12 @@ class DesiredJob:
         """Every topic of the job by its name on the broker; a declared read first."""
         return {topic.topic: topic for topic in (*self.writes.values(), *self.reads.values())}
 
+    @property
+    def untimed(self) -> tuple[str, ...]:
+        """The topics of which no read has a watermark, by their names on the broker."""
+        timed = {topic.topic for topic in self.reads.values() if topic.has_watermark}
+        return tuple(dict.fromkeys(topic.topic for topic in self.reads.values() if topic.topic not in timed))
+
     def values(self) -> dict[str, Any]:
         """Everything that decides how it runs, as JSON values."""
         return {

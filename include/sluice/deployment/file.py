@@ -40,8 +40,8 @@ class KafkaSection(_Section):
 class FlinkSection(_Section):
     """The environment's Flink cluster."""
 
-    url: Annotated[str, Field(pattern=r"^https?://[^/\s]+$")]
-    """REST address, e.g. http://127.0.0.1:8081."""
+    url: Annotated[str, Field(pattern=r"^https?://[^/?#\s]+(/[^/?#\s]+)*$")]
+    """REST address, e.g. http://127.0.0.1:8081 or https://flink.example.org/team."""
     jars: tuple[str, ...] = ()
     """Jars to ship with each job; none when the cluster's lib/ holds the connectors."""
 

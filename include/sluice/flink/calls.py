@@ -178,8 +178,13 @@ def subtask_times(job_id: str, vertex_id: str) -> Call[SubtaskTimes]:
 
 
 def dispose(path: str) -> Call[Trigger]:
-    """Delete a savepoint, wherever it lies."""
+    """Have a savepoint deleted, wherever it lies; whether it was, `disposal_result` says."""
     return _trigger("/savepoint-disposal", {"savepoint-path": path})
+
+
+def disposal_result(trigger_id: str) -> Call[SavepointResult]:
+    """How a deletion stands; 404 when the JobManager has forgotten it."""
+    return Call(f"/savepoint-disposal/{trigger_id}", _SAVEPOINT)
 
 
 def _trigger(path: str, body: dict[str, Any]) -> Call[Trigger]:

@@ -29,6 +29,7 @@ _NO_SUCH_JOB = re.compile(r"FlinkJobNotFoundException|\bJob [0-9a-f]{32} not fou
 """How Flink 2.3 says so: `/jobs/<id>/status` by a 500 with the exception, `/jobs/<id>` and what lies below by a 404
 with the second, a cancellation by a 404 with the third. Other 404s say nothing about the job."""
 _REFUSED, _NOT_FOUND, _SERVER_ERROR = 400, 404, 500
+_NOT_ALLOWED = (401, 403)
 _BAD_REQUEST = "/bad-request"
 """Where Flink's server sends what it can't decode, a request line of over 4,096 bytes for instance; it then answers
 that there is no such file."""
@@ -157,6 +158,9 @@ def _failure(url: str, call: Call[T], status: int, content: bytes) -> FlinkError
         )
     if status == _NOT_FOUND and _BAD_REQUEST in text:
         return FlinkError(f"Flink at {url}: {call.method} {call.path}: it can't decode the request", status=400)
+    if status in _NOT_ALLOWED:
+        remedy = "give flink.url in the deployment file a user and password that may, or open the proxy before it"
+        return FlinkError(f"Flink at {url} refuses: {status} for {what}", status=status, remedy=remedy)
     return FlinkError(f"Flink at {url}: {what}", status=status)
 
 

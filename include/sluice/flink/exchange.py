@@ -32,7 +32,7 @@ class HttpExchange:
 
     def __init__(self, url: str, connections: int, timeout: tuple[float, float]) -> None:
         address = parse_url(url)
-        self._base = f"{address.scheme}://{address.netloc}"
+        self._base = f"{address.scheme}://{address.netloc}{(address.path or '').rstrip('/')}"
         self._headers = {"Accept": "application/json"}
         if address.auth:
             self._headers |= make_headers(basic_auth=address.auth)

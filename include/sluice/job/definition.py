@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -76,6 +77,7 @@ class Job:
         self.tags = tags
         self._build: Pipeline | None = None
         self._check_reads()
+        self._check_replay()
 
     def __repr__(self) -> str:
         return f"Job({self.name!r})"
@@ -138,3 +140,18 @@ class Job:
                 )
         if not self.sinks:
             raise ConfigError(f"{self.place}: {self.name} writes nothing", remedy="declare writes=Kafka(...)")
+
+    def _check_replay(self) -> None:
+        if self.replay is None:
+            return
+        for sink, topic in self.sinks.items():
+            fields = topic.record.model_fields
+            for role in ("begins", "ends"):
+                name = getattr(self.replay, role)
+                if name not in fields or fields[name].annotation is not datetime:
+                    moments = [field for field, info in fields.items() if info.annotation is datetime]
+                    raise ConfigError(
+                        f"{self.place}: {self.name}: Replay({role}={name!r}): {topic.record.__name__}, which it writes "
+                        f"to {sink}, has no field of that name with a datetime",
+                        remedy=f"name one of {', '.join(moments) or 'its moments, once it has some'}",
+                    )

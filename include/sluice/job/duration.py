@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field
 LONGEST = timedelta(days=999)
 """Flink's intervals have three digits for days."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = {
     "ms": timedelta(milliseconds=1),
     "s": timedelta(seconds=1),
@@ -28,9 +29,12 @@ def parse_duration(value: object) -> object:
     A bare number is refused: nobody can tell seconds from milliseconds.
 
     Raises:
-        ValueError: for a number without a unit.
+        ValueError: for a number without a unit, or a truth value.
     """
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, bool):
+        msg = "a duration is a number with a unit, e.g. 10s"
+        raise ValueError(msg)  # noqa: TRY004 - pydantic turns a ValueError into its own error
+    if isinstance(value, int | float):
         msg = f"a duration needs a unit, e.g. {value}s or {value}ms"
         raise ValueError(msg)  # noqa: TRY004 - pydantic turns a ValueError into its own error
     if isinstance(value, str) and (match := _TEXT.fullmatch(value)):
@@ -41,6 +45,11 @@ def parse_duration(value: object) -> object:
 def milliseconds(value: timedelta) -> int:
     """The whole milliseconds of a duration, as Flink's options take them."""
     return value // timedelta(milliseconds=1)
+
+
+def epoch_milliseconds(moment: datetime) -> int:
+    """The whole milliseconds from 1970 on to a moment, exactly."""
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), Field(le=LONGEST)]

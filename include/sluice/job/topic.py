@@ -48,8 +48,9 @@ class Kafka(BaseModel):
     watermark_delay: NonNegative = timedelta(seconds=10)
     arrival_skew: NonNegative = timedelta(seconds=1)
     """How far Kafka timestamps within a partition may run backwards (several producers)."""
-    idle_timeout: Positive | None = timedelta(seconds=5)
-    """A partition without records for this long no longer holds the watermark back; None: it always does."""
+    idle_timeout: Positive | None = timedelta(seconds=30)
+    """A partition without records for this long no longer holds the watermark back; None: it always does. A short time
+    costs rows: one that is kept waiting for so long while a backlog is read is behind when it is read again."""
     future_tolerance: Positive = timedelta(hours=1)
     past_tolerance: Positive = timedelta(days=365)
     max_bytes: Annotated[int, Field(ge=1, le=100_000_000)] = 262_144
@@ -76,6 +77,11 @@ class Kafka(BaseModel):
                     f'topic {self.topic}: "{name}" is not a field of {self.record.__name__}',
                     remedy=f"name one of {', '.join(fields)}",
                 )
+
+    @property
+    def has_watermark(self) -> bool:
+        """Its read has one: by its event time, or, with `every_record`, by arrival."""
+        return bool(self.event_time) or self.every_record
 
     def with_malformed(self) -> Kafka:
         """This topic, read record by record as it stands there, malformed and late ones included.

@@ -6,11 +6,12 @@ import asyncio
 import re
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from sluice.errors import UnreachableError
+from sluice.errors import FlinkError, UnreachableError
 from sluice.flink.client import AsyncFlinkClient
 from sluice.health.gates import Gate, Reading, judge
 from sluice.health.probe import probe
@@ -31,6 +32,7 @@ class GateOrder:
         deadline: Unix time, seconds, until which they must be passed.
         restored_from: The savepoint or checkpoint that the job must have been restored from; None: not looked at.
         positions: Per topic and partition the offset before which it must not read; None: not looked at.
+        untimed: Which of the topics it reads without event time.
     """
 
     gates: tuple[Gate, ...]
@@ -43,13 +45,14 @@ class GateOrder:
     deadline: float
     restored_from: str | None = None
     positions: Mapping[str, Mapping[Any, int]] | None = None
+    untimed: tuple[str, ...] = ()
 
 
-async def readings(order: GateOrder) -> AsyncIterator[tuple[Gate, Reading]]:
+async def readings(order: GateOrder) -> AsyncGenerator[tuple[Gate, Reading]]:
     """Look again and again; each changed reading with its gate. The last is of the last gate, or is hopeless.
 
-    One look serves as many gates as it passes. A cluster or broker that doesn't answer says nothing about the job: it
-    is asked again until the deadline.
+    One look serves as many gates as it passes. A cluster or broker that doesn't answer, or refuses to, says nothing
+    about the job: it is asked again until the deadline.
     """
     last: str | None = None
     watch = _Watch(order)
@@ -68,6 +71,17 @@ async def readings(order: GateOrder) -> AsyncIterator[tuple[Gate, Reading]]:
                     await asyncio.sleep(_PAUSE)
                     break
                 left.pop(0)
+
+
+def look(order: GateOrder) -> Reading:
+    """Where the first of the gates stands now, by one look."""
+
+    async def first() -> Reading:
+        async with aclosing(readings(order)) as found:
+            _, reading = await anext(found)
+            return reading
+
+    return asyncio.run(first())
 
 
 class _Watch:
@@ -90,8 +104,9 @@ class _Watch:
                 order.group,
                 former=self._former,
                 started_at=offsets_by_partition(order.positions or {}, order.topics),
+                untimed=order.untimed,
             )
-        except UnreachableError as error:
+        except (UnreachableError, FlinkError) as error:
             return Reading(passed=False, words=str(error))
         return self._former
 
@@ -105,17 +120,21 @@ class _Watch:
             reading = judge(gate, look, order.health, earlier, int(order.deadline * 1000))
             earlier.append(reading)
             if gate == "running":
-                reading = _restored(order, look) or _before(order, look) or reading
+                reading = _restored(order, look, reading) or _before(order, look) or reading
         if time.time() > order.deadline and not reading.passed:
             return Reading(passed=False, hopeless=True, words=f"{reading.words}, at the deadline")
         return reading
 
 
-def _restored(order: GateOrder, snapshot: Snapshot) -> Reading | None:
-    """A job that was restored from something else than it was told to is not the one that was meant."""
+def _restored(order: GateOrder, snapshot: Snapshot, reading: Reading) -> Reading | None:
+    """A job that was restored from something else than it was told to, or from nothing, isn't the one meant."""
     wanted, found = order.restored_from, snapshot.restored_from
-    if wanted is None or found is None or _path(found) == _path(wanted):
+    if wanted is None or (found is not None and _path(found) == _path(wanted)):
         return None
+    if found is None:
+        # The cluster may tell it a moment later.
+        words = f"{reading.words}, restored from nothing that the cluster tells, expected {wanted}"
+        return Reading(passed=False, words=words) if reading.passed else None
     if f"/{order.flink_job_id}/" in found:
         # It has failed over meanwhile, to a checkpoint of its own.
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 
 from sluice.errors import FlinkError, UnreachableError
@@ -13,6 +14,9 @@ from sluice.release.tables import Savepoint
 
 KEPT = 5
 """How many of a job's newest savepoints stay, whatever else is kept."""
+_PAUSE = 0.2
+"""Seconds between two looks at a deletion."""
+_PATIENCE = 60.0
 
 
 def superfluous(savepoints: Sequence[Savepoint], needed: Iterable[str | None], kept: int = KEPT) -> list[Savepoint]:
@@ -42,10 +46,22 @@ def thin(project: Project, flink: FlinkClient, job: str, tell: Tell) -> None:
     for target in targets:
         needed.add(next((savepoint.path for savepoint in savepoints if savepoint.release == target), None))
     for savepoint in superfluous(savepoints, needed):
-        try:
-            flink.send(calls.dispose(savepoint.path))
-        except (FlinkError, UnreachableError) as error:
-            tell(f"savepoint {savepoint.path} is not deleted yet: {error.message}")
+        if problem := _delete(flink, savepoint.path):
+            tell(f"savepoint {savepoint.path} is not deleted yet: {problem}")
             continue
         ledger.savepoint_deleted(savepoint.id)
         tell(f"deleted savepoint {savepoint.path}")
+
+
+def _delete(flink: FlinkClient, path: str) -> str | None:
+    """Why it is not deleted; None: it is."""
+    deadline = time.monotonic() + _PATIENCE
+    try:
+        trigger = flink.send(calls.dispose(path)).request_id
+        while not (result := flink.send(calls.disposal_result(trigger))).status.is_done:
+            if time.monotonic() > deadline:
+                return f"the cluster has been at it for {_PATIENCE:.0f} s"
+            time.sleep(_PAUSE)
+    except (FlinkError, UnreachableError) as error:
+        return error.message
+    return result.failure

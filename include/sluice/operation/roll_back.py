@@ -6,20 +6,27 @@ import asyncio
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from sluice.errors import FlinkError, SluiceError, UnreachableError
+from sluice.client.protocol import Graph
+from sluice.errors import FlinkError, OperationError, SluiceError, UnreachableError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.operation.start import Start
 from sluice.operation.stop import Stop
 from sluice.operation.switch_over import Started, Tell, is_touched
 from sluice.operation.verify import Outcome, pass_gates
+from sluice.plan.changes import compare_values
 from sluice.plan.compiler import Compiler
-from sluice.plan.directories import Directories
-from sluice.plan.target import release_target
+from sluice.plan.directories import directories_at
+from sluice.plan.lost import left_at, while_it_runs
+from sluice.plan.state import compare
+from sluice.plan.target import meanings, release_target
 from sluice.project import Project
 from sluice.release.handle import OperationHandle
 from sluice.release.tables import Placement, Release
+
+_NOTHING_EMITTED = "It emitted nothing: no record is lost or written twice"
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,7 @@ class _RollBack:
         operation, ledger = self._operation, self._project.ledger
         place = ledger.placement(operation.row.job)
         former = operation.row.former_release
+        begun = operation.entry("back", "begin") is not None
         if (
             place is None
             or not (is_touched(operation) or self._found_unproven(place))
@@ -90,18 +98,18 @@ class _RollBack:
             return Back("failed", f"{reason}; nothing was changed")
         if former is None:
             return Back("failed", f"{reason}; there is no former release to go back to: the job is left as it is")
-        if former == operation.row.release and place.phase == "running":
+        if former == operation.row.release and place.phase == "running" and not begun:
             return Back("failed", f"{reason}; this release ran before as well: the job is left as it is")
         release = ledger.release(operation.row.job, former)
         with compile_with() as compiler:
-            compiler.prepare(release_target(release), carry_over=False)
-            meant = self._end_what_runs(place, release, compiler)
+            graph = compiler.prepare(release_target(release), carry_over=False).graph
+            meant = self._end_what_runs(place, release, compiler, graph)
             flink_job_id = self._run_former(release, compiler)
         place = self._place()
         started = Started(
             operation.id, former, flink_job_id, place.restored_from, unchanged=False, positions=place.positions
         )
-        problem = asyncio.run(pass_gates(self._project, operation.row.job, started, self._tell, ("running",)))
+        problem = asyncio.run(pass_gates(self._project, operation, started, self._tell, ("running",)))
         if problem:
             return Back("failed", f"{reason}; release {former} was started again and does not hold: {problem}")
         return Back("rolled_back", f"{reason}; release {former} runs again. {meant}", flink_job_id)
@@ -117,46 +125,100 @@ class _RollBack:
             and self._operation.entry("start", "submit") is None
         )
 
-    def _end_what_runs(self, place: Placement, former: Release, compiler: Compiler) -> str:
+    def _end_what_runs(self, place: Placement, former: Release, compiler: Compiler, graph: Graph) -> str:
         """Cancel the new job, or bring an unfinished stop of the old one to its end; what going back means."""
-        meant = "It emitted nothing: no record is lost or written twice"
-        base = place.state_path
-        if place.phase == "running":
-            if place.flink_job_id == self._back_id():
-                return str((self._operation.entry("back", "cancel") or {}).get("meant", meant))
-            intention = {"phase": "stopping", "stop_mode": "cancel", "trigger_id": None, "state_path": base}
-            if self._found_unproven(place):
-                # It may have run for long: what it has written stands, so its own newest state goes on.
-                meant = "It hands over by its newest checkpoint: no record is lost or written twice"
-                intention |= {"stop_mode": "last-state", "trigger_id": uuid.uuid4().hex}
-            else:
-                meant = self._meaning(place)
-            self._operation.record("back", "cancel", place=intention, flink_job_id=place.flink_job_id, meant=meant)
-            place = self._place()
+        if place.phase == "running" and place.flink_job_id != self._back_id():
+            self._intend(place, former, compiler, graph)
+        elif self._operation.entry("back", "begin") is None:
+            self._operation.record("back", "begin", meant=_NOTHING_EMITTED)
+        place = self._place()
         if place.phase == "stopping":
-            directories = Directories(self._flink, former.resolved["options"])
-            base = Stop(self._flink, compiler, directories, self._project.environment, self._tell).complete(place)
+            stop = Stop(
+                self._flink,
+                compiler,
+                directories_at(self._project, self._flink, place),
+                self._project.environment,
+                self._tell,
+            )
+            base = stop.complete(place)
             stopped = {"phase": "stopped", "state_path": base, "release": former.number}
             self._operation.record("back", "stopped", place=stopped, path=base)
-        return meant
+        return str((self._operation.entry("back", "begin") or {}).get("meant", _NOTHING_EMITTED))
+
+    def _intend(self, place: Placement, former: Release, compiler: Compiler, graph: Graph) -> None:
+        """Journal how the new job ends, and with that the state that the former release goes on from.
+
+        Raises:
+            OperationError: the former release can take none; the job is left as it is.
+        """
+        intention: dict[str, Any] = {
+            "phase": "stopping",
+            "stop_mode": "cancel",
+            "trigger_id": None,
+            "savepoint_directory": None,
+        }
+        is_other = self._is_other(place, former)
+        hands_over = self._found_unproven(place) and not place.carried_over
+        if hands_over and not is_other and self._takes_newest(graph, compiler, place):
+            # It may have run for long: what it has written stands, so its own newest state goes on.
+            meant = "It hands over by its newest checkpoint: no record is lost or written twice"
+            intention |= {"stop_mode": "last-state", "trigger_id": uuid.uuid4().hex}
+        elif (not is_other or self._is_formers(place, former)) and _takes(graph, compiler, place.state_path):
+            meant = self._meaning(place)
+            if hands_over:
+                meant = f"Its newest state holds what release {former.number} does not take. {meant}"
+        else:
+            raise OperationError(
+                f"release {former.number} can't take the state of {place.state_path}: the job is left as it is",
+                remedy="mend it and deploy again, or roll back with mode stateless",
+            )
+        self._operation.record("back", "begin", meant=meant)
+        self._operation.record("back", "cancel", place=intention, flink_job_id=place.flink_job_id)
 
     def _run_former(self, former: Release, compiler: Compiler) -> str:
+        """Start it; once, whatever came between an earlier attempt's journal and its submission."""
         place = self._place()
-        if place.phase == "running":
-            return place.flink_job_id
-        path = place.state_path
-        positions = compiler.inspect(path).positions if path else None
         start = Start(self._project, self._flink, compiler, self._operation, self._tell)
-        flink_job_id = start.run(former.number, state_path=path, positions=positions, carry_over=False)
+        path = place.state_path
+        if place.phase == "running":
+            if start.is_known(place.flink_job_id):
+                return place.flink_job_id
+            path = self._newest(place, compiler)
+        # Positions without a state: what ran had begun without any, and so does this one.
+        carry_over = path is None and place.positions is not None
+        positions = compiler.inspect(path).positions if path else place.positions
+        if carry_over:
+            compiler.prepare(release_target(former), carry_over=True)
+        flink_job_id = start.run(former.number, state_path=path, positions=positions, carry_over=carry_over)
         self._operation.record("back", "started", flink_job_id=flink_job_id)
         self._operation.update(flink_job_id=flink_job_id, restored_from=path)
         return flink_job_id
 
     def _back_id(self) -> str | None:
-        """The Flink job that this operation has started of the former release."""
+        """The Flink job that this operation has started of the former release, or was about to."""
         entry = self._operation.entry("start", "submit")
         is_back = entry is not None and entry["release"] == self._operation.row.former_release
-        return entry["flink_job_id"] if entry and is_back and self._operation.entry("back", "cancel") else None
+        return entry["flink_job_id"] if entry and is_back and self._operation.entry("back", "begin") else None
+
+    def _is_other(self, place: Placement, former: Release) -> bool:
+        """Whether the state of what runs means something else to the former release."""
+        runs = self._project.ledger.release(place.job, place.release)
+        altered = {**meanings(self._project, runs), **meanings(self._project, former)}
+        changes = compare_values(runs.resolved, former.resolved, altered)
+        return any(change.category == "state_breaking" for change in changes)
+
+    def _is_formers(self, place: Placement, former: Release) -> bool:
+        """Whether what runs began from the state of the former release, and not from its own of before a loss."""
+        if place.carried_over or (self._operation.entry("stop", "stopped") or {}).get("path") == place.state_path:
+            return True
+        savepoints = self._project.ledger.savepoints(place.job)
+        return (place.state_path, former.number) in [(savepoint.path, savepoint.release) for savepoint in savepoints]
+
+    def _takes_newest(self, graph: Graph, compiler: Compiler, place: Placement) -> bool:
+        return while_it_runs(lambda: _takes(graph, compiler, self._newest(place, compiler)))
+
+    def _newest(self, place: Placement, compiler: Compiler) -> str | None:
+        return left_at(self._project, self._flink, compiler, place)
 
     def _meaning(self, place: Placement) -> str:
         """What the new release has done to the output, from its completed checkpoints and the sinks' delivery."""
@@ -181,3 +243,8 @@ class _RollBack:
         if place is None:
             raise FlinkError(f"{self._operation.row.job}: the ledger has lost where the job stands")
         return place
+
+
+def _takes(graph: Graph, compiler: Compiler, path: str | None) -> bool:
+    """Whether every operator with state finds itself in the graph."""
+    return path is None or not compare(compiler.inspect(path), graph).dropped

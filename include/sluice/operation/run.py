@@ -44,18 +44,18 @@ def make_plan(
     request: Request,
     tell: Tell = lambda _line: None,
     *,
-    compiles_first_start: bool = True,
+    compiles_always: bool = True,
 ) -> Plan:
     """The plan alone; nothing is touched.
 
-    `compiles_first_start=False` leaves the compilation of a job that never ran to the deploy itself.
+    `compiles_always=False` leaves a first start, and a job that comes back as it was, to be compiled by the deploy.
 
     Raises:
         RefusedError: it can't be done.
         UnreachableError: the cluster or the broker doesn't answer.
     """
     with FlinkClient(project.flink_url) as flink, Compiler(project, job, tell) as compiler:
-        planner = Planner(project, job, request, flink, compiler, compiles_first_start=compiles_first_start)
+        planner = Planner(project, job, request, flink, compiler, compiles_always=compiles_always)
         return planner.plan().plan
 
 
@@ -91,7 +91,10 @@ def run_operation(
         except SluiceError as error:
             return _failed_to_start(project, job, holder, flink, tell, error)
         client.close()  # half a gigabyte that nobody needs at the gates
-        return _prove(project, flink, planned, started, tell)
+        try:
+            return _prove(project, flink, planned, started, tell)
+        except SluiceError as error:
+            return Result(job, "failed", started.operation, started.release, started.flink_job_id, error=error)
 
 
 def _refuse_busy(project: Project, job: str, holder: str) -> None:
@@ -146,9 +149,12 @@ def _prove(project: Project, flink: FlinkClient, planned: Planned, started: Star
         started.savepoint,
         started.restored_from,
     )
-    problem = asyncio.run(pass_gates(project, job, started, tell)) if started.flink_job_id else None
+    problem = asyncio.run(pass_gates(project, operation, started, tell)) if started.flink_job_id else None
     if problem is None:
-        outcome, downtime = settle(project, flink, operation, started, tell)
+        try:
+            outcome, downtime = settle(project, flink, operation, started, tell)
+        except SluiceError as error:
+            return replace(row, outcome="failed", error=_unsettled(job, started, error))
         return replace(row, outcome=outcome, downtime_ms=downtime)
     is_proven = operation.row.former_release in (None, started.release)
     if started.recorded or (started.unchanged and is_proven):
@@ -156,3 +162,12 @@ def _prove(project: Project, flink: FlinkClient, planned: Planned, started: Star
         operation.finish("failed", problem)
         return replace(row, outcome="failed", error=OperationError(f"{job}: {problem}", remedy="see sluice status"))
     return _take_back(project, operation, flink, tell, OperationError(f"release {started.release}: {problem}"))
+
+
+def _unsettled(job: str, started: Started, error: SluiceError) -> OperationError:
+    """All is done but the operation's end: whoever comes next proves the job again, and settles it."""
+    stands = "it runs and has passed its gates" if started.flink_job_id else "it is suspended"
+    return OperationError(
+        f"{job}: {stands}, but the operation could not be settled: {error}",
+        remedy=f"run sluice {'deploy' if started.flink_job_id else 'suspend'} {job} again, which settles it",
+    )

@@ -11,6 +11,7 @@ from sluice.client.protocol import Submit
 from sluice.errors import FlinkError, OperationError, UnreachableError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
+from sluice.flink.ending import job_state
 from sluice.kafka.brokers import connect
 from sluice.kafka.offsets import commit_group, read_committed, read_offsets
 from sluice.plan.compiler import Compiler
@@ -73,7 +74,7 @@ class Start:
         # Looked at once more, since planning took some seconds: no job runs twice.
         locate(job, place, self._flink.send(calls.jobs()).jobs)
         if carry_over and positions:
-            self._carry_over(job, release, positions)
+            positions = self._carry_over(job, release, positions)
         flink_job_id = self._own_id(place, release) or uuid.uuid4().hex
         restored_from = None if carry_over else state_path
         self._tell(f"start from {restored_from}" if restored_from else "start without state")
@@ -89,6 +90,7 @@ class Start:
                     "had_checkpoint": False,
                     "stop_mode": None,
                     "trigger_id": None,
+                    "savepoint_directory": None,
                     "state_path": state_path,
                     "positions": positions,
                     "carried_over": carry_over,
@@ -104,8 +106,12 @@ class Start:
         self._tell(f"submitted as Flink job {flink_job_id}")
         return flink_job_id
 
-    def _carry_over(self, job: str, release: int, positions: Mapping[str, Any]) -> None:
-        """Let the job's group stand at these positions, as far as the topics that it reads have them.
+    def is_known(self, flink_job_id: str) -> bool:
+        """Whether the cluster has, or has had, a job of this id."""
+        return job_state(self._flink, flink_job_id) is not None
+
+    def _carry_over(self, job: str, release: int, positions: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+        """Let the job's group stand at these positions, as far as the topics that it reads have them; where it stands.
 
         Raises:
             OperationError: the group stands elsewhere afterwards: somebody else commits for it.
@@ -116,14 +122,17 @@ class Start:
         held = read_offsets(connect(kafka), {topic for topic, _ in wanted}, self._project.kafka_servers)
         anew = frozenset(hold_against(wanted, held).beyond)
         offsets = {partition: offset for partition, offset in wanted.items() if partition not in anew}
-        if not offsets:
-            return
-        commit_group(kafka, group, offsets)
-        if read_committed(kafka, group, offsets) != offsets:
+        if offsets:
+            commit_group(kafka, group, offsets)
+        if offsets and read_committed(kafka, group, offsets) != offsets:
             raise OperationError(
                 f"{job}: consumer group {group} does not stand where the job stopped",
                 remedy="end whatever else commits offsets for this group",
             )
+        stands: dict[str, dict[str, int]] = {}
+        for (topic, number), offset in offsets.items():
+            stands.setdefault(topic, {})[str(number)] = offset
+        return stands
 
     def _own_id(self, place: Placement | None, release: int) -> str | None:
         """The id under which this very operation was about to submit this release: a submission may be on its way."""
@@ -140,23 +149,14 @@ class Start:
             self._compiler.submit(Submit(flink_job_id=flink_job_id, savepoint=savepoint))
         except (FlinkError, OperationError, UnreachableError) as error:
             # The answer may have been lost: the cluster knows.
-            if self._is_known(flink_job_id):
+            if self.is_known(flink_job_id):
                 return True
             if "already been submitted" in str(error) or "DuplicateJobSubmission" in str(error):
                 return False
             raise
         deadline = time.monotonic() + _KNOWN_TIMEOUT
-        while not self._is_known(flink_job_id):
+        while not self.is_known(flink_job_id):
             if time.monotonic() > deadline:
                 raise OperationError(f"the cluster does not show Flink job {flink_job_id}")
             time.sleep(0.1)
-        return True
-
-    def _is_known(self, flink_job_id: str) -> bool:
-        try:
-            self._flink.send(calls.status(flink_job_id))
-        except FlinkError as error:
-            if error.status != 404:
-                raise
-            return False
         return True

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
-from sluice.errors import FlinkError, OperationError, UnreachableError
+from sluice.errors import FlinkError, OperationError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
+from sluice.flink.ending import await_end, cancel, job_state, send_to
 from sluice.flink.models import JobState, SavepointResult
 from sluice.plan.compiler import Compiler
 from sluice.plan.directories import Directories
+from sluice.plan.left import left_behind, savepoint_directory
 from sluice.release.tables import Placement
 
 _PAUSE = 0.05
@@ -26,11 +27,6 @@ _CANCEL_TIMEOUT = 180.0
 
 class StopFailedError(OperationError):
     """The job could not be stopped as planned; it runs on."""
-
-
-def takes_savepoint(place: Placement) -> bool:
-    """Whether a job in phase `stopping` leaves a savepoint of its own, where it stops as planned."""
-    return place.stop_mode not in ("last-state", "cancel")
 
 
 class Stop:
@@ -70,7 +66,7 @@ class Stop:
             OperationError: it is gone, and nothing to start it from is found.
         """
         if place.stop_mode == "cancel":
-            self._cancel(place.flink_job_id)
+            cancel(self._flink, place.flink_job_id, _CANCEL_TIMEOUT)
             return place.state_path
         if place.stop_mode == "last-state":
             return self._stop_after_checkpoint(place)
@@ -79,11 +75,11 @@ class Stop:
     def _stop_with_savepoint(self, place: Placement) -> str | None:
         job, trigger = place.flink_job_id, place.trigger_id or ""
         while True:
-            state = self._state(job)
+            state = job_state(self._flink, job)
             if state is None or state in (JobState.CANCELED, JobState.FAILED):
                 return self._left_behind(place)
             if state is not JobState.FINISHED:
-                self._send(calls.stop(job, trigger, self._savepoints(place), _FORMAT), job)
+                send_to(self._flink, calls.stop(job, trigger, self._savepoints(place), _FORMAT), job)
             result = self._result(job, trigger)
             if result is not None and result.failure:
                 # Flink lets the job run on, from before or from the savepoint that it then had.
@@ -92,7 +88,7 @@ class Stop:
                     remedy="mend the cause and deploy again, or take mode last-state",
                 )
             if result is not None and result.location:
-                self._await_end(job)
+                await_end(self._flink, job, _CANCEL_TIMEOUT)
                 return result.location
             if state is JobState.FINISHED:
                 return self._left_behind(place)
@@ -110,9 +106,9 @@ class Stop:
 
     def _stop_after_checkpoint(self, place: Placement) -> str | None:
         job = place.flink_job_id
-        if self._state(job) is JobState.RUNNING:
+        if job_state(self._flink, job) is JobState.RUNNING:
             self._take_checkpoint(job, place.trigger_id or "")
-        self._cancel(job)
+        cancel(self._flink, job, _CANCEL_TIMEOUT)
         return self._left_behind(place)
 
     def _take_checkpoint(self, job: str, trigger: str) -> None:
@@ -127,59 +123,8 @@ class Stop:
         if result.failure:
             self._tell(f"no fresh checkpoint: {result.failure}")
 
-    def _cancel(self, job: str) -> None:
-        state = self._state(job)
-        if state is None or state.is_terminal:
-            return
-        self._send(calls.cancel(job), job)
-        self._await_end(job)
-
-    def _await_end(self, job: str) -> None:
-        deadline = time.monotonic() + _CANCEL_TIMEOUT
-        while (state := self._state(job)) is not None and not state.is_terminal:
-            if time.monotonic() > deadline:
-                raise OperationError(
-                    f"Flink job {job} was told to end {_CANCEL_TIMEOUT:.0f} s ago, and is {state.value}",
-                    remedy="look at it in the Flink UI; the next attempt goes on from here",
-                )
-            time.sleep(_PAUSE)
-
     def _left_behind(self, place: Placement) -> str | None:
-        """The newest of what the ended job has left: this stop's savepoint, or a checkpoint."""
-        candidates = [self._savepoints(place), self._directories.checkpoints(place.flink_job_id)]
-        found = self._compiler.find(*(directory for directory in candidates if directory))
-        if found.path is not None:
-            return found.path
-        if place.had_checkpoint:
-            raise OperationError(
-                f"{place.job}: Flink job {place.flink_job_id} has ended, and nothing it left is found in "
-                f"{' or '.join(directory for directory in candidates if directory)}",
-                remedy="bring the directory back; starting without it would lose the job's state",
-            )
-        return place.restored_from
+        return left_behind(self._compiler, self._directories, self._environment, place)
 
     def _savepoints(self, place: Placement) -> str | None:
-        """The directory of this stop's savepoint: nothing else lies in it. None: it takes none."""
-        if not takes_savepoint(place):
-            return None
-        return self._directories.savepoints(self._environment, place.job, place.trigger_id or "")
-
-    def _state(self, job: str) -> JobState | None:
-        """The job's state; None: the cluster doesn't know it."""
-        try:
-            return self._flink.send(calls.status(job)).status
-        except FlinkError as error:
-            if error.status != 404:
-                raise
-            return None
-
-    def _send(self, call: calls.Call[Any], job: str) -> None:
-        """Send; a refusal because the job has just ended is none."""
-        try:
-            self._flink.send(call)
-        except UnreachableError:
-            raise
-        except FlinkError:
-            state = self._state(job)
-            if state is not None and not state.is_terminal:
-                raise
+        return savepoint_directory(self._directories, self._environment, place)

@@ -18,16 +18,17 @@ from sluice.kafka import topics
 from sluice.kafka.brokers import connect
 from sluice.operation.holder import is_gone
 from sluice.operation.start import Start
-from sluice.operation.stop import Stop, StopFailedError, takes_savepoint
+from sluice.operation.stop import Stop, StopFailedError
 from sluice.plan import stages
 from sluice.plan.compiler import Compiler
-from sluice.plan.directories import Directories
-from sluice.plan.lost import newest_state
+from sluice.plan.directories import Directories, directories_at
+from sluice.plan.left import is_savepoint, takes_savepoint
+from sluice.plan.lost import left_at
 from sluice.plan.planner import Planned
-from sluice.plan.situation import Lost
 from sluice.plan.target import Target
 from sluice.project import Project
 from sluice.release.handle import OperationHandle
+from sluice.release.ledger import NewRelease
 from sluice.release.tables import Placement
 
 Tell = Callable[[str], None]
@@ -141,12 +142,12 @@ class SwitchOver:
         return self._started(operation)
 
     def _begin(self) -> OperationHandle:
-        plan = self._planned.plan
-        return self._project.ledger.begin(
+        plan, target = self._planned.plan, self._planned.target
+        operation = self._project.ledger.begin(
             plan.job,
             kind=plan.kind,
             holder=self._holder,
-            release=self._release(self._planned.target),
+            release=self._new_release(target) if target.number is None else target.number,
             is_gone=self._is_gone,
             details={
                 "former_release": plan.former_release,
@@ -155,23 +156,22 @@ class SwitchOver:
                 "plan": plan.model_dump(mode="json"),
             },
         )
+        if target.number is None:
+            self._tell(f"release {operation.row.release}: artifact {target.artifact[:12]}")
+        return operation
 
-    def _release(self, target: Target) -> int:
-        """The target's number, entered in the ledger where it is new."""
+    def _new_release(self, target: Target) -> NewRelease:
         graph = self._planned.graph
-        if target.number is not None:
-            return target.number
-        release = self._project.ledger.add_release(
-            self._planned.plan.job,
+        return NewRelease(
             fingerprint=target.fingerprint,
             artifact=target.artifact,
             module=target.module,
             resolved=target.resolved,
             overrides=target.overrides,
             graph=graph.digest if graph else None,
+            meanings=target.meanings,
+            health=target.desired.health.model_dump(mode="json") if target.desired else None,
         )
-        self._tell(f"release {release.number}: artifact {target.artifact[:12]}")
-        return release.number
 
     def _do(self, stage: stages.Stage, operation: OperationHandle) -> None:
         match stage:
@@ -197,48 +197,67 @@ class SwitchOver:
         place = self._place()
         if place.phase == "running":
             self._tell(stage.words)
-            intention = {"phase": "stopping", "stop_mode": stage.mode, "trigger_id": uuid.uuid4().hex}
+            intention = self._intention(stage)
             operation.record("stop", "stop", place=intention, flink_job_id=place.flink_job_id, **intention)
             place = self._place()
-        directories = Directories(self._flink, self._planned.target.resolved["options"])
+        directories = directories_at(self._project, self._flink, place)
         stop = Stop(self._flink, self._compiler, directories, self._project.environment, self._tell)
         try:
             path = stop.complete(place)
         except StopFailedError as error:
-            still = {"phase": "running", "stop_mode": None, "trigger_id": None}
+            still = {"phase": "running", "stop_mode": None, "trigger_id": None, "savepoint_directory": None}
             operation.record("stop", "failed", place=still, reason=str(error))
             raise
+        savepoint = path if is_savepoint(place, path) else None
+        if savepoint is not None:
+            # Before the journal says that it has stopped: nobody would come back to this.
+            operation.add_savepoint(savepoint, release=place.release, flink_job_id=place.flink_job_id)
+        elif path is not None and takes_savepoint(place):
+            self._tell("it ended before its savepoint was complete: its newest checkpoint takes the place of that")
         operation.record(
             "stop",
             "stopped",
-            place={"phase": "suspended" if stage.suspend else "stopped", "state_path": path},
+            place={
+                "phase": "suspended" if stage.suspend else "stopped",
+                "state_path": path,
+                "carried_over": place.carried_over and path is None,
+            },
             flink_job_id=place.flink_job_id,
             path=path,
-            savepoint=path if takes_savepoint(place) else None,
+            savepoint=savepoint,
         )
-        if path is not None and takes_savepoint(place):
-            operation.add_savepoint(path, release=place.release, flink_job_id=place.flink_job_id)
-            operation.update(savepoint=path)
+        operation.update(savepoint=savepoint)
         self._tell(f"stopped Flink job {place.flink_job_id}: {path or 'it had no state'}")
+
+    def _intention(self, stage: stages.Stop) -> dict[str, str | None]:
+        """What the placement holds of a stop that is about to begin, for whoever brings it to its end."""
+        trigger, directory = uuid.uuid4().hex, None
+        if stage.mode != "last-state":
+            # Where the new release's options say: an old directory may be why it is deployed.
+            directories = Directories(self._flink, self._planned.target.resolved["options"])
+            directory = directories.savepoints(self._project.environment, self._planned.plan.job, trigger)
+        return {
+            "phase": "stopping",
+            "stop_mode": stage.mode,
+            "trigger_id": trigger,
+            "savepoint_directory": directory,
+        }
 
     def _start(self, stage: stages.Start, operation: OperationHandle) -> None:
         job = self._planned.plan.job
         place = self._project.ledger.placement(job)
-        path = None
-        if place is not None:
-            path = place.state_path if place.phase != "running" else self._left_by(place)
+        path = place.state_path if place else None
+        if place is not None and place.phase == "running":
+            path = left_at(self._project, self._flink, self._compiler, place)
         positions = self._compiler.inspect(path).positions if path else None
-        carry_over = stage.source == "offsets"
-        if carry_over and positions is None and place is not None:
-            positions = place.positions
+        # Where even a job that began without state has left none, its successor begins where it did.
+        carry_over = stage.source == "offsets" or bool(place and place.carried_over and path is None)
+        if carry_over and place is not None and path is None:
+            path, positions = place.state_path, place.positions
+        if carry_over and not self._planned.carry_over:
+            self._compiler.prepare(self._planned.target, carry_over=True)
         Start(self._project, self._flink, self._compiler, operation, self._tell).run(
             operation.row.release, state_path=path, positions=positions, carry_over=carry_over
-        )
-
-    def _left_by(self, place: Placement) -> str | None:
-        lost = Lost(place, is_known=False)
-        return newest_state(
-            self._flink, self._compiler, Directories(self._flink, self._planned.target.resolved["options"]), lost
         )
 
     def _record(self, operation: OperationHandle) -> None:

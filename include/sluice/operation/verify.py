@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Literal
 
 from sluice.errors import FlinkError
@@ -11,30 +12,40 @@ from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.health.gates import GATES, Gate
 from sluice.operation.gate import GateOrder, readings
+from sluice.operation.limits import limits, untimed
 from sluice.operation.retention import thin
 from sluice.operation.switch_over import Started, Tell
+from sluice.plan.continuity import topics_of
 from sluice.project import Project
-from sluice.release.handle import OperationHandle
+from sluice.release.handle import LEASE, OperationHandle
 
 Outcome = Literal["healthy", "unchanged", "recorded", "suspended", "rolled_back", "failed"]
 
 
 async def pass_gates(
-    project: Project, job: str, started: Started, tell: Tell, gates: Iterable[Gate] = GATES
+    project: Project, operation: OperationHandle, started: Started, tell: Tell, gates: Iterable[Gate] = GATES
 ) -> str | None:
-    """Wait at each gate; why the job doesn't pass, or None."""
-    desired = project.desired(job)
+    """Wait at each gate, and hold the job meanwhile; why it doesn't pass, or None.
+
+    Raises:
+        BusyError: another process has taken the operation.
+    """
+    job = operation.row.job
+    release = project.ledger.release(job, started.release)
+    health = limits(project, release, tell)
+    operation.keep_until(datetime.now(UTC) + health.start_timeout + LEASE)
     order = GateOrder(
         gates=tuple(gates),
         flink_url=project.flink_url,
         flink_job_id=started.flink_job_id or "",
-        topics=tuple(topic.topic for topic in desired.reads.values()),
+        topics=tuple(sorted(topics_of(release.resolved))),
         kafka=project.kafka,
         group=project.group(job),
-        health=desired.health,
-        deadline=time.time() + desired.health.start_timeout.total_seconds(),
+        health=health,
+        deadline=time.time() + health.start_timeout.total_seconds(),
         restored_from=started.restored_from,
         positions=started.positions,
+        untimed=untimed(project, release),
     )
     async for gate, reading in readings(order):
         tell(reading.words)

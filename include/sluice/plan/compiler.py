@@ -12,7 +12,7 @@ from sluice.client.process import ClientProcess
 from sluice.project import Project
 
 if TYPE_CHECKING:
-    from sluice.client.protocol import Build, Found, Ready, State, Submit
+    from sluice.client.protocol import Build, Found, Part, Ready, State, Submit
     from sluice.plan.target import Target
 
 _SUBMIT_TIMEOUT = 60.0
@@ -33,8 +33,10 @@ class Compiler:
         self._job = job
         self._tell = tell
         self._process: ClientProcess | None = self._start() if ahead else None
-        self._prepared: tuple[str, bool] | None = None
+        self._prepared: tuple[str, bool, Part | None] | None = None
         self._ready: Ready | None = None
+        self._build: Build | None = None
+        self._is_spent = False
 
     def __enter__(self) -> Self:
         return self
@@ -44,24 +46,26 @@ class Compiler:
     ) -> None:
         self.close()
 
-    def prepare(self, target: Target, *, carry_over: bool = False) -> Ready:
+    def prepare(self, target: Target, *, carry_over: bool = False, part: Part | None = None) -> Ready:
         """Compile; the second time for the same target its answer of the first. One that waits is used by `submit`.
+
+        Args:
+            target: What is to run.
+            carry_over: Begin without state, where the consumer group stands.
+            part: The part of the history to run; None: from where it stands, without an end.
 
         Raises:
             ConfigError, CompileError, SchemaError: the job is at fault; nothing was touched.
             UnreachableError: the cluster doesn't answer.
             OperationError: the client died or took too long.
         """
-        wanted = (target.fingerprint, carry_over)
+        wanted = (target.fingerprint, carry_over, part)
         if self._ready is None or self._prepared != wanted:
             if self._prepared is not None:
                 self.close()
-            process = self._process or self._start()
-            self._process, self._prepared = process, wanted
-            order = self._order(target, carry_over=carry_over)
-            self._ready = process.prepare(order, timeout=self._project.settings.prepare_timeout)
-            graph = self._ready.graph
-            self._tell(f"compiled: {len(graph.vertices)} vertices, {graph.slots} slots")
+            self._prepared = wanted
+            self._build = self._order(target, carry_over=carry_over, part=part)
+            self._ready = self._compile(self._build)
         return self._ready
 
     def inspect(self, path: str) -> State:
@@ -73,14 +77,31 @@ class Compiler:
         return self._running().find(*directories)
 
     def submit(self, order: Submit) -> None:
-        """Submit what was prepared."""
+        """Submit what was prepared. A client does so once: for another submission it is compiled anew.
+
+        Raises:
+            FlinkError: the cluster refused.
+            OperationError: the client died or took too long. Whether the cluster has the job, it alone can tell.
+        """
+        if self._is_spent and self._process is not None and self._build is not None:
+            self._process.close()
+            self._process = None
+            self._compile(self._build)
+        self._is_spent = True
         self._running().submit(order, timeout=_SUBMIT_TIMEOUT)
 
     def close(self) -> None:
         """End the process."""
         if self._process is not None:
             self._process.close()
-        self._process = self._prepared = self._ready = None
+        self._process = self._prepared = self._ready = self._build = None
+        self._is_spent = False
+
+    def _compile(self, order: Build) -> Ready:
+        settings = self._project.settings
+        ready = self._running().prepare(order, timeout=settings.prepare_timeout, root=settings.root)
+        self._tell(f"compiled: {len(ready.graph.vertices)} vertices, {ready.graph.slots} slots")
+        return ready
 
     def _running(self) -> ClientProcess:
         if self._process is None:
@@ -96,7 +117,7 @@ class Compiler:
             on_progress=lambda step: self._tell(f"{step.step}: {step.seconds:.1f} s"),
         )
 
-    def _order(self, target: Target, *, carry_over: bool) -> Build:
+    def _order(self, target: Target, *, carry_over: bool, part: Part | None) -> Build:
         from sluice.client.protocol import Build  # noqa: PLC0415 - not needed to start the process
         from sluice.kafka.brokers import java_properties  # noqa: PLC0415
         from sluice.release.artifact import verify  # noqa: PLC0415
@@ -114,12 +135,14 @@ class Compiler:
             brokers=java_properties(project.kafka),
             parallelism=resolved["parallelism"],
             options=resolved["options"],
-            jars=_jars(project.content.flink.jars, settings.root),
+            jars=jar_urls(project.content.flink.jars, settings.root),
             python_files=(str(package_sdk(settings.artifacts)),),
             flink_url=project.flink_url,
             carry_over=carry_over,
+            part=part,
         )
 
 
-def _jars(jars: tuple[str, ...], root: Path) -> tuple[str, ...]:
+def jar_urls(jars: tuple[str, ...], root: Path) -> tuple[str, ...]:
+    """The URLs of the deployment file's jars: a path counts from the project's root."""
     return tuple(jar if ":" in jar else (root / jar).as_uri() for jar in jars)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from sluice.errors import RefusedError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
+from sluice.project import Project
+from sluice.release.tables import Placement
 
 _CHECKPOINTS = ("execution.checkpointing.dir", "state.checkpoints.dir")
 _SAVEPOINTS = ("execution.checkpointing.savepoint-dir", "state.savepoints.dir")
@@ -49,3 +51,8 @@ class Directories:
 
     def _first(self, names: tuple[str, ...]) -> str | None:
         return next((value for name in names if (value := self._options.get(name))), None)
+
+
+def directories_at(project: Project, flink: FlinkClient, place: Placement) -> Directories:
+    """Where what runs, or ran, at a place keeps its state: another release's options may name other directories."""
+    return Directories(flink, project.ledger.release(place.job, place.release).resolved["options"])

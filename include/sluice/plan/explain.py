@@ -22,7 +22,8 @@ def explain(plan: Plan) -> list[str]:
     lines = [f"{plan.job} {_ACTIONS[plan.action]} ({plan.category}{mode})"]
     lines += [f"  {reason}" for reason in plan.reasons]
     lines += [
-        f"  {change.path}: {_value(change.old)} -> {_value(change.new)} ({change.why})" for change in plan.changes
+        f"  {change.path}: {_value(change.old)} -> {_value(change.new)} ({change.category}: {change.why})"
+        for change in plan.changes
     ]
     if plan.overrides:
         given = ", ".join(f"{name}={value}" for name, value in plan.overrides.items())

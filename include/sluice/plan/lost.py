@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
+from typing import TypeVar
+
 from sluice.errors import OperationError, RefusedError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.plan.compiler import Compiler
-from sluice.plan.directories import Directories
+from sluice.plan.directories import Directories, directories_at
 from sluice.plan.situation import Lost
+from sluice.project import Project
+from sluice.release.tables import Placement
+
+T = TypeVar("T")
+_LOOKS = 3
+
+
+def while_it_runs(look: Callable[[], T]) -> T:
+    """Look at the checkpoints of a job that runs, some times over: one may give way to a newer one while it is read.
+
+    Raises:
+        OperationError, RefusedError: what the last look has raised.
+    """
+    for _ in range(_LOOKS - 1):
+        with contextlib.suppress(OperationError, RefusedError):
+            return look()
+    return look()
 
 
 def newest_state(flink: FlinkClient, compiler: Compiler, directories: Directories, lost: Lost) -> str | None:
@@ -40,6 +61,11 @@ def newest_state(flink: FlinkClient, compiler: Compiler, directories: Directorie
             remedy="bring the checkpoint directory back; starting without it would lose the job's state",
         )
     return place.restored_from
+
+
+def left_at(project: Project, flink: FlinkClient, compiler: Compiler, place: Placement) -> str | None:
+    """The newest state that the job at a place has left, or would leave; see `newest_state`."""
+    return newest_state(flink, compiler, directories_at(project, flink, place), Lost(place, is_known=False))
 
 
 def _remembered(flink: FlinkClient, compiler: Compiler, flink_job_id: str) -> str | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from confluent_kafka.admin import AdminClient
 
@@ -17,12 +16,14 @@ from sluice.plan import changes as differences
 from sluice.plan import checks, stages, state
 from sluice.plan.compiler import Compiler
 from sluice.plan.continuity import Continuity, topics_of
-from sluice.plan.directories import Directories
-from sluice.plan.lost import newest_state
-from sluice.plan.model import Action, Category, Change, Mode, Plan, StateChange, TopicAction
+from sluice.plan.directories import Directories, directories_at
+from sluice.plan.draft import Draft
+from sluice.plan.left import left_behind
+from sluice.plan.lost import newest_state, while_it_runs
+from sluice.plan.model import Category, Change, Mode, Plan
 from sluice.plan.request import Request
 from sluice.plan.situation import Absent, Lost, Runs, Situation, Stopped, Stopping, Suspended, locate
-from sluice.plan.target import Target, healthy_before, wanted_target
+from sluice.plan.target import Target, wanted_target
 from sluice.plan.topics import topic_steps
 from sluice.project import Project
 from sluice.release.artifact import artifact_file
@@ -36,12 +37,14 @@ class Planned:
     Attributes:
         steps: What the topics need.
         graph: What the target compiles to; None: it wasn't compiled.
+        carry_over: It was compiled to begin without state, where its group stands.
     """
 
     plan: Plan
     target: Target
     steps: tuple[topics.Step, ...]
     graph: Graph | None
+    carry_over: bool = False
 
 
 class Planner:
@@ -54,7 +57,8 @@ class Planner:
         flink: The cluster.
         compiler: Compiles when that is needed.
         admin: The brokers; None: by the project's own configuration.
-        compiles_first_start: Whether a job that never ran is compiled as well: there is no state to hold it against.
+        compiles_always: False: what there is nothing new to be said of is compiled when it is done, not for the plan: a
+            job that never ran, or one that doesn't run and comes back as it was.
     """
 
     def __init__(
@@ -66,7 +70,7 @@ class Planner:
         compiler: Compiler,
         admin: AdminClient | None = None,
         *,
-        compiles_first_start: bool = True,
+        compiles_always: bool = True,
     ) -> None:
         self._project = project
         self._job = job
@@ -74,7 +78,8 @@ class Planner:
         self._flink = flink
         self._compiler = compiler
         self._admin = admin
-        self._compiles_first_start = compiles_first_start
+        self._compiles_always = compiles_always
+        self._draft = Draft(project.ledger, job, request)
 
     def plan(self) -> Planned:
         """The plan.
@@ -89,18 +94,41 @@ class Planner:
         former = ledger.release(job, place.release) if place else None
         checks.refuse_suspended(job, self._request, situation, ledger.active(job))
         target = wanted_target(self._project, job, self._request, former)
+        if former and former.fingerprint == target.fingerprint:
+            # It has its number: the newest one may be another, which was gone back from.
+            target = replace(target, number=former.number)
         steps = self._topic_steps(target)
         if self._request.kind == "suspend":
             return self._suspension(situation, target)
         if isinstance(situation, Runs) and former and former.fingerprint == target.fingerprint:
-            runs = self._finished("none", "none", situation, target, steps, reasons=("it runs this release",))
+            runs = self._draft.plan("none", "none", situation, target, steps, reasons=("it runs this release",))
             return Planned(runs, target, steps, None)
-        if isinstance(situation, Absent) and not self._compiles_first_start:
-            doing = (stages.Prepare(), stages.Start(source="nothing"))
-            return Planned(
-                self._finished("start", "stateless", situation, target, steps, doing=doing), target, steps, None
-            )
+        if not self._compiles_always and self._request.mode is None:
+            if isinstance(situation, Absent):
+                doing = self._doing(situation, "savepoint", abandons=False, carry_over=False)
+                start = self._draft.plan("start", "stateless", situation, target, steps, doing=doing)
+                return Planned(start, target, steps, None)
+            if (
+                isinstance(situation, Lost | Stopped | Suspended)
+                and former
+                and former.fingerprint == target.fingerprint
+                # Of a job that began without state only its checkpoints tell whether it has any by now.
+                and not situation.place.carried_over
+            ):
+                return self._return(situation, target, steps)
         return self._replacement(situation, former, target, steps)
+
+    def _return(self, situation: Lost | Stopped | Suspended, target: Target, steps: tuple[topics.Step, ...]) -> Planned:
+        """It comes back as it was."""
+        plan = self._draft.plan(
+            "start" if isinstance(situation, Suspended) else "recover",
+            "state_compatible",
+            situation,
+            target,
+            steps,
+            doing=self._doing(situation, "savepoint", abandons=False, carry_over=False),
+        )
+        return Planned(plan, target, steps, None)
 
     def _topic_steps(self, target: Target) -> tuple[topics.Step, ...]:
         if target.desired is None:
@@ -115,14 +143,14 @@ class Planner:
 
     def _suspension(self, situation: Situation, target: Target) -> Planned:
         if isinstance(situation, Suspended):
-            plan = self._finished("none", "none", situation, target, (), reasons=("it is suspended already",))
+            plan = self._draft.plan("none", "none", situation, target, (), reasons=("it is suspended already",))
             return Planned(plan, target, (), None)
         if not isinstance(situation, Runs | Stopping):
             raise RefusedError(f"{self._job} does not run", remedy=f"see sluice status {self._job}")
         mode = self._request.mode or "savepoint"
         self._check_mode(situation, mode, target)
         stop = stages.Stop(flink_job_id=situation.place.flink_job_id, mode=mode, suspend=True)
-        plan = self._finished("suspend", "state_compatible", situation, target, (), mode=mode, doing=(stop,))
+        plan = self._draft.plan("suspend", "state_compatible", situation, target, (), mode=mode, doing=(stop,))
         return Planned(plan, target, (), None)
 
     def _replacement(
@@ -136,11 +164,15 @@ class Planner:
         carry_over = abandons or bool(place and place.carried_over and not place.had_checkpoint)
         graph = self._compiler.prepare(target, carry_over=carry_over).graph
         if self._compiles_to_the_same(situation, former, graph, abandons=abandons):
-            plan = self._finished(
+            plan = self._draft.plan(
                 "record", "metadata", situation, target, steps, changes=changed, reasons=("the same graph",)
             )
             return Planned(plan, target, steps, graph)
-        held = self._state(situation, target)
+        # With a client that is there already: checkpoints of a job that runs come and go.
+        held = self._state(situation)
+        if carry_over and not abandons and held is not None:
+            carry_over = False
+            graph = self._compiler.prepare(target, carry_over=False).graph
         change = state.compare(held, graph)
         if change.dropped and not abandons:
             raise checks.state_would_be_lost(self._job, self._request.kind, change)
@@ -153,7 +185,7 @@ class Planner:
             category = "stateless"
         elif abandons or breaking:
             category = "state_breaking"
-        plan = self._finished(
+        plan = self._draft.plan(
             "redeploy"
             if isinstance(situation, Runs)
             else "start"
@@ -172,7 +204,7 @@ class Planner:
                 *([gone] if (gone := continuity.words_of_gone) else []),
             ),
         )
-        return Planned(plan, target, steps, graph)
+        return Planned(plan, target, steps, graph, carry_over)
 
     def _changes(self, former: Release | None, target: Target) -> list[Change]:
         if former is None or former.fingerprint == target.fingerprint:
@@ -195,23 +227,30 @@ class Planner:
             and not (abandons or asked_for or situation.place.carried_over)
         )
 
-    def _state(self, situation: Situation, target: Target) -> State | None:
+    def _state(self, situation: Situation) -> State | None:
         """What the state that would be taken over holds; None: there is none yet."""
         path: str | None = None
         match situation:
-            case Runs(place):
-                completed = self._flink.send(calls.checkpoints(place.flink_job_id)).latest.completed
-                path = (completed.external_path if completed else None) or place.restored_from
-            case Stopping(place, is_alive):
-                if is_alive:
-                    completed = self._flink.send(calls.checkpoints(place.flink_job_id)).latest.completed
-                    path = completed.external_path if completed else None
+            case Stopping(place, is_alive) if not is_alive or place.stop_mode == "cancel":
+                path = left_behind(
+                    self._compiler, directories_at(self._project, self._flink, place), self._project.environment, place
+                )
+            case Runs(place) | Stopping(place):
+                return while_it_runs(lambda: self._held_by(place))
             case Stopped(place) | Suspended(place):
                 path = place.state_path
-            case Lost():
-                path = newest_state(self._flink, self._compiler, self._directories(target), situation)
+            case Lost(place):
+                path = newest_state(
+                    self._flink, self._compiler, directories_at(self._project, self._flink, place), situation
+                )
             case Absent():
                 path = None
+        return self._compiler.inspect(path) if path else None
+
+    def _held_by(self, place: Placement) -> State | None:
+        """What the newest checkpoint of a job that runs holds, or what it was restored from."""
+        completed = self._flink.send(calls.checkpoints(place.flink_job_id)).latest.completed
+        path = (completed.external_path if completed else None) or place.restored_from
         return self._compiler.inspect(path) if path else None
 
     def _check_mode(self, situation: Runs | Stopping, mode: Mode, target: Target) -> None:
@@ -236,71 +275,11 @@ class Planner:
         start = stages.Start(source="offsets" if abandons or carry_over else "stopped")
         match situation:
             case Runs(place) | Stopping(place, _):
+                # What began without state may have some once it is stopped.
+                start = stages.Start(source="offsets" if abandons else "stopped")
                 return (stages.Prepare(), stages.Stop(flink_job_id=place.flink_job_id, mode=mode), start)
             case Lost() if start.source != "offsets":
                 start = stages.Start(source="checkpoint")
             case Absent():
                 start = stages.Start(source="nothing")
         return (stages.Prepare(), start)
-
-    def _finished(
-        self,
-        action: Action,
-        category: Category,
-        situation: Situation,
-        target: Target,
-        steps: tuple[topics.Step, ...],
-        *,
-        mode: Mode | None = None,
-        doing: tuple[stages.Stage, ...] = (),
-        changes: list[Change] | None = None,
-        state: StateChange | None = None,
-        reasons: tuple[str, ...] = (),
-    ) -> Plan:
-        place: Placement | None = None if isinstance(situation, Absent) else situation.place
-        to_do = tuple(step.words for step in steps if step.action != "keep")
-        before: list[stages.Stage] = [stages.CreateTopics(topics=to_do)] if to_do else []
-        if target.number is None and action != "none":
-            before.insert(0, stages.AddRelease())
-        after = (
-            ()
-            if action == "suspend" or (isinstance(situation, Suspended) and action == "none")
-            else (
-                stages.Verify(),
-                stages.Settle(),
-            )
-        )
-        return Plan(
-            job=self._job,
-            kind=self._request.kind,
-            action=action,
-            category=category,
-            reasons=reasons,
-            mode=mode,
-            release=target.number,
-            former_release=self._former_release(action, place.release) if place else None,
-            fingerprint=target.fingerprint,
-            changes=tuple(changes or ()),
-            topics=tuple(TopicAction(topic=step.declared.name, action=step.action, words=step.words) for step in steps),
-            state=state or StateChange(),
-            overrides=dict(target.overrides),
-            needs_approval=category == "state_breaking",
-            expected_downtime_ms=self._expected_downtime(mode) if action == "redeploy" else None,
-            stages=(*before, *doing, *after),
-        )
-
-    def _former_release(self, action: Action, runs: int) -> int:
-        """What to go back to: what runs; where that is the target itself and unproven, the healthy one before it."""
-        ledger = self._project.ledger
-        if action != "none" or ledger.release(self._job, runs).healthy_at is not None:
-            return runs
-        before = healthy_before(ledger.releases(self._job), runs)
-        return before.number if before else runs
-
-    def _expected_downtime(self, mode: Mode | None) -> int | None:
-        seen = [
-            operation.downtime_ms
-            for operation in self._project.ledger.operations(self._job)
-            if operation.downtime_ms is not None and operation.mode == mode
-        ]
-        return round(statistics.median(seen)) if seen else None

@@ -98,11 +98,20 @@ def wanted_target(project: Project, job: str, request: Request, former: Release 
         raise RefusedError(f"{job} was never deployed", remedy=f"run sluice deploy {job}")
     if request.kind != "rollback":
         return release_target(former)
-    known = project.catalog.jobs.get(job)
-    return release_target(
-        _rollback_release(project.ledger.releases(job), former, request.to or _begun(project, job)),
-        state_settings(known.config) if known else None,
-    )
+    release = _rollback_release(project.ledger.releases(job), former, request.to or _begun(project, job))
+    return release_target(release, {**meanings(project, former), **meanings(project, release)})
+
+
+def meanings(project: Project, release: Release) -> Mapping[str, str]:
+    """The settings of a release whose change alters what state means, with what becomes of it.
+
+    Of one from before the ledger kept them, those of its job today; where that can't be read, any setting may be one.
+    """
+    if release.meanings is not None:
+        return release.meanings
+    if known := project.catalog.jobs.get(release.job):
+        return state_settings(known.config)
+    return dict.fromkeys(release.resolved["config"], f"perhaps: {release.job} can't be read, and so can't tell")
 
 
 def healthy_before(releases: Iterable[Release], number: int) -> Release | None:

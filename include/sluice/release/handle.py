@@ -70,10 +70,12 @@ class OperationHandle:
             operation.lease_until = max(operation.lease_until, moment)
 
     def add_savepoint(self, path: str, *, release: int, flink_job_id: str) -> None:
-        """Record a savepoint that this operation has taken, once."""
+        """Record a savepoint of this operation, or of one that has died before it could: once."""
         with self._sessions.begin() as session:
             self._prove(session)
-            known = select(Savepoint).where(Savepoint.operation == self.id, Savepoint.path == path)
+            known = select(Savepoint).where(
+                Savepoint.environment == self.row.environment, Savepoint.job == self.row.job, Savepoint.path == path
+            )
             if session.scalars(known).first() is None:
                 session.add(
                     Savepoint(

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Select, and_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import sessionmaker
+from sqlalchemy.orm import Session, sessionmaker
 
 from sluice.errors import BusyError, OperationError
 from sluice.release.database import open_database
 from sluice.release.handle import LEASE, OperationHandle
+from sluice.release.replays import Replays
 from sluice.release.samples import Samples
 from sluice.release.tables import Operation, Placement, Release, Savepoint
+from sluice.release.told import Tellings
+
+
+@dataclass(frozen=True)
+class NewRelease:
+    """What a release is entered with; see `sluice.release.tables.Release`."""
+
+    fingerprint: str
+    artifact: str
+    module: str
+    resolved: Mapping[str, Any]
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    graph: str | None = None
+    meanings: Mapping[str, Any] | None = None
+    health: Mapping[str, Any] | None = None
 
 
 class Ledger:
@@ -30,39 +47,24 @@ class Ledger:
         self._sessions = sessionmaker(open_database(url), expire_on_commit=False)
         self.environment = environment
         self.samples = Samples(self._sessions, environment)
+        self.replays = Replays(self._sessions, environment)
+        self.told = Tellings(self._sessions, environment)
 
-    def add_release(
-        self,
-        job: str,
-        *,
-        fingerprint: str,
-        artifact: str,
-        module: str,
-        resolved: Mapping[str, Any],
-        overrides: Mapping[str, Any] | None = None,
-        graph: str | None = None,
-    ) -> Release:
-        """The job's newest release, when it has this fingerprint; otherwise a new one with the next number."""
-        with self._sessions.begin() as session:
-            newest = session.scalars(self._releases(job).limit(1)).first()
-            if newest is not None and newest.fingerprint == fingerprint:
-                newest.graph = newest.graph or graph
-                return newest
-            release = Release(
-                environment=self.environment,
-                job=job,
-                number=newest.number + 1 if newest else 1,
-                fingerprint=fingerprint,
-                artifact=artifact,
-                module=module,
-                resolved=dict(resolved),
-                overrides=dict(overrides or {}),
-                graph=graph,
-                created_at=_now(),
-                healthy_at=None,
-            )
-            session.add(release)
-            return release
+    def add_release(self, job: str, **values: Any) -> Release:
+        """The job's newest release, when it has this fingerprint; otherwise a new one with the next number.
+
+        Args:
+            job: The job's name.
+            values: Those of a `NewRelease`.
+
+        Raises:
+            BusyError: somebody else has entered a release at the same moment.
+        """
+        try:
+            with self._sessions.begin() as session:
+                return self._entered(session, job, NewRelease(**values))
+        except IntegrityError as error:
+            raise _just_begun(job) from error
 
     def release(self, job: str, number: int) -> Release:
         """A release by its number.
@@ -141,7 +143,7 @@ class Ledger:
         *,
         kind: str,
         holder: str,
-        release: int,
+        release: int | NewRelease,
         is_gone: Callable[[str], bool] = lambda _holder: False,
         details: Mapping[str, Any] | None = None,
     ) -> OperationHandle:
@@ -153,7 +155,8 @@ class Ledger:
             job: The job's name.
             kind: `deploy`, `rollback`, `suspend` or `resume`.
             holder: Who takes it.
-            release: The release's number.
+            release: The release's number, or one that is entered together with the operation: not before it is
+                certain that nobody else holds the job.
             is_gone: Whether another holder is known to have ended, so that its lease needn't be waited for.
             details: More columns of a new operation.
 
@@ -168,7 +171,8 @@ class Ledger:
                     .where(Operation.environment == self.environment, Operation.active_job == job)
                     .with_for_update()
                 ).first()
-                if active is not None and (active.holder, active.release, active.kind) == (holder, release, kind):
+                is_own = active is not None and (active.holder, active.kind) == (holder, kind)
+                if active is not None and is_own and self._is_of(session, active, release):
                     active.token += 1
                     active.lease_until = now + LEASE
                     return OperationHandle(self._sessions, active.id, active.token, active)
@@ -177,6 +181,8 @@ class Ledger:
                     active.active_job, active.outcome, active.ended_at = None, "abandoned", now
                     active.token += 1
                     session.flush()
+                if isinstance(release, NewRelease):
+                    release = self._entered(session, job, release).number
                 operation = Operation(
                     id=uuid.uuid4().hex,
                     environment=self.environment,
@@ -197,8 +203,7 @@ class Ledger:
                 session.flush()
                 return OperationHandle(self._sessions, operation.id, 1, operation)
         except IntegrityError as error:
-            # Another process began at the same moment.
-            raise BusyError(f"{job}: another operation has just begun", remedy="wait for it, then try again") from error
+            raise _just_begun(job) from error
 
     def resume(self, operation: str) -> OperationHandle:
         """Go on with an operation by its id: a later task of the same run.
@@ -246,9 +251,41 @@ class Ledger:
         if active := self.active(job):
             _refuse(active, holder, is_gone)
 
+    def _entered(self, session: Session, job: str, new: NewRelease) -> Release:
+        newest = session.scalars(self._releases(job).limit(1)).first()
+        if newest is not None and newest.fingerprint == new.fingerprint:
+            newest.graph = newest.graph or new.graph
+            return newest
+        release = Release(
+            environment=self.environment,
+            job=job,
+            number=newest.number + 1 if newest else 1,
+            created_at=_now(),
+            healthy_at=None,
+            **{field.name: _plain(getattr(new, field.name)) for field in fields(new)},
+        )
+        session.add(release)
+        session.flush()
+        return release
+
+    def _is_of(self, session: Session, operation: Operation, release: int | NewRelease) -> bool:
+        if isinstance(release, int):
+            return operation.release == release
+        entered = session.scalars(self._releases(operation.job).where(Release.number == operation.release)).one()
+        return entered.fingerprint == release.fingerprint
+
     def _releases(self, job: str) -> Select[Release]:
         query = select(Release).where(Release.environment == self.environment, Release.job == job)
         return query.order_by(Release.number.desc())
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _just_begun(job: str) -> BusyError:
+    """Another process was faster by a moment."""
+    return BusyError(f"{job}: another operation has just begun", remedy="wait for it, then try again")
 
 
 def _refuse(active: Operation, holder: str, is_gone: Callable[[str], bool]) -> None:

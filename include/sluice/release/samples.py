@@ -52,6 +52,8 @@ class Sample(Base):
     """The job differed from the release that ran."""
     readings: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     """The rest, by partition and vertex; None: nothing could be read."""
+    run: Mapped[str | None] = mapped_column(String(255))
+    """Which run of redeploy_and_verify has looked; None: a person."""
 
 
 class Samples:

@@ -52,6 +52,10 @@ class Release(Base):
     """Settings that a run gave for the job, over the deployment file's."""
     graph: Mapped[str | None] = mapped_column(String(64))
     """Digest of what it compiles to; None: it was never compiled."""
+    meanings: Mapped[dict[str, Any] | None]
+    """`state_settings()` of its job; None: it was entered before this was kept."""
+    health: Mapped[dict[str, Any] | None]
+    """Its job's limits when it was entered; None: it was entered before this was kept."""
     healthy_at: Mapped[datetime | None]
     """When its gate was first passed; None: never."""
 
@@ -136,6 +140,8 @@ class Placement(Base):
     """A checkpoint of its own was seen complete: starting it from anything older would lose state."""
     stop_mode: Mapped[str | None] = mapped_column(String(20))
     trigger_id: Mapped[str | None] = mapped_column(String(32))
+    savepoint_directory: Mapped[str | None] = mapped_column(String(2000))
+    """Where the stop that goes on puts its savepoint; None: it takes none, or is of a Sluice that did not keep this."""
     state_path: Mapped[str | None] = mapped_column(String(2000))
     positions: Mapped[dict[str, Any] | None]
     """Per topic and partition the next offset of the state that it was, or will be, started from."""

@@ -58,6 +58,16 @@ def test_each_kind_of_failure_is_its_own_error(tmp_path, kind, error):
             process.prepare(ORDER, timeout=10)
 
 
+def test_a_refusal_names_the_file_in_the_project(tmp_path):
+    order = ORDER.model_copy(update={"code": "/store/abc.zip"})
+    failure = Failed(kind="compile", message="/store/abc.zip/flink_jobs/j.py:7: no such column", remedy="mend it")
+    for root, place in ((Path("/project"), "/project/flink_jobs/j.py:7"), (None, "/store/abc.zip/flink_jobs/j.py:7")):
+        with client(tmp_path, says(failure)) as process:
+            with pytest.raises(errors.CompileError) as caught:
+                process.prepare(order, timeout=10, root=root)
+        assert str(caught.value) == f"{place}: no such column; mend it"
+
+
 @pytest.mark.parametrize("name", ["nope", "."])
 def test_an_interpreter_that_can_not_be_run_is_named_with_its_variable(tmp_path, name):
     with pytest.raises(errors.ConfigError, match=r"can't be run: .*SLUICE_CLIENT_PYTHON"):

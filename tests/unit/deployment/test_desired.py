@@ -44,6 +44,14 @@ def test_a_job_without_values_runs_with_its_defaults(tmp_path):
     assert list(desired.topics) == ["out", "in"]
 
 
+def test_a_topic_is_untimed_when_no_read_of_it_has_a_watermark(tmp_path):
+    timed, untimed = Kafka("timed", record=Row, event_time="at"), Kafka("untimed", record=Row)
+    arrivals, both = Kafka("arrivals", record=Row).with_malformed(), {"a": Kafka("both", record=Row)}
+    both["b"] = Kafka("both", record=Row, event_time="at")
+    job = make(reads={"rows": untimed, "again": untimed, "timed": timed, "arrivals": arrivals, **both})
+    assert desire(tmp_path, "    enabled: true\n", job=job).untimed == ("untimed",)
+
+
 def test_values_lie_over_defaults(tmp_path):
     desired = desire(
         tmp_path,
@@ -103,6 +111,25 @@ def test_a_missing_cluster_is_named(tmp_path):
     file.write_text("jobs: {}\n")
     with pytest.raises(ConfigError, match="flink: field required"):
         read_deployment_file(file, {})
+
+
+@pytest.mark.parametrize(
+    ("url", "taken"),
+    [
+        ("https://flink.example.org", True),
+        ("https://flink.example.org/team", True),
+        ("flink.example.org:8081", False),
+        ("http://flink:8081/?x", False),
+    ],
+)
+def test_a_cluster_s_address_may_do_without_a_port_and_have_a_path(tmp_path, url, taken):
+    file = tmp_path / "local.yaml"
+    file.write_text(f"flink: {{url: '{url}'}}\n")
+    if taken:
+        assert read_deployment_file(file, {})[0].flink.url == url
+    else:
+        with pytest.raises(ConfigError, match=r"local.yaml:1: flink.url: string should match pattern"):
+            read_deployment_file(file, {})
 
 
 def test_a_narrow_read_limits_the_parallelism_unless_it_may_idle(tmp_path):

@@ -149,3 +149,11 @@ def test_metrics_are_asked_for_in_requests_that_the_server_takes():
 def test_an_exception_is_told_by_its_root_cause():
     trace = "a.RuntimeException: outer\n\tat x\nCaused by: b.Middle\n\tat y\nCaused by: c.Root: the reason\n\tat z\n"
     assert ExceptionEntry(timestamp=1, stacktrace=trace).words == "c.Root: the reason"
+
+
+@pytest.mark.parametrize(("status", "body"), [(401, ""), (403, "<html>Forbidden</html>")])
+def test_a_refusal_says_so_with_its_status_and_what_to_do(status, body):
+    error = send(Cluster(httpx.Response(status, text=body)), calls.job(JOB))
+    assert type(error) is FlinkError
+    assert str(error).startswith(f"Flink at http://flink refuses: {status} for GET /jobs/{JOB}: ")
+    assert error.remedy.startswith("give flink.url in the deployment file a user")

@@ -49,8 +49,8 @@ def server(monkeypatch):
     server.server_close()
 
 
-def exchange(server, user="", *, seconds=5.0):
-    made = HttpExchange(f"http://{user}127.0.0.1:{server.server_port}", 4, (seconds, seconds))
+def exchange(server, user="", path="", *, seconds=5.0):
+    made = HttpExchange(f"http://{user}127.0.0.1:{server.server_port}{path}", 4, (seconds, seconds))
     server.exchange = made
     return made
 
@@ -58,6 +58,7 @@ def exchange(server, user="", *, seconds=5.0):
 def test_what_is_asked_arrives_and_what_is_answered_comes_back(server):
     ask = exchange(server)
     assert ask("GET", "/jobs?get=a%5B1%5D,b", None) == (200, b"GET /jobs?get=a%5B1%5D,b None ")
+    assert exchange(server, path="/team")("GET", "/jobs", None) == (200, b"GET /team/jobs None ")
     assert ask("POST", "/stop", b'{"a":1}') == (200, b'POST /stop None {"a":1}')
     assert ask("PATCH", "/none", None)[0] == 404
     assert ask("GET", "/moved", None)[0] == 302  # no cluster is elsewhere than it was said to be

@@ -34,7 +34,7 @@ def test_durations_read_as_people_write_them(text, expected):
     assert TypeAdapter(Duration).validate_python(text) == expected
 
 
-@pytest.mark.parametrize("value", [10, 1.5, "10", "ten seconds", "10 parsecs"])
+@pytest.mark.parametrize("value", [10, 1.5, "10", "ten seconds", "10 parsecs", True, False])
 def test_a_duration_needs_a_unit(value):
     with pytest.raises(ValidationError) as refused:
         TypeAdapter(Duration).validate_python(value, strict=False)

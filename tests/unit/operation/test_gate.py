@@ -1,11 +1,18 @@
 """A job that doesn't begin where its state stands is not the one that was meant."""
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 
+from sluice.errors import FlinkError, UnreachableError
 from sluice.flink.models import JobState
+from sluice.health.gates import Reading
 from sluice.health.snapshot import Snapshot, SplitReading
 from sluice.job.limits import Health
+from sluice.operation import gate
 from sluice.operation.gate import GateOrder, _Watch
+from tests.unit.health.judging import GOOD
 
 SAVEPOINT = "file:///savepoints/savepoint-1"
 
@@ -63,8 +70,46 @@ def test_it_must_be_restored_from_what_was_meant(found, hopeless):
     assert read(SplitReading(lag=0, watermark_ms=None, following=5), found).hopeless == hopeless
 
 
+def test_a_gate_knows_which_topics_have_no_event_time(monkeypatch):
+    asked = {}
+
+    async def probe(*_given, **more):
+        asked.update(more)
+        return Snapshot(1_000, JobState.RUNNING)
+
+    monkeypatch.setattr(gate, "probe", probe)
+    asyncio.run(_Watch(order(untimed=("lines",))).look(None))
+    assert asked["untimed"] == ("lines",)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        FlinkError("Flink at http://flink refuses: 403 for GET /jobs", status=403),
+        FlinkError("Flink at http://flink: an answer of another shape"),
+        UnreachableError("Flink at http://flink does not answer"),
+    ],
+)
+def test_a_cluster_that_refuses_to_answer_is_told_and_asked_again_until_the_deadline(monkeypatch, refusal):
+    async def probe(*_given, **_more):
+        raise refusal
+
+    monkeypatch.setattr(gate, "probe", probe)
+    assert gate.look(order()) == Reading(passed=False, words=str(refusal))
+    late = gate.look(order(deadline=0.0))
+    assert (late.hopeless, late.words) == (True, f"{refusal}, at the deadline")
+
+
 def test_what_does_not_answer_is_hopeless_only_after_the_deadline():
     watch = _Watch(order(deadline=0.0))
     reading = watch.read("running", Snapshot(1_000, JobState.RUNNING))
     assert reading.hopeless
     assert reading.words.endswith(", at the deadline")
+
+
+@pytest.mark.parametrize(("wanted", "passed"), [(SAVEPOINT, False), (None, True)])
+def test_it_is_not_passed_before_the_cluster_tells_what_the_job_was_restored_from(wanted, passed):
+    snapshot = replace(GOOD, restored_from=None)
+    reading = _Watch(order(restored_from=wanted)).read("running", snapshot)
+    assert (reading.passed, reading.hopeless) == (passed, False)
+    assert reading.words.endswith(f"restored from nothing that the cluster tells, expected {wanted}") != passed

@@ -1,7 +1,13 @@
 """Which savepoints are kept."""
 
+import json
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
+import httpx
+
+from sluice.flink.client import FlinkClient
+from sluice.operation import retention
 from sluice.operation.retention import superfluous
 from sluice.release.tables import Savepoint
 
@@ -26,3 +32,40 @@ def test_what_was_deleted_neither_counts_nor_goes_again():
         [savepoint(4, deleted=True), savepoint(3), savepoint(2), savepoint(1, deleted=True)], [], kept=1
     )
     assert [item.path for item in found] == ["file:/2"]
+
+
+def thinned(monkeypatch, *answers):
+    """What is recorded as deleted, and told, where the cluster answers so to the question after a deletion."""
+    monkeypatch.setattr(retention, "_PAUSE", 0)
+    deleted, told, left = [], [], list(answers)
+    ledger = SimpleNamespace(
+        placement=lambda _job: None,
+        releases=lambda _job: [],
+        savepoints=lambda _job: [savepoint(number) for number in range(retention.KEPT + 1, 0, -1)],
+        savepoint_deleted=deleted.append,
+    )
+
+    def answer(request):
+        if request.method == "POST":
+            assert json.loads(request.content) == {"savepoint-path": "file:/1"}
+            return httpx.Response(202, json={"request-id": "t"})
+        assert request.url.path == "/savepoint-disposal/t"
+        return httpx.Response(200, json=left.pop(0))
+
+    flink = FlinkClient("http://flink", transport=httpx.MockTransport(answer))
+    retention.thin(SimpleNamespace(ledger=ledger), flink, "counts", told.append)
+    assert not left
+    return deleted, told
+
+
+def test_one_is_deleted_once_the_cluster_says_so(monkeypatch):
+    waiting, done = ({"status": {"id": stands}, "operation": {}} for stands in ("IN_PROGRESS", "COMPLETED"))
+    assert thinned(monkeypatch, waiting, waiting, done) == ([1], ["deleted savepoint file:/1"])
+
+
+def test_one_whose_deletion_fails_is_tried_again_by_the_next_operation(monkeypatch):
+    cause = {"class": "java.io.IOException", "stack-trace": "java.io.IOException: no permission"}
+    failed = {"status": {"id": "COMPLETED"}, "operation": {"failure-cause": cause}}
+    deleted, told = thinned(monkeypatch, failed)
+    assert deleted == []
+    assert told == ["savepoint file:/1 is not deleted yet: java.io.IOException: no permission"]

@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import create_engine, inspect, text, update
+from sqlalchemy import create_engine, false, inspect, select, text, update
 
 from sluice.errors import BusyError, ConfigError, OperationError
 from sluice.release.ledger import Ledger
-from sluice.release.tables import Base, Operation
+from sluice.release.tables import Base, Operation, Release
 
 
 @pytest.fixture
@@ -38,6 +38,14 @@ def test_releases_are_numbered_per_job_and_the_same_one_is_not_repeated(ledger):
     assert ledger.release("counts", 2).fingerprint == "f2"
     with pytest.raises(OperationError, match="no release 9"):
         ledger.release("counts", 9)
+
+
+def test_of_two_that_enter_a_release_at_once_one_is_refused(ledger, monkeypatch):
+    release(ledger)
+    # What the slower one has read: nothing yet.
+    monkeypatch.setattr(Ledger, "_releases", lambda _self, _job: select(Release).where(false()))
+    with pytest.raises(BusyError, match="counts: another operation has just begun"):
+        release(ledger, "f2")
 
 
 def test_a_second_operation_is_refused_and_names_the_holder(ledger):

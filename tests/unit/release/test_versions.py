@@ -1,7 +1,7 @@
 """The versions that are tested together are named alike everywhere."""
 
 import hashlib
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from sluice import DeadLetter, Kafka, Record, ScalarText
@@ -36,7 +36,8 @@ PIPELINES = {1: "6da4ae99c8a1e35f"}
 def test_other_sql_around_a_pipeline_is_another_version():
     """Running jobs would not be redeployed otherwise: the version is in their fingerprint, the SQL isn't."""
     brokers = {"bootstrap.servers": "b:1"}
-    rows, dated = Kafka("rows", record=Row, key=("id",), event_time="at"), Kafka("dated", record=Dated, event_time="at")
+    rows = Kafka("rows", record=Row, key=("id",), event_time="at", idle_timeout=timedelta(seconds=5))
+    dated = Kafka("dated", record=Dated, event_time="at", idle_timeout=timedelta(seconds=5))
     dead = Kafka("dead", record=DeadLetter)
     reads = [rows, dated, rows.with_malformed(), Kafka("plain", record=Row, idle_timeout=None, start="latest")]
     sinks = [rows, dead, rows.with_settings({"delivery": "at-least-once"})]

@@ -1,0 +1,92 @@
+"""Putting a plan into words: what was found out, with what the ledger remembers."""
+
+from __future__ import annotations
+
+import statistics
+
+from sluice.kafka import topics
+from sluice.plan import stages
+from sluice.plan.model import Action, Category, Change, Mode, Plan, StateChange, TopicAction
+from sluice.plan.request import Request
+from sluice.plan.situation import Absent, Situation, Suspended
+from sluice.plan.target import Target, healthy_before
+from sluice.release.ledger import Ledger
+from sluice.release.tables import Placement
+
+
+class Draft:
+    """Makes the plans of one request.
+
+    Args:
+        ledger: The ledger.
+        job: The job's name.
+        request: What is asked for.
+    """
+
+    def __init__(self, ledger: Ledger, job: str, request: Request) -> None:
+        self._ledger = ledger
+        self._job = job
+        self._request = request
+
+    def plan(
+        self,
+        action: Action,
+        category: Category,
+        situation: Situation,
+        target: Target,
+        steps: tuple[topics.Step, ...],
+        *,
+        mode: Mode | None = None,
+        doing: tuple[stages.Stage, ...] = (),
+        changes: list[Change] | None = None,
+        state: StateChange | None = None,
+        reasons: tuple[str, ...] = (),
+    ) -> Plan:
+        """The plan whose middle is `doing`: what comes before and after it follows from the rest."""
+        place: Placement | None = None if isinstance(situation, Absent) else situation.place
+        to_do = tuple(step.words for step in steps if step.action != "keep")
+        before: list[stages.Stage] = [stages.CreateTopics(topics=to_do)] if to_do else []
+        if target.number is None and action != "none":
+            before.insert(0, stages.AddRelease())
+        after = (
+            ()
+            if action == "suspend" or (isinstance(situation, Suspended) and action == "none")
+            else (
+                stages.Verify(),
+                stages.Settle(),
+            )
+        )
+        return Plan(
+            job=self._job,
+            kind=self._request.kind,
+            action=action,
+            category=category,
+            reasons=reasons,
+            mode=mode,
+            release=target.number,
+            former_release=self._former_release(target, place.release) if place else None,
+            fingerprint=target.fingerprint,
+            changes=tuple(changes or ()),
+            topics=tuple(TopicAction(topic=step.declared.name, action=step.action, words=step.words) for step in steps),
+            state=state or StateChange(),
+            overrides=dict(target.overrides),
+            needs_approval=category == "state_breaking",
+            expected_downtime_ms=self._expected_downtime(mode) if action == "redeploy" else None,
+            stages=(*before, *doing, *after),
+        )
+
+    def _former_release(self, target: Target, placed: int) -> int:
+        """What to go back to: what runs or ran; the healthy one before where that is the target itself, unproven."""
+        release = self._ledger.release(self._job, placed)
+        if release.fingerprint != target.fingerprint or release.healthy_at is not None:
+            return placed
+        before = healthy_before(self._ledger.releases(self._job), placed)
+        return before.number if before else placed
+
+    def _expected_downtime(self, mode: Mode | None) -> int | None:
+        seen = [
+            operation.downtime_ms
+            for operation in self._ledger.operations(self._job)
+            if operation.downtime_ms is not None and operation.mode == mode
+        ]
+        return round(statistics.median(seen)) if seen else None

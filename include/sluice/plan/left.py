@@ -1,0 +1,52 @@
+"""What a job leaves that was told to stop."""
+
+from __future__ import annotations
+
+from sluice.errors import OperationError
+from sluice.plan.compiler import Compiler
+from sluice.plan.directories import Directories
+from sluice.release.tables import Placement
+
+
+def takes_savepoint(place: Placement) -> bool:
+    """Whether a job in phase `stopping` leaves a savepoint of its own, where it stops as planned."""
+    return place.stop_mode not in ("last-state", "cancel")
+
+
+def savepoint_directory(directories: Directories, environment: str, place: Placement) -> str | None:
+    """The directory of this stop's savepoint: nothing else lies in it. None: it takes none."""
+    if not takes_savepoint(place):
+        return None
+    return place.savepoint_directory or directories.savepoints(environment, place.job, place.trigger_id or "")
+
+
+def is_savepoint(place: Placement, path: str | None) -> bool:
+    """Whether what a stop has left is its own savepoint: a job that dies before that is complete leaves none."""
+    return path is not None and takes_savepoint(place) and f"/{place.trigger_id}/" in path
+
+
+def left_behind(compiler: Compiler, directories: Directories, environment: str, place: Placement) -> str | None:
+    """The newest of what the ended job has left: this stop's savepoint, or a checkpoint; None: it had no state.
+
+    Args:
+        compiler: Looks into directories.
+        directories: Where its checkpoints and savepoints lie.
+        environment: Whose job it is.
+        place: In phase `stopping`; the job has ended.
+
+    Raises:
+        OperationError: it had a checkpoint, and nothing is found.
+    """
+    if place.stop_mode == "cancel":
+        return place.state_path
+    candidates = [savepoint_directory(directories, environment, place), directories.checkpoints(place.flink_job_id)]
+    found = compiler.find(*(directory for directory in candidates if directory))
+    if found.path is not None:
+        return found.path
+    if place.had_checkpoint:
+        raise OperationError(
+            f"{place.job}: Flink job {place.flink_job_id} has ended, and nothing it left is found in "
+            f"{' or '.join(directory for directory in candidates if directory)}",
+            remedy="bring the directory back; starting without it would lose the job's state",
+        )
+    return place.restored_from

@@ -1,0 +1,305 @@
+"""A real project and ledger over a cluster and a client that functions stand for: no Java, no network."""
+
+import json
+import re
+import sys
+from types import SimpleNamespace
+
+import httpx
+
+from sluice.client.protocol import Found, Graph, Operator, OperatorState, Ready, State, Vertex
+from sluice.errors import OperationError
+from sluice.flink import client as client_module
+from sluice.flink.client import FlinkClient
+from sluice.kafka.offsets import Offsets
+from sluice.operation import roll_back as roll_back_module
+from sluice.operation import start as start_module
+from sluice.operation.roll_back import roll_back
+from sluice.operation.switch_over import SwitchOver
+from sluice.plan import checks, planner
+from sluice.plan.planner import Planner
+from sluice.plan.request import Request
+from tests.support.lab import Lab
+from tests.support.windowed import source
+
+JOB = "counts"
+TOPIC = f"{JOB}_lines"
+CHECKPOINTS, SAVEPOINTS = "file:///checkpoints", "file:///savepoints"
+
+
+class Died(BaseException):
+    """As by SIGKILL: nothing catches it."""
+
+
+def state(*operators, position=7):
+    """What a checkpoint holds: these operators, and where partition 0 is read on."""
+    held = (
+        OperatorState(id=id_, name=id_, parallelism=1, max_parallelism=128, size=10)
+        for id_ in ("Source: lines", *operators)
+    )
+    return State(checkpoint_id=1, operators=tuple(held), positions={TOPIC: {0: position}})
+
+
+def graph(*operators, digest="d"):
+    """What a release compiles to."""
+    compiled = tuple(Operator(id=id_, uid=None, name=id_) for id_ in ("Source: lines", *operators))
+    vertex = Vertex(id="v", name="v", parallelism=1, max_parallelism=-1, operators=compiled)
+    return Graph(vertices=(vertex,), slots=1, columns={}, digest=digest)
+
+
+class Simulated:
+    """The project `counts`, whose windows hold state.
+
+    Attributes:
+        states: Flink's state of each job that the cluster knows, by its id.
+        completed: The newest checkpoint of a job, by its id.
+        files: What lies in the checkpoints and savepoints that exist, by their paths.
+        asked: Each request: method, path, body.
+        orders: Each order that was submitted.
+        prepared: What was compiled: its settings, and whether offsets are carried over.
+        compiles_to: The operators, beside the source, for a value of the setting `least`; others: a window.
+        committed: Where the consumer group stands.
+        dies_at: Submitting dies before (`before`) or after (`after`) the cluster has the job.
+        refuses: What each submission fails with, first come, first served.
+        vanishes: What the next looks at a checkpoint fail with.
+        fails_while_stopping: A job that is told to stop fails instead.
+    """
+
+    def __init__(self, root, monkeypatch):
+        self.states, self.completed, self.files = {}, {}, {}
+        self.asked, self.orders, self.prepared, self.told = [], [], [], []
+        self.compiles_to = {}
+        self.committed = {}
+        self.ends = {(TOPIC, 0): Offsets(0, 1_000)}
+        self.dies_at = self.refuses = None
+        self.fails_while_stopping = False
+        self.vanishes = []
+        self.lab = Lab(SimpleNamespace(kafka_servers="kafka:9092", flink_url="http://flink", home=root), root, "test")
+        self.lab.job(JOB, source(JOB))
+        self._project = self.lab.project
+        self.flink = FlinkClient("http://flink", transport=httpx.MockTransport(self._answer))
+        monkeypatch.setattr(client_module, "_PAUSES", ())
+        for module in (planner, start_module):
+            monkeypatch.setattr(module, "connect", lambda _kafka: None)
+        monkeypatch.setattr(planner, "topic_steps", lambda *_a, **_k: ())
+        monkeypatch.setattr(checks, "describe", lambda *_arguments: {})
+        for module in (checks, start_module):
+            monkeypatch.setattr(module, "read_offsets", lambda *_arguments: self.ends)
+        monkeypatch.setattr(
+            start_module, "commit_group", lambda _kafka, _group, offsets: self.committed.update(offsets)
+        )
+        monkeypatch.setattr(
+            start_module, "read_committed", lambda _kafka, _group, of: {p: self.committed[p] for p in of}
+        )
+
+        async def passes(*_arguments):
+            return None
+
+        monkeypatch.setattr(roll_back_module, "pass_gates", passes)
+
+    @property
+    def project(self):
+        """Read anew each time: files change between two deploys."""
+        return self._project.reread()
+
+    @property
+    def ledger(self):
+        return self.project.ledger
+
+    @property
+    def place(self):
+        return self.ledger.placement(JOB)
+
+    def rewrite(self, text):
+        """Change the job's file, for what reads it as another process would."""
+        self.lab.job(JOB, text)
+        sys.modules.pop(f"flink_jobs.{JOB}", None)
+
+    def plan(self, **request):
+        """A plan, with what it takes to do it."""
+        self.compiler = Client(self)
+        return Planner(self.project, JOB, Request(**request), self.flink, self.compiler).plan()
+
+    def operate(self, holder="me", *, approved=False, **request):
+        """An operation up to the start; it is left open, as at its gates."""
+        planned = self.plan(**request)
+        switch = SwitchOver(
+            self.project,
+            planned,
+            self.flink,
+            self.compiler,
+            holder,
+            self.told.append,
+            approved=approved,
+            is_gone=lambda other: other != holder,
+        )
+        return switch.run()
+
+    def settle(self, started):
+        """Its gates are passed."""
+        self.ledger.resume(started.operation).finish("healthy")
+
+    def deploy(self, **request):
+        """An operation that passes its gates."""
+        started = self.operate(**request)
+        self.settle(started)
+        return started
+
+    def roll_back(self, operation):
+        """The way back of an operation that does not pass its gates."""
+        handle = self.ledger.resume(operation)
+        return roll_back(self.project, handle, "it is bad", self.flink, self.told.append, lambda: Client(self))
+
+    def checkpoint(self, job, *operators, number=1, position=7):
+        """Let a job complete a checkpoint; its path."""
+        path = f"{CHECKPOINTS}/{job}/chk-{number}"
+        self.files[path] = state(*(operators or ("Window",)), position=position)
+        self.completed[job] = path
+        return path
+
+    def alive(self):
+        """The jobs that run."""
+        return [job for job, stands in self.states.items() if stands == "RUNNING"]
+
+    def submit(self, order):
+        if self.dies_at == "before":
+            raise Died
+        if self.refuses:
+            raise self.refuses.pop(0)
+        self.orders.append(order)
+        self.states[order.flink_job_id] = "RUNNING"
+        if self.dies_at == "after":
+            raise Died
+
+    def _answer(self, request):
+        body = json.loads(request.content) if request.content else {}
+        self.asked.append((request.method, request.url.path, body))
+        for pattern, answer in _ROUTES.items():
+            if found := re.fullmatch(pattern, f"{request.method} {request.url.path}"):
+                return answer(self, body, *found.groups())
+        raise AssertionError(request.url)
+
+    def _overview(self, _body):
+        jobs = [
+            {"jid": job, "name": JOB, "state": stands, "start-time": 1, "tasks": {"total": 1, "running": 1}}
+            for job, stands in self.states.items()
+        ]
+        return httpx.Response(200, json={"jobs": jobs})
+
+    def _status(self, _body, job):
+        if job not in self.states:
+            return httpx.Response(404, json={"errors": [f"Job {job} not found"]})
+        return httpx.Response(200, json={"status": self.states[job]})
+
+    def _checkpoints(self, _body, job):
+        if job not in self.states:
+            return httpx.Response(404, json={"errors": [f"Job {job} not found"]})
+        path = self.completed.get(job)
+        newest = {"id": 1, "external_path": path, "trigger_timestamp": 1}
+        counts = {"restored": 0, "in_progress": 0, "failed": 0, "completed": int(path is not None)}
+        return httpx.Response(200, json={"counts": counts, "latest": {"completed": newest if path else None}})
+
+    def _stop(self, body, job):
+        if self.fails_while_stopping:
+            self.states[job] = "FAILED"
+            return httpx.Response(202, json={"request-id": body["triggerId"]})
+        path = f"{body['targetDirectory']}/savepoint-1"
+        held = self.files[self.completed[job]] if job in self.completed else state("Window")
+        self.files[path], self.states[job] = held, "FINISHED"
+        self._stopped = path
+        return httpx.Response(202, json={"request-id": body["triggerId"]})
+
+    def _result(self, _body, job, _trigger):
+        if self.states[job] != "FINISHED":
+            return httpx.Response(404, json={"errors": ["no such operation"]})
+        return httpx.Response(200, json={"status": {"id": "COMPLETED"}, "operation": {"location": self._stopped}})
+
+    def _take_checkpoint(self, body, job):
+        self.checkpoint(job)
+        return httpx.Response(202, json={"request-id": body["triggerId"]})
+
+    def _taken(self, _body, _job, _trigger):
+        return httpx.Response(200, json={"status": {"id": "COMPLETED"}, "operation": {"checkpointId": 1}})
+
+    def _cancel(self, _body, job):
+        self.states[job] = "CANCELED"
+        return httpx.Response(202, json={})
+
+    def _config(self, _body):
+        options = {"execution.checkpointing.dir": CHECKPOINTS, "execution.checkpointing.savepoint-dir": SAVEPOINTS}
+        return httpx.Response(200, json=[{"key": key, "value": value} for key, value in options.items()])
+
+    def _retained(self, _body, _job):
+        kept = {"enabled": True, "delete_on_cancellation": False}
+        return httpx.Response(200, json={"interval": 1, "timeout": 1, "externalization": kept})
+
+    def _cluster(self, _body):
+        return httpx.Response(
+            200, json={"taskmanagers": 1, "slots-total": 4, "slots-available": 4, "flink-version": "2.3.0"}
+        )
+
+    def _detail(self, _body, job):
+        return httpx.Response(
+            200,
+            json={
+                "jid": job,
+                "name": JOB,
+                "state": self.states[job],
+                "start-time": 1,
+                "end-time": -1,
+                "now": 2,
+                "vertices": [],
+            },
+        )
+
+
+_ROUTES = {
+    "GET /jobs/overview": Simulated._overview,
+    "GET /overview": Simulated._cluster,
+    "GET /jobmanager/config": Simulated._config,
+    r"GET /jobs/(\w+)": Simulated._detail,
+    r"GET /jobs/(\w+)/status": Simulated._status,
+    r"GET /jobs/(\w+)/checkpoints": Simulated._checkpoints,
+    r"GET /jobs/(\w+)/checkpoints/config": Simulated._retained,
+    r"POST /jobs/(\w+)/checkpoints": Simulated._take_checkpoint,
+    r"GET /jobs/(\w+)/checkpoints/(\w+)": Simulated._taken,
+    r"POST /jobs/(\w+)/stop": Simulated._stop,
+    r"GET /jobs/(\w+)/savepoints/(\w+)": Simulated._result,
+    r"PATCH /jobs/(\w+)": Simulated._cancel,
+}
+
+
+class Client:
+    """Stands for the client process."""
+
+    def __init__(self, simulated):
+        self._simulated = simulated
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def prepare(self, target, *, carry_over=False):
+        self._simulated.prepared.append((target.resolved["config"], carry_over))
+        config = target.resolved["config"]
+        operators = self._simulated.compiles_to.get(config["least"], ("Window",))
+        return Ready(graph=graph(*operators, digest=str((config, target.resolved["options"]))))
+
+    def inspect(self, path):
+        if self._simulated.vanishes:
+            raise self._simulated.vanishes.pop()
+        if path not in self._simulated.files:
+            raise OperationError(f"{path} does not exist")
+        return self._simulated.files[path]
+
+    def find(self, *directories):
+        found = [path for path in self._simulated.files if path.rpartition("/")[0] in directories]
+        return Found(path=found[-1] if found else None, checkpoint_id=1 if found else None)
+
+    def submit(self, order):
+        self._simulated.submit(order)
+
+    def close(self):
+        pass

@@ -1,0 +1,34 @@
+"""What an operation goes back to, where another one has died before it."""
+
+import pytest
+
+from sluice.errors import FlinkError
+from tests.support.simulated import Died
+
+
+def test_a_release_that_was_never_submitted_is_none_to_go_back_to(simulated):
+    first = simulated.deploy()
+    simulated.dies_at = "before"
+    with pytest.raises(Died):
+        simulated.operate("gone", overrides={"least": 1})
+    simulated.dies_at, simulated.refuses = None, [FlinkError("no")]
+    planned = simulated.plan()
+    assert (planned.plan.action, planned.plan.former_release) == ("recover", first.release)
+    with pytest.raises(FlinkError):
+        simulated.operate()
+    back = simulated.roll_back(simulated.ledger.active("counts").id)
+    assert (back.outcome, simulated.place.release) == ("rolled_back", first.release)
+    assert simulated.alive() == [back.flink_job_id]
+
+
+def test_neither_is_one_that_has_failed_and_was_never_proven(simulated):
+    first = simulated.deploy()
+    bad = simulated.operate("gone", overrides={"least": 1})
+    simulated.states[bad.flink_job_id] = "FAILED"
+    assert simulated.plan().plan.former_release == first.release
+
+
+def test_a_proven_release_that_was_lost_comes_back_as_itself(simulated):
+    first = simulated.deploy()
+    simulated.states.clear()
+    assert simulated.plan().plan.former_release == first.release

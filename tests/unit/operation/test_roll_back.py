@@ -1,0 +1,149 @@
+"""Which state the former release goes on from, and that it does so once."""
+
+import pytest
+
+from sluice.errors import FlinkError, OperationError
+from tests.support.simulated import TOPIC, Died
+
+
+def test_from_an_unproven_release_that_began_without_state_the_former_one_gets_its_own_back(simulated):
+    simulated.deploy()
+    bad = simulated.operate("gone", overrides={"hours": 2}, approved=True)
+    simulated.checkpoint(bad.flink_job_id, position=900)
+    found = simulated.operate()
+    assert found.unchanged
+    back = simulated.roll_back(found.operation)
+    assert back.outcome == "rolled_back"
+    assert simulated.place.restored_from == bad.savepoint
+    assert "It completed 1 checkpoints: what it wrote since the savepoint stands there" in back.words
+
+
+def test_so_it_does_where_that_release_has_no_checkpoint(simulated):
+    simulated.deploy()
+    bad = simulated.operate("gone", overrides={"hours": 2}, approved=True)
+    simulated.roll_back(simulated.operate().operation)
+    assert simulated.place.restored_from == bad.savepoint
+
+
+def test_an_unproven_release_with_all_state_hands_over_its_newest(simulated):
+    simulated.deploy()
+    bad = simulated.operate("gone", overrides={"least": 1})
+    back = simulated.roll_back(simulated.operate().operation)
+    assert simulated.place.restored_from == simulated.completed[bad.flink_job_id]
+    assert "It hands over by its newest checkpoint" in back.words
+
+
+def test_state_that_the_former_release_can_not_take_is_seen_before_anything_ends(simulated):
+    simulated.compiles_to = {1: ("Window", "More")}
+    simulated.deploy()
+    bad = simulated.operate("gone", overrides={"least": 1})
+    simulated.checkpoint(bad.flink_job_id, "Window", "More")
+    back = simulated.roll_back(simulated.operate().operation)
+    assert simulated.place.restored_from == bad.savepoint
+    assert "Its newest state holds what release 1 does not take. It completed 1 checkpoints" in back.words
+
+
+def test_where_no_state_fits_what_runs_is_left(simulated):
+    simulated.compiles_to = {1: ("Window", "More")}
+    simulated.deploy()
+    bad = simulated.operate("gone", overrides={"least": 1})
+    simulated.checkpoint(bad.flink_job_id, "Window", "More")
+    simulated.files[bad.savepoint] = simulated.files[simulated.completed[bad.flink_job_id]]
+    back = simulated.roll_back(simulated.operate().operation)
+    assert back.outcome == "failed"
+    assert simulated.alive() == [bad.flink_job_id]
+
+
+@pytest.mark.parametrize("dies_at", ["before", "after"])
+def test_one_that_died_at_the_submission_of_the_former_release_submits_it_once(simulated, dies_at):
+    simulated.deploy()
+    bad = simulated.operate(overrides={"least": 1})
+    simulated.checkpoint(bad.flink_job_id)
+    simulated.dies_at = dies_at
+    with pytest.raises(Died):
+        simulated.roll_back(bad.operation)
+    simulated.dies_at = None
+    journalled = simulated.place.flink_job_id
+    back = simulated.roll_back(bad.operation)
+    assert (back.outcome, back.flink_job_id) == ("rolled_back", journalled)
+    assert simulated.alive() == [journalled]
+    assert [order.savepoint for order in simulated.orders if order.flink_job_id == journalled] == [bad.savepoint]
+    assert "It completed 1 checkpoints" in back.words
+
+
+def test_so_it_does_where_the_new_release_was_never_started(simulated):
+    simulated.deploy()
+    simulated.refuses = [FlinkError("no")]
+    with pytest.raises(FlinkError):
+        simulated.operate(overrides={"least": 1})
+    operation = simulated.ledger.active("counts").id
+    # The stop is what the journal tells of last.
+    simulated.ledger.resume(operation).record("x", "y", place={"phase": "stopped", "release": 1})
+    simulated.dies_at = "after"
+    with pytest.raises(Died):
+        simulated.roll_back(operation)
+    simulated.dies_at = None
+    [journalled] = simulated.alive()
+    assert simulated.roll_back(operation).flink_job_id == journalled
+    assert simulated.alive() == [journalled]
+
+
+def test_what_it_meant_is_told_by_the_attempt_that_ends_it(simulated, monkeypatch):
+    simulated.deploy()
+    bad = simulated.operate(overrides={"least": 1})
+    simulated.checkpoint(bad.flink_job_id)
+
+    def dies(*_arguments):
+        raise Died
+
+    with monkeypatch.context() as patched:
+        patched.setattr("sluice.operation.roll_back.Stop.complete", dies)
+        with pytest.raises(Died):
+            simulated.roll_back(bad.operation)
+    assert simulated.place.phase == "stopping"
+    assert "It completed 1 checkpoints" in simulated.roll_back(bad.operation).words
+
+
+def test_a_release_that_came_to_nothing_gives_its_offsets_back(simulated):
+    """Neither of the two has ever had any state."""
+    simulated.deploy()
+    operation = simulated.operate(overrides={"least": 1}, mode="last-state")
+    handle = simulated.ledger.resume(operation.operation)
+    handle.record(
+        "x",
+        "y",
+        place={"carried_over": True, "state_path": None, "restored_from": None, "positions": {TOPIC: {"0": 5}}},
+    )
+    simulated.roll_back(operation.operation)
+    assert simulated.prepared[-1][1]
+    assert simulated.committed == {(TOPIC, 0): 5}
+
+
+def test_state_of_another_meaning_is_not_handed_back_after_a_loss(simulated):
+    """The new release was lost and came back from its own checkpoint, whose windows are not the former one's."""
+    simulated.deploy()
+    bad = simulated.operate("gone", overrides={"hours": 2}, approved=True)
+    simulated.checkpoint(bad.flink_job_id)
+    simulated.states.clear()
+    again = simulated.operate()
+    back = simulated.roll_back(again.operation)
+    assert back.outcome == "failed"
+    assert "release 1 can't take the state of" in back.words
+    assert simulated.alive() == [again.flink_job_id]
+
+
+@pytest.mark.parametrize("mode", ["savepoint", "last-state"])
+def test_state_that_was_knowingly_given_to_another_meaning_is_given_back(simulated, mode):
+    simulated.deploy()
+    bad = simulated.operate(overrides={"hours": 2}, mode=mode, approved=True)
+    simulated.checkpoint(bad.flink_job_id, number=2)
+    assert simulated.roll_back(bad.operation).outcome == "rolled_back"
+    assert simulated.place.restored_from == bad.restored_from
+
+
+def test_a_checkpoint_that_gives_way_to_a_newer_one_while_it_is_read_is_no_reason_to_stay(simulated):
+    simulated.deploy()
+    simulated.operate("gone", overrides={"least": 1})
+    found = simulated.operate()
+    simulated.vanishes = [OperationError("chk-1 does not exist")] * 2
+    assert simulated.roll_back(found.operation).outcome == "rolled_back"

@@ -1,0 +1,87 @@
+"""An operation's last steps in the shell, with a real ledger; a function stands for the cluster."""
+
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+from sluice.errors import BusyError
+from sluice.flink import client as client_module
+from sluice.flink.client import FlinkClient
+from sluice.operation import run
+from sluice.operation.switch_over import Started, SwitchOver
+from sluice.plan import stages
+from sluice.plan.model import Plan
+from sluice.plan.planner import Planned
+from sluice.release.ledger import Ledger
+
+NEW, FORMER = "a" * 32, "b" * 32
+
+
+def silent(_line):
+    pass
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.setattr(client_module, "_PAUSES", ())
+
+    async def passes(*_arguments):
+        return None
+
+    monkeypatch.setattr(run, "pass_gates", passes)
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", "test")
+    ledger.add_release("counts", fingerprint="f", artifact="a", module="m", resolved={})
+    return SimpleNamespace(ledger=ledger)
+
+
+@pytest.fixture
+def planned():
+    """The job runs as it should, of a release that nobody has proven yet."""
+    plan = Plan(
+        job="counts",
+        action="none",
+        category="none",
+        release=1,
+        fingerprint="f",
+        stages=(stages.Verify(), stages.Settle()),
+    )
+    return Planned(plan, SimpleNamespace(number=1), (), None)
+
+
+def unreachable(_request):
+    raise httpx.ConnectError("refused")
+
+
+def flink():
+    return FlinkClient("http://flink", transport=httpx.MockTransport(unreachable))
+
+
+def test_a_cluster_that_is_gone_at_the_very_end_fails_the_operation_and_the_next_deploy_settles_it(project, planned):
+    ledger = project.ledger
+    operation = ledger.begin("counts", kind="deploy", holder="me", release=1)
+    place = {"phase": "running", "release": 1, "flink_job_id": NEW, "restored_from": None}
+    operation.record("start", "submit", place=place)
+    started = Started(operation.id, 1, NEW, None, unchanged=False, former_job_id=FORMER)
+    result = run._prove(project, flink(), planned, started, silent)
+    assert (result.outcome, result.release, result.flink_job_id) == ("failed", 1, NEW)
+    assert "counts: it runs and has passed its gates, but the operation could not be settled" in result.error.message
+    assert result.error.remedy == "run sluice deploy counts again, which settles it"
+    assert ledger.release("counts", 1).healthy_at is None
+
+    again = SwitchOver(project, planned, flink(), None, "you", silent, is_gone=lambda holder: holder == "me").run()
+    assert run._prove(project, flink(), planned, again, silent).outcome == "unchanged"
+    assert ledger.release("counts", 1).healthy_at is not None
+    assert [row.outcome for row in ledger.operations("counts")] == ["unchanged", "abandoned"]
+
+
+def test_of_a_suspended_job_it_says_that_it_is_suspended(project, planned, monkeypatch):
+    def overtaken(*_arguments):
+        raise BusyError("taken by another process")
+
+    monkeypatch.setattr(run, "settle", overtaken)
+    operation = project.ledger.begin("counts", kind="suspend", holder="me", release=1)
+    result = run._prove(project, flink(), planned, Started(operation.id, 1, None, None, unchanged=False), silent)
+    assert result.outcome == "failed"
+    assert "counts: it is suspended, but" in result.error.message
+    assert result.error.remedy.startswith("run sluice suspend counts again")

@@ -42,7 +42,7 @@ class Out(Record):
 
 job = Job(
     name="{name}",
-    reads={{"lines": Kafka("{name}_lines", record=Line, event_time="at", partitions=2)}},
+    reads={{"lines": Kafka("{name}_lines", record=Line, event_time="at", idle_timeout="5s", partitions=2)}},
     writes=Kafka("{name}_out", record=Out),
     health=Health(consumer_lag=1000, watermark_lag="30s", checkpoint_age="8s", stall="5s"),
 )
@@ -153,7 +153,7 @@ def fleet(local: Local, tmp_path_factory):
         fleet.twin = ending.enter_context(twin.result())
         fleet.feed = Feed(local.kafka_servers)
         ending.callback(fleet.feed.end)
-        fleet.watch = Watch(lab)
+        fleet.watch = Watch(lambda: lab.project)
         ending.callback(fleet.watch.end)
         fleet.happens("healthy", "no input", "slow sink", "checkpoints failing")
         break_checkpoints(fleet)
@@ -270,6 +270,14 @@ def test_a_job_that_has_finished_has_failed(fleet, record_property):
         wait_for(lambda: flink.send(calls.status(fleet.ids["calm"])).status is JobState.FINISHED)
     fleet.happens("finished")
     fleet.expect(record_property, "finished", "calm", "failed", "the job is FINISHED: it came to its end")
+
+
+def test_a_lost_taskmanager_is_seen_and_outlived(fleet, record_property):
+    local = fleet.lab.local
+    os.kill(int(Supervisor(local.home, local.logs).states()["flink-taskmanager"]["pid"]), signal.SIGKILL)
+    fleet.happens("TaskManager lost")
+    fleet.expect(record_property, "TaskManager lost", "slow", "degraded", "tasks running")
+    fleet.watch.until("slow", lambda row: row.state == "RUNNING" and row.consumer_lag is not None, time.monotonic())
 
 
 def test_a_cluster_that_does_not_answer_says_nothing_of_any_job(fleet, record_property):

@@ -59,9 +59,13 @@ def _desired(project: Project, row: JobStatus) -> str | None:
 
 
 def _failed_before(project: Project, row: JobStatus, now: datetime) -> bool:
-    """Whether the sample before the newest one found the same Flink job failed."""
-    samples = project.ledger.samples.of(row.job, now - _RECENT)[-2:-1]
-    return any(sample.verdict == "failed" and sample.flink_job_id == row.flink_job_id for sample in samples)
+    """Whether the run before this one of redeploy_and_verify found the same Flink job failed.
+
+    What a person looks at, and a second look of one run, are no proof that it has failed for long.
+    """
+    samples = [sample for sample in project.ledger.samples.of(row.job, now - _RECENT) if sample.run]
+    before = [sample for sample in samples if sample.run != samples[-1].run][-1:]
+    return any(sample.verdict == "failed" and sample.flink_job_id == row.flink_job_id for sample in before)
 
 
 def _past(operation: Operation, releases: dict[int, Release]) -> PastOperation:

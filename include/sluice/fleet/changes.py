@@ -1,10 +1,11 @@
-"""Which verdicts have changed from one sweep to the next. Pure."""
+"""What is new to somebody who was told of the fleet before. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sluice.fleet.needs import Needed
 from sluice.fleet.rows import JobStatus
 
 
@@ -15,20 +16,43 @@ def changes(before: Mapping[str, str], rows: Iterable[JobStatus]) -> list[dict[s
     only while sweeps see it, so going into and coming out of `unknown` are both told.
 
     Args:
-        before: The verdicts of the sweep before, by the job's name.
+        before: The verdicts that were told last, by the job's name.
         rows: What was seen now.
 
     Returns:
         A list of {job, old, new, state, reasons}.
     """
     return [
-        {
-            "job": row.job,
-            "old": before.get(row.job),
-            "new": row.verdict,
-            "state": row.state,
-            "reasons": list(row.reasons),
-        }
+        _change(row, before.get(row.job), row.reasons)
         for row in rows
         if before.get(row.job, "healthy") != row.verdict and not (row.job not in before and row.verdict == "idle")
     ]
+
+
+def reports(
+    before: Mapping[str, str], rows: Iterable[JobStatus], needs: Iterable[Needed]
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """What needs a person in a job whose verdict doesn't tell: given up, an approval, what can't be deployed.
+
+    Args:
+        before: The causes that were told last, by the job's name.
+        rows: What was seen now.
+        needs: What the jobs need.
+
+    Returns:
+        A list as that of `changes`, `old` and `new` the same, `reasons` what is to be done; and the causes that are
+        known once it is told. Of a job that could not be looked at, that is what was known before.
+    """
+    seen = {row.job: row for row in rows}
+    causes = {each.job: each for each in needs if each.decision.cause}
+    news = [
+        _change(seen[job], seen[job].verdict, (each.decision.why,))
+        for job, each in causes.items()
+        if before.get(job) != each.decision.cause
+    ]
+    kept = {job: cause for job, cause in before.items() if job in seen and seen[job].state == "unreachable"}
+    return news, {**kept, **{job: each.decision.cause or "" for job, each in causes.items()}}
+
+
+def _change(row: JobStatus, old: str | None, reasons: Iterable[str]) -> dict[str, Any]:
+    return {"job": row.job, "old": old, "new": row.verdict, "state": row.state, "reasons": list(reasons)}

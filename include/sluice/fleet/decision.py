@@ -59,11 +59,14 @@ class Decision:
     Attributes:
         why: In words.
         release: For `recover`, the release that is to run again.
+        cause: Of a report that no verdict tells: the same for as long as it is about the same thing, so that it is told
+            once; None: there is none, or the verdict tells it.
     """
 
     need: Need
     why: str
     release: int | None = None
+    cause: str | None = None
 
 
 def decide(case: Case) -> Decision:
@@ -78,8 +81,18 @@ def decide(case: Case) -> Decision:
         or _down(case)
         or _failed(case)
         or _drifted(case)
-        or Decision("nothing", "it runs as it should" if case.status.verdict != "degraded" else "it runs, degraded")
+        or Decision("nothing", _as_it_is(case.status))
     )
+
+
+def _as_it_is(status: JobStatus) -> str:
+    match status.verdict:
+        case "degraded":
+            return "it runs, degraded"
+        case "unknown":
+            return f"it could not be judged: {_reasons(status)}"
+        case _:
+            return "it runs as it should"
 
 
 def _left_to_people(case: Case) -> Decision | None:
@@ -102,7 +115,9 @@ def _left_alone(case: Case) -> Decision | None:
     if not case.enabled:
         is_down = status.state in (*_ENDED, "stopped")
         why = "it is disabled in the deployment file"
-        return Decision("nothing", why) if is_down else Decision("report", f"{why}, and runs: sluice suspend it")
+        if is_down:
+            return Decision("nothing", why)
+        return Decision("report", f"{why}, and runs: sluice suspend it", cause="disabled")
     return None
 
 
@@ -140,7 +155,8 @@ def _drifted(case: Case) -> Decision | None:
     if case.fingerprint in held:
         return Decision("nothing", f"it differs from what is desired, which was rolled back: {held[case.fingerprint]}")
     if case.approval:
-        return Decision("report", f"what is desired needs an approval: {case.approval}")
+        why = f"what is desired needs an approval: {case.approval}; deploy it by hand, and approve it"
+        return Decision("report", why, cause=f"approval {case.fingerprint}")
     why = f"it differs from release {status.release}"
     return _unless_too_often(case, Decision("redeploy", why))
 
@@ -170,7 +186,8 @@ def _unless_too_often(case: Case, wanted: Decision) -> Decision:
     if len(made) >= GIVE_UP_AFTER:
         since = f"{made[-1].started_at:%Y-%m-%d %H:%M} UTC"
         why = f"given up after {len(made)} tries since {since}: {wanted.why}; {last}; mend it and deploy it by hand"
-        return Decision("report", why)
+        what = f" {case.fingerprint}" if wanted.need == "redeploy" else ""
+        return Decision("report", why, cause=f"given up: {wanted.need}{what}")
     moment = wait_until(made)
     if case.now < moment:
         why = (

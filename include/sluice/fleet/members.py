@@ -93,6 +93,7 @@ def _target(desired: DesiredJob, place: Placement, former: Snapshot | None) -> T
         flink_job_id=place.flink_job_id,
         topics=topics,
         group=desired.group,
+        untimed=desired.untimed,
         dead_letters=tuple(name for name, sink in desired.writes.items() if issubclass(sink.record, DeadLetter)),
         started_at=offsets_by_partition(place.positions or {}, topics),
         former=former,

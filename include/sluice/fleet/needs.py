@@ -64,7 +64,8 @@ def _planned(project: Project, case: Case, wanted: Decision, tell: Tell) -> Deci
     except UnreachableError as error:
         return Decision("nothing", f"{wanted.why}, and could not be planned: {error}")
     except SluiceError as error:
-        return Decision("report", f"{wanted.why}, and can't be deployed: {error}")
+        why = f"{wanted.why}, and can't be deployed: {error}"
+        return Decision("report", why, cause=f"refused {case.fingerprint}")
     if plan.needs_approval:
         return decide(replace(case, approval="; ".join(plan.reasons) or "it abandons state"))
     return wanted

@@ -19,13 +19,14 @@ SPLIT_FIELDS = ("lag", "watermark_ms", "following", "end", "still_since_ms", "is
 """What a sample has of each split: `readings["splits"][<topic>][<number>]`, in this order."""
 
 
-def to_sample(environment: str, found: Found, at: datetime) -> Sample:
-    """A row of a sweep as a sample."""
+def to_sample(environment: str, found: Found, at: datetime, run: str | None = None) -> Sample:
+    """A row of a sweep as a sample; `run` is the run of redeploy_and_verify that looked, None: a person did."""
     row = found.status
     return Sample(
         environment=environment,
         job=row.job,
         at=at,
+        run=run,
         flink_job_id=row.flink_job_id,
         release=row.release,
         state=row.state,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from sluice.health.snapshot import Snapshot
 from sluice.health.verdict import State
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -64,3 +66,11 @@ class Found:
 
     status: JobStatus
     snapshot: Snapshot | None = None
+
+
+def one_each(rows: Iterable[T], status: Callable[[T], JobStatus]) -> list[T]:
+    """One row for each name, the first: that of a job that runs twice under its name tells of both."""
+    found: dict[str, T] = {}
+    for row in rows:
+        found.setdefault(status(row).job, row)
+    return list(found.values())

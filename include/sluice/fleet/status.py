@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 from sluice.fleet.exposition import write_metrics
 from sluice.fleet.members import Member, all_names, read_members
 from sluice.fleet.readings import to_sample, to_snapshot
-from sluice.fleet.rows import Found, JobStatus
+from sluice.fleet.rows import Found, JobStatus, one_each
 from sluice.fleet.sweep import Pace, sweep
 from sluice.flink.client import AsyncFlinkClient
 from sluice.health.snapshot import Snapshot
@@ -42,8 +42,12 @@ def look(project: Project, names: Iterable[str], former: Mapping[str, Snapshot])
     return look_at(project, members, is_whole=not chosen)
 
 
-def sweep_and_record(project: Project) -> list[Found]:
+def sweep_and_record(project: Project, run: str | None = None) -> list[Found]:
     """One sweep over the whole fleet: its samples go into the ledger, its metrics into a file.
+
+    Args:
+        project: The project.
+        run: The run of redeploy_and_verify that looks; None: a person does.
 
     Returns:
         The rows, those of jobs that nobody declares as well.
@@ -51,7 +55,7 @@ def sweep_and_record(project: Project) -> list[Found]:
     began = datetime.now(UTC)
     members = read_members(project, all_names(project), last_snapshots(project))
     found = look_at(project, members)
-    record(project, members, found, began)
+    record(project, members, found, began, run)
     return found
 
 
@@ -64,15 +68,26 @@ def look_at(
     pace: Pace | None = None,
 ) -> list[Found]:
     """One sweep over these members; see `sweep`."""
+    replays = project.ledger.replays.running()
 
     async def go() -> list[Found]:
         async with AsyncFlinkClient(project.flink_url) as flink:
-            return await sweep(members, flink, project.kafka, is_whole=is_whole, admin=admin, pace=pace or Pace())
+            return await sweep(
+                members,
+                flink,
+                project.kafka,
+                is_whole=is_whole,
+                apart=replays,
+                admin=admin,
+                pace=pace or Pace(),
+            )
 
     return asyncio.run(go())
 
 
-def record(project: Project, members: Sequence[Member], found: Sequence[Found], began: datetime) -> None:
+def record(
+    project: Project, members: Sequence[Member], found: Sequence[Found], began: datetime, run: str | None = None
+) -> None:
     """Write down what a sweep has found.
 
     Args:
@@ -80,13 +95,14 @@ def record(project: Project, members: Sequence[Member], found: Sequence[Found], 
         members: What was looked at.
         found: A row for each, and more.
         began: When the sweep began.
+        run: See `sweep_and_record`.
     """
     ledger = project.ledger
     for member, row in zip(members, found, strict=False):
         snapshot, flink_job_id = row.snapshot, member.status.flink_job_id
         if snapshot and snapshot.checkpoints.completed and flink_job_id and not member.had_checkpoint:
             ledger.saw_checkpoint(member.status.job, flink_job_id)
-    samples = [to_sample(project.environment, row, began) for row in _one_each(found)]
+    samples = [to_sample(project.environment, row, began, run) for row in one_each(found, lambda row: row.status)]
     ledger.samples.add(samples, older_than=began - timedelta(days=project.settings.sample_days))
     write_metrics(project.settings.home, project.environment, sorted(samples, key=lambda sample: sample.job))
 
@@ -96,8 +112,3 @@ def last_snapshots(project: Project) -> dict[str, Snapshot]:
     samples = project.ledger.samples.newest(datetime.now(UTC) - _COMPARABLE)
     known = {job: to_snapshot(sample.readings) for job, sample in samples.items()}
     return {job: snapshot for job, snapshot in known.items() if snapshot}
-
-
-def _one_each(found: Iterable[Found]) -> list[Found]:
-    """One row for each name: that of a job that runs twice under its name tells of both."""
-    return list({row.status.job: row for row in reversed(list(found))}.values())

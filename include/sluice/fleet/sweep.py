@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -61,6 +61,7 @@ async def sweep(
     kafka: Mapping[str, str],
     *,
     is_whole: bool = True,
+    apart: Collection[str] = (),
     admin: AdminClient | None = None,
     pace: Pace = Pace(),
 ) -> list[Found]:
@@ -73,6 +74,7 @@ async def sweep(
         flink: The cluster.
         kafka: librdkafka's configuration.
         is_whole: They are all jobs of the project, so that any other one of the cluster is one that nobody declares.
+        apart: Flink job ids of replays, which are nobody's job.
         admin: The brokers; None: by that configuration.
         pace: How fast.
 
@@ -90,7 +92,7 @@ async def sweep(
     seen = await _look_at_all(flink, [target for target in targets if target.flink_job_id in known], held, pace)
     snapshots = await _place_all(seen, held, kafka, pace)
     found = [_judge(member, _of(member.target, known, snapshots)) for member in members]
-    return with_strangers(found, cluster.jobs, is_whole=is_whole)
+    return with_strangers(found, (job for job in cluster.jobs if job.id not in apart), is_whole=is_whole)
 
 
 async def _jobs(flink: AsyncFlinkClient) -> JobList:

@@ -25,6 +25,8 @@ _COLUMNS = (
     "restarts",
     "drift",
 )
+_GIVEN = "set by a run"
+"""A column for overrides, where there are any."""
 
 
 def print_fleet(rows: Iterable[JobStatus]) -> None:
@@ -34,7 +36,10 @@ def print_fleet(rows: Iterable[JobStatus]) -> None:
 
 def fleet_table(rows: Iterable[JobStatus]) -> Table:
     """A row per job."""
-    return make_table("Jobs", _COLUMNS, [_cells(row) for row in rows])
+    rows = list(rows)
+    if not any(row.overrides for row in rows):
+        return make_table("Jobs", _COLUMNS, [_cells(row) for row in rows])
+    return make_table("Jobs", (*_COLUMNS, _GIVEN), [(*_cells(row), _given(row)) for row in rows])
 
 
 def _cells(row: JobStatus) -> tuple[Any, ...]:
@@ -52,6 +57,10 @@ def _cells(row: JobStatus) -> tuple[Any, ...]:
         row.restarts,
         row.drift,
     )
+
+
+def _given(row: JobStatus) -> str:
+    return ", ".join(f"{name}={value}" for name, value in row.overrides.items())
 
 
 def _age(milliseconds: int | None) -> str | None:

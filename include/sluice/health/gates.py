@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import linear_regression
+from math import inf, sqrt
+from statistics import correlation, linear_regression
 from typing import Literal
 
 from sluice.flink.models import JobState
@@ -13,13 +14,24 @@ from sluice.health.words import named, per_second, seconds
 from sluice.job.duration import milliseconds
 from sluice.job.limits import Health
 
-Gate = Literal["running", "consumer_lag", "watermark"]
+Gate = Literal["running", "checkpoint", "consumer_lag", "watermark"]
 GATES: tuple[Gate, ...] = ("running", "consumer_lag", "watermark")
-"""In the order in which they are passed."""
+"""Those of a deploy, in the order in which they are passed. A job that has run for longer has `checkpoint` as well."""
 _LEAST_SPAN_MS = 15_000
 """Over how long readings must fall to be believed: positions are as old as the cluster's metrics, up to 10 s."""
 _SPAN_MS = 60_000
 """Readings that are older say nothing of how fast it goes now."""
+_ERRORS = 3
+"""Standard errors by which it must fall: a lag that stands still goes up and down by seconds with the metrics."""
+_AHEAD = 10
+"""How many times as far as the readings reach it may be foretold."""
+
+_ITS_OWN = (
+    "java.lang.",
+    "org.apache.flink.table.api.TableRuntimeException",
+    "org.apache.flink.util.StateMigrationException",
+)
+"""Failures of a job's code and state; those of networks, brokers and Flink's runtime are of other packages."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +65,13 @@ def judge(
         earlier: Readings of this gate, oldest first.
         deadline_ms: Until when it must be inside the limit, epoch milliseconds: what falls fast enough passes now.
     """
-    if snapshot.state is None:
-        return Reading(passed=False, words="the cluster does not know the job", hopeless=True)
-    if snapshot.state.is_terminal:
-        cause = f": {snapshot.last_exception}" if snapshot.last_exception else ""
-        return Reading(passed=False, words=f"the job is {snapshot.state.value}{cause}", hopeless=True)
+    if lost := _lost(snapshot, health):
+        return Reading(passed=False, words=lost, hopeless=True)
     match gate:
         case "running":
             return _running(snapshot)
+        case "checkpoint":
+            return _checkpoint(snapshot, health)
         case "consumer_lag":
             reading = replace(_consumer_lag(snapshot, health), at_ms=snapshot.at_ms, behind=snapshot.consumer_lag)
             return _catching_up(reading, earlier, health.consumer_lag, deadline_ms)
@@ -69,18 +80,57 @@ def judge(
             return _catching_up(reading, earlier, milliseconds(health.watermark_lag), deadline_ms)
 
 
-def _running(snapshot: Snapshot) -> Reading:
+def _lost(snapshot: Snapshot, health: Health) -> str | None:
+    """Why no gate can be passed any more."""
+    if snapshot.state is None:
+        return "the cluster does not know the job"
+    if snapshot.state.is_terminal:
+        cause = f": {snapshot.last_exception}" if snapshot.last_exception else ""
+        return f"the job is {snapshot.state.value}{cause}"
+    return f"{_tasks(snapshot)}, again and again" if _fails_by_itself(snapshot, health) else None
+
+
+def _tasks(snapshot: Snapshot) -> str:
     words = f"{snapshot.tasks_running} of {snapshot.tasks_total} tasks running"
     if snapshot.restarts:
         words += f", {snapshot.restarts} restarts"
     if snapshot.last_exception:
         words += f", last exception: {snapshot.last_exception}"
+    return words
+
+
+def _running(snapshot: Snapshot) -> Reading:
+    words = _tasks(snapshot)
     if snapshot.state is not JobState.RUNNING or snapshot.tasks_running < snapshot.tasks_total:
         return Reading(passed=False, words=words)
     completed = snapshot.checkpoints.completed
     if not completed:
         return Reading(passed=False, words=f"{words}, no checkpoint yet")
     return Reading(passed=True, words=f"{words}, {completed} checkpoints")
+
+
+def _fails_by_itself(snapshot: Snapshot, health: Health) -> bool:
+    """Whether it is in a loop of restarts for one failure of its code or state, which no waiting mends.
+
+    It may start again as often as its limits allow; a checkpoint since then shows that it gets on. What the cluster or
+    a broker may be at fault for is waited for.
+    """
+    newest = snapshot.recent_failures[: health.restarts + 1]
+    if len(newest) <= health.restarts:
+        return False
+    age = snapshot.checkpoints.age_ms
+    if age is not None and snapshot.at_ms - age > newest[0].at_ms:
+        return False
+    names = {failure.name for failure in newest}
+    return len(names) == 1 and names.pop().startswith(_ITS_OWN)
+
+
+def _checkpoint(snapshot: Snapshot, health: Health) -> Reading:
+    age, limit = snapshot.checkpoints.age_ms, milliseconds(health.checkpoint_age)
+    if age is None:
+        return Reading(passed=False, words="no checkpoint yet")
+    sign = "<=" if age <= limit else ">"
+    return Reading(passed=age <= limit, words=f"the newest checkpoint is {seconds(age)} old {sign} {seconds(limit)}")
 
 
 def _consumer_lag(snapshot: Snapshot, health: Health) -> Reading:
@@ -90,7 +140,7 @@ def _consumer_lag(snapshot: Snapshot, health: Health) -> Reading:
     if lag is None:
         unknown = snapshot.with_unknown_lag
         of = f" of {named(unknown)}" if unknown else ""
-        return Reading(passed=False, words=f"the consumer lag{of} is not known yet")
+        return Reading(passed=False, words=_unread(snapshot) or f"the consumer lag{of} is not known yet")
     sign = "<=" if lag <= health.consumer_lag else ">"
     return Reading(
         passed=lag <= health.consumer_lag, words=f"consumer lag {lag:,} {sign} {health.consumer_lag:,} records"
@@ -101,6 +151,8 @@ def _watermark(snapshot: Snapshot, health: Health) -> Reading:
     lag, limit = snapshot.watermark_lag_ms, milliseconds(health.watermark_lag)
     if snapshot.reads_nothing:
         return Reading(passed=True, words="reads nothing")
+    if snapshot.has_no_event_time:
+        return Reading(passed=True, words=f"{_declares(snapshot)} no event time: there is no watermark to judge")
     if lag is not None and lag <= limit:
         return Reading(passed=True, words=f"watermark {seconds(lag)} behind <= {seconds(limit)}")
     if snapshot.is_idle:
@@ -108,8 +160,21 @@ def _watermark(snapshot: Snapshot, health: Health) -> Reading:
     if lag is None:
         missing = snapshot.without_watermark
         of = f" of {named(missing)}" if missing else ""
-        return Reading(passed=False, words=f"there is no watermark{of} yet")
+        return Reading(passed=False, words=_unread(snapshot) or f"there is no watermark{of} yet")
     return Reading(passed=False, words=f"watermark {seconds(lag)} behind > {seconds(limit)}")
+
+
+def _unread(snapshot: Snapshot) -> str | None:
+    """Why nothing will be known of it for as long as the job runs; told at once, since only the deadline ends that."""
+    if not snapshot.unread:
+        return None
+    names = ", ".join(snapshot.unread)
+    return f"no Kafka source of the job reads {names}: read it by its table, or take it out of the job's reads"
+
+
+def _declares(snapshot: Snapshot) -> str:
+    names = sorted(snapshot.untimed)
+    return f"{', '.join(names)} {'declares' if len(names) == 1 else 'declare'}"
 
 
 def _catching_up(reading: Reading, earlier: Sequence[Reading], limit: int, deadline_ms: int | None) -> Reading:
@@ -124,7 +189,7 @@ def _catching_up(reading: Reading, earlier: Sequence[Reading], limit: int, deadl
     if -points[0][0] < _LEAST_SPAN_MS:
         return reading
     slope = linear_regression(*zip(*points, strict=True)).slope
-    if slope >= 0:
+    if slope >= 0 or slope + _ERRORS * _standard_error(points, slope) >= 0:
         return reading
     needed, left = (reading.behind - limit) / -slope, deadline_ms - reading.at_ms
     # Records per second; or by how many seconds a watermark comes nearer in one.
@@ -132,4 +197,12 @@ def _catching_up(reading: Reading, earlier: Sequence[Reading], limit: int, deadl
     words = (
         f"{reading.words}, falling {rate}: inside the limit in {seconds(needed)}, the deadline is in {seconds(left)}"
     )
-    return replace(reading, passed=needed <= left, words=words)
+    return replace(reading, passed=needed <= min(left, _AHEAD * -points[0][0]), words=words)
+
+
+def _standard_error(points: Sequence[tuple[int, int]], slope: float) -> float:
+    """Of the slope of a regression line, by the correlation of its points."""
+    if len(points) <= 2:
+        return 0.0
+    explained = correlation(*zip(*points, strict=True)) ** 2
+    return float(abs(slope) * sqrt(max(0.0, 1 / explained - 1) / (len(points) - 2))) if explained else inf

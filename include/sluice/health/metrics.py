@@ -7,7 +7,7 @@ parallel the job. Names stay the same for as long as a Flink job runs, so they a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sluice.flink import calls
@@ -27,11 +27,15 @@ LATE = re.compile(r".*\.numLateRecordsDropped")
 Table API and the DataStream API, window joins, OVER aggregates, temporal sorts, pattern matching."""
 SENT = re.compile(r"(?P<sink>.+)\.numRecordsSend")
 """What every sink of FLIP-33 and later counts."""
+_READER = ".KafkaSourceReader."
+"""In the names that a Kafka source has from its beginning on, before it knows its partitions."""
 _BACKPRESSURED = "backPressuredTimeMsPerSecond"
 _MOSTLY_IDLE = 500
 """Milliseconds of a second."""
 _LEARNING_MS = 60_000
 """How long after its start a job may register more metrics: a reader names a partition once it has polled it."""
+_FETCHED_MS = 15_000
+"""After which the cluster has fetched the first metrics: it does so every 10 s."""
 
 
 @dataclass
@@ -46,6 +50,7 @@ class Reported:
         sent: Records that sinks have sent since their tasks started, by the sink's operator.
         backpressured: Of the most hindered subtask of a source, 0 to 1; None: not known.
         names: To be remembered; empty as long as the job may register more.
+        unread: Topics that no Kafka source of the job reads, as far as that is known.
     """
 
     positions: dict[Partition, int] = field(default_factory=dict)
@@ -55,6 +60,7 @@ class Reported:
     sent: dict[str, int] = field(default_factory=dict)
     backpressured: float | None = None
     names: Mapping[str, VertexNames] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
 
 async def read_metrics(
@@ -80,7 +86,8 @@ async def read_metrics(
         UnreachableError: the cluster doesn't answer.
         FlinkError: the cluster said no.
     """
-    known = names or await _learn(flink, detail)
+    ids = {} if names else await _ids(flink, detail)
+    known = names or {vertex: _names(found) for vertex, found in ids.items()}
     reported = Reported()
     asked = frozenset(quiet)
     for vertex in detail.vertices:
@@ -90,27 +97,56 @@ async def read_metrics(
         for call in calls.aggregates(detail.id, vertex.id, wanted):
             for metric in await flink.send(call):
                 _take(metric, reported)
-    if names or _is_complete(detail, known, topics):
+    if names or _is_complete(detail, known, ids, topics):
         reported.names = known
+        reported.unread = tuple(topic for topic in topics if topic not in _read(known))
+    elif _is_without_kafka(detail, ids):
+        reported.unread = tuple(topics)
     return reported
 
 
-async def _learn(flink: AsyncFlinkClient, detail: JobDetail) -> dict[str, VertexNames]:
-    found = {}
-    for vertex in detail.vertices:
-        ids = [metric.id for metric in await flink.send(calls.aggregate_names(detail.id, vertex.id))]
-        readers = {(match["operator"], match["topic"]) for name in ids if (match := POSITION.fullmatch(name))}
-        counters = tuple(name for name in ids if LATE.fullmatch(name) or SENT.fullmatch(name))
-        found[vertex.id] = VertexNames(tuple(sorted(readers)), counters)
-    return found
+async def _ids(flink: AsyncFlinkClient, detail: JobDetail) -> dict[str, list[str]]:
+    """The names of all metrics, by vertex."""
+    return {
+        vertex.id: [metric.id for metric in await flink.send(calls.aggregate_names(detail.id, vertex.id))]
+        for vertex in detail.vertices
+    }
 
 
-def _is_complete(detail: JobDetail, known: Mapping[str, VertexNames], topics: Iterable[str]) -> bool:
+def _names(ids: Iterable[str]) -> VertexNames:
+    found = tuple(ids)
+    readers = {(match["operator"], match["topic"]) for name in found if (match := POSITION.fullmatch(name))}
+    counters = tuple(name for name in found if LATE.fullmatch(name) or SENT.fullmatch(name))
+    return VertexNames(tuple(sorted(readers)), counters)
+
+
+def _read(known: Mapping[str, VertexNames]) -> set[str]:
+    return {topic for names in known.values() for _, topic in names.readers}
+
+
+def _is_complete(
+    detail: JobDetail, known: Mapping[str, VertexNames], ids: Mapping[str, Iterable[str]], topics: Iterable[str]
+) -> bool:
     """Whether no more names are to be expected."""
     if detail.tasks_running < detail.tasks_total:
         return False
-    read = {topic for names in known.values() for _, topic in names.readers}
-    return read.issuperset(topics) or detail.now - detail.start_time > _LEARNING_MS
+    if _read(known).issuperset(topics):
+        return True
+    # A Kafka source without a partition waits for its brokers.
+    waits = any(_has_reader(ids[vertex]) and not names.readers for vertex, names in known.items())
+    return not waits and detail.now - detail.start_time > _LEARNING_MS
+
+
+def _is_without_kafka(detail: JobDetail, ids: Mapping[str, Sequence[str]]) -> bool:
+    """Whether all sources have told their metrics, and none is one of Kafka."""
+    if detail.tasks_running < detail.tasks_total or detail.now - detail.start_time <= _FETCHED_MS:
+        return False
+    told = all(ids[vertex.id] for vertex in detail.vertices if vertex.is_source)
+    return told and not any(map(_has_reader, ids.values()))
+
+
+def _has_reader(ids: Iterable[str]) -> bool:
+    return any(_READER in name for name in ids)
 
 
 def _wanted(

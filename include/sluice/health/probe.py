@@ -33,6 +33,7 @@ class Target:
         flink_job_id: Its id in Flink.
         topics: What it reads.
         group: Its consumer group.
+        untimed: Which of the topics it reads without event time.
         dead_letters: Which of its sinks are for dead letters.
         started_at: The next offsets of the state that it was started from.
         former: An earlier snapshot, of this or another Flink job.
@@ -41,6 +42,7 @@ class Target:
     flink_job_id: str
     topics: tuple[str, ...]
     group: str
+    untimed: tuple[str, ...] = ()
     dead_letters: tuple[str, ...] = ()
     started_at: Mapping[Partition, int] | None = None
     former: Snapshot | None = None
@@ -72,6 +74,7 @@ async def probe(
     group: str,
     former: Snapshot | None = None,
     started_at: Mapping[Partition, int] | None = None,
+    untimed: Iterable[str] = (),
 ) -> Snapshot:
     """A snapshot of one job.
 
@@ -84,6 +87,7 @@ async def probe(
         former: An earlier snapshot, for the trends.
         started_at: The next offsets of the state that it was started from: it may have read nothing yet, and its group
             may never have committed them.
+        untimed: Which of the topics it reads without event time.
 
     Raises:
         UnreachableError: the cluster or the broker doesn't answer: it says nothing about the job.
@@ -91,7 +95,7 @@ async def probe(
     """
     if job_id is None:
         return Snapshot(now_ms(), None)
-    target = Target(job_id, tuple(topics), group, former=former, started_at=started_at)
+    target = Target(job_id, tuple(topics), group, tuple(untimed), former=former, started_at=started_at)
     held = Held(await asyncio.to_thread(read_offsets, connect(kafka), topics, _servers(kafka)) if target.topics else {})
     seen = await look(flink, target, held)
     if seen.reported is None:
@@ -148,6 +152,8 @@ async def look(flink: AsyncFlinkClient, target: Target, held: Held) -> Seen:
         failures=failures,
         checkpoints=_read_checkpoints(checkpoints, now_ms()),
         restored_from=checkpoints.latest.restored.external_path if checkpoints.latest.restored else None,
+        untimed=target.untimed,
+        unread=reported.unread if reported else (),
         counters=_counters(detail, reported, target.dead_letters),
         work=tuple(_work(detail)),
         backpressured=reported.backpressured if reported else None,

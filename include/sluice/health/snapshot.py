@@ -42,11 +42,16 @@ class Failure:
 
     Attributes:
         at_ms: Epoch milliseconds.
-        words: One line.
+        words: One line; of an exception: its class, a colon, its message.
     """
 
     at_ms: int
     words: str
+
+    @property
+    def name(self) -> str:
+        """The exception's class, as far as the words begin with one."""
+        return self.words.partition(":")[0]
 
 
 @dataclass(frozen=True)
@@ -163,6 +168,8 @@ class Snapshot:
         failures: The newest ones that the cluster remembers, newest first.
         restored_from: What it was restored from.
         splits: By partition of the topics that it reads; empty: it reads none.
+        untimed: Topics that it reads without event time: they have no watermark to be judged by.
+        unread: Topics that it is to read, and no Kafka source of it does: where it stands in them can't be known.
         backpressured: How much of the time the most hindered subtask of a source waits for those behind it, 0 to 1.
         problems: Why something could not be read.
         names: Its metrics' names by vertex; empty: they have to be asked for.
@@ -179,6 +186,8 @@ class Snapshot:
     checkpoints: CheckpointReading = CheckpointReading()
     restored_from: str | None = None
     splits: Mapping[Partition, SplitReading] | None = None
+    untimed: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
     counters: Counters = Counters()
     work: tuple[Work, ...] = ()
     backpressured: float | None = None
@@ -214,18 +223,28 @@ class Snapshot:
         return tuple(partition for partition, split in (self.splits or {}).items() if split.lag is None)
 
     @property
+    def timed_splits(self) -> dict[Partition, SplitReading]:
+        """Those that have a watermark, or are to have one."""
+        return {key: split for key, split in (self.splits or {}).items() if key[0] not in self.untimed}
+
+    @property
+    def has_no_event_time(self) -> bool:
+        """It reads, and nothing of it has a watermark."""
+        return bool(self.splits) and not self.timed_splits
+
+    @property
     def without_watermark(self) -> tuple[Partition, ...]:
         """Partitions that hold the watermark back, or may, because they have none."""
         return tuple(
             partition
-            for partition, split in (self.splits or {}).items()
+            for partition, split in self.timed_splits.items()
             if split.watermark_ms is None and (split.lag != 0 or split.is_idle is False)
         )
 
     @property
     def newest_watermark_ms(self) -> int | None:
         """Of the partition that is furthest ahead."""
-        marks = [split.watermark_ms for split in (self.splits or {}).values() if split.watermark_ms is not None]
+        marks = [split.watermark_ms for split in self.timed_splits.values() if split.watermark_ms is not None]
         return max(marks, default=None)
 
     @property
@@ -240,7 +259,7 @@ class Snapshot:
             return None
         busy = [
             split.watermark_ms
-            for split in (self.splits or {}).values()
+            for split in self.timed_splits.values()
             if split.watermark_ms is not None and (split.lag != 0 or split.is_idle is False)
         ]
         return self.at_ms - min([*busy, newest])
@@ -257,6 +276,6 @@ class Snapshot:
             return ()
         return tuple(
             partition
-            for partition, split in (self.splits or {}).items()
+            for partition, split in self.timed_splits.items()
             if split.lag == 0 and newest - (split.watermark_ms or 0) > behind_ms
         )

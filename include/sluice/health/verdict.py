@@ -152,7 +152,7 @@ def _progress(snapshot: Snapshot, health: Health) -> Iterator[Finding]:
             # The reason is given already.
             return
         words = lag.words
-        if not _is_starting(snapshot, health):
+        if not snapshot.unread and not _is_starting(snapshot, health):
             words = f"{words.removesuffix(' yet')}: its readers report no position, as sources other than Kafka's do"
         yield "unknown", words
         return
@@ -177,7 +177,7 @@ def _direction(snapshot: Snapshot, health: Health) -> str:
 def _held_back(snapshot: Snapshot) -> str:
     """Which partitions hold the watermark back without having anything to read."""
     silent = [
-        partition for partition, split in (snapshot.splits or {}).items() if split.is_idle is False and split.lag == 0
+        partition for partition, split in snapshot.timed_splits.items() if split.is_idle is False and split.lag == 0
     ]
     return f": {named(silent)} has no input and no idle_timeout" if silent else ""
 
@@ -202,4 +202,7 @@ def _dropped(snapshot: Snapshot, _health: Health) -> Iterator[Finding]:
 
 def _is_quiet(snapshot: Snapshot, health: Health) -> bool:
     lag = snapshot.watermark_lag_ms
+    if snapshot.has_no_event_time:
+        # No watermark shows how long ago everything was read: nothing came in since the former look.
+        return snapshot.is_idle and snapshot.trend.records_in_per_s == 0
     return snapshot.is_idle and (lag is None or lag > milliseconds(health.watermark_lag))

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from functools import lru_cache
 
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from sluice.errors import ConfigError, UnreachableError
 
 TIMEOUT = 10.0
 """Seconds that a broker has for an answer."""
+
+_RECENT = 60.0
+"""Seconds for which a connection's failure says why the brokers don't answer."""
+_REASONS = (KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._RESOLVE, KafkaError._TRANSPORT)
+_Config = tuple[tuple[str, str], ...]
+_latest: dict[str, tuple[_Config, AdminClient]] = {}
+"""By the brokers' addresses who has asked them last."""
+_failures: dict[_Config, tuple[float, str]] = {}
+"""When, and for what, a connection has last failed."""
 
 _SAME = (
     "bootstrap.servers",
@@ -26,6 +36,7 @@ _LOGIN = {
     "SCRAM-SHA-256": "org.apache.kafka.common.security.scram.ScramLoginModule",
     "SCRAM-SHA-512": "org.apache.kafka.common.security.scram.ScramLoginModule",
 }
+_JAVA_ALONE = ("ssl.truststore.", "sasl.jaas.", "sasl.login.", "sasl.client.")
 _OURS_ALONE = ("group.id", "client.id", "log_level", "debug", "statistics.interval.ms", "socket.timeout.ms")
 
 
@@ -36,7 +47,10 @@ def connect(config: Mapping[str, str]) -> AdminClient:
         ConfigError: no brokers are named, or librdkafka refuses the configuration.
     """
     # A fork has none of its parent's threads: it gets a client of its own.
-    return _admin(os.getpid(), tuple(sorted(_complete(config).items())))
+    key = tuple(sorted(librdkafka(config).items()))
+    admin = _admin(os.getpid(), key)
+    _latest[config["bootstrap.servers"]] = (key, admin)
+    return admin
 
 
 def group_member(config: Mapping[str, str], group: str) -> Consumer:
@@ -46,24 +60,31 @@ def group_member(config: Mapping[str, str], group: str) -> Consumer:
         ConfigError: as `connect`.
     """
     try:
-        return Consumer({**_complete(config), "group.id": group, "enable.auto.commit": "false"})
+        return Consumer({**librdkafka(config), "group.id": group, "enable.auto.commit": "false"})
     except KafkaException as error:
         raise _refused(error) from error
 
 
-def _complete(config: Mapping[str, str]) -> dict[str, str]:
+def librdkafka(config: Mapping[str, str]) -> dict[str, str]:
+    """The configuration of a client, with what every one of ours has.
+
+    Raises:
+        ConfigError: no brokers are named.
+    """
     if not config.get("bootstrap.servers"):
         raise ConfigError(
             "no brokers are configured: bootstrap.servers is missing",
             remedy="set kafka.config in the deployment file, or the extra of the Airflow connection",
         )
-    return {"log_level": "2", "socket.timeout.ms": str(int(TIMEOUT * 1000)), **config}
+    # librdkafka refuses what only the jobs' client knows.
+    ours = {name: value for name, value in config.items() if not name.startswith(_JAVA_ALONE)}
+    return {"log_level": "2", "socket.timeout.ms": str(int(TIMEOUT * 1000)), **ours}
 
 
 @lru_cache(maxsize=16)
-def _admin(_process: int, config: tuple[tuple[str, str], ...]) -> AdminClient:
+def _admin(_process: int, config: _Config) -> AdminClient:
     try:
-        return AdminClient(dict(config))
+        return AdminClient({**dict(config), "error_cb": lambda error: _note(config, error)})
     except KafkaException as error:
         raise _refused(error) from error
 
@@ -73,12 +94,28 @@ def _refused(error: KafkaException) -> ConfigError:
 
 
 def unreachable(servers: str, error: KafkaException) -> UnreachableError:
-    """A Kafka failure as our error."""
+    """A Kafka failure as our error, with what the connections have last failed for: a timeout alone says nothing."""
     cause = error.args[0]
+    told = _told(servers)
     return UnreachableError(
-        f"Kafka at {servers}: {cause.str()} ({cause.name()})",
+        f"Kafka at {servers}: {cause.str()} ({cause.name()}){f': {told}' if told else ''}",
         remedy="start the broker, or correct bootstrap.servers and the credentials",
     )
+
+
+def _note(config: _Config, error: KafkaError) -> None:
+    """Keep why a connection failed; that all of them have is no reason."""
+    if error.code() in _REASONS:
+        _failures[config] = (time.monotonic(), error.str())
+
+
+def _told(servers: str) -> str | None:
+    if servers not in _latest:
+        return None
+    config, admin = _latest[servers]
+    admin.poll(0.1)  # has the errors that have come in noted
+    at, words = _failures.get(config, (0.0, ""))
+    return words if words and time.monotonic() - at < _RECENT else None
 
 
 def java_properties(config: Mapping[str, str]) -> dict[str, str]:
@@ -93,7 +130,7 @@ def java_properties(config: Mapping[str, str]) -> dict[str, str]:
     user, password = given.pop("sasl.username", None), given.pop("sasl.password", None)
     if mechanism:
         result["sasl.mechanism"] = mechanism
-    if user is not None and password is not None:
+    if user is not None and password is not None and "sasl.jaas.config" not in given:
         result["sasl.jaas.config"] = _jaas(mechanism or "PLAIN", user, password)
     for kind, ours in (("truststore", "ssl.ca.location"), ("keystore", "ssl.keystore.location")):
         if ours in given:
@@ -101,7 +138,7 @@ def java_properties(config: Mapping[str, str]) -> dict[str, str]:
             result[f"ssl.{kind}.type"] = "PEM"
     # What is spelled as Java spells it passes: the connection may carry settings for the jobs alone.
     for name in list(given):
-        if name.startswith(("ssl.truststore.", "sasl.jaas.", "sasl.login.", "sasl.client.")):
+        if name.startswith(_JAVA_ALONE):
             result[name] = given.pop(name)
     if given:
         raise ConfigError(

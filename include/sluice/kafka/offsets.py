@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient, ListOffsetsResultInfo, OffsetSpec
 
 from sluice.errors import UnreachableError
 from sluice.kafka.brokers import TIMEOUT, group_member, unreachable
@@ -63,19 +63,21 @@ def read_held(admin: AdminClient, topics: Iterable[str], servers: str) -> Held:
     try:
         # One topic by its name: a broker may show nobody the list of all.
         known = admin.list_topics(*wanted if len(wanted) == 1 else (), timeout=TIMEOUT).topics
-        missing, partitions = {}, []
+        missing: dict[str, str] = {}
+        partitions: list[Partition] = []
         for topic in sorted(wanted):
             found = known.get(topic)
             if found is None or found.error is not None:
                 missing[topic] = found.error.str() if found else _UNKNOWN
             else:
-                partitions += [TopicPartition(topic, number) for number in found.partitions]
-        starts = _ask(admin, partitions, OffsetSpec.earliest(), missing)
-        ends = _ask(admin, partitions, OffsetSpec.latest(), missing)
+                partitions += [(topic, number) for number in found.partitions]
+        starts = find_offsets(admin, partitions, OffsetSpec.earliest(), missing)
+        ends = find_offsets(admin, partitions, OffsetSpec.latest(), missing)
     except KafkaException as error:
         raise unreachable(servers, error) from error
     complete = ends.keys() & starts.keys()
-    return Held({p: Offsets(starts[p], ends[p]) for p in sorted(complete) if p[0] not in missing}, missing)
+    held = {p: Offsets(starts[p].offset, ends[p].offset) for p in sorted(complete) if p[0] not in missing}
+    return Held(held, missing)
 
 
 def read_offsets(admin: AdminClient, topics: Iterable[str], servers: str) -> dict[Partition, Offsets]:
@@ -85,11 +87,20 @@ def read_offsets(admin: AdminClient, topics: Iterable[str], servers: str) -> dic
         UnreachableError: the broker doesn't answer, or a topic is gone.
     """
     held = read_held(admin, topics, servers)
-    for topic, why in held.missing.items():
+    refuse_missing(held.missing, servers)
+    return dict(held.offsets)
+
+
+def refuse_missing(missing: Mapping[str, str], servers: str) -> None:
+    """Raise for the first topic of which nothing is known.
+
+    Raises:
+        UnreachableError: says which, and why.
+    """
+    for topic, why in missing.items():
         raise UnreachableError(
             f"Kafka at {servers}: topic {topic}: {why}", remedy="create it with a deploy of a job that reads it"
         )
-    return dict(held.offsets)
 
 
 def read_committed(config: Mapping[str, str], group: str, partitions: Iterable[Partition]) -> dict[Partition, int]:
@@ -191,17 +202,23 @@ _UNKNOWN = "the broker does not know it"
 _OF_THE_CONNECTION = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT)
 
 
-def _ask(
-    admin: AdminClient, partitions: list[TopicPartition], spec: OffsetSpec, missing: dict[str, str]
-) -> dict[Partition, int]:
-    """What is wrong with one topic (without a leader, deleted meanwhile) hides no other one."""
-    if not partitions:
+def find_offsets(
+    admin: AdminClient, partitions: Iterable[Partition], spec: OffsetSpec, missing: dict[str, str]
+) -> dict[Partition, ListOffsetsResultInfo]:
+    """What a specification finds in each partition; why nothing is known of a topic goes to `missing`.
+
+    What is wrong with one topic (without a leader, deleted meanwhile) hides no other one.
+
+    Raises:
+        KafkaException: the broker doesn't answer.
+    """
+    wanted = {TopicPartition(topic, number): spec for topic, number in partitions}
+    if not wanted:
         return {}
-    futures = admin.list_offsets(dict.fromkeys(partitions, spec), request_timeout=TIMEOUT)
     found = {}
-    for asked, future in futures.items():
+    for asked, future in admin.list_offsets(wanted, request_timeout=TIMEOUT).items():
         try:
-            found[asked.topic, asked.partition] = future.result().offset
+            found[asked.topic, asked.partition] = future.result()
         except KafkaException as error:
             if error.args[0].code() in _OF_THE_CONNECTION:
                 raise

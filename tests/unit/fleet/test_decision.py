@@ -48,7 +48,11 @@ CASES = {
     "healthy": ({}, "nothing", "it runs as it should"),
     "idle": ({"status": row(verdict="idle")}, "nothing", "it runs as it should"),
     "degraded": ({"status": row(verdict="degraded")}, "nothing", "it runs, degraded"),
-    "not known yet": ({"status": row(verdict="unknown")}, "nothing", "it runs as it should"),
+    "not known": (
+        {"status": row(verdict="unknown", reasons=("Kafka at b:1 does not answer", "its metrics stand still"))},
+        "nothing",
+        "it could not be judged: Kafka at b:1 does not answer; its metrics stand still",
+    ),
     # For people.
     "undeclared": (
         {"status": JobStatus("z", "undeclared", reasons=("nobody declares it",))},
@@ -216,6 +220,10 @@ def test_decision(changes, need, why):
     decision = decide(replace(CASE, **changes))
     assert decision.need == need
     assert decision.why.startswith(why)
+    # What no verdict tells has something to be told by, once.
+    assert (decision.cause is not None) == (
+        why.startswith(("given up", "what is desired needs", "it is disabled in the deployment file, and"))
+    )
     # What has drifted is not started by the way: the release that ran comes back first.
     assert decision.release == (4 if need == "recover" else None)
 

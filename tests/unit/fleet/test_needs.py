@@ -51,6 +51,9 @@ def found(monkeypatch, status, planned=None):
 def test_what_has_drifted_is_planned_first(monkeypatch, planned, need, request_):
     needed = found(monkeypatch, RUNNING, planned)
     assert (needed.decision.need, needed.request) == (need, request_)
+    # The job runs, and no verdict tells: there is something to be told by, once for what is desired now.
+    assert bool(needed.decision.cause) == (need == "report")
+    assert (needed.decision.cause or "new").endswith("new")
 
 
 @pytest.mark.parametrize(("drift", "request_"), [(False, Request()), (True, Request(kind="rollback", to=2))])

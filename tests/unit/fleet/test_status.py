@@ -9,6 +9,7 @@ from sluice.errors import ConfigError
 from sluice.fleet.cases import read_cases
 from sluice.fleet.decision import decide
 from sluice.fleet.exposition import metrics_file
+from sluice.fleet.members import read_members
 from sluice.fleet.readings import to_sample
 from sluice.fleet.rows import Found
 from sluice.fleet.status import fleet_status, sweep_and_record
@@ -86,6 +87,11 @@ def test_a_sweep_is_recorded_and_a_look_is_not(project):
     assert 'sluice_job_verdict{environment="local",job="broken",verdict="failed"} 1\n' in text
 
 
+def test_topics_without_event_time_are_looked_at_as_such(project):
+    [member] = read_members(project, ["runs"], {})
+    assert member.target.untimed == ("in",)
+
+
 def test_some_jobs_are_looked_at_alone(project):
     assert states(fleet_status(project, ["sleeps"])) == {"sleeps": EXPECTED["sleeps"]}
     with pytest.raises(ConfigError, match="there is no job 'nosuch'"):
@@ -122,12 +128,20 @@ def test_what_the_ledger_knows_decides_with_the_row(project):
     assert "which was rolled back: release 2" in decision(minutes=60).why
 
 
-def test_two_sweeps_in_a_row_are_remembered(project):
+def test_two_runs_in_a_row_are_remembered_and_what_a_person_looks_at_is_none(project):
     rows = [replace(row, state="RUNNING", verdict="failed") for row in fleet_status(project, ["runs"])]
     now = datetime.now(UTC)
     remembered = []
-    for number in range(3):
-        at = now - timedelta(minutes=30 - 10 * number)
-        project.ledger.samples.add([to_sample("local", Found(rows[0]), at)], older_than=now - timedelta(days=1))
+    # A person, a run with its second look, a person again, and the next runs.
+    for number, run in enumerate((None, "r1", "r1", None, "r2", "r3")):
+        at = now - timedelta(minutes=30 - number)
+        project.ledger.samples.add([to_sample("local", Found(rows[0]), at, run)], older_than=now - timedelta(days=1))
         remembered += [case.failed_before for case in read_cases(project, rows, now)]
-    assert remembered == [False, True, True]
+    assert remembered == [False, False, False, False, True, True]
+
+
+def test_a_sample_says_which_run_has_looked(project):
+    sweep_and_record(project, "scheduled__1")
+    assert {sample.run for sample in project.ledger.samples.last_sweep()} == {"scheduled__1"}
+    sweep_and_record(project)
+    assert {sample.run for sample in project.ledger.samples.last_sweep()} == {None}

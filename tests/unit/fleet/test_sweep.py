@@ -95,6 +95,19 @@ def test_what_a_sample_keeps_is_enough_for_the_next_look():
     assert all(split.still_since_ms for split in later.snapshot.splits.values())
 
 
+def test_a_topic_without_event_time_is_remembered_with_the_sample_and_judged_by_what_is_declared_now():
+    [found] = run(cluster("a"), [member("a", untimed=(TOPIC,))])
+    assert not any("watermark" in words for words in found.status.reasons)
+    kept = json.loads(json.dumps(to_readings(found.snapshot)))
+    assert to_snapshot(kept) == found.snapshot
+    # A sample of an earlier version says nothing of it, and is a snapshot all the same.
+    del kept["untimed"]
+    former = to_snapshot(kept)
+    assert former == replace(found.snapshot, untimed=())
+    [later] = run(cluster("a"), [member("a", untimed=(TOPIC,), former=former)])
+    assert later.snapshot.untimed == (TOPIC,)
+
+
 def test_what_another_version_has_kept_is_nothing_to_compare_with():
     assert to_snapshot(None) is None
     assert to_snapshot({"at_ms": 1}) is None

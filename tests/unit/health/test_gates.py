@@ -6,8 +6,12 @@ import pytest
 
 from sluice.flink.models import JobState
 from sluice.health.gates import GATES, judge
-from sluice.health.snapshot import CheckpointReading, Failure
-from tests.unit.health.judging import GOOD, HEALTH, NOW, splits
+from sluice.health.snapshot import CheckpointReading, Failure, SplitReading
+from tests.unit.health.judging import GOOD, HEALTH, NOW, failures, splits
+
+LATE, FRESH, NONE = SplitReading(5, NOW - 90_000), SplitReading(5, NOW - 1_000), SplitReading(5, None)
+NONE_YET = "there is no watermark of u-0 yet"
+DIVIDES = "java.lang.ArithmeticException: / by zero"
 
 
 @pytest.mark.parametrize(
@@ -16,6 +20,9 @@ from tests.unit.health.judging import GOOD, HEALTH, NOW, splits
         ({}, "running", True, "2 of 2 tasks running, 3 checkpoints"),
         ({"tasks_running": 1}, "running", False, "1 of 2 tasks running"),
         ({"checkpoints": CheckpointReading()}, "running", False, "2 of 2 tasks running, no checkpoint yet"),
+        ({}, "checkpoint", True, "the newest checkpoint is 5.0 s old <= 60.0 s"),
+        ({"checkpoints": CheckpointReading(3, age_ms=90_000)}, "checkpoint", False, "the newest checkpoint is 90.0 s"),
+        ({"checkpoints": CheckpointReading()}, "checkpoint", False, "no checkpoint yet"),
         ({}, "consumer_lag", True, "consumer lag 15 <= 100 records"),
         ({"splits": splits((90, NOW), (20, NOW))}, "consumer_lag", False, "consumer lag 110 > 100 records"),
         ({"splits": splits((90, NOW), (None, NOW))}, "consumer_lag", False, "the consumer lag of t-1 is not known yet"),
@@ -31,6 +38,20 @@ from tests.unit.health.judging import GOOD, HEALTH, NOW, splits
         ({"splits": splits((0, None))}, "watermark", True, "no input: all was read"),
         # Read to its end and behind the others: idle, and no hindrance.
         ({"splits": splits((0, NOW - 900_000), (5, NOW - 1_000))}, "watermark", True, "watermark 1.0 s behind"),
+        # Known at once, and no matter of waiting.
+        (
+            {"splits": splits((None, None)), "unread": ("t",)},
+            "consumer_lag",
+            False,
+            "no Kafka source of the job reads t",
+        ),
+        ({"splits": splits((None, None)), "unread": ("t",)}, "watermark", False, "no Kafka source of the job reads t"),
+        # Topics without event time have no watermark to wait for.
+        ({"splits": splits((5, None)), "untimed": ("t",)}, "watermark", True, "t declares no event time"),
+        ({"splits": None, "untimed": ("t",)}, "watermark", False, "there is no watermark yet"),
+        ({"splits": {("u", 0): LATE, **splits((5, None))}, "untimed": ("t",)}, "watermark", False, "watermark 90.0 s"),
+        ({"splits": {("u", 0): NONE, **splits((5, None))}, "untimed": ("t",)}, "watermark", False, NONE_YET),
+        ({"splits": {("u", 0): FRESH, **splits((5, None))}, "untimed": ("t",)}, "watermark", True, "watermark 1.0 s"),
         # Behind with records to read: stuck.
         ({"splits": splits((7, NOW - 900_000), (5, NOW - 1_000))}, "watermark", False, "watermark 900.0 s behind"),
     ],
@@ -50,6 +71,36 @@ def test_of_many_unknown_partitions_the_first_are_named():
 def test_an_ended_job_passes_no_gate_any_more(state):
     snapshot = replace(GOOD, state=state, failures=(Failure(NOW, "java.lang.Boom"),))
     assert all(judge(gate, snapshot, HEALTH).hopeless for gate in GATES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "hopeless"),
+    [
+        ({}, True),
+        ({"failures": failures(1, 2, words=DIVIDES)}, False),
+        ({"failures": failures(1, 2, 900_000, words=DIVIDES)}, False),
+        # It has come to a checkpoint since, or had come to one before.
+        ({"checkpoints": CheckpointReading(completed=1, age_ms=0)}, False),
+        ({"checkpoints": CheckpointReading(completed=1, age_ms=5_000)}, True),
+        # The cluster or a broker may come back.
+        ({"failures": failures(1, 2, 3, words="org.apache.kafka.common.errors.TimeoutException: no broker")}, False),
+        ({"failures": failures(1, 2, 3, words="java.net.ConnectException: refused")}, False),
+        ({"failures": (*failures(1, 2, words=DIVIDES), *failures(3, words="java.lang.Other: no"))}, False),
+        # That of long ago was another.
+        ({"failures": (*failures(1, 2, 3, words=DIVIDES), *failures(4, words="java.lang.Other: no"))}, True),
+    ],
+)
+def test_one_failure_of_the_job_s_own_again_and_again_is_not_waited_for(changes, hopeless):
+    failing = {
+        "tasks_running": 1,
+        "restarts": 3,
+        "checkpoints": CheckpointReading(),
+        "failures": failures(1, 2, 3, words=DIVIDES),
+    }
+    for gate in GATES:
+        reading = judge(gate, replace(GOOD, **(failing | changes)), HEALTH)
+        assert reading.hopeless == hopeless
+        assert ("again and again" in reading.words) == hopeless
 
 
 def readings(gate, figures, deadline_s, step_ms=5_000):
@@ -82,6 +133,10 @@ FALLING = (5_000, 4_000, 3_000, 2_000)
         # One that comes down now and then, and goes up again.
         ((5_000, 9_000, 4_000, 9_500, 5_500), 600, False, "consumer lag 5,500 > 100 records"),
         ((5_000, None, 3_000, 2_000), 60, True, "consumer lag 2,000 > 100 records, falling 200/s"),
+        # One that stands, give or take what the metrics are old: a line through it falls a little.
+        ((5_300, 4_900, 5_200, 4_800, 5_100, 4_700, 5_000), 3_600, False, "consumer lag 5,000 > 100 records"),
+        # Slow, however sure it is: a few seconds tell nothing of an hour.
+        ((5_004, 5_003, 5_002, 5_001, 5_000), 360_000, False, "consumer lag 5,000 > 100 records, falling 0.2/s"),
         # What was before the last minute says nothing of now.
         ((90_000, *(5_000,) * 14), 600, False, "consumer lag 5,000 > 100 records"),
     ],

@@ -56,6 +56,16 @@ def failed(at=1_795_565_180_000, restarts=1):
     return {"exceptions": history, "job_metrics": f'[{{"id":"numRestarts","value":"{restarts}"}}]'}
 
 
+def after(milliseconds):
+    """The job so long after its start."""
+    recorded = json.loads(body("job"))
+    return json.dumps({**recorded, "jid": JOB, "start-time": recorded["now"] - milliseconds})
+
+
+def names(*ids):
+    return json.dumps([{"id": name} for name in ids])
+
+
 def test_the_names_of_metrics_are_read():
     match = metrics.POSITION.fullmatch("a.KafkaSourceReader.topic.my.topic-1.partition.12.currentOffset")
     assert (match["operator"], match["topic"], match["number"]) == ("a", "my.topic-1", "12")
@@ -83,6 +93,10 @@ def test_a_recorded_job_is_read():
     assert (first.following, first.lag, first.watermark_ms) == (3_096, 6_904, 1_795_565_173_383)
 
 
+def test_topics_without_event_time_are_told_with_the_snapshot():
+    assert see(cluster(), replace(TARGET, untimed=(TOPIC,))).snapshot.untimed == (TOPIC,)
+
+
 def test_with_remembered_names_a_job_takes_five_requests():
     first = cluster()
     former = see(first).snapshot
@@ -102,17 +116,43 @@ def test_names_of_another_flink_job_are_not_taken_over():
 
 
 def test_names_are_not_remembered_while_more_may_come():
-    recorded = json.loads(body("job"))
+    recorded = {**json.loads(body("job")), "jid": JOB}
     for task in recorded["vertices"]:
         task["tasks"] |= {"RUNNING": 3, "DEPLOYING": 1}
-    assert see(cluster(changes={"job": json.dumps(recorded)})).snapshot.names == {}
-    names = json.dumps([{"id": name} for name in ("busyTimeMsPerSecond",)])
-    young = json.loads(body("job"))
-    young["start-time"] = young["now"] - 5_000
-    changes = {"job": json.dumps(young), "source_names": names}
-    assert see(cluster(changes=changes)).snapshot.names == {}
+    young = see(cluster(changes={"job": json.dumps(recorded)})).snapshot
+    assert (young.state, young.names) == (JobState.RUNNING, {})
+    without = names("busyTimeMsPerSecond")
+    young = see(cluster(changes={"job": after(5_000), "source_names": without})).snapshot
+    assert (young.state, young.names) == (JobState.RUNNING, {})
     # After a minute it is taken for a source that reports no positions.
-    assert see(cluster(changes={"source_names": names})).snapshot.names[SOURCE].readers == ()
+    assert see(cluster(changes={"source_names": without})).snapshot.names[SOURCE].readers == ()
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "ids", "unread"),
+    [
+        # None of Kafka at all, which is known as soon as metrics have been fetched.
+        (20_000, ["Source__numbers.numRecordsOut"], (TOPIC,)),
+        (5_000, ["Source__numbers.numRecordsOut"], ()),
+        (20_000, [], ()),
+        # One of Kafka, and of another topic: the partitions of this one may come.
+        (20_000, [f"{OPERATOR}.KafkaSourceReader.topic.other.partition.0.currentOffset"], ()),
+        (70_000, [f"{OPERATOR}.KafkaSourceReader.topic.other.partition.0.currentOffset"], (TOPIC,)),
+        # One that has no partition yet: its brokers may be slow.
+        (70_000, [f"{OPERATOR}.KafkaSourceReader.commitsFailed"], ()),
+    ],
+)
+def test_a_topic_that_no_kafka_source_reads_is_told_as_soon_as_it_is_known(age_ms, ids, unread):
+    snapshot = see(cluster(changes={"job": after(age_ms), "source_names": names(*ids)})).snapshot
+    assert snapshot.unread == unread
+    assert bool(snapshot.names) == (age_ms == 70_000 and bool(unread))
+
+
+def test_that_no_kafka_source_reads_a_topic_is_told_with_remembered_names_too():
+    changes = {"job": after(70_000), "source_names": names("Source__numbers.numRecordsOut")}
+    former = see(cluster(changes=changes)).snapshot
+    assert see(cluster(changes=changes), replace(TARGET, former=former)).snapshot.unread == (TOPIC,)
+    assert see(cluster()).snapshot.unread == ()
 
 
 def test_a_job_with_200_partitions_is_read_in_requests_that_the_server_takes():

@@ -126,6 +126,16 @@ CASES = {
         "unknown",
         "the consumer lag of t-0 is not known: its readers report no position, as sources other than Kafka's do",
     ),
+    "its topic is read by no Kafka source": (
+        {**STARTING, "splits": splits((None, None)), "unread": ("t",)},
+        "unknown",
+        "no Kafka source of the job reads t: read it by its table, or take it out of the job's reads",
+    ),
+    "its topic is read by no Kafka source, for long": (
+        {"splits": splits((None, None)), "unread": ("t",)},
+        "unknown",
+        "no Kafka source of the job reads t: read it by its table, or take it out of the job's reads",
+    ),
     "its topic is gone": (
         {"splits": None, "problems": ("topic t: unknown topic",)},
         "unknown",
@@ -185,6 +195,23 @@ CASES = {
         {"splits": splits((5, NOW), (0, None, 0, 0, None, False))},
         "degraded",
         "there is no watermark of t-1 yet: t-1 has no input and no idle_timeout",
+    ),
+    "without event time": ({"splits": splits((5, None)), "untimed": ("t",)}, "healthy", None),
+    "without event time, and all read for a moment": (
+        {"splits": splits((0, None)), "untimed": ("t",), "trend": Trend(records_in_per_s=3.0)},
+        "healthy",
+        None,
+    ),
+    "without event time, and at the first look": ({"splits": splits((0, None)), "untimed": ("t",)}, "healthy", None),
+    "without event time, and no input": (
+        {"splits": splits((0, None)), "untimed": ("t",), "trend": Trend(records_in_per_s=0.0)},
+        "idle",
+        "no input",
+    ),
+    "one topic without event time, the other late": (
+        {"splits": {("u", 0): SplitReading(5, NOW - 61_000), **splits((5, None))}, "untimed": ("t",)},
+        "degraded",
+        "watermark 61.0 s behind > 60.0 s",
     ),
     # No input.
     "no input": ({"splits": splits((0, NOW - 900_000))}, "idle", "no input"),

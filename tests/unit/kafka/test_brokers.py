@@ -35,6 +35,20 @@ def test_an_unknown_mechanism_is_refused():
         java_properties({"sasl.mechanism": "X", "sasl.username": "a", "sasl.password": "b"})
 
 
+@pytest.mark.parametrize(
+    "name", ["sasl.jaas.config", "ssl.truststore.location", "sasl.login.callback.handler.class", "sasl.client.x"]
+)
+def test_a_setting_as_java_spells_it_is_the_jobs_alone(name):
+    config = {"bootstrap.servers": "a:1", name: "x"}
+    assert java_properties(config) == config
+    connect(config)  # librdkafka would refuse the name
+
+
+def test_a_login_of_one_s_own_stands_for_a_mechanism_that_has_none_here():
+    config = {"sasl.mechanism": "X", "sasl.username": "a", "sasl.password": "b", "sasl.jaas.config": "mine"}
+    assert java_properties(config) == {"sasl.mechanism": "X", "sasl.jaas.config": "mine"}
+
+
 def test_no_brokers_and_a_wrong_setting_are_refused():
     with pytest.raises(ConfigError, match="no brokers are configured"):
         connect({})

@@ -1,0 +1,56 @@
+"""Gates of a deploy on real jobs: a topic without event time under steady input, and one that no source reads."""
+
+import threading
+import time
+
+from sluice.fleet.status import fleet_status
+from sluice.local.traffic import wire
+from sluice.local.traffic.generator import Message
+from sluice.operation.topics import create_topics
+from tests.integration import sources
+from tests.support.running import deploy, operate
+
+TIMELESS = sources.HEAD.replace(', event_time="at"', "") + sources.SQL
+ELSEWHERE = (
+    sources.HEAD
+    + '''
+@job.pipeline
+def build(t_env):
+    t_env.execute_sql("""
+        CREATE TEMPORARY TABLE made (n BIGINT NOT NULL) WITH ('connector' = 'datagen', 'rows-per-second' = '5')
+    """)
+    return t_env.sql_query("SELECT CAST(n AS STRING) AS id FROM made")
+'''
+)
+
+
+def test_a_job_without_event_time_is_deployed_while_records_come(lab):
+    lab.job("busy", TIMELESS.format(name="busy", fields="id: str"))
+    create_topics(lab.project, "busy")
+    over = threading.Event()
+
+    def messages():
+        while not over.wait(0.02):
+            yield Message(b"", b'{"id": "x", "at": 1}', time.time_ns() // 1_000_000, 0)
+
+    feeder = threading.Thread(target=wire.produce, args=(lab.local.kafka_servers, "busy_lines", messages()))
+    feeder.start()
+    try:
+        assert deploy(lab.project, "busy").outcome == "healthy"
+        (row,) = fleet_status(lab.project, ["busy"])
+    finally:
+        over.set()
+        feeder.join()
+    assert (row.state, row.watermark_lag_ms) == ("RUNNING", None)
+    assert not any("watermark" in words for words in row.reasons)
+
+
+def test_a_topic_that_no_source_of_the_job_reads_is_told_before_the_deadline(lab, capsys):
+    lab.deployment("jobs: {elsewhere: {health: {start_timeout: 60s}}}\n")
+    lab.job("elsewhere", ELSEWHERE.format(name="elsewhere", fields="id: str"))
+    result = operate(lab.project, "elsewhere")
+    assert result.error
+    words = "no Kafka source of the job reads elsewhere_lines"
+    told = [line for line in capsys.readouterr().out.splitlines() if words in line]
+    assert told
+    assert "at the deadline" not in told[0]

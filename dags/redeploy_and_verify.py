@@ -1,4 +1,7 @@
-"""redeploy_and_verify: keeps every job as it should be. Pass notifiers here to be told of verdicts that change."""
+"""redeploy_and_verify: keeps every job as it should be.
+
+Pass notifiers here to be told of verdicts that change, and of jobs that need a person.
+"""
 
 from pathlib import Path
 

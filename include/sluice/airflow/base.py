@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook, BaseOperator
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from sluice.project import Project
     from sluice.release.handle import OperationHandle
+    from sluice.settings import Settings
 
 
 class ProjectOperator(BaseOperator):
@@ -40,12 +40,18 @@ class ProjectOperator(BaseOperator):
     def project(self) -> Project:
         """The project, with the brokers of the Airflow connection that the deployment file names."""
         from sluice.project import Project  # noqa: PLC0415
-        from sluice.settings import Settings  # noqa: PLC0415
 
-        given = {"root": Path(self.root) if self.root else None, "environment": self.environment}
-        settings = Settings.model_validate({name: value for name, value in given.items() if value})
+        settings = settings_of(self.root, self.environment)
         connection = BaseHook.get_connection(Project(settings).content.kafka.connection)
         return Project(settings, kafka={name: str(value) for name, value in connection.extra_dejson.items()})
+
+
+def settings_of(root: str | None, environment: str | None) -> Settings:
+    """The settings of this process, with what is given over them."""
+    from sluice.settings import Settings  # noqa: PLC0415
+
+    given = {"root": root, "environment": environment}
+    return Settings.model_validate({name: value for name, value in given.items() if value})
 
 
 class SluiceOperator(ProjectOperator):
@@ -93,3 +99,10 @@ def airflow_errors() -> Iterator[None]:
         raise AirflowFailException(str(error)) from error
     except SluiceError as error:
         raise AirflowException(str(error)) from error
+
+
+def refuse_lost(project: Project, job: str, operation: str) -> None:
+    """A task that was cleared after the deploy had ended well looks again, and that is all."""
+    outcome = project.ledger.operation(operation).outcome
+    if outcome not in ("healthy", "unchanged", "recorded", "suspended"):
+        raise AirflowFailException(f"{job}: the operation is no longer this run's: {outcome or 'taken over'}")

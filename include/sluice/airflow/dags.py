@@ -11,16 +11,17 @@ from typing import Any
 from airflow.sdk import DAG, BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
+from sluice.airflow.gates import GateOperator
 from sluice.airflow.operators import (
     CreateTopicsOperator,
-    GateOperator,
     PackageOperator,
     PlanOperator,
     RollBackOperator,
     SettleOperator,
     SwitchOverOperator,
 )
-from sluice.airflow.params import deploy_params
+from sluice.airflow.params import deploy_params, give_params
+from sluice.airflow.parsing import nothing_to_collect
 from sluice.deployment.catalog import BrokenFile, read_catalog
 from sluice.job.definition import Job
 from sluice.job.names import is_job_name
@@ -30,11 +31,12 @@ _RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=10), "retry_exponenti
 
 def deploy_dags(root: Path) -> list[DAG]:
     """A DAG deploy.<job> for each job, and one for each broken file that shows what is wrong with it."""
-    catalog = read_catalog(root)
-    return [
-        *(deploy_dag(job, root) for _, job in sorted(catalog.jobs.items())),
-        *(_broken_dag(file) for file in catalog.broken),
-    ]
+    with nothing_to_collect():
+        catalog = read_catalog(root)
+        return [
+            *(deploy_dag(job, root) for _, job in sorted(catalog.jobs.items())),
+            *(_broken_dag(file) for file in catalog.broken),
+        ]
 
 
 def deploy_dag(job: Job, root: Path) -> DAG:
@@ -50,7 +52,6 @@ def deploy_dag(job: Job, root: Path) -> DAG:
         max_active_runs=1,
         tags=["sluice", "deploy", *job.tags],
         default_args={"owner": job.owner, **_RETRIES},
-        params=deploy_params(job.config),
         render_template_as_native_obj=True,
     ) as dag:
         # What has nothing to do (topics of a rollback, gates of a suspended job) is skipped, and hinders nothing.
@@ -107,6 +108,7 @@ def deploy_dag(job: Job, root: Path) -> DAG:
         )
         plan >> topics >> package >> switch >> running >> lag >> watermark >> settle
         [switch, running, lag, watermark] >> back
+    give_params(dag, deploy_params(job.config))
     return dag
 
 

@@ -23,6 +23,7 @@ Looks at every job of the fleet, records what it sees, and does what is needed:
 | gone bad | a fresh release that fails gives way to the former one |
 | report | what needs a person (an approval, a job that nobody declares, one that was given up) stands in the log |
 
+Of a report the notifiers are told once. Where the job is down, each run fails; where it runs, one run does.
 A suspended job stays so. Tries that come to nothing are made less and less often, and given up.
 """
 
@@ -32,7 +33,7 @@ def sweep_dag(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> DAG:
 
     Args:
         root: The project's directory.
-        notifiers: Told when a job's verdict changes, with `changes` in their context.
+        notifiers: Told when a job's verdict changes or it needs a person, with `changes` in their context.
     """
     settings = Settings(root=root)
     schedule = settings.sweep_schedule
@@ -43,6 +44,8 @@ def sweep_dag(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> DAG:
         doc_md=_DOC,
         schedule=None if schedule in (None, "none") else schedule,
         catchup=False,
+        # Whoever has deployed the fleet for the first time lets it be kept.
+        is_paused_upon_creation=True,
         max_active_runs=1,
         tags=["sluice", "fleet"],
         default_args={"owner": "data-platform", "retries": 1, "retry_delay": timedelta(seconds=10)},
@@ -68,7 +71,7 @@ def sweep_dag(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> DAG:
             root=str(root),
             notifiers=notifiers,
             trigger_rule="none_failed",
-            doc_md="Another look, when something was done; fails where a job is down and needs a person.",
+            doc_md="Another look, when something was done; fails where a person has to look or a notifier has failed.",
         )
         sweep >> operate >> verify
     return dag

@@ -8,12 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from sluice.airflow.base import SluiceOperator, airflow_errors
+from sluice.airflow.base import SluiceOperator, airflow_errors, refuse_lost
 from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
 from sluice.errors import RefusedError, SluiceError
 
@@ -22,11 +21,6 @@ if TYPE_CHECKING:
 
     from sluice.operation.switch_over import Started
     from sluice.project import Project
-
-_BACKSTOP = timedelta(minutes=2)
-"""How long after the trigger's own deadline Airflow gives up on the trigger."""
-_LEAST = 60.0
-"""Seconds that a gate has at the least."""
 
 
 class PlanOperator(SluiceOperator):
@@ -42,7 +36,7 @@ class PlanOperator(SluiceOperator):
         with airflow_errors():
             project = self.project()
             project.ledger.refuse_busy(self.job, self.holder(context), self.is_gone(context))
-            plan = make_plan(project, self.job, deploy_request(params), self.log.info, compiles_first_start=False)
+            plan = make_plan(project, self.job, deploy_request(params), self.log.info, compiles_always=False)
         for line in explain(plan):
             self.log.info("%s", line)
         if plan.needs_approval and not params.get("allow_state_loss"):
@@ -118,6 +112,8 @@ class SwitchOverOperator(SluiceOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """The job that runs: operation, release, Flink job id, what it was restored from."""
+        from sluice.operation.limits import limits  # noqa: PLC0415
+
         with airflow_errors():
             project = self.project()
             try:
@@ -127,7 +123,8 @@ class SwitchOverOperator(SluiceOperator):
                 if operation is not None:
                     operation.record("switch_over", "failed", reason=str(error))
                 raise
-            timeout = project.desired(self.job).health.start_timeout.total_seconds()
+            release = project.ledger.release(self.job, started.release)
+            timeout = limits(project, release, self.log.info).start_timeout.total_seconds()
         if started.flink_job_id:
             context["ti"].xcom_push(key=JOB_URL, value=job_url(project.flink_url, started.flink_job_id))
         return {**asdict(started), "deadline": time.time() + timeout}
@@ -160,73 +157,6 @@ class SwitchOverOperator(SluiceOperator):
             ).run()
 
 
-class GateOperator(SluiceOperator):
-    """Wait, in the triggerer, until the job has passed a gate of its `Health`.
-
-    Args:
-        gate: `running`, `consumer_lag` or `watermark`.
-        started: The submit task's output (templated).
-    """
-
-    template_fields = ("started",)
-    operator_extra_links = (FlinkJobLink(),)
-
-    def __init__(self, *, gate: str, started: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.gate = gate
-        self.started = started
-
-    def execute(self, context: Context) -> None:
-        """Hand over to the trigger at once."""
-        from sluice.airflow.triggers import GateTrigger  # noqa: PLC0415
-
-        with airflow_errors():
-            project = self.project()
-            desired = project.desired(self.job)
-        flink_job_id = self.started["flink_job_id"]
-        if flink_job_id is None:
-            raise AirflowSkipException("the job was suspended: there is nothing to look at")
-        context["ti"].xcom_push(key=JOB_URL, value=job_url(project.flink_url, flink_job_id))
-        # One deadline for all gates; a gate that is looked at again later gets a minute.
-        deadline = max(float(self.started["deadline"]), time.time() + _LEAST)
-        trigger = GateTrigger(
-            gate=self.gate,
-            flink_url=project.flink_url,
-            flink_job_id=flink_job_id,
-            topics=[topic.topic for topic in desired.reads.values()],
-            group=desired.group,
-            kafka_connection=project.content.kafka.connection,
-            health=desired.health.model_dump(mode="json"),
-            deadline=deadline,
-            restored_from=self.started["restored_from"],
-            positions=self.started["positions"],
-        )
-        left = timedelta(seconds=deadline - time.time())
-        with airflow_errors():
-            operation = self.held(project, context)
-            if operation is not None:
-                operation.keep_until(datetime.now(UTC) + left + 2 * _BACKSTOP)
-        self.defer(trigger=trigger, method_name="resume", timeout=left + _BACKSTOP)
-
-    def resume(self, context: Context, event: dict[str, Any]) -> str:
-        """What the trigger has seen."""
-        self.log.info("%s: %s", self.gate, event["words"])
-        words = f"{self.gate}: {event['words']}"
-        with airflow_errors():
-            project = self.project()
-            operation = self.held(project, context)
-            if not event["passed"]:
-                if operation is not None:
-                    operation.record("verify", "failed", reason=words)
-                raise AirflowFailException(f"{self.job}: {words}")
-            if operation is None:
-                _refuse_lost(project, self.job, self.started["operation"])
-                return str(event["words"])
-            if self.gate == "running":
-                project.ledger.saw_checkpoint(self.job, self.started["flink_job_id"])
-        return str(event["words"])
-
-
 class SettleOperator(SluiceOperator):
     """End a deploy whose gates are all passed: mark the release healthy, measure the downtime, thin old savepoints.
 
@@ -250,7 +180,7 @@ class SettleOperator(SluiceOperator):
             project = self.project()
             operation = self.held(project, context)
             if operation is None:
-                _refuse_lost(project, self.job, self.started["operation"])
+                refuse_lost(project, self.job, self.started["operation"])
                 return {"outcome": project.ledger.operation(self.started["operation"]).outcome, "downtime_ms": None}
             started = Started(**{name: value for name, value in self.started.items() if name != "deadline"})
             with FlinkClient(project.flink_url) as flink:
@@ -261,13 +191,6 @@ class SettleOperator(SluiceOperator):
 def _deploys(params: Mapping[str, Any]) -> bool:
     """Whether the run brings the job to what is desired now; otherwise it works with a release that is there."""
     return bool(params.get("operation", "deploy") == "deploy")
-
-
-def _refuse_lost(project: Project, job: str, operation: str) -> None:
-    """A task that was cleared after the deploy had ended well looks again, and that is all."""
-    outcome = project.ledger.operation(operation).outcome
-    if outcome not in ("healthy", "unchanged", "recorded", "suspended"):
-        raise AirflowFailException(f"{job}: the operation is no longer this run's: {outcome or 'taken over'}")
 
 
 class RollBackOperator(SluiceOperator):

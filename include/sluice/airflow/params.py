@@ -10,7 +10,8 @@ from datetime import timedelta
 from types import NoneType
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
-from airflow.sdk import Param
+from airflow.sdk import DAG, Param
+from airflow.sdk.definitions.param import ParamsDict
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -51,17 +52,40 @@ def deploy_params(config: type[JobConfig]) -> dict[str, Param]:
             title="Hand-over",
             description="How the running job hands over to the new one.",
         ),
-        "allow_state_loss": _tick("Allow state loss", "Approves a plan that abandons state."),
+        "allow_state_loss": tick("Allow state loss", "Approves a plan that abandons state."),
         "reason": Param(
-            default="", type="string", title="Reason", description="Kept with the operation.", format="multiline"
+            default=None,
+            type=["null", "string"],
+            title="Reason",
+            description="Kept with the operation.",
+            format="multiline",
         ),
-        "wake": _tick("Start if suspended", "From the state it stopped with."),
-        "grow_partitions": _tick("Add partitions", "Where a topic has too few. Keys move.", section="Topics"),
-        "change_topics": _tick("Change topic settings", "To those that the job declares.", section="Topics"),
-        "clear_overrides": _tick(
+        "wake": tick("Start if suspended", "From the state it stopped with."),
+        "grow_partitions": tick("Add partitions", "Where a topic has too few. Keys move.", section="Topics"),
+        "change_topics": tick("Change topic settings", "To those that the job declares.", section="Topics"),
+        "clear_overrides": tick(
             "Clear former overrides", "Take back settings that former runs gave.", section="Settings of the job"
         ),
-        **{f"{SETTING}{name}": _param(name, field) for name, field in config.model_fields.items()},
+        **setting_params(config),
+    }
+
+
+def give_params(dag: DAG, params: dict[str, Param]) -> None:
+    """Give a DAG its parameters, once its tasks are there: Airflow copies those it has for each task, several times."""
+    dag.params = ParamsDict(params)
+
+
+def setting_params(config: type[JobConfig]) -> dict[str, Param]:
+    """A field for each of a job's own settings."""
+    return {f"{SETTING}{name}": _param(name, field) for name, field in config.model_fields.items()}
+
+
+def given_settings(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The job's own settings that a run's parameters give."""
+    return {
+        name.removeprefix(SETTING): value
+        for name, value in params.items()
+        if name.startswith(SETTING) and value not in (None, "")
     }
 
 
@@ -75,11 +99,7 @@ def deploy_request(params: Mapping[str, Any]) -> Request:
         kind=kind if kind in get_args(Kind) else "deploy",
         to=params.get("to_release"),
         mode=mode if mode in get_args(Mode) else None,
-        overrides={
-            name.removeprefix(SETTING): value
-            for name, value in params.items()
-            if name.startswith(SETTING) and value not in (None, "")
-        },
+        overrides=given_settings(params),
         clear_overrides=bool(params.get("clear_overrides")),
         wake=bool(params.get("wake")),
         grow_partitions=bool(params.get("grow_partitions")),
@@ -87,7 +107,7 @@ def deploy_request(params: Mapping[str, Any]) -> Request:
     )
 
 
-def _tick(title: str, description: str, **more: Any) -> Param:
+def tick(title: str, description: str, **more: Any) -> Param:
     """A box that is not ticked unless somebody does."""
     return Param(default=False, type="boolean", title=title, description=description, **more)
 

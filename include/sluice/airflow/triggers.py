@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, cast
 
 from airflow.sdk import BaseHook
@@ -18,7 +18,7 @@ class GateTrigger(BaseTrigger):
     """Fires when a gate is passed, or can't be passed any more.
 
     Args:
-        gate: `running`, `consumer_lag` or `watermark`.
+        gate: `running`, `checkpoint`, `consumer_lag` or `watermark`.
         flink_url: The cluster's REST address.
         flink_job_id: The job.
         topics: What it reads.
@@ -28,9 +28,10 @@ class GateTrigger(BaseTrigger):
         deadline: Unix time, seconds.
         restored_from: What the job must have been restored from; None: not looked at.
         positions: Per topic and partition the offset before which it must not read; None: not looked at.
+        untimed: Which of the topics it reads without event time.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - Airflow keeps a trigger as plain values
         self,
         *,
         gate: str,
@@ -43,6 +44,7 @@ class GateTrigger(BaseTrigger):
         deadline: float,
         restored_from: str | None = None,
         positions: dict[str, dict[str, int]] | None = None,
+        untimed: Sequence[str] = (),
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.gate = gate
@@ -55,6 +57,7 @@ class GateTrigger(BaseTrigger):
         self.deadline = deadline
         self.restored_from = restored_from
         self.positions = positions
+        self.untimed = list(untimed)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class and arguments."""
@@ -69,24 +72,34 @@ class GateTrigger(BaseTrigger):
             "deadline",
             "restored_from",
             "positions",
+            "untimed",
         )
         return "sluice.airflow.triggers.GateTrigger", {name: getattr(self, name) for name in names}
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """One event: {passed, words}."""
-        connection = await sync_to_async(BaseHook.get_connection)(self.kafka_connection)
-        order = GateOrder(
+    def order(self, kafka: Mapping[str, str]) -> GateOrder:
+        """What to wait for.
+
+        Args:
+            kafka: The settings of the Kafka clients.
+        """
+        return GateOrder(
             gates=(cast("Gate", self.gate),),
             flink_url=self.flink_url,
             flink_job_id=self.flink_job_id,
             topics=tuple(self.topics),
-            kafka={name: str(value) for name, value in connection.extra_dejson.items()},
+            kafka=kafka,
             group=self.group,
             health=Health.model_validate(self.health),
             deadline=self.deadline,
             restored_from=self.restored_from,
             positions=self.positions,
+            untimed=tuple(self.untimed),
         )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """One event: {passed, words}."""
+        connection = await sync_to_async(BaseHook.get_connection)(self.kafka_connection)
+        order = self.order({name: str(value) for name, value in connection.extra_dejson.items()})
         async for _, reading in readings(order):
             self.log.info("%s", reading.words)
             if reading.passed or reading.hopeless:

@@ -16,10 +16,11 @@ ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-import deploy
+import backfill, deploy
 from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
-dags = {name: dag for name, dag in vars(deploy).items() if isinstance(dag, DAG) and "." in name}
+dags = {name: dag for file in (deploy, backfill) for name, dag in vars(file).items()
+        if isinstance(dag, DAG) and "." in name}
 found = {name: DagSerialization.to_dict(dag) for name, dag in dags.items()}
 heavy = sorted({"pyflink", "py4j", "confluent_kafka"} & set(sys.modules))
 print(json.dumps({"dags": found, "heavy": heavy}, default=str))
@@ -51,7 +52,17 @@ def parsed(home):
 
 def test_each_job_has_its_dag(parsed):
     jobs = {file.stem for file in (ROOT / "flink_jobs").glob("[!_]*.py")}
-    assert set(parsed["dags"]) == {f"deploy.{job}" for job in jobs}
+    replayed = jobs - {"dead_letters"}
+    assert set(parsed["dags"]) == {*(f"deploy.{job}" for job in jobs), *(f"backfill.{job}" for job in replayed)}
+
+
+def test_a_backfill_has_a_data_interval_for_each_day_and_runs_only_when_asked(parsed):
+    dag = parsed["dags"]["backfill.event_metrics"]["dag"]
+    assert dag["timetable"]["__type"] == "sluice.airflow.timetable.IntervalsOnRequest"
+    assert (dag["catchup"], dag["max_active_runs"]) == (False, 1)
+    assert {"start", "end", "chunk", "parallel", "output", "promote", "config_window"} <= {
+        name for name, _ in dag["params"]
+    }
 
 
 def test_parsing_imports_neither_pyflink_nor_kafka(parsed):

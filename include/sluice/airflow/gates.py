@@ -1,0 +1,186 @@
+"""Gates as tasks: of a deploy, and of DAGs of your own.
+
+What costs time to import is imported when a task runs: the DAG processor parses every job.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.sdk import TaskGroup
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from sluice.airflow.base import SluiceOperator, airflow_errors, refuse_lost
+from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
+from sluice.errors import RefusedError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from sluice.airflow.triggers import GateTrigger
+    from sluice.health.gates import Gate
+    from sluice.project import Project
+
+READING = "reading"
+"""The XCom with what a gate has read last: {gate, passed, words}."""
+_BACKSTOP = timedelta(minutes=2)
+"""How long after the trigger's own deadline Airflow gives up on the trigger."""
+_LEAST = 60.0
+"""Seconds that a gate of a deploy has at the least."""
+
+
+class GateOperator(SluiceOperator):
+    """Wait until a job has passed a gate of its `Health`: look once, and wait in the triggerer if that isn't enough.
+
+    What it has read last stands in its log and in the XCom `reading`; its words are what the task returns.
+
+    Args:
+        gate: `running`, `checkpoint`, `consumer_lag` or `watermark`.
+        started: The switch-over task's output (templated). None, in a DAG of your own: the job as it runs when the task
+            does.
+        patience: How long to wait, in a DAG of your own; None: the job's `start_timeout`.
+    """
+
+    template_fields = ("started",)
+    operator_extra_links = (FlinkJobLink(),)
+
+    def __init__(self, *, gate: Gate, started: Any = None, patience: timedelta | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.gate = gate
+        self.started = started
+        self.patience = patience
+
+    def execute(self, context: Context) -> str:
+        """Look once; hand over to the trigger where the gate is neither passed nor lost."""
+        from sluice.operation.gate import look  # noqa: PLC0415
+
+        with airflow_errors():
+            project = self.project()
+            trigger = self._trigger(project)
+            context["ti"].xcom_push(key=JOB_URL, value=job_url(project.flink_url, trigger.flink_job_id))
+            reading = look(trigger.order(project.kafka))
+        if not reading.passed and not reading.hopeless:
+            self.log.info("%s", reading.words)
+            self._wait(context, project, trigger)
+        return self._conclude(context, project, passed=reading.passed, words=reading.words)
+
+    def resume(self, context: Context, event: dict[str, Any]) -> str:
+        """What the trigger has seen."""
+        with airflow_errors():
+            project = self.project()
+        return self._conclude(context, project, passed=event["passed"], words=event["words"])
+
+    def _trigger(self, project: Project) -> GateTrigger:
+        from sluice.airflow.triggers import GateTrigger  # noqa: PLC0415
+        from sluice.operation.limits import limits, untimed  # noqa: PLC0415
+        from sluice.plan.continuity import topics_of  # noqa: PLC0415
+
+        found: dict[str, Any] = _running(project, self.job) if self.started is None else self.started
+        if found["flink_job_id"] is None:
+            raise AirflowSkipException("the job was suspended: there is nothing to look at")
+        release = project.ledger.release(self.job, found["release"])
+        health = limits(project, release, self.log.info)
+        if self.started is None:
+            deadline = time.time() + (self.patience or health.start_timeout).total_seconds()
+        else:
+            # One deadline for all gates; a gate that is looked at again later gets a minute.
+            deadline = max(float(found["deadline"]), time.time() + _LEAST)
+        return GateTrigger(
+            gate=self.gate,
+            flink_url=project.flink_url,
+            flink_job_id=found["flink_job_id"],
+            topics=sorted(topics_of(release.resolved)),
+            group=project.group(self.job),
+            kafka_connection=project.content.kafka.connection,
+            health=health.model_dump(mode="json"),
+            deadline=deadline,
+            restored_from=found["restored_from"],
+            positions=found["positions"],
+            untimed=list(untimed(project, release)),
+        )
+
+    def _wait(self, context: Context, project: Project, trigger: GateTrigger) -> NoReturn:
+        left = timedelta(seconds=trigger.deadline - time.time())
+        with airflow_errors():
+            operation = self.held(project, context) if self.started else None
+            if operation is not None:
+                operation.keep_until(datetime.now(UTC) + left + 2 * _BACKSTOP)
+        self.defer(trigger=trigger, method_name="resume", timeout=left + _BACKSTOP)
+
+    def _conclude(self, context: Context, project: Project, *, passed: bool, words: str) -> str:
+        self.log.info("%s: %s", self.gate, words)
+        context["ti"].xcom_push(key=READING, value={"gate": self.gate, "passed": passed, "words": words})
+        if self.started is not None:
+            self._tell_operation(context, project, None if passed else f"{self.gate}: {words}")
+        if not passed:
+            # A job that runs by itself may be better at the next try; a deploy has waited as long as it may.
+            error = AirflowException if self.started is None else AirflowFailException
+            raise error(f"{self.job}: {self.gate}: {words}")
+        return words
+
+    def _tell_operation(self, context: Context, project: Project, failure: str | None) -> None:
+        with airflow_errors():
+            operation = self.held(project, context)
+            if operation is None and failure is None:
+                refuse_lost(project, self.job, self.started["operation"])
+            elif operation is not None and failure is not None:
+                operation.record("verify", "failed", reason=failure)
+            elif self.gate == "running" and failure is None:
+                project.ledger.saw_checkpoint(self.job, self.started["flink_job_id"])
+
+
+def gate_group(
+    job: str,
+    *,
+    gates: Sequence[Gate] = ("running", "checkpoint", "consumer_lag", "watermark"),
+    group_id: str | None = None,
+    root: str | Path | None = None,
+    environment: str | None = None,
+    patience: timedelta | None = None,
+    **kwargs: Any,
+) -> TaskGroup:
+    """A group of tasks, one after the other, that wait until a job is inside its limits.
+
+    Args:
+        job: The job's name.
+        gates: Which, in this order.
+        group_id: None: `<job>_is_healthy`.
+        root: The project's directory; None: SLUICE_ROOT, or the working directory's.
+        environment: Which file of deployments/ applies; None: SLUICE_ENVIRONMENT.
+        patience: How long each may wait; None: the job's `start_timeout`.
+        kwargs: Arguments of the operators: `retries`, `pool`, ...
+    """
+    with TaskGroup(group_id=group_id or f"{job}_is_healthy") as group:
+        former: GateOperator | None = None
+        for gate in gates:
+            task = GateOperator(
+                task_id=gate,
+                gate=gate,
+                job=job,
+                root=None if root is None else str(root),
+                environment=environment,
+                patience=patience,
+                **kwargs,
+            )
+            if former is not None:
+                former >> task
+            former = task
+    return group
+
+
+def _running(project: Project, job: str) -> dict[str, Any]:
+    """The job that runs, as a switch-over tells of one that it has started."""
+    place = project.ledger.placement(job)
+    if place is None or place.phase != "running":
+        stands = "was never deployed" if place is None else f"is {place.phase}"
+        raise RefusedError(f"{job} {stands}: there is nothing to wait for", remedy=f"deploy it: deploy.{job}")
+    return {
+        "release": place.release,
+        "flink_job_id": place.flink_job_id,
+        "restored_from": None,
+        "positions": None,
+    }

@@ -1,0 +1,139 @@
+"""The sweep's operators: a notifier that fails loses nothing; in a process of its own, as the DAGs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PREPARED = """
+import sys
+from types import SimpleNamespace
+from airflow.sdk.bases.notifier import BaseNotifier
+from airflow.sdk.bases.operator import ExecutorSafeguard
+from airflow.sdk.exceptions import AirflowFailException
+import sluice.fleet.needs as needs, sluice.fleet.status as status
+from sluice.airflow.sweep import SweepOperator, VerifyOperator
+from sluice.fleet.decision import Decision
+from sluice.fleet.needs import Needed
+from sluice.fleet.rows import Found, JobStatus
+from sluice.plan.request import Request
+from sluice.release.ledger import Ledger
+
+ExecutorSafeguard.test_mode = True
+project = SimpleNamespace(ledger=Ledger(f"sqlite:///{sys.argv[1]}/ledger.db", "test"))
+told, runs, now = [], [], {}
+
+
+class Failing(BaseNotifier):
+    broken = True
+    def notify(self, context):
+        if self.broken:
+            raise RuntimeError("no server")
+        told.append(("failing", [each["job"] for each in context["changes"]]))
+
+
+class Template(BaseNotifier):
+    template_fields = ("text",)
+    def __init__(self, text):
+        super().__init__()
+        self.text = text
+    def notify(self, context):
+        told.append(("template", self.text))
+
+
+class Task:
+    def __init__(self):
+        self.xcoms = {}
+    def xcom_push(self, key, value):
+        self.xcoms[key] = value
+    def xcom_pull(self, task_ids, key="return_value"):
+        return self.xcoms.get(key)
+
+
+def sweep_and_record(project, run):
+    runs.append(run)
+    return [Found(row) for row in now["rows"]]
+
+
+status.sweep_and_record = sweep_and_record
+needs.find_needs = lambda project, rows, log: [n for n in now["needs"] if n.job in {row.job for row in rows}]
+notifiers = [Failing(), Template("{{ changes[0].reasons[0] }}")]
+
+
+def run(name):
+    context = {"ti": Task(), "run_id": name}
+    sweep, verify = SweepOperator(task_id="s", notifiers=notifiers), VerifyOperator(task_id="v", notifiers=notifiers)
+    for operator in (sweep, verify):
+        operator.project = lambda: project
+    told.clear()
+    result = sweep.execute(context)
+    context["ti"].xcom_push("return_value", result)
+    now["xcoms"] = dict(context["ti"].xcoms)
+    try:
+        verify.execute(context)
+    except AirflowFailException as error:
+        return result, str(error)
+    return result, None
+"""
+
+
+def run(tmp_path: Path, script: str) -> None:
+    variables = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    command = [sys.executable, "-c", PREPARED + script, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_notifier_that_fails_is_told_again_and_hinders_neither_the_mending_nor_the_others(tmp_path):
+    run(
+        tmp_path,
+        """
+now["rows"] = [JobStatus("a", "gone", verdict="failed", reasons=("it is gone",), phase="running")]
+now["needs"] = [Needed("a", Decision("recover", "it is gone"), Request())]
+result, failure = run("1")
+assert [each["trigger_dag_id"] for each in result] == ["deploy.a"], result
+assert told == [("template", "it is gone")], told
+assert failure == "Failing was not told, and will be at the next sweep: RuntimeError: no server", failure
+assert set(runs) == {"1"}
+Failing.broken = False
+_, failure = run("2")
+assert (told, failure) == ([("failing", ["a"])], None), (told, failure)
+_, failure = run("3")
+assert (told, failure) == ([], None), (told, failure)
+""",
+    )
+
+
+def test_what_needs_a_person_while_the_job_runs_is_told_once_and_fails_one_run(tmp_path):
+    run(
+        tmp_path,
+        """
+Failing.broken = False
+now["rows"] = [JobStatus("a", "RUNNING", verdict="healthy", drift=True, phase="running")]
+now["needs"] = [Needed("a", Decision("report", "given up after 6 tries", cause="given up: redeploy f5"))]
+_, failure = run("1")
+assert failure == "a person has to look: a: given up after 6 tries", failure
+assert told == [("failing", ["a"]), ("template", "given up after 6 tries")], told
+assert now["xcoms"]["reports"][0]["reasons"] == ["given up after 6 tries"]
+_, failure = run("2")
+assert (told, failure) == ([], None), (told, failure)
+now["needs"] = [Needed("a", Decision("report", "another", cause="given up: redeploy f6"))]
+assert run("3")[1] == "a person has to look: a: another"
+""",
+    )
+
+
+def test_a_job_that_is_down_and_given_up_fails_each_run_and_is_told_once(tmp_path):
+    run(
+        tmp_path,
+        """
+Failing.broken = False
+now["rows"] = [JobStatus("a", "gone", verdict="failed", reasons=("it is gone",), phase="running")]
+now["needs"] = [Needed("a", Decision("report", "given up", cause="given up: recover"))]
+for name in ("1", "2"):
+    _, failure = run(name)
+    assert failure == "a person has to look: a: report: given up", failure
+    expected = ["it is gone", "given up"] if name == "1" else []
+    assert [words for who, words in told if who == "template"] == expected, told
+""",
+    )

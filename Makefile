@@ -4,6 +4,9 @@ SHELL := /bin/bash
 UV_VERSION := 0.13.9
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+# Where the environment forbids Python to keep what it has compiled, each of the many processes of a stack
+# compiles all of Airflow again: seconds for every task.
+unexport PYTHONDONTWRITEBYTECODE
 # $(call timed,words,command): says what goes on, and how long it took.
 timed = @echo "$(1) ..."; since=$$SECONDS; $(2) && echo "  done in $$((SECONDS - since)) s"
 
@@ -47,7 +50,7 @@ status: env ## Show the jobs
 test: lint test-unit test-integration test-jobs test-e2e ## Set up, check and test everything
 
 test-unit: env ## Unit tests: no Java, under a minute
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest -n 2 tests/unit
 
 test-integration: client ## The jobs on a real Kafka and a real Flink
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/integration
@@ -59,14 +62,17 @@ test-jobs: env jars ## Your jobs' own tests, in tests/jobs/ (where sluice new wr
 test-e2e: client ## The whole stack, Airflow included
 	$(BIN)/python -m pytest tests/e2e
 
-audit: client ## The long audits: redeploys, kills and deaths under traffic, verdicts on jobs in trouble (about an hour)
-	SLUICE_AUDIT_REDEPLOYS=30 SLUICE_AUDIT_KILLS=30 SLUICE_AUDIT_DEATHS=all \
-		$(BIN)/python -m pytest -s tests/integration/test_deaths.py tests/integration/test_audit.py tests/audit
+audit: client ## The long audits: redeploys, kills, deaths and replays, verdicts on jobs in trouble (more than an hour)
+	SLUICE_AUDIT_REDEPLOYS=30 SLUICE_AUDIT_KILLS=30 SLUICE_AUDIT_DEATHS=all SLUICE_AUDIT_REPLAYS=all \
+		$(BIN)/python -m pytest -s tests/integration/test_deaths.py tests/integration/test_audit.py \
+		tests/integration/test_replay.py tests/integration/test_replay_deaths.py tests/audit
+	SLUICE_AUDIT_GATES=50 SLUICE_AUDIT_MINUTES=10 \
+		$(BIN)/python -m pytest -s tests/e2e/test_main_job.py -k "hold_no_worker_slot or raises_no_alarm"
 
 bench-%: client ## One benchmark, e.g. bench-throughput: prints its table, writes benchmarks/results/
 	$(BIN)/python -m benchmarks.$*
 
-bench: bench-device_category bench-dag_parse bench-throughput bench-first_deploy bench-redeploy bench-client_start bench-fleet ## Every benchmark
+bench: bench-device_category bench-dag_parse bench-throughput bench-first_deploy bench-redeploy bench-client_start bench-fleet bench-backfill ## Every benchmark
 
 lint: env ## Ruff, formatting, strict types and import directions
 	$(BIN)/ruff check .
@@ -79,5 +85,6 @@ lock: env ## Compile requirements*.txt into the locks, with hashes
 	$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-dev.txt -o requirements-dev.lock
 
 clean: ## Remove the environment, the caches and the local state (make down first)
-	@test ! -S .sluice/supervisor.sock || { echo "the stack runs: make down first"; exit 2; }
+	@# Status 2 says that something runs; with a broken environment nobody can be asked.
+	@test ! -x $(BIN)/python || { $(BIN)/python -m sluice.local refuse-running; test $$? -ne 2; }
 	rm -rf .sluice .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

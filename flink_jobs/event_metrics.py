@@ -40,7 +40,7 @@ job = Job(
     config=Config,
     reads={"events": EVENTS},
     writes=Kafka("event_metrics", record=EventMetrics, key=("window_start", "event_type"), partitions=3),
-    replay=Replay(),
+    replay=Replay(span=lambda config: config.window),
     tags=("web-analytics",),
 )
 

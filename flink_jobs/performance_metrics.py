@@ -42,7 +42,7 @@ job = Job(
     writes=Kafka(
         "performance_metrics", record=PerformanceMetrics, key=("window_start", "device_category"), partitions=3
     ),
-    replay=Replay(),
+    replay=Replay(span=lambda config: config.window),
     tags=("web-analytics",),
 )
 

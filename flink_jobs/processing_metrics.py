@@ -37,7 +37,7 @@ job = Job(
     config=Config,
     reads={"events": EVENTS},
     writes=Kafka("processing_metrics", record=ProcessingMetrics, key=("window_start", "event_type"), partitions=3),
-    replay=Replay(),
+    replay=Replay(span=lambda config: timedelta(minutes=config.metrics_window_minutes)),
     tags=("web-analytics",),
 )
 

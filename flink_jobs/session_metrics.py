@@ -42,7 +42,7 @@ job = Job(
     reads={"events": EVENTS},
     writes=Kafka("session_metrics", record=SessionMetrics, key=("session_id", "user_id", "start_time"), partitions=3),
     health=Health(),
-    replay=Replay(),
+    replay=Replay(begins="start_time", ends="end_time", reach=lambda config: config.gap),
     tags=("web-analytics",),
 )
 

@@ -109,3 +109,21 @@ def test_where_uv_gets_none_the_one_command_is_named(checkout):
     assert done.returncode == 2
     assert "install it and run: make PYTHON=/path/to/python3.11" in done.stderr
     assert not (checkout / "new").exists()
+
+
+@pytest.mark.parametrize(("status", "removed"), [(0, True), (1, True), (2, False)])
+def test_a_running_stack_keeps_its_state_and_environment(checkout, status, removed):
+    (checkout / ".sluice").mkdir()
+    script(checkout / ".venv" / "bin" / "python", f'echo "$@"; exit {status}')
+    done = make(checkout, "clean")
+    assert "-m sluice.local refuse-running" in done.stdout
+    assert (done.returncode == 0) is removed
+    assert (checkout / ".sluice").exists() is not removed
+    assert (checkout / ".venv").exists() is not removed
+
+
+def test_without_an_environment_there_is_nobody_to_ask(checkout):
+    shutil.rmtree(checkout / ".venv")
+    (checkout / ".sluice").mkdir()
+    assert make(checkout, "clean").returncode == 0
+    assert not (checkout / ".sluice").exists()

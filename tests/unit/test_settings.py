@@ -31,6 +31,14 @@ def test_an_empty_variable_is_none(root, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("given", "options"), [("none", ""), ("", "-XX:TieredStopAtLevel=1"), ("-Xlog:gc -Xint", "-Xlog:gc -Xint")]
+)
+def test_the_jvms_options_can_be_none(root, monkeypatch, given, options):
+    monkeypatch.setenv("SLUICE_JAVA_OPTIONS", given)
+    assert Local().java_options == options
+
+
+@pytest.mark.parametrize(
     ("name", "value", "words"),
     [
         ("SLUICE_KAFKA_PORT", "abc", r"SLUICE_KAFKA_PORT: input should be a valid integer.*got 'abc'"),

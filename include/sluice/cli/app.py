@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from sluice.cli.output import print_json
+from sluice.errors import ConfigError
 from sluice.plan.compiler import Compiler
 from sluice.project import Project
 from sluice.settings import Settings
@@ -47,6 +48,7 @@ ClearOverrides = Annotated[bool, typer.Option(help="Take back settings that form
 Grow = Annotated[bool, typer.Option(help="Add partitions where a topic has too few.")]
 ChangeTopics = Annotated[bool, typer.Option(help="Change a topic's settings to the declared ones.")]
 Approved = Annotated[bool, typer.Option("--allow-state-loss", help="Approve a plan that abandons state.")]
+Accepted = Annotated[bool, typer.Option(help="Promoting may overwrite and delete rows of the live topic.")]
 Reason = Annotated[str | None, typer.Option(help="Why; kept with the operation.")]
 
 
@@ -66,7 +68,7 @@ def plan(
 
     project = _project(environment)
     asked = request("deploy", mode, settings, clear=clear_overrides, grow=grow_partitions, change=change_topics)
-    plan_jobs(project, jobs or project.enabled_jobs(), asked, json=json)
+    plan_jobs(project, jobs or [], asked, json=json)
 
 
 @app.command()
@@ -146,6 +148,78 @@ def savepoints(job: OneJob, environment: Environment = None, json: Json = False)
     from sluice.cli.operations import show_savepoints  # noqa: PLC0415
 
     show_savepoints(_project(environment), job, json=json)
+
+
+@app.command()
+def backfill(
+    job: OneJob,
+    start: Annotated[str | None, typer.Option(help="Where the range of event time begins, UTC unless said.")] = None,
+    end: Annotated[str | None, typer.Option(help="Where it ends.")] = None,
+    environment: Environment = None,
+    json: Json = False,
+    chunk: Annotated[str | None, typer.Option(help="Length of a chunk, e.g. 1h; default: all in one.")] = None,
+    parallel: Annotated[int, typer.Option(min=1, help="How many chunks run side by side.")] = 1,
+    output: Annotated[
+        str, typer.Option(help="separate: a topic of its own; live: the live one; or the name of another.")
+    ] = "separate",
+    settings: Settings_ = None,
+    release: Annotated[int | None, typer.Option(min=1, help="Which release runs it; default: the live one.")] = None,
+    resume: Annotated[
+        str | None, typer.Option(metavar="REPLAY", help="Run again what has not finished of this one.")
+    ] = None,
+    promote: Annotated[bool, typer.Option(help="Write the rows into the live topic afterwards.")] = False,
+    accept_differences: Accepted = False,
+    accept_missing: Annotated[bool, typer.Option(help="Also where Kafka may have deleted some of the range.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Show what it would do, and touch nothing.")] = False,
+    reason: Reason = None,
+) -> None:
+    """Replay a range of a job's history into a topic of its own, and hold the rows against the live ones."""
+    from sluice.cli import replay as replays  # noqa: PLC0415
+
+    project, then = _project(environment), replays.Promote(promote, accept_differences)
+    if resume is not None and (dry_run or start or end):
+        raise ConfigError("--resume goes on with a replay as it was planned", remedy="give --resume alone")
+    if resume is not None:
+        replays.resume_backfill(project, job, resume, then, json=json)
+        return
+    if start is None or end is None:
+        raise ConfigError("a backfill needs its range", remedy="give --start and --end, or --resume and a replay's id")
+    asked = replays.replay_request(
+        start,
+        end,
+        chunk=chunk,
+        parallel=parallel,
+        output=output,
+        settings=settings,
+        release=release,
+        accept_missing=accept_missing,
+    )
+    if dry_run:
+        replays.show_plan(project, job, asked, json=json)
+    else:
+        replays.backfill_job(project, job, asked, then, note=reason, json=json)
+
+
+@app.command()
+def promote(
+    job: OneJob,
+    replay: Annotated[str, typer.Argument(help="The replay's id, or its first letters.", metavar="REPLAY")],
+    environment: Environment = None,
+    json: Json = False,
+    accept_differences: Accepted = False,
+) -> None:
+    """Write a replay's rows into the live topic, by key, all or none."""
+    from sluice.cli.replay import promote_replay  # noqa: PLC0415
+
+    promote_replay(_project(environment), job, replay, accept_differences=accept_differences, json=json)
+
+
+@app.command()
+def replays(job: OneJob, environment: Environment = None, json: Json = False) -> None:
+    """Show a job's replays, newest first."""
+    from sluice.cli.replay import show_replays  # noqa: PLC0415
+
+    show_replays(_project(environment), job, json=json)
 
 
 @app.command()

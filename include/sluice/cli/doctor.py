@@ -8,8 +8,12 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
+import httpx
 import psutil
 from confluent_kafka import KafkaException
 
@@ -17,6 +21,9 @@ from sluice.errors import SluiceError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.kafka.brokers import TIMEOUT, connect
+from sluice.local.layout import Local
+from sluice.local.survivors import survivors
+from sluice.plan.compiler import jar_urls
 from sluice.project import Project
 from sluice.release.versions import FLINK, KAFKA_CONNECTOR
 from sluice.settings import Settings
@@ -38,9 +45,11 @@ class Check:
 def examine(settings: Settings) -> list[Check]:
     """Every check; none of them stops another."""
     project = Project(settings)
-    checks = [_python(), _java(), _maven(), _pyflink(), _connector(settings), _memory(), _jobs(project)]
+    runs = bool(survivors(settings.home))
+    checks = [_python(), _java(), _maven(), _pyflink(settings.client_python), *_client_jars(project)]
+    checks += [_memory(runs=runs), _airflow(Local(root=settings.root, home=settings.home), runs=runs), _jobs(project)]
     try:
-        checks += [_kafka(project), _flink(project)]
+        checks += [*_shipped_jars(project), _kafka(project), _flink(project)]
     except SluiceError as error:
         checks.append(Check("deployment file", "failed", error.message, error.remedy))
     return [*checks, _ledger(project)]
@@ -71,30 +80,74 @@ def _maven() -> Check:
     return Check("Maven", "failed", "not found", "apt-get install maven (it fetches the jars of the local stack)")
 
 
-def _pyflink() -> Check:
+def _pyflink(python: Path) -> Check:
+    """Asked of the client's interpreter, which may be another one than this."""
+    question = "import sluice.client.protocol; from importlib.metadata import version; print(version('apache-flink'))"
     try:
-        found = metadata.version("apache-flink")
-    except metadata.PackageNotFoundError:
-        return Check("PyFlink", "failed", "not installed", "make env, or set SLUICE_CLIENT_PYTHON to where it is")
+        done = subprocess.run([str(python), "-c", question], capture_output=True, text=True, check=False)
+    except OSError as error:
+        return Check("PyFlink", "failed", f"{python}: {error.strerror}", "set SLUICE_CLIENT_PYTHON to where it is")
+    if done.returncode:
+        words = f"{python}: {done.stderr.strip().splitlines()[-1]}"
+        return Check("PyFlink", "failed", words, "make env, or set SLUICE_CLIENT_PYTHON to a Python with it and Sluice")
+    found = done.stdout.strip()
     if found == FLINK:
-        return Check("PyFlink", "ok", found)
-    return Check("PyFlink", "failed", found, f"install apache-flink=={FLINK}")
+        return Check("PyFlink", "ok", f"{found} in {python}")
+    return Check("PyFlink", "failed", f"{found} in {python}", f"install apache-flink=={FLINK} there")
 
 
-def _connector(settings: Settings) -> Check:
-    lib = Project(settings).flink_lib
-    name = f"flink-sql-connector-kafka-{KAFKA_CONNECTOR}.jar"
-    if lib and (lib / name).exists():
-        return Check("Kafka connector", "ok", str(lib / name))
-    return Check("Kafka connector", "failed", f"{name} is not in {lib}", "make up, or set SLUICE_FLINK_LIB")
+def _client_jars(project: Project) -> list[Check]:
+    """The jars that the client compiles against, beside Flink's own."""
+    lib = project.flink_lib
+    wanted = {
+        "Kafka connector": f"flink-sql-connector-kafka-{KAFKA_CONNECTOR}.jar",
+        "JSON format": "flink-strict-json-*.jar",
+    }
+    checks = []
+    for what, name in wanted.items():
+        found = next(iter(lib.glob(name)), None) if lib else None
+        if found and found.exists():
+            checks.append(Check(what, "ok", str(found)))
+        else:
+            words = f"{name} is not in {lib or 'the lib/ of PyFlink'}"
+            checks.append(Check(what, "failed", words, "make up, or set SLUICE_FLINK_LIB to a directory that has it"))
+    return checks
 
 
-def _memory() -> Check:
+def _shipped_jars(project: Project) -> list[Check]:
+    """Those that the deployment file has shipped with each job; none when it names none."""
+    jars = jar_urls(project.content.flink.jars, project.settings.root)
+    missing = [jar for jar in jars if jar.startswith("file:") and not Path(url2pathname(urlsplit(jar).path)).is_file()]
+    if missing:
+        return [Check("flink.jars", "failed", f"no such file: {', '.join(missing)}", "correct the deployment file")]
+    return [Check("flink.jars", "ok", ", ".join(jars))] if jars else []
+
+
+def _memory(*, runs: bool) -> Check:
     free = psutil.virtual_memory().available / 2**30
-    words = f"{free:.1f} GiB free"
-    if free >= _MEMORY_GIB:
+    words = f"{free:.1f} GiB free{' beside the running stack' if runs else ''}"
+    if runs or free >= _MEMORY_GIB:
         return Check("memory", "ok", words)
     return Check("memory", "failed", words, f"free {_MEMORY_GIB} GiB for the whole local stack")
+
+
+def _airflow(local: Local, *, runs: bool) -> Check:
+    """Its version, and whether the local stack's API server answers; elsewhere nobody knows its address."""
+    try:
+        found = metadata.version("apache-airflow")
+    except metadata.PackageNotFoundError:
+        return Check("Airflow", "ok", "not installed: only the DAGs need it")
+    wanted = [text for text in metadata.requires("sluice") or () if text.startswith("apache-airflow==")]
+    if wanted and wanted != [f"apache-airflow=={found}"]:
+        return Check("Airflow", "failed", found, f"install {wanted[0]}")
+    if not runs or not (local.home / "airflow").is_dir():
+        return Check("Airflow", "ok", found)
+    try:
+        httpx.get(f"{local.airflow_url}/api/v2/version", timeout=TIMEOUT).raise_for_status()
+    except httpx.HTTPError as error:
+        words = f"{found}, {local.airflow_url}: {error}"
+        return Check("Airflow", "failed", words, f"make up, or see {local.logs}/airflow-api-server.log")
+    return Check("Airflow", "ok", f"{found}, {local.airflow_url}")
 
 
 def _jobs(project: Project) -> Check:

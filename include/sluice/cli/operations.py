@@ -11,6 +11,7 @@ import yaml
 
 from sluice.cli.output import print_json
 from sluice.errors import ConfigError, SluiceError
+from sluice.fleet.members import all_names
 from sluice.operation.holder import shell_holder
 from sluice.operation.run import Result, make_plan, run_operation
 from sluice.plan.compiler import Compiler
@@ -46,7 +47,7 @@ def request(
     return Request(
         kind=kind,
         mode=cast("Mode | None", mode),
-        overrides=dict(map(_setting, settings or ())),
+        overrides=dict(map(setting, settings or ())),
         clear_overrides=clear,
         to=to,
         wake=wake,
@@ -56,10 +57,10 @@ def request(
 
 
 def plan_jobs(project: Project, jobs: Sequence[str], asked: Request, *, json: bool) -> None:
-    """Print the plan of each job; exit status 2 when one is refused."""
+    """Print the plan of each job, or of all; exit status 2 when one is refused, or there is a broken file among all."""
     plans: list[Plan] = []
-    errors: list[SluiceError] = []
-    for job in jobs:
+    errors: list[SluiceError] = [] if jobs else project.catalog.errors
+    for job in jobs or project.enabled_jobs():
         try:
             plans.append(make_plan(project, job, asked, teller(job)))
         except SluiceError as error:
@@ -101,7 +102,12 @@ def run_jobs(
 
 
 def show_history(project: Project, job: str, *, json: bool) -> None:
-    """Print the job's operations."""
+    """Print the job's operations.
+
+    Raises:
+        ConfigError: neither the project nor the ledger has such a job.
+    """
+    _refuse_unknown(project, job)
     rows = [
         {
             "operation": row.id,
@@ -125,7 +131,12 @@ def show_history(project: Project, job: str, *, json: bool) -> None:
 
 
 def show_savepoints(project: Project, job: str, *, json: bool) -> None:
-    """Print the job's savepoints."""
+    """Print the job's savepoints.
+
+    Raises:
+        ConfigError: as `show_history`.
+    """
+    _refuse_unknown(project, job)
     rows = [
         {
             "path": row.path,
@@ -140,6 +151,11 @@ def show_savepoints(project: Project, job: str, *, json: bool) -> None:
     _show(f"Savepoints of {job}", rows, ("taken_at", "release", "path", "deleted_at"), json)
 
 
+def _refuse_unknown(project: Project, job: str) -> None:
+    if job not in all_names(project) and not project.ledger.operations(job, limit=1):
+        project.catalog.job(job)  # raises, and says which there are
+
+
 def _show(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...], json: bool) -> None:  # noqa: FBT001
     if json:
         print_json(rows)
@@ -147,7 +163,12 @@ def _show(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...], json
         print_table(title, columns, [[row[column] for column in columns] for row in rows])
 
 
-def _setting(text: str) -> tuple[str, Any]:
+def setting(text: str) -> tuple[str, Any]:
+    """Name and value of a `--set NAME=VALUE`.
+
+    Raises:
+        ConfigError: it isn't of that form.
+    """
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise ConfigError(f"--set: expected NAME=VALUE, got {text!r}")

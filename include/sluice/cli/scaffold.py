@@ -21,13 +21,16 @@ from typing import Annotated
 from pydantic import Field
 
 from flink_jobs.shared.events import EVENTS
+from flink_jobs.shared.windows import OPEN_WINDOWS
 from sluice import Duration, Job, JobConfig, Kafka, Record, Replay, interval
 
 
 class Config(JobConfig):
     """What can be set in deployments/, with its bounds."""
 
-    window: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = timedelta(minutes=1)
+    window: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=1)), OPEN_WINDOWS] = timedelta(
+        minutes=1
+    )
 
 
 class {record}(Record):
@@ -44,7 +47,7 @@ job = Job(
     config=Config,
     reads={{"events": EVENTS}},
     writes=Kafka("{name}", record={record}, key=("window_start", "url"), partitions=3),
-    replay=Replay(),
+    replay=Replay(span=lambda config: config.window),
 )
 
 
@@ -88,17 +91,18 @@ def write_job(root: Path, name: str) -> tuple[Path, Path]:
     """Write `flink_jobs/<name>.py` and `tests/jobs/test_<name>.py`.
 
     Raises:
-        ConfigError: a name that can't be used, or a file that is there already; nothing was written.
+        ConfigError: a name that can't be used or is taken; nothing was written.
     """
     if not is_job_name(name):
         raise ConfigError(
             f"job name {name!r} can't be used", remedy="take lower-case letters, digits and _, a letter first"
         )
     job, test = root / JOBS_PACKAGE / f"{name}.py", root / "tests" / "jobs" / f"test_{name}.py"
-    for file in (job, test):
-        if file.exists():
-            raise ConfigError(f"{file} exists", remedy="choose another name, or remove the file")
-    record = "".join(part.capitalize() for part in name.split("_"))
+    for path in (job, job.with_suffix(""), test):
+        if path.exists():
+            raise ConfigError(f"{path} exists", remedy="choose another name, or remove it")
+    # Its end keeps it from being the name of anything that the file imports or defines.
+    record = "".join(part.capitalize() for part in name.split("_")) + "Row"
     test.parent.mkdir(parents=True, exist_ok=True)
     job.write_text(_JOB.format(name=name, record=record), encoding="utf-8")
     test.write_text(_TEST.format(name=name), encoding="utf-8")

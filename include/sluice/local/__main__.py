@@ -1,4 +1,4 @@
-"""`python -m sluice.local java|client|up|run-main-job|down|traffic`: what the Makefile calls."""
+"""`python -m sluice.local java|client|up|run-main-job|down|refuse-running|traffic`: what the Makefile calls."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 
 import typer
 
+from sluice.errors import ConfigError
 from sluice.local.java import ensure_java
 from sluice.local.layout import Local
 from sluice.local.stack import Stack
@@ -31,15 +32,25 @@ def up(airflow: bool = True) -> None:  # noqa: FBT001, FBT002 - an option of the
 
 @app.command()
 def run_main_job() -> None:
-    """Feed traffic, deploy every job through Airflow, and show them."""
+    """Feed traffic, deploy every job through Airflow, and show them.
+
+    Raises:
+        ConfigError: a file is broken; the other jobs run.
+    """
     from sluice.fleet.table import print_fleet  # noqa: PLC0415
     from sluice.local import main_job  # noqa: PLC0415
 
     local = Local()
-    print_fleet(main_job.run_main_job(Stack(local)))
+    rows = main_job.run_main_job(Stack(local))
+    print_fleet(rows)
     typer.echo(f"Airflow {local.airflow_url}   Flink {local.flink_url}   Kafka {local.kafka_servers}", err=True)
     typer.echo(f"logs    {local.logs}", err=True)
-    typer.echo("next    .venv/bin/sluice status; make down", err=True)
+    # Later commands look at the same stack only with the same variables.
+    given = " ".join(f"{name}={os.environ[name]}" for name in local.variables if os.environ.get(name))
+    typer.echo(f"next    {f'export {given}; ' if given else ''}.venv/bin/sluice status; make down", err=True)
+    broken = [reason for row in rows if row.state == "broken" for reason in row.reasons]
+    if broken:
+        raise ConfigError("\n".join(broken), remedy="mend it, then run make up again; the other jobs run")
 
 
 @app.command()
@@ -70,12 +81,18 @@ def down() -> None:
 
 
 @app.command()
-def traffic() -> None:
-    """Feed events until ended."""
+def refuse_running() -> None:
+    """Exit with status 2 while a stack runs from this Python environment."""
+    Stack(Local()).refuse_running()
+
+
+@app.command()
+def traffic(servers: str | None = None) -> None:
+    """Feed events until ended, to the stack's own broker or to other ones."""
     from sluice.local.traffic.feed import feed  # noqa: PLC0415
 
     local = Local()
-    feed(local.kafka_servers, local.traffic_rate)
+    feed(servers or local.kafka_servers, local.traffic_rate, local.traffic_seed)
 
 
 if __name__ == "__main__":

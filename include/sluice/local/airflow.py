@@ -74,8 +74,9 @@ def environment(local: Local) -> dict[str, str]:
         "AIRFLOW__API_AUTH__JWT_SECRET": keys["jwt"],
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{directory / 'airflow.db'}",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(local.logs / "airflow"),
-        # A new file in flink_jobs/ shows within seconds.
+        # A new file in flink_jobs/ or dags/ shows within seconds.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
         "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
     }
 

@@ -13,7 +13,7 @@ from sluice.errors import SluiceError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.local.layout import HOST, Local
-from sluice.local.service import Service
+from sluice.local.service import Service, configured_by
 
 
 def prepare(local: Local) -> tuple[Service, Service]:
@@ -31,6 +31,7 @@ def prepare(local: Local) -> tuple[Service, Service]:
         "FLINK_PID_DIR": str(directory / "tmp"),
         # The scripts source whatever the machine has: a Hadoop of its own must not get in.
         "HADOOP_CLASSPATH": "",
+        **configured_by(directory / "conf" / "config.yaml"),
     }
     return (
         Service(
@@ -69,7 +70,7 @@ def _write_configuration(local: Local, flink_home: Path, directory: Path) -> Non
     shipped: dict[str, Any] = yaml.safe_load((flink_home / "conf" / "config.yaml").read_text(encoding="utf-8"))
     configuration = {
         # The list of Java modules to open comes with the distribution.
-        "env.java.opts.all": shipped["env"]["java"]["opts"]["all"],
+        "env.java.opts.all": f"{shipped['env']['java']['opts']['all']} {local.java_options}".strip(),
         "jobmanager.rpc.address": HOST,
         "jobmanager.rpc.port": local.flink_rpc_port,
         "jobmanager.bind-host": HOST,
@@ -110,8 +111,8 @@ def gather_jars(local: Local) -> Path:
     ]
     links = {jar.name: jar for jar in wanted}
     for link in lib.iterdir():
-        # A running cluster reads from here: what is right stays untouched.
-        if links.get(link.name) != link.readlink():
+        # A running cluster reads from here: what is right stays untouched, and so does what somebody has put there.
+        if link.is_symlink() and links.get(link.name) != link.readlink():
             link.unlink()
     for name, jar in links.items():
         if not (lib / name).exists():

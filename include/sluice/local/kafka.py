@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from sluice.errors import OperationError
 from sluice.local.layout import HOST, Local
-from sluice.local.service import Service
+from sluice.local.service import Service, configured_by
 
 
 def prepare(local: Local) -> Service:
@@ -43,12 +43,16 @@ def prepare(local: Local) -> Service:
             raise OperationError(f"Kafka's storage can't be formatted: {done.stderr.strip() or done.stdout.strip()}")
     return Service(
         name="kafka",
-        command=("java", "-Xmx512m", "-XX:+UseG1GC", "-cp", classpath, "kafka.Kafka", str(properties)),
+        command=(
+            *("java", "-Xmx512m", "-XX:+UseG1GC", *local.java_options.split()),
+            *("-cp", classpath, "kafka.Kafka", str(properties)),
+        ),
         is_ready=lambda: _answers(local.kafka_servers),
         ports={
             "SLUICE_KAFKA_PORT": local.kafka_port,
             "SLUICE_KAFKA_CONTROLLER_PORT": local.kafka_controller_port,
         },
+        variables=configured_by(properties),
     )
 
 

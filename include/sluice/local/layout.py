@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sluice.settings import Directory, Variables, find_root
 
@@ -28,8 +28,15 @@ class Local(Variables):
     airflow_port: Port = 8080
     slots: Annotated[int, Field(ge=1, le=512)] = 24
     """Task slots of the one TaskManager."""
+    java_options: Annotated[str, AfterValidator(lambda text: "" if text == "none" else text)] = (
+        "-XX:TieredStopAtLevel=1"
+    )
+    """More options for the JVMs of Kafka and Flink, separated by spaces. By default they compile quickly and not well:
+    the second compiler takes a third of the time that a stack and its jobs need to start. `none`: the JVM's own way."""
     traffic_rate: Annotated[float, Field(gt=0, le=100_000)] = 50
     """Events per second that `make up` feeds."""
+    traffic_seed: int | None = None
+    """The same seed gives the same events, from the start of the traffic on. None: another one each time."""
 
     @property
     def kafka_servers(self) -> str:

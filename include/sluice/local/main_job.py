@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,6 +23,8 @@ from sluice.terminal import console
 _PARSE_TIMEOUT = 90.0
 _RUN_TIMEOUT = 900.0
 _HEALTHY_TIMEOUT = 120.0
+_KEEPER = "redeploy_and_verify"
+_PAGE = 100
 _AGAIN = 1.0
 """Seconds between two requests."""
 
@@ -31,11 +34,13 @@ class Airflow:
 
     Args:
         client: To its base URL.
+        logs: Where its logs are, for messages.
         patience: Seconds from now until which it is asked again.
     """
 
-    def __init__(self, client: httpx.Client, patience: float = _RUN_TIMEOUT) -> None:
+    def __init__(self, client: httpx.Client, logs: Path, patience: float = _RUN_TIMEOUT) -> None:
         self._client = client
+        self._logs = logs
         self.deadline = time.monotonic() + patience
 
     def ask(self, method: str, path: str, **given: Any) -> Any:
@@ -54,7 +59,9 @@ class Airflow:
                     break
                 words = f"status {answer.status_code}"
             if time.monotonic() > self.deadline:
-                raise OperationError(f"Airflow does not answer {method} {path}: {words}", remedy="see .sluice/logs")
+                raise OperationError(
+                    f"Airflow does not answer {method} {path}: {words}", remedy=f"see {self._logs}/airflow-*.log"
+                )
             time.sleep(_AGAIN)
         # A run that is there already is the one that was asked for, its answer lost.
         if answer.is_error and not (method == "POST" and answer.status_code == httpx.codes.CONFLICT):
@@ -64,14 +71,17 @@ class Airflow:
 
 def traffic_service(local: Local) -> Service:
     """The generator as a supervised process."""
-    return Service(name="traffic", command=(sys.executable, "-m", "sluice.local", "traffic"), variables=local.variables)
+    variables = {**local.variables, "SLUICE_TRAFFIC_RATE": str(local.traffic_rate)}
+    if local.traffic_seed is not None:
+        variables["SLUICE_TRAFFIC_SEED"] = str(local.traffic_seed)
+    return Service(name="traffic", command=(sys.executable, "-m", "sluice.local", "traffic"), variables=variables)
 
 
 def run_main_job(stack: Stack) -> list[JobStatus]:
     """Feed traffic, deploy every job through Airflow, and wait until each is inside its limits.
 
     Returns:
-        The jobs' status.
+        The jobs' status; a broken file is a row of its own.
 
     Raises:
         OperationError: a run failed, or a job doesn't become healthy; names it and where to look.
@@ -82,21 +92,43 @@ def run_main_job(stack: Stack) -> list[JobStatus]:
     jobs = project.enabled_jobs()
     stack.start(traffic_service(local))
     with httpx.Client(base_url=f"{local.airflow_url}/api/v2", timeout=30) as client:
-        airflow = Airflow(client, _PARSE_TIMEOUT)
+        airflow = Airflow(client, local.logs, _PARSE_TIMEOUT)
         with stack.step("Airflow has parsed the DAGs"):
-            wait_until(lambda: _parsed(airflow, jobs), _PARSE_TIMEOUT, "Airflow has not parsed every deploy DAG")
-        airflow = Airflow(client)
+            wait_until(
+                lambda: _parsed(airflow, jobs),
+                _PARSE_TIMEOUT,
+                "Airflow has not parsed every DAG",
+                f"see {local.logs}/airflow-dag-processor.log",
+            )
+        airflow = Airflow(client, local.logs)
         runs = {job: _trigger(airflow, job) for job in jobs}
         with stack.step(f"deploy {len(jobs)} jobs"):
             _await_runs(airflow, runs, local.airflow_url)
+        airflow.ask("PATCH", f"/dags/{_KEEPER}", json={"is_paused": False})
     with stack.step("all jobs are healthy"):
-        wait_until(lambda: _healthy(project, jobs), _HEALTHY_TIMEOUT, "not every job is healthy (sluice status)")
-    return fleet_status(project, jobs)
+        wait_until(
+            lambda: _healthy(project, jobs),
+            _HEALTHY_TIMEOUT,
+            "not every job is healthy",
+            f"see sluice status, and {local.logs}",
+        )
+    return fleet_status(project, [*jobs, *(file.name for file in project.catalog.broken)])
 
 
 def _parsed(airflow: Airflow, jobs: list[str]) -> bool:
-    answer = airflow.ask("GET", "/dags", params={"tags": "deploy", "limit": 1000})
-    return {f"deploy.{job}" for job in jobs} <= {dag["dag_id"] for dag in answer["dags"]}
+    return {_KEEPER, *(f"deploy.{job}" for job in jobs)} <= _dags(airflow)
+
+
+def _dags(airflow: Airflow) -> set[str]:
+    """The ids of the product's DAGs, page by page: Airflow gives 100 at once, whatever is asked for."""
+    found: set[str] = set()
+    offset = 0
+    while True:
+        page = airflow.ask("GET", "/dags", params={"tags": "sluice", "limit": _PAGE, "offset": offset})["dags"]
+        found.update(dag["dag_id"] for dag in page)
+        if len(page) < _PAGE:
+            return found
+        offset += _PAGE
 
 
 def _trigger(airflow: Airflow, job: str) -> str:

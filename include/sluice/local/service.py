@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -23,3 +25,8 @@ class Service:
     is_ready: Callable[[], bool] | None = None
     ports: Mapping[str, int] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
+
+
+def configured_by(file: Path) -> dict[str, str]:
+    """A variable that changes with what stands in a configuration file: a service that reads it then starts again."""
+    return {"SLUICE_CONFIGURATION": hashlib.sha256(file.read_bytes()).hexdigest()}

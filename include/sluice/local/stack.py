@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 from rich.console import Console
@@ -14,7 +16,8 @@ from sluice.errors import OperationError, RefusedError
 from sluice.local import airflow, flink, kafka
 from sluice.local.layout import HOST, Local
 from sluice.local.service import Service
-from sluice.local.supervise import Supervisor
+from sluice.local.supervise import STARTED, Supervisor
+from sluice.local.survivors import stacks_of
 from sluice.terminal import console
 
 _MEMORY_GIB = {"with Airflow": 6, "without": 4}
@@ -57,6 +60,8 @@ class Stack:
                 services += airflow.prepare(self.local)
         self._refuse_taken_ports(services)
         self.supervisor.ensure([*services, *extra])
+        # One whose ports have changed was stopped just now, and looked like ours before.
+        self._refuse_taken_ports(services)
         for service in services:
             self.supervisor.start(service.name)
         for service in services:
@@ -78,6 +83,19 @@ class Stack:
             ended = self.supervisor.shutdown()
         self._tell_of_survivors(ended)
 
+    def refuse_running(self) -> None:
+        """Refuse while this stack runs, or another one from this Python environment.
+
+        Raises:
+            RefusedError: names their homes.
+        """
+        homes = stacks_of(Path(sys.prefix)) | ({str(self.local.home)} if self.supervisor.is_running else set())
+        if homes:
+            raise RefusedError(
+                f"the stack in {', '.join(sorted(homes))} runs",
+                remedy="run make down first (with the SLUICE_HOME that it was started with)",
+            )
+
     @contextmanager
     def step(self, words: str) -> Iterator[None]:
         """Show that something is going on, and how long it took."""
@@ -92,7 +110,12 @@ class Stack:
 
     def _await(self, service: Service) -> None:
         with self.step(f"{service.name} serves"):
-            wait_until(lambda: self._serves(service), _READY_TIMEOUT, f"{service.name} does not come to serve")
+            wait_until(
+                lambda: self._serves(service),
+                _READY_TIMEOUT,
+                f"{service.name} does not come to serve",
+                f"see {self.local.logs}/{service.name}.log",
+            )
 
     def _serves(self, service: Service) -> bool:
         if self.supervisor.state(service.name) == "FATAL":
@@ -104,7 +127,7 @@ class Stack:
     def _refuse_taken_ports(self, services: list[Service]) -> None:
         states = self.supervisor.states()
         for service in services:
-            ours = states.get(service.name, {}).get("statename") in ("RUNNING", "STARTING", "BACKOFF")
+            ours = states.get(service.name, {}).get("statename") in STARTED
             for variable, port in service.ports.items():
                 if not ours and _is_taken(port):
                     raise RefusedError(
@@ -122,16 +145,16 @@ def _warn_of_little_memory(shown: Console, *, with_airflow: bool) -> None:
         )
 
 
-def wait_until(condition: Callable[[], bool], timeout: float, message: str) -> None:
+def wait_until(condition: Callable[[], bool], timeout: float, message: str, remedy: str) -> None:
     """Ask again and again until it is true.
 
     Raises:
-        OperationError: it hasn't become true within `timeout` seconds.
+        OperationError: it hasn't become true within `timeout` seconds; says `message` and `remedy`.
     """
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
-            raise OperationError(f"{message} within {timeout:.0f} s", remedy="see the logs in .sluice/logs")
+            raise OperationError(f"{message} within {timeout:.0f} s", remedy=remedy)
         time.sleep(0.3)
 
 

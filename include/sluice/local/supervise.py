@@ -22,6 +22,8 @@ from sluice.local.service import Service
 from sluice.local.survivors import end_survivors, marks, survivors
 
 _RPC = "supervisor.rpcinterface:make_main_rpcinterface"
+STARTED = ("RUNNING", "STARTING", "BACKOFF")
+"""The states of a service that is not to be started; in the last one it has ended, and is about to start again."""
 _UNIX_PATH_LIMIT = 100
 """Characters; the kernel's own limit on a socket's path is 108."""
 
@@ -78,7 +80,7 @@ class Supervisor:
 
     def start(self, name: str) -> bool:
         """Start a service that isn't running; True when there was something to start."""
-        if self.state(name) in ("RUNNING", "STARTING"):
+        if self.state(name) in STARTED:
             return False
         self._call("supervisor.startProcess", name, False)  # noqa: FBT003 - XML-RPC
         return True

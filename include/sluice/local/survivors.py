@@ -32,6 +32,17 @@ def survivors(home: Path) -> list[psutil.Process]:
     return sorted(found, key=lambda process: process.create_time())
 
 
+def stacks_of(environment: Path) -> set[str]:
+    """The homes of the stacks, whosever they are, with a process that runs from this Python environment."""
+    commands = f"{environment}{os.sep}"
+    own = os.getpid()
+    return {
+        home
+        for process in psutil.process_iter()
+        if process.pid != own and (home := _home(process)) and _command(process).startswith(commands)
+    }
+
+
 def end_survivors(home: Path, *, patience: float = 20.0) -> int:
     """End the stack's processes: ask them to, and kill after `patience` seconds those that go on.
 
@@ -58,10 +69,22 @@ def end_survivors(home: Path, *, patience: float = 20.0) -> int:
 
 
 def _belongs(process: psutil.Process, home: str) -> bool:
+    return _home(process) == home
+
+
+def _home(process: psutil.Process) -> str | None:
+    """The home of the stack that a process belongs to."""
     try:
-        return process.environ().get(_MARK) == home and process.status() != psutil.STATUS_ZOMBIE
+        return process.environ().get(_MARK) if process.status() != psutil.STATUS_ZOMBIE else None
     except (psutil.Error, OSError):
-        return False  # it has ended, or is another user's
+        return None  # it has ended, or is another user's
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return next(iter(process.cmdline()), "")
+    except psutil.Error:
+        return ""
 
 
 def _signal(process: psutil.Process, *, kill: bool, again: bool) -> None:

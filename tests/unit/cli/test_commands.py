@@ -1,6 +1,8 @@
 """The command line's contract: JSON alone on standard output, exit status, words."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,9 @@ import pytest
 
 from sluice.cli.scaffold import write_job
 from sluice.errors import ConfigError
+from sluice.release.ledger import Ledger
+
+SHARED = Path(__file__).resolve().parents[3] / "flink_jobs" / "shared"
 
 DEPLOYMENT = """
 kafka: {config: {bootstrap.servers: "127.0.0.1:1"}}
@@ -24,9 +29,10 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def sluice(root, *arguments):
+def sluice(root, *arguments, **variables):
     command = [sys.executable, "-c", "from sluice.cli import main; main()", *arguments]
-    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    environment = {**os.environ, **variables}
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_an_unknown_job_is_refused_before_anything_is_touched(root):
@@ -77,6 +83,30 @@ def test_a_broken_file_and_its_section_stop_no_other_job(root, broken):
     assert "there is no job 'clicks'" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["history", "savepoints"])
+def test_what_the_ledger_has_is_shown_of_jobs_that_it_or_the_project_knows(root, command):
+    (root / "flink_jobs" / "counts.py").write_text(JOB)
+    (root / "flink_jobs" / "broken.py").write_text("1 +")
+    ledger = Ledger(f"sqlite:///{root / 'ledger.db'}", "local")
+    ledger.begin("removed", kind="deploy", holder="me", release=1)
+    for job, status in (("nosuch", 2), ("counts", 0), ("broken", 0), ("removed", 0)):
+        done = sluice(root, command, job, "--json", SLUICE_LEDGER=f"sqlite:///{root / 'ledger.db'}")
+        assert done.returncode == status, done.stderr
+        assert bool(done.stdout) is (status == 0)
+        assert ("there is no job 'nosuch'" in done.stderr) is (status == 2)
+
+
+@pytest.mark.parametrize("arguments", [("--json",), ()])
+def test_a_plan_of_all_jobs_tells_of_broken_files(root, arguments):
+    (root / "flink_jobs" / "broken.py").write_text("1 +")
+    (root / "flink_jobs" / "none.py").touch()
+    done = sluice(root, "plan", *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ("[]\n" if arguments else "")
+    assert "broken.py:1: SyntaxError" in done.stderr
+    assert "none.py: expected one job, found none" in done.stderr
+
+
 def test_with_all_files_whole_an_unknown_section_is_a_mistake(root):
     (root / "flink_jobs" / "counts.py").write_text(JOB)
     (root / "deployments" / "local.yaml").write_text(DEPLOYMENT + "jobs:\n  cuonts:\n")
@@ -104,3 +134,25 @@ def test_new_writes_a_job_and_its_test_and_overwrites_nothing(root):
         write_job(root, "page_counts")
     with pytest.raises(ConfigError, match="can't be used"):
         write_job(root, "Page-Counts")
+
+
+@pytest.mark.parametrize("name", ["page_counts", "job", "kafka", "replay", "config", "record", "row"])
+def test_a_new_job_loads_whatever_its_name(root, name):
+    shutil.copytree(SHARED, root / "flink_jobs" / "shared")
+    write_job(root, name)
+    code = f"""
+from pathlib import Path
+from sluice.deployment.catalog import read_catalog
+from sluice.job.config import state_settings
+job = read_catalog(Path.cwd()).job({name!r})
+print(job.config().window, *state_settings(job.config))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("0:01:00 window\n", "")
+
+
+def test_a_new_job_does_not_take_a_package_s_name(root):
+    (root / "flink_jobs" / "shared").mkdir()
+    with pytest.raises(ConfigError, match="shared exists; choose another name"):
+        write_job(root, "shared")
+    assert not (root / "flink_jobs" / "shared.py").exists()

@@ -1,10 +1,14 @@
 """Airflow's API while it is starting, or hiccuping: a function stands for it."""
 
+from pathlib import Path
+
 import httpx
 import pytest
+from typer.testing import CliRunner
 
-from sluice.errors import OperationError
-from sluice.local import main_job
+from sluice.errors import ConfigError, OperationError
+from sluice.fleet.rows import JobStatus
+from sluice.local import __main__, main_job
 from sluice.local.main_job import Airflow
 
 
@@ -23,7 +27,7 @@ def airflow(*answers, patience=10.0):
         return given
 
     client = httpx.Client(base_url="http://airflow", transport=httpx.MockTransport(answer))
-    return Airflow(client, patience)
+    return Airflow(client, Path("/logs"), patience)
 
 
 def test_a_failing_server_and_a_broken_connection_are_asked_again():
@@ -35,7 +39,7 @@ def test_a_failing_server_and_a_broken_connection_are_asked_again():
     ("answer", "words"), [(httpx.Response(500), "status 500"), (httpx.ReadTimeout("timed out"), "timed out")]
 )
 def test_until_the_deadline(answer, words):
-    with pytest.raises(OperationError, match=f"does not answer GET /x: {words}"):
+    with pytest.raises(OperationError, match=f"does not answer GET /x: {words}; see /logs/airflow"):
         airflow(answer, patience=0.05).ask("GET", "/x")
 
 
@@ -49,3 +53,28 @@ def test_a_run_whose_answer_was_lost_is_not_triggered_twice():
         httpx.Response(200, json={}), httpx.ReadError("cut"), httpx.Response(409, json={"detail": "exists already"})
     )
     assert main_job._trigger(api, "counts").startswith("up__")
+
+
+def test_a_broken_file_is_told_after_the_others_run(monkeypatch, tmp_path):
+    monkeypatch.setenv("SLUICE_ROOT", str(tmp_path))
+    monkeypatch.setenv("SLUICE_FLINK_PORT", "8091")
+    rows = [JobStatus("counts", "RUNNING"), JobStatus("clicks", "broken", reasons=("clicks.py:1: no",))]
+    monkeypatch.setattr(main_job, "run_main_job", lambda _stack: rows)
+    done = CliRunner().invoke(__main__.app, ["run-main-job"])
+    assert isinstance(done.exception, ConfigError)
+    assert str(done.exception).startswith("clicks.py:1: no; mend it")
+    assert f"next    export SLUICE_ROOT={tmp_path} SLUICE_FLINK_PORT=8091; .venv/bin/sluice status" in done.output
+
+
+def test_all_pages_of_dags_are_read():
+    ids = ["redeploy_and_verify", *(f"deploy.job_{number}" for number in range(249))]
+
+    def answer(request):
+        offset, limit = (int(request.url.params[name]) for name in ("offset", "limit"))
+        page = ids[offset : offset + min(limit, 100)]
+        return httpx.Response(200, json={"dags": [{"dag_id": each} for each in page]})
+
+    client = httpx.Client(base_url="http://airflow", transport=httpx.MockTransport(answer))
+    api = Airflow(client, Path("/logs"))
+    assert main_job._parsed(api, ["job_0", "job_248"])
+    assert not main_job._parsed(api, ["job_249"])

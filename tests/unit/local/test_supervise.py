@@ -5,16 +5,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
 
 from sluice.errors import OperationError, RefusedError
 from sluice.local.layout import Local
-from sluice.local.service import Service
+from sluice.local.service import Service, configured_by
 from sluice.local.stack import Stack
 from sluice.local.supervise import Supervisor
-from sluice.local.survivors import end_survivors, marks, survivors
+from sluice.local.survivors import end_survivors, marks, stacks_of, survivors
 
 SLEEP = Service("sleeper", (sys.executable, "-c", "import time; time.sleep(600)"), variables={"A": "50% of 'it'"})
 
@@ -72,6 +74,41 @@ def test_a_service_is_started_once_restarted_and_stopped(supervisor):
     assert not supervisor.is_running
     with pytest.raises(ProcessLookupError):
         os.kill(second, 0)
+
+
+def test_a_service_that_ends_again_and_again_is_not_started_beside_that(supervisor):
+    supervisor.ensure([Service("sleeper", (sys.executable, "-c", "raise SystemExit(1)"))])
+    assert supervisor.start("sleeper")
+    wait_for(lambda: supervisor.state("sleeper") == "BACKOFF")
+    assert not supervisor.start("sleeper")
+
+
+def test_another_configuration_stops_the_service_that_reads_it(supervisor, tmp_path):
+    file = tmp_path / "service.properties"
+
+    def service(text):
+        file.write_text(text)
+        return replace(SLEEP, variables=configured_by(file))
+
+    supervisor.ensure([service("port=1")])
+    supervisor.start("sleeper")
+    wait_for(lambda: pid(supervisor))
+    first = pid(supervisor)
+    supervisor.ensure([service("port=1")])
+    assert runs(first)
+    supervisor.ensure([service("port=2")])
+    assert not runs(first)
+    assert supervisor.start("sleeper")
+
+
+def test_a_stack_is_found_by_the_environment_that_it_runs_from(supervisor, tmp_path):
+    stack = Stack(Local(root=tmp_path, home=tmp_path / ("long" * 30)))
+    assert str(stack.local.home) not in stacks_of(Path(sys.prefix))
+    supervisor.ensure([SLEEP])
+    assert str(stack.local.home) in stacks_of(Path(sys.prefix))
+    assert stacks_of(tmp_path) == set()
+    with pytest.raises(RefusedError, match="longlong runs; run make down first"):
+        stack.refuse_running()
 
 
 def test_what_a_killed_supervisord_has_left_is_ended_with_the_stack(supervisor, orphan):

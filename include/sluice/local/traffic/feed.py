@@ -3,31 +3,58 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
+from typing import Any
 
 from confluent_kafka import KafkaException
 
-from sluice.local.traffic.generator import Traffic
-from sluice.local.traffic.wire import producer
+from sluice.local.traffic.generator import Message, Traffic
+from sluice.local.traffic.wire import producer, put
+from sluice.terminal import console
 
 TOPIC = "analytics_events"
 
 
-def feed(servers: str, rate: float) -> None:
-    """Feed the topic until the process is ended; waits for the topic to be there."""
+def feed(servers: str, rate: float, seed: int | None = None) -> None:
+    """Feed the topic until the process is ended; waits for the topic to be there.
+
+    Args:
+        servers: The brokers.
+        rate: Messages per second.
+        seed: Of the traffic; None: another one with each start, so that the same visitors don't come twice.
+    """
     out = producer(servers)
     partitions = _await_partitions(out)
     begun = time.time()
-    # Another start is another seed: the same visitors would come twice.
-    traffic = Traffic(seed=int(begun), rate=rate, start_ms=int(begun * 1000), partitions=partitions)
-    for message in traffic:
+    seed = int(begun) if seed is None else seed
+    send(out, Traffic(seed=seed, rate=rate, start_ms=int(begun * 1000), partitions=partitions))
+
+
+def send(out: Any, messages: Iterable[Message]) -> None:
+    """Send each message when it is due, or at once when it is overdue; those that get lost are told, and left out.
+
+    Args:
+        out: A producer.
+        messages: In the order of their arrival.
+    """
+    lost: list[str] = []
+
+    def delivered(error: Any, _message: Any) -> None:
+        if error:
+            lost.append(str(error))
+
+    for message in messages:
         ahead = message.at_ms / 1000 - time.time()
         if ahead > 0:
-            out.poll(0)
             time.sleep(ahead)
-        out.produce(TOPIC, message.value, message.key, partition=message.partition, timestamp=message.at_ms)
+        put(out, TOPIC, message, delivered)
+        out.poll(0)
+        if lost:
+            console.print(f"{len(lost)} events were not written to {TOPIC}: {lost[-1]}", markup=False)
+            lost.clear()
 
 
-def _await_partitions(out) -> int:  # type: ignore[no-untyped-def]
+def _await_partitions(out: Any) -> int:
     while True:
         try:
             found = out.list_topics(TOPIC, timeout=5).topics.get(TOPIC)

@@ -50,6 +50,29 @@ class Expected:
 
 def compute(messages: Iterable[Message]) -> Expected:
     """The right answers for a bounded run; what the closing events alone would open is left out."""
+    good, malformed, late = _sorted_out(messages)
+    return Expected(
+        event_metrics=_event_metrics(good),
+        session_metrics=_sessions(good),
+        performance_metrics=_performance(good),
+        processing_metrics=_processing(good),
+        malformed=malformed,
+        late=late,
+    )
+
+
+def counts(messages: Iterable[Message], window_ms: int) -> Counter[tuple[datetime, str]]:
+    """How many events of each type lie in each window of that length, by its start."""
+    good, _, _ = _sorted_out(messages)
+    return Counter(
+        (_window(event["timestamp"], window_ms)["window_start"], event["event"]["type"]) for event, _ in good
+    )
+
+
+def _sorted_out(
+    messages: Iterable[Message],
+) -> tuple[list[tuple[dict[str, Any], int]], list[tuple[Message, str]], int]:
+    """Events with their arrivals, malformed messages with their faults, and how many are late."""
     good: list[tuple[dict[str, Any], int]] = []
     malformed: list[tuple[Message, str]] = []
     late = 0
@@ -61,14 +84,7 @@ def compute(messages: Iterable[Message]) -> Expected:
             late += 1
         elif event["event"]["type"] != "closing":
             good.append((event, message.at_ms))
-    return Expected(
-        event_metrics=_event_metrics(good),
-        session_metrics=_sessions(good),
-        performance_metrics=_performance(good),
-        processing_metrics=_processing(good),
-        malformed=malformed,
-        late=late,
-    )
+    return good, malformed, late
 
 
 def _read(message: Message) -> tuple[dict[str, Any] | None, str | None]:

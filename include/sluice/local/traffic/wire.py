@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+import confluent_kafka
+from confluent_kafka import Producer
 
 from sluice.errors import OperationError
+from sluice.kafka import producing
+from sluice.kafka.brokers import connect
+from sluice.kafka.history import read_between
+from sluice.kafka.offsets import read_offsets
 from sluice.local.traffic.generator import Message
 
 
 @dataclass(frozen=True)
 class Received:
-    """A message as a consumer sees it."""
+    """A message as a consumer sees it; `at_ms`: its timestamp, epoch milliseconds."""
 
     key: bytes | None
     value: bytes | None
     headers: dict[str, str]
     partition: int
     offset: int
+    at_ms: int
 
 
 def producer(servers: str) -> Producer:
@@ -40,6 +45,19 @@ def producer(servers: str) -> Producer:
     )
 
 
+def put(out: Any, topic: str, message: Message, delivered: Callable[[Any, Any], None]) -> None:
+    """Hand one message to a producer, with its own timestamp and partition.
+
+    Args:
+        out: The producer.
+        topic: Where it goes.
+        message: The message.
+        delivered: Told what became of it.
+    """
+    place = {"partition": message.partition, "timestamp": message.at_ms, "on_delivery": delivered}
+    producing.produce(out, topic, message.value, message.key, **place)
+
+
 def produce(servers: str, topic: str, messages: Iterable[Message]) -> None:
     """Write the messages, each with its own timestamp.
 
@@ -54,56 +72,35 @@ def produce(servers: str, topic: str, messages: Iterable[Message]) -> None:
             errors.append(str(error))
 
     for message in messages:
-        while True:
-            try:
-                out.produce(
-                    topic,
-                    message.value,
-                    message.key,
-                    partition=message.partition,
-                    timestamp=message.at_ms,
-                    on_delivery=delivered,
-                )
-                break
-            except BufferError:
-                out.poll(0.5)
+        put(out, topic, message, delivered)
         out.poll(0)
     out.flush(60)
     if errors:
         raise OperationError(f"{len(errors)} messages were not written to {topic}: {errors[0]}")
 
 
-def consume(servers: str, topic: str, *, quiet: float = 2.0) -> list[Received]:
-    """Every committed message that the topic holds now, until nothing more comes for `quiet` seconds."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": servers,
-            "group.id": f"sluice-reader-{time.time_ns()}",
-            "isolation.level": "read_committed",
-            "enable.auto.commit": False,
-            "fetch.message.max.bytes": 16_777_216,
-        }
-    )
-    try:
-        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-        consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
-        found: list[Received] = []
-        last = time.monotonic()
-        while time.monotonic() - last < quiet:
-            for message in consumer.consume(1000, timeout=0.5):
-                if message.error():
-                    raise OperationError(f"{topic}: {message.error()}")
-                headers = {name: value.decode() for name, value in message.headers() or []}
-                found.append(Received(message.key(), message.value(), headers, message.partition(), message.offset()))
-                last = time.monotonic()
-        return found
-    finally:
-        consumer.close()
+def consume(servers: str, topic: str) -> list[Received]:
+    """Every committed message that the topic holds now.
+
+    Raises:
+        OperationError: the broker doesn't give them.
+        UnreachableError: it doesn't answer, or the topic is gone.
+    """
+    config = {"bootstrap.servers": servers}
+    held = read_offsets(connect(config), [topic], servers)
+    bounds = {partition: (offsets.start, offsets.end) for partition, offsets in held.items()}
+    return [_received(message) for message in read_between(config, "sluice-reader", bounds)]
 
 
-def rows(servers: str, topic: str, *, quiet: float = 2.0) -> list[dict[str, Any]]:
+def _received(message: confluent_kafka.Message) -> Received:
+    headers = {name: value.decode() for name, value in message.headers() or []}
+    place = (message.partition() or 0, message.offset() or 0, message.timestamp()[1])
+    return Received(message.key(), message.value(), headers, *place)
+
+
+def rows(servers: str, topic: str) -> list[dict[str, Any]]:
     """The rows of a job's output; ISO 8601 times as datetimes."""
-    return [_row(json.loads(message.value or b"{}")) for message in consume(servers, topic, quiet=quiet)]
+    return [_row(json.loads(message.value or b"{}")) for message in consume(servers, topic)]
 
 
 def _row(values: dict[str, Any]) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def main() -> None:
             inserted = table
             t_env.execute_sql(plain_sink(sink, table, topic, servers))
         statements.add_insert(tables.sink_name(sink), inserted)
-    prepared = graph.PreparedJob(pipeline.Pipeline(job, t_env, statements, {}), url, ())
+    prepared = graph.PreparedJob(pipeline.Pipeline(job, t_env, statements, {}), order)
     job_id = prepared.submit(Submit(flink_job_id=uuid.uuid4().hex))
     print(seconds(url, job_id), flush=True)
     os._exit(0)

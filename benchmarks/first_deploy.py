@@ -6,21 +6,20 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from benchmarks import by_hand
 from benchmarks.report import against, report
+from benchmarks.stack import measuring_stack
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.local.layout import Local
-from sluice.local.stack import Stack
 from sluice.operation.topics import create_topics
 from sluice.operation.verify import last_running
 from sluice.project import Project
 from sluice.settings import Settings
-from tests.support.stacks import ROOT, local_stack
+from tests.support.stacks import ROOT
 
 RUNS = int(os.environ.get("SLUICE_BENCH_RUNS", "5"))
 JOB = "event_metrics"
@@ -28,30 +27,22 @@ JOB = "event_metrics"
 
 def main() -> None:
     """Measure in turn, print, write."""
-    with tempfile.TemporaryDirectory() as directory:
-        local = local_stack(Path(directory) / "stack")
-        local.home.mkdir()
-        stack = Stack(local)
-        project = Path(directory) / "project"
+    with measuring_stack() as (stack, directory):
+        local, project = stack.local, directory / "project"
         for name in ("flink_jobs", "deployments"):
             shutil.copytree(ROOT / name, project / name)
         variables = {**os.environ, **local.variables, "SLUICE_ROOT": str(project), "SLUICE_HOME": str(project / "home")}
         os.environ.update(variables)
-        try:
-            stack.up(with_airflow=False)
-            settings = Settings(root=project, home=project / "home")
-            create_topics(Project(settings), JOB)
-            script = Path(directory) / "by_hand.py"
-            script.write_text(by_hand.script(ROOT, JOB, local.kafka_servers), encoding="utf-8")
-            ours, theirs = [], []
-            for turn in range(RUNS):
-                for kind in ("sluice", "flink") if turn % 2 else ("flink", "sluice"):
-                    with stack.step(f"{kind}, {turn + 1} of {RUNS}"):
-                        shutil.rmtree(project / "home", ignore_errors=True)
-                        taken = seconds(local, command(kind, local, script), variables)
-                        (ours if kind == "sluice" else theirs).append(taken)
-        finally:
-            stack.down()
+        create_topics(Project(Settings(root=project, home=project / "home")), JOB)
+        script = directory / "by_hand.py"
+        script.write_text(by_hand.script(ROOT, JOB, local.kafka_servers), encoding="utf-8")
+        ours, theirs = [], []
+        for turn in range(RUNS):
+            for kind in ("sluice", "flink") if turn % 2 else ("flink", "sluice"):
+                with stack.step(f"{kind}, {turn + 1} of {RUNS}"):
+                    shutil.rmtree(project / "home", ignore_errors=True)
+                    taken = seconds(local, command(kind, local, script), variables)
+                    (ours if kind == "sluice" else theirs).append(taken)
     report("first_deploy", [against("sluice deploy to all tasks running", ours, "s", "flink run -d", theirs)])
 
 

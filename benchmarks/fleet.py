@@ -1,6 +1,7 @@
-"""One sweep of a fleet: 100, 300 and 1,000 jobs of 12 partitions each, against a simulated cluster and broker.
+"""One sweep of a fleet: four real jobs, and 100, 300 and 1,000 against a simulated cluster and broker.
 
-The cluster answers with recorded bodies (fleet_bodies/), the broker with ends of topics, each after 5 ms. The rest is
+Four of the product's jobs run on a local stack under traffic. The simulated jobs have 12 partitions each; their cluster
+answers with recorded bodies (fleet_bodies/), the broker with ends of topics, each after 5 ms. The rest is
 as it is: job files on the disk, fingerprints, a ledger in SQLite, samples and metrics written. Each run is a process of
 its own, as a scheduled one would be, with all imports done; the first sweep, which also learns the names of metrics, is
 told by itself.
@@ -11,20 +12,31 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.dag_parse import generate
 from benchmarks.report import Measure, against, report
 from tests.support.recorded import PARTITIONS, RecordedCluster
 
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
+
+    from sluice.fleet.rows import Found
+    from sluice.project import Project
+
 RUNS = int(os.environ.get("SLUICE_BENCH_RUNS", "3"))
 SIZES = (100, 300, 1_000)
 DELAY = 0.005
+JOBS = ("event_metrics", "session_metrics", "performance_metrics", "processing_metrics")
+REAL_RUNS = int(os.environ.get("SLUICE_BENCH_REAL_RUNS", "10"))
 ONE_AFTER_THE_OTHER = "1"
 SIDE_BY_SIDE = "32"
 
@@ -73,36 +85,60 @@ async def serve(count: int) -> None:
 
 
 def sweep_once(root: str, count: str, at_once: str) -> None:
-    """One sweep in this process; prints what it took as JSON."""
-    from sluice.fleet.members import all_names, read_members
-    from sluice.fleet.status import last_snapshots, look_at, record
-    from sluice.fleet.sweep import Pace
-    from sluice.project import Project
-    from sluice.settings import Settings
+    """One sweep of simulated jobs in this process; prints what it took as JSON."""
+    from sluice.fleet.members import all_names
     from tests.support.brokers import HeldTopics
 
     brokers = HeldTopics({topic(number): [8_000] * PARTITIONS for number in range(int(count))}, DELAY)
-    project = Project(Settings(root=Path(root), home=Path(root) / "home"))
-    before = peak()
-    began = time.perf_counter()
-    members = read_members(project, all_names(project), last_snapshots(project))
-    read = time.perf_counter()
-    found = look_at(project, members, admin=brokers, pace=Pace(at_once=int(at_once), seconds=600))
-    record(project, members, found, datetime.now(UTC))
-    done = time.perf_counter()
+    project = open_project(root)
+    found, taken = sweep(project, all_names(project), at_once, brokers)
     assert len(found) == int(count), len(found)
     assert all(row.snapshot and row.status.consumer_lag for row in found), found[0]
-    print(
-        json.dumps(
-            {
-                "read": read - began,
-                "seconds": done - read,
-                "peak": peak(),
-                "before": before,
-                "brokers": brokers.calls,
-            }
-        )
-    )
+    print(json.dumps({**taken, "brokers": brokers.calls}))
+
+
+def sweep_real_once(root: str, at_once: str) -> None:
+    """One sweep of the real jobs in this process; prints what it took as JSON, with the number of REST calls."""
+    from sluice.flink.exchange import HttpExchange
+
+    send, asked = HttpExchange.__call__, []
+
+    def count(exchange: HttpExchange, method: str, target: str, body: bytes | None) -> tuple[int, bytes]:
+        asked.append(target)
+        return send(exchange, method, target, body)
+
+    HttpExchange.__call__ = count
+    found, taken = sweep(open_project(root), JOBS, at_once)
+    assert [row.status.job for row in found] == list(JOBS)
+    assert all(row.snapshot and row.status.consumer_lag is not None for row in found), found
+    print(json.dumps({**taken, "calls": len(asked)}))
+
+
+def open_project(root: str) -> Project:
+    """The project as the sweeping process opens it."""
+    from sluice.project import Project
+    from sluice.settings import Settings
+
+    return Project(Settings(root=Path(root), home=Path(root) / "home"))
+
+
+def sweep(
+    project: Project, names: Sequence[str], at_once: str, admin: AdminClient | None = None
+) -> tuple[list[Found], dict[str, float]]:
+    """Look at these jobs and record it; the rows, and what it took in seconds and MiB."""
+    from sluice.fleet.members import read_members
+    from sluice.fleet.status import last_snapshots, look_at, record
+    from sluice.fleet.sweep import Pace
+
+    before = peak()
+    began = time.perf_counter()
+    members = read_members(project, names, last_snapshots(project))
+    read = time.perf_counter()
+    pace = Pace(at_once=int(at_once), seconds=600)
+    found = look_at(project, members, is_whole=admin is not None, admin=admin, pace=pace)
+    record(project, members, found, datetime.now(UTC))
+    done = time.perf_counter()
+    return found, {"read": read - began, "seconds": done - read, "peak": peak(), "before": before}
 
 
 def peak() -> float:
@@ -138,12 +174,10 @@ class Fleet:
     def _place(self) -> None:
         """Enter every job in the ledger as running, as a deploy would have."""
         from sluice.fleet.members import all_names
-        from sluice.project import Project
         from sluice.release.fingerprint import fingerprint
         from sluice.release.tables import Placement, Release
-        from sluice.settings import Settings
 
-        project = Project(Settings(root=self.root, home=self.root / "home"))
+        project = open_project(str(self.root))
         common = {"environment": "local", "release": 1, "had_checkpoint": True, "phase": "running"}
         with project.ledger._sessions.begin() as session:
             for number, name in enumerate(all_names(project)):
@@ -167,11 +201,7 @@ class Fleet:
 
     def sweep(self, at_once: str = SIDE_BY_SIDE) -> dict[str, float]:
         """A sweep in a process of its own: seconds, MiB, requests."""
-        command = [sys.executable, "-m", "benchmarks.fleet", "sweep", str(self.root), str(self.count), at_once]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(done.stderr[-3000:])
-        return {**json.loads(done.stdout.splitlines()[-1]), "calls": self._asked()}
+        return {**in_a_process("sweep", str(self.root), str(self.count), at_once), "calls": self._asked()}
 
     def _asked(self) -> int:
         import httpx
@@ -182,6 +212,55 @@ class Fleet:
         """End the server."""
         self.server.terminate()
         self.server.wait()
+
+
+def in_a_process(*arguments: str) -> dict[str, float]:
+    """What a process of this file with these arguments prints."""
+    command = [sys.executable, "-m", "benchmarks.fleet", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr[-3000:])
+    taken: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return taken
+
+
+def measure_real() -> list[Measure]:
+    """Sweeps of four of the product's jobs on a local stack without Airflow: side by side, and one after the other."""
+    from benchmarks.pairs import traffic
+    from benchmarks.stack import measuring_stack
+    from tests.support.running import deploy
+    from tests.support.stacks import ROOT
+
+    with measuring_stack() as (stack, directory):
+        local, root = stack.local, directory / "project"
+        for name in ("flink_jobs", "deployments"):
+            shutil.copytree(ROOT / name, root / name)
+        os.environ.update(
+            local.variables
+            | {
+                "SLUICE_FLINK_LIB": str(local.home / "flink" / "lib"),
+                "SLUICE_CLIENT_CACHE": str(ROOT / ".sluice" / "client"),
+            }
+        )
+        with traffic(local):
+            for job in JOBS:
+                with stack.step(f"deploy {job}"):
+                    deploy(open_project(str(root)), job)
+            in_a_process("real", str(root), SIDE_BY_SIDE)  # learns the names of metrics
+            pairs = []
+            for turn in range(REAL_RUNS):
+                kinds = (SIDE_BY_SIDE, ONE_AFTER_THE_OTHER)
+                with stack.step(f"sweeps, {turn + 1} of {REAL_RUNS}"):
+                    # In turn first and second: neither always finds the warmer cluster.
+                    order = kinds if turn % 2 else reversed(kinds)
+                    pairs.append({kind: in_a_process("real", str(root), kind) for kind in order})
+    together, in_turn = ([pair[kind] for pair in pairs] for kind in (SIDE_BY_SIDE, ONE_AFTER_THE_OTHER))
+    count = len(JOBS)
+    jobs, seconds, calls = f"{count} real jobs", values(together, "seconds"), values(together, "calls", 1 / count)
+    return [
+        against(f"sweep of {jobs}", seconds, "s", "one job after the other", values(in_turn, "seconds")),
+        against(f"REST calls a job, {jobs}", calls, "calls", "target", [5.0] * REAL_RUNS),
+    ]
 
 
 def measure(count: int, directory: Path) -> tuple[dict[str, float], list[dict[str, float]], list[dict[str, float]]]:
@@ -200,7 +279,14 @@ def values(runs: list[dict[str, float]], name: str, times: float = 1) -> list[fl
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure both, print, write."""
+    simulated = measure_simulated()
+    report("fleet", simulated)
+    report("fleet", [*measure_real(), *simulated])
+
+
+def measure_simulated() -> list[Measure]:
+    """Sweeps of fleets of each size."""
     rows: list[Measure] = []
     smallest: list[float] = []
     for count in SIZES:
@@ -218,7 +304,7 @@ def main() -> None:
             against(f"REST calls a job, {jobs}", values(together, "calls", 1 / count), "calls", "target", [5.0] * RUNS),
             against(f"peak memory, {jobs}", values(together, "peak"), "MiB", "imports", values(together, "before")),
         ]
-    report("fleet", rows)
+    return rows
 
 
 if __name__ == "__main__":
@@ -227,5 +313,7 @@ if __name__ == "__main__":
             asyncio.run(serve(int(size)))
         case ["sweep", *given]:
             sweep_once(*given)
+        case ["real", *given]:
+            sweep_real_once(*given)
         case _:
             main()

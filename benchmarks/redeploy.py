@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from benchmarks.pairs import Listener, Pair, Taken, traffic, write_project
 from benchmarks.report import Measure, against, report
+from benchmarks.stack import measuring_stack
 from sluice.local.stack import Stack
 from sluice.local.traffic import wire
 from sluice.local.traffic.generator import Message
-from tests.support.stacks import local_stack
 
 PAIRS = int(os.environ.get("SLUICE_BENCH_RUNS", "10"))
 STATE_RUNS = int(os.environ.get("SLUICE_BENCH_STATE_RUNS", "3"))
@@ -31,18 +29,11 @@ EVENT_TYPES = ("page_view", "click", "conversion", "add_to_cart")
 
 def main() -> None:
     """Measure, print, write."""
-    with tempfile.TemporaryDirectory() as directory:
-        local = local_stack(Path(directory) / "stack")
-        local.home.mkdir()
-        stack = Stack(local)
-        root = write_project(Path(directory) / "project", local)
-        try:
-            stack.up(with_airflow=False)
-            measures = [*under_traffic(Pair(local, root, "event_metrics"), stack)]
-            report("redeploy", measures)
-            measures += with_state(Pair(local, root, "state"), stack)
-        finally:
-            stack.down()
+    with measuring_stack() as (stack, directory):
+        root = write_project(directory / "project", stack.local)
+        measures = [*under_traffic(Pair(stack.local, root, "event_metrics"), stack)]
+        report("redeploy", measures)
+        measures += with_state(Pair(stack.local, root, "state"), stack)
     report("redeploy", measures)
 
 

@@ -10,18 +10,17 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from benchmarks.report import Measure, against, report
+from benchmarks.stack import measuring_stack
 from sluice.local.layout import Local
 from sluice.local.stack import Stack
 from sluice.local.traffic import wire
 from sluice.local.traffic.generator import Shares, Traffic
-from tests.support.stacks import ROOT, local_stack
+from tests.support.stacks import ROOT
 
 EVENTS = int(os.environ.get("SLUICE_BENCH_EVENTS", "2000000"))
 RUNS = int(os.environ.get("SLUICE_BENCH_RUNS", "3"))
@@ -30,16 +29,11 @@ JOBS = ("event_metrics", "session_metrics", "performance_metrics", "processing_m
 
 def main() -> None:
     """Measure, print, write."""
-    with tempfile.TemporaryDirectory() as directory:
-        local = local_stack(Path(directory))
-        stack = Stack(local)
-        try:
-            stack.up(with_airflow=False)
-            with stack.step(f"produce {EVENTS:,} events"):
-                fill(local)
-            report("throughput", measure(local, stack))
-        finally:
-            stack.down()
+    with measuring_stack() as (stack, _):
+        local = stack.local
+        with stack.step(f"produce {EVENTS:,} events"):
+            fill(local)
+        report("throughput", measure(local, stack))
 
 
 def fill(local: Local) -> None:

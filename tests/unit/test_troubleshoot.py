@@ -1,0 +1,86 @@
+"""docs/troubleshoot.md holds every message that an error of Sluice's can have, and none that it can't."""
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sluice import errors
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "troubleshoot.md"
+NAMES = {name for name, _ in inspect.getmembers(errors, inspect.isclass)} | {
+    *("StopFailedError", "AirflowException", "AirflowFailException")
+}
+ELSEWHERE = {
+    "include/sluice/client/failure.py": {"the checkpoint can't be read: …"},
+    "include/sluice/kafka/topics.py": {
+        'topic … has … partitions, the job declares …; run "sluice deploy … --grow-partitions", or declare …',
+        "topic … has … partitions, the job declares …; Kafka can't take partitions away: declare …",
+        "topic … has replication …, the job declares …; move replicas with Kafka's own tools, or declare …",
+        'topic …: …; run "sluice deploy … --change-topics", or declare what is there',
+    },
+}
+"""Messages that come to the error as a value."""
+
+
+def told() -> dict[str, str]:
+    """Each message with its place; what is filled in is an ellipsis."""
+    found = {}
+    for file in sorted((ROOT / "include" / "sluice").rglob("*.py")):
+        for call in ast.walk(ast.parse(file.read_text())):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in NAMES and call.args:
+                place = f"{file.relative_to(ROOT)}:{call.lineno}"
+                found |= {bare(words): place for words in _templates(call.args[0])}
+    return {words: place for words, place in found.items() if re.search(r"\w{3}", words)}
+
+
+def _templates(node: ast.expr) -> Iterator[str]:
+    match node:
+        case ast.Constant(value=str(text)):
+            yield text
+        case ast.JoinedStr(values=values):
+            yield "".join(str(v.value) if isinstance(v, ast.Constant) else "…" for v in values)
+        case ast.BinOp(left=left):
+            yield from (f"{words}…" for words in _templates(left))
+
+
+def bare(message: str) -> str:
+    """Without what only says where, at its beginning: a job, a file, a line."""
+    return re.sub(r"^(…: |…:…: )+", "", " ".join(message.split()))
+
+
+def listed() -> list[str]:
+    """The messages of the page: what stands in code in the first column of its tables."""
+    rows = [line.split(" | ")[0] for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+    return [bare(words) for row in rows for words in re.findall(r"`([^`]+)`", row)]
+
+
+def test_every_message_is_on_the_page():
+    missing = {words: place for words, place in told().items() if words not in listed()}
+    assert not missing, "not in docs/troubleshoot.md:\n" + "\n".join(f"{p}: {w}" for w, p in missing.items())
+
+
+def test_every_message_on_the_page_is_one_of_the_product():
+    known = {*told(), *(bare(words) for messages in ELSEWHERE.values() for words in messages)}
+    assert [words for words in listed() if words not in known] == []
+
+
+def test_no_message_stands_twice():
+    assert sorted(listed()) == sorted(set(listed()))
+
+
+@pytest.mark.parametrize("file", ELSEWHERE)
+def test_what_comes_as_a_value_is_still_said(file):
+    text = re.sub(r'"\s*f?"|\{[^}]*\}', "", (ROOT / file).read_text())
+    for words in ELSEWHERE[file]:
+        assert all(part in text for part in re.split("…|; ", words) if len(part) > 3), words
+
+
+def test_every_row_says_why_and_what_to_do():
+    rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+    assert rows
+    assert all(re.fullmatch(r"\| `.+` \| .{10,} \|", line) for line in rows)

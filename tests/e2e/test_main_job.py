@@ -2,7 +2,10 @@
 
 import os
 import signal
+import textwrap
 import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
 
 import psutil
 import pytest
@@ -12,10 +15,15 @@ from sluice.fleet.status import fleet_status
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.local.main_job import traffic_service
-from sluice.local.traffic import wire
+from sluice.local.survivors import survivors
+from sluice.local.traffic import oracle, wire
+from sluice.local.traffic.generator import Message
 from sluice.project import Project
 from sluice.settings import Settings
+from tests.support import counted
 from tests.support.running import slots
+from tests.support.stacks import ROOT
+from tests.support.watching import Watch
 
 JOBS = ["dead_letters", "event_metrics", "performance_metrics", "processing_metrics", "session_metrics"]
 TASKS = [
@@ -28,6 +36,18 @@ TASKS = [
     "check_watermark",
     "settle",
 ]
+
+WAITING = """
+from datetime import timedelta
+from airflow.sdk import DAG
+from sluice.airflow.gates import GateOperator
+
+with DAG("waiting", schedule=None, max_active_tasks={count}):
+    for number in range({count}):
+        GateOperator(
+            task_id=f"gate_{{number}}", job="event_metrics", gate="watermark", patience=timedelta(minutes=15)
+        )
+"""
 
 pytestmark = pytest.mark.usefixtures("main_job")
 
@@ -67,12 +87,60 @@ def status(root, *jobs):
     return fleet_status(Project(Settings(root=root)), list(jobs))
 
 
+def assert_right_rows(local, after=None):
+    """Every window that is closed, and some one after that moment, has its rows, each once; so have the dead letters.
+
+    The types of events that other tests leave out for a while are left out here.
+    """
+    servers, types = local.kafka_servers, ("page_view", "click")
+
+    def closed():
+        rows = [row for row in wire.rows(servers, "event_metrics") if row["event_type"] in types]
+        return rows if after is None or any(row["window_start"] > after for row in rows) else None
+
+    found, letters = wait_for(closed, 180), wire.consume(servers, "analytics_events_dead_letters")
+    read = wire.consume(servers, "analytics_events")
+    messages = [Message(each.key, each.value, each.at_ms, each.partition) for each in read]
+    expected = oracle.compute(messages)
+    newest = max(row["window_start"] for row in found)
+    want = [row for row in expected.event_metrics if row["event_type"] in types and row["window_start"] <= newest]
+
+    def order(row):
+        return row["window_start"], row["event_type"]
+
+    assert sorted(found, key=order) == sorted(want, key=order)
+
+    places = {id(message): (each.partition, each.offset) for message, each in zip(messages, read, strict=True)}
+    malformed = {places[id(message)]: message.at_ms for message, _ in expected.malformed}
+    written = [(int(letter.headers["partition"]), int(letter.headers["offset"])) for letter in letters]
+    assert len(set(written)) == len(written)
+    assert set(written) <= malformed.keys()
+    # The newest wait for a checkpoint.
+    ripe = max(message.at_ms for message in messages) - 40_000
+    assert {place for place, at_ms in malformed.items() if at_ms < ripe} <= set(written)
+
+
 def test_every_job_is_deployed_and_healthy(main_job, airflow):
     assert [row.job for row in main_job] == JOBS
     assert [(row.state, row.verdict, row.drift) for row in main_job] == [("RUNNING", "healthy", False)] * 5
     for job in JOBS:
         runs = get(airflow, f"/dags/deploy.{job}/dagRuns")["dag_runs"]
         assert [run["state"] for run in runs] == ["success"]
+
+
+def test_the_stack_listens_on_this_machine_alone(local):
+    listening = {(ip.removeprefix("::ffff:"), port) for process in survivors(local.home) for ip, port in ears(process)}
+    assert {ip for ip, _ in listening} == {"127.0.0.1"}
+    assert {local.kafka_port, local.flink_port, local.flink_rpc_port, local.airflow_port} <= {p for _, p in listening}
+
+
+def ears(process):
+    """The addresses that a process listens on; none when it has ended meanwhile."""
+    try:
+        sockets = process.net_connections("inet")
+    except psutil.Error:
+        return []
+    return [socket.laddr for socket in sockets if socket.status == psutil.CONN_LISTEN]
 
 
 def test_the_graph_tells_the_story(airflow):
@@ -122,6 +190,22 @@ def test_a_setting_given_in_the_form_reaches_the_running_job_and_is_taken_back(a
     run, _ = deploy(airflow, "event_metrics", clear_overrides=True)
     assert run["state"] == "success"
     assert status(root, "event_metrics")[0].overrides == {}
+
+
+def test_what_airflow_has_deployed_writes_the_right_rows(local):
+    """Redeployed twice meanwhile."""
+    assert_right_rows(local)
+
+
+def test_a_fleet_that_is_well_raises_no_alarm(root):
+    minutes = float(os.environ.get("SLUICE_AUDIT_MINUTES", "0.25"))
+    watch = Watch(lambda: Project(Settings(root=root)))
+    time.sleep(60 * minutes)
+    watch.end()
+    rows = [row for _, row in watch.seen if row.job in JOBS]
+    print(f"{len(rows)} looks at {len(JOBS)} jobs in {minutes:g} min: {Counter(row.verdict for row in rows)}")
+    assert {row.job for row in rows} == set(JOBS)
+    assert [(row.job, row.reasons) for row in rows if row.verdict != "healthy"] == []
 
 
 def test_a_task_that_is_killed_while_the_job_stops_goes_on_in_its_next_try(airflow, root, local):
@@ -219,6 +303,163 @@ def test_what_dies_is_started_again_and_up_is_idempotent(stack, root, local):
     wait_for(lambda: all(row.state == "RUNNING" and row.consumer_lag is not None for row in status(root, *JOBS)), 180)
 
 
+def test_a_dag_of_one_s_own_waits_for_a_job_as_the_page_says(airflow, root):
+    page = (ROOT / "docs" / "wait-for-a-job.md").read_text()
+    block = page[page.index("    # dags/hourly_report.py") : page.index("| gate |")]
+    (root / "dags" / "hourly_report.py").write_text(textwrap.dedent(block))
+    wait_for(lambda: airflow.get("/dags/hourly_report").status_code == 200)
+    run, tasks = run_dag(airflow, "hourly_report")
+    assert run["state"] == "success", tasks
+    path = f"/dags/hourly_report/dagRuns/{run['dag_run_id']}/taskInstances/event_metrics_is_healthy.consumer_lag"
+    reading = get(airflow, f"{path}/xcomEntries/reading", deserialize=True)["value"]
+    assert (reading["gate"], reading["passed"]) == ("consumer_lag", True)
+    assert reading["words"].startswith("consumer lag ")
+
+
+def test_gates_that_wait_hold_no_worker_slot(airflow, root):
+    count = int(os.environ.get("SLUICE_AUDIT_GATES", "4"))
+    file = root / "deployments" / "local.yaml"
+    before = file.read_text()
+    # Nothing is that fresh: its windows wait for ten seconds.
+    file.write_text(before.replace("  event_metrics:\n", "  event_metrics:\n    health: {watermark_lag: 1s}\n"))
+    (root / "dags" / "waiting.py").write_text(WAITING.format(count=count))
+    try:
+        wait_for(lambda: airflow.get("/dags/waiting").status_code == 200)
+        run = airflow.post("/dags/waiting/dagRuns", json={"logical_date": None}).raise_for_status().json()
+        path = f"/dags/waiting/dagRuns/{run['dag_run_id']}"
+
+        def states():
+            found = get(airflow, f"{path}/taskInstances", limit=1000)["task_instances"]
+            return [task["state"] for task in found]
+
+        wait_for(lambda: states() == ["deferred"] * count, 60 + 6 * count)
+        pool = get(airflow, "/pools/default_pool")
+        assert (pool["deferred_slots"], pool["occupied_slots"], pool["running_slots"]) == (count, 0, 0)
+        assert pool["open_slots"] == pool["slots"]
+        print(f"{count} gates wait, {pool['occupied_slots']} worker slots are held")
+    finally:
+        file.write_text(before)
+        airflow.patch(path, json={"state": "failed"}).raise_for_status()
+
+
+def test_what_a_bug_has_written_is_replayed_and_promoted(airflow, root, local, stack):
+    """Found, mended, redeployed, replayed in chunks, promoted: read by key, the live topic is right.
+
+    The triggerer is killed while the chunks wait in it.
+    """
+    servers, file = local.kafka_servers, root / "flink_jobs" / "counted.py"
+
+    def rows():
+        return wire.rows(servers, "counted")
+
+    file.write_text(counted.WRONG)
+    for dag in ("deploy.counted", "backfill.counted"):
+        wait_for(lambda dag=dag: airflow.get(f"/dags/{dag}").status_code == 200)
+    assert deploy(airflow, "counted")[0]["state"] == "success"
+    wait_for(lambda: len({row["window_start"] for row in rows()}) >= 3)
+    file.write_text(counted.SOURCE)
+    assert deploy(airflow, "counted")[0]["state"] == "success"
+    mended = datetime.now(UTC)
+    # What is wrong was closed and written before it is replayed.
+    wait_for(lambda: max(row["window_start"] for row in rows()) > mended)
+    now = datetime.now(UTC)
+    start, end = now - timedelta(minutes=3), now - timedelta(seconds=15)
+    asked = {"start": start.isoformat(), "end": end.isoformat(), "chunk": "90s", "parallel": 2, "promote": True}
+
+    run, tasks = run_dag(airflow, "backfill.counted", **asked)
+    assert (run["state"], tasks["promote"]["state"], tasks["promote"]["try_number"]) == ("failed", "failed", 1)
+
+    def lose_the_triggerer():
+        waiting = "/dags/backfill.counted/dagRuns/~/taskInstances"
+        wait_for(lambda: get(airflow, waiting, state="deferred")["total_entries"])
+        os.killpg(os.getpgid(stack.supervisor.states()["airflow-triggerer"]["pid"]), signal.SIGKILL)
+
+    # Slow enough to be caught at it.
+    more = {"accept_differences": True, "config_pause_ms": 3}
+    run, tasks = run_dag(airflow, "backfill.counted", lose_the_triggerer, **asked, **more)
+    assert run["state"] == "success", tasks
+    path = f"/dags/backfill.counted/dagRuns/{run['dag_run_id']}/taskInstances/report/xcomEntries/return_value"
+    report = get(airflow, path, deserialize=True)["value"]
+    assert report["parity"]["counted"]["differing"] > 0
+    assert len(report["chunks"]) == 2
+
+    read = wire.consume(servers, "analytics_events")
+    messages = [Message(each.key, each.value, each.at_ms, each.partition) for each in read]
+    window = timedelta(seconds=5)
+    want = {
+        key: count
+        for key, count in oracle.counts(messages, 5_000).items()
+        if start <= key[0] and key[0] + window <= end
+    }
+    found = {(row["window_start"], row["event_type"]): row["event_count"] for row in rows()}
+    assert want
+    assert {key: found.get(key) for key in want} == want
+
+
+def test_a_release_that_fails_gives_way_to_the_former_one(airflow, root):
+    before, file = status(root, "counted")[0], root / "flink_jobs" / "counted.py"
+    file.write_text(counted.FAILING)
+    try:
+        run, tasks = deploy(airflow, "counted")
+    finally:
+        file.write_text(counted.SOURCE)
+    assert (run["state"], tasks["check_running"]["state"], tasks["roll_back"]["state"]) == (
+        "failed",
+        "failed",
+        "success",
+    )
+    after = status(root, "counted")[0]
+    assert (after.state, after.release) == ("RUNNING", before.release)
+    assert after.flink_job_id != before.flink_job_id
+    newest = Project(Settings(root=root)).ledger.operations("counted")[0]
+    assert (newest.outcome, newest.former_release) == ("rolled_back", before.release)
+    assert "NumberFormatException" in newest.reason or "cast" in newest.reason.lower()
+
+
+def test_a_replay_that_is_given_up_leaves_no_flink_job(airflow, root):
+    """Marked failed while its chunk waits in the triggerer."""
+    now = datetime.now(UTC)
+    asked = {"start": (now - timedelta(minutes=3)).isoformat(), "end": (now - timedelta(minutes=1)).isoformat()}
+    asked |= {"config_pause_ms": 500}
+    run = airflow.post("/dags/backfill.counted/dagRuns", json={"logical_date": None, "conf": asked})
+    path = f"/dags/backfill.counted/dagRuns/{run.raise_for_status().json()['dag_run_id']}"
+
+    def chunk():
+        found = get(airflow, f"{path}/taskInstances", limit=100)["task_instances"]
+        return next((task["state"] for task in found if task["task_id"] == "replay"), None)
+
+    def replayed():
+        with FlinkClient(Project(Settings(root=root)).flink_url) as flink:
+            cluster = flink.send(calls.jobs()).jobs
+        return [job.name for job in cluster if ".replay." in job.name and not job.state.is_terminal]
+
+    wait_for(lambda: chunk() == "deferred" and replayed(), 120)
+    # It is nobody's job, and yet no stranger.
+    assert not [row for row in status(root) if row.state == "undeclared"]
+    airflow.patch(path, json={"state": "failed"}).raise_for_status()
+    begun = time.monotonic()
+    wait_for(lambda: not replayed(), 30)
+    print(f"the Flink job of a replay that was given up ended after {time.monotonic() - begun:.1f} s")
+
+
+def test_airflow_s_own_backfill_runs_a_day(airflow, root):
+    """The data interval is the range; of a day that Kafka never had there is nothing, and nothing is refused."""
+    day = (datetime.now(UTC) - timedelta(days=2)).replace(hour=0, minute=0, second=0, microsecond=0)
+    order = {"dag_id": "backfill.counted", "from_date": day.isoformat(), "to_date": day.isoformat()}
+    airflow.post("/backfills", json={**order, "dag_run_conf": {}}).raise_for_status()
+    runs = wait_for(
+        lambda: [
+            run
+            for run in get(airflow, "/dags/backfill.counted/dagRuns", limit=100)["dag_runs"]
+            if run["run_type"] == "backfill" and run["state"] in ("success", "failed")
+        ],
+        120,
+    )
+    assert [run["state"] for run in runs] == ["success"]
+    newest = Project(Settings(root=root)).ledger.replays.of("counted")[0]
+    assert (newest.plan["start"][:19], newest.records) == (day.isoformat()[:19], 0)
+
+
 def test_a_sweep_redeploys_the_one_job_that_differs(airflow, root):
     file = root / "deployments" / "local.yaml"
     # A sweep leaves alone what it can't look at, or sees failed for the first time.
@@ -260,3 +501,5 @@ def test_a_sweep_brings_every_job_back_after_the_whole_cluster_was_killed(airflo
         assert f"/{before[row.job].flink_job_id}/chk-" in restored
     resumed, _ = deploy(airflow, "processing_metrics", operation="resume")
     assert resumed["state"] == "success"
+    # Nothing was lost, and nothing written twice.
+    assert_right_rows(local, datetime.now(UTC) - timedelta(minutes=1))

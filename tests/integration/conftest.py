@@ -27,3 +27,9 @@ def lab(local: Local, tmp_path: Path) -> Iterator[Lab]:
     lab = Lab(local, tmp_path, "test")
     yield lab
     lab.cancel_all()
+
+
+@pytest.fixture(scope="session")
+def written() -> set[str]:
+    """The topics that tests have filled for all that come after them."""
+    return set()

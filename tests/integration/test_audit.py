@@ -5,16 +5,13 @@ A short form runs with the other tests; `make audit` runs the long one.
 
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from sluice.local.supervise import Supervisor
 from tests.support.running import deploy, operate, slots, wait_for
-from tests.support.stacks import ROOT
 from tests.support.stream import JOBS, Stream
 
 REDEPLOYS = int(os.environ.get("SLUICE_AUDIT_REDEPLOYS", "3"))
@@ -64,28 +61,14 @@ def test_whatever_is_killed_the_next_attempt_goes_on(lab):
 def interrupted(stream, job, victim, after, least):
     """A deploy of a changed setting during which something is killed."""
     lab = stream.lab
-    variables = {
-        **os.environ,
-        "SLUICE_ROOT": str(lab.root),
-        "SLUICE_HOME": str(lab.root / ".sluice"),
-        "SLUICE_ENVIRONMENT": "test",
-        "SLUICE_CLIENT_CACHE": str(ROOT / ".sluice" / "client"),
-        "SLUICE_FLINK_LIB": str(lab.local.home / "flink" / "lib"),
-    }
     command = [str(Path(sys.executable).parent / "sluice"), "deploy", job, "--set", f"least={least}"]
-    process = subprocess.Popen(command, env=variables, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, env=lab.variables, stderr=subprocess.DEVNULL)
     time.sleep(after)
     if victim == "deploy":
         process.kill()
     else:
-        kill_service(lab.local, victim)
+        lab.kill_service(victim)
     process.wait(timeout=300)
-
-
-def kill_service(local, name):
-    """SIGKILL to a service's processes; the supervisor starts it again."""
-    pid = Supervisor(local.home, local.logs).states()[name]["pid"]
-    os.killpg(os.getpgid(pid), signal.SIGKILL)
 
 
 def comes_back(stream, job):

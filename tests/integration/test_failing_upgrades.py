@@ -2,13 +2,8 @@
 
 import os
 import signal
-import socket
-import subprocess
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
-
-import pytest
 
 from sluice.errors import BusyError, CompileError, RefusedError
 from sluice.flink.client import FlinkClient
@@ -16,7 +11,7 @@ from sluice.local.supervise import Supervisor
 from sluice.operation.run import run_operation
 from sluice.operation.stop import StopFailedError
 from sluice.plan.request import Request
-from tests.support.running import deploy, operate
+from tests.support.running import deploy, die_once_submitted, operate
 from tests.support.windowed import alive, base, close_windows, produce, source, start_with_state
 
 SHORT = "15s"
@@ -125,9 +120,11 @@ def test_what_fails_on_records_goes_back(lab):
 
 
 def test_what_never_comes_to_a_checkpoint_goes_back(lab):
+    # RocksDB writes files for each; that and two tries until the deadline let none be done in ten milliseconds.
+    rocks = "state.backend.type: rocksdb"
+    options(lab, "unproven", rocks)
     start_with_state(lab, "unproven", timeout=SHORT)
-    # Each takes longer than that.
-    options(lab, "unproven", "execution.checkpointing.timeout: 10 ms")
+    options(lab, "unproven", f"{rocks}, execution.checkpointing.timeout: 10 ms, execution.checkpointing.interval: 8 s")
     result = operate(lab.project, "unproven")
     assert_is_back(lab, "unproven", result, ", at the deadline")
     assert close_windows(lab, "unproven") == [3]
@@ -171,25 +168,12 @@ def test_no_change_asks_and_alters_nothing(lab, monkeypatch):
     assert set(asked) == {"GET"}
 
 
-def holder_that_is_gone():
-    ended = subprocess.Popen(["true"])
-    ended.wait()
-    return f"shell:test@{socket.gethostname()}:{ended.pid}"
-
-
 def test_a_release_that_died_at_its_gates_is_not_taken_for_the_former_one(lab):
     """Its operation is gone, so the next one finds it running, unproven, and goes back from it."""
     start_with_state(lab, "orphaned", timeout=SHORT, lag=5)
     lab.job("orphaned", source("orphaned", where=SLOW, timeout=SHORT, lag=5))
     with Trickle(lab, "orphaned", 0.1) as trickle:
-
-        def dies(line):
-            if line.startswith("submitted as"):
-                time.sleep(2)
-                raise KeyboardInterrupt
-
-        with pytest.raises(KeyboardInterrupt):
-            run_operation(lab.project, "orphaned", Request(), holder_that_is_gone(), dies)
+        die_once_submitted(lab.project, "orphaned", after=2)
         result = operate(lab.project, "orphaned")
     assert_is_back(lab, "orphaned", result, "at the deadline")
     assert close_windows(lab, "orphaned") == [3 + trickle.sent]

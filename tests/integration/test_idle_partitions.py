@@ -1,4 +1,4 @@
-"""With the usual idle timeout: live records all count; what a partition brings too late is dropped, and counted."""
+"""With a short idle timeout: live records all count; what a partition brings too late is dropped, and counted."""
 
 import asyncio
 import time
@@ -21,7 +21,8 @@ class Run:
     def __init__(self, lab, name):
         lab.product_jobs()
         lab.deployment(
-            f"jobs:\n  {JOB}:\n    reads: {{events: {{topic: {name}}}}}\n    writes: {{topic: {name}_out}}\n"
+            f"jobs:\n  {JOB}:\n    reads: {{events: {{topic: {name}, idle_timeout: 5s}}}}\n"
+            f"    writes: {{topic: {name}_out}}\n"
         )
         self.lab, self.topic = lab, name
         self.servers = lab.local.kafka_servers

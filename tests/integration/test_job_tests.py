@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sluice.cli.scaffold import write_job
+from tests.integration import sources
 from tests.support.stacks import ROOT
 
 TWO_SINKS = """
@@ -105,3 +106,29 @@ def test_pipelines_are_tested_on_rows(project):
     test.parent.mkdir(parents=True)
     test.write_text(TESTS)
     assert "3 passed" in passed(project, test)
+
+
+PYTHON = """
+import psutil
+
+from flink_jobs.{name} import job
+from sluice.testing import run
+
+def test_a_python_function_is_found_and_nothing_listens_on_every_address():
+    assert run(job, lines=[{{"id": "a", "at": 1_767_225_600_000}}]) == [{{"id": "A"}}]
+    sockets = psutil.Process().net_connections("inet")
+    listening = {{socket.laddr.ip for socket in sockets if socket.status == psutil.CONN_LISTEN}}
+    assert listening <= {{"127.0.0.1", "::1", "::ffff:127.0.0.1"}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "fields"),
+    [("a_function", sources.UDF, "id: str | None"), ("a_stream", sources.DATA_STREAM, "id: str | None")],
+)
+def test_python_functions_are_tested_in_processes_of_their_own(project, name, body, fields):
+    (project / "flink_jobs" / f"{name}.py").write_text(sources.source(name, body, fields))
+    test = project / "tests" / "jobs" / f"test_{name}.py"
+    test.parent.mkdir(parents=True)
+    test.write_text(PYTHON.format(name=name))
+    assert "1 passed" in passed(project, test)

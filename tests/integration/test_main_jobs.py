@@ -45,13 +45,22 @@ def test_every_job_gives_exactly_the_right_rows(lab, messages, expected):
         want = Counter(map(frozen, getattr(expected, topic)))
         wait_for(lambda topic=topic, want=want: len(wire.rows(servers, topic)) >= want.total(), message=topic)
         assert Counter(map(frozen, wire.rows(servers, topic))) == want, topic
-    assert_performance(wire.rows(servers, "performance_metrics"), expected.performance_metrics)
-    assert_dead_letters(wire.consume(servers, "analytics_events_dead_letters"), expected.malformed)
-    quality = wire.rows(servers, "analytics_events_quality")
+    performance, letters = "performance_metrics", "analytics_events_dead_letters"
+    wait_for(lambda: len(wire.rows(servers, performance)) >= len(expected.performance_metrics), message=performance)
+    assert_performance(wire.rows(servers, performance), expected.performance_metrics)
+    wait_for(lambda: len(wire.consume(servers, letters)) >= len(expected.malformed), message=letters)
+    assert_dead_letters(wire.consume(servers, letters), expected.malformed)
     # The closing events open the last window, which nothing closes.
-    assert sum(row["records"] for row in quality) == len(messages) - 3
+    counted = len(messages) - 3
+    wait_for(lambda: records(wire.rows(servers, "analytics_events_quality")) >= counted, message="quality")
+    quality = wire.rows(servers, "analytics_events_quality")
+    assert records(quality) == counted
     assert sum(row["malformed"] for row in quality) == len(expected.malformed)
     assert sum(row["late"] for row in quality) == expected.late
+
+
+def records(quality):
+    return sum(row["records"] for row in quality)
 
 
 def frozen(row):

@@ -25,7 +25,8 @@ def test_a_pipeline_that_does_not_compile_is_refused_with_the_planners_words_and
     line = (
         sources.source("wrong", body).splitlines().index('    return t_env.sql_query("SELECT nosuch FROM lines")') + 1
     )
-    assert f"flink_jobs/wrong.py:{line}: " in str(caught.value)
+    file = lab.project.settings.root / "flink_jobs" / "wrong.py"
+    assert str(caught.value).startswith(f"{file}:{line}: ")
     assert "Column 'nosuch' not found" in str(caught.value)
     assert not jobs_named(lab, "wrong")
     assert lab.project.ledger.placement("wrong") is None

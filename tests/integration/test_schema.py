@@ -7,7 +7,7 @@ import pytest
 
 from sluice import Kafka, Record
 from sluice.errors import SchemaError
-from sluice.testing import _keep_home
+from sluice.testing import _pyflink_environment
 
 # PyFlink and Beam use what they have themselves deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -30,14 +30,14 @@ class Maybe(Record):
 
 @pytest.fixture(scope="module")
 def t_env():
-    _keep_home()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        from sluice.client.pipeline import local_environments
+    with _pyflink_environment():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            from sluice.client.pipeline import local_environments
 
-        _, t_env = local_environments("schema")
-        t_env.execute_sql(TABLE)
-    return t_env
+            _, t_env = local_environments("schema")
+            t_env.execute_sql(TABLE)
+        yield t_env
 
 
 def fits(table, record, t_env):

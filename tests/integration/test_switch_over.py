@@ -5,10 +5,12 @@ import functools
 import pytest
 
 from sluice.errors import BusyError, RefusedError
+from sluice.flink import calls
+from sluice.flink.client import FlinkClient
 from sluice.operation.run import make_plan
 from sluice.plan.request import Request
-from tests.support.running import deploy, operate
-from tests.support.windowed import alive, close_windows, source, start_with_state
+from tests.support.running import deploy, die_once_submitted, operate, wait_for
+from tests.support.windowed import alive, base, close_windows, produce, source, start_with_state
 
 
 @pytest.fixture
@@ -71,9 +73,27 @@ def test_a_setting_that_alters_state_needs_an_approval_and_then_goes_on_from_the
         deploy(lab.project, "altered", overrides={"hours": 2})
     assert alive(lab, "altered") == [first.flink_job_id]
     second = operate(lab.project, "altered", overrides={"hours": 2}, approved=True)
-    assert (second.outcome, second.restored_from) == ("healthy", None)
+    assert (second.outcome, second.restored_from) == ("healthy", None), second.error
     # The two lines from before went with the state; they are not read again.
     assert close_windows(lab, "altered", 5) == [1]
+
+
+def test_what_was_counted_since_state_was_abandoned_is_kept_though_the_deploy_died(lab, running):
+    running("anew")
+    die_once_submitted(lab.project, "anew", overrides={"hours": 2}, approved=True)
+    place = lab.project.ledger.placement("anew")
+    assert (place.restored_from, place.carried_over) == (None, True)
+    produce(lab, "anew", ("a", base() + 5))
+    wait_for(lambda: lines_read(lab, place.flink_job_id) == 1)
+    third = deploy(lab.project, "anew", overrides={"least": 1})
+    assert third.restored_from == third.savepoint
+    assert close_windows(lab, "anew", 5) == [2]
+
+
+def lines_read(lab, flink_job_id):
+    with FlinkClient(lab.local.flink_url) as flink:
+        vertices = flink.send(calls.job(flink_job_id)).vertices
+    return sum(vertex.totals.read_records for vertex in vertices if vertex.is_source)
 
 
 BOTH = """

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sluice.operation.holder import shell_holder
 from sluice.operation.run import run_operation
 from sluice.plan.request import Request
 from sluice.project import Project
@@ -15,22 +16,32 @@ from tests.support.stacks import ROOT
 _DIED = 9
 
 
-def die(lab, job, kind, at):
-    """Run an operation until right after its n-th journal write; whether it came that far."""
+def die(lab, job, kind, at, when):
+    """Run an operation until its n-th journal write; whether it came that far.
+
+    Args:
+        lab: Whose project.
+        job: The job's name.
+        kind: What is done; `back`: a deploy of a release that does not hold.
+        at: The number of the write.
+        when: Right `before` it, so after the effect that it tells of, or right `after` it.
+    """
     lib = lab.local.home / "flink" / "lib"
-    command = [sys.executable, "-m", "tests.support.dying", str(lab.root), str(lib), job, kind, str(at)]
+    command = [sys.executable, "-m", "tests.support.dying", str(lab.root), str(lib), job, kind, str(at), when]
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode in (0, 1, _DIED), done.stderr
     return done.returncode == _DIED
 
 
-def main(root, lib, job, kind, at):
+def main(root, lib, job, kind, at, when):
     seen = 0
 
     def dying(write):
         def writes_and_dies(self, *args, **kwargs):
             nonlocal seen
             seen += 1
+            if seen == int(at) and when == "before":
+                os._exit(_DIED)
             write(self, *args, **kwargs)
             if seen == int(at):
                 os._exit(_DIED)
@@ -47,7 +58,10 @@ def main(root, lib, job, kind, at):
         client_cache=ROOT / ".sluice" / "client",
     )
     overrides = {"least": int(at) % 2 + 1} if kind == "deploy" else {}
-    result = run_operation(Project(settings), job, Request(kind=kind, overrides=overrides), "test", print)
+    request = Request(kind="deploy" if kind == "back" else kind, overrides=overrides)
+    # The next attempt is the same holder's, or takes over from one that is gone.
+    holder = "test" if int(at) % 2 else shell_holder()
+    result = run_operation(Project(settings), job, request, holder, print)
     return 0 if result.error is None else 1
 
 

@@ -1,11 +1,14 @@
 """A project of a test's own, on the run's Kafka and Flink."""
 
+import os
 import shutil
+import signal
 from pathlib import Path
 
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.local.layout import Local
+from sluice.local.supervise import Supervisor
 from sluice.project import Project
 from sluice.settings import Settings
 from tests.support.running import wait_for
@@ -60,6 +63,23 @@ class Lab:
                 client_cache=ROOT / ".sluice" / "client",
             )
         )
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of a `sluice` of the shell."""
+        return {
+            **os.environ,
+            "SLUICE_ROOT": str(self.root),
+            "SLUICE_HOME": str(self.root / ".sluice"),
+            "SLUICE_ENVIRONMENT": self.environment,
+            "SLUICE_CLIENT_CACHE": str(ROOT / ".sluice" / "client"),
+            "SLUICE_FLINK_LIB": str(self.local.home / "flink" / "lib"),
+        }
+
+    def kill_service(self, name: str) -> None:
+        """SIGKILL to a service's processes; the supervisor starts it again."""
+        pid = Supervisor(self.local.home, self.local.logs).states()[name]["pid"]
+        os.killpg(os.getpgid(pid), signal.SIGKILL)
 
     def cancel_all(self) -> None:
         """Cancel every job and wait for their ends: the next test may use the same names."""

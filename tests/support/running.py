@@ -1,7 +1,11 @@
 """Deploying in a test as the shell does: a whole operation."""
 
+import socket
+import subprocess
 import time
 from typing import Any
+
+import pytest
 
 from sluice.errors import SluiceError
 from sluice.flink import calls
@@ -22,6 +26,25 @@ def deploy(project: Project, job: str, holder: str = "test", **request: Any) -> 
     if result.error:
         raise result.error
     return result
+
+
+def holder_that_is_gone():
+    """A shell that has ended."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    return f"shell:test@{socket.gethostname()}:{ended.pid}"
+
+
+def die_once_submitted(project: Project, job: str, *, after: float = 0, approved: bool = False, **request: Any) -> None:
+    """An operation that ends, as by SIGKILL, some seconds after it has started the job."""
+
+    def dies(line):
+        if line.startswith("submitted as"):
+            time.sleep(after)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_operation(project, job, Request(**request), holder_that_is_gone(), dies, approved=approved)
 
 
 def wait_for(condition, timeout: float = 60, message: str = "it did not happen"):

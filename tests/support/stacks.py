@@ -2,6 +2,7 @@
 
 import socket
 from pathlib import Path
+from typing import Any
 
 from sluice.local.layout import Local
 
@@ -19,7 +20,7 @@ def free_ports(count: int) -> list[int]:
             held.close()
 
 
-def local_stack(home: Path, root: Path = ROOT) -> Local:
+def local_stack(home: Path, root: Path = ROOT, **more: Any) -> Local:
     kafka, controller, flink, rpc, airflow = free_ports(5)
     return Local(
         root=root,
@@ -30,4 +31,5 @@ def local_stack(home: Path, root: Path = ROOT) -> Local:
         flink_port=flink,
         flink_rpc_port=rpc,
         airflow_port=airflow,
+        **more,
     )

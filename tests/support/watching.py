@@ -13,10 +13,14 @@ PATIENCE = 90.0
 
 
 class Watch:
-    """Looks again and again, as `sluice status --watch` does, and remembers when it saw what."""
+    """Looks again and again, as `sluice status --watch` does, and remembers when it saw what.
 
-    def __init__(self, lab):
-        self.lab = lab
+    Args:
+        read_project: Gives the project, read anew.
+    """
+
+    def __init__(self, read_project):
+        self._read_project = read_project
         self.seen = []
         self._earlier = {}
         self._over = threading.Event()
@@ -27,7 +31,7 @@ class Watch:
         while not self._over.wait(0.5):
             now = time.time_ns() // 1_000_000
             former = {job: choose_former(taken, now) for job, taken in self._earlier.items()}
-            project = self.lab.project
+            project = self._read_project()
             members = read_members(project, all_names(project), former)
             for row in look_at(project, members, pace=Pace(job_seconds=2)):
                 self.seen.append((time.monotonic(), row.status))

@@ -49,7 +49,7 @@ class Reported:
         late_dropped: Rows that windows have dropped since their tasks started.
         sent: Records that sinks have sent since their tasks started, by the sink's operator.
         backpressured: Of the most hindered subtask of a source, 0 to 1; None: not known.
-        names: To be remembered; empty as long as the job may register more.
+        names: To be remembered; empty as long as a topic is not among what is read.
         unread: Topics that no Kafka source of the job reads, as far as that is known.
     """
 
@@ -97,11 +97,11 @@ async def read_metrics(
         for call in calls.aggregates(detail.id, vertex.id, wanted):
             for metric in await flink.send(call):
                 _take(metric, reported)
-    if names or _is_complete(detail, known, ids, topics):
+    unread = tuple(topic for topic in topics if topic not in _read(known))
+    if names or (not unread and detail.tasks_running >= detail.tasks_total):
         reported.names = known
-        reported.unread = tuple(topic for topic in topics if topic not in _read(known))
-    elif _is_without_kafka(detail, ids):
-        reported.unread = tuple(topics)
+    if names or _has_told_all(detail, known, ids) or _is_without_kafka(detail, ids):
+        reported.unread = unread
     return reported
 
 
@@ -124,17 +124,16 @@ def _read(known: Mapping[str, VertexNames]) -> set[str]:
     return {topic for names in known.values() for _, topic in names.readers}
 
 
-def _is_complete(
-    detail: JobDetail, known: Mapping[str, VertexNames], ids: Mapping[str, Iterable[str]], topics: Iterable[str]
-) -> bool:
-    """Whether no more names are to be expected."""
-    if detail.tasks_running < detail.tasks_total:
+def _has_told_all(detail: JobDetail, known: Mapping[str, VertexNames], ids: Mapping[str, Sequence[str]]) -> bool:
+    """Whether no more topics are to be expected.
+
+    Names are not remembered for that: a cluster that has just lost a part tells too little for minutes.
+    """
+    if detail.tasks_running < detail.tasks_total or detail.now - detail.start_time <= _LEARNING_MS:
         return False
-    if _read(known).issuperset(topics):
-        return True
+    told = all(ids[vertex.id] for vertex in detail.vertices if vertex.is_source)
     # A Kafka source without a partition waits for its brokers.
-    waits = any(_has_reader(ids[vertex]) and not names.readers for vertex, names in known.items())
-    return not waits and detail.now - detail.start_time > _LEARNING_MS
+    return told and not any(_has_reader(ids[vertex]) and not names.readers for vertex, names in known.items())
 
 
 def _is_without_kafka(detail: JobDetail, ids: Mapping[str, Sequence[str]]) -> bool:

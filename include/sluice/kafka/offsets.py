@@ -199,6 +199,12 @@ _READ_ON = {
 
 
 _UNKNOWN = "the broker does not know it"
+_MOVING = (KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION)
+"""For a moment after a topic is made or a leader moves: the broker that was asked leads the partition not yet, or no
+longer."""
+_MOVED_WITHIN = 5.0
+"""Seconds for which that is asked again."""
+_PAUSE = 0.2
 _OF_THE_CONNECTION = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT)
 
 
@@ -212,15 +218,23 @@ def find_offsets(
     Raises:
         KafkaException: the broker doesn't answer.
     """
-    wanted = {TopicPartition(topic, number): spec for topic, number in partitions}
-    if not wanted:
-        return {}
-    found = {}
-    for asked, future in admin.list_offsets(wanted, request_timeout=TIMEOUT).items():
-        try:
-            found[asked.topic, asked.partition] = future.result()
-        except KafkaException as error:
-            if error.args[0].code() in _OF_THE_CONNECTION:
-                raise
-            missing.setdefault(asked.topic, error.args[0].str())
+    found: dict[Partition, ListOffsetsResultInfo] = {}
+    left = set(partitions)
+    deadline = time.monotonic() + _MOVED_WITHIN
+    while left:
+        refused = {}
+        wanted = {TopicPartition(topic, number): spec for topic, number in left}
+        for asked, future in admin.list_offsets(wanted, request_timeout=TIMEOUT).items():
+            try:
+                found[asked.topic, asked.partition] = future.result()
+            except KafkaException as error:
+                if error.args[0].code() in _OF_THE_CONNECTION:
+                    raise
+                refused[asked.topic, asked.partition] = error.args[0]
+        moving = {partition for partition, error in refused.items() if error.code() in _MOVING}
+        left = moving if time.monotonic() < deadline else set()
+        for partition in sorted(refused.keys() - left):
+            missing.setdefault(partition[0], refused[partition].str())
+        if left:
+            time.sleep(_PAUSE)
     return found

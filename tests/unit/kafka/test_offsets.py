@@ -1,0 +1,64 @@
+from concurrent.futures import Future
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import OffsetSpec
+
+from sluice.kafka import offsets
+from sluice.kafka.offsets import find_offsets
+
+
+class Moving:
+    """An admin client of which some partitions answer with errors, as often as is said."""
+
+    def __init__(self, errors):
+        self.errors = errors
+        self.asked = []
+
+    def list_offsets(self, wanted, request_timeout):  # noqa: ARG002
+        self.asked.append(sorted((place.topic, place.partition) for place in wanted))
+        return {place: self._answer(place.topic, place.partition) for place in wanted}
+
+    def _answer(self, *partition):
+        answer: Future = Future()
+        left = self.errors.get(partition, [])
+        if left:
+            answer.set_exception(KafkaException(KafkaError(left.pop(0))))
+        else:
+            answer.set_result("found")
+        return answer
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch):
+    monkeypatch.setattr(offsets, "_PAUSE", 0)
+
+
+def test_a_partition_whose_leader_is_just_moving_is_asked_again():
+    admin = Moving({("t", 1): [KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE]})
+    missing = {}
+    found = find_offsets(admin, [("t", 0), ("t", 1)], OffsetSpec.latest(), missing)
+    assert found == {("t", 0): "found", ("t", 1): "found"}
+    assert missing == {}
+    assert admin.asked == [[("t", 0), ("t", 1)], [("t", 1)], [("t", 1)]]
+
+
+def test_a_partition_that_stays_without_a_leader_hides_no_other_topic(monkeypatch):
+    monkeypatch.setattr(offsets, "_MOVED_WITHIN", 0)
+    admin = Moving({("t", 1): [KafkaError.LEADER_NOT_AVAILABLE] * 100})
+    missing = {}
+    assert find_offsets(admin, [("t", 1), ("u", 0)], OffsetSpec.latest(), missing) == {("u", 0): "found"}
+    assert missing == {"t": "Broker: Leader not available"}
+
+
+def test_a_topic_that_is_gone_is_not_asked_for_again():
+    admin = Moving({("t", 0): [KafkaError.UNKNOWN_TOPIC_OR_PART]})
+    missing = {}
+    assert find_offsets(admin, [("t", 0)], OffsetSpec.latest(), missing) == {}
+    assert (len(admin.asked), list(missing)) == (1, ["t"])
+
+
+def test_brokers_that_do_not_answer_end_it():
+    admin = Moving({("t", 0): [KafkaError._TRANSPORT]})  # it has no other name
+    with pytest.raises(KafkaException):
+        find_offsets(admin, [("t", 0)], OffsetSpec.latest(), {})

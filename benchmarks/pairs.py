@@ -41,7 +41,12 @@ defaults:
     execution.checkpointing.externalized-checkpoint-retention: RETAIN_ON_CANCELLATION
 jobs:
   event_metrics: {{config: {{window: 1s}}}}
-  state: {{flink: {{state.backend.type: rocksdb, execution.checkpointing.incremental: "true"}}}}
+  state:
+    flink:
+      state.backend.type: rocksdb
+      execution.checkpointing.incremental: "true"
+      # A slot's share of this small TaskManager is a few megabytes: RocksDB would write its tables again and again.
+      state.backend.rocksdb.memory.fixed-per-slot: 128 mb
 """
 STATE = '''"""Keeps what it reads for a day: state of as many megabytes as it is given."""
 
@@ -91,7 +96,11 @@ def build(t_env, config):
         GROUP BY window_start, window_end, id
     """)
 '''
-ROCKSDB = {"state__backend__type": "rocksdb", "execution__checkpointing__incremental": "true"}
+ROCKSDB = {
+    "state__backend__type": "rocksdb",
+    "execution__checkpointing__incremental": "true",
+    "state__backend__rocksdb__memory__fixed_per_slot": "128 mb",
+}
 
 
 def write_project(root: Path, local: Local) -> Path:

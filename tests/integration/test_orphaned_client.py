@@ -32,8 +32,8 @@ def test_a_client_and_its_jvm_end_soon_after_a_killed_parent(tmp_path: Path) -> 
             assert is_there(client)
         finally:
             os.kill(parent.pid, signal.SIGKILL)
-    wait_for(lambda: not is_there(client), timeout=10, message="the client lives on")
-    wait_for(lambda: not is_there(jvm), timeout=10, message="the JVM lives on")
+    wait_for(lambda: not is_there(client), timeout=60, message="the client lives on")
+    wait_for(lambda: not is_there(jvm), timeout=60, message="the JVM lives on")
 
 
 def java_below(process: psutil.Process) -> psutil.Process | None:

@@ -1,5 +1,7 @@
 """What can't be looked at, or gives nothing to look at: a reason in words for each, and never a job that is gone."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from sluice.errors import SluiceError, UnreachableError
@@ -45,16 +47,24 @@ def refusal(config):
 
 def test_why_brokers_refuse_is_said(guarded):
     secured, tls, authority = guarded
-    right = login(secured, PASSWORD)
-    assert read_held(connect(right), ["any"], secured).missing
-    assert "Authentication failed" in refusal(login(secured, "wrong"))
-    assert "wrong" not in refusal(login(secured, "wrong")).replace("wrong version", "")
     trusted = {"bootstrap.servers": tls, "security.protocol": "SSL", "ssl.ca.location": str(authority)}
+    assert read_held(connect(login(secured, PASSWORD)), ["any"], secured).missing
     assert read_held(connect(trusted), ["any"], tls).missing
-    # Not ours to trust; TLS to where there is none. None to where there is, the broker answers with silence.
-    assert "certificate verify failed" in refusal({"bootstrap.servers": tls, "security.protocol": "SSL"})
-    assert "SSL handshake failed" in refusal({**trusted, "bootstrap.servers": secured})
-    assert "correct bootstrap.servers and the credentials" in refusal({"bootstrap.servers": tls})
+    wrong = [
+        login(secured, "wrong"),
+        # Not ours to trust; TLS to where there is none. None to where there is, the broker answers with silence.
+        {"bootstrap.servers": tls, "security.protocol": "SSL"},
+        {**trusted, "bootstrap.servers": secured},
+        {"bootstrap.servers": tls},
+    ]
+    # Side by side: each waits for its time-out.
+    with ThreadPoolExecutor(len(wrong)) as pool:
+        login_refused, untrusted, no_tls, no_plain = pool.map(refusal, wrong)
+    assert "Authentication failed" in login_refused
+    assert "wrong" not in login_refused.replace("wrong version", "")
+    assert "certificate verify failed" in untrusted
+    assert "SSL handshake failed" in no_tls
+    assert "correct bootstrap.servers and the credentials" in no_plain
 
 
 def test_a_job_whose_brokers_refuse_us_is_unknown_and_says_why(lab, guarded):

@@ -36,7 +36,10 @@ WINDOWS = {
 }
 WHOLE = os.environ.get("SLUICE_AUDIT_REPLAYS") == "all"
 CASES = [(job, windows) for job in WINDOWS for windows in ((1, 3, 24) if WHOLE else (3,))]
-START = datetime.fromtimestamp(int(time.time() - 86_400) // 3600 * 3600, UTC)
+HOURS = 27 if WHOLE else 6
+"""Two chunks of 24 windows of the longest kind fit into the long form."""
+START = datetime.fromtimestamp(int(time.time() - (HOURS + 18) * 3600) // 3600 * 3600, UTC)
+RATE = 0.4
 SECOND = timedelta(seconds=1)
 
 
@@ -76,10 +79,14 @@ class Live:
 
 @pytest.fixture(scope="module")
 def messages():
-    """Six hours; one of the partitions is silent for an hour in the middle."""
-    traffic = Traffic(seed=6, rate=0.4, start_ms=int(START.timestamp() * 1000), partitions=3)
+    """Hours of them; one of the partitions is silent for the third."""
+    traffic = Traffic(seed=6, rate=RATE, start_ms=int(START.timestamp() * 1000), partitions=3)
     silent = range(*(int((START + timedelta(hours=hour)).timestamp() * 1000) for hour in (2, 3)))
-    return [message for message in traffic.bounded(8_600) if message.partition != 2 or message.at_ms not in silent]
+    return [
+        message
+        for message in traffic.bounded(int(HOURS * 3600 * RATE))
+        if message.partition != 2 or message.at_ms not in silent
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +129,7 @@ def test_a_replay_gives_what_the_live_job_gave(live, expected, job, windows):
         (START + timedelta(hours=1, minutes=50), chunk * 2),
     )
     for start, length in edges if WHOLE or job == "event_metrics" else edges[:1]:
-        end = min(start + length, START + timedelta(hours=6))
+        end = min(start + length, START + timedelta(hours=HOURS))
         replay, report = live.replay(job, start, end, chunk=chunk, parallel=2)
         found = live.rows(report["output_topic"])
         assert as_set(found) == as_set(within(want, start, end, begins, ends))

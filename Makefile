@@ -53,7 +53,7 @@ test-unit: env ## Unit tests: no Java, under a minute
 	$(BIN)/python -m pytest -n 2 tests/unit
 
 test-integration: client ## The jobs on a real Kafka and a real Flink
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/integration
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/integration
 
 test-jobs: env jars ## Your jobs' own tests, in tests/jobs/ (where sluice new writes them)
 	@# pytest's status 5: there are none.

@@ -416,8 +416,8 @@ def test_a_release_that_fails_gives_way_to_the_former_one(airflow, root):
     assert "NumberFormatException" in newest.reason or "cast" in newest.reason.lower()
 
 
-def test_a_replay_that_is_given_up_leaves_no_flink_job(airflow, root):
-    """Marked failed while its chunk waits in the triggerer."""
+def test_a_replay_that_is_given_up_leaves_no_flink_job(airflow, root, stack):
+    """Marked failed while its chunk waits in the triggerer, and the triggerer does not come to it."""
     now = datetime.now(UTC)
     asked = {"start": (now - timedelta(minutes=3)).isoformat(), "end": (now - timedelta(minutes=1)).isoformat()}
     asked |= {"config_pause_ms": 500}
@@ -436,10 +436,16 @@ def test_a_replay_that_is_given_up_leaves_no_flink_job(airflow, root):
     wait_for(lambda: chunk() == "deferred" and replayed(), 120)
     # It is nobody's job, and yet no stranger.
     assert not [row for row in status(root) if row.state == "undeclared"]
-    airflow.patch(path, json={"state": "failed"}).raise_for_status()
-    begun = time.monotonic()
-    wait_for(lambda: not replayed(), 30)
+    triggerer = os.getpgid(stack.supervisor.states()["airflow-triggerer"]["pid"])
+    os.killpg(triggerer, signal.SIGSTOP)
+    try:
+        airflow.patch(path, json={"state": "failed"}).raise_for_status()
+        begun = time.monotonic()
+        wait_for(lambda: not replayed(), 30)
+    finally:
+        os.killpg(triggerer, signal.SIGCONT)
     print(f"the Flink job of a replay that was given up ended after {time.monotonic() - begun:.1f} s")
+    assert wait_for(lambda: (state := get(airflow, path)["state"]) in ("failed", "success") and state) == "failed"
 
 
 def test_airflow_s_own_backfill_runs_a_day(airflow, root):

@@ -24,7 +24,7 @@ from sluice.replay.model import ReplayPlan, ReplayRequest
 from sluice.replay.parity import Parity
 from sluice.replay.preflight import plan_replay
 from sluice.replay.promote import promote
-from sluice.replay.run import begin_replay, cancel_replay, finish_replay, run_chunks
+from sluice.replay.run import begin_replay, cancel_replay, end_chunks, finish_replay, run_chunks
 from tests.support.running import deploy, wait_for
 
 TOPIC = "replayed_events"
@@ -67,7 +67,7 @@ class Live:
         return set(connect(self.lab.project.kafka).list_topics(timeout=10).topics)
 
     def delete_before(self, moment):
-        """As retention does; for good, so in the last test."""
+        """As retention does."""
         admin = connect(self.lab.project.kafka)
         offsets = offsets_at(admin, read_offsets(admin, [TOPIC], ""), moment, "")
         for future in admin.delete_records([TopicPartition(*place, at) for place, at in offsets.items()]).values():
@@ -183,7 +183,11 @@ def test_a_cancelled_replay_leaves_no_job(live):
     chunk = Chunk(project, plan, 1, print, taker="one")
     assert chunk.take()
     job_id = chunk.start()
+    end_chunks(project, replay, "another", print)
+    assert chunk.row.state == "running"
     begun = time.monotonic()
+    end_chunks(project, replay, "on", print)
+    assert (chunk.row.state, project.ledger.replays.find(replay.id).outcome) == ("cancelled", None)
     cancel_replay(project, replay, print)
     with FlinkClient(live.lab.local.flink_url) as flink:
         assert flink.send(calls.status(job_id)).status.is_terminal
@@ -260,10 +264,15 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(live):
     assert live.topics() == before
 
 
-def test_a_range_that_kafka_has_deleted_is_refused(live):
+def test_a_range_that_kafka_has_deleted_is_refused(live, written):
     deploy(live.lab.project, "event_metrics")
     live.delete_before(START + timedelta(hours=5))
     with pytest.raises(RefusedError, match="has deleted its records before offset") as refused:
         plan_replay(live.lab.project, "event_metrics", ReplayRequest(START, START + timedelta(hours=1)))
     later = datetime.fromisoformat(str(refused.value).partition("begin at ")[2][:19]).replace(tzinfo=UTC) + SECOND
     assert plan_replay(live.lab.project, "event_metrics", ReplayRequest(later, later + timedelta(minutes=5)))
+    # Whoever comes next fills it anew.
+    live.lab.cancel_all()
+    connect(live.lab.project.kafka).delete_topics([TOPIC])[TOPIC].result()
+    wait_for(lambda: TOPIC not in live.topics())
+    written.discard(TOPIC)

@@ -9,7 +9,13 @@ from airflow.sdk import DAG
 
 from sluice.airflow.params import give_params
 from sluice.airflow.parsing import nothing_to_collect
-from sluice.airflow.replay import PromoteOperator, ReplayChunkOperator, ReplayPlanOperator, ReplayReportOperator
+from sluice.airflow.replay import (
+    EndChunksOperator,
+    PromoteOperator,
+    ReplayChunkOperator,
+    ReplayPlanOperator,
+    ReplayReportOperator,
+)
 from sluice.airflow.replay_params import replay_params
 from sluice.airflow.timetable import IntervalsOnRequest
 from sluice.deployment.catalog import read_catalog
@@ -34,7 +40,7 @@ def backfill_dags(root: Path) -> list[DAG]:
 
 
 def backfill_dag(job: Job, root: Path) -> DAG:
-    """The DAG that replays a job: plan, a task for each chunk, report, promote."""
+    """The DAG that replays a job: plan, a task for each chunk, report, promote; and what ends a run given up."""
     common = {"job": job.name, "root": str(root)}
     with DAG(
         dag_id=f"backfill.{job.name}",
@@ -73,6 +79,12 @@ def backfill_dag(job: Job, root: Path) -> DAG:
             doc_md="Where the form asks for it: writes the rows into the live topic.",
             **common,
         )
-        plan >> chunks >> report >> promote
+        end = EndChunksOperator(
+            task_id="end_chunks",
+            chunks=plan.output,
+            doc_md="Leaves no Flink job behind: runs however the run ends, also when it is marked as failed.",
+            **common,
+        ).as_teardown()
+        plan >> chunks >> report >> promote >> end
     give_params(dag, replay_params(job.config))
     return dag

@@ -205,6 +205,23 @@ class ReplayReportOperator(_ReplayedOperator):
             return finish_replay(project, self.replay(project), self.log.info)
 
 
+class EndChunksOperator(_ReplayedOperator):
+    """End the Flink jobs that this run has begun and not seen to their ends: nothing to do where all went well.
+
+    A run that is given up before a chunk's trigger has come to run, or while no triggerer runs, would leave them.
+    """
+
+    def execute(self, context: Context) -> None:
+        """End them; a run that came to no plan has none."""
+        from sluice.replay.run import end_chunks  # noqa: PLC0415
+
+        if not self.chunks:
+            return
+        with airflow_errors():
+            project = self.project()
+            end_chunks(project, self.replay(project), f"{self.holder(context)}/", self.log.info)
+
+
 class PromoteOperator(_ReplayedOperator):
     """Write the rows of a replay into the live topic, where the run's parameters say so."""
 

@@ -146,6 +146,24 @@ def cancel_replay(project: Project, replay: Replay, tell: Tell) -> None:
         _chunk(project, plan, part.number, tell).cancel()
 
 
+def end_chunks(project: Project, replay: Replay, takers: str, tell: Tell) -> None:
+    """End what some takers have begun of a replay and not seen to its end; the replay itself can be resumed.
+
+    Args:
+        project: The project.
+        replay: Which.
+        takers: What their names begin with.
+        tell: Where progress goes.
+
+    Raises:
+        OperationError: a Flink job doesn't end.
+    """
+    plan = ReplayPlan.model_validate(replay.plan)
+    for row in project.ledger.replays.chunks(replay.id):
+        if row.state in ("starting", "running") and row.taker and row.taker.startswith(takers):
+            Chunk(project, plan, row.number, tell, taker=row.taker).cancel()
+
+
 def _chunk(project: Project, plan: ReplayPlan, number: int, tell: Tell) -> Chunk:
     return Chunk(project, plan, number, tell, taker=shell_holder(), is_gone=is_gone)
 

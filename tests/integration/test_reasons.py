@@ -50,16 +50,13 @@ def test_why_brokers_refuse_is_said(guarded):
     trusted = {"bootstrap.servers": tls, "security.protocol": "SSL", "ssl.ca.location": str(authority)}
     assert read_held(connect(login(secured, PASSWORD)), ["any"], secured).missing
     assert read_held(connect(trusted), ["any"], tls).missing
-    wrong = [
-        login(secured, "wrong"),
-        # Not ours to trust; TLS to where there is none. None to where there is, the broker answers with silence.
-        {"bootstrap.servers": tls, "security.protocol": "SSL"},
-        {**trusted, "bootstrap.servers": secured},
-        {"bootstrap.servers": tls},
-    ]
-    # Side by side: each waits for its time-out.
-    with ThreadPoolExecutor(len(wrong)) as pool:
-        login_refused, untrusted, no_tls, no_plain = pool.map(refusal, wrong)
+    # Not ours to trust; TLS to where there is none. None to where there is, the broker answers with silence.
+    wrong_login, no_trust = login(secured, "wrong"), {"bootstrap.servers": tls, "security.protocol": "SSL"}
+    tls_to_none, none_to_tls = {**trusted, "bootstrap.servers": secured}, {"bootstrap.servers": tls}
+    # Those of different addresses side by side: each waits for its time-out.
+    with ThreadPoolExecutor(2) as pool:
+        login_refused, untrusted = pool.map(refusal, (wrong_login, no_trust))
+        no_tls, no_plain = pool.map(refusal, (tls_to_none, none_to_tls))
     assert "Authentication failed" in login_refused
     assert "wrong" not in login_refused.replace("wrong version", "")
     assert "certificate verify failed" in untrusted

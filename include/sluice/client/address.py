@@ -1,9 +1,15 @@
-"""A cluster's REST address as Flink's own client takes it."""
+"""A cluster's REST address and login as Flink's own client takes them."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from sluice.flink.access import Access
+
+HEADERS = "FLINK_REST_CLIENT_HEADERS"
+"""The environment variable from which Flink's REST client takes headers of its own, one a line."""
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -24,3 +30,17 @@ def rest_options(url: str) -> dict[str, str]:
     if address.scheme == "https":
         options["security.ssl.rest.enabled"] = "true"
     return options
+
+
+def login_variables(access: Access, variables: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment of a client that is to log in: a command line would be there for everybody to read.
+
+    Args:
+        access: The cluster.
+        variables: The environment, whose own headers are kept.
+    """
+    login = access.authorization
+    if login is None:
+        return {}
+    own = [line for line in variables.get(HEADERS, "").split("\n") if line]
+    return {HEADERS: "\n".join([*own, f"Authorization:{login}"])}

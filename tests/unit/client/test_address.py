@@ -1,8 +1,9 @@
-"""Where Flink's own client connects for an address that httpx takes as well."""
+"""Where Flink's own client connects, and how it logs in."""
 
 import pytest
 
-from sluice.client.address import rest_options
+from sluice.client.address import HEADERS, login_variables, rest_options
+from sluice.flink.access import Access
 
 
 @pytest.mark.parametrize(
@@ -20,3 +21,10 @@ from sluice.client.address import rest_options
 )
 def test_an_address_as_flink_takes_it(url, expected):
     assert rest_options(url) == expected
+
+
+def test_a_login_goes_by_the_environment_beside_the_headers_that_are_there():
+    assert login_variables(Access("http://flink"), {HEADERS: "X-Team:one"}) == {}
+    access = Access("http://flink", token="planted")
+    assert login_variables(access, {}) == {HEADERS: "Authorization:Bearer planted"}
+    assert login_variables(access, {HEADERS: "X-Team:one\n"}) == {HEADERS: "X-Team:one\nAuthorization:Bearer planted"}

@@ -18,7 +18,7 @@ _PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
 
 
 @contextmanager
-def guarded_broker(directory):
+def guarded_broker(directory, secret=PASSWORD):
     """The broker's addresses: the one for which a password is needed, and the one with TLS; and its certificate."""
     password, tls, controller = free_ports(3)
     key, certificate = self_signed()
@@ -34,12 +34,19 @@ def guarded_broker(directory):
         "sasl.enabled.mechanisms": "PLAIN",
         "sasl.mechanism.inter.broker.protocol": "PLAIN",
         "listener.name.password.plain.sasl.jaas.config": f'{_PLAIN} required username="{USER}" '
-        f'password="{PASSWORD}" user_{USER}="{PASSWORD}";',
+        f'password="{secret}" user_{USER}="{secret}";',
         "ssl.keystore.type": "PEM",
         "ssl.keystore.key": key.replace("\n", "\\n"),
         "ssl.keystore.certificate.chain": certificate.replace("\n", "\\n"),
         "log.dirs": directory / "data",
         "auto.create.topics.enable": "false",
+        **{
+            f"{name}.{setting}": 1
+            for name in ("offsets.topic", "transaction.state.log")
+            for setting in ("replication.factor", "num.partitions")
+        },
+        "transaction.state.log.min.isr": 1,
+        "group.initial.rebalance.delay.ms": 0,
     }
     properties = directory / "server.properties"
     properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
@@ -52,7 +59,7 @@ def guarded_broker(directory):
         broker = subprocess.Popen([*java, "kafka.Kafka", str(properties)], stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + 60
-        while not _answers(login(f"{HOST}:{password}", PASSWORD)):
+        while not _answers(login(f"{HOST}:{password}", secret)):
             assert broker.poll() is None, (directory / "log").read_text()[-2000:]
             assert time.monotonic() < deadline, "the broker does not start"
         yield f"{HOST}:{password}", f"{HOST}:{tls}", directory / "ca.pem"

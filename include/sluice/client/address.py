@@ -11,6 +11,18 @@ from sluice.flink.access import Access
 HEADERS = "FLINK_REST_CLIENT_HEADERS"
 """The environment variable from which Flink's REST client takes headers of its own, one a line."""
 _PORTS = {"http": 80, "https": 443}
+_CIPHERS = (
+    *("TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256"),
+    *("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"),
+    *("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
+)
+_TLS = {
+    "security.ssl.rest.enabled": "true",
+    "security.ssl.rest.verify-hostname": "true",
+    # Left to itself, Flink speaks TLS 1.2 alone, and takes no certificates but those of RSA keys.
+    "security.ssl.protocol": "TLSv1.3,TLSv1.2",
+    "security.ssl.algorithms": ",".join(_CIPHERS),
+}
 
 
 def rest_options(url: str) -> dict[str, str]:
@@ -28,7 +40,8 @@ def rest_options(url: str) -> dict[str, str]:
     if path := address.path.rstrip("/"):
         options["rest.path"] = path
     if address.scheme == "https":
-        options["security.ssl.rest.enabled"] = "true"
+        # The name that the certificate must be for, and that a proxy goes by: Flink takes it from here.
+        options |= {**_TLS, "jobmanager.rpc.address": host, "jobmanager.rpc.port": options["rest.port"]}
     return options
 
 

@@ -43,7 +43,7 @@ def _options(url: str, tls: Tls, directory: Path, password: str) -> dict[str, st
         pem = Path(tls.ca_bundle or "").read_bytes() if tls.verify else _shown(url, tls)
         trusted.write_bytes(_trust_store(pem, tls, password))
         options |= _store("truststore", trusted, password)
-        options["security.ssl.rest.verify-hostname"] = "true" if tls.verify else "false"
+        options["security.ssl.rest.verify-hostname"] = str(tls.verify).lower()
     if tls.client_certificate:
         own = directory / "own.p12"
         own.write_bytes(_key_store(tls, password))

@@ -52,8 +52,7 @@ class FlinkSection(_Section):
     @model_validator(mode="after")
     def _is_named_once(self) -> Self:
         if (self.url is None) == (self.connection is None):
-            given = "neither" if self.url is None else "both"
-            raise ValueError(f"expected one of url and connection, got {given}")
+            raise ValueError("expected one of url and connection")
         return self
 
 

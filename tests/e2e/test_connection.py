@@ -183,3 +183,14 @@ def _look_everywhere(airflow, local, root, planted, tasks):
             if file.is_file() and not file.is_symlink() and file.suffix != ".jar":
                 places[str(file)] = file.read_bytes().decode(errors="replace")
     assert [place for place, text in places.items() if any(secret in text for secret in planted.values())] == []
+
+
+def test_what_holds_the_keys_of_the_stack_is_its_owner_s_alone(local):
+    keys = json.loads((local.home / "airflow" / "keys.json").read_text()).values()
+    holding = [
+        file
+        for file in local.home.rglob("*")
+        if file.is_file() and not file.is_symlink() and any(key.encode() in file.read_bytes() for key in keys)
+    ]
+    assert {file.name for file in holding} >= {"keys.json", "supervisord.conf"}
+    assert [str(file) for file in holding if file.stat().st_mode & 0o077] == []

@@ -1,6 +1,7 @@
 """Secrets among a job's values: a digest is kept, and today's value is what a job is started with."""
 
 import traceback
+from types import SimpleNamespace
 from typing import Annotated
 
 import pytest
@@ -13,6 +14,7 @@ from sluice.deployment.hidden import digest, holds_digests, is_secret, opened
 from sluice.errors import ConfigError, RefusedError
 from sluice.job.config import secret_settings
 from sluice.plan.changes import compare_values
+from sluice.plan.checks import no_way_back
 from sluice.project import Project
 from sluice.settings import Settings
 
@@ -103,8 +105,14 @@ def test_a_release_is_run_with_today_s_secrets(tmp_path, monkeypatch):
     assert found["options"]["s3.secret-key"] == "planted-s3"
     assert Config(**found["config"]).raw.get_secret_value() == b"planted-raw"
     file.write_text('flink: {url: "http://flink"}\n')
+    without = Project(project.settings)
     with pytest.raises(RefusedError, match="copy: config.key is a secret, of which the release keeps a digest"):
-        Project(project.settings).opened("copy", values)
+        without.opened("copy", values)
+    former = SimpleNamespace(job="copy", number=3, fingerprint="old", resolved=values)
+    target = SimpleNamespace(fingerprint="new")
+    [words] = no_way_back(without, former, target)
+    assert words.startswith("no way back to release 3, should this one fail: copy: config.key is a secret")
+    assert no_way_back(project, former, target) == no_way_back(without, None, target) == ()
 
 
 def test_what_only_looks_like_a_digest_is_none():

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluice.deployment.catalog import Catalog, read_catalog
-from sluice.deployment.desired import DesiredJob, desired_job
+from sluice.deployment.desired import DesiredJob, desired_job, flink_options
 from sluice.deployment.file import DeploymentFile, read_deployment_file
+from sluice.deployment.hidden import holds_digests, opened
 from sluice.deployment.lines import Document
 from sluice.errors import ConfigError
+from sluice.flink.access import Access
+from sluice.flink.connection import from_environment
 from sluice.job.names import consumer_group
 from sluice.settings import Settings
 
@@ -25,15 +28,19 @@ class Project:
     Args:
         settings: Where things are.
         kafka: librdkafka's configuration; None: that of the deployment file.
+        flink: The Flink cluster; None: the deployment file's address, or its connection from the environment.
     """
 
-    def __init__(self, settings: Settings, *, kafka: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, settings: Settings, *, kafka: Mapping[str, str] | None = None, flink: Access | None = None
+    ) -> None:
         self.settings = settings
         self._kafka = kafka
+        self._flink = flink
 
     def reread(self) -> Project:
         """The same project as its files are now."""
-        fresh = Project(self.settings, kafka=self._kafka)
+        fresh = Project(self.settings, kafka=self._kafka, flink=self._flink)
         fresh.ledger = self.ledger
         return fresh
 
@@ -52,10 +59,24 @@ class Project:
         """The deployment file."""
         return self._file[0]
 
+    @cached_property
+    def flink(self) -> Access:
+        """The cluster.
+
+        Raises:
+            ConfigError: the connection that the deployment file names is not in the environment, or is wrong.
+        """
+        if self._flink is not None:
+            return self._flink
+        section = self.content.flink
+        if section.connection is not None:
+            return from_environment(section.connection).access()
+        return Access.of(section.url or "")
+
     @property
     def flink_url(self) -> str:
-        """The cluster's REST address."""
-        return self.content.flink.url
+        """The cluster's REST address, without a login: for messages and links."""
+        return self.flink.url
 
     @property
     def kafka(self) -> Mapping[str, str]:
@@ -90,7 +111,23 @@ class Project:
         Raises:
             ConfigError: there is no such job, or a value is wrong.
         """
-        return desired_job(self.catalog.job(name), self.environment, *self._file, overrides)
+        return desired_job(self.catalog.job(name), self.environment, *self._file, overrides, self.kafka)
+
+    def opened(self, name: str, resolved: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What a job's release was resolved to, with today's secrets instead of their digests: for who runs it.
+
+        Raises:
+            ConfigError: the job has settings that are secret, and can't be read.
+            RefusedError: the deployment file doesn't give one of them any more.
+        """
+        config, options = resolved["config"], resolved["options"]
+        if holds_digests(config):
+            config = opened(config, self.desired(name).secrets(), f"{name}: config")
+        return {
+            **resolved,
+            "config": config,
+            "options": opened(options, flink_options(self.content, name), f"{name}: options"),
+        }
 
     def enabled_jobs(self) -> list[str]:
         """The names of the jobs that are to run, in order; broken files are left out."""

@@ -1,21 +1,16 @@
 """A Kafka broker of a test's own that wants a password at one address and speaks TLS at another."""
 
-import datetime
 import subprocess
 import time
 import uuid
 from base64 import urlsafe_b64encode
 from contextlib import contextmanager
-from ipaddress import ip_address
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from sluice.local.layout import HOST
+from tests.support.certificates import self_signed
 from tests.support.stacks import ROOT, free_ports
 
 USER, PASSWORD = "sluice", "right"
@@ -23,10 +18,10 @@ _PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
 
 
 @contextmanager
-def guarded_broker(directory):
+def guarded_broker(directory, secret=PASSWORD):
     """The broker's addresses: the one for which a password is needed, and the one with TLS; and its certificate."""
     password, tls, controller = free_ports(3)
-    key, certificate = _certificate()
+    key, certificate = self_signed()
     settings = {
         "process.roles": "broker,controller",
         "node.id": 1,
@@ -39,12 +34,19 @@ def guarded_broker(directory):
         "sasl.enabled.mechanisms": "PLAIN",
         "sasl.mechanism.inter.broker.protocol": "PLAIN",
         "listener.name.password.plain.sasl.jaas.config": f'{_PLAIN} required username="{USER}" '
-        f'password="{PASSWORD}" user_{USER}="{PASSWORD}";',
+        f'password="{secret}" user_{USER}="{secret}";',
         "ssl.keystore.type": "PEM",
         "ssl.keystore.key": key.replace("\n", "\\n"),
         "ssl.keystore.certificate.chain": certificate.replace("\n", "\\n"),
         "log.dirs": directory / "data",
         "auto.create.topics.enable": "false",
+        **{
+            f"{name}.{setting}": 1
+            for name in ("offsets.topic", "transaction.state.log")
+            for setting in ("replication.factor", "num.partitions")
+        },
+        "transaction.state.log.min.isr": 1,
+        "group.initial.rebalance.delay.ms": 0,
     }
     properties = directory / "server.properties"
     properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
@@ -57,7 +59,7 @@ def guarded_broker(directory):
         broker = subprocess.Popen([*java, "kafka.Kafka", str(properties)], stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + 60
-        while not _answers(login(f"{HOST}:{password}", PASSWORD)):
+        while not _answers(login(f"{HOST}:{password}", secret)):
             assert broker.poll() is None, (directory / "log").read_text()[-2000:]
             assert time.monotonic() < deadline, "the broker does not start"
         yield f"{HOST}:{password}", f"{HOST}:{tls}", directory / "ca.pem"
@@ -83,20 +85,3 @@ def _answers(config):
     except KafkaException:
         return False
     return True
-
-
-def _certificate():
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
-    now = datetime.datetime.now(datetime.UTC)
-    address = x509.IPAddress(ip_address(HOST))
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem, pkcs8, bare = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    return key.private_bytes(pem, pkcs8, bare).decode(), made.public_bytes(pem).decode()

@@ -19,6 +19,7 @@ from sluice.operation.switch_over import SwitchOver
 from sluice.plan import checks, planner
 from sluice.plan.planner import Planner
 from sluice.plan.request import Request
+from tests.support.answering import answered_by
 from tests.support.lab import Lab
 from tests.support.windowed import source
 
@@ -77,7 +78,7 @@ class Simulated:
         self.lab = Lab(SimpleNamespace(kafka_servers="kafka:9092", flink_url="http://flink", home=root), root, "test")
         self.lab.job(JOB, source(JOB))
         self._project = self.lab.project
-        self.flink = FlinkClient("http://flink", transport=httpx.MockTransport(self._answer))
+        self.flink = FlinkClient("http://flink", exchange=answered_by(self._answer))
         monkeypatch.setattr(client_module, "_PAUSES", ())
         for module in (planner, start_module):
             monkeypatch.setattr(module, "connect", lambda _kafka: None)

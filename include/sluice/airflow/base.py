@@ -38,12 +38,28 @@ class ProjectOperator(BaseOperator):
         self.environment = environment
 
     def project(self) -> Project:
-        """The project, with the brokers of the Airflow connection that the deployment file names."""
-        from sluice.project import Project  # noqa: PLC0415
+        """The project; see `project_of`."""
+        return project_of(self.root, self.environment)
 
-        settings = settings_of(self.root, self.environment)
-        connection = BaseHook.get_connection(Project(settings).content.kafka.connection)
-        return Project(settings, kafka={name: str(value) for name, value in connection.extra_dejson.items()})
+
+def project_of(root: str | None, environment: str | None) -> Project:
+    """The project, with the brokers and the cluster of the Airflow connections that the deployment file names.
+
+    Raises:
+        ConfigError: the deployment file or a connection is wrong.
+    """
+    from sluice.airflow.hook import FlinkHook  # noqa: PLC0415
+    from sluice.project import Project  # noqa: PLC0415
+
+    settings = settings_of(root, environment)
+    content = Project(settings).content
+    kafka = BaseHook.get_connection(content.kafka.connection).extra_dejson
+    name = content.flink.connection
+    return Project(
+        settings,
+        kafka={name: str(value) for name, value in kafka.items()},
+        flink=FlinkHook(name).access() if name else None,
+    )
 
 
 def settings_of(root: str | None, environment: str | None) -> Settings:

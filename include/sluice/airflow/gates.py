@@ -62,7 +62,7 @@ class GateOperator(SluiceOperator):
             project = self.project()
             trigger = self._trigger(project)
             context["ti"].xcom_push(key=JOB_URL, value=job_url(project.flink_url, trigger.flink_job_id))
-            reading = look(trigger.order(project.kafka))
+            reading = look(trigger.order(project))
         if not reading.passed and not reading.hopeless:
             self.log.info("%s", reading.words)
             self._wait(context, project, trigger)
@@ -91,16 +91,16 @@ class GateOperator(SluiceOperator):
             deadline = max(float(found["deadline"]), time.time() + _LEAST)
         return GateTrigger(
             gate=self.gate,
-            flink_url=project.flink_url,
             flink_job_id=found["flink_job_id"],
             topics=sorted(topics_of(release.resolved)),
             group=project.group(self.job),
-            kafka_connection=project.content.kafka.connection,
             health=health.model_dump(mode="json"),
             deadline=deadline,
             restored_from=found["restored_from"],
             positions=found["positions"],
             untimed=list(untimed(project, release)),
+            root=self.root,
+            environment=self.environment,
         )
 
     def _wait(self, context: Context, project: Project, trigger: GateTrigger) -> NoReturn:

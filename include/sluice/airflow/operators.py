@@ -137,7 +137,7 @@ class SwitchOverOperator(SluiceOperator):
         from sluice.plan.planner import Planner  # noqa: PLC0415
 
         params, tell = context["params"], self.log.info
-        with FlinkClient(project.flink_url) as flink, Compiler(project, self.job, tell) as compiler:
+        with FlinkClient(project.flink) as flink, Compiler(project, self.job, tell) as compiler:
             planned = Planner(project, self.job, deploy_request(params), flink, compiler).plan()
             if planned.plan.fingerprint != self.plan["fingerprint"]:
                 raise RefusedError(
@@ -183,7 +183,7 @@ class SettleOperator(SluiceOperator):
                 refuse_lost(project, self.job, self.started["operation"])
                 return {"outcome": project.ledger.operation(self.started["operation"]).outcome, "downtime_ms": None}
             started = Started(**{name: value for name, value in self.started.items() if name != "deadline"})
-            with FlinkClient(project.flink_url) as flink:
+            with FlinkClient(project.flink) as flink:
                 outcome, downtime = settle(project, flink, operation, started, self.log.info)
         return {"outcome": outcome, "downtime_ms": downtime}
 
@@ -212,7 +212,7 @@ class RollBackOperator(SluiceOperator):
                 raise AirflowSkipException("this run has begun nothing, or has ended it")
             failure = operation.entry("verify", "failed") or operation.entry("switch_over", "failed") or {}
             reason = str(failure.get("reason", "a task of the run failed"))
-            with FlinkClient(project.flink_url) as flink:
+            with FlinkClient(project.flink) as flink:
                 back = roll_back(
                     project,
                     operation,

@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from sluice.deployment.explain import allowed_range
-from sluice.job.config import JobConfig
+from sluice.job.config import JobConfig, secret_settings
 from sluice.plan.model import Kind, Mode
 
 if TYPE_CHECKING:
@@ -76,8 +76,11 @@ def give_params(dag: DAG, params: dict[str, Param]) -> None:
 
 
 def setting_params(config: type[JobConfig]) -> dict[str, Param]:
-    """A field for each of a job's own settings."""
-    return {f"{SETTING}{name}": _param(name, field) for name, field in config.model_fields.items()}
+    """A field for each of a job's own settings but secrets: what a form gives is kept and shown."""
+    secrets = secret_settings(config)
+    return {
+        f"{SETTING}{name}": _param(name, field) for name, field in config.model_fields.items() if name not in secrets
+    }
 
 
 def given_settings(params: Mapping[str, Any]) -> dict[str, Any]:

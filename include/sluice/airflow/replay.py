@@ -111,7 +111,7 @@ class ReplayChunkOperator(SluiceOperator):
             else:
                 chunk.read(progress.records or 0)
         if not progress.is_over:
-            self._wait(project.flink_url, event["flink_job_id"], chunk)
+            self._wait(event["flink_job_id"], chunk)
         return {"number": chunk.part.number, "records": progress.records}
 
     def on_kill(self) -> None:
@@ -130,7 +130,7 @@ class ReplayChunkOperator(SluiceOperator):
             self._wait_for_turn(context, chunk)
         if flink_job_id is not None:
             context["ti"].xcom_push(key=JOB_URL, value=job_url(project.flink_url, flink_job_id))
-            self._wait(project.flink_url, flink_job_id, chunk)
+            self._wait(flink_job_id, chunk)
         return {"number": chunk.part.number, "records": 0}
 
     def _wait_for_turn(self, context: Context, chunk: Chunk) -> NoReturn:
@@ -148,12 +148,13 @@ class ReplayChunkOperator(SluiceOperator):
         )
         self.defer(trigger=trigger, method_name="turn", timeout=_LONGEST)
 
-    def _wait(self, flink_url: str, flink_job_id: str, chunk: Chunk) -> NoReturn:
+    def _wait(self, flink_job_id: str, chunk: Chunk) -> NoReturn:
         from sluice.airflow.replay_trigger import ReplayTrigger  # noqa: PLC0415
 
         part, begun = chunk.part, chunk.row.began_at
         trigger = ReplayTrigger(
-            flink_url=flink_url,
+            root=self.root,
+            environment=self.environment,
             flink_job_id=flink_job_id,
             name=part.name,
             total=part.records,

@@ -14,9 +14,10 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from sluice.airflow.base import settings_of
+from sluice.airflow.base import project_of, settings_of
 from sluice.errors import JobNotFoundError, UnreachableError
 from sluice.flink import calls
+from sluice.flink.access import Access
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.project import Project
 from sluice.release.replays import Limits
@@ -35,24 +36,30 @@ class ReplayTrigger(BaseTrigger):
     """Fires when a chunk's Flink job is over, when there is news of it, or when its cluster does not answer any more.
 
     Args:
-        flink_url: The cluster's REST address.
+        root: The project's directory; None: SLUICE_ROOT, or the working directory's.
+        environment: Which file of deployments/ applies; None: SLUICE_ENVIRONMENT.
         flink_job_id: The job.
         name: Its name, for the log.
         total: How many records it reads, at the most.
         begun: When the chunk was begun, Unix time in seconds.
     """
 
-    def __init__(self, *, flink_url: str, flink_job_id: str, name: str, total: int, begun: float) -> None:
+    def __init__(
+        self, *, root: str | None, environment: str | None, flink_job_id: str, name: str, total: int, begun: float
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.flink_url = flink_url
+        self.root = root
+        self.environment = environment
         self.flink_job_id = flink_job_id
         self.chunk = name
         self.total = total
         self.begun = begun
+        self._found: Access | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class and arguments."""
-        given = {"flink_url": self.flink_url, "flink_job_id": self.flink_job_id, "name": self.chunk}
+        given = {"root": self.root, "environment": self.environment, "flink_job_id": self.flink_job_id}
+        given["name"] = self.chunk
         return f"{__name__}.ReplayTrigger", {**given, "total": self.total, "begun": self.begun}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -62,7 +69,7 @@ class ReplayTrigger(BaseTrigger):
         """
         until, next_words = time.time() + _NEWS, 0.0
         try:
-            async for progress in progress_of(self.flink_url, self.flink_job_id):
+            async for progress in progress_of(await self._cluster(), self.flink_job_id):
                 elapsed = time.time() - self.begun
                 words = progress.describe(self.total, elapsed)
                 if progress.is_over or time.time() > until:
@@ -82,11 +89,18 @@ class ReplayTrigger(BaseTrigger):
 
     async def on_kill(self) -> None:
         """End the Flink job of a task that was marked or cleared; a triggerer that restarts doesn't come here."""
-        async with AsyncFlinkClient(self.flink_url) as flink:
+        async with AsyncFlinkClient(await self._cluster()) as flink:
             try:
                 await flink.send(calls.cancel(self.flink_job_id))
             except JobNotFoundError:
                 self.log.info("%s: Flink job %s is gone already", self.chunk, self.flink_job_id)
+
+    async def _cluster(self) -> Access:
+        """Found once: whoever is killed has little time."""
+        if self._found is None:
+            project: Project = await sync_to_async(project_of)(self.root, self.environment)
+            self._found = project.flink
+        return self._found
 
 
 class TurnTrigger(BaseTrigger):
@@ -129,18 +143,20 @@ class TurnTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One event, without content."""
-        while not await sync_to_async(self._has_turn)():  # noqa: ASYNC110 - what it waits for is in the ledger
+        flink = (await sync_to_async(project_of)(self.root, self.environment)).flink
+        while not await sync_to_async(self._has_turn)(flink):  # noqa: ASYNC110 - what it waits for is in the ledger
             await asyncio.sleep(_TURN)
         yield TriggerEvent({})  # type: ignore[no-untyped-call]
 
-    def _has_turn(self) -> bool:
+    def _has_turn(self, flink: Access) -> bool:
         project = _project(self.root, self.environment)
-        with FlinkClient(project.flink_url) as flink:
-            alive = alive_jobs(flink)
+        with FlinkClient(flink) as client:
+            alive = alive_jobs(client)
         limits = Limits(self.parallel, self.most)
         return project.ledger.replays.has_turn(self.replay, self.number, self.taker, limits, alive=alive)
 
 
 @lru_cache(maxsize=8)
 def _project(root: str | None, environment: str | None) -> Project:
+    """For its ledger alone."""
     return Project(settings_of(root, environment))

@@ -171,7 +171,7 @@ def _kafka(project: Project) -> Check:
 
 def _flink(project: Project) -> Check:
     try:
-        with FlinkClient(project.flink_url) as flink:
+        with FlinkClient(project.flink) as flink:
             found = flink.send(calls.overview())
     except SluiceError as error:
         return Check("Flink", "failed", error.message, error.remedy)

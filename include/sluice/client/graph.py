@@ -14,6 +14,7 @@ from sluice.client.address import rest_options
 from sluice.client.generated_code import settled
 from sluice.client.pipeline import Pipeline
 from sluice.client.protocol import Build, Graph, Operator, Submit, Vertex
+from sluice.client.stores import tls_options
 from sluice.errors import FlinkError
 
 
@@ -31,7 +32,7 @@ class PreparedJob:
         self._name = order.part.name if order.part else pipeline.job.name
         self._columns = pipeline.columns
         self._job_graph = self._compile(pipeline, order.jars)
-        self._client = self._connect(order.flink_url)
+        self._client = self._connect(order)
 
     def warm(self) -> None:
         """Ask the cluster something, so that the submission finds an open connection.
@@ -118,15 +119,16 @@ class PreparedJob:
             job_graph.addJar(jvm.org.apache.flink.core.fs.Path(jar))
         return job_graph
 
-    def _connect(self, flink_url: str) -> Any:
+    def _connect(self, order: Build) -> Any:
         jvm = self._jvm
         configuration = jvm.org.apache.flink.configuration.Configuration()
-        for name, value in rest_options(flink_url).items():
-            configuration.setString(name, value)
         # The operation's own retries are the ones that count: they know what was already done.
         configuration.setString("rest.retry.max-attempts", "3")
         cluster = jvm.org.apache.flink.client.deployment.StandaloneClusterId.getInstance()
-        return jvm.org.apache.flink.client.program.rest.RestClusterClient(configuration, cluster)
+        with tls_options(order.flink_url, order.flink_tls) as options:
+            for name, value in {**rest_options(order.flink_url), **options}.items():
+                configuration.setString(name, value)
+            return jvm.org.apache.flink.client.program.rest.RestClusterClient(configuration, cluster)
 
 
 def _operator(pair: Any) -> Operator:

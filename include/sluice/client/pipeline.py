@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
@@ -21,6 +21,7 @@ from sluice.client import tables
 from sluice.client.protocol import Build
 from sluice.client.window_bounds import window_bounds
 from sluice.errors import ConfigError, SchemaError
+from sluice.job.config import secret_settings
 from sluice.job.definition import Job
 from sluice.job.names import consumer_group
 from sluice.job.record import columns
@@ -140,7 +141,7 @@ def _config(order: Build, job: Job) -> Any:
     try:
         return job.config(**order.config)
     except ValidationError as error:
-        raise ConfigError(f"{order.job}: config: {_first(error)}") from error
+        raise ConfigError(f"{order.job}: config: {_first(error, secret_settings(job.config))}") from error
 
 
 def _topic(declared: Kafka, values: Mapping[str, Any], where: str) -> Kafka:
@@ -150,9 +151,10 @@ def _topic(declared: Kafka, values: Mapping[str, Any], where: str) -> Kafka:
         raise ConfigError(f"{where}: {_first(error)}") from error
 
 
-def _first(error: ValidationError) -> str:
+def _first(error: ValidationError, secrets: Collection[str] = ()) -> str:
     first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}, got {first.get('input')!r}"
+    got = "a value that is not shown" if {*first["loc"]}.intersection(secrets) else repr(first.get("input"))
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}, got {got}"
 
 
 def as_tables(job: Job, built: Any, t_env: StreamTableEnvironment) -> dict[str, Table]:

@@ -19,9 +19,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from sluice.flink.access import Tls
+
 
 class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # What an order holds is nobody's business who reads of its being wrong.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     def line(self) -> str:
         """The message as one line of JSON, with its line end."""
@@ -69,6 +72,8 @@ class Build(_Message):
     python_files: tuple[str, ...] = ()
     """What Python workers on the cluster need on their path, beside the artifact."""
     flink_url: str
+    flink_tls: Tls = Tls()
+    """The login is in the client's environment: see `sluice.client.address.login_variables`."""
     carry_over: bool = False
     """Sources without state begin where the consumer group stands, not where the topic is declared to begin."""
     part: Part | None = None

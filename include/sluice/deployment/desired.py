@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from sluice.deployment.explain import first_problem
 from sluice.deployment.file import DeploymentFile, JobSection
+from sluice.deployment.hidden import hidden, secrets_of
 from sluice.deployment.lines import Document
 from sluice.deployment.values import json_values
 from sluice.errors import ConfigError
-from sluice.job.config import JobConfig
+from sluice.job.config import JobConfig, secret_settings
 from sluice.job.definition import Job
 from sluice.job.limits import Health
 from sluice.job.names import consumer_group
@@ -39,6 +40,8 @@ class DesiredJob:
     writes: Mapping[str, Kafka]
     health: Health
     options: Mapping[str, str]
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    """What the brokers' configuration has of secrets, as digests: the job holds those that it was started with."""
 
     @property
     def name(self) -> str:
@@ -62,15 +65,21 @@ class DesiredJob:
         return tuple(dict.fromkeys(topic.topic for topic in self.reads.values() if topic.topic not in timed))
 
     def values(self) -> dict[str, Any]:
-        """Everything that decides how it runs, as JSON values."""
+        """Everything that decides how it runs, as JSON values; of secrets their digests."""
+        credentials = {"credentials": dict(self.credentials)} if self.credentials else {}
         return {
             "parallelism": self.parallelism,
             "state_version": self.job.state_version,
             "config": json_values(self.config),
             "reads": {name: topic_values(topic) for name, topic in self.reads.items()},
             "writes": {name: topic_values(topic) for name, topic in self.writes.items()},
-            "options": dict(self.options),
+            "options": hidden(self.options),
+            **credentials,
         }
+
+    def secrets(self) -> dict[str, Any]:
+        """Its settings as JSON values, secrets and all: for who runs it."""
+        return json_values(self.config, reveal=True)
 
 
 def topic_values(topic: Kafka) -> dict[str, Any]:
@@ -84,14 +93,24 @@ def desired_job(
     content: DeploymentFile,
     document: Document,
     overrides: Mapping[str, Any] | None = None,
+    kafka: Mapping[str, str] | None = None,
 ) -> DesiredJob:
     """Lay a deployment file's values over a job, and over those what a run gave for its settings.
+
+    Args:
+        job: The job.
+        environment: Whose deployment file.
+        content: What it says.
+        document: Where it says so.
+        overrides: What a run gave.
+        kafka: How the brokers are reached; None: as the deployment file says.
 
     Raises:
         ConfigError: an unknown name or a value out of its range; names job, field, file and line, allowed range.
     """
     section = content.jobs.get(job.name, JobSection())
     given = dict(overrides or {})
+    refuse_secrets(job, given)
     reading = _Reading(job, document, frozenset(given))
     config = reading.model(("config",), job.config, lambda: job.config(**{**section.config, **given}))
     replication = {"replication": content.defaults.replication} if content.defaults.replication else {}
@@ -117,10 +136,30 @@ def desired_job(
         reads=reads,
         writes=writes,
         health=health,
-        options={**CHECKPOINTS, **content.defaults.flink, **section.flink},
+        options=flink_options(content, job.name),
+        credentials=secrets_of(content.kafka.config if kafka is None else kafka),
     )
     _check_parallelism(desired, document)
     return desired
+
+
+def flink_options(content: DeploymentFile, name: str) -> dict[str, str]:
+    """The Flink options of a job of this name, secrets and all."""
+    return {**CHECKPOINTS, **content.defaults.flink, **content.jobs.get(name, JobSection()).flink}
+
+
+def refuse_secrets(job: Job, overrides: Iterable[str]) -> None:
+    """What is given for a run is kept as it was given, and shown.
+
+    Raises:
+        ConfigError: one of the settings is a secret.
+    """
+    for name in overrides:
+        if name in secret_settings(job.config):
+            raise ConfigError(
+                f"{job.name}: config.{name} is a secret, which can't be given for a run",
+                remedy=f"set it in the deployment file by an environment variable: {name}: ${{NAME}}",
+            )
 
 
 def _by_sink(job: Job, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import re
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, get_args
 
 import annotated_types
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+
+from sluice.deployment.hidden import is_secret
+from sluice.job.config import secret_settings
+
+_LOGIN = re.compile(r"//[^/\s]*@")
 
 
 def first_problem(error: ValidationError, model: type[BaseModel]) -> tuple[tuple[str, ...], str]:
@@ -19,8 +26,24 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> tuple[tuple
         return path, _unknown_field(path[-1], _model_at(model, path[:-1]))
     field = _field_at(model, path)
     allowed = allowed_range(field) if field else ""
-    got = f", got {first['input']!r}" if first["type"] != "missing" else ""
+    got = "" if first["type"] == "missing" else f", got {shown(first['input'], secret=_is_secret(path, model))}"
     return path, f"{_decapitalised(first['msg'])}{got}{f' (allowed: {allowed})' if allowed else ''}"
+
+
+def shown(value: object, *, secret: bool = False) -> str:
+    """A value for a message: of an address without its login, of a secret nothing."""
+    if secret:
+        return "a value that is not shown"
+    if isinstance(value, Mapping):
+        return f"a mapping of {', '.join(map(str, value)) or 'nothing'}"
+    return repr(_LOGIN.sub("//***@", value) if isinstance(value, str) else value)
+
+
+def _is_secret(path: tuple[str, ...], model: type[BaseModel]) -> bool:
+    """The value is a secret by its setting's type, or by the name of an option."""
+    holder = _model_at(model, path[:1])
+    names = secret_settings(model) | (secret_settings(holder) if holder else set())
+    return any(part in names or is_secret(part) for part in path)
 
 
 def allowed_range(field: FieldInfo) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from sluice.deployment.explain import first_problem
 from sluice.deployment.lines import Document, read_document
@@ -25,7 +25,8 @@ Parallelism = Annotated[int, Field(ge=1, le=32_767)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A value may be a secret, and the trace of an error ends up in logs.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class KafkaSection(_Section):
@@ -40,10 +41,19 @@ class KafkaSection(_Section):
 class FlinkSection(_Section):
     """The environment's Flink cluster."""
 
-    url: Annotated[str, Field(pattern=r"^https?://[^/?#\s]+(/[^/?#\s]+)*$")]
+    url: Annotated[str, Field(pattern=r"^https?://[^/?#\s]+(/[^/?#\s]+)*$")] | None = None
     """REST address, e.g. http://127.0.0.1:8081 or https://flink.example.org/team."""
+    connection: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] | None = None
+    """Instead of the address: the Airflow connection (type `flink`), which has TLS and login as well. The shell takes
+    it from AIRFLOW_CONN_<NAME>, as Airflow does."""
     jars: tuple[str, ...] = ()
     """Jars to ship with each job; none when the cluster's lib/ holds the connectors."""
+
+    @model_validator(mode="after")
+    def _is_named_once(self) -> Self:
+        if (self.url is None) == (self.connection is None):
+            raise ValueError("expected one of url and connection")
+        return self
 
 
 class Defaults(_Section):

@@ -78,17 +78,16 @@ def _value(reading: _Reading, node: yaml.Node, path: Path_) -> Any:
         return _mapping(reading, node, path)
     if isinstance(node, yaml.SequenceNode):
         return [_value(reading, item, (*path, str(index))) for index, item in enumerate(node.value)]
+    written = node.value
     if isinstance(node, yaml.ScalarNode) and isinstance(node.value, str) and "${" in node.value:
-        node = _replaced(reading, node)
+        node, written = _replaced(reading, node), node.value
     try:
         return yaml.SafeLoader("").construct_object(node)
     except (yaml.YAMLError, ValueError) as error:
         # A tag that YAML doesn't know, or something that looks like a date and is none.
         place = f"{reading.file}:{node.start_mark.line + 1}"
-        words = getattr(error, "problem", None) or error
-        raise ConfigError(
-            f"{place}: {node.value!r} can't be read: {words}", remedy="quote it, if it is text"
-        ) from error
+        words = getattr(error, "problem", None) or (error if written == node.value else "no such date or number")
+        raise ConfigError(f"{place}: {written!r} can't be read: {words}", remedy="quote it, if it is text") from error
 
 
 def _mapping(reading: _Reading, node: yaml.MappingNode, path: Path_) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def look_at(
     replays = project.ledger.replays.running()
 
     async def go() -> list[Found]:
-        async with AsyncFlinkClient(project.flink_url) as flink:
+        async with AsyncFlinkClient(project.flink) as flink:
             return await sweep(
                 members,
                 flink,

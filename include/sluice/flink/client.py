@@ -1,28 +1,27 @@
-"""Sending calls to a cluster, blocking or not; the meaning of an answer is decided in one place for both."""
+"""Sending calls to a cluster, blocking or not, and what an answer means."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import re
-import time
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import urlencode
 
-import httpx
 from pydantic import ValidationError
 
 from sluice.errors import FlinkError, JobNotFoundError, UnreachableError
+from sluice.flink.access import Access
 from sluice.flink.calls import Call
-from sluice.flink.exchange import Exchange, HttpExchange, NoAnswerError
+from sluice.flink.exchange import Exchange, HttpExchange, NoAnswerError, NoTrustError
 
 T = TypeVar("T")
 
 _CONNECT, _ANSWER = 5.0, 10.0
 """Seconds until a connection must stand, and until an answer must have come."""
-_TIMEOUT = httpx.Timeout(_ANSWER, connect=_CONNECT)
 _PAUSES = (0.2, 0.5, 1.0)
 """Seconds between attempts of a repeatable call."""
 _NO_SUCH_JOB = re.compile(r"FlinkJobNotFoundException|\bJob [0-9a-f]{32} not found|\bJob could not be found")
@@ -36,16 +35,23 @@ that there is no such file."""
 
 
 class FlinkClient:
-    """A cluster's REST API, blocking. A context manager.
+    """A cluster's REST API, blocking; from any number of threads. A context manager.
 
     Args:
-        url: The cluster's address, e.g. http://127.0.0.1:8081.
-        transport: Instead of the network, for tests.
+        access: The cluster; or its address, e.g. http://127.0.0.1:8081.
+        exchange: Instead of the network, for tests.
+        connections: How many requests may go on at the same time.
+
+    Raises:
+        ConfigError: a file with certificates can't be used.
     """
 
-    def __init__(self, url: str, *, transport: httpx.BaseTransport | None = None) -> None:
-        self.url = url
-        self._http = httpx.Client(base_url=url, timeout=_TIMEOUT, transport=transport)
+    def __init__(self, access: Access | str, *, exchange: Exchange | None = None, connections: int = 4) -> None:
+        access = Access.of(access) if isinstance(access, str) else access
+        self.url = access.url
+        self._own = HttpExchange(access, connections, (_CONNECT, _ANSWER))
+        self._exchange = exchange or self._own
+        self._is_closed = threading.Event()
 
     def __enter__(self) -> Self:
         return self
@@ -53,7 +59,12 @@ class FlinkClient:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._http.close()
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; calls that go on are not tried again."""
+        self._is_closed.set()
+        self._own.close()
 
     def send(self, call: Call[T]) -> T:
         """The answer to a call; repeatable ones are tried again on transient errors.
@@ -63,33 +74,30 @@ class FlinkClient:
             JobNotFoundError: the cluster doesn't know the job.
             FlinkError: the cluster said no.
         """
+        target = f"{call.path}?{urlencode(call.params, safe=',')}" if call.params else call.path
+        body = None if call.body is None else json.dumps(call.body).encode()
         for pause in (*_PAUSES, None):
             try:
-                answer = self._http.request(call.method, call.path, params=call.params, json=call.body)
-                return _read(self.url, call, answer.status_code, answer.content)
-            except httpx.TransportError as error:
+                return _read(self.url, call, *self._exchange(call.method, target, body))
+            except NoAnswerError as error:
                 failure = _unreachable(self.url, call, error)
             except UnreachableError as error:
                 failure = error
-            if pause is None or not call.repeatable:
+            if pause is None or not call.repeatable or self._is_closed.wait(pause):
                 raise failure
-            time.sleep(pause)
         raise AssertionError  # the last pause is None
 
 
 class AsyncFlinkClient:
-    """A cluster's REST API for an event loop. An async context manager.
+    """A cluster's REST API for an event loop: a `FlinkClient` on threads of its own. An async context manager.
 
     Args:
-        url: The cluster's address.
-        exchange: Instead of the network, for tests.
-        connections: How many requests may go on at the same time.
+        access: As of `FlinkClient`, and so are the others.
     """
 
-    def __init__(self, url: str, *, exchange: Exchange | None = None, connections: int = 32) -> None:
-        self.url = url
-        self._own = HttpExchange(url, connections, (_CONNECT, _ANSWER))
-        self._exchange = exchange or self._own
+    def __init__(self, access: Access | str, *, exchange: Exchange | None = None, connections: int = 32) -> None:
+        self._client = FlinkClient(access, exchange=exchange, connections=connections)
+        self.url = self._client.url
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="flink")
 
     async def __aenter__(self) -> Self:
@@ -100,32 +108,24 @@ class AsyncFlinkClient:
     ) -> None:
         # Requests that nobody waits for any more end by their own time limits.
         self._threads.shutdown(wait=False, cancel_futures=True)
-        self._own.close()
+        self._client.close()
 
     async def send(self, call: Call[T]) -> T:
         """As `FlinkClient.send`."""
-        target = f"{call.path}?{urlencode(call.params, safe=',')}" if call.params else call.path
-        body = None if call.body is None else json.dumps(call.body).encode()
-        loop = asyncio.get_running_loop()
-        for pause in (*_PAUSES, None):
-            try:
-                answer = await loop.run_in_executor(self._threads, self._exchange, call.method, target, body)
-                return _read(self.url, call, *answer)
-            except NoAnswerError as error:
-                failure = _unreachable(self.url, call, error)
-            except UnreachableError as error:
-                failure = error
-            if pause is None or not call.repeatable:
-                raise failure
-            await asyncio.sleep(pause)
-        raise AssertionError  # the last pause is None
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._client.send, call)
 
 
-def _unreachable(url: str, call: Call[T], error: httpx.TransportError | NoAnswerError) -> UnreachableError:
+def _unreachable(url: str, call: Call[T], error: NoAnswerError) -> UnreachableError:
     reason = str(error) or type(error).__name__
+    if isinstance(error, NoTrustError):
+        return UnreachableError(
+            f"Flink at {url}: no TLS connection ({call.method} {call.path}: {reason})",
+            remedy="give the connection the ca_bundle that has signed its certificate and the client's own where it "
+            "wants one; take http for a cluster without TLS",
+        )
     return UnreachableError(
         f"Flink at {url} does not answer ({call.method} {call.path}: {reason})",
-        remedy="start the cluster, or correct flink.url in the deployment file",
+        remedy="start the cluster, or correct flink.url in the deployment file or the connection that it names",
     )
 
 
@@ -159,7 +159,7 @@ def _failure(url: str, call: Call[T], status: int, content: bytes) -> FlinkError
     if status == _NOT_FOUND and _BAD_REQUEST in text:
         return FlinkError(f"Flink at {url}: {call.method} {call.path}: it can't decode the request", status=400)
     if status in _NOT_ALLOWED:
-        remedy = "give flink.url in the deployment file a user and password that may, or open the proxy before it"
+        remedy = "give the Flink connection, or flink.url in the deployment file, a login that may"
         return FlinkError(f"Flink at {url} refuses: {status} for {what}", status=status, remedy=remedy)
     return FlinkError(f"Flink at {url}: {what}", status=status)
 

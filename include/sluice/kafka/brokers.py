@@ -31,10 +31,12 @@ _SAME = (
     "client.dns.lookup",
     "sasl.kerberos.service.name",
 )
+_SECURITY = "org.apache.flink.kafka.shaded.org.apache.kafka.common.security"
+"""Where flink-sql-connector-kafka has the classes of the Java client."""
 _LOGIN = {
-    "PLAIN": "org.apache.kafka.common.security.plain.PlainLoginModule",
-    "SCRAM-SHA-256": "org.apache.kafka.common.security.scram.ScramLoginModule",
-    "SCRAM-SHA-512": "org.apache.kafka.common.security.scram.ScramLoginModule",
+    "PLAIN": f"{_SECURITY}.plain.PlainLoginModule",
+    "SCRAM-SHA-256": f"{_SECURITY}.scram.ScramLoginModule",
+    "SCRAM-SHA-512": f"{_SECURITY}.scram.ScramLoginModule",
 }
 _JAVA_ALONE = ("ssl.truststore.", "sasl.jaas.", "sasl.login.", "sasl.client.")
 _OURS_ALONE = ("group.id", "client.id", "log_level", "debug", "statistics.interval.ms", "socket.timeout.ms")

@@ -13,7 +13,7 @@ import httpx
 from sluice.errors import OperationError
 from sluice.fleet.rows import JobStatus
 from sluice.fleet.status import fleet_status
-from sluice.local.layout import Local
+from sluice.local.layout import HOST, Local
 from sluice.local.service import Service
 from sluice.local.stack import Stack, wait_until
 from sluice.project import Project
@@ -101,6 +101,7 @@ def run_main_job(stack: Stack) -> list[JobStatus]:
                 f"see {local.logs}/airflow-dag-processor.log",
             )
         airflow = Airflow(client, local.logs)
+        show_cluster(airflow, local)
         runs = {job: _trigger(airflow, job) for job in jobs}
         with stack.step(f"deploy {len(jobs)} jobs"):
             _await_runs(airflow, runs, local.airflow_url)
@@ -113,6 +114,13 @@ def run_main_job(stack: Stack) -> list[JobStatus]:
             f"see sluice status, and {local.logs}",
         )
     return fleet_status(project, [*jobs, *(file.name for file in project.catalog.broken)])
+
+
+def show_cluster(airflow: Airflow, local: Local) -> None:
+    """Keep the connection `flink_default` in Airflow, whose form and test button show what one is like."""
+    entity = {"connection_id": "flink_default", "conn_type": "flink", "host": HOST, "port": local.flink_port}
+    action = {"action": "create", "entities": [{**entity, "schema": "http"}], "action_on_existence": "overwrite"}
+    airflow.ask("PATCH", "/connections", json={"actions": [action]})
 
 
 def _parsed(airflow: Airflow, jobs: list[str]) -> bool:

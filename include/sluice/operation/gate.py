@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sluice.errors import FlinkError, UnreachableError
+from sluice.flink.access import Access
 from sluice.flink.client import AsyncFlinkClient
 from sluice.health.gates import Gate, Reading, judge
 from sluice.health.probe import probe
@@ -36,7 +37,7 @@ class GateOrder:
     """
 
     gates: tuple[Gate, ...]
-    flink_url: str
+    flink: Access | str
     flink_job_id: str
     topics: tuple[str, ...]
     kafka: Mapping[str, str]
@@ -57,7 +58,7 @@ async def readings(order: GateOrder) -> AsyncGenerator[tuple[Gate, Reading]]:
     last: str | None = None
     watch = _Watch(order)
     left = list(order.gates)
-    async with AsyncFlinkClient(order.flink_url) as flink:
+    async with AsyncFlinkClient(order.flink) as flink:
         while left:
             look = await watch.look(flink)
             while left:

@@ -54,7 +54,7 @@ def make_plan(
         RefusedError: it can't be done.
         UnreachableError: the cluster or the broker doesn't answer.
     """
-    with FlinkClient(project.flink_url) as flink, Compiler(project, job, tell) as compiler:
+    with FlinkClient(project.flink) as flink, Compiler(project, job, tell) as compiler:
         planner = Planner(project, job, request, flink, compiler, compiles_always=compiles_always)
         return planner.plan().plan
 
@@ -82,7 +82,7 @@ def run_operation(
         approved: Whether losing state was approved.
         note: The reason that was given.
     """
-    with FlinkClient(project.flink_url) as flink, compiler or Compiler(project, job, tell) as client:
+    with FlinkClient(project.flink) as flink, compiler or Compiler(project, job, tell) as client:
         try:
             _refuse_busy(project, job, holder)
             planned = Planner(project, job, request, flink, client).plan()

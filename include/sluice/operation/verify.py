@@ -36,7 +36,7 @@ async def pass_gates(
     operation.keep_until(datetime.now(UTC) + health.start_timeout + LEASE)
     order = GateOrder(
         gates=tuple(gates),
-        flink_url=project.flink_url,
+        flink=project.flink,
         flink_job_id=started.flink_job_id or "",
         topics=tuple(sorted(topics_of(release.resolved))),
         kafka=project.kafka,

@@ -9,6 +9,11 @@ from typing import Any
 
 from sluice.plan.model import Category, Change
 
+_AT_A_RESTART = {
+    "options": "a Flink option takes effect at a restart",
+    "credentials": "the job holds the brokers' credentials that it was started with",
+}
+
 
 def compare_values(old: Mapping[str, Any], new: Mapping[str, Any], meanings: Mapping[str, str]) -> list[Change]:
     """The changes between two releases' resolved values.
@@ -54,8 +59,8 @@ def _meaning(path: str, meanings: Mapping[str, str]) -> tuple[Category, str]:
         return "state_breaking", "Flink goes on reading the topic whose positions the state holds"
     if path == "parallelism":
         return "stateless", "state is spread over other subtasks"
-    if section == "options":
-        return "stateless", "a Flink option takes effect at a restart"
+    if section in _AT_A_RESTART:
+        return "stateless", _AT_A_RESTART[section]
     return "metadata", "takes effect where it changes what the job compiles to"
 
 

@@ -18,7 +18,9 @@ from sluice.plan.directories import Directories
 from sluice.plan.model import Kind, Mode, StateChange
 from sluice.plan.request import Request
 from sluice.plan.situation import Runs, Situation, Stopped, Stopping, Suspended
-from sluice.release.tables import Operation
+from sluice.plan.target import Target
+from sluice.project import Project
+from sluice.release.tables import Operation, Release
 
 
 def refuse_suspended(job: str, request: Request, situation: Situation, active: Operation | None) -> None:
@@ -32,6 +34,20 @@ def refuse_suspended(job: str, request: Request, situation: Situation, active: O
     is_begun = active is not None and active.kind == "resume"
     if request.kind == "resume" and not is_begun and not isinstance(situation, Suspended | Stopped | Stopping):
         raise RefusedError(f"{job} is not suspended", remedy=f"see sluice status {job}")
+
+
+def no_way_back(project: Project, former: Release | None, target: Target) -> tuple[str, ...]:
+    """Why the release that runs could not be run again; empty: it could.
+
+    A release keeps digests of its secrets: one that the deployment file doesn't give any more is gone.
+    """
+    if former is None or former.fingerprint == target.fingerprint:
+        return ()
+    try:
+        project.opened(former.job, former.resolved)
+    except RefusedError as error:
+        return (f"no way back to release {former.number}, should this one fail: {error.message}",)
+    return ()
 
 
 def state_would_be_lost(job: str, kind: Kind, change: StateChange) -> RefusedError:

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from sluice.client.address import login_variables
 from sluice.client.class_path import CACHE
 from sluice.client.process import ClientProcess
 from sluice.project import Project
@@ -110,10 +111,11 @@ class Compiler:
 
     def _start(self) -> ClientProcess:
         lib, cache = self._project.flink_lib, self._project.settings.client_cache
+        variables = {CACHE: str(cache), **({"FLINK_LIB_DIR": str(lib)} if lib else {})}
         return ClientProcess(
             self._project.settings.client_python,
             self._project.settings.logs / "client" / f"{self._job}.log",
-            variables={CACHE: str(cache), **({"FLINK_LIB_DIR": str(lib)} if lib else {})},
+            variables={**variables, **login_variables(self._project.flink)},
             on_progress=lambda step: self._tell(f"{step.step}: {step.seconds:.1f} s"),
         )
 
@@ -123,7 +125,8 @@ class Compiler:
         from sluice.release.artifact import verify  # noqa: PLC0415
         from sluice.release.sdk import package_sdk  # noqa: PLC0415
 
-        project, settings, resolved = self._project, self._project.settings, target.resolved
+        project, settings = self._project, self._project.settings
+        resolved = project.opened(self._job, target.resolved)
         return Build(
             job=self._job,
             module=target.module,
@@ -138,6 +141,7 @@ class Compiler:
             jars=jar_urls(project.content.flink.jars, settings.root),
             python_files=(str(package_sdk(settings.artifacts)),),
             flink_url=project.flink_url,
+            flink_tls=project.flink.tls,
             carry_over=carry_over,
             part=part,
         )

@@ -202,6 +202,7 @@ class Planner:
             reasons=(
                 *(f"{change.path}: {change.why}" for change in breaking),
                 *([gone] if (gone := continuity.words_of_gone) else []),
+                *checks.no_way_back(self._project, former, target),
             ),
         )
         return Planned(plan, target, steps, graph, carry_over)

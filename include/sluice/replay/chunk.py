@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sluice.client.protocol import Part, Submit
 from sluice.errors import FlinkError, JobNotFoundError, OperationError, SluiceError, UnreachableError
 from sluice.flink import calls, ending
+from sluice.flink.access import Access
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.flink.models import JobState
 from sluice.job.duration import epoch_milliseconds
@@ -109,7 +110,7 @@ class Chunk:
         row = self.row
         if row.flink_job_id is None or row.state != "running":
             return None
-        with FlinkClient(self._project.flink_url) as flink:
+        with FlinkClient(self._project.flink) as flink:
             if not is_there(flink, row.flink_job_id):
                 return None
         self._tell(f"{self.part.name} runs already, as Flink job {row.flink_job_id}")
@@ -121,7 +122,7 @@ class Chunk:
         Raises:
             OperationError: the replay was cancelled.
         """
-        with FlinkClient(self._project.flink_url) as flink:
+        with FlinkClient(self._project.flink) as flink:
             alive = alive_jobs(flink)
         return self._replays.take_turn(
             self._plan.id, self.part.number, self._taker, self.limits, alive=alive, is_gone=self._is_gone
@@ -144,7 +145,7 @@ class Chunk:
             return None
         try:
             self._refuse_gone()
-            with FlinkClient(self._project.flink_url) as flink, self._compiler() as compiler:
+            with FlinkClient(self._project.flink) as flink, self._compiler() as compiler:
                 release = self._project.ledger.release(self._plan.job, self._plan.release)
                 compiler.prepare(target_of(self._plan, release), part=_order(self._plan, self.part.number))
                 self._create_outputs()
@@ -192,7 +193,7 @@ class Chunk:
             self._end("cancelled", None)
         if row.flink_job_id is None or row.state != "running":
             return
-        with FlinkClient(self._project.flink_url) as flink:
+        with FlinkClient(self._project.flink) as flink:
             ending.cancel(flink, row.flink_job_id, _CANCEL_TIMEOUT)
         self._end("cancelled", row.flink_job_id)
         self._tell(f"{self.part.name} was cancelled")
@@ -252,17 +253,17 @@ class Chunk:
             self._tell(step.words)
 
 
-async def progress_of(flink_url: str, flink_job_id: str) -> AsyncGenerator[Progress]:
+async def progress_of(flink: Access, flink_job_id: str) -> AsyncGenerator[Progress]:
     """How a chunk stands, again and again; the last one is over.
 
     Raises:
         UnreachableError: the cluster has not answered for a minute; the chunk may well run.
     """
-    async with AsyncFlinkClient(flink_url) as flink:
+    async with AsyncFlinkClient(flink) as client:
         silent_since: float | None = None
         while True:
             try:
-                yield (found := await _look(flink, flink_job_id))
+                yield (found := await _look(client, flink_job_id))
                 silent_since = None
                 if found.is_over:
                     return

@@ -64,7 +64,7 @@ def _refuse_unread(project: Project, job: str, plan: ReplayPlan) -> None:
 async def _look(project: Project, place: Placement, plan: ReplayPlan) -> Snapshot:
     topics = topics_of(plan.resolved)
     without = untimed(project, project.ledger.release(place.job, place.release))
-    async with AsyncFlinkClient(project.flink_url) as flink:
+    async with AsyncFlinkClient(project.flink) as flink:
         group = project.group(place.job)
         return await probe(flink, place.flink_job_id, sorted(topics), project.kafka, group, untimed=without)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sluice.deployment.desired import topic_values
+from sluice.deployment.desired import refuse_secrets, topic_values
 from sluice.deployment.explain import first_problem
 from sluice.deployment.values import json_values
 from sluice.errors import ConfigError, RefusedError
@@ -51,7 +51,8 @@ def plan_replay(project: Project, job: str, request: ReplayRequest) -> ReplayPla
     rule = _rule(definition)
     request = replace(request, start=request.start.astimezone(UTC), end=request.end.astimezone(UTC))
     release = _release(project, job, request.release)
-    config = _config(definition, release, request.overrides)
+    refuse_secrets(definition, request.overrides)
+    config = _config(definition, release, project.opened(job, release.resolved), request.overrides)
     span, reach = rule.span_for(config), rule.reach_for(config)
     chunk = request.chunk or request.end - request.start
     _refuse_range(job, request, rule)
@@ -134,10 +135,10 @@ def _release(project: Project, job: str, number: int | None) -> Release:
     return known[wanted]
 
 
-def _config(job: Job, release: Release, overrides: Mapping[str, Any]) -> Any:
-    """The release's settings with those of the replay over them."""
+def _config(job: Job, release: Release, resolved: Mapping[str, Any], overrides: Mapping[str, Any]) -> Any:
+    """The release's settings, resolved with their secrets, with those of the replay over them."""
     try:
-        return job.config(**{**release.resolved["config"], **overrides})
+        return job.config(**{**resolved["config"], **overrides})
     except ValidationError as error:
         where, words = first_problem(error, job.config)
         given = "given for this replay" if where and where[0] in overrides else f"of release {release.number}"
@@ -330,7 +331,7 @@ def _refuse_slots(project: Project, job: str, rule: Replay, parallelism: int, pa
             f"{job}: {parallel} chunks side by side take {slots} task slots; its replay rule allows {rule.slots}",
             remedy=f"run {max(1, rule.slots // parallelism)} at once, or raise Replay(slots=...) in the job",
         )
-    with FlinkClient(project.flink_url) as flink:
+    with FlinkClient(project.flink) as flink:
         free, alive = flink.send(calls.overview()).slots_available, alive_jobs(flink)
     # What other replays of the job take now they give back: its chunks wait for each other.
     free += parallelism * project.ledger.replays.running_chunks(job, alive)

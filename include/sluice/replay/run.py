@@ -200,7 +200,7 @@ def _begun(chunk: Chunk, ends: threading.Event) -> str | None:
 async def _wait(project: Project, chunk: Chunk, flink_job_id: str, tell: Tell) -> Progress:
     told, begun = 0.0, time.monotonic()
     progress = Progress(None)
-    async with contextlib.aclosing(progress_of(project.flink_url, flink_job_id)) as looks:
+    async with contextlib.aclosing(progress_of(project.flink, flink_job_id)) as looks:
         async for progress in looks:
             share = (progress.records or 0) / chunk.part.records
             if share >= told + _SHARE and not progress.is_over:

@@ -8,24 +8,31 @@ SCRIPT = """
 from types import SimpleNamespace
 from sluice.airflow.gates import GateOperator
 from sluice.airflow.triggers import GateTrigger
+from sluice.flink.access import Access
 from sluice.job.limits import Health
-given = {"gate": "watermark", "flink_url": "http://flink", "flink_job_id": "a" * 32, "topics": ["t", "u"],
-         "group": "g", "kafka_connection": "kafka", "health": Health().model_dump(mode="json"), "deadline": 1.0}
+given = {"gate": "watermark", "flink_job_id": "a" * 32, "topics": ["t", "u"],
+         "group": "g", "health": Health().model_dump(mode="json"), "deadline": 1.0}
 path, kept = GateTrigger(**given, untimed=["t"]).serialize()
 assert path.endswith(GateTrigger.__name__)
-assert GateTrigger(**kept).order({}).untimed == ("t",), kept
+cluster = SimpleNamespace(flink=Access.of("http://me:planted@flink"), kafka={"sasl.password": "planted"})
+assert GateTrigger(**kept).order(cluster).untimed == ("t",), kept
 # What the operator hands over.
 job = SimpleNamespace(reads={"lines": SimpleNamespace(has_watermark=False)}, health=Health())
 release = SimpleNamespace(job="copy", resolved={"reads": {"lines": {"topic": "t"}}})
 project = SimpleNamespace(
-    desired=lambda _: job, flink_url="http://flink", content=SimpleNamespace(kafka=SimpleNamespace(connection="kafka")),
+    desired=lambda _: job, flink=cluster.flink, kafka=cluster.kafka,
     catalog=SimpleNamespace(jobs={"copy": job}), ledger=SimpleNamespace(release=lambda *_: release), group=str,
 )
 started = {"flink_job_id": "a", "deadline": 1.0, "restored_from": None, "positions": None, "release": 1}
-gate = GateOperator(task_id="gate", job="copy", gate="watermark", started=started)
-assert gate._trigger(project).untimed == ["t"]
+gate = GateOperator(task_id="gate", job="copy", gate="watermark", started=started, root="/here", environment="there")
+trigger = gate._trigger(project)
+assert trigger.untimed == ["t"]
+# The triggerer finds brokers and cluster by itself: what it keeps is in Airflow's database for all to read.
+_, kept = trigger.serialize()
+assert (kept["root"], kept["environment"]) == ("/here", "there")
+assert "planted" not in str(kept)
 # One that an earlier version has kept.
-assert GateTrigger(**given).order({}).untimed == ()
+assert GateTrigger(**given).order(cluster).untimed == ()
 """
 
 

@@ -9,6 +9,9 @@ from sluice import Duration, Job, JobConfig, Kafka, Record
 from sluice.deployment.desired import CHECKPOINTS, DesiredJob, desired_job
 from sluice.deployment.file import read_deployment_file
 from sluice.errors import ConfigError
+from sluice.flink.access import Access
+from sluice.project import Project
+from sluice.settings import Settings
 
 
 class Row(Record):
@@ -130,6 +133,42 @@ def test_a_cluster_s_address_may_do_without_a_port_and_have_a_path(tmp_path, url
     else:
         with pytest.raises(ConfigError, match=r"local.yaml:1: flink.url: string should match pattern"):
             read_deployment_file(file, {})
+
+
+@pytest.mark.parametrize(
+    ("section", "given"), [("{jars: []}", "jars"), ("{url: 'http://f', connection: c}", "url, connection")]
+)
+def test_a_cluster_is_named_by_its_address_or_by_a_connection(tmp_path, section, given):
+    file = tmp_path / "local.yaml"
+    file.write_text("flink: {connection: flink_default}\n")
+    assert read_deployment_file(file, {})[0].flink.connection == "flink_default"
+    file.write_text(f"jobs: {{}}\nflink: {section}\n")
+    with pytest.raises(
+        ConfigError, match=rf"local.yaml:2: flink: expected one of url and connection, got a mapping of {given}$"
+    ):
+        read_deployment_file(file, {})
+
+
+def test_the_cluster_of_a_connection_is_the_environment_s_unless_it_is_given(tmp_path, monkeypatch):
+    (tmp_path / "deployments").mkdir()
+    (tmp_path / "deployments" / "local.yaml").write_text("flink: {connection: team}\n")
+    (tmp_path / "flink_jobs").mkdir()
+    settings = Settings(root=tmp_path, home=tmp_path, environment="local")
+    monkeypatch.delenv("AIRFLOW_CONN_TEAM", raising=False)
+    with pytest.raises(ConfigError, match="AIRFLOW_CONN_TEAM is not set"):
+        Project(settings).flink  # noqa: B018
+    monkeypatch.setenv("AIRFLOW_CONN_TEAM", "flink://me:planted@flink:8443/https")
+    project = Project(settings)
+    assert (project.flink.password, project.flink_url) == ("planted", "https://flink:8443")
+    given = Access("http://other")
+    assert Project(settings, flink=given).reread().flink is given
+
+
+def test_an_address_in_the_file_may_hold_a_login_that_no_message_shows(tmp_path):
+    (tmp_path / "deployments").mkdir()
+    (tmp_path / "deployments" / "local.yaml").write_text("flink: {url: 'http://me:planted@flink:8081'}\n")
+    project = Project(Settings(root=tmp_path, home=tmp_path, environment="local"))
+    assert (project.flink.user, project.flink.password, project.flink_url) == ("me", "planted", "http://flink:8081")
 
 
 def test_a_narrow_read_limits_the_parallelism_unless_it_may_idle(tmp_path):

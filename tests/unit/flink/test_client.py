@@ -7,9 +7,9 @@ from sluice.errors import FlinkError, JobNotFoundError, UnreachableError
 from sluice.flink import calls
 from sluice.flink import client as client_module
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
-from sluice.flink.exchange import NoAnswerError
 from sluice.flink.history import ExceptionEntry
 from sluice.flink.models import JobState
+from tests.support.answering import answered_by
 
 JOB = "f" * 32
 NOT_FOUND = {
@@ -41,21 +41,8 @@ class Cluster:
         return answer
 
 
-def exchange(cluster: Cluster):
-    """The same cluster for the client that is asynchronous."""
-
-    def answer(method, target, body):
-        try:
-            response = cluster(httpx.Request(method, f"http://flink{target}", content=body))
-        except httpx.TransportError as error:
-            raise NoAnswerError(str(error)) from error
-        return response.status_code, response.content
-
-    return answer
-
-
 def send(cluster: Cluster, call: calls.Call):
-    with FlinkClient("http://flink", transport=httpx.MockTransport(cluster)) as client:
+    with FlinkClient("http://flink", exchange=answered_by(cluster)) as client:
         return _outcome(lambda: client.send(call))
 
 
@@ -124,7 +111,7 @@ def test_an_answer_of_another_shape_is_an_error_that_says_so():
 
 def test_both_clients_mean_the_same():
     async def ask(cluster: Cluster):
-        async with AsyncFlinkClient("http://flink", exchange=exchange(cluster)) as client:
+        async with AsyncFlinkClient("http://flink", exchange=answered_by(cluster)) as client:
             return await client.send(calls.status(JOB))
 
     good = httpx.Response(200, json={"status": "FAILED"})
@@ -156,4 +143,4 @@ def test_a_refusal_says_so_with_its_status_and_what_to_do(status, body):
     error = send(Cluster(httpx.Response(status, text=body)), calls.job(JOB))
     assert type(error) is FlinkError
     assert str(error).startswith(f"Flink at http://flink refuses: {status} for GET /jobs/{JOB}: ")
-    assert error.remedy.startswith("give flink.url in the deployment file a user")
+    assert error.remedy.startswith("give the Flink connection, or flink.url in the deployment file, a login")

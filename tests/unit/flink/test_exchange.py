@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from sluice.flink.access import Access
 from sluice.flink.exchange import HttpExchange, NoAnswerError
 from tests.support.stacks import free_ports
 
@@ -50,7 +51,7 @@ def server(monkeypatch):
 
 
 def exchange(server, user="", path="", *, seconds=5.0):
-    made = HttpExchange(f"http://{user}127.0.0.1:{server.server_port}{path}", 4, (seconds, seconds))
+    made = HttpExchange(Access.of(f"http://{user}127.0.0.1:{server.server_port}{path}"), 4, (seconds, seconds))
     server.exchange = made
     return made
 
@@ -86,7 +87,7 @@ def test_no_answer_is_an_error_of_its_own(server):
         ask("GET", "/slow", None)
     ask.close()
     [port] = free_ports(1)
-    nobody = HttpExchange(f"http://127.0.0.1:{port}", 1, (1.0, 1.0))
+    nobody = HttpExchange(Access.of(f"http://127.0.0.1:{port}"), 1, (1.0, 1.0))
     with pytest.raises(NoAnswerError, match="refused"):
         nobody("GET", "/", None)
     nobody.close()
@@ -95,10 +96,10 @@ def test_no_answer_is_an_error_of_its_own(server):
 def test_a_proxy_of_the_environment_is_used_unless_it_is_not_for_that_host(server, monkeypatch):
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setenv("no_proxy", "flink.inside")
-    through = HttpExchange("http://flink.outside:8081", 1, (1.0, 1.0))
+    through = HttpExchange(Access("http://flink.outside:8081"), 1, (1.0, 1.0))
     assert through("GET", "/jobs", None) == (200, b"GET http://flink.outside:8081/jobs None ")
     through.close()
-    direct = HttpExchange("http://flink.inside:8081", 1, (0.2, 0.2))
+    direct = HttpExchange(Access("http://flink.inside:8081"), 1, (0.2, 0.2))
     with pytest.raises(NoAnswerError):
         direct("GET", "/jobs", None)
     direct.close()

@@ -20,7 +20,8 @@ def test_passwords_become_a_login_module():
         }
     )
     assert java["sasl.jaas.config"] == (
-        'org.apache.kafka.common.security.scram.ScramLoginModule required username="me" password="a\\"b";'
+        "org.apache.flink.kafka.shaded.org.apache.kafka.common.security.scram.ScramLoginModule "
+        'required username="me" password="a\\"b";'
     )
     assert (java["ssl.truststore.location"], java["ssl.truststore.type"]) == ("/etc/ca.pem", "PEM")
 

@@ -1,6 +1,8 @@
 """Airflow's API while it is starting, or hiccuping: a function stands for it."""
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -78,3 +80,19 @@ def test_all_pages_of_dags_are_read():
     api = Airflow(client, Path("/logs"))
     assert main_job._parsed(api, ["job_0", "job_248"])
     assert not main_job._parsed(api, ["job_249"])
+
+
+def test_a_connection_to_the_cluster_is_kept_in_airflow():
+    asked = []
+
+    def answer(request):
+        asked.append((request.method, request.url.path, json.loads(request.content)))
+        return httpx.Response(200, json={})
+
+    client = httpx.Client(base_url="http://airflow", transport=httpx.MockTransport(answer))
+    main_job.show_cluster(Airflow(client, Path("/logs")), SimpleNamespace(flink_port=8091))
+    [(method, path, body)] = asked
+    [action] = body["actions"]
+    [entity] = action["entities"]
+    assert (method, path, action["action_on_existence"]) == ("PATCH", "/connections", "overwrite")
+    assert (entity["connection_id"], entity["conn_type"], entity["port"]) == ("flink_default", "flink", 8091)

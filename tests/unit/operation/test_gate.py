@@ -21,7 +21,7 @@ def order(**changes):
     return GateOrder(
         **{
             "gates": ("running",),
-            "flink_url": "http://flink",
+            "flink": "http://flink",
             "flink_job_id": "a" * 32,
             "topics": ("lines",),
             "kafka": {},

@@ -10,6 +10,7 @@ from sluice.flink.client import FlinkClient
 from sluice.operation import retention
 from sluice.operation.retention import superfluous
 from sluice.release.tables import Savepoint
+from tests.support.answering import answered_by
 
 
 def savepoint(number, *, deleted=False):
@@ -52,7 +53,7 @@ def thinned(monkeypatch, *answers):
         assert request.url.path == "/savepoint-disposal/t"
         return httpx.Response(200, json=left.pop(0))
 
-    flink = FlinkClient("http://flink", transport=httpx.MockTransport(answer))
+    flink = FlinkClient("http://flink", exchange=answered_by(answer))
     retention.thin(SimpleNamespace(ledger=ledger), flink, "counts", told.append)
     assert not left
     return deleted, told

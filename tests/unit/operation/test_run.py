@@ -14,6 +14,7 @@ from sluice.plan import stages
 from sluice.plan.model import Plan
 from sluice.plan.planner import Planned
 from sluice.release.ledger import Ledger
+from tests.support.answering import answered_by
 
 NEW, FORMER = "a" * 32, "b" * 32
 
@@ -54,7 +55,7 @@ def unreachable(_request):
 
 
 def flink():
-    return FlinkClient("http://flink", transport=httpx.MockTransport(unreachable))
+    return FlinkClient("http://flink", exchange=answered_by(unreachable))
 
 
 def test_a_cluster_that_is_gone_at_the_very_end_fails_the_operation_and_the_next_deploy_settles_it(project, planned):

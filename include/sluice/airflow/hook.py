@@ -1,0 +1,77 @@
+"""The hook of connections of type `flink`: a session cluster's REST API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow.sdk import BaseHook
+
+from sluice.errors import FlinkError, SluiceError
+
+if TYPE_CHECKING:
+    from sluice.flink.access import Access
+    from sluice.flink.client import FlinkClient
+
+_NOT_FOUND = 404
+
+
+class FlinkHook(BaseHook):
+    """Asks a Flink session cluster, by its REST API.
+
+    Args:
+        flink_conn_id: The connection.
+    """
+
+    conn_name_attr = "flink_conn_id"
+    default_conn_name = "flink_default"
+    conn_type = "flink"
+    hook_name = "Flink"
+
+    def __init__(self, flink_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.flink_conn_id = flink_conn_id
+
+    def access(self) -> Access:
+        """What the connection gives access to.
+
+        Raises:
+            ConfigError: a field of the connection is missing or wrong.
+        """
+        from sluice.flink.connection import Connection  # noqa: PLC0415
+
+        given = self.get_connection(self.flink_conn_id)
+        return Connection(
+            self.flink_conn_id,
+            given.conn_type,
+            given.host,
+            given.port,
+            given.schema,
+            given.login,
+            given.password,
+            given.extra_dejson,
+        ).access()
+
+    def get_conn(self) -> FlinkClient:
+        """A client of the cluster; the caller closes it.
+
+        Raises:
+            ConfigError: as `access`, or a file with certificates can't be used.
+        """
+        from sluice.flink.client import FlinkClient  # noqa: PLC0415
+
+        return FlinkClient(self.access())
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Whether the cluster answers, and what it is; or why it doesn't, and what to do."""
+        from sluice.flink import calls  # noqa: PLC0415
+        from sluice.release.versions import FLINK  # noqa: PLC0415
+
+        try:
+            with self.get_conn() as flink:
+                found = flink.send(calls.overview())
+        except SluiceError as error:
+            if isinstance(error, FlinkError) and error.status == _NOT_FOUND:
+                return False, f"{error}; nothing of Flink's is there: check host, port and path"
+            return False, str(error)
+        words = f"Flink {found.flink_version}: {found.slots_available} of {found.slots_total} slots free"
+        return True, words if found.flink_version == FLINK else f"{words}; this Sluice is made for Flink {FLINK}"

@@ -1,0 +1,76 @@
+"""Flink's own client gets in where the REST calls do: TLS, certificates, login."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import sluice
+from sluice.client import archive
+from sluice.client.address import login_variables
+from sluice.client.process import ClientProcess
+from sluice.client.protocol import Build
+from sluice.errors import UnreachableError
+from sluice.flink.access import Access, Tls
+from sluice.local.flink import gather_jars
+from tests.support.proxy import proxy_before
+from tests.support.stacks import local_stack
+
+LOGIN = {"user": "me", "password": "planted"}
+
+
+@pytest.fixture(scope="module")
+def lib(tmp_path_factory):
+    return gather_jars(local_stack(tmp_path_factory.mktemp("jars")))
+
+
+@pytest.fixture
+def proxy(tmp_path):
+    with archive.cluster() as url:
+        with proxy_before(tmp_path / "proxy", url, Access(url, **LOGIN).authorization, wants_certificate=True) as proxy:
+            yield proxy
+
+
+def compile_at(proxy, lib, tmp_path, tls, host="127.0.0.1"):
+    """Compile the sample; the client asks the cluster something when that is done."""
+    access = Access(f"https://{host}:{proxy.port}", **LOGIN, tls=tls)
+    variables = {"FLINK_LIB_DIR": str(lib), "TMPDIR": str(tmp_path), **login_variables(access)}
+    with ClientProcess(Path(sys.executable), tmp_path / "log", variables=variables) as client:
+        order = Build(
+            job="sample",
+            module="sluice.client.sample",
+            code=str(Path(sluice.__file__).parents[1]),
+            environment="sample",
+            brokers={"bootstrap.servers": "127.0.0.1:1"},
+            flink_url=access.url,
+            flink_tls=access.tls,
+        )
+        return client.prepare(order, timeout=180)
+
+
+def own(proxy):
+    return {"client_certificate": str(proxy.client_certificate), "client_key": str(proxy.client_key)}
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_it_trusts_what_it_is_told_to_and_shows_its_own(proxy, lib, tmp_path, verify):
+    trusted = {"ca_bundle": str(proxy.ca)} if verify else {"verify": False}
+    assert compile_at(proxy, lib, tmp_path, Tls(**trusted, **own(proxy))).graph.vertices
+    assert proxy.asked == [("GET", "/v1/jobs/overview", True)]
+    assert "planted" not in (tmp_path / "log").read_text()
+    assert not list(tmp_path.glob("sluice-tls-*"))
+
+
+@pytest.mark.parametrize(
+    ("given", "host", "words"),
+    [
+        (("own",), "127.0.0.1", "unable to find valid certification path"),
+        (("ca", "own"), "localhost", "No subject alternative DNS name matching localhost"),
+        (("ca",), "127.0.0.1", "certificate_required"),
+    ],
+)
+def test_it_is_as_strict_as_the_rest_calls(proxy, lib, tmp_path, given, host, words):
+    tls = {**(own(proxy) if "own" in given else {}), **({"ca_bundle": str(proxy.ca)} if "ca" in given else {})}
+    with pytest.raises(UnreachableError, match=words):
+        compile_at(proxy, lib, tmp_path, Tls(**tls), host)
+    assert proxy.asked == []

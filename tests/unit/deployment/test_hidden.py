@@ -1,0 +1,169 @@
+"""Secrets among a job's values: a digest is kept, and today's value is what a job is started with."""
+
+import traceback
+from types import SimpleNamespace
+from typing import Annotated
+
+import pytest
+from pydantic import BaseModel, Field, SecretBytes, SecretStr
+
+from sluice import Job, JobConfig, Kafka, Record
+from sluice.deployment.desired import desired_job
+from sluice.deployment.file import read_deployment_file
+from sluice.deployment.hidden import digest, holds_digests, is_secret, opened
+from sluice.errors import ConfigError, RefusedError
+from sluice.job.config import secret_settings
+from sluice.plan.changes import compare_values
+from sluice.plan.checks import no_way_back
+from sluice.project import Project
+from sluice.settings import Settings
+
+
+class Row(Record):
+    at: int
+
+
+class Login(BaseModel):
+    user: str = "me"
+    password: SecretStr | None = None
+
+
+class Config(JobConfig):
+    least: Annotated[int, Field(ge=0)] = 0
+    key: Annotated[SecretStr, Field(min_length=4)] | None = None
+    login: Login = Login()
+    raw: SecretBytes = SecretBytes(b"")
+    several: tuple[SecretStr, ...] = ()
+
+
+def make() -> Job:
+    job = Job(name="copy", config=Config, reads={"rows": Kafka("in", record=Row)}, writes=Kafka("out", record=Row))
+    job.pipeline(lambda t_env: t_env)
+    return job
+
+
+GIVEN = """
+kafka: {config: {bootstrap.servers: "b:1", sasl.password: planted-kafka, sasl.username: me}}
+flink: {url: "http://flink"}
+defaults: {flink: {s3.secret-key: planted-s3, a: "1"}}
+jobs:
+  copy:
+    config: {key: planted-key, login: {password: planted-login}, raw: planted-raw, several: [planted-one, planted-two]}
+"""
+
+
+def desire(tmp_path, text=GIVEN, overrides=None):
+    file = tmp_path / "local.yaml"
+    file.write_text(text)
+    job = make()
+    return desired_job(job, "local", *read_deployment_file(file, {"copy": job}), overrides)
+
+
+def test_of_a_secret_a_digest_is_kept(tmp_path):
+    values = desire(tmp_path).values()
+    assert "planted" not in str(values)
+    assert values["config"]["key"] == digest("planted-key")
+    assert values["config"]["login"] == {"user": "me", "password": digest("planted-login")}
+    assert values["config"]["several"] == [digest("planted-one"), digest("planted-two")]
+    assert values["options"]["a"] == "1"
+    assert values["options"]["s3.secret-key"] == digest("planted-s3")
+    assert values["credentials"] == {"sasl.password": digest("planted-kafka")}
+
+
+def test_a_job_without_secrets_has_the_values_that_it_had(tmp_path):
+    values = desire(tmp_path, 'flink: {url: "http://flink"}\n').values()
+    assert list(values) == ["parallelism", "state_version", "config", "reads", "writes", "options"]
+
+
+@pytest.mark.parametrize(
+    ("secret", "path", "category"),
+    [
+        ("planted-key", "config.key", "metadata"),
+        ("planted-s3", "options.s3.secret-key", "stateless"),
+        ("planted-kafka", "credentials.sasl.password", "stateless"),
+    ],
+)
+def test_a_changed_secret_is_a_change_that_shows_nothing(tmp_path, secret, path, category):
+    old, new = desire(tmp_path).values(), desire(tmp_path, GIVEN.replace(secret, "planted-anew")).values()
+    [change] = compare_values(old, new, {})
+    assert (change.path, change.category) == (path, category)
+    assert "planted" not in str(change)
+
+
+def test_a_release_is_run_with_today_s_secrets(tmp_path, monkeypatch):
+    (tmp_path / "deployments").mkdir()
+    file = tmp_path / "deployments" / "local.yaml"
+    file.write_text(GIVEN)
+    project = Project(Settings(root=tmp_path, home=tmp_path, environment="local"))
+    monkeypatch.setattr(Project, "catalog", type("Jobs", (), {"broken": True, "job": lambda _self, _name: make()})())
+    values = desire(tmp_path, GIVEN.replace("planted-key", "planted-before")).values()
+    found = project.opened("copy", values)
+    assert found["config"]["key"] == "planted-key"
+    assert found["config"]["login"]["password"] == "planted-login"
+    assert found["config"]["raw"] == "planted-raw"
+    assert found["config"]["several"] == ["planted-one", "planted-two"]
+    assert found["options"]["s3.secret-key"] == "planted-s3"
+    assert Config(**found["config"]).raw.get_secret_value() == b"planted-raw"
+    file.write_text('flink: {url: "http://flink"}\n')
+    without = Project(project.settings)
+    with pytest.raises(RefusedError, match="copy: config.key is a secret, of which the release keeps a digest"):
+        without.opened("copy", values)
+    former = SimpleNamespace(job="copy", number=3, fingerprint="old", resolved=values)
+    target = SimpleNamespace(fingerprint="new")
+    [words] = no_way_back(without, former, target)
+    assert words.startswith("no way back to release 3, should this one fail: copy: config.key is a secret")
+    assert no_way_back(project, former, target) == no_way_back(without, None, target) == ()
+
+
+def test_what_only_looks_like_a_digest_is_none():
+    assert not holds_digests({"a": ["secret:x", {"b": "secret"}], "c": 1})
+    assert holds_digests({"a": [{"b": digest("x")}]})
+    assert opened({"a": "secret:x"}, {}, "copy") == {"a": "secret:x"}
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("sasl.password", True),
+        ("sasl.jaas.config", True),
+        ("ssl.key.password", True),
+        ("ssl.key.pem", True),
+        ("s3.access-key", False),
+        ("s3.secret-key", True),
+        ("fs.azure.account.key.team.blob", True),
+        ("sasl.username", False),
+        ("ssl.ca.location", False),
+        ("execution.checkpointing.interval", False),
+    ],
+)
+def test_an_option_is_secret_by_its_name(name, secret):
+    assert is_secret(name) is secret
+
+
+def test_settings_are_secret_by_their_type():
+    assert secret_settings(Config) == {"key", "login", "raw", "several"}
+
+
+@pytest.mark.parametrize("name", ["key", "login"])
+def test_a_secret_can_not_be_given_for_a_run(tmp_path, name):
+    with pytest.raises(ConfigError, match=f"copy: config.{name} is a secret, which can't be given for a run"):
+        desire(tmp_path, overrides={name: "planted"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GIVEN.replace("planted-key", "[planted]"),
+        GIVEN.replace("planted-key", "planted-key, more: planted"),
+        GIVEN.replace("planted-login", "{of: planted}"),
+        GIVEN.replace("sasl.password: planted-kafka", "sasl.password: [planted]"),
+        GIVEN.replace("s3.secret-key: planted-s3", "s3.secret-key: [planted]"),
+        GIVEN.replace('"http://flink"', '"http://me:planted@flink?x"'),
+        GIVEN.replace('url: "http://flink"', 'url: "http://me:planted@flink", connection: x'),
+    ],
+)
+def test_an_error_shows_no_secret_nor_does_its_trace(tmp_path, text):
+    with pytest.raises(ConfigError) as caught:
+        desire(tmp_path, text)
+    trace = "".join(traceback.format_exception(caught.value))
+    assert "planted" not in trace

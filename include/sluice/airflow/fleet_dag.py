@@ -7,10 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import DAG
+from airflow.sdk import DAG, XComArg
 from airflow.sdk.bases.notifier import BaseNotifier
 
-from sluice.airflow.sweep import SweepOperator, VerifyOperator
+from sluice.airflow.sweep import ASKS, SweepOperator, VerifyOperator
 from sluice.settings import Settings
 
 _DOC = """
@@ -21,6 +21,7 @@ Looks at every job of the fleet, records what it sees, and does what is needed:
 | drift | a job that differs from the deployment file or its code is redeployed |
 | down | one that should run and doesn't is started from its newest retained checkpoint |
 | gone bad | a fresh release that fails gives way to the former one |
+| ask | what loses state waits for an approval in a run of its own: once for each thing desired |
 | report | what needs a person (an approval, a job that nobody declares, one that was given up) stands in the log |
 
 Of a report the notifiers are told once. Where the job is down, each run fails; where it runs, one run does.
@@ -66,6 +67,12 @@ def sweep_dag(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> DAG:
             map_index_template="{{ task.trigger_dag_id }}",
             doc_md="A run of deploy.<job> for each job that needs one.",
         ).expand_kwargs(sweep.output)
+        ask = TriggerDagRunOperator.partial(
+            task_id="ask",
+            retries=0,
+            map_index_template="{{ task.trigger_dag_id }}",
+            doc_md="A run of deploy.<job> for each plan that needs an approval: it waits for a person there, once.",
+        ).expand_kwargs(XComArg(sweep, key=ASKS))
         verify = VerifyOperator(
             task_id="verify",
             root=str(root),
@@ -73,5 +80,5 @@ def sweep_dag(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> DAG:
             trigger_rule="none_failed",
             doc_md="Another look, when something was done; fails where a person has to look or a notifier has failed.",
         )
-        sweep >> operate >> verify
+        sweep >> [operate, ask] >> verify
     return dag

@@ -8,46 +8,56 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from sluice.airflow.base import SluiceOperator, airflow_errors, refuse_lost
+from sluice.airflow.base import RequestOperator, SluiceOperator, airflow_errors, refuse_lost
 from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
-from sluice.errors import RefusedError, SluiceError
+from sluice.errors import BusyError, RefusedError, SluiceError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from sluice.operation.switch_over import Started
+    from sluice.plan.approval import Approval
     from sluice.project import Project
 
 
-class PlanOperator(SluiceOperator):
-    """Compare what is desired with what runs, and tell what a deploy would do; fail where an approval is missing."""
+class PlanOperator(RequestOperator, SkipMixin):
+    """Compare what is desired with what runs, and tell what a deploy would do.
+
+    The task that asks for an approval is skipped where none is needed.
+    """
+
+    inherits_from_skipmixin = True
 
     def execute(self, context: Context) -> dict[str, Any]:
         """The plan, as JSON values."""
+        from sluice.airflow.approve import ApproveOperator  # noqa: PLC0415
         from sluice.airflow.params import deploy_request  # noqa: PLC0415
         from sluice.operation.run import make_plan  # noqa: PLC0415
         from sluice.plan.explain import explain  # noqa: PLC0415
 
-        params = context["params"]
+        asked = self.request(context)
         with airflow_errors():
             project = self.project()
+            self.await_turn(context, project)
             project.ledger.refuse_busy(self.job, self.holder(context), self.is_gone(context))
-            plan = make_plan(project, self.job, deploy_request(params), self.log.info, compiles_always=False)
+            plan = make_plan(project, self.job, deploy_request(asked), self.log.info, compiles_always=False)
         for line in explain(plan):
             self.log.info("%s", line)
-        if plan.needs_approval and not params.get("allow_state_loss"):
-            reasons = "; ".join(plan.reasons) or "it loses state"
-            raise AirflowFailException(
-                f"{self.job}: needs an approval: {reasons}; trigger it again with Allow state loss, if that is meant"
-            )
-        return plan.model_dump(mode="json")
+        values = plan.model_dump(mode="json")
+        if not plan.needs_approval or asked.get("allow_state_loss"):
+            # Skipping ends the task here, and costs no task of its own.
+            context["ti"].xcom_push(key="return_value", value=values)
+            self.skip(context["ti"], [each for each in self.downstream_list if isinstance(each, ApproveOperator)])
+        return values
 
 
-class CreateTopicsOperator(SluiceOperator):
+class CreateTopicsOperator(RequestOperator):
     """Create the job's missing topics and report differences; nothing is ever deleted.
 
     What may be done beside that stands in the run's parameters: `grow_partitions`, `change_topics`.
@@ -59,8 +69,8 @@ class CreateTopicsOperator(SluiceOperator):
 
         from sluice.operation.topics import create_topics  # noqa: PLC0415
 
-        params = context["params"]
-        if not _deploys(params):
+        asked = self.request(context)
+        if not _deploys(asked):
             raise AirflowSkipException("topics are a deploy's affair")
         with airflow_errors():
             project = self.project()
@@ -69,22 +79,22 @@ class CreateTopicsOperator(SluiceOperator):
                 project,
                 self.job,
                 admin,
-                grow_partitions=bool(params.get("grow_partitions")),
-                change_settings=bool(params.get("change_topics")),
+                grow_partitions=bool(asked.get("grow_partitions")),
+                change_settings=bool(asked.get("change_topics")),
             )
         for step in steps:
             self.log.info("%s", step.words)
         return [step.words for step in steps]
 
 
-class PackageOperator(SluiceOperator):
+class PackageOperator(RequestOperator):
     """Store the job's code as an artifact, named by its content."""
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Module, digest and path of the artifact."""
         from sluice.release.artifact import package  # noqa: PLC0415
 
-        if not _deploys(context["params"]):
+        if not _deploys(self.request(context)):
             raise AirflowSkipException("the release has its artifact")
         with airflow_errors():
             project = self.project()
@@ -93,7 +103,7 @@ class PackageOperator(SluiceOperator):
         return {"module": module, "artifact": artifact.digest, "file": str(artifact.file)}
 
 
-class SwitchOverOperator(SluiceOperator):
+class SwitchOverOperator(RequestOperator):
     """Compile the release, check the running job's state against it, stop that job, start the new one from its state.
 
     The running job is stopped only once the new one is compiled and its client waits. A retry goes on where the journal
@@ -103,7 +113,7 @@ class SwitchOverOperator(SluiceOperator):
         plan: The plan task's output (templated); what is done must be what was shown.
     """
 
-    template_fields = ("plan",)
+    template_fields = ("plan", *RequestOperator.template_fields)
     operator_extra_links = (FlinkJobLink(),)
 
     def __init__(self, *, plan: Any, **kwargs: Any) -> None:
@@ -116,8 +126,13 @@ class SwitchOverOperator(SluiceOperator):
 
         with airflow_errors():
             project = self.project()
+            self.await_turn(context, project)
             try:
                 started = self._switch(project, context)
+            except BusyError:
+                # Somebody was faster by a moment.
+                self.await_turn(context, project)
+                raise
             except SluiceError as error:
                 operation = self.held(project, context)
                 if operation is not None:
@@ -136,9 +151,9 @@ class SwitchOverOperator(SluiceOperator):
         from sluice.plan.compiler import Compiler  # noqa: PLC0415
         from sluice.plan.planner import Planner  # noqa: PLC0415
 
-        params, tell = context["params"], self.log.info
+        asked, tell = self.request(context), self.log.info
         with FlinkClient(project.flink_url) as flink, Compiler(project, self.job, tell) as compiler:
-            planned = Planner(project, self.job, deploy_request(params), flink, compiler).plan()
+            planned = Planner(project, self.job, deploy_request(asked), flink, compiler).plan()
             if planned.plan.fingerprint != self.plan["fingerprint"]:
                 raise RefusedError(
                     f"{self.job}: its code or settings have changed since the plan was made",
@@ -151,10 +166,20 @@ class SwitchOverOperator(SluiceOperator):
                 compiler,
                 self.holder(context),
                 tell,
-                approved=bool(params.get("allow_state_loss")),
-                note=params.get("reason") or None,
+                approval=self._approval(context, project),
+                note=asked.get("reason") or None,
                 is_gone=self.is_gone(context),
             ).run()
+
+    def _approval(self, context: Context, project: Project) -> Approval | None:
+        """What this run was given, ahead or when it asked; None: nothing."""
+        from sluice.airflow.approve import given_approval  # noqa: PLC0415
+        from sluice.plan.approval import Approval  # noqa: PLC0415
+
+        if self.request(context).get("allow_state_loss"):
+            by = getattr(context["dag_run"], "triggering_user_name", None) or self.holder(context)
+            return Approval(by, datetime.now(UTC))
+        return given_approval(project, self.job, self.holder(context))
 
 
 class SettleOperator(SluiceOperator):

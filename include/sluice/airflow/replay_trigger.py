@@ -8,17 +8,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from functools import lru_cache
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from sluice.airflow.base import settings_of
+from sluice.airflow.turn import project_of
 from sluice.errors import JobNotFoundError, UnreachableError
 from sluice.flink import calls
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
-from sluice.project import Project
 from sluice.release.replays import Limits
 from sluice.replay.chunk import Progress, progress_of
 from sluice.replay.cluster import alive_jobs
@@ -134,13 +132,8 @@ class TurnTrigger(BaseTrigger):
         yield TriggerEvent({})  # type: ignore[no-untyped-call]
 
     def _has_turn(self) -> bool:
-        project = _project(self.root, self.environment)
+        project = project_of(self.root, self.environment)
         with FlinkClient(project.flink_url) as flink:
             alive = alive_jobs(flink)
         limits = Limits(self.parallel, self.most)
         return project.ledger.replays.has_turn(self.replay, self.number, self.taker, limits, alive=alive)
-
-
-@lru_cache(maxsize=8)
-def _project(root: str | None, environment: str | None) -> Project:
-    return Project(settings_of(root, environment))

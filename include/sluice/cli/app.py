@@ -143,6 +143,14 @@ def history(job: OneJob, environment: Environment = None, json: Json = False) ->
 
 
 @app.command()
+def approvals(job: OneJob, environment: Environment = None, json: Json = False) -> None:
+    """Show a job's plans that a person was asked about in Airflow, newest first, with the answers."""
+    from sluice.cli.operations import show_approvals  # noqa: PLC0415
+
+    show_approvals(_project(environment), job, json=json)
+
+
+@app.command()
 def savepoints(job: OneJob, environment: Environment = None, json: Json = False) -> None:
     """Show a job's savepoints, newest first."""
     from sluice.cli.operations import show_savepoints  # noqa: PLC0415

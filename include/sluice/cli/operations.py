@@ -120,6 +120,8 @@ def show_history(project: Project, job: str, *, json: bool) -> None:
             "mode": row.mode,
             "downtime_ms": row.downtime_ms,
             "holder": row.holder,
+            "approved_by": row.approved_by,
+            "approved_at": row.approved_at.isoformat() if row.approved_at else None,
             "note": row.note,
             "reason": row.reason,
         }
@@ -149,6 +151,29 @@ def show_savepoints(project: Project, job: str, *, json: bool) -> None:
         for row in project.ledger.savepoints(job)
     ]
     _show(f"Savepoints of {job}", rows, ("taken_at", "release", "path", "deleted_at"), json)
+
+
+def show_approvals(project: Project, job: str, *, json: bool) -> None:
+    """Print the job's plans that people were asked about.
+
+    Raises:
+        ConfigError: as `show_history`.
+    """
+    _refuse_unknown(project, job)
+    rows = [
+        {
+            "asked_at": row.asked_at.isoformat(),
+            "until": row.until.isoformat(),
+            "answer": row.answer,
+            "answered_by": row.answered_by,
+            "answered_at": row.answered_at.isoformat() if row.answered_at else None,
+            "why": row.why,
+            "link": row.link,
+            "asker": row.asker,
+        }
+        for row in project.ledger.approvals.of(job)
+    ]
+    _show(f"Approvals of {job}", rows, ("asked_at", "answer", "answered_by", "answered_at", "why"), json)
 
 
 def _refuse_unknown(project: Project, job: str) -> None:

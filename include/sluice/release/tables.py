@@ -89,6 +89,9 @@ class Operation(Base):
     note: Mapped[str | None] = mapped_column(String(1000))
     """The reason that its starter gave."""
     plan: Mapped[dict[str, Any] | None]
+    approved_by: Mapped[str | None] = mapped_column(String(500))
+    """Who approved that it loses state; None: it needed no approval."""
+    approved_at: Mapped[datetime | None]
     flink_job_id: Mapped[str | None] = mapped_column(String(32))
     savepoint: Mapped[str | None] = mapped_column(String(2000))
     """What it took of the job that it stopped."""

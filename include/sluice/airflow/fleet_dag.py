@@ -7,10 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import DAG, XComArg
+from airflow.sdk import DAG
 from airflow.sdk.bases.notifier import BaseNotifier
 
-from sluice.airflow.sweep import ASKS, SweepOperator, VerifyOperator
+from sluice.airflow.sweep import SweepOperator, VerifyOperator
 from sluice.settings import Settings
 
 _DOC = """
@@ -59,20 +59,13 @@ def sweep_dag(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> DAG:
         )
         operate = TriggerDagRunOperator.partial(
             task_id="operate",
-            wait_for_completion=True,
             deferrable=True,
             poke_interval=5,
             retries=0,
             max_active_tis_per_dagrun=settings.sweep_operations,
             map_index_template="{{ task.trigger_dag_id }}",
-            doc_md="A run of deploy.<job> for each job that needs one.",
+            doc_md="A run of deploy.<job> for each job that needs one; one that asks a person isn't waited for.",
         ).expand_kwargs(sweep.output)
-        ask = TriggerDagRunOperator.partial(
-            task_id="ask",
-            retries=0,
-            map_index_template="{{ task.trigger_dag_id }}",
-            doc_md="A run of deploy.<job> for each plan that needs an approval: it waits for a person there, once.",
-        ).expand_kwargs(XComArg(sweep, key=ASKS))
         verify = VerifyOperator(
             task_id="verify",
             root=str(root),
@@ -80,5 +73,5 @@ def sweep_dag(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> DAG:
             trigger_rule="none_failed",
             doc_md="Another look, when something was done; fails where a person has to look or a notifier has failed.",
         )
-        sweep >> [operate, ask] >> verify
+        sweep >> operate >> verify
     return dag

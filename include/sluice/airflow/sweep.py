@@ -30,9 +30,6 @@ CRIES = "needs_a_person"
 REPORTS = "reports"
 """The XCom of jobs that need a person though their verdicts have not changed; as `verdict_changes`."""
 
-ASKS = "asks"
-"""The XCom with the arguments of runs of deploy.<job> that ask for an approval; once for each thing desired."""
-
 UNTOLD = "untold"
 """The XCom of notifiers that have failed, and why."""
 
@@ -83,7 +80,7 @@ class SweepOperator(_SweepingOperator):
     """Look at every job, and say what each needs."""
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        """For each job to which something is to be done, the arguments of a run of its deploy DAG."""
+        """For each job to which something is to be done, or asked, the arguments of a run of its deploy DAG."""
         from sluice.fleet.telling import newly_to_ask, tell_reports  # noqa: PLC0415
         from sluice.plan.request import Request  # noqa: PLC0415
 
@@ -94,12 +91,12 @@ class SweepOperator(_SweepingOperator):
             _push(context, CRIES, _cries(rows, needs))
             told: dict[str, Listener] = {"run": partial(_push, context, REPORTS), **listeners(self.notifiers, context)}
             asks = newly_to_ask(project.ledger.told, needs)
-            _push(context, ASKS, [_run(needed, Request()) for needed in asks])
             # The run that asks tells of it; the next sweep does where that has not come about.
             reported = [needed for needed in needs if needed not in asks]
             untold += self.logged(tell_reports(project.ledger.told, rows, reported, told))
         _push(context, UNTOLD, untold)
-        return [_run(needed, needed.request) for needed in needs if needed.request]
+        wanted = [_run(needed, needed.request, waits=True) for needed in needs if needed.request]
+        return [*wanted, *(_run(needed, Request(), waits=False) for needed in asks)]
 
 
 class VerifyOperator(_SweepingOperator):
@@ -111,7 +108,7 @@ class VerifyOperator(_SweepingOperator):
     def execute(self, context: Context) -> None:
         """Raise, or be content."""
         pull = partial(context["ti"].xcom_pull, task_ids="sweep")
-        if pull():
+        if any(each["wait_for_completion"] for each in pull() or ()):
             with airflow_errors():
                 project = self.project()
                 rows, untold = self.sweep(project, context)
@@ -140,9 +137,10 @@ def _runs(report: Mapping[str, Any]) -> bool:
     return bool(report["new"] != "failed")
 
 
-def _run(needed: Needed, request: Request) -> dict[str, Any]:
-    """The arguments of a run of the job's deploy DAG."""
-    return {"trigger_dag_id": f"deploy.{needed.job}", "conf": _conf(request, needed.words)}
+def _run(needed: Needed, request: Request, *, waits: bool) -> dict[str, Any]:
+    """The arguments of a run of the job's deploy DAG; whether its end is waited for: not where it asks a person."""
+    conf = _conf(request, needed.words)
+    return {"trigger_dag_id": f"deploy.{needed.job}", "conf": conf, "wait_for_completion": waits}
 
 
 def _conf(request: Request, words: str) -> Mapping[str, Any]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 
 from airflow.sdk import DAG
 
+from sluice.airflow.backfill import RETRIES, replay_tasks
 from sluice.airflow.params import give_params
 from sluice.airflow.parsing import nothing_to_collect
-from sluice.airflow.replay import PromoteOperator, ReplayChunkOperator, ReplayPlanOperator, ReplayReportOperator
 from sluice.airflow.replay_params import replay_params
 from sluice.airflow.timetable import IntervalsOnRequest
 from sluice.deployment.catalog import read_catalog
@@ -47,32 +46,9 @@ def backfill_dag(job: Job, root: Path) -> DAG:
         # They share the task slots that the job's replay rule allows.
         max_active_runs=1,
         tags=["sluice", "backfill", *job.tags],
-        default_args={"owner": job.owner, "retries": 2, "retry_delay": timedelta(seconds=10)},
+        default_args={"owner": job.owner, **RETRIES},
         render_template_as_native_obj=True,
     ) as dag:
-        plan = ReplayPlanOperator(
-            task_id="plan",
-            doc_md="What the topics hold of the range, its chunks, how long it takes; refuses what can't be.",
-            **common,
-        )
-        chunks = ReplayChunkOperator.partial(
-            task_id="replay",
-            map_index_template="chunk {{ task.chunk['number'] }}",
-            doc_md="One chunk, as a bounded Flink job. Clear one to run it again alone.",
-            **common,
-        ).expand(chunk=plan.output)
-        report = ReplayReportOperator(
-            task_id="report",
-            chunks=plan.output,
-            doc_md="Rows per chunk, and the comparison with the live topic.",
-            **common,
-        )
-        promote = PromoteOperator(
-            task_id="promote",
-            chunks=plan.output,
-            doc_md="Where the form asks for it: writes the rows into the live topic.",
-            **common,
-        )
-        plan >> chunks >> report >> promote
+        replay_tasks(common=common)
     give_params(dag, replay_params(job.config))
     return dag

@@ -5,6 +5,7 @@ What costs time to import is imported when a task runs: the DAG processor parses
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from sluice.settings import Settings
 
 
+BACKSTOP = timedelta(minutes=2)
+"""How long after a trigger's own deadline Airflow gives up on the trigger."""
 _LONGEST = timedelta(days=7)
 """How long a task may wait for its turn in the triggerer."""
 
@@ -98,7 +101,19 @@ class SluiceOperator(ProjectOperator):
 
     def turn(self, context: Context, event: dict[str, Any]) -> Any:  # noqa: ARG002 - what a trigger calls
         """It may be its turn."""
-        return self.execute(context)
+        return self.work(context)
+
+    def work(self, context: Context) -> Any:
+        """What `execute` does, for an operator that may have to wait for its turn."""
+        raise NotImplementedError
+
+    def hold(self, context: Context, project: Project, deadline: float) -> timedelta:
+        """Keep the operation that this run holds until the deadline, Unix time in seconds; how long that is."""
+        left = timedelta(seconds=deadline - time.time())
+        operation = self.held(project, context)
+        if operation is not None:
+            operation.keep_until(datetime.now(UTC) + left + 2 * BACKSTOP)
+        return left
 
     def held(self, project: Project, context: Context) -> OperationHandle | None:
         """The operation that this run holds; None: it has none, or has ended it."""

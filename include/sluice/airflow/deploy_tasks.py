@@ -11,6 +11,7 @@ from airflow.sdk import TaskGroup
 from airflow.sdk.bases.notifier import BaseNotifier
 
 from sluice.airflow.approve import ApproveOperator
+from sluice.airflow.asked import asked_for
 from sluice.airflow.gates import GateOperator
 from sluice.airflow.operators import (
     CreateTopicsOperator,
@@ -20,7 +21,6 @@ from sluice.airflow.operators import (
     SettleOperator,
     SwitchOverOperator,
 )
-from sluice.airflow.params import SETTING
 from sluice.job.limits import Health
 from sluice.plan.model import Kind, Mode
 
@@ -151,15 +151,15 @@ def deploy_group(  # noqa: PLR0913 - what a run may be asked for
         patience: How long it waits; None: SLUICE_APPROVAL_HOURS.
         kwargs: Arguments of the operators: `retries`, `pool`, ...
     """
-    asked = {
-        "operation": operation,
-        "to_release": to_release,
-        "mode": mode,
-        "allow_state_loss": allow_state_loss,
-        "wake": wake,
-        "reason": reason,
-        **{f"{SETTING}{name}": value for name, value in (config or {}).items()},
-    }
+    asked = asked_for(
+        operation,
+        config=config,
+        to_release=to_release,
+        mode=mode,
+        allow_state_loss=allow_state_loss,
+        wake=wake,
+        reason=reason,
+    )
     where = {"job": job, "root": None if root is None else str(root), "environment": environment}
     with TaskGroup(group_id=group_id or f"{operation}_{job}") as group:
         deploy_tasks(

@@ -21,6 +21,7 @@ from sluice.errors import BusyError, RefusedError, SluiceError
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from sluice.operation.roll_back import Back
     from sluice.operation.switch_over import Started
     from sluice.plan.approval import Approval
     from sluice.project import Project
@@ -36,6 +37,10 @@ class PlanOperator(RequestOperator, SkipMixin):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """The plan, as JSON values."""
+        return self.work(context)
+
+    def work(self, context: Context) -> dict[str, Any]:
+        """The plan, once it is this run's turn."""
         from sluice.airflow.approve import ApproveOperator  # noqa: PLC0415
         from sluice.airflow.params import deploy_request  # noqa: PLC0415
         from sluice.operation.run import make_plan  # noqa: PLC0415
@@ -110,7 +115,7 @@ class SwitchOverOperator(RequestOperator):
     stands: it submits nothing twice.
 
     Args:
-        plan: The plan task's output (templated); what is done must be what was shown.
+        plan: The plan task's output (templated); what is done must be what was shown. None: nothing was shown.
     """
 
     template_fields = ("plan", *RequestOperator.template_fields)
@@ -122,6 +127,10 @@ class SwitchOverOperator(RequestOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """The job that runs: operation, release, Flink job id, what it was restored from."""
+        return self.work(context)
+
+    def work(self, context: Context) -> dict[str, Any]:
+        """The job that runs, once it was this run's turn."""
         from sluice.operation.limits import limits  # noqa: PLC0415
 
         with airflow_errors():
@@ -154,7 +163,7 @@ class SwitchOverOperator(RequestOperator):
         asked, tell = self.request(context), self.log.info
         with FlinkClient(project.flink_url) as flink, Compiler(project, self.job, tell) as compiler:
             planned = Planner(project, self.job, deploy_request(asked), flink, compiler).plan()
-            if planned.plan.fingerprint != self.plan["fingerprint"]:
+            if self.plan is not None and planned.plan.fingerprint != self.plan["fingerprint"]:
                 raise RefusedError(
                     f"{self.job}: its code or settings have changed since the plan was made",
                     remedy="trigger the DAG again, and read the new plan",
@@ -197,20 +206,33 @@ class SettleOperator(SluiceOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """The outcome, and the downtime in milliseconds."""
-        from sluice.flink.client import FlinkClient  # noqa: PLC0415
-        from sluice.operation.switch_over import Started  # noqa: PLC0415
-        from sluice.operation.verify import settle  # noqa: PLC0415
-
         with airflow_errors():
-            project = self.project()
-            operation = self.held(project, context)
-            if operation is None:
-                refuse_lost(project, self.job, self.started["operation"])
-                return {"outcome": project.ledger.operation(self.started["operation"]).outcome, "downtime_ms": None}
-            started = Started(**{name: value for name, value in self.started.items() if name != "deadline"})
-            with FlinkClient(project.flink_url) as flink:
-                outcome, downtime = settle(project, flink, operation, started, self.log.info)
-        return {"outcome": outcome, "downtime_ms": downtime}
+            return settle_operation(self, context, self.project(), self.started)
+
+
+def settle_operation(
+    task: SluiceOperator, context: Context, project: Project, started: Mapping[str, Any]
+) -> dict[str, Any]:
+    """End the operation that the task's run holds; the outcome, and the downtime in milliseconds.
+
+    Args:
+        task: The task.
+        context: Its context.
+        project: The project.
+        started: The switch-over task's output.
+    """
+    from sluice.flink.client import FlinkClient  # noqa: PLC0415
+    from sluice.operation.switch_over import Started  # noqa: PLC0415
+    from sluice.operation.verify import settle  # noqa: PLC0415
+
+    operation = task.held(project, context)
+    if operation is None:
+        refuse_lost(project, task.job, started["operation"])
+        return {"outcome": project.ledger.operation(started["operation"]).outcome, "downtime_ms": None}
+    meant = Started(**{name: value for name, value in started.items() if name != "deadline"})
+    with FlinkClient(project.flink_url) as flink:
+        outcome, downtime = settle(project, flink, operation, meant, task.log.info)
+    return {"outcome": outcome, "downtime_ms": downtime}
 
 
 def _deploys(params: Mapping[str, Any]) -> bool:
@@ -226,26 +248,34 @@ class RollBackOperator(SluiceOperator):
 
     def execute(self, context: Context) -> str:
         """What was done, and what that meant."""
-        from sluice.flink.client import FlinkClient  # noqa: PLC0415
-        from sluice.operation.roll_back import roll_back  # noqa: PLC0415
-        from sluice.plan.compiler import Compiler  # noqa: PLC0415
-
         with airflow_errors():
-            project = self.project()
-            operation = self.held(project, context)
-            if operation is None:
-                raise AirflowSkipException("this run has begun nothing, or has ended it")
-            failure = operation.entry("verify", "failed") or operation.entry("switch_over", "failed") or {}
-            reason = str(failure.get("reason", "a task of the run failed"))
-            with FlinkClient(project.flink_url) as flink:
-                back = roll_back(
-                    project,
-                    operation,
-                    reason,
-                    flink,
-                    self.log.info,
-                    lambda: Compiler(project, self.job, self.log.info),
-                )
+            back = go_back(self, context, self.project(), "a task of the run failed")
+        if back is None:
+            raise AirflowSkipException("this run has begun nothing, or has ended it")
         if back.outcome != "rolled_back":
             raise AirflowFailException(f"{self.job}: {back.words}")
         return back.words
+
+
+def go_back(task: SluiceOperator, context: Context, project: Project, otherwise: str) -> Back | None:
+    """Take back what the task's run has begun; None: it has begun nothing, or has ended it.
+
+    Args:
+        task: The task.
+        context: Its context.
+        project: The project.
+        otherwise: The reason, where the journal has none.
+    """
+    from sluice.flink.client import FlinkClient  # noqa: PLC0415
+    from sluice.operation.roll_back import roll_back  # noqa: PLC0415
+    from sluice.plan.compiler import Compiler  # noqa: PLC0415
+
+    operation = task.held(project, context)
+    if operation is None:
+        return None
+    failure = operation.entry("verify", "failed") or operation.entry("switch_over", "failed") or {}
+    reason = str(failure.get("reason", otherwise))
+    with FlinkClient(project.flink_url) as flink:
+        return roll_back(
+            project, operation, reason, flink, task.log.info, lambda: Compiler(project, task.job, task.log.info)
+        )

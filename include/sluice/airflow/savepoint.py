@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException
 
-from sluice.airflow.base import SluiceOperator, airflow_errors
+from sluice.airflow.base import BACKSTOP, SluiceOperator, airflow_errors
 from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-_BACKSTOP = timedelta(minutes=2)
-"""How long after the trigger's own deadline Airflow gives up on the trigger."""
 
 
 class SavepointOperator(SluiceOperator):
@@ -41,6 +38,10 @@ class SavepointOperator(SluiceOperator):
 
     def execute(self, context: Context) -> Any:
         """Ask for it, and wait; see `taken`."""
+        return self.work(context)
+
+    def work(self, context: Context) -> Any:
+        """Ask for it, once it is this run's turn."""
         from sluice.airflow.savepoint_trigger import SavepointTrigger  # noqa: PLC0415
         from sluice.flink.client import FlinkClient  # noqa: PLC0415
         from sluice.operation.savepoint import order_savepoint  # noqa: PLC0415
@@ -52,14 +53,15 @@ class SavepointOperator(SluiceOperator):
                 ordered = order_savepoint(
                     project, self.job, self.holder(context), flink, note=self.reason, is_gone=self.is_gone(context)
                 )
-            project.ledger.resume(ordered.operation).keep_until(datetime.now(UTC) + self.patience + 2 * _BACKSTOP)
+            deadline = (datetime.now(UTC) + self.patience).timestamp()
+            self.hold(context, project, deadline)
         context["ti"].xcom_push(key=JOB_URL, value=job_url(project.flink_url, ordered.flink_job_id))
         trigger = SavepointTrigger(
             flink_url=project.flink_url,
             ordered=asdict(ordered),
-            deadline=(datetime.now(UTC) + self.patience).timestamp(),
+            deadline=deadline,
         )
-        self.defer(trigger=trigger, method_name="taken", timeout=self.patience + _BACKSTOP)
+        self.defer(trigger=trigger, method_name="taken", timeout=self.patience + BACKSTOP)
 
     def taken(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - what a trigger calls
         """Operation, release, Flink job id and path of the savepoint."""

@@ -135,6 +135,14 @@ def resume(job: OneJob, environment: Environment = None, json: Json = False, rea
 
 
 @app.command()
+def savepoint(job: OneJob, environment: Environment = None, json: Json = False, reason: Reason = None) -> None:
+    """Take a savepoint of a running job, which runs on."""
+    from sluice.cli.operations import savepoint_job  # noqa: PLC0415
+
+    savepoint_job(_project(environment), job, json=json, note=reason)
+
+
+@app.command()
 def history(job: OneJob, environment: Environment = None, json: Json = False) -> None:
     """Show a job's operations, newest first."""
     from sluice.cli.operations import show_history  # noqa: PLC0415

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Any, cast, get_args
 
 import yaml
@@ -14,6 +15,7 @@ from sluice.errors import ConfigError, SluiceError
 from sluice.fleet.members import all_names
 from sluice.operation.holder import shell_holder
 from sluice.operation.run import Result, make_plan, run_operation
+from sluice.operation.savepoint import take_savepoint
 from sluice.plan.compiler import Compiler
 from sluice.plan.explain import explain
 from sluice.plan.model import Kind, Mode, Plan
@@ -99,6 +101,20 @@ def run_jobs(
     columns = ("job", "outcome", "release", "flink_job_id", "restored_from", "downtime_ms")
     print_table(asked.kind.capitalize(), columns, [[row[column] for column in columns] for row in rows])
     _exit_for([result.error for result in results if result.error], failed=any(r.outcome not in _DONE for r in results))
+
+
+def savepoint_job(project: Project, job: str, *, json: bool, note: str | None = None) -> None:
+    """Take a savepoint of a job, and print where it lies.
+
+    Raises:
+        SluiceError: there is none.
+    """
+    project.catalog.job(job)
+    row = asdict(take_savepoint(project, job, shell_holder(), teller(job), note))
+    if json:
+        print_json(row)
+    columns = ("job", "release", "flink_job_id", "savepoint")
+    print_table("Savepoint", columns, [[row[column] for column in columns]])
 
 
 def show_history(project: Project, job: str, *, json: bool) -> None:

@@ -155,7 +155,7 @@ class Ledger:
 
         Args:
             job: The job's name.
-            kind: `deploy`, `rollback`, `suspend` or `resume`.
+            kind: `deploy`, `rollback`, `suspend`, `resume` or `savepoint`.
             holder: Who takes it.
             release: The release's number, or one that is entered together with the operation: not before it is
                 certain that nobody else holds the job.

@@ -80,7 +80,7 @@ class Operation(Base):
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     outcome: Mapped[str | None] = mapped_column(String(20))
-    """healthy, unchanged, rolled_back, failed, abandoned; None while it goes on."""
+    """healthy, unchanged, rolled_back, failed, abandoned; taken: a savepoint; None while it goes on."""
     reason: Mapped[str | None] = mapped_column(String(4000))
     """Why it failed or was rolled back, and what that meant."""
     former_release: Mapped[int | None]

@@ -6,7 +6,7 @@ import sys
 
 SCRIPT = """
 from types import SimpleNamespace
-from sluice.airflow.gates import GateOperator
+from sluice.airflow.gates import gate_trigger
 from sluice.airflow.triggers import GateTrigger
 from sluice.job.limits import Health
 given = {"gate": "watermark", "flink_url": "http://flink", "flink_job_id": "a" * 32, "topics": ["t", "u"],
@@ -22,8 +22,7 @@ project = SimpleNamespace(
     catalog=SimpleNamespace(jobs={"copy": job}), ledger=SimpleNamespace(release=lambda *_: release), group=str,
 )
 started = {"flink_job_id": "a", "deadline": 1.0, "restored_from": None, "positions": None, "release": 1}
-gate = GateOperator(task_id="gate", job="copy", gate="watermark", started=started)
-assert gate._trigger(project).untimed == ["t"]
+assert gate_trigger(project, "copy", "watermark", started, print).untimed == ["t"]
 # One that an earlier version has kept.
 assert GateTrigger(**given).order({}).untimed == ()
 """

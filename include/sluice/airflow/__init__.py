@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sluice.airflow.assets import event_time_asset, job_asset, topic_asset
     from sluice.airflow.backfill import BackfillOperator, backfill_group
     from sluice.airflow.deploy import DeployOperator, ResumeOperator, RollBackToOperator, SuspendOperator
     from sluice.airflow.deploy_tasks import deploy_group
@@ -25,7 +26,10 @@ _PLACES = {
     "SuspendOperator": "deploy",
     "backfill_group": "backfill",
     "deploy_group": "deploy_tasks",
+    "event_time_asset": "assets",
     "gate_group": "gates",
+    "job_asset": "assets",
+    "topic_asset": "assets",
 }
 __all__ = [
     "BackfillOperator",
@@ -37,7 +41,10 @@ __all__ = [
     "SuspendOperator",
     "backfill_group",
     "deploy_group",
+    "event_time_asset",
     "gate_group",
+    "job_asset",
+    "topic_asset",
 ]
 
 

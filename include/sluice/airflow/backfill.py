@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import TaskGroup
 from airflow.sdk.exceptions import AirflowSkipException
 
+from sluice.airflow.assets import JobAssets, job_asset, tell_outlets
 from sluice.airflow.base import airflow_errors
 from sluice.airflow.params import SETTING
 from sluice.airflow.replay import (
@@ -22,6 +23,7 @@ from sluice.airflow.replay import (
     ReplayPlanOperator,
     ReplayReportOperator,
     begin,
+    replay_extra,
 )
 
 if TYPE_CHECKING:
@@ -70,7 +72,8 @@ class BackfillOperator(ReplayChunkOperator):
     def __init__(
         self, *, config: Mapping[str, Any] | None = None, asked: Mapping[str, Any] | None = None, **kwargs: Any
     ) -> None:
-        super().__init__(chunk=None, **kwargs)
+        outlets = [*kwargs.pop("outlets", ()), job_asset(kwargs["job"])]
+        super().__init__(chunk=None, outlets=outlets, **kwargs)
         self.asked = replay_asked(config, **(asked or {}))
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -101,15 +104,16 @@ class BackfillOperator(ReplayChunkOperator):
             with airflow_errors():
                 chunk = self._chunk(project, context)
             self._go(context, project, chunk)
-        return self._conclude(project, replay)
+        return self._conclude(context, project, replay)
 
-    def _conclude(self, project: Project, replay: Replay) -> dict[str, Any]:
+    def _conclude(self, context: Context, project: Project, replay: Replay) -> dict[str, Any]:
         from sluice.replay.promote import promote  # noqa: PLC0415
         from sluice.replay.run import finish_replay  # noqa: PLC0415
 
         with airflow_errors():
             report = replay.report if replay.outcome == "completed" else None
             report = report or finish_replay(project, replay, self.log.info)
+            tell_outlets(context, [job_asset(self.job)], replay_extra(project, replay.id))
             if not self.asked.get("promote"):
                 return report
             accepted = bool(self.asked.get("accept_differences"))
@@ -142,13 +146,17 @@ class BackfillOperator(ReplayChunkOperator):
         return next((chunk.number for chunk in chunks if chunk.state != "finished"), None)
 
 
-def replay_tasks(*, common: Mapping[str, Any], asked: Mapping[str, Any] | None = None) -> None:
+def replay_tasks(
+    *, common: Mapping[str, Any], asked: Mapping[str, Any] | None = None, assets: JobAssets | None = None
+) -> None:
     """Make the tasks of backfill.<job>, in the DAG or group that is being made.
 
     Args:
         common: Arguments of every operator: `job`, `root`, ...
         asked: See `replay_asked`; None: the run's own parameters.
+        assets: What the job reads and writes; None: the job alone is an asset.
     """
+    assets = assets or JobAssets(job_asset(common["job"]))
     plan = ReplayPlanOperator(
         task_id="plan",
         asked=asked,
@@ -164,6 +172,8 @@ def replay_tasks(*, common: Mapping[str, Any], asked: Mapping[str, Any] | None =
     report = ReplayReportOperator(
         task_id="report",
         chunks=plan.output,
+        inlets=list(assets.reads),
+        outlets=[assets.job],
         doc_md="Rows per chunk, and the comparison with the live topic.",
         **common,
     )
@@ -175,6 +185,7 @@ def replay_tasks(*, common: Mapping[str, Any], asked: Mapping[str, Any] | None =
         task_id="promote",
         asked=asked,
         chunks=plan.output,
+        outlets=list(assets.writes),
         doc_md="Where it is asked for: writes the rows into the live topic.",
         **common,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from airflow.sdk import DAG
 
+from sluice.airflow.assets import JobAssets, read_lineage
 from sluice.airflow.backfill import RETRIES, replay_tasks
 from sluice.airflow.params import give_params
 from sluice.airflow.parsing import nothing_to_collect
@@ -28,11 +29,11 @@ The range's rows are then held against the live ones; *Promote* writes them into
 def backfill_dags(root: Path) -> list[DAG]:
     """A DAG backfill.<job> for each job that declares a replay."""
     with nothing_to_collect():
-        jobs = read_catalog(root).jobs
-        return [backfill_dag(job, root) for _, job in sorted(jobs.items()) if job.replay is not None]
+        jobs, lineage = read_catalog(root).jobs, read_lineage(root)
+        return [backfill_dag(job, root, lineage.of(job)) for _, job in sorted(jobs.items()) if job.replay is not None]
 
 
-def backfill_dag(job: Job, root: Path) -> DAG:
+def backfill_dag(job: Job, root: Path, assets: JobAssets | None = None) -> DAG:
     """The DAG that replays a job: plan, a task for each chunk, report, promote."""
     common = {"job": job.name, "root": str(root)}
     with DAG(
@@ -49,6 +50,6 @@ def backfill_dag(job: Job, root: Path) -> DAG:
         default_args={"owner": job.owner, **RETRIES},
         render_template_as_native_obj=True,
     ) as dag:
-        replay_tasks(common=common)
+        replay_tasks(common=common, assets=assets)
     give_params(dag, replay_params(job.config))
     return dag

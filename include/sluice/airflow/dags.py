@@ -12,6 +12,7 @@ from airflow.sdk import DAG, BaseOperator
 from airflow.sdk.bases.notifier import BaseNotifier
 from airflow.sdk.exceptions import AirflowFailException
 
+from sluice.airflow.assets import JobAssets, read_lineage
 from sluice.airflow.deploy_tasks import RETRIES, deploy_tasks
 from sluice.airflow.params import deploy_params, give_params
 from sluice.airflow.parsing import nothing_to_collect
@@ -28,14 +29,17 @@ def deploy_dags(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> list[D
         notifiers: Told when a plan waits for an approval, with `changes` in their context.
     """
     with nothing_to_collect():
-        catalog = read_catalog(root)
+        catalog, lineage = read_catalog(root), read_lineage(root)
         return [
-            *(deploy_dag(job, root, notifiers=notifiers) for _, job in sorted(catalog.jobs.items())),
+            *(
+                deploy_dag(job, root, notifiers=notifiers, assets=lineage.of(job))
+                for _, job in sorted(catalog.jobs.items())
+            ),
             *(_broken_dag(file) for file in catalog.broken),
         ]
 
 
-def deploy_dag(job: Job, root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> DAG:
+def deploy_dag(job: Job, root: Path, *, notifiers: Sequence[BaseNotifier] = (), assets: JobAssets | None = None) -> DAG:
     """The DAG that deploys a job: plan, approval, topics, package, switch-over, the three gates, and the way back."""
     with DAG(
         dag_id=f"deploy.{job.name}",
@@ -50,7 +54,8 @@ def deploy_dag(job: Job, root: Path, *, notifiers: Sequence[BaseNotifier] = ()) 
         default_args={"owner": job.owner, **RETRIES},
         render_template_as_native_obj=True,
     ) as dag:
-        deploy_tasks(common={"job": job.name, "root": str(root)}, notifiers=notifiers, health=job.health)
+        common = {"job": job.name, "root": str(root)}
+        deploy_tasks(common=common, notifiers=notifiers, health=job.health, assets=assets)
     give_params(dag, deploy_params(job.config))
     return dag
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from sluice.airflow.asked import asked_for
+from sluice.airflow.assets import job_asset, tell_outlets
 from sluice.airflow.base import BACKSTOP, airflow_errors
 from sluice.airflow.gates import gate_trigger
-from sluice.airflow.operators import SwitchOverOperator, go_back, settle_operation
+from sluice.airflow.operators import SwitchOverOperator, go_back, operation_extra, settle_operation
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -58,7 +59,8 @@ class DeployOperator(SwitchOverOperator):
             wake=wake,
             reason=reason,
         )
-        super().__init__(plan=None, asked=asked, **kwargs)
+        outlets = [*kwargs.pop("outlets", ()), job_asset(kwargs["job"])]
+        super().__init__(plan=None, asked=asked, outlets=outlets, **kwargs)
 
     def work(self, context: Context) -> dict[str, Any]:
         """The operation, its outcome, the release, the Flink job id and the downtime."""
@@ -98,6 +100,8 @@ class DeployOperator(SwitchOverOperator):
                 if gate == "running":
                     project.ledger.saw_checkpoint(self.job, started["flink_job_id"])
             ended = settle_operation(self, context, project, started)
+            told = project.ledger.operation(started["operation"])
+        tell_outlets(context, [job_asset(self.job)], operation_extra(told))
         return {
             "job": self.job,
             "operation": started["operation"],

@@ -12,6 +12,7 @@ from airflow.sdk.bases.notifier import BaseNotifier
 
 from sluice.airflow.approve import ApproveOperator
 from sluice.airflow.asked import asked_for
+from sluice.airflow.assets import JobAssets, job_asset
 from sluice.airflow.gates import GateOperator
 from sluice.airflow.operators import (
     CreateTopicsOperator,
@@ -35,6 +36,7 @@ def deploy_tasks(
     notifiers: Sequence[BaseNotifier] = (),
     patience: timedelta | None = None,
     health: Health | None = None,
+    assets: JobAssets | None = None,
     one_end: bool = False,
 ) -> None:
     """Make the tasks, in the DAG or group that is being made.
@@ -45,8 +47,10 @@ def deploy_tasks(
         notifiers: Told that a plan waits for an approval.
         patience: How long it waits; None: SLUICE_APPROVAL_HOURS.
         health: The job's limits, for the tasks' documentation; None: they are not told there.
+        assets: What the job reads and writes; None: the job alone is an asset.
         one_end: `settle` comes after everything else, and fails with it: what follows a group must not begin before.
     """
+    assets = assets or JobAssets(job_asset(common["job"]))
     # What has nothing to do (topics of a rollback, gates of a suspended job) is skipped, and hinders nothing.
     common = {**common, "trigger_rule": "none_failed"}
     asking = {**common, "asked": asked}
@@ -102,11 +106,14 @@ def deploy_tasks(
     settle = SettleOperator(
         task_id="settle",
         started=switch.output,
+        inlets=list(assets.reads),
+        outlets=[*assets.writes, assets.job],
         doc_md="Marks the release healthy, measures the downtime, thins old savepoints.",
         **common,
     )
     back = RollBackOperator(
         task_id="roll_back",
+        outlets=[assets.job],
         doc_md="After a failure: runs the former release again, from the state that it stopped with.",
         **{**common, "trigger_rule": "one_failed"},
     )

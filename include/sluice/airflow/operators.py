@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from sluice.airflow.assets import tell_outlets
 from sluice.airflow.base import RequestOperator, SluiceOperator, airflow_errors, refuse_lost
 from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
 from sluice.errors import BusyError, RefusedError, SluiceError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from sluice.operation.switch_over import Started
     from sluice.plan.approval import Approval
     from sluice.project import Project
+    from sluice.release.tables import Operation
 
 
 class PlanOperator(RequestOperator, SkipMixin):
@@ -207,7 +209,11 @@ class SettleOperator(SluiceOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """The outcome, and the downtime in milliseconds."""
         with airflow_errors():
-            return settle_operation(self, context, self.project(), self.started)
+            project = self.project()
+            ended = settle_operation(self, context, project, self.started)
+            told = project.ledger.operation(self.started["operation"])
+        tell_outlets(context, self.outlets, operation_extra(told))
+        return ended
 
 
 def settle_operation(
@@ -235,6 +241,22 @@ def settle_operation(
     return {"outcome": outcome, "downtime_ms": downtime}
 
 
+def operation_extra(operation: Operation) -> dict[str, Any]:
+    """What the event of an asset says of an operation that has ended."""
+    return {
+        "operation": operation.id,
+        "kind": operation.kind,
+        "outcome": operation.outcome,
+        "release": operation.release,
+        "former_release": operation.former_release,
+        "flink_job_id": operation.flink_job_id,
+        "savepoint": operation.savepoint,
+        "restored_from": operation.restored_from,
+        "downtime_ms": operation.downtime_ms,
+        "approved_by": operation.approved_by,
+    }
+
+
 def _deploys(params: Mapping[str, Any]) -> bool:
     """Whether the run brings the job to what is desired now; otherwise it works with a release that is there."""
     return bool(params.get("operation", "deploy") == "deploy")
@@ -249,11 +271,14 @@ class RollBackOperator(SluiceOperator):
     def execute(self, context: Context) -> str:
         """What was done, and what that meant."""
         with airflow_errors():
-            back = go_back(self, context, self.project(), "a task of the run failed")
+            project = self.project()
+            back = go_back(self, context, project, "a task of the run failed")
         if back is None:
             raise AirflowSkipException("this run has begun nothing, or has ended it")
         if back.outcome != "rolled_back":
             raise AirflowFailException(f"{self.job}: {back.words}")
+        # The newest of the job: this run has held it until now.
+        tell_outlets(context, self.outlets, operation_extra(project.ledger.operations(self.job, 1)[0]))
         return back.words
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
+from sluice.airflow.assets import tell_outlets
 from sluice.airflow.base import RequestOperator, SluiceOperator, airflow_errors
 from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
 
@@ -211,13 +212,16 @@ class _ReplayedOperator(SluiceOperator):
 class ReplayReportOperator(_ReplayedOperator):
     """Count the rows of a replay, and hold them against the live ones."""
 
-    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002
+    def execute(self, context: Context) -> dict[str, Any]:
         """The report, as `sluice backfill --json` prints it."""
         from sluice.replay.run import finish_replay  # noqa: PLC0415
 
         with airflow_errors():
             project = self.project()
-            return finish_replay(project, self.replay(project), self.log.info)
+            replay = self.replay(project)
+            report = finish_replay(project, replay, self.log.info)
+            tell_outlets(context, self.outlets, replay_extra(project, replay.id))
+        return report
 
 
 class PromoteOperator(RequestOperator, _ReplayedOperator):
@@ -235,8 +239,25 @@ class PromoteOperator(RequestOperator, _ReplayedOperator):
         with airflow_errors():
             project = self.project()
             accepted = bool(asked.get("accept_differences"))
-            done = promote(project, self.replay(project), self.log.info, accept_differences=accepted)
+            replay = self.replay(project)
+            done = promote(project, replay, self.log.info, accept_differences=accepted)
+            written = {each.topic: {"written": each.written, "deleted": each.deleted} for each in done}
+            tell_outlets(context, self.outlets, {**replay_extra(project, replay.id), "rows": written})
         return [asdict(promotion) for promotion in done]
+
+
+def replay_extra(project: Project, replay: str) -> dict[str, Any]:
+    """What the event of an asset says of a replay."""
+    row = project.ledger.replays.find(replay)
+    return {
+        "kind": "backfill",
+        "replay": row.id,
+        "release": row.release,
+        "outcome": row.outcome,
+        "start": row.plan["start"],
+        "end": row.plan["end"],
+        "records": row.records,
+    }
 
 
 def _interval(context: Context) -> tuple[datetime, datetime] | None:

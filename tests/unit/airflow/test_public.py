@@ -55,14 +55,17 @@ print(" ".join(sluice.airflow.__all__))
         "SuspendOperator",
         "backfill_group",
         "deploy_group",
+        "event_time_asset",
         "gate_group",
+        "job_asset",
+        "topic_asset",
     ]
 
 
 @pytest.fixture(scope="module")
 def parsed(tmp_path_factory):
     directory = tmp_path_factory.mktemp("dags")
-    for page in ("in-dags-of-your-own.md", "wait-for-a-job.md"):
+    for page in ("in-dags-of-your-own.md", "wait-for-a-job.md", "assets-and-lineage.md"):
         for name, text in examples(ROOT / "docs" / page).items():
             (directory / name).write_text(text)
     return json.loads(python(directory, "-W", "ignore", "-c", PARSE, str(directory)))
@@ -73,7 +76,7 @@ def tasks(parsed, dag):
 
 
 def test_each_example_of_the_pages_gives_its_dag(parsed):
-    assert {"migrate", "campaign", "nightly", "hourly_report"} <= set(parsed["dags"])
+    assert {"migrate", "campaign", "nightly", "hourly_report", "hourly_rows"} <= set(parsed["dags"])
     assert parsed["heavy"] == []
 
 

@@ -134,9 +134,13 @@ def test_an_approval_of_other_files_than_those_of_now_is_worth_nothing(airflow, 
     assert status(root, JOB)[0].flink_job_id == before.flink_job_id
 
 
-def test_a_run_that_was_deleted_while_it_waited_hinders_nobody(airflow, ledger):
+@pytest.mark.parametrize("deleted", [False, True], ids=["marked as failed", "deleted"])
+def test_a_run_that_was_given_up_while_it_waited_hinders_nobody(airflow, ledger, deleted):
     path = ask(airflow, 50)
-    airflow.delete(path).raise_for_status()
+    # Airflow deletes no run that goes on.
+    airflow.patch(path, json={"state": "failed"}).raise_for_status()
+    if deleted:
+        airflow.delete(path).raise_for_status()
     second = ask(airflow, 50)
     assert [row.answer for row in ledger.approvals.of(JOB)[:2]] == [None, "withdrawn"]
     answer(airflow, second, "Reject")

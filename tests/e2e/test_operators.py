@@ -1,6 +1,7 @@
 """Operators and groups in DAGs of one's own, as the page shows them, against a real job."""
 
 import time
+from datetime import timedelta
 
 import pytest
 
@@ -8,7 +9,7 @@ from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.project import Project
 from sluice.settings import Settings
-from tests.e2e.running import get, run_dag, status, trigger, wait_for
+from tests.e2e.running import get, run_dag, status, tasks_of, trigger, wait_for
 from tests.support.pages import examples
 from tests.support.stacks import ROOT
 
@@ -20,6 +21,20 @@ from sluice.airflow import BackfillOperator, backfill_group
 ASKED = {{"start": "{start}", "end": "{end}", "chunk": "60s", "accept_missing": True}}
 with DAG("one_range", schedule=None, render_template_as_native_obj=True):
     BackfillOperator(task_id="one", job="event_metrics", asked=ASKED) >> backfill_group("event_metrics", asked=ASKED)
+"""
+GIVEN_UP = """
+from airflow.sdk import DAG
+from sluice.airflow import DeployOperator
+
+with DAG("given_up", schedule=None):
+    DeployOperator(task_id="deploy", job="event_metrics", config={"event_types": ["page_view"]}, retries=2)
+"""
+REFUSED = """
+from airflow.sdk import DAG
+from sluice.airflow import DeployOperator
+
+with DAG("refused", schedule=None):
+    DeployOperator(task_id="deploy", job="processing_metrics", config={"metrics_window_minutes": 33}, retries=2)
 """
 
 pytestmark = pytest.mark.usefixtures("main_job")
@@ -106,3 +121,37 @@ def test_a_job_that_was_suspended_and_resumed_has_no_second_self(root, local):
     with FlinkClient(local.flink_url) as flink:
         alive = [job for job in flink.send(calls.jobs()).jobs if job.name == JOB and not job.state.is_terminal]
     assert len(alive) == 1
+
+
+def test_a_run_that_is_given_up_while_its_deploy_is_proven_holds_nobody_up(airflow, root, ledger):
+    file = root / "deployments" / "local.yaml"
+    before = file.read_text()
+    # Nothing is that fresh: its windows wait for ten seconds.
+    file.write_text(before.replace(f"  {JOB}:\n", f"  {JOB}:\n    health: {{watermark_lag: 1s}}\n"))
+    (root / "dags" / "given_up.py").write_text(GIVEN_UP)
+    try:
+        wait_for(lambda: airflow.get("/dags/given_up").status_code == 200)
+        path = trigger(airflow, "given_up")
+        wait_for(lambda: tasks_of(airflow, path)["deploy"]["state"] == "deferred", 120)
+        assert ledger.active(JOB).holder.startswith("airflow:given_up/")
+        assert get(airflow, "/pools/default_pool")["occupied_slots"] == 0
+        airflow.patch(path, json={"state": "failed"}).raise_for_status()
+    finally:
+        file.write_text(before)
+    run, tasks = run_dag(airflow, f"deploy.{JOB}", timeout=300, clear_overrides=True)
+    assert run["state"] == "success", tasks
+    newest, given_up = ledger.operations(JOB, 2)
+    assert (newest.outcome, given_up.outcome) == ("healthy", "abandoned")
+    assert newest.started_at - given_up.started_at < timedelta(minutes=5)
+
+
+def test_what_the_operator_refuses_is_not_tried_again(airflow, root, ledger):
+    """A plan that loses state, and nobody to ask."""
+    operations = len(ledger.operations("processing_metrics"))
+    (root / "dags" / "refused.py").write_text(REFUSED)
+    wait_for(lambda: airflow.get("/dags/refused").status_code == 200)
+    run, tasks = run_dag(airflow, "refused")
+    assert (run["state"], tasks["deploy"]["try_number"]) == ("failed", 1)
+    log = airflow.get(f"/dags/refused/dagRuns/{run['dag_run_id']}/taskInstances/deploy/logs/1").text
+    assert "state would be abandoned" in log
+    assert len(ledger.operations("processing_metrics")) == operations

@@ -147,6 +147,32 @@ def test_a_run_that_was_given_up_while_it_waited_hinders_nobody(airflow, ledger,
     assert ended(airflow, second)["state"] == "failed"
 
 
+def test_a_task_that_is_cleared_asks_anew(airflow, ledger):
+    path = ask(airflow, 55)
+
+    def clear():
+        former = tasks_of(airflow, path)["approve"]["try_number"]
+        order = {"dag_run_id": path.rpartition("/")[2], "task_ids": ["approve"], "include_downstream": True}
+        order |= {"dry_run": False, "only_failed": False}
+        airflow.post(f"/dags/deploy.{JOB}/clearTaskInstances", json=order).raise_for_status()
+        wait_for(
+            lambda: (
+                (task := tasks_of(airflow, path)["approve"])["state"] == "awaiting_input"
+                and task["try_number"] > former
+            )
+        )
+
+    clear()
+    # It goes on with what it had asked.
+    assert [row.answer for row in ledger.approvals.of(JOB)[:1]] == [None]
+    answer(airflow, path, "Reject")
+    assert ended(airflow, path)["state"] == "failed"
+    clear()
+    assert [row.answer for row in ledger.approvals.of(JOB)[:2]] == [None, "rejected"]
+    answer(airflow, path, "Reject")
+    assert ended(airflow, path)["state"] == "failed"
+
+
 def test_a_sweep_asks_once_for_what_loses_state(airflow, root, ledger):
     file = root / "deployments" / "local.yaml"
     text = file.read_text()

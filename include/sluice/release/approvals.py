@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from sqlalchemy import Select, String, UniqueConstraint, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column, sessionmaker
 
 from sluice.errors import BusyError
@@ -94,6 +95,22 @@ class Approvals:
         Raises:
             BusyError: another plan of the job waits for its answer.
         """
+        asked = (asker, plan, why, until, link, is_gone)
+        try:
+            return self._ask(*asked)
+        except IntegrityError:
+            # Another run was faster by a moment; now it is seen.
+            return self._ask(*asked)
+
+    def _ask(
+        self,
+        asker: str,
+        plan: Mapping[str, Any],
+        why: str,
+        until: datetime,
+        link: str | None,
+        is_gone: Callable[[str], bool],
+    ) -> AskedApproval:
         job, now = plan["job"], _now()
         with self._sessions.begin() as session:
             waiting = session.scalars(self._of(job).where(AskedApproval.waiting_job == job).with_for_update()).first()

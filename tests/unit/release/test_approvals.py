@@ -1,5 +1,6 @@
 """Plans that a person is asked about: one of a job at a time, and each answer once."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,8 +12,13 @@ LATER = datetime.now(UTC) + timedelta(hours=1)
 
 
 @pytest.fixture
-def ledger(tmp_path):
-    return Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", "test")
+def url(tmp_path):
+    return f"sqlite:///{tmp_path / 'ledger.db'}"
+
+
+@pytest.fixture
+def ledger(url):
+    return Ledger(url, "test")
 
 
 def ask(ledger, asker="airflow:deploy.counts/1", fingerprint="f", until=LATER, **more):
@@ -44,6 +50,21 @@ def test_one_plan_of_a_job_waits_at_a_time(ledger):
     ledger.approvals.answer("counts", "airflow:deploy.counts/1", "rejected", "ann")
     ask(ledger, "airflow:deploy.counts/2")
     assert [row.answer for row in ledger.approvals.of("counts")] == [None, "rejected"]
+
+
+def test_of_many_that_ask_at_once_one_waits(ledger):
+    def one(number):
+        try:
+            ask(ledger, f"airflow:deploy.counts/{number}")
+        except BusyError as busy:
+            return str(busy)
+        return None
+
+    with ThreadPoolExecutor(8) as pool:
+        refused = list(pool.map(one, range(8)))
+    assert refused.count(None) == 1
+    assert all("waits for an approval since" in words for words in refused if words)
+    assert [row.answer for row in ledger.approvals.of("counts")] == [None]
 
 
 @pytest.mark.parametrize("gone", ["over", "ended"])

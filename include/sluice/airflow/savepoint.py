@@ -55,11 +55,15 @@ class SavepointOperator(SluiceOperator):
                 )
             deadline = (datetime.now(UTC) + self.patience).timestamp()
             self.hold(context, project, deadline)
+            token = project.ledger.operation(ordered.operation).token
         context["ti"].xcom_push(key=JOB_URL, value=job_url(project.flink_url, ordered.flink_job_id))
         trigger = SavepointTrigger(
             flink_url=project.flink_url,
             ordered=asdict(ordered),
             deadline=deadline,
+            token=token,
+            root=self.root,
+            environment=self.environment,
         )
         self.defer(trigger=trigger, method_name="taken", timeout=self.patience + BACKSTOP)
 

@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
 
+from sluice.airflow.turn import project_of
 from sluice.errors import UnreachableError
 from sluice.operation.savepoint import await_savepoint
 
@@ -20,18 +22,33 @@ class SavepointTrigger(BaseTrigger):
         flink_url: The cluster's REST address.
         ordered: The savepoint, as `sluice.operation.savepoint.Ordered`.
         deadline: Unix time, seconds.
+        token: The operation's fencing token when the wait began: whoever has it now is who waits.
+        root: The project's directory; None: SLUICE_ROOT, or the working directory's.
+        environment: Which file of deployments/ applies; None: SLUICE_ENVIRONMENT.
     """
 
-    def __init__(self, *, flink_url: str, ordered: dict[str, Any], deadline: float) -> None:
+    def __init__(
+        self,
+        *,
+        flink_url: str,
+        ordered: dict[str, Any],
+        deadline: float,
+        token: int,
+        root: str | None = None,
+        environment: str | None = None,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.token = token
+        self.root = root
+        self.environment = environment
         self.flink_url = flink_url
         self.ordered = ordered
         self.deadline = deadline
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class and arguments."""
-        given = {"flink_url": self.flink_url, "ordered": self.ordered, "deadline": self.deadline}
-        return f"{__name__}.SavepointTrigger", given
+        names = ("flink_url", "ordered", "deadline", "token", "root", "environment")
+        return f"{__name__}.SavepointTrigger", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One event: {ordered, location, failure, unreachable}; one of the last three is not None."""
@@ -45,3 +62,14 @@ class SavepointTrigger(BaseTrigger):
         except UnreachableError as error:
             told["unreachable"] = str(error)
         yield TriggerEvent(told)  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """Let the job go that a task has held which was marked; a cleared one's next try holds it itself."""
+        await sync_to_async(self.let_go)()
+
+    def let_go(self) -> None:
+        """End the operation, unless another try has it by now, or it has ended."""
+        ledger = project_of(self.root, self.environment).ledger
+        operation = ledger.operation(self.ordered["operation"])
+        if operation.active_job is not None and operation.token == self.token:
+            ledger.resume(operation.id).finish("abandoned", "the run was given up; the savepoint may be complete")

@@ -1,4 +1,7 @@
-"""deploy.<job>: creates a job's topics, packages and submits it, and checks that it runs inside its limits."""
+"""deploy.<job>: creates a job's topics, packages and submits it, and checks that it runs inside its limits.
+
+Pass notifiers here to be told of plans that wait for an approval.
+"""
 
 from pathlib import Path
 

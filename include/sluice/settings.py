@@ -82,6 +82,8 @@ class Settings(Variables):
     """When redeploy_and_verify runs: a cron expression, or `none`: when it is triggered."""
     sweep_operations: Annotated[int, Field(ge=1)] = 4
     """How many jobs a sweep may redeploy or bring back at once."""
+    approval_hours: Annotated[float, Field(gt=0)] = 24
+    """How long a plan that loses state waits for an answer in Airflow; without one it is refused."""
 
     @property
     def logs(self) -> Path:

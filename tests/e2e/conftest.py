@@ -60,3 +60,8 @@ def airflow(local: Local) -> Iterator[httpx.Client]:
 @pytest.fixture
 def root(local: Local) -> Path:
     return local.root
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The stack as it comes up is looked at before other tests change its jobs."""
+    items.sort(key=lambda item: item.path.parent == Path(__file__).parent and item.path.name != "test_main_job.py")

@@ -11,7 +11,6 @@ import psutil
 import pytest
 
 from sluice.cli.scaffold import write_job
-from sluice.fleet.status import fleet_status
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.local.main_job import traffic_service
@@ -20,6 +19,7 @@ from sluice.local.traffic import oracle, wire
 from sluice.local.traffic.generator import Message
 from sluice.project import Project
 from sluice.settings import Settings
+from tests.e2e.running import deploy, get, run_dag, status, wait_for
 from tests.support import counted
 from tests.support.running import slots
 from tests.support.stacks import ROOT
@@ -28,6 +28,7 @@ from tests.support.watching import Watch
 JOBS = ["dead_letters", "event_metrics", "performance_metrics", "processing_metrics", "session_metrics"]
 TASKS = [
     "plan",
+    "approve",
     "create_topics",
     "package",
     "switch_over",
@@ -50,41 +51,6 @@ with DAG("waiting", schedule=None, max_active_tasks={count}):
 """
 
 pytestmark = pytest.mark.usefixtures("main_job")
-
-
-def wait_for(condition, timeout=90):
-    deadline = time.monotonic() + timeout
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(1)
-    return answer
-
-
-def get(airflow, path, **params):
-    return airflow.get(path, params=params).raise_for_status().json()
-
-
-def deploy(airflow, job, meanwhile=lambda: None, **conf):
-    """Trigger deploy.<job>, wait for its end; the run and its tasks by name."""
-    return run_dag(airflow, f"deploy.{job}", meanwhile, **conf)
-
-
-def run_dag(airflow, dag, meanwhile=lambda: None, timeout=180, **conf):
-    """Trigger a DAG, wait for its end; the run and its tasks by name."""
-    run = (
-        airflow.post(f"/dags/{dag}/dagRuns", json={"logical_date": None, "conf": conf})
-        .raise_for_status()
-        .json()["dag_run_id"]
-    )
-    path = f"/dags/{dag}/dagRuns/{run}"
-    meanwhile()
-    wait_for(lambda: get(airflow, path)["state"] in ("success", "failed"), timeout)
-    tasks = {task["task_id"]: task for task in get(airflow, f"{path}/taskInstances")["task_instances"]}
-    return get(airflow, path), tasks
-
-
-def status(root, *jobs):
-    return fleet_status(Project(Settings(root=root)), list(jobs))
 
 
 def assert_right_rows(local, after=None):
@@ -241,13 +207,6 @@ def is_client_of(process, local):
         return "sluice.client" in process.cmdline() and process.environ().get("SLUICE_HOME") == str(local.home)
     except psutil.Error:
         return False
-
-
-def test_a_plan_that_abandons_state_fails_before_anything_stops(airflow, root):
-    before = status(root, "processing_metrics")[0]
-    run, tasks = deploy(airflow, "processing_metrics", config_metrics_window_minutes=10)
-    assert (run["state"], tasks["plan"]["state"], tasks["plan"]["try_number"]) == ("failed", "failed", 1)
-    assert status(root, "processing_metrics")[0].flink_job_id == before.flink_job_id
 
 
 def test_a_new_file_alone_gives_a_deployable_job(airflow, root, local):

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import httpx
@@ -17,6 +18,7 @@ from sluice.operation import start as start_module
 from sluice.operation.roll_back import roll_back
 from sluice.operation.switch_over import SwitchOver
 from sluice.plan import checks, planner
+from sluice.plan.approval import Approval
 from sluice.plan.planner import Planner
 from sluice.plan.request import Request
 from tests.support.answering import answered_by
@@ -131,7 +133,7 @@ class Simulated:
             self.compiler,
             holder,
             self.told.append,
-            approved=approved,
+            approval=Approval(holder, datetime.now(UTC)) if approved is True else approved or None,
             is_gone=lambda other: other != holder,
         )
         return switch.run()

@@ -1,1 +1,59 @@
-"""Sluice in Airflow: operators, trigger, links, and the DAGs made of them. The only code that imports Airflow."""
+"""Sluice in Airflow: operators, triggers, links, and the DAGs made of them. The only code that imports Airflow.
+
+What DAGs of your own may use can be imported from here; each name is loaded when it is asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sluice.airflow.assets import event_time_asset, job_asset, topic_asset
+    from sluice.airflow.backfill import BackfillOperator, backfill_group
+    from sluice.airflow.deploy import DeployOperator, ResumeOperator, RollBackToOperator, SuspendOperator
+    from sluice.airflow.deploy_tasks import deploy_group
+    from sluice.airflow.gates import GateOperator, gate_group
+    from sluice.airflow.savepoint import SavepointOperator
+
+_PLACES = {
+    "BackfillOperator": "backfill",
+    "DeployOperator": "deploy",
+    "GateOperator": "gates",
+    "ResumeOperator": "deploy",
+    "RollBackToOperator": "deploy",
+    "SavepointOperator": "savepoint",
+    "SuspendOperator": "deploy",
+    "backfill_group": "backfill",
+    "deploy_group": "deploy_tasks",
+    "event_time_asset": "assets",
+    "gate_group": "gates",
+    "job_asset": "assets",
+    "topic_asset": "assets",
+}
+__all__ = [
+    "BackfillOperator",
+    "DeployOperator",
+    "GateOperator",
+    "ResumeOperator",
+    "RollBackToOperator",
+    "SavepointOperator",
+    "SuspendOperator",
+    "backfill_group",
+    "deploy_group",
+    "event_time_asset",
+    "gate_group",
+    "job_asset",
+    "topic_asset",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, from the module that has it."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 
 from airflow.sdk import DAG
 
+from sluice.airflow.assets import JobAssets, read_lineage
+from sluice.airflow.backfill import RETRIES, replay_tasks
 from sluice.airflow.params import give_params
 from sluice.airflow.parsing import nothing_to_collect
-from sluice.airflow.replay import (
-    EndChunksOperator,
-    PromoteOperator,
-    ReplayChunkOperator,
-    ReplayPlanOperator,
-    ReplayReportOperator,
-)
 from sluice.airflow.replay_params import replay_params
 from sluice.airflow.timetable import IntervalsOnRequest
 from sluice.deployment.catalog import read_catalog
@@ -35,11 +29,11 @@ The range's rows are then held against the live ones; *Promote* writes them into
 def backfill_dags(root: Path) -> list[DAG]:
     """A DAG backfill.<job> for each job that declares a replay."""
     with nothing_to_collect():
-        jobs = read_catalog(root).jobs
-        return [backfill_dag(job, root) for _, job in sorted(jobs.items()) if job.replay is not None]
+        jobs, lineage = read_catalog(root).jobs, read_lineage(root)
+        return [backfill_dag(job, root, lineage.of(job)) for _, job in sorted(jobs.items()) if job.replay is not None]
 
 
-def backfill_dag(job: Job, root: Path) -> DAG:
+def backfill_dag(job: Job, root: Path, assets: JobAssets | None = None) -> DAG:
     """The DAG that replays a job: plan, a task for each chunk, report, promote; and what ends a run given up."""
     common = {"job": job.name, "root": str(root)}
     with DAG(
@@ -53,38 +47,9 @@ def backfill_dag(job: Job, root: Path) -> DAG:
         # They share the task slots that the job's replay rule allows.
         max_active_runs=1,
         tags=["sluice", "backfill", *job.tags],
-        default_args={"owner": job.owner, "retries": 2, "retry_delay": timedelta(seconds=10)},
+        default_args={"owner": job.owner, **RETRIES},
         render_template_as_native_obj=True,
     ) as dag:
-        plan = ReplayPlanOperator(
-            task_id="plan",
-            doc_md="What the topics hold of the range, its chunks, how long it takes; refuses what can't be.",
-            **common,
-        )
-        chunks = ReplayChunkOperator.partial(
-            task_id="replay",
-            map_index_template="chunk {{ task.chunk['number'] }}",
-            doc_md="One chunk, as a bounded Flink job. Clear one to run it again alone.",
-            **common,
-        ).expand(chunk=plan.output)
-        report = ReplayReportOperator(
-            task_id="report",
-            chunks=plan.output,
-            doc_md="Rows per chunk, and the comparison with the live topic.",
-            **common,
-        )
-        promote = PromoteOperator(
-            task_id="promote",
-            chunks=plan.output,
-            doc_md="Where the form asks for it: writes the rows into the live topic.",
-            **common,
-        )
-        end = EndChunksOperator(
-            task_id="end_chunks",
-            chunks=plan.output,
-            doc_md="Leaves no Flink job behind: runs however the run ends, also when it is marked as failed.",
-            **common,
-        ).as_teardown()
-        plan >> chunks >> report >> promote >> end
+        replay_tasks(common=common, assets=assets)
     give_params(dag, replay_params(job.config))
     return dag

@@ -5,8 +5,10 @@ What costs time to import is imported when a task runs: the DAG processor parses
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook, BaseOperator
@@ -20,6 +22,12 @@ if TYPE_CHECKING:
     from sluice.project import Project
     from sluice.release.handle import OperationHandle
     from sluice.settings import Settings
+
+
+BACKSTOP = timedelta(minutes=2)
+"""How long after a trigger's own deadline Airflow gives up on the trigger."""
+_LONGEST = timedelta(days=7)
+"""How long a task may wait for its turn in the triggerer."""
 
 
 class ProjectOperator(BaseOperator):
@@ -40,6 +48,11 @@ class ProjectOperator(BaseOperator):
     def project(self) -> Project:
         """The project; see `project_of`."""
         return project_of(self.root, self.environment)
+
+    @property
+    def where(self) -> dict[str, str | None]:
+        """Of which project a trigger's arguments are: the triggerer finds it by itself."""
+        return {"root": self.root, "environment": self.environment}
 
 
 def project_of(root: str | None, environment: str | None) -> Project:
@@ -84,14 +97,44 @@ class SluiceOperator(ProjectOperator):
 
     def holder(self, context: Context) -> str:
         """Who holds the operation: the DAG run, so that a retry goes on with its own."""
-        return f"{self._prefix(context)}{context['run_id']}"
+        return f"airflow:{context['dag'].dag_id}/{context['run_id']}"
 
     def is_gone(self, context: Context) -> Callable[[str], bool]:
-        """Runs of one DAG do not overlap (max_active_runs=1): another run of ours has ended."""
+        """Whether another holder is known to have ended: a process of this machine, or a run of this Airflow."""
+        from sluice.airflow.turn import has_ended  # noqa: PLC0415
         from sluice.operation.holder import is_gone  # noqa: PLC0415
 
-        prefix, own = self._prefix(context), self.holder(context)
-        return lambda other: is_gone(other) or (other.startswith(prefix) and other != own)
+        own = self.holder(context)
+        return lambda other: other != own and (is_gone(other) or has_ended(context, other))
+
+    def await_turn(self, context: Context, project: Project) -> None:
+        """Wait in the triggerer while another run holds the job, and begin again; one operation per job at a time."""
+        from sluice.airflow.turn import OperationTrigger, is_run  # noqa: PLC0415
+
+        active = project.ledger.active(self.job)
+        if active is None or active.holder == self.holder(context) or not is_run(active.holder):
+            return
+        if active.lease_until <= datetime.now(UTC) or self.is_gone(context)(active.holder):
+            return
+        self.log.info("it waits for the %s by %s", active.kind, active.holder)
+        trigger = OperationTrigger(root=self.root, environment=self.environment, operation=active.id)
+        self.defer(trigger=trigger, method_name="turn", timeout=_LONGEST)
+
+    def turn(self, context: Context, event: dict[str, Any]) -> Any:  # noqa: ARG002 - what a trigger calls
+        """It may be its turn."""
+        return self.work(context)
+
+    def work(self, context: Context) -> Any:
+        """What `execute` does, for an operator that may have to wait for its turn."""
+        raise NotImplementedError
+
+    def hold(self, context: Context, project: Project, deadline: float) -> timedelta:
+        """Keep the operation that this run holds until the deadline, Unix time in seconds; how long that is."""
+        left = timedelta(seconds=deadline - time.time())
+        operation = self.held(project, context)
+        if operation is not None:
+            operation.keep_until(datetime.now(UTC) + left + 2 * BACKSTOP)
+        return left
 
     def held(self, project: Project, context: Context) -> OperationHandle | None:
         """The operation that this run holds; None: it has none, or has ended it."""
@@ -100,8 +143,26 @@ class SluiceOperator(ProjectOperator):
             return None
         return project.ledger.resume(active.id)
 
-    def _prefix(self, context: Context) -> str:
-        return f"airflow:{context['dag'].dag_id}/"
+
+class RequestOperator(SluiceOperator):
+    """Base of the operators that do what a run asks for.
+
+    Args:
+        asked: What is asked for, as the fields of the trigger form of deploy.<job> (templated); None: the run's own
+            parameters.
+        kwargs: See `SluiceOperator`.
+    """
+
+    template_fields: Collection[str] = ("asked",)
+
+    def __init__(self, *, asked: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.asked = asked
+
+    def request(self, context: Context) -> Mapping[str, Any]:
+        """What is asked for."""
+        found: Mapping[str, Any] = context["params"] if self.asked is None else self.asked
+        return found
 
 
 @contextmanager

@@ -4,43 +4,43 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import timedelta
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, BaseOperator
+from airflow.sdk.bases.notifier import BaseNotifier
 from airflow.sdk.exceptions import AirflowFailException
 
-from sluice.airflow.gates import GateOperator
-from sluice.airflow.operators import (
-    CreateTopicsOperator,
-    PackageOperator,
-    PlanOperator,
-    RollBackOperator,
-    SettleOperator,
-    SwitchOverOperator,
-)
+from sluice.airflow.assets import JobAssets, read_lineage
+from sluice.airflow.deploy_tasks import RETRIES, deploy_tasks
 from sluice.airflow.params import deploy_params, give_params
 from sluice.airflow.parsing import nothing_to_collect
 from sluice.deployment.catalog import BrokenFile, read_catalog
 from sluice.job.definition import Job
 from sluice.job.names import is_job_name
 
-_RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=10), "retry_exponential_backoff": True}
 
+def deploy_dags(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> list[DAG]:
+    """A DAG deploy.<job> for each job, and one for each broken file that shows what is wrong with it.
 
-def deploy_dags(root: Path) -> list[DAG]:
-    """A DAG deploy.<job> for each job, and one for each broken file that shows what is wrong with it."""
+    Args:
+        root: The project's directory.
+        notifiers: Told when a plan waits for an approval, with `changes` in their context.
+    """
     with nothing_to_collect():
-        catalog = read_catalog(root)
+        catalog, lineage = read_catalog(root), read_lineage(root)
         return [
-            *(deploy_dag(job, root) for _, job in sorted(catalog.jobs.items())),
+            *(
+                deploy_dag(job, root, notifiers=notifiers, assets=lineage.of(job))
+                for _, job in sorted(catalog.jobs.items())
+            ),
             *(_broken_dag(file) for file in catalog.broken),
         ]
 
 
-def deploy_dag(job: Job, root: Path) -> DAG:
-    """The DAG that deploys a job: plan, topics, package, switch-over, the three gates, and the way back."""
+def deploy_dag(job: Job, root: Path, *, notifiers: Sequence[BaseNotifier] = (), assets: JobAssets | None = None) -> DAG:
+    """The DAG that deploys a job: plan, approval, topics, package, switch-over, the three gates, and the way back."""
     with DAG(
         dag_id=f"deploy.{job.name}",
         dag_display_name=f"deploy {job.name}",
@@ -48,66 +48,14 @@ def deploy_dag(job: Job, root: Path) -> DAG:
         doc_md=_documentation(job),
         schedule=None,
         catchup=False,
-        # One operation per job: a second run waits for the first.
-        max_active_runs=1,
+        # One may wait for a person while another one works; those that work wait for each other by the ledger.
+        max_active_runs=2,
         tags=["sluice", "deploy", *job.tags],
-        default_args={"owner": job.owner, **_RETRIES},
+        default_args={"owner": job.owner, **RETRIES},
         render_template_as_native_obj=True,
     ) as dag:
-        # What has nothing to do (topics of a rollback, gates of a suspended job) is skipped, and hinders nothing.
-        common: dict[str, Any] = {"job": job.name, "root": str(root), "trigger_rule": "none_failed"}
-        plan = PlanOperator(
-            task_id="plan",
-            doc_md="Compares what is desired with what runs: every change, what becomes of the state, the stages.",
-            **common,
-        )
-        topics = CreateTopicsOperator(
-            task_id="create_topics",
-            doc_md="Compares the job's topics with the broker and creates what is missing.",
-            **common,
-        )
-        package = PackageOperator(task_id="package", doc_md="Stores the job's code, named by its content.", **common)
-        switch = SwitchOverOperator(
-            task_id="switch_over",
-            plan=plan.output,
-            doc_md="Compiles the release; once its client waits, stops the running job with a savepoint and starts the "
-            "new one from it. Each effect is recorded before it is done.",
-            **common,
-        )
-        running = GateOperator(
-            task_id="check_running",
-            gate="running",
-            started=switch.output,
-            doc_md="Restored as intended, all tasks run, and the first checkpoint is complete.",
-            **common,
-        )
-        lag = GateOperator(
-            task_id="check_consumer_lag",
-            gate="consumer_lag",
-            started=switch.output,
-            doc_md=f"At most {job.health.consumer_lag:,} records behind, unless the deployment says otherwise.",
-            **common,
-        )
-        watermark = GateOperator(
-            task_id="check_watermark",
-            gate="watermark",
-            started=switch.output,
-            doc_md=f"Event time at most {job.health.watermark_lag} behind, unless the deployment says otherwise.",
-            **common,
-        )
-        settle = SettleOperator(
-            task_id="settle",
-            started=switch.output,
-            doc_md="Marks the release healthy, measures the downtime, thins old savepoints.",
-            **common,
-        )
-        back = RollBackOperator(
-            task_id="roll_back",
-            doc_md="After a failure: runs the former release again, from the state that it stopped with.",
-            **common | {"trigger_rule": "one_failed"},
-        )
-        plan >> topics >> package >> switch >> running >> lag >> watermark >> settle
-        [switch, running, lag, watermark] >> back
+        common = {"job": job.name, "root": str(root)}
+        deploy_tasks(common=common, notifiers=notifiers, health=job.health, assets=assets)
     give_params(dag, deploy_params(job.config))
     return dag
 

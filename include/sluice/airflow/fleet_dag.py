@@ -21,6 +21,7 @@ Looks at every job of the fleet, records what it sees, and does what is needed:
 | drift | a job that differs from the deployment file or its code is redeployed |
 | down | one that should run and doesn't is started from its newest retained checkpoint |
 | gone bad | a fresh release that fails gives way to the former one |
+| ask | what loses state waits for an approval in a run of its own: once for each thing desired |
 | report | what needs a person (an approval, a job that nobody declares, one that was given up) stands in the log |
 
 Of a report the notifiers are told once. Where the job is down, each run fails; where it runs, one run does.
@@ -58,13 +59,12 @@ def sweep_dag(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> DAG:
         )
         operate = TriggerDagRunOperator.partial(
             task_id="operate",
-            wait_for_completion=True,
             deferrable=True,
             poke_interval=5,
             retries=0,
             max_active_tis_per_dagrun=settings.sweep_operations,
             map_index_template="{{ task.trigger_dag_id }}",
-            doc_md="A run of deploy.<job> for each job that needs one.",
+            doc_md="A run of deploy.<job> for each job that needs one; one that asks a person isn't waited for.",
         ).expand_kwargs(sweep.output)
         verify = VerifyOperator(
             task_id="verify",

@@ -6,15 +6,15 @@ What costs time to import is imported when a task runs: the DAG processor parses
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import TaskGroup
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from sluice.airflow.base import SluiceOperator, airflow_errors, refuse_lost
+from sluice.airflow.base import BACKSTOP, SluiceOperator, airflow_errors, refuse_lost
 from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
 from sluice.errors import RefusedError
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 READING = "reading"
 """The XCom with what a gate has read last: {gate, passed, words}."""
-_BACKSTOP = timedelta(minutes=2)
-"""How long after the trigger's own deadline Airflow gives up on the trigger."""
 _LEAST = 60.0
 """Seconds that a gate of a deploy has at the least."""
 
@@ -60,7 +58,12 @@ class GateOperator(SluiceOperator):
 
         with airflow_errors():
             project = self.project()
-            trigger = self._trigger(project)
+            found = _running(project, self.job) if self.started is None else self.started
+            if found["flink_job_id"] is None:
+                raise AirflowSkipException("the job was suspended: there is nothing to look at")
+            trigger = gate_trigger(
+                project, self.job, self.gate, found, self.log.info, where=self.where, patience=self.patience
+            )
             context["ti"].xcom_push(key=JOB_URL, value=job_url(project.flink_url, trigger.flink_job_id))
             reading = look(trigger.order(project))
         if not reading.passed and not reading.hopeless:
@@ -74,42 +77,12 @@ class GateOperator(SluiceOperator):
             project = self.project()
         return self._conclude(context, project, passed=event["passed"], words=event["words"])
 
-    def _trigger(self, project: Project) -> GateTrigger:
-        from sluice.airflow.triggers import GateTrigger  # noqa: PLC0415
-        from sluice.operation.limits import limits, untimed  # noqa: PLC0415
-        from sluice.plan.continuity import topics_of  # noqa: PLC0415
-
-        found: dict[str, Any] = _running(project, self.job) if self.started is None else self.started
-        if found["flink_job_id"] is None:
-            raise AirflowSkipException("the job was suspended: there is nothing to look at")
-        release = project.ledger.release(self.job, found["release"])
-        health = limits(project, release, self.log.info)
-        if self.started is None:
-            deadline = time.time() + (self.patience or health.start_timeout).total_seconds()
-        else:
-            # One deadline for all gates; a gate that is looked at again later gets a minute.
-            deadline = max(float(found["deadline"]), time.time() + _LEAST)
-        return GateTrigger(
-            gate=self.gate,
-            flink_job_id=found["flink_job_id"],
-            topics=sorted(topics_of(release.resolved)),
-            group=project.group(self.job),
-            health=health.model_dump(mode="json"),
-            deadline=deadline,
-            restored_from=found["restored_from"],
-            positions=found["positions"],
-            untimed=list(untimed(project, release)),
-            root=self.root,
-            environment=self.environment,
-        )
-
     def _wait(self, context: Context, project: Project, trigger: GateTrigger) -> NoReturn:
         left = timedelta(seconds=trigger.deadline - time.time())
-        with airflow_errors():
-            operation = self.held(project, context) if self.started else None
-            if operation is not None:
-                operation.keep_until(datetime.now(UTC) + left + 2 * _BACKSTOP)
-        self.defer(trigger=trigger, method_name="resume", timeout=left + _BACKSTOP)
+        if self.started is not None:
+            with airflow_errors():
+                self.hold(context, project, trigger.deadline)
+        self.defer(trigger=trigger, method_name="resume", timeout=left + BACKSTOP)
 
     def _conclude(self, context: Context, project: Project, *, passed: bool, words: str) -> str:
         self.log.info("%s: %s", self.gate, words)
@@ -131,6 +104,52 @@ class GateOperator(SluiceOperator):
                 operation.record("verify", "failed", reason=failure)
             elif self.gate == "running" and failure is None:
                 project.ledger.saw_checkpoint(self.job, self.started["flink_job_id"])
+
+
+def gate_trigger(
+    project: Project,
+    job: str,
+    gate: Gate,
+    found: dict[str, Any],
+    tell: Callable[[str], None],
+    *,
+    where: Mapping[str, str | None],
+    patience: timedelta | None = None,
+) -> GateTrigger:
+    """The trigger that waits at a gate.
+
+    Args:
+        project: The project.
+        job: The job's name.
+        gate: Which.
+        found: The job as a switch-over tells of it; without a `deadline`, as it runs now.
+        tell: Where it goes that a limit isn't the job's own.
+        where: `root` and `environment` of the project, as the triggerer is to find it.
+        patience: How long, without a deadline; None: the job's `start_timeout`.
+    """
+    from sluice.airflow.triggers import GateTrigger  # noqa: PLC0415
+    from sluice.operation.limits import limits, untimed  # noqa: PLC0415
+    from sluice.plan.continuity import topics_of  # noqa: PLC0415
+
+    release = project.ledger.release(job, found["release"])
+    health = limits(project, release, tell)
+    if "deadline" in found:
+        # One deadline for all gates; a gate that is looked at again later gets a minute.
+        deadline = max(float(found["deadline"]), time.time() + _LEAST)
+    else:
+        deadline = time.time() + (patience or health.start_timeout).total_seconds()
+    return GateTrigger(
+        gate=gate,
+        flink_job_id=found["flink_job_id"],
+        topics=sorted(topics_of(release.resolved)),
+        group=project.group(job),
+        health=health.model_dump(mode="json"),
+        deadline=deadline,
+        restored_from=found["restored_from"],
+        positions=found["positions"],
+        untimed=list(untimed(project, release)),
+        **where,
+    )
 
 
 def gate_group(

@@ -8,46 +8,63 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from sluice.airflow.base import SluiceOperator, airflow_errors, refuse_lost
+from sluice.airflow.assets import tell_outlets
+from sluice.airflow.base import RequestOperator, SluiceOperator, airflow_errors, refuse_lost
 from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
-from sluice.errors import RefusedError, SluiceError
+from sluice.errors import BusyError, RefusedError, SluiceError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from sluice.operation.roll_back import Back
     from sluice.operation.switch_over import Started
+    from sluice.plan.approval import Approval
     from sluice.project import Project
+    from sluice.release.tables import Operation
 
 
-class PlanOperator(SluiceOperator):
-    """Compare what is desired with what runs, and tell what a deploy would do; fail where an approval is missing."""
+class PlanOperator(RequestOperator, SkipMixin):
+    """Compare what is desired with what runs, and tell what a deploy would do.
+
+    The task that asks for an approval is skipped where none is needed.
+    """
+
+    inherits_from_skipmixin = True
 
     def execute(self, context: Context) -> dict[str, Any]:
         """The plan, as JSON values."""
+        return self.work(context)
+
+    def work(self, context: Context) -> dict[str, Any]:
+        """The plan, once it is this run's turn."""
+        from sluice.airflow.approve import ApproveOperator  # noqa: PLC0415
         from sluice.airflow.params import deploy_request  # noqa: PLC0415
         from sluice.operation.run import make_plan  # noqa: PLC0415
         from sluice.plan.explain import explain  # noqa: PLC0415
 
-        params = context["params"]
+        asked = self.request(context)
         with airflow_errors():
             project = self.project()
+            self.await_turn(context, project)
             project.ledger.refuse_busy(self.job, self.holder(context), self.is_gone(context))
-            plan = make_plan(project, self.job, deploy_request(params), self.log.info, compiles_always=False)
+            plan = make_plan(project, self.job, deploy_request(asked), self.log.info, compiles_always=False)
         for line in explain(plan):
             self.log.info("%s", line)
-        if plan.needs_approval and not params.get("allow_state_loss"):
-            reasons = "; ".join(plan.reasons) or "it loses state"
-            raise AirflowFailException(
-                f"{self.job}: needs an approval: {reasons}; trigger it again with Allow state loss, if that is meant"
-            )
-        return plan.model_dump(mode="json")
+        values = plan.model_dump(mode="json")
+        if not plan.needs_approval or asked.get("allow_state_loss"):
+            # Skipping ends the task here, and costs no task of its own.
+            context["ti"].xcom_push(key="return_value", value=values)
+            self.skip(context["ti"], [each for each in self.downstream_list if isinstance(each, ApproveOperator)])
+        return values
 
 
-class CreateTopicsOperator(SluiceOperator):
+class CreateTopicsOperator(RequestOperator):
     """Create the job's missing topics and report differences; nothing is ever deleted.
 
     What may be done beside that stands in the run's parameters: `grow_partitions`, `change_topics`.
@@ -59,8 +76,8 @@ class CreateTopicsOperator(SluiceOperator):
 
         from sluice.operation.topics import create_topics  # noqa: PLC0415
 
-        params = context["params"]
-        if not _deploys(params):
+        asked = self.request(context)
+        if not _deploys(asked):
             raise AirflowSkipException("topics are a deploy's affair")
         with airflow_errors():
             project = self.project()
@@ -69,22 +86,22 @@ class CreateTopicsOperator(SluiceOperator):
                 project,
                 self.job,
                 admin,
-                grow_partitions=bool(params.get("grow_partitions")),
-                change_settings=bool(params.get("change_topics")),
+                grow_partitions=bool(asked.get("grow_partitions")),
+                change_settings=bool(asked.get("change_topics")),
             )
         for step in steps:
             self.log.info("%s", step.words)
         return [step.words for step in steps]
 
 
-class PackageOperator(SluiceOperator):
+class PackageOperator(RequestOperator):
     """Store the job's code as an artifact, named by its content."""
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Module, digest and path of the artifact."""
         from sluice.release.artifact import package  # noqa: PLC0415
 
-        if not _deploys(context["params"]):
+        if not _deploys(self.request(context)):
             raise AirflowSkipException("the release has its artifact")
         with airflow_errors():
             project = self.project()
@@ -93,17 +110,17 @@ class PackageOperator(SluiceOperator):
         return {"module": module, "artifact": artifact.digest, "file": str(artifact.file)}
 
 
-class SwitchOverOperator(SluiceOperator):
+class SwitchOverOperator(RequestOperator):
     """Compile the release, check the running job's state against it, stop that job, start the new one from its state.
 
     The running job is stopped only once the new one is compiled and its client waits. A retry goes on where the journal
     stands: it submits nothing twice.
 
     Args:
-        plan: The plan task's output (templated); what is done must be what was shown.
+        plan: The plan task's output (templated); what is done must be what was shown. None: nothing was shown.
     """
 
-    template_fields = ("plan",)
+    template_fields = ("plan", *RequestOperator.template_fields)
     operator_extra_links = (FlinkJobLink(),)
 
     def __init__(self, *, plan: Any, **kwargs: Any) -> None:
@@ -112,12 +129,21 @@ class SwitchOverOperator(SluiceOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """The job that runs: operation, release, Flink job id, what it was restored from."""
+        return self.work(context)
+
+    def work(self, context: Context) -> dict[str, Any]:
+        """The job that runs, once it was this run's turn."""
         from sluice.operation.limits import limits  # noqa: PLC0415
 
         with airflow_errors():
             project = self.project()
+            self.await_turn(context, project)
             try:
                 started = self._switch(project, context)
+            except BusyError:
+                # Somebody was faster by a moment.
+                self.await_turn(context, project)
+                raise
             except SluiceError as error:
                 operation = self.held(project, context)
                 if operation is not None:
@@ -136,10 +162,10 @@ class SwitchOverOperator(SluiceOperator):
         from sluice.plan.compiler import Compiler  # noqa: PLC0415
         from sluice.plan.planner import Planner  # noqa: PLC0415
 
-        params, tell = context["params"], self.log.info
+        asked, tell = self.request(context), self.log.info
         with FlinkClient(project.flink) as flink, Compiler(project, self.job, tell) as compiler:
-            planned = Planner(project, self.job, deploy_request(params), flink, compiler).plan()
-            if planned.plan.fingerprint != self.plan["fingerprint"]:
+            planned = Planner(project, self.job, deploy_request(asked), flink, compiler).plan()
+            if self.plan is not None and planned.plan.fingerprint != self.plan["fingerprint"]:
                 raise RefusedError(
                     f"{self.job}: its code or settings have changed since the plan was made",
                     remedy="trigger the DAG again, and read the new plan",
@@ -151,10 +177,20 @@ class SwitchOverOperator(SluiceOperator):
                 compiler,
                 self.holder(context),
                 tell,
-                approved=bool(params.get("allow_state_loss")),
-                note=params.get("reason") or None,
+                approval=self._approval(context, project),
+                note=asked.get("reason") or None,
                 is_gone=self.is_gone(context),
             ).run()
+
+    def _approval(self, context: Context, project: Project) -> Approval | None:
+        """What this run was given, ahead or when it asked; None: nothing."""
+        from sluice.airflow.approve import given_approval  # noqa: PLC0415
+        from sluice.plan.approval import Approval  # noqa: PLC0415
+
+        if self.request(context).get("allow_state_loss"):
+            by = getattr(context["dag_run"], "triggering_user_name", None) or self.holder(context)
+            return Approval(by, datetime.now(UTC))
+        return given_approval(project, self.job, self.holder(context))
 
 
 class SettleOperator(SluiceOperator):
@@ -172,20 +208,53 @@ class SettleOperator(SluiceOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """The outcome, and the downtime in milliseconds."""
-        from sluice.flink.client import FlinkClient  # noqa: PLC0415
-        from sluice.operation.switch_over import Started  # noqa: PLC0415
-        from sluice.operation.verify import settle  # noqa: PLC0415
-
         with airflow_errors():
             project = self.project()
-            operation = self.held(project, context)
-            if operation is None:
-                refuse_lost(project, self.job, self.started["operation"])
-                return {"outcome": project.ledger.operation(self.started["operation"]).outcome, "downtime_ms": None}
-            started = Started(**{name: value for name, value in self.started.items() if name != "deadline"})
-            with FlinkClient(project.flink) as flink:
-                outcome, downtime = settle(project, flink, operation, started, self.log.info)
-        return {"outcome": outcome, "downtime_ms": downtime}
+            ended = settle_operation(self, context, project, self.started)
+            told = project.ledger.operation(self.started["operation"])
+        tell_outlets(context, self.outlets, operation_extra(told))
+        return ended
+
+
+def settle_operation(
+    task: SluiceOperator, context: Context, project: Project, started: Mapping[str, Any]
+) -> dict[str, Any]:
+    """End the operation that the task's run holds; the outcome, and the downtime in milliseconds.
+
+    Args:
+        task: The task.
+        context: Its context.
+        project: The project.
+        started: The switch-over task's output.
+    """
+    from sluice.flink.client import FlinkClient  # noqa: PLC0415
+    from sluice.operation.switch_over import Started  # noqa: PLC0415
+    from sluice.operation.verify import settle  # noqa: PLC0415
+
+    operation = task.held(project, context)
+    if operation is None:
+        refuse_lost(project, task.job, started["operation"])
+        return {"outcome": project.ledger.operation(started["operation"]).outcome, "downtime_ms": None}
+    meant = Started(**{name: value for name, value in started.items() if name != "deadline"})
+    with FlinkClient(project.flink) as flink:
+        outcome, downtime = settle(project, flink, operation, meant, task.log.info)
+    return {"outcome": outcome, "downtime_ms": downtime}
+
+
+def operation_extra(operation: Operation) -> dict[str, Any]:
+    """What the event of an asset says of an operation that has ended."""
+    return {
+        "operation": operation.id,
+        "kind": operation.kind,
+        "outcome": operation.outcome,
+        "release": operation.release,
+        "former_release": operation.former_release,
+        "flink_job_id": operation.flink_job_id,
+        "savepoint": operation.savepoint,
+        "restored_from": operation.restored_from,
+        "downtime_ms": operation.downtime_ms,
+        "approved_by": operation.approved_by,
+    }
 
 
 def _deploys(params: Mapping[str, Any]) -> bool:
@@ -201,26 +270,37 @@ class RollBackOperator(SluiceOperator):
 
     def execute(self, context: Context) -> str:
         """What was done, and what that meant."""
-        from sluice.flink.client import FlinkClient  # noqa: PLC0415
-        from sluice.operation.roll_back import roll_back  # noqa: PLC0415
-        from sluice.plan.compiler import Compiler  # noqa: PLC0415
-
         with airflow_errors():
             project = self.project()
-            operation = self.held(project, context)
-            if operation is None:
-                raise AirflowSkipException("this run has begun nothing, or has ended it")
-            failure = operation.entry("verify", "failed") or operation.entry("switch_over", "failed") or {}
-            reason = str(failure.get("reason", "a task of the run failed"))
-            with FlinkClient(project.flink) as flink:
-                back = roll_back(
-                    project,
-                    operation,
-                    reason,
-                    flink,
-                    self.log.info,
-                    lambda: Compiler(project, self.job, self.log.info),
-                )
+            back = go_back(self, context, project, "a task of the run failed")
+        if back is None:
+            raise AirflowSkipException("this run has begun nothing, or has ended it")
         if back.outcome != "rolled_back":
             raise AirflowFailException(f"{self.job}: {back.words}")
+        # The newest of the job: this run has held it until now.
+        tell_outlets(context, self.outlets, operation_extra(project.ledger.operations(self.job, 1)[0]))
         return back.words
+
+
+def go_back(task: SluiceOperator, context: Context, project: Project, otherwise: str) -> Back | None:
+    """Take back what the task's run has begun; None: it has begun nothing, or has ended it.
+
+    Args:
+        task: The task.
+        context: Its context.
+        project: The project.
+        otherwise: The reason, where the journal has none.
+    """
+    from sluice.flink.client import FlinkClient  # noqa: PLC0415
+    from sluice.operation.roll_back import roll_back  # noqa: PLC0415
+    from sluice.plan.compiler import Compiler  # noqa: PLC0415
+
+    operation = task.held(project, context)
+    if operation is None:
+        return None
+    failure = operation.entry("verify", "failed") or operation.entry("switch_over", "failed") or {}
+    reason = str(failure.get("reason", otherwise))
+    with FlinkClient(project.flink) as flink:
+        return roll_back(
+            project, operation, reason, flink, task.log.info, lambda: Compiler(project, task.job, task.log.info)
+        )

@@ -6,13 +6,15 @@ What costs time to import is imported when a task runs: the DAG processor parses
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
-from sluice.airflow.base import SluiceOperator, airflow_errors
+from sluice.airflow.assets import tell_outlets
+from sluice.airflow.base import RequestOperator, SluiceOperator, airflow_errors
 from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
 
 if TYPE_CHECKING:
@@ -28,31 +30,45 @@ _LONGEST = timedelta(days=7)
 """How long a chunk may wait in the triggerer."""
 
 
-class ReplayPlanOperator(SluiceOperator):
+class ReplayPlanOperator(RequestOperator):
     """Plan a replay: which records it reads, in which chunks, by which release, into which topic; refuse what can't be.
 
-    The range is the run's own parameters, otherwise its data interval.
+    The range is the one that is asked for, otherwise the run's data interval.
     """
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """The chunks: {replay, number}, for a task each."""
-        from sluice.airflow.replay_params import replay_request  # noqa: PLC0415
         from sluice.replay.model import ReplayPlan  # noqa: PLC0415
-        from sluice.replay.run import begin_replay, resume_replay  # noqa: PLC0415
 
-        params = context["params"]
+        asked = self.request(context)
         with airflow_errors():
             project = self.project()
-            if identity := params.get("replay"):
-                replay = resume_replay(project, self.job, identity)
-            else:
-                request = replay_request(params, _interval(context))
-                replay = begin_replay(
-                    project, self.job, request, self.holder(context), params.get("reason") or None, self.log.info
-                )
+            replay = begin(project, self.job, asked, context, self.holder(context), self.log.info)
             plan = ReplayPlan.model_validate(replay.plan)
         context["ti"].xcom_push(key="plan", value=plan.model_dump(mode="json", exclude={"resolved", "chunks"}))
         return [{"replay": replay.id, "number": chunk.number} for chunk in plan.chunks]
+
+
+def begin(
+    project: Project, job: str, asked: Mapping[str, Any], context: Context, holder: str, tell: Callable[[str], None]
+) -> Replay:
+    """The replay that is asked for: begun, or gone on with.
+
+    Args:
+        project: The project.
+        job: The job's name.
+        asked: The fields of the trigger form of backfill.<job>.
+        context: The task's, for the run's data interval.
+        holder: Who does it: the same for each try.
+        tell: Where progress goes.
+    """
+    from sluice.airflow.replay_params import replay_request  # noqa: PLC0415
+    from sluice.replay.run import begin_replay, resume_replay  # noqa: PLC0415
+
+    if identity := asked.get("replay"):
+        return resume_replay(project, job, identity)
+    request = replay_request(asked, _interval(context))
+    return begin_replay(project, job, request, holder, asked.get("reason") or None, tell)
 
 
 class ReplayChunkOperator(SluiceOperator):
@@ -183,7 +199,7 @@ class _ReplayedOperator(SluiceOperator):
         kwargs: See `SluiceOperator`.
     """
 
-    template_fields = ("chunks",)
+    template_fields: Collection[str] = ("chunks",)
 
     def __init__(self, *, chunks: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -197,13 +213,16 @@ class _ReplayedOperator(SluiceOperator):
 class ReplayReportOperator(_ReplayedOperator):
     """Count the rows of a replay, and hold them against the live ones."""
 
-    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002
+    def execute(self, context: Context) -> dict[str, Any]:
         """The report, as `sluice backfill --json` prints it."""
         from sluice.replay.run import finish_replay  # noqa: PLC0415
 
         with airflow_errors():
             project = self.project()
-            return finish_replay(project, self.replay(project), self.log.info)
+            replay = self.replay(project)
+            report = finish_replay(project, replay, self.log.info)
+            tell_outlets(context, self.outlets, replay_extra(project, replay.id))
+        return report
 
 
 class EndChunksOperator(_ReplayedOperator):
@@ -223,21 +242,40 @@ class EndChunksOperator(_ReplayedOperator):
             end_chunks(project, self.replay(project), f"{self.holder(context)}/", self.log.info)
 
 
-class PromoteOperator(_ReplayedOperator):
-    """Write the rows of a replay into the live topic, where the run's parameters say so."""
+class PromoteOperator(RequestOperator, _ReplayedOperator):
+    """Write the rows of a replay into the live topic, where that is asked for."""
+
+    template_fields = (*RequestOperator.template_fields, "chunks")
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """What was written and deleted, by topic."""
         from sluice.replay.promote import promote  # noqa: PLC0415
 
-        params = context["params"]
-        if not params.get("promote"):
+        asked = self.request(context)
+        if not asked.get("promote"):
             raise AirflowSkipException("not asked for: the rows stay in the topic of the replay")
         with airflow_errors():
             project = self.project()
-            accepted = bool(params.get("accept_differences"))
-            done = promote(project, self.replay(project), self.log.info, accept_differences=accepted)
+            accepted = bool(asked.get("accept_differences"))
+            replay = self.replay(project)
+            done = promote(project, replay, self.log.info, accept_differences=accepted)
+            written = {each.topic: {"written": each.written, "deleted": each.deleted} for each in done}
+            tell_outlets(context, self.outlets, {**replay_extra(project, replay.id), "rows": written})
         return [asdict(promotion) for promotion in done]
+
+
+def replay_extra(project: Project, replay: str) -> dict[str, Any]:
+    """What the event of an asset says of a replay."""
+    row = project.ledger.replays.find(replay)
+    return {
+        "kind": "backfill",
+        "replay": row.id,
+        "release": row.release,
+        "outcome": row.outcome,
+        "start": row.plan["start"],
+        "end": row.plan["end"],
+        "records": row.records,
+    }
 
 
 def _interval(context: Context) -> tuple[datetime, datetime] | None:

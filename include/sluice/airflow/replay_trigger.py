@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from functools import lru_cache
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from sluice.airflow.base import project_of, settings_of
+from sluice.airflow.base import project_of
+from sluice.airflow.turn import ledger_of
 from sluice.errors import JobNotFoundError, UnreachableError
 from sluice.flink import calls
 from sluice.flink.access import Access
@@ -149,14 +149,7 @@ class TurnTrigger(BaseTrigger):
         yield TriggerEvent({})  # type: ignore[no-untyped-call]
 
     def _has_turn(self, flink: Access) -> bool:
-        project = _project(self.root, self.environment)
         with FlinkClient(flink) as client:
             alive = alive_jobs(client)
-        limits = Limits(self.parallel, self.most)
-        return project.ledger.replays.has_turn(self.replay, self.number, self.taker, limits, alive=alive)
-
-
-@lru_cache(maxsize=8)
-def _project(root: str | None, environment: str | None) -> Project:
-    """For its ledger alone."""
-    return Project(settings_of(root, environment))
+        replays = ledger_of(self.root, self.environment).replays
+        return replays.has_turn(self.replay, self.number, self.taker, Limits(self.parallel, self.most), alive=alive)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +10,14 @@ from airflow.sdk.bases.notifier import BaseNotifier
 from airflow.sdk.exceptions import AirflowFailException
 
 from sluice.airflow.base import ProjectOperator, airflow_errors
+from sluice.airflow.listening import listeners
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from sluice.fleet.needs import Needed
     from sluice.fleet.rows import JobStatus
-    from sluice.fleet.telling import Listener, News
+    from sluice.fleet.telling import Listener
     from sluice.plan.request import Request
     from sluice.project import Project
 
@@ -56,8 +56,8 @@ class _SweepingOperator(ProjectOperator):
         for row in rows:
             self.log.info("%s: %s, %s%s", row.job, row.state, row.verdict, "".join(f"; {r}" for r in row.reasons))
         _push(context, CHANGES, [])
-        listeners: dict[str, Listener] = {"xcom": partial(_push, context, CHANGES), **self.listeners(context)}
-        return rows, self.logged(tell_verdicts(project.ledger.told, rows, listeners))
+        told: dict[str, Listener] = {"xcom": partial(_push, context, CHANGES), **listeners(self.notifiers, context)}
+        return rows, self.logged(tell_verdicts(project.ledger.told, rows, told))
 
     def judge(self, project: Project, rows: Sequence[JobStatus]) -> list[Needed]:
         """What the jobs of a sweep need."""
@@ -68,15 +68,6 @@ class _SweepingOperator(ProjectOperator):
             level = self.log.warning if needed.decision.need == "report" else self.log.info
             level("%s", needed.words)
         return needs
-
-    def listeners(self, context: Context) -> dict[str, Listener]:
-        """The notifiers by their class, and number where there are several of one: what they were told goes by that."""
-        found: dict[str, Listener] = {}
-        for notifier in self.notifiers:
-            kind = type(notifier).__name__
-            number = 1 + sum(name.split()[0] == kind for name in found)
-            found[kind if number == 1 else f"{kind} {number}"] = partial(_notify, notifier, context)
-        return found
 
     def logged(self, untold: list[str]) -> list[str]:
         """Log which notifiers have failed."""
@@ -89,22 +80,23 @@ class SweepOperator(_SweepingOperator):
     """Look at every job, and say what each needs."""
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        """For each job to which something is to be done, the arguments of a run of its deploy DAG."""
-        from sluice.fleet.telling import tell_reports  # noqa: PLC0415
+        """For each job to which something is to be done, or asked, the arguments of a run of its deploy DAG."""
+        from sluice.fleet.telling import newly_to_ask, tell_reports  # noqa: PLC0415
+        from sluice.plan.request import Request  # noqa: PLC0415
 
         with airflow_errors():
             project = self.project()
             rows, untold = self.sweep(project, context)
             needs = self.judge(project, rows)
             _push(context, CRIES, _cries(rows, needs))
-            listeners: dict[str, Listener] = {"run": partial(_push, context, REPORTS), **self.listeners(context)}
-            untold += self.logged(tell_reports(project.ledger.told, rows, needs, listeners))
+            told: dict[str, Listener] = {"run": partial(_push, context, REPORTS), **listeners(self.notifiers, context)}
+            asks = newly_to_ask(project.ledger.told, needs)
+            # The run that asks tells of it; the next sweep does where that has not come about.
+            reported = [needed for needed in needs if needed not in asks]
+            untold += self.logged(tell_reports(project.ledger.told, rows, reported, told))
         _push(context, UNTOLD, untold)
-        return [
-            {"trigger_dag_id": f"deploy.{needed.job}", "conf": _conf(needed.request, needed.words)}
-            for needed in needs
-            if needed.request
-        ]
+        wanted = [_run(needed, needed.request, waits=True) for needed in needs if needed.request]
+        return [*wanted, *(_run(needed, Request(), waits=False) for needed in asks)]
 
 
 class VerifyOperator(_SweepingOperator):
@@ -116,7 +108,7 @@ class VerifyOperator(_SweepingOperator):
     def execute(self, context: Context) -> None:
         """Raise, or be content."""
         pull = partial(context["ti"].xcom_pull, task_ids="sweep")
-        if pull():
+        if any(each["wait_for_completion"] for each in pull() or ()):
             with airflow_errors():
                 project = self.project()
                 rows, untold = self.sweep(project, context)
@@ -134,11 +126,6 @@ def _push(context: Context, key: str, value: Any) -> None:
     context["ti"].xcom_push(key=key, value=value)
 
 
-def _notify(notifier: BaseNotifier, context: Context, news: News) -> None:
-    """Call a copy: a notifier renders its templates in place, and would say the same again the next time."""
-    copy(notifier)({**context, "changes": news})
-
-
 def _cries(rows: Iterable[JobStatus], needs: Iterable[Needed]) -> list[str]:
     """What is to be said of jobs that are down and need a person."""
     down = {row.job for row in rows if row.verdict == "failed"}
@@ -148,6 +135,12 @@ def _cries(rows: Iterable[JobStatus], needs: Iterable[Needed]) -> list[str]:
 def _runs(report: Mapping[str, Any]) -> bool:
     """What is down is cried out at each run."""
     return bool(report["new"] != "failed")
+
+
+def _run(needed: Needed, request: Request, *, waits: bool) -> dict[str, Any]:
+    """The arguments of a run of the job's deploy DAG; whether its end is waited for: not where it asks a person."""
+    conf = _conf(request, needed.words)
+    return {"trigger_dag_id": f"deploy.{needed.job}", "conf": conf, "wait_for_completion": waits}
 
 
 def _conf(request: Request, words: str) -> Mapping[str, Any]:

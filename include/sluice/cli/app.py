@@ -135,11 +135,27 @@ def resume(job: OneJob, environment: Environment = None, json: Json = False, rea
 
 
 @app.command()
+def savepoint(job: OneJob, environment: Environment = None, json: Json = False, reason: Reason = None) -> None:
+    """Take a savepoint of a running job, which runs on."""
+    from sluice.cli.operations import savepoint_job  # noqa: PLC0415
+
+    savepoint_job(_project(environment), job, json=json, note=reason)
+
+
+@app.command()
 def history(job: OneJob, environment: Environment = None, json: Json = False) -> None:
     """Show a job's operations, newest first."""
     from sluice.cli.operations import show_history  # noqa: PLC0415
 
     show_history(_project(environment), job, json=json)
+
+
+@app.command()
+def approvals(job: OneJob, environment: Environment = None, json: Json = False) -> None:
+    """Show a job's plans that a person was asked about in Airflow, newest first, with the answers."""
+    from sluice.cli.operations import show_approvals  # noqa: PLC0415
+
+    show_approvals(_project(environment), job, json=json)
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Any, cast, get_args
 
 import yaml
@@ -14,6 +15,7 @@ from sluice.errors import ConfigError, SluiceError
 from sluice.fleet.members import all_names
 from sluice.operation.holder import shell_holder
 from sluice.operation.run import Result, make_plan, run_operation
+from sluice.operation.savepoint import take_savepoint
 from sluice.plan.compiler import Compiler
 from sluice.plan.explain import explain
 from sluice.plan.model import Kind, Mode, Plan
@@ -101,6 +103,20 @@ def run_jobs(
     _exit_for([result.error for result in results if result.error], failed=any(r.outcome not in _DONE for r in results))
 
 
+def savepoint_job(project: Project, job: str, *, json: bool, note: str | None = None) -> None:
+    """Take a savepoint of a job, and print where it lies.
+
+    Raises:
+        SluiceError: there is none.
+    """
+    project.catalog.job(job)
+    row = asdict(take_savepoint(project, job, shell_holder(), teller(job), note))
+    if json:
+        print_json(row)
+    columns = ("job", "release", "flink_job_id", "savepoint")
+    print_table("Savepoint", columns, [[row[column] for column in columns]])
+
+
 def show_history(project: Project, job: str, *, json: bool) -> None:
     """Print the job's operations.
 
@@ -120,6 +136,8 @@ def show_history(project: Project, job: str, *, json: bool) -> None:
             "mode": row.mode,
             "downtime_ms": row.downtime_ms,
             "holder": row.holder,
+            "approved_by": row.approved_by,
+            "approved_at": row.approved_at.isoformat() if row.approved_at else None,
             "note": row.note,
             "reason": row.reason,
         }
@@ -149,6 +167,29 @@ def show_savepoints(project: Project, job: str, *, json: bool) -> None:
         for row in project.ledger.savepoints(job)
     ]
     _show(f"Savepoints of {job}", rows, ("taken_at", "release", "path", "deleted_at"), json)
+
+
+def show_approvals(project: Project, job: str, *, json: bool) -> None:
+    """Print the job's plans that people were asked about.
+
+    Raises:
+        ConfigError: as `show_history`.
+    """
+    _refuse_unknown(project, job)
+    rows = [
+        {
+            "asked_at": row.asked_at.isoformat(),
+            "until": row.until.isoformat(),
+            "answer": row.answer,
+            "answered_by": row.answered_by,
+            "answered_at": row.answered_at.isoformat() if row.answered_at else None,
+            "why": row.why,
+            "link": row.link,
+            "asker": row.asker,
+        }
+        for row in project.ledger.approvals.of(job)
+    ]
+    _show(f"Approvals of {job}", rows, ("asked_at", "answer", "answered_by", "answered_at", "why"), json)
 
 
 def _refuse_unknown(project: Project, job: str) -> None:

@@ -40,7 +40,12 @@ def _case(project: Project, row: JobStatus, now: datetime) -> Case:
         healthy_at=running.healthy_at if running else None,
         has_former=healthy_before(releases.values(), row.release or 0) is not None,
         failed_before=_failed_before(project, row, now),
-        operations=[_past(operation, releases) for operation in ledger.operations(row.job, _OPERATIONS)],
+        operations=[
+            _past(operation, releases)
+            for operation in ledger.operations(row.job, _OPERATIONS)
+            # A savepoint changes nothing, and is no try at anything.
+            if operation.kind != "savepoint"
+        ],
         holder=active.holder if active and active.lease_until > now else None,
     )
 

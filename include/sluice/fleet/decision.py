@@ -38,6 +38,7 @@ class Case:
         operations: What was done to it, newest first.
         holder: Who is doing something to it now; None: nobody.
         approval: Why a redeploy would need an approval; None: it needs none, or that isn't known yet.
+        asked: What became of asking for that approval; None: nobody was asked.
     """
 
     status: JobStatus
@@ -50,6 +51,7 @@ class Case:
     operations: Sequence[PastOperation] = ()
     holder: str | None = None
     approval: str | None = None
+    asked: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,11 @@ def decide(case: Case) -> Decision:
         or _drifted(case)
         or Decision("nothing", _as_it_is(case.status))
     )
+
+
+def approval_cause(fingerprint: str | None) -> str:
+    """The cause of a report that something desired needs an approval."""
+    return f"approval {fingerprint}"
 
 
 def _as_it_is(status: JobStatus) -> str:
@@ -155,8 +162,9 @@ def _drifted(case: Case) -> Decision | None:
     if case.fingerprint in held:
         return Decision("nothing", f"it differs from what is desired, which was rolled back: {held[case.fingerprint]}")
     if case.approval:
-        why = f"what is desired needs an approval: {case.approval}; deploy it by hand, and approve it"
-        return Decision("report", why, cause=f"approval {case.fingerprint}")
+        to_do = case.asked or "deploy it by hand, and approve it"
+        why = f"what is desired needs an approval: {case.approval}; {to_do}"
+        return Decision("report", why, cause=approval_cause(case.fingerprint))
     why = f"it differs from release {status.release}"
     return _unless_too_often(case, Decision("redeploy", why))
 

@@ -23,11 +23,13 @@ class Needed:
 
     Attributes:
         request: The operation that gives it; None: nothing is to be done, or a person has to look.
+        to_ask: The fingerprint of what needs an approval that nobody was asked for yet; None: there is no such thing.
     """
 
     job: str
     decision: Decision
     request: Request | None = None
+    to_ask: str | None = None
 
     @property
     def words(self) -> str:
@@ -53,22 +55,27 @@ def find_needs(project: Project, rows: Iterable[JobStatus], tell: Tell, now: dat
 def _needed(project: Project, case: Case, tell: Tell) -> Needed:
     job, decision = case.status.job, decide(case)
     if decision.need == "redeploy":
-        decision = _planned(project, case, decision, tell)
-    return Needed(job, decision, _request(case.status, decision))
+        case, decision = _planned(project, case, decision, tell)
+    to_ask = case.fingerprint if case.approval and not case.asked else None
+    return Needed(job, decision, _request(case.status, decision), to_ask)
 
 
-def _planned(project: Project, case: Case, wanted: Decision, tell: Tell) -> Decision:
+def _planned(project: Project, case: Case, wanted: Decision, tell: Tell) -> tuple[Case, Decision]:
+    """What is needed when it has been planned; the case with what the plan tells of an approval."""
     job = case.status.job
     try:
         plan = make_plan(project, job, Request(), lambda line: tell(f"{job}: {line}"))
     except UnreachableError as error:
-        return Decision("nothing", f"{wanted.why}, and could not be planned: {error}")
+        return case, Decision("nothing", f"{wanted.why}, and could not be planned: {error}")
     except SluiceError as error:
         why = f"{wanted.why}, and can't be deployed: {error}"
-        return Decision("report", why, cause=f"refused {case.fingerprint}")
-    if plan.needs_approval:
-        return decide(replace(case, approval="; ".join(plan.reasons) or "it abandons state"))
-    return wanted
+        return case, Decision("report", why, cause=f"refused {case.fingerprint}")
+    if not plan.needs_approval:
+        return case, wanted
+    asked = project.ledger.approvals.about(job, plan.fingerprint)
+    why = "; ".join(plan.reasons) or "it abandons state"
+    case = replace(case, approval=why, asked=asked.words if asked else None)
+    return case, decide(case)
 
 
 def _request(status: JobStatus, decision: Decision) -> Request | None:

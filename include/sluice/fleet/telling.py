@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from sluice.fleet.changes import changes, reports
+from sluice.fleet.decision import approval_cause
 from sluice.fleet.needs import Needed
 from sluice.fleet.rows import JobStatus, one_each
+from sluice.plan.model import Plan
+from sluice.release.samples import Samples
 from sluice.release.told import Tellings
 
 News = list[dict[str, Any]]
@@ -43,6 +47,40 @@ def tell_reports(
     """
     seen, wanted = one_each(rows, lambda row: row), list(needs)
     return _tell(told, "report", listeners, lambda before: reports(before, seen, wanted))
+
+
+def tell_approval(
+    told: Tellings, samples: Samples, plan: Plan, words: str, listeners: Mapping[str, Listener]
+) -> list[str]:
+    """Tell each listener that a plan waits for an approval, once; a sweep that comes to the same tells it no more.
+
+    Args:
+        told: What they were told.
+        samples: What the sweeps have seen: how the job is.
+        plan: The plan.
+        words: What is to be done.
+        listeners: See `tell_verdicts`.
+    """
+    last = next(reversed(samples.of(plan.job, datetime.now(UTC) - timedelta(days=1))), None)
+    state, verdict = (last.state, last.verdict) if last else ("unknown", "unknown")
+    change = {"job": plan.job, "old": verdict, "new": verdict, "state": state, "reasons": [words]}
+    cause = approval_cause(plan.fingerprint)
+
+    def find(before: Mapping[str, str]) -> tuple[News, Mapping[str, str]]:
+        return ([] if before.get(plan.job) == cause else [change]), {**before, plan.job: cause}
+
+    return _tell(told, "report", listeners, find)
+
+
+def newly_to_ask(told: Tellings, needs: Sequence[Needed]) -> list[Needed]:
+    """What a person is to be asked to approve, and was not asked for before; the ledger remembers that it is now."""
+    wanted = {needed.job: needed for needed in needs if needed.to_ask}
+    known = told.known("run", "approval")
+    # What was asked stays known while it is desired: a run that was deleted is not made again and again.
+    causes = {each.job: each.decision.cause for each in needs if each.decision.cause}
+    kept = {job: asked for job, asked in known.items() if causes.get(job) == approval_cause(asked)}
+    told.keep("run", "approval", {**kept, **{job: needed.to_ask or "" for job, needed in wanted.items()}})
+    return [needed for job, needed in wanted.items() if known.get(job) != needed.to_ask]
 
 
 def _tell(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from sluice.errors import BusyError, OperationError, SluiceError
 from sluice.flink.client import FlinkClient
@@ -11,6 +12,7 @@ from sluice.operation.holder import is_gone
 from sluice.operation.roll_back import roll_back
 from sluice.operation.switch_over import Started, SwitchOver, Tell, is_touched
 from sluice.operation.verify import Outcome, pass_gates, settle
+from sluice.plan.approval import Approval
 from sluice.plan.compiler import Compiler
 from sluice.plan.model import Plan
 from sluice.plan.planner import Planned, Planner
@@ -79,14 +81,15 @@ def run_operation(
         holder: Who does it.
         tell: Where progress goes.
         compiler: A client that was started ahead; closed here. None: one is started when it is needed.
-        approved: Whether losing state was approved.
+        approved: Whether the holder has approved, ahead, that state is lost.
         note: The reason that was given.
     """
     with FlinkClient(project.flink) as flink, compiler or Compiler(project, job, tell) as client:
         try:
             _refuse_busy(project, job, holder)
             planned = Planner(project, job, request, flink, client).plan()
-            switch = SwitchOver(project, planned, flink, client, holder, tell, approved=approved, note=note)
+            approval = Approval(holder, datetime.now(UTC)) if approved else None
+            switch = SwitchOver(project, planned, flink, client, holder, tell, approval=approval, note=note)
             started = switch.run()
         except SluiceError as error:
             return _failed_to_start(project, job, holder, flink, tell, error)

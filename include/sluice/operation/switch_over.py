@@ -20,6 +20,7 @@ from sluice.operation.holder import is_gone
 from sluice.operation.start import Start
 from sluice.operation.stop import Stop, StopFailedError
 from sluice.plan import stages
+from sluice.plan.approval import Approval, refuse_unapproved
 from sluice.plan.compiler import Compiler
 from sluice.plan.directories import Directories, directories_at
 from sluice.plan.left import is_savepoint, takes_savepoint
@@ -75,7 +76,7 @@ class SwitchOver:
         compiler: The client that the plan was made with.
         holder: Who does it; the same holder goes on with its own operation after a crash.
         tell: Where progress goes.
-        approved: Whether losing state was approved.
+        approval: Who has approved that state is lost, and of which plan; None: nobody has.
         note: The reason that was given.
         is_gone: Whether another holder is known to have ended.
         admin: The brokers; None: by the project's own configuration.
@@ -90,7 +91,7 @@ class SwitchOver:
         holder: str,
         tell: Tell,
         *,
-        approved: bool = False,
+        approval: Approval | None = None,
         note: str | None = None,
         is_gone: Callable[[str], bool] = is_gone,
         admin: AdminClient | None = None,
@@ -101,7 +102,7 @@ class SwitchOver:
         self._compiler = compiler
         self._holder = holder
         self._tell = tell
-        self._approved = approved
+        self._approval = approval
         self._note = note
         self._is_gone = is_gone
         self._admin = admin
@@ -110,17 +111,14 @@ class SwitchOver:
         """Do the stages before `Verify`.
 
         Raises:
-            RefusedError: an approval is missing; nothing was touched.
+            RefusedError: an approval is missing, or was given to another plan; nothing was touched.
             BusyError: another operation holds the job.
             StopFailedError: the old job runs on.
             SluiceError: another failure; the journal says how far it came (see `roll_back`).
         """
         plan = self._planned.plan
-        if plan.needs_approval and not self._approved:
-            raise RefusedError(
-                f"{plan.job}: state would be abandoned: {'; '.join(plan.reasons) or 'mode stateless'}",
-                remedy="see sluice plan; to go on, give --allow-state-loss (in Airflow: the box of the trigger form)",
-            )
+        if not self._has_begun_approved():
+            refuse_unapproved(plan, self._approval)
         operation = self._begin()
         try:
             for stage in plan.stages:
@@ -141,8 +139,16 @@ class SwitchOver:
             self._record(operation)
         return self._started(operation)
 
+    def _has_begun_approved(self) -> bool:
+        """Whether this holder has stopped the job for a plan that was approved, and goes on with that."""
+        ledger, job = self._project.ledger, self._planned.plan.job
+        active, place = ledger.active(job), ledger.placement(job)
+        is_own = active is not None and active.holder == self._holder and active.approved_by is not None
+        return is_own and place is not None and place.phase in ("stopping", "stopped")
+
     def _begin(self) -> OperationHandle:
         plan, target = self._planned.plan, self._planned.target
+        given = self._approval if plan.needs_approval else None
         operation = self._project.ledger.begin(
             plan.job,
             kind=plan.kind,
@@ -154,6 +160,8 @@ class SwitchOver:
                 "mode": plan.mode,
                 "note": self._note,
                 "plan": plan.model_dump(mode="json"),
+                "approved_by": given.by if given else None,
+                "approved_at": given.at if given else None,
             },
         )
         if target.number is None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sluice.plan.model import Plan, StateOfOperator
 
-_ACTIONS = {
+ACTIONS = {
     "none": "runs as it should",
     "record": "is recorded as a new release, without a restart",
     "start": "is started",
@@ -14,15 +14,16 @@ _ACTIONS = {
     "redeploy": "is replaced",
     "suspend": "is suspended",
 }
+"""What happens to the job."""
 
 
 def explain(plan: Plan) -> list[str]:
     """The plan, line by line."""
     mode = f", {plan.mode}" if plan.mode else ""
-    lines = [f"{plan.job} {_ACTIONS[plan.action]} ({plan.category}{mode})"]
+    lines = [f"{plan.job} {ACTIONS[plan.action]} ({plan.category}{mode})"]
     lines += [f"  {reason}" for reason in plan.reasons]
     lines += [
-        f"  {change.path}: {_value(change.old)} -> {_value(change.new)} ({change.category}: {change.why})"
+        f"  {change.path}: {words_of(change.old)} -> {words_of(change.new)} ({change.category}: {change.why})"
         for change in plan.changes
     ]
     if plan.overrides:
@@ -44,14 +45,17 @@ def _state(plan: Plan) -> Iterator[str]:
         ("added", plan.state.added),
     ):
         for operator in operators:
-            yield f"  state {word}: {operator.name}{_size(operator)}"
+            size = size_of(operator)
+            yield f"  state {word}: {operator.name}{f', {size}' if size else ''}"
 
 
-def _size(operator: StateOfOperator) -> str:
+def size_of(operator: StateOfOperator) -> str:
+    """What an operator holds; empty: nothing."""
     if not operator.size:
         return ""
-    return f", {operator.size / 1024:,.1f} KiB" if operator.size < 2**20 else f", {operator.size / 2**20:,.1f} MiB"
+    return f"{operator.size / 1024:,.1f} KiB" if operator.size < 2**20 else f"{operator.size / 2**20:,.1f} MiB"
 
 
-def _value(value: object) -> str:
+def words_of(value: object) -> str:
+    """A value of a change."""
     return "nothing" if value is None else str(value)

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
 from sluice.errors import BusyError, OperationError
+from sluice.release.approvals import Approvals
 from sluice.release.database import open_database
 from sluice.release.handle import LEASE, OperationHandle
 from sluice.release.replays import Replays
@@ -49,6 +50,7 @@ class Ledger:
         self.samples = Samples(self._sessions, environment)
         self.replays = Replays(self._sessions, environment)
         self.told = Tellings(self._sessions, environment)
+        self.approvals = Approvals(self._sessions, environment)
 
     def add_release(self, job: str, **values: Any) -> Release:
         """The job's newest release, when it has this fingerprint; otherwise a new one with the next number.
@@ -153,7 +155,7 @@ class Ledger:
 
         Args:
             job: The job's name.
-            kind: `deploy`, `rollback`, `suspend` or `resume`.
+            kind: `deploy`, `rollback`, `suspend`, `resume` or `savepoint`.
             holder: Who takes it.
             release: The release's number, or one that is entered together with the operation: not before it is
                 certain that nobody else holds the job.

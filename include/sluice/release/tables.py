@@ -80,7 +80,7 @@ class Operation(Base):
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     outcome: Mapped[str | None] = mapped_column(String(20))
-    """healthy, unchanged, rolled_back, failed, abandoned; None while it goes on."""
+    """healthy, unchanged, rolled_back, failed, abandoned; taken: a savepoint; None while it goes on."""
     reason: Mapped[str | None] = mapped_column(String(4000))
     """Why it failed or was rolled back, and what that meant."""
     former_release: Mapped[int | None]
@@ -89,6 +89,9 @@ class Operation(Base):
     note: Mapped[str | None] = mapped_column(String(1000))
     """The reason that its starter gave."""
     plan: Mapped[dict[str, Any] | None]
+    approved_by: Mapped[str | None] = mapped_column(String(500))
+    """Who approved that it loses state; None: it needed no approval."""
+    approved_at: Mapped[datetime | None]
     flink_job_id: Mapped[str | None] = mapped_column(String(32))
     savepoint: Mapped[str | None] = mapped_column(String(2000))
     """What it took of the job that it stopped."""

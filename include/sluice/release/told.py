@@ -19,7 +19,7 @@ class Told(Base):
     environment: Mapped[str] = mapped_column(String(63), primary_key=True)
     listener: Mapped[str] = mapped_column(String(100), primary_key=True)
     subject: Mapped[str] = mapped_column(String(20), primary_key=True)
-    """verdict or report."""
+    """verdict, report, approval or event time."""
     job: Mapped[str] = mapped_column(String(255), primary_key=True)
     """Its name; a job that nobody declares may have any."""
     value: Mapped[str] = mapped_column(String(255))

@@ -16,11 +16,12 @@ ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-import backfill, deploy
+import backfill, deploy, redeploy_and_verify
 from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 dags = {name: dag for file in (deploy, backfill) for name, dag in vars(file).items()
         if isinstance(dag, DAG) and "." in name}
+dags["redeploy_and_verify"] = redeploy_and_verify.redeploy_and_verify
 found = {name: DagSerialization.to_dict(dag) for name, dag in dags.items()}
 heavy = sorted({"pyflink", "py4j", "confluent_kafka"} & set(sys.modules))
 print(json.dumps({"dags": found, "heavy": heavy}, default=str))
@@ -53,7 +54,8 @@ def parsed(home):
 def test_each_job_has_its_dag(parsed):
     jobs = {file.stem for file in (ROOT / "flink_jobs").glob("[!_]*.py")}
     replayed = jobs - {"dead_letters"}
-    assert set(parsed["dags"]) == {*(f"deploy.{job}" for job in jobs), *(f"backfill.{job}" for job in replayed)}
+    of_jobs = {*(f"deploy.{job}" for job in jobs), *(f"backfill.{job}" for job in replayed)}
+    assert set(parsed["dags"]) == {*of_jobs, "redeploy_and_verify"}
 
 
 def test_a_backfill_has_a_data_interval_for_each_day_and_runs_only_when_asked(parsed):

@@ -137,3 +137,31 @@ for name in ("1", "2"):
     assert [words for who, words in told if who == "template"] == expected, told
 """,
     )
+
+
+def test_what_loses_state_is_asked_for_once_and_reported_from_the_next_sweep_on(tmp_path):
+    run(
+        tmp_path,
+        """
+Failing.broken = False
+now["rows"] = [JobStatus("a", "RUNNING", verdict="healthy", drift=True, phase="running")]
+now["needs"] = [Needed("a", Decision("report", "it loses state", cause="approval f5"), to_ask="f5")]
+asks, failure = run("1")
+assert (told, failure) == ([], None), (told, failure)
+assert [(each["trigger_dag_id"], each["conf"]["operation"], each["wait_for_completion"]) for each in asks] == [
+    ("deploy.a", "deploy", False)]
+# Whatever has become of that run: it was asked for.
+asks, failure = run("2")
+assert failure == "a person has to look: a: it loses state", failure
+assert (asks, len(told)) == ([], 2)
+now["needs"] = [Needed("a", Decision("report", "it waits", cause="approval f5"))]
+assert (run("3"), told) == (([], None), [])
+now["needs"] = [Needed("a", Decision("report", "it loses state", cause="approval f5"), to_ask="f5")]
+assert (run("4"), told) == (([], None), [])
+# Not desired any more, and then again: that is news.
+now["needs"] = []
+run("5")
+now["needs"] = [Needed("a", Decision("report", "it loses state", cause="approval f5"), to_ask="f5")]
+assert len(run("6")[0]) == 1
+""",
+    )

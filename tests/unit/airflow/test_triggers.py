@@ -6,7 +6,7 @@ import sys
 
 SCRIPT = """
 from types import SimpleNamespace
-from sluice.airflow.gates import GateOperator
+from sluice.airflow.gates import gate_trigger
 from sluice.airflow.triggers import GateTrigger
 from sluice.flink.access import Access
 from sluice.job.limits import Health
@@ -24,8 +24,8 @@ project = SimpleNamespace(
     catalog=SimpleNamespace(jobs={"copy": job}), ledger=SimpleNamespace(release=lambda *_: release), group=str,
 )
 started = {"flink_job_id": "a", "deadline": 1.0, "restored_from": None, "positions": None, "release": 1}
-gate = GateOperator(task_id="gate", job="copy", gate="watermark", started=started, root="/here", environment="there")
-trigger = gate._trigger(project)
+where = {"root": "/here", "environment": "there"}
+trigger = gate_trigger(project, "copy", "watermark", started, print, where=where)
 assert trigger.untimed == ["t"]
 # The triggerer finds brokers and cluster by itself: what it keeps is in Airflow's database for all to read.
 _, kept = trigger.serialize()

@@ -1,6 +1,7 @@
 """What a job needs becomes the request of an operation; a redeploy is planned before it is asked for."""
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -26,7 +27,7 @@ def plan(*, needs_approval):
     )
 
 
-def found(monkeypatch, status, planned=None):
+def found(monkeypatch, status, planned=None, asked=None):
     def make_plan(*_):
         if isinstance(planned, Exception):
             raise planned
@@ -36,7 +37,8 @@ def found(monkeypatch, status, planned=None):
     monkeypatch.setattr(
         needs, "read_cases", lambda *_: [Case(status, NOW, fingerprint="new", healthy_at=NOW, has_former=True)]
     )
-    return needs.find_needs(None, [status], print, NOW)[0]
+    ledger = SimpleNamespace(approvals=SimpleNamespace(about=lambda *_: asked))
+    return needs.find_needs(SimpleNamespace(ledger=ledger), [status], print, NOW)[0]
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,17 @@ def test_what_has_drifted_is_planned_first(monkeypatch, planned, need, request_)
     # The job runs, and no verdict tells: there is something to be told by, once for what is desired now.
     assert bool(needed.decision.cause) == (need == "report")
     assert (needed.decision.cause or "new").endswith("new")
+
+
+def test_what_needs_an_approval_is_asked_for_once_and_then_says_how_that_stands(monkeypatch):
+    assert found(monkeypatch, RUNNING, plan(needs_approval=False)).to_ask is None
+    first = found(monkeypatch, RUNNING, plan(needs_approval=True))
+    assert first.to_ask == "new"
+    assert first.decision.why.endswith("deploy it by hand, and approve it")
+    asked = SimpleNamespace(words="rejected by ann at 2026-01-31 12:00 UTC")
+    then = found(monkeypatch, RUNNING, plan(needs_approval=True), asked)
+    assert (then.to_ask, then.decision.cause) == (None, first.decision.cause)
+    assert then.decision.why.endswith("rejected by ann at 2026-01-31 12:00 UTC")
 
 
 @pytest.mark.parametrize(("drift", "request_"), [(False, Request()), (True, Request(kind="rollback", to=2))])

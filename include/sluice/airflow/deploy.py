@@ -1,0 +1,145 @@
+"""A whole deploy, rollback, suspension or resumption as one task, for DAGs of your own.
+
+What costs time to import is imported when a task runs: the DAG processor parses every job.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from sluice.airflow.asked import asked_for
+from sluice.airflow.assets import job_asset, tell_outlets
+from sluice.airflow.base import BACKSTOP, airflow_errors
+from sluice.airflow.gates import gate_trigger
+from sluice.airflow.operators import SwitchOverOperator, go_back, operation_extra, settle_operation
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from sluice.health.gates import Gate
+    from sluice.plan.model import Kind
+
+_GATES: tuple[Gate, ...] = ("running", "consumer_lag", "watermark")
+
+
+class DeployOperator(SwitchOverOperator):
+    """Bring a job to what is desired, and wait in the triggerer until it is proven; otherwise it goes back.
+
+    The same as deploy.<job>, in one task: a retry goes on where the journal stands. A plan that loses state is refused
+    unless it is approved ahead; `deploy_group` asks a person.
+
+    Args:
+        config: Settings of the job over the deployment file's (templated).
+        allow_state_loss: Approves ahead a plan that loses state.
+        wake: Also start a suspended job.
+        kwargs: `mode`, `reason`: see `sluice.airflow.asked.asked_for`; and see `SluiceOperator`.
+    """
+
+    operation: ClassVar[Kind] = "deploy"
+
+    def __init__(
+        self,
+        *,
+        config: dict[str, Any] | None = None,
+        to_release: int | None = None,
+        mode: Any = None,
+        allow_state_loss: bool = False,
+        wake: bool = False,
+        reason: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        asked = asked_for(
+            self.operation,
+            config=config,
+            to_release=to_release,
+            mode=mode,
+            allow_state_loss=allow_state_loss,
+            wake=wake,
+            reason=reason,
+        )
+        outlets = [*kwargs.pop("outlets", ()), job_asset(kwargs["job"])]
+        super().__init__(plan=None, asked=asked, outlets=outlets, **kwargs)
+
+    def work(self, context: Context) -> dict[str, Any]:
+        """The operation, its outcome, the release, the Flink job id and the downtime."""
+        try:
+            started = super().work(context)
+        except AirflowFailException as error:
+            self._take_back(context, str(error))
+            raise
+        except AirflowException as error:
+            if context["ti"].try_number > context["ti"].max_tries:
+                self._take_back(context, str(error))
+            raise
+        return self._prove(context, started, _GATES)
+
+    def passed(self, context: Context, event: dict[str, Any], started: dict[str, Any], gate: Gate) -> dict[str, Any]:
+        """What the trigger has seen at a gate."""
+        self.log.info("%s: %s", gate, event["words"])
+        if not event["passed"]:
+            self._fail(context, started, f"{gate}: {event['words']}")
+        return self._prove(context, started, _GATES[_GATES.index(gate) + 1 :])
+
+    def _prove(self, context: Context, started: dict[str, Any], gates: tuple[Gate, ...]) -> dict[str, Any]:
+        from sluice.operation.gate import look  # noqa: PLC0415
+
+        with airflow_errors():
+            project = self.project()
+            for gate in gates if started["flink_job_id"] else ():
+                trigger = gate_trigger(project, self.job, gate, started, self.log.info, where=self.where)
+                reading = look(trigger.order(project))
+                self.log.info("%s: %s", gate, reading.words)
+                if reading.hopeless:
+                    self._fail(context, started, f"{gate}: {reading.words}")
+                if not reading.passed:
+                    left = self.hold(context, project, trigger.deadline)
+                    given = {"started": started, "gate": gate}
+                    self.defer(trigger=trigger, method_name="passed", kwargs=given, timeout=left + BACKSTOP)
+                if gate == "running":
+                    project.ledger.saw_checkpoint(self.job, started["flink_job_id"])
+            ended = settle_operation(self, context, project, started)
+            told = project.ledger.operation(started["operation"])
+        tell_outlets(context, [job_asset(self.job)], operation_extra(told))
+        return {
+            "job": self.job,
+            "operation": started["operation"],
+            "release": started["release"],
+            "flink_job_id": started["flink_job_id"],
+            "savepoint": started["savepoint"],
+            "restored_from": started["restored_from"],
+            **ended,
+        }
+
+    def _fail(self, context: Context, started: dict[str, Any], reason: str) -> None:
+        with airflow_errors():
+            operation = self.held(self.project(), context)
+            if operation is not None:
+                operation.record("verify", "failed", reason=reason)
+        words = self._take_back(context, reason) or f"release {started['release']}: {reason}"
+        raise AirflowFailException(f"{self.job}: {words}")
+
+    def _take_back(self, context: Context, reason: str) -> str | None:
+        """Run the former release again, where this operation has done something; what was done, None: nothing."""
+        with airflow_errors():
+            back = go_back(self, context, self.project(), reason)
+        return None if back is None else back.words
+
+
+class RollBackToOperator(DeployOperator):
+    """Run a former release again, from the state that the job has now: `to_release`, or the healthy one before."""
+
+    operation = "rollback"
+
+
+class SuspendOperator(DeployOperator):
+    """Stop a job with its state kept, until it is resumed; one that is suspended already stays so."""
+
+    operation = "suspend"
+
+
+class ResumeOperator(DeployOperator):
+    """Start a suspended job from the state that it stopped with, and wait until it is proven."""
+
+    operation = "resume"

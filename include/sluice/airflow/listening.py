@@ -1,0 +1,30 @@
+"""Airflow's notifiers as listeners of what is told about the fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from copy import copy
+from functools import partial
+from typing import TYPE_CHECKING
+
+from airflow.sdk.bases.notifier import BaseNotifier
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from sluice.fleet.telling import Listener, News
+
+
+def listeners(notifiers: Iterable[BaseNotifier], context: Context) -> dict[str, Listener]:
+    """The notifiers by their class, and number where there are several of one: what they were told goes by that."""
+    found: dict[str, Listener] = {}
+    for notifier in notifiers:
+        kind = type(notifier).__name__
+        number = 1 + sum(name.split()[0] == kind for name in found)
+        found[kind if number == 1 else f"{kind} {number}"] = partial(_notify, notifier, context)
+    return found
+
+
+def _notify(notifier: BaseNotifier, context: Context, news: News) -> None:
+    """Call a copy: a notifier renders its templates in place, and would say the same again the next time."""
+    copy(notifier)({**context, "changes": news})

@@ -1,0 +1,90 @@
+"""Runs as holders of operations: whether one has ended, and waiting in the triggerer until it has."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
+
+from sluice.airflow.base import settings_of
+from sluice.project import Project
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from sluice.release.ledger import Ledger
+
+_HOLDER = re.compile(r"airflow:(?P<dag>[^/]+)/(?P<run>.+)", re.DOTALL)
+_ALIVE = ["queued", "running"]
+_PAUSE = 3.0
+"""Seconds between two looks at the ledger."""
+_LOOK_AGAIN = 60.0
+"""Seconds after which the task itself looks whether the holder is alive: Airflow tells only tasks of it."""
+
+
+def is_run(holder: str) -> bool:
+    """Whether an operation's holder is a run of a DAG."""
+    return _HOLDER.fullmatch(holder) is not None
+
+
+def has_ended(context: Context, holder: str) -> bool:
+    """Whether the holder is a run that has ended, or was deleted; False where this Airflow doesn't know.
+
+    A run of another DAG that isn't there may be another Airflow's with the same ledger.
+    """
+    match = _HOLDER.fullmatch(holder)
+    if match is None:
+        return False
+    count = partial(context["ti"].get_dr_count, match["dag"], run_ids=[match["run"]])
+    if count(states=_ALIVE):
+        return False
+    return match["dag"] == context["dag"].dag_id or bool(count())
+
+
+class OperationTrigger(BaseTrigger):
+    """Fires when an operation has ended, and once a minute: whoever does it may be gone.
+
+    Args:
+        root: The project's directory; None: SLUICE_ROOT, or the working directory's.
+        environment: Which file of deployments/ applies; None: SLUICE_ENVIRONMENT.
+        operation: Its id.
+    """
+
+    def __init__(self, *, root: str | None, environment: str | None, operation: str) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.root = root
+        self.environment = environment
+        self.operation = operation
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class and arguments."""
+        given = {"root": self.root, "environment": self.environment, "operation": self.operation}
+        return f"{__name__}.OperationTrigger", given
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """One event, without content."""
+        until = time.monotonic() + _LOOK_AGAIN
+        # The ledger tells nobody by itself.
+        while time.monotonic() < until and await sync_to_async(self._goes_on)():  # noqa: ASYNC110
+            await asyncio.sleep(_PAUSE)
+        yield TriggerEvent({})  # type: ignore[no-untyped-call]
+
+    def _goes_on(self) -> bool:
+        ledger = ledger_of(self.root, self.environment)
+        return ledger.operation(self.operation).active_job is not None
+
+
+def ledger_of(root: str | None, environment: str | None) -> Ledger:
+    """The project's ledger, opened once per process: a triggerer looks at it again and again."""
+    return _project(root, environment).ledger
+
+
+@lru_cache(maxsize=8)
+def _project(root: str | None, environment: str | None) -> Project:
+    return Project(settings_of(root, environment))

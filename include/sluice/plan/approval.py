@@ -1,0 +1,65 @@
+"""What a person has approved, and whether a plan is still that. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sluice.errors import RefusedError
+from sluice.plan.model import Plan
+
+
+@dataclass(frozen=True)
+class Approval:
+    """A person's consent to a plan that loses state.
+
+    Attributes:
+        by: Who gave it.
+        at: When.
+        plan: The plan that was read; None: it was given ahead, to whatever the plan would be.
+    """
+
+    by: str
+    at: datetime
+    plan: Plan | None = None
+
+
+def refuse_unapproved(plan: Plan, approval: Approval | None) -> None:
+    """Hold a plan that is about to be done against what was approved.
+
+    Raises:
+        RefusedError: an approval is missing, or what was approved is another plan, or loses less.
+    """
+    if not plan.needs_approval:
+        return
+    if approval is None:
+        raise RefusedError(
+            f"{plan.job}: state would be abandoned: {'; '.join(plan.reasons) or 'mode stateless'}",
+            remedy="see sluice plan; to go on, give --allow-state-loss (Airflow: deploy again, and approve the plan)",
+        )
+    if approval.plan is not None and (more := beyond(plan, approval.plan)):
+        raise RefusedError(
+            f"{plan.job}: this is not the plan that {approval.by} has approved: {'; '.join(more)}",
+            remedy="deploy again, and read the new plan",
+        )
+
+
+def beyond(plan: Plan, approved: Plan) -> list[str]:
+    """What a plan does beyond one that was approved, in words; none: it loses no more than that one.
+
+    State that has grown since is the same state. Losing less than was approved is no difference.
+    """
+    more = []
+    if plan.kind != approved.kind:
+        more.append(f"it is a {plan.kind}, not a {approved.kind}")
+    if plan.fingerprint != approved.fingerprint:
+        more.append("code or settings have changed")
+    if plan.former_release != approved.former_release:
+        more.append(f"release {plan.former_release} runs or ran, not {approved.former_release}")
+    if plan.mode == "stateless" and approved.mode != "stateless":
+        more.append("it abandons all state")
+    known = {operator.id for operator in (*approved.state.kept, *approved.state.dropped)}
+    new = [operator.name for operator in (*plan.state.kept, *plan.state.dropped) if operator.id not in known]
+    if new:
+        more.append(f"there is state that was not there: {', '.join(new)}")
+    return more

@@ -1,0 +1,59 @@
+"""A plan as Markdown, for a person who is to say yes or no to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sluice.plan.explain import ACTIONS, size_of, words_of
+from sluice.plan.model import Plan, StateOfOperator
+
+
+def markdown(plan: Plan) -> str:
+    """The plan, section by section; one that has nothing to say is left out."""
+    mode = f", {plan.mode}" if plan.mode else ""
+    downtime = plan.expected_downtime_ms
+    parts = [
+        f"**{plan.job}** {ACTIONS[plan.action]} ({plan.category}{mode})."
+        + (" This **loses state**." if plan.needs_approval else "")
+        + (f" Expected downtime: {downtime / 1000:.1f} s." if downtime is not None else ""),
+        _list("Why", plan.reasons),
+        _table(
+            "What changes",
+            ("", "from", "to", "what that means"),
+            [
+                (change.path, words_of(change.old), words_of(change.new), f"{change.category}: {change.why}")
+                for change in plan.changes
+            ],
+        ),
+        _table("What becomes of the state", ("operator", "holds", ""), _state(plan)),
+        _list("Topics", (topic.words for topic in plan.topics if topic.action != "keep")),
+        _list("What happens", (stage.words for stage in plan.stages), "1."),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _state(plan: Plan) -> list[tuple[str, str, str]]:
+    is_lost = plan.mode == "stateless"
+    fates: Iterable[tuple[str, Sequence[StateOfOperator]]] = (
+        ("**lost**" if is_lost else "kept", plan.state.kept),
+        ("**lost**", plan.state.dropped),
+        ("new", plan.state.added),
+    )
+    return [(operator.name, size_of(operator) or "–", fate) for fate, operators in fates for operator in operators]
+
+
+def _list(title: str, lines: Iterable[str], mark: str = "-") -> str:
+    found = list(lines)
+    return f"### {title}\n\n" + "\n".join(f"{mark} {line}" for line in found) if found else ""
+
+
+def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return ""
+    lines = [head, ["---"] * len(head), *rows]
+    return f"### {title}\n\n" + "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """Text that ends neither the cell nor the row."""
+    return text.replace("|", "\\|").replace("\n", " ")

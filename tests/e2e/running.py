@@ -1,0 +1,47 @@
+"""Runs of DAGs through Airflow's own API."""
+
+import time
+
+from sluice.fleet.status import fleet_status
+from sluice.project import Project
+from sluice.settings import Settings
+
+
+def wait_for(condition, timeout=90):
+    deadline = time.monotonic() + timeout
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(1)
+    return answer
+
+
+def get(airflow, path, **params):
+    return airflow.get(path, params=params).raise_for_status().json()
+
+
+def trigger(airflow, dag, **conf):
+    """Trigger a DAG; the run's path."""
+    response = airflow.post(f"/dags/{dag}/dagRuns", json={"logical_date": None, "conf": conf}).raise_for_status()
+    return f"/dags/{dag}/dagRuns/{response.json()['dag_run_id']}"
+
+
+def tasks_of(airflow, path):
+    """The run's tasks by name."""
+    return {task["task_id"]: task for task in get(airflow, f"{path}/taskInstances")["task_instances"]}
+
+
+def run_dag(airflow, dag, meanwhile=lambda: None, timeout=180, **conf):
+    """Trigger a DAG, wait for its end; the run and its tasks by name."""
+    path = trigger(airflow, dag, **conf)
+    meanwhile()
+    wait_for(lambda: get(airflow, path)["state"] in ("success", "failed"), timeout)
+    return get(airflow, path), tasks_of(airflow, path)
+
+
+def deploy(airflow, job, meanwhile=lambda: None, **conf):
+    """Trigger deploy.<job>, wait for its end; the run and its tasks by name."""
+    return run_dag(airflow, f"deploy.{job}", meanwhile, **conf)
+
+
+def status(root, *jobs):
+    return fleet_status(Project(Settings(root=root)), list(jobs))

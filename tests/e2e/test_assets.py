@@ -1,0 +1,93 @@
+"""Which job reads and writes what, in Airflow's own words, and a DAG that begins when rows can be read."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sluice.project import Project
+from sluice.settings import Settings
+from tests.e2e.running import get, run_dag, status, wait_for
+from tests.support.pages import examples
+from tests.support.stacks import ROOT
+
+JOB = "event_metrics"
+
+pytestmark = pytest.mark.usefixtures("main_job")
+
+
+def asset(airflow, uri):
+    return next((each for each in get(airflow, "/assets", limit=500)["assets"] if each["uri"] == uri), None)
+
+
+def tasks(references):
+    return {f"{each['dag_id']}.{each['task_id']}" for each in references}
+
+
+def test_the_assets_show_which_job_reads_and_writes_what(airflow):
+    events = asset(airflow, "kafka://kafka_default/analytics_events")
+    assert f"deploy.{JOB}.settle" in tasks(events["consuming_tasks"])
+    assert "deploy.dead_letters.settle" in tasks(events["consuming_tasks"])
+    assert tasks(events["producing_tasks"]) == set()
+    metrics = asset(airflow, f"kafka://kafka_default/{JOB}")
+    assert tasks(metrics["producing_tasks"]) == {f"deploy.{JOB}.settle", f"backfill.{JOB}.promote"}
+    job = asset(airflow, f"sluice://job/{JOB}")
+    assert {f"deploy.{JOB}.settle", f"deploy.{JOB}.roll_back", f"backfill.{JOB}.report"} <= tasks(
+        job["producing_tasks"]
+    )
+
+
+def test_a_deploy_is_an_event_that_says_what_was_done(airflow, root):
+    run, _ = run_dag(airflow, f"deploy.{JOB}", config_event_types=["page_view", "click"])
+    assert run["state"] == "success"
+    newest = Project(Settings(root=root)).ledger.operations(JOB)[0]
+    for uri in (f"sluice://job/{JOB}", f"kafka://kafka_default/{JOB}"):
+        found = get(airflow, "/assets/events", asset_id=asset(airflow, uri)["id"], order_by="-timestamp", limit=1)
+        extra = found["asset_events"][0]["extra"]
+        assert (extra["operation"], extra["outcome"], extra["release"]) == (newest.id, "healthy", newest.release)
+        assert (extra["savepoint"], extra["downtime_ms"]) == (newest.savepoint, newest.downtime_ms)
+        assert "approved_by" not in extra
+    run, _ = run_dag(airflow, f"deploy.{JOB}", clear_overrides=True)
+    assert run["state"] == "success"
+
+
+def test_a_replay_is_an_event_with_its_range(airflow, root):
+    now = datetime.now(UTC)
+    asked = {"start": (now - timedelta(minutes=2)).isoformat(), "end": (now - timedelta(minutes=1)).isoformat()}
+    run, tasks_ = run_dag(airflow, f"backfill.{JOB}", timeout=300, **asked, accept_missing=True)
+    assert run["state"] == "success", tasks_
+    replay = Project(Settings(root=root)).ledger.replays.of(JOB)[0]
+    found = get(
+        airflow,
+        "/assets/events",
+        asset_id=asset(airflow, f"sluice://job/{JOB}")["id"],
+        order_by="-timestamp",
+        limit=1,
+    )
+    extra = found["asset_events"][0]["extra"]
+    assert (extra["kind"], extra["replay"], extra["records"]) == ("backfill", replay.id, replay.records)
+    assert (extra["start"], extra["end"]) == (replay.plan["start"], replay.plan["end"])
+
+
+def test_a_dag_begins_when_the_rows_of_a_minute_can_be_read(airflow, root):
+    """The page's example, with minutes for hours."""
+    text = examples(ROOT / "docs" / "assets-and-lineage.md")["hourly_rows.py"]
+    (root / "dags" / "hourly_rows.py").write_text(text.replace("hours=1", "minutes=1"))
+    wait_for(lambda: airflow.get("/dags/hourly_rows").status_code == 200)
+    wait_for(lambda: status(root, JOB)[0].verdict == "healthy", 180)
+
+    def runs():
+        run, _ = run_dag(airflow, "redeploy_and_verify")
+        assert run["state"] == "success"
+        found = get(airflow, "/dags/hourly_rows/dagRuns", order_by="-id", limit=5)["dag_runs"]
+        return [run for run in found if run["state"] == "success"]
+
+    newest = wait_for(runs, 300)[0]
+    path = f"/dags/hourly_rows/dagRuns/{newest['dag_run_id']}"
+    words = airflow.get(f"{path}/taskInstances/report/logs/1").text
+    assert f"{JOB}: the rows from " in words
+    events = get(airflow, f"{path}/upstreamAssetEvents")["asset_events"]
+    payload = events[0]["extra"]["payload"]
+    former, until = (datetime.fromisoformat(payload[name]) for name in ("from", "until"))
+    assert until > former
+    assert until.second == 0
+    assert until < datetime.now(UTC)

@@ -1,0 +1,157 @@
+"""Operators and groups in DAGs of one's own, as the page shows them, against a real job."""
+
+import time
+from datetime import timedelta
+
+import pytest
+
+from sluice.flink import calls
+from sluice.flink.client import FlinkClient
+from sluice.project import Project
+from sluice.settings import Settings
+from tests.e2e.running import get, run_dag, status, tasks_of, trigger, wait_for
+from tests.support.pages import examples
+from tests.support.stacks import ROOT
+
+JOB = "event_metrics"
+ONE_RANGE = """
+from airflow.sdk import DAG
+from sluice.airflow import BackfillOperator, backfill_group
+
+ASKED = {{"start": "{start}", "end": "{end}", "chunk": "60s", "accept_missing": True}}
+with DAG("one_range", schedule=None, render_template_as_native_obj=True):
+    BackfillOperator(task_id="one", job="event_metrics", asked=ASKED) >> backfill_group("event_metrics", asked=ASKED)
+"""
+GIVEN_UP = """
+from airflow.sdk import DAG
+from sluice.airflow import DeployOperator
+
+with DAG("given_up", schedule=None):
+    DeployOperator(task_id="deploy", job="event_metrics", config={"event_types": ["page_view"]}, retries=2)
+"""
+REFUSED = """
+from airflow.sdk import DAG
+from sluice.airflow import DeployOperator
+
+with DAG("refused", schedule=None):
+    DeployOperator(task_id="deploy", job="processing_metrics", config={"metrics_window_minutes": 33}, retries=2)
+"""
+
+pytestmark = pytest.mark.usefixtures("main_job")
+
+
+@pytest.fixture
+def ledger(root):
+    return Project(Settings(root=root)).ledger
+
+
+@pytest.fixture
+def pages(airflow, root):
+    """The DAGs of the page."""
+    for name, text in examples(ROOT / "docs" / "in-dags-of-your-own.md").items():
+        (root / "dags" / name).write_text(text)
+        wait_for(lambda name=name: airflow.get(f"/dags/{name.removesuffix('.py')}").status_code == 200)
+
+
+def returned(airflow, run, task):
+    path = f"/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}/taskInstances/{task}/xcomEntries/return_value"
+    return get(airflow, path, deserialize=True)["value"]
+
+
+def test_a_job_rests_while_something_is_migrated(airflow, root, ledger, pages):
+    before = status(root, JOB)[0]
+    run, tasks = run_dag(airflow, "migrate", timeout=300)
+    assert run["state"] == "success", tasks
+    assert all(task["try_number"] == 1 for task in tasks.values())
+    resume, suspend, keep = ledger.operations(JOB, 3)
+    assert [(row.kind, row.outcome) for row in (keep, suspend, resume)] == [
+        ("savepoint", "taken"),
+        ("suspend", "suspended"),
+        ("resume", "healthy"),
+    ]
+    assert (keep.note, keep.flink_job_id) == ("before the migration", before.flink_job_id)
+    assert returned(airflow, run, "keep")["savepoint"] == keep.savepoint
+    # From the state that it was stopped with, which is newer than what was kept.
+    assert resume.restored_from == suspend.savepoint != keep.savepoint
+    row = returned(airflow, run, "resume")
+    after = status(root, JOB)[0]
+    assert (after.state, after.release) == ("RUNNING", before.release)
+    assert (row["outcome"], row["flink_job_id"]) == ("healthy", after.flink_job_id)
+
+
+def test_a_group_deploys_and_what_follows_comes_after_it(airflow, root, ledger, pages):
+    run, tasks = run_dag(airflow, "campaign", timeout=300)
+    assert run["state"] == "success", tasks
+    assert tasks["deploy_event_metrics.roll_back"]["state"] == "skipped"
+    assert tasks["announce"]["state"] == "success"
+    assert tasks["announce"]["start_date"] >= tasks["deploy_event_metrics.settle"]["end_date"]
+    newest = ledger.operations(JOB)[0]
+    assert (newest.outcome, newest.note) == ("healthy", "campaign")
+    assert status(root, JOB)[0].overrides == {"event_types": ["page_view", "click"]}
+    run, _ = run_dag(airflow, f"deploy.{JOB}", clear_overrides=True)
+    assert run["state"] == "success"
+
+
+def test_two_runs_that_work_on_one_job_wait_for_each_other(airflow, root, ledger, pages):
+    """One of the group, one of the job's own DAG: neither fails, and no operation is taken from the other."""
+    first = trigger(airflow, "campaign")
+    wait_for(lambda: ledger.active(JOB))
+    run, tasks = run_dag(airflow, f"deploy.{JOB}", timeout=300, clear_overrides=True)
+    assert run["state"] == "success", tasks
+    assert get(airflow, first)["state"] == "success"
+    assert [row.outcome for row in ledger.operations(JOB, 2)] == ["healthy", "healthy"]
+    second, former = ledger.operations(JOB, 2)
+    assert former.ended_at <= second.started_at
+
+
+def test_a_range_is_replayed_by_one_task_and_by_a_group(airflow, root, ledger):
+    now = time.time()
+    start, end = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now - ago)) for ago in (150, 30))
+    (root / "dags" / "one_range.py").write_text(ONE_RANGE.format(start=start, end=end))
+    wait_for(lambda: airflow.get("/dags/one_range").status_code == 200)
+    run, tasks = run_dag(airflow, "one_range", timeout=400)
+    assert run["state"] == "success", tasks
+    of_group, of_task = ledger.replays.of(JOB, 2)
+    assert [(row.outcome, len(row.plan["chunks"])) for row in (of_group, of_task)] == [("completed", 2)] * 2
+    assert of_task.records == of_group.records > 0
+    assert returned(airflow, run, "one")["chunks"] == returned(airflow, run, "backfill_event_metrics.report")["chunks"]
+
+
+def test_a_job_that_was_suspended_and_resumed_has_no_second_self(root, local):
+    with FlinkClient(local.flink_url) as flink:
+        alive = [job for job in flink.send(calls.jobs()).jobs if job.name == JOB and not job.state.is_terminal]
+    assert len(alive) == 1
+
+
+def test_a_run_that_is_given_up_while_its_deploy_is_proven_holds_nobody_up(airflow, root, ledger):
+    file = root / "deployments" / "local.yaml"
+    before = file.read_text()
+    # Nothing is that fresh: its windows wait for ten seconds.
+    file.write_text(before.replace(f"  {JOB}:\n", f"  {JOB}:\n    health: {{watermark_lag: 1s}}\n"))
+    (root / "dags" / "given_up.py").write_text(GIVEN_UP)
+    try:
+        wait_for(lambda: airflow.get("/dags/given_up").status_code == 200)
+        path = trigger(airflow, "given_up")
+        wait_for(lambda: tasks_of(airflow, path)["deploy"]["state"] == "deferred", 120)
+        assert ledger.active(JOB).holder.startswith("airflow:given_up/")
+        assert get(airflow, "/pools/default_pool")["occupied_slots"] == 0
+        airflow.patch(path, json={"state": "failed"}).raise_for_status()
+    finally:
+        file.write_text(before)
+    run, tasks = run_dag(airflow, f"deploy.{JOB}", timeout=300, clear_overrides=True)
+    assert run["state"] == "success", tasks
+    newest, given_up = ledger.operations(JOB, 2)
+    assert (newest.outcome, given_up.outcome) == ("healthy", "abandoned")
+    assert newest.started_at - given_up.started_at < timedelta(minutes=5)
+
+
+def test_what_the_operator_refuses_is_not_tried_again(airflow, root, ledger):
+    """A plan that loses state, and nobody to ask."""
+    operations = len(ledger.operations("processing_metrics"))
+    (root / "dags" / "refused.py").write_text(REFUSED)
+    wait_for(lambda: airflow.get("/dags/refused").status_code == 200)
+    run, tasks = run_dag(airflow, "refused")
+    assert (run["state"], tasks["deploy"]["try_number"]) == ("failed", 1)
+    log = airflow.get(f"/dags/refused/dagRuns/{run['dag_run_id']}/taskInstances/deploy/logs/1").text
+    assert "state would be abandoned" in log
+    assert len(ledger.operations("processing_metrics")) == operations

@@ -1,0 +1,124 @@
+"""Topics and jobs as assets, and the watch on event time; in a process of its own, as the DAGs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+DEPLOYMENT = """
+flink: {url: "http://127.0.0.1:1"}
+kafka: {connection: our_brokers}
+jobs:
+  event_metrics:
+    reads: {events: {topic: events_v2}}
+    writes: {topic: "not a topic"}
+"""
+
+
+def run(directory: Path, script: str, *arguments: str) -> None:
+    variables = {**os.environ, "AIRFLOW_HOME": str(directory), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_job_s_assets_are_its_topics_as_the_deployment_file_names_them(tmp_path):
+    (tmp_path / "flink_jobs").symlink_to(ROOT / "flink_jobs")
+    (tmp_path / "deployments").mkdir()
+    (tmp_path / "deployments" / "local.yaml").write_text(DEPLOYMENT)
+    run(
+        tmp_path,
+        """
+import sys
+from pathlib import Path
+from sluice.airflow.assets import Lineage, read_lineage
+from sluice.deployment.catalog import read_catalog
+
+jobs = read_catalog(Path(sys.argv[1])).jobs
+
+
+def uris(lineage, job):
+    found = lineage.of(jobs[job])
+    return [[asset.uri for asset in side] for side in (found.reads, found.writes, [found.job])]
+
+
+declared = uris(Lineage(), "event_metrics")
+assert declared == [["kafka://kafka_default/analytics_events"], ["kafka://kafka_default/event_metrics"],
+                    ["sluice://job/event_metrics"]], declared
+named = uris(read_lineage(Path(sys.argv[1])), "event_metrics")
+# What can't be a topic is for the plan to refuse.
+assert named[:2] == [["kafka://our_brokers/events_v2"], ["kafka://our_brokers/event_metrics"]], named
+(Path(sys.argv[1]) / "deployments" / "local.yaml").write_text("jobs: [")
+assert uris(read_lineage(Path(sys.argv[1])), "event_metrics") == declared
+""",
+        str(tmp_path),
+    )
+
+
+def test_points_in_event_time_are_told_each_once_and_none_is_left_out(tmp_path):
+    run(
+        tmp_path,
+        """
+import asyncio, sys
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+import sluice.airflow.event_time as event_time
+from sluice.airflow.assets import event_time_asset
+from sluice.release.ledger import Ledger
+from sluice.release.samples import Sample
+
+ledger = Ledger(f"sqlite:///{sys.argv[1]}/ledger.db", "test")
+event_time.ledger_of = lambda root, environment: ledger
+event_time._PAUSE = 0.01
+hour = timedelta(hours=1)
+
+
+def sweep(at, lag):
+    ledger.samples.add([Sample(environment="test", job="a", at=at, state="RUNNING", verdict="healthy", reasons=[],
+        flink_job_id="f", restarts=0, watermark_lag_ms=lag // timedelta(milliseconds=1), checkpoint_age_ms=1000)],
+        older_than=at - timedelta(days=1))
+
+
+def trigger():
+    return event_time.EventTimeTrigger(job="a", seconds=3600.0)
+
+
+async def next_of(events):
+    return (await asyncio.wait_for(anext(events), 20)).payload
+
+
+async def main():
+    now = datetime.now(UTC)
+    edge = now.replace(minute=0, second=0, microsecond=0)
+    # The watermark passes three edges between two pairs of looks.
+    sweep(now - timedelta(minutes=40), (now - timedelta(minutes=40)) - (edge - 3 * hour - timedelta(minutes=1)))
+    sweep(now - timedelta(minutes=30), (now - timedelta(minutes=30)) - (edge - 3 * hour - timedelta(minutes=1)))
+    assert trigger().look() is None, "the first look of all tells nothing"
+    assert ledger.told.known("a every 3600 s", "event time") == {"a": (edge - 4 * hour).isoformat()}
+    sweep(now - timedelta(minutes=20), (now - timedelta(minutes=20)) - (edge - hour))
+    sweep(now - timedelta(minutes=10), (now - timedelta(minutes=10)) - (edge - hour))
+    events = trigger().run()
+    told = await next_of(events)
+    assert told == {"job": "a", "from": (edge - 4 * hour).isoformat(), "until": (edge - hour).isoformat()}, told
+    await events.aclose()
+    # Airflow may not have got it: what was not taken down is told again, and then not any more.
+    events = trigger().run()
+    assert await next_of(events) == told
+    waiting = asyncio.create_task(next_of(events))
+    await asyncio.sleep(0.5)
+    assert not waiting.done()
+    waiting.cancel()
+
+
+asyncio.run(main())
+asset = event_time_asset("a", hour)
+assert asset.uri == "sluice://event_time/a/1h"
+path, kept = asset.watchers[0].trigger.serialize()
+assert path.endswith("EventTimeTrigger")
+assert kept == {"job": "a", "seconds": 3600.0, "root": None, "environment": None}
+assert [event_time_asset("a", timedelta(seconds=s)).uri.rpartition("/")[2] for s in (86400, 5400, 90)] == [
+    "1d", "90min", "90s"]
+""",
+        str(tmp_path),
+    )

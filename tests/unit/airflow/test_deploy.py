@@ -1,0 +1,146 @@
+"""A whole operation as one task: when it goes back, and when a retry goes on; in a process of its own, as the DAGs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PREPARED = """
+from types import SimpleNamespace
+import sluice.airflow.deploy as deploy
+import sluice.operation.gate as gate
+from airflow.sdk.bases.operator import ExecutorSafeguard
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
+from sluice.airflow.operators import SwitchOverOperator
+from sluice.health.gates import Reading
+
+ExecutorSafeguard.test_mode = True
+STARTED = {"operation": "o", "release": 2, "flink_job_id": "f", "savepoint": "s", "restored_from": "s",
+           "unchanged": False, "deadline": 1.0, "positions": None}
+recorded, taken_back, seen, readings = [], [], [], {}
+operation = SimpleNamespace(
+    record=lambda *stage, **data: recorded.append((*stage, data)), keep_until=lambda moment: None)
+ledger = SimpleNamespace(
+    saw_checkpoint=lambda *job: seen.append(job),
+    operation=lambda identity: SimpleNamespace(
+        id=identity, kind="deploy", outcome="healthy", release=2, former_release=1, flink_job_id="f", savepoint="s",
+        restored_from="s", downtime_ms=900, approved_by=None))
+project = SimpleNamespace(ledger=ledger, kafka={})
+deploy.gate_trigger = lambda project, job, gate, started, tell, where: SimpleNamespace(
+    order=lambda kafka: gate, deadline=9e9, gate=gate)
+gate.look = lambda order: readings.get(order, Reading(passed=True, words=f"{order} passed"))
+deploy.settle_operation = lambda task, context, project, started: {"outcome": "healthy", "downtime_ms": 900}
+deploy.go_back = lambda task, context, project, reason: taken_back.append(reason) or SimpleNamespace(words="went back")
+
+
+class Extra(dict):
+    def __missing__(self, key):
+        return self.setdefault(key.uri, SimpleNamespace(extra=None))
+
+
+def context(attempt=1):
+    return {"ti": SimpleNamespace(try_number=attempt, max_tries=2), "outlet_events": Extra()}
+
+
+def task(kind=deploy.DeployOperator, raises=None):
+    def switch(self, context):
+        if raises is not None:
+            raise raises
+        return STARTED
+
+    SwitchOverOperator.work = switch
+    operator = kind(task_id="t", job="counts")
+    operator.project = lambda: project
+    operator.held = lambda project, context: operation
+    return operator
+
+
+def failure(call):
+    try:
+        call()
+    except AirflowException as error:
+        return error
+    raise AssertionError("it did not fail")
+"""
+
+
+def run(tmp_path: Path, script: str) -> None:
+    variables = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    command = [sys.executable, "-c", PREPARED + script, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_job_that_passes_at_once_waits_for_nothing_and_tells_its_asset(tmp_path):
+    run(
+        tmp_path,
+        """
+where = context()
+row = task().execute(where)
+assert (row["job"], row["outcome"], row["release"], row["downtime_ms"]) == ("counts", "healthy", 2, 900)
+assert seen == [("counts", "f")]
+assert where["outlet_events"]["sluice://job/counts"].extra["operation"] == "o"
+assert [each.uri for each in task().outlets] == ["sluice://job/counts"]
+""",
+    )
+
+
+def test_at_a_gate_it_waits_in_the_triggerer_and_goes_on_with_the_next(tmp_path):
+    run(
+        tmp_path,
+        """
+readings["consumer_lag"] = Reading(passed=False, words="12 records behind")
+try:
+    task().execute(context())
+    raise SystemExit("it did not wait")
+except TaskDeferred as waits:
+    assert waits.method_name == "passed"
+    kwargs = waits.kwargs
+assert kwargs == {"started": STARTED, "gate": "consumer_lag"}, kwargs
+row = task().passed(context(), {"passed": True, "words": "0 records behind"}, **kwargs)
+assert row["outcome"] == "healthy"
+assert taken_back == []
+""",
+    )
+
+
+def test_a_job_that_does_not_hold_goes_back_and_the_task_fails_for_good(tmp_path):
+    run(
+        tmp_path,
+        """
+error = failure(lambda: task().passed(context(), {"passed": False, "words": "stuck"}, STARTED, "watermark"))
+assert isinstance(error, AirflowFailException)
+assert str(error) == "counts: went back", error
+assert recorded == [("verify", "failed", {"reason": "watermark: stuck"})]
+readings["running"] = Reading(passed=False, hopeless=True, words="it has failed")
+failure(lambda: task().execute(context()))
+assert taken_back == ["watermark: stuck", "running: it has failed"]
+""",
+    )
+
+
+def test_what_a_retry_may_mend_is_taken_back_by_the_last_one_alone(tmp_path):
+    run(
+        tmp_path,
+        """
+for attempt, expected in ((1, 0), (2, 0), (3, 1)):
+    failure(lambda: task(raises=AirflowException("no answer")).execute(context(attempt)))
+    assert len(taken_back) == expected, (attempt, taken_back)
+failure(lambda: task(raises=AirflowFailException("refused")).execute(context(1)))
+assert taken_back == ["no answer", "refused"]
+""",
+    )
+
+
+def test_each_operation_asks_for_what_its_name_says(tmp_path):
+    run(
+        tmp_path,
+        """
+kinds = (deploy.DeployOperator, deploy.RollBackToOperator, deploy.SuspendOperator, deploy.ResumeOperator)
+assert [kind(task_id="t", job="counts").asked["operation"] for kind in kinds] == [
+    "deploy", "rollback", "suspend", "resume"]
+given = deploy.RollBackToOperator(task_id="t", job="counts", to_release=3, mode="last-state", reason="it is slow").asked
+assert (given["to_release"], given["mode"], given["reason"]) == (3, "last-state", "it is slow")
+assert deploy.DeployOperator(task_id="t", job="counts", config={"window": "30s"}).asked["config_window"] == "30s"
+""",
+    )

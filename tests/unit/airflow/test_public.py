@@ -1,0 +1,95 @@
+"""What DAGs of one's own may import, and the DAGs that the pages show; in a process of its own, as the DAGs."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.pages import examples
+
+ROOT = Path(__file__).resolve().parents[3]
+PARSE = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.serialized_objects import DagSerialization
+bag = DagBag(sys.argv[1])
+assert not bag.import_errors, bag.import_errors
+heavy = sorted({"pyflink", "py4j", "confluent_kafka"} & set(sys.modules))
+found = {name: DagSerialization.to_dict(dag)["dag"] for name, dag in bag.dags.items()}
+print(json.dumps({"dags": found, "heavy": heavy}, default=str))
+"""
+
+
+def python(home, *arguments):
+    variables = {**os.environ, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, env=variables)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+def test_the_public_names_are_these_and_each_is_loaded_when_it_is_asked_for(tmp_path):
+    script = """
+import sys
+import sluice.airflow
+assert not [name for name in sys.modules if name.startswith("sluice.airflow.")]
+assert sluice.airflow.__all__ == sorted(sluice.airflow._PLACES)
+assert set(sluice.airflow.__all__) <= set(dir(sluice.airflow))
+for name in sluice.airflow.__all__:
+    assert getattr(sluice.airflow, name).__name__ == name
+try:
+    sluice.airflow.nothing
+except AttributeError as error:
+    print(error)
+print(" ".join(sluice.airflow.__all__))
+"""
+    assert python(tmp_path, "-c", script).split() == [
+        "BackfillOperator",
+        "DeployOperator",
+        "GateOperator",
+        "ResumeOperator",
+        "RollBackToOperator",
+        "SavepointOperator",
+        "SuspendOperator",
+        "backfill_group",
+        "deploy_group",
+        "event_time_asset",
+        "gate_group",
+        "job_asset",
+        "topic_asset",
+    ]
+
+
+@pytest.fixture(scope="module")
+def parsed(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("dags")
+    for page in ("in-dags-of-your-own.md", "wait-for-a-job.md", "assets-and-lineage.md"):
+        for name, text in examples(ROOT / "docs" / page).items():
+            (directory / name).write_text(text)
+    return json.loads(python(directory, "-W", "ignore", "-c", PARSE, str(directory)))
+
+
+def tasks(parsed, dag):
+    return {task["__var"]["task_id"]: task["__var"] for task in parsed["dags"][dag]["tasks"]}
+
+
+def test_each_example_of_the_pages_gives_its_dag(parsed):
+    assert {"migrate", "campaign", "nightly", "hourly_report", "hourly_rows"} <= set(parsed["dags"])
+    assert parsed["heavy"] == []
+
+
+def test_what_follows_a_group_begins_after_its_last_task(parsed):
+    found = tasks(parsed, "campaign")
+    of_group = {name for name in found if name.startswith("deploy_event_metrics.")}
+    assert of_group == {
+        f"deploy_event_metrics.{task}"
+        for task in (
+            *("plan", "approve", "create_topics", "package", "switch_over"),
+            *("check_running", "check_consumer_lag", "check_watermark", "settle", "roll_back"),
+        )
+    }
+    before = [name for name, task in found.items() if "announce" in task.get("downstream_task_ids", ())]
+    assert before == ["deploy_event_metrics.settle"]
+    assert "deploy_event_metrics.settle" in found["deploy_event_metrics.roll_back"]["downstream_task_ids"]

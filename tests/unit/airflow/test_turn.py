@@ -1,0 +1,115 @@
+"""Runs that hold a job: which have ended, and who waits for whom; in a process of its own, as the DAGs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PREPARED = """
+import asyncio, sys
+from types import SimpleNamespace
+from airflow.sdk.bases.operator import ExecutorSafeguard
+from airflow.sdk.exceptions import TaskDeferred
+import sluice.airflow.turn as turn
+from sluice.airflow.base import SluiceOperator
+from sluice.release.ledger import Ledger, NewRelease
+
+ExecutorSafeguard.test_mode = True
+ledger = Ledger(f"sqlite:///{sys.argv[1]}/ledger.db", "test")
+project = SimpleNamespace(ledger=ledger)
+runs = {}  # state by DAG and run
+
+
+def count(dag, run_ids, states=None):
+    return sum(1 for run in run_ids if (state := runs.get((dag, run))) and (states is None or state in states))
+
+
+def context(run="r1", dag="deploy.counts"):
+    return {"dag": SimpleNamespace(dag_id=dag), "run_id": run, "ti": SimpleNamespace(get_dr_count=count)}
+
+
+def begin(holder):
+    return ledger.begin("counts", kind="deploy", holder=holder,
+                        release=NewRelease(fingerprint=holder, artifact="a", module="m", resolved={}))
+
+
+def waits(run="r1"):
+    try:
+        SluiceOperator(task_id="t", job="counts").await_turn(context(run), project)
+    except TaskDeferred as deferred:
+        return deferred
+    return None
+"""
+
+
+def run(tmp_path: Path, script: str) -> None:
+    variables = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    command = [sys.executable, "-c", PREPARED + script, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_run_has_ended_when_airflow_says_so(tmp_path):
+    run(
+        tmp_path,
+        """
+runs.update({("deploy.counts", "a/b"): "running", ("mine", "1"): "queued", ("mine", "2"): "failed"})
+ended = {holder: turn.has_ended(context(), holder) for holder in (
+    "airflow:deploy.counts/a/b", "airflow:mine/1", "airflow:mine/2", "airflow:deploy.counts/deleted",
+    "airflow:other/unknown", "shell:me@here:1")}
+assert ended == {"airflow:deploy.counts/a/b": False, "airflow:mine/1": False, "airflow:mine/2": True,
+                 "airflow:deploy.counts/deleted": True,
+                 # Perhaps another Airflow's, with the same ledger.
+                 "airflow:other/unknown": False, "shell:me@here:1": False}, ended
+""",
+    )
+
+
+def test_a_run_waits_for_another_one_that_works_on_the_job_and_for_nobody_else(tmp_path):
+    run(
+        tmp_path,
+        """
+assert waits() is None
+runs["deploy.counts", "r2"] = "running"
+operation = begin("airflow:deploy.counts/r2")
+deferred = waits()
+assert (deferred.method_name, deferred.trigger.operation) == ("turn", operation.id)
+assert waits("r2") is None
+runs["deploy.counts", "r2"] = "failed"
+assert waits() is None
+operation.finish("failed")
+begin("shell:me@elsewhere:1")
+assert waits() is None
+""",
+    )
+
+
+def test_the_wait_is_over_when_the_operation_is_or_after_a_minute(tmp_path):
+    run(
+        tmp_path,
+        """
+turn.ledger_of = lambda root, environment: project.ledger
+turn._PAUSE = 0.01
+operation = begin("airflow:deploy.counts/r2")
+
+
+async def fires(trigger):
+    async for event in trigger.run():
+        return event.payload
+
+
+async def main():
+    trigger = turn.OperationTrigger(root=None, environment=None, operation=operation.id)
+    waiting = asyncio.create_task(fires(trigger))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    operation.finish("healthy")
+    assert await asyncio.wait_for(waiting, 10) == {}
+    turn._LOOK_AGAIN = 0.0
+    goes_on = begin("airflow:deploy.counts/r3")
+    assert await fires(turn.OperationTrigger(root=None, environment=None, operation=goes_on.id)) == {}
+
+
+asyncio.run(main())
+""",
+    )

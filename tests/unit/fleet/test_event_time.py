@@ -1,0 +1,58 @@
+"""How far a job's rows can be read, from what the sweeps have seen."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sluice.fleet.event_time import last_boundary, written_until
+from sluice.release.samples import Sample
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def look(minute, lag_s=30, age_s=10, job="a", restarts=0):
+    return Sample(
+        at=NOON + timedelta(minutes=minute),
+        watermark_lag_ms=None if lag_s is None else 1000 * lag_s,
+        checkpoint_age_ms=None if age_s is None else 1000 * age_s,
+        flink_job_id=job,
+        restarts=restarts,
+    )
+
+
+def test_rows_can_be_read_once_a_checkpoint_came_after_the_look_that_saw_them_written():
+    # The newest look's own watermark may be of rows that no checkpoint has committed yet.
+    assert written_until([look(0), look(10)]) == NOON - timedelta(seconds=30)
+    assert written_until([look(0)]) is None
+    assert written_until([look(0), look(0.1)]) is None
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        [],
+        [look(0), look(10, age_s=None)],
+        [look(0, job="before"), look(10)],
+        [look(0), look(10, restarts=1)],
+        [look(0, lag_s=None), look(10, lag_s=None)],
+    ],
+    ids=["never seen", "no checkpoint", "another Flink job", "restarted in between", "idle"],
+)
+def test_it_is_not_known_where_the_job_did_not_run_through(samples):
+    assert written_until(samples) is None
+
+
+def test_a_restart_is_forgotten_once_two_looks_came_after_it():
+    assert written_until([look(0), look(10, restarts=1), look(20, restarts=1)]) == NOON + timedelta(minutes=9.5)
+
+
+@pytest.mark.parametrize(
+    ("every", "boundary"),
+    [
+        (timedelta(hours=1), datetime(2026, 1, 31, 12, tzinfo=UTC)),
+        (timedelta(days=1), datetime(2026, 1, 31, tzinfo=UTC)),
+        (timedelta(minutes=5), datetime(2026, 1, 31, 12, 25, tzinfo=UTC)),
+    ],
+)
+def test_points_are_multiples_from_the_epoch(every, boundary):
+    assert last_boundary(datetime(2026, 1, 31, 12, 29, 59, tzinfo=UTC), every) == boundary

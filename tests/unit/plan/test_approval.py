@@ -1,0 +1,85 @@
+"""What was approved covers what loses no more, and nothing else."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from sluice.errors import RefusedError
+from sluice.plan.approval import Approval, refuse_unapproved
+from sluice.plan.markdown import markdown
+from sluice.plan.model import Change, Plan, StateChange, StateOfOperator
+from sluice.plan.stages import Prepare, Start
+
+AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
+WINDOW = StateOfOperator(id="1", name="GlobalWindowAggregate[5]", size=26_317)
+SOURCE = StateOfOperator(id="0", name="Source: events", size=512)
+JOIN = StateOfOperator(id="2", name="Join[9]", size=9)
+PLAN = Plan(
+    job="counts",
+    action="redeploy",
+    category="state_breaking",
+    mode="stateless",
+    former_release=2,
+    fingerprint="f",
+    reasons=("config.hours: windows of another length",),
+    changes=(Change(path="config.hours", old=1, new="2 | 3", category="state_breaking", why="windows"),),
+    state=StateChange(kept=(SOURCE, WINDOW)),
+    needs_approval=True,
+    stages=(Prepare(), Start(source="offsets")),
+)
+
+
+def changed(**values):
+    return PLAN.model_copy(update=values)
+
+
+def test_a_plan_that_loses_state_needs_an_approval():
+    with pytest.raises(RefusedError, match=r"counts: state would be abandoned: config\.hours: windows of another"):
+        refuse_unapproved(PLAN, None)
+    refuse_unapproved(changed(needs_approval=False), None)
+
+
+def test_the_approved_plan_is_done_and_so_is_one_that_was_approved_ahead():
+    refuse_unapproved(PLAN, Approval("ann", AT, PLAN))
+    refuse_unapproved(PLAN, Approval("ann", AT))
+
+
+@pytest.mark.parametrize(
+    ("now", "words"),
+    [
+        ({"fingerprint": "g"}, "code or settings have changed"),
+        ({"former_release": 3}, "release 3 runs or ran, not 2"),
+        ({"kind": "rollback"}, "it is a rollback, not a deploy"),
+        ({"state": StateChange(kept=(SOURCE, WINDOW, JOIN))}, "there is state that was not there: Join[9]"),
+        ({"state": StateChange(kept=(SOURCE,), dropped=(JOIN,))}, "there is state that was not there: Join[9]"),
+    ],
+)
+def test_what_goes_beyond_the_approved_plan_is_refused(now, words):
+    with pytest.raises(RefusedError) as refused:
+        refuse_unapproved(changed(**now), Approval("ann", AT, PLAN))
+    assert str(refused.value).startswith(f"counts: this is not the plan that ann has approved: {words};")
+
+
+def test_abandoning_all_state_is_more_than_a_change_of_its_meaning():
+    approved = changed(mode="savepoint")
+    refuse_unapproved(approved, Approval("ann", AT, PLAN))
+    with pytest.raises(RefusedError, match="it abandons all state"):
+        refuse_unapproved(PLAN, Approval("ann", AT, approved))
+
+
+def test_state_that_has_grown_is_the_same_state_and_less_is_no_difference():
+    grown = changed(state=StateChange(kept=(WINDOW.model_copy(update={"size": 2**30}),)), mode=None)
+    refuse_unapproved(grown, Approval("ann", AT, PLAN))
+
+
+def test_a_plan_as_markdown_says_what_is_lost_and_why():
+    text = markdown(PLAN)
+    assert text.startswith("**counts** is replaced (state_breaking, stateless). This **loses state**.\n\n### Why")
+    assert "| config.hours | 1 | 2 \\| 3 | state_breaking: windows |" in text
+    assert "| GlobalWindowAggregate[5] | 25.7 KiB | **lost** |" in text
+    assert "1. compile the release; its client waits\n1. start without state" in text
+    kept = markdown(changed(mode="savepoint", needs_approval=False, reasons=(), changes=()))
+    assert "| GlobalWindowAggregate[5] | 25.7 KiB | kept |" in kept
+    assert "loses" not in kept
+    assert "### Why" not in kept
+    assert "### What changes" not in kept

@@ -85,12 +85,8 @@ class Connection:
         verify = extra.get("verify", True)
         if verify not in (*_TRUE, *_FALSE):
             raise self._refused(f"its verify is {verify!r}, expected true or false")
-        tls = Tls(
-            verify=verify in _TRUE,
-            ca_bundle=extra.get("ca_bundle"),
-            client_certificate=extra.get("client_certificate"),
-            client_key=extra.get("client_key"),
-        )
+        files = {name: str(extra[name]) for name in ("ca_bundle", "client_certificate", "client_key") if name in extra}
+        tls = Tls(verify=verify in _TRUE, **files)
         if tls.client_key and not tls.client_certificate:
             raise self._refused("it has a client_key and no client_certificate")
         if self.schema != "https" and tls != Tls():

@@ -12,8 +12,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.support.stacks import ROOT
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+# Where CI runs it must be there: a test that is left out shows nothing.
 needs_browser = pytest.mark.skipif(
-    CHROMIUM is None and not os.environ.get("CI"), reason="no Chromium on PATH: apt-get install chromium"
+    CHROMIUM is None and not os.environ.get("CI"), reason="no Chromium on PATH: see scripts/ensure-chromium"
 )
 SCREENSHOTS = Path(os.environ.get("SLUICE_SCREENSHOTS", ROOT / ".sluice" / "screenshots"))
 AXE = Path(__file__).parent / "axe" / "axe.min.js"

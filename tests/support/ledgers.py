@@ -16,12 +16,13 @@ class Past:
     """What sweeps and deploys have left of the environment `test`.
 
     Args:
-        root: Directory of the project; the ledger and the artifacts lie in its `.sluice`.
+        root: Directory of the project; the artifacts lie in its `.sluice`.
+        url: The ledger's; None: on SQLite, there as well.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, url: str | None = None) -> None:
         self.root = root
-        self.url = f"sqlite:///{root / '.sluice' / 'ledger.db'}"
+        self.url = url or f"sqlite:///{root / '.sluice' / 'ledger.db'}"
         self.store = root / ".sluice" / "artifacts"
         self.ledger = Ledger(self.url, "test")
         (root / "flink_jobs").mkdir(exist_ok=True)
@@ -58,12 +59,3 @@ class Past:
         operation.update(downtime_ms=640, **more)
         operation.finish(outcome, None if outcome == "healthy" else "consumer lag 900 > 500")
         return release.number
-
-    def at(self, table: str, **columns: Any) -> None:
-        """Set columns in all rows of a table, for moments that have passed."""
-        from sqlalchemy import update
-
-        from sluice.release.tables import Base
-
-        with self.ledger._sessions.begin() as session:
-            session.execute(update(Base.metadata.tables[table]).values(**columns))

@@ -14,8 +14,13 @@ from tests.support.ledgers import NOW, Past
 
 
 @pytest.fixture
-def past(tmp_path):
-    return Past(tmp_path)
+def url(tmp_path):
+    return f"sqlite:///{tmp_path / '.sluice' / 'ledger.db'}"
+
+
+@pytest.fixture
+def past(tmp_path, url):
+    return Past(tmp_path, url)
 
 
 def view(past, job="counts"):
@@ -182,7 +187,7 @@ def settings(past):
     (past.root / "deployments" / "test.yaml").write_text(
         "kafka: {config: {bootstrap.servers: 'nowhere:1'}}\nflink: {url: 'http://nowhere:1'}\n"
     )
-    return Settings(root=past.root, environment="test")
+    return Settings(root=past.root, environment="test", ledger=past.url)
 
 
 def test_what_a_deploy_would_change_is_read_from_the_files_as_they_are_now(past):

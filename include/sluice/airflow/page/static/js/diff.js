@@ -11,7 +11,7 @@ export function showDifference(difference, nothing) {
     parts.push(
       h(
         "div",
-        { class: "scroller" },
+        { class: "scroller", role: "region", tabindex: "0", "aria-label": "Settings that differ" },
         h(
           "table",
           { class: "plain" },

@@ -147,7 +147,7 @@ function marks(found) {
   if (!found.length) return fill(events);
   const rows = [...found].reverse().map((mark) => h("tr", {}, h("td", {}, when(mark.at)), h("td", {}, exact(mark.at)), h("td", {}, h("span", { class: `dot ${mark.kind}` }), mark.words)));
   const open = events.querySelector("details")?.open ?? false;
-  fill(events, h("details", { open }, h("summary", {}, `${count(found.length)} events in this span`), h("div", { class: "scroller" }, h("table", { class: "plain" }, h("caption", { class: "hidden" }, "Events in this span"), h("thead", {}, h("tr", {}, ["When", "Moment", "What"].map((title) => h("th", { scope: "col" }, title)))), h("tbody", {}, rows)))));
+  fill(events, h("details", { open }, h("summary", {}, `${count(found.length)} events in this span`), h("div", { class: "scroller", role: "region", tabindex: "0", "aria-label": "Events in this span" }, h("table", { class: "plain" }, h("caption", { class: "hidden" }, "Events in this span"), h("thead", {}, h("tr", {}, ["When", "Moment", "What"].map((title) => h("th", { scope: "col" }, title)))), h("tbody", {}, rows)))));
 }
 
 /* What a deploy would change. */
@@ -164,7 +164,7 @@ function desired() {
       const found = await ask(address("desired"));
       fill(result, h("p", { class: "quiet" }, `${found.old} against ${found.new}; what becomes of the state is told by a plan.`), showDifference(found, "Nothing differs: a deploy would find nothing to do."));
     } catch (error) {
-      if (!(error instanceof Refused) && !(error instanceof TypeError)) throw error;
+      if (!(error instanceof Refused)) throw error;
       fill(result, h("p", { class: "refusal", role: "alert" }, error.message));
     } finally {
       compare.disabled = false;
@@ -177,7 +177,7 @@ function desired() {
 
 const table = (caption, titles, rows, nothing) =>
   rows.length
-    ? h("div", { class: "scroller" }, h("table", { class: "plain" }, h("caption", { class: "hidden" }, caption), h("thead", {}, h("tr", {}, titles.map((title) => h("th", { scope: "col" }, title || h("span", { class: "hidden" }, "What can be done"))))), h("tbody", {}, rows)))
+    ? h("div", { class: "scroller", role: "region", tabindex: "0", "aria-label": caption }, h("table", { class: "plain" }, h("caption", { class: "hidden" }, caption), h("thead", {}, h("tr", {}, titles.map((title) => h("th", { scope: "col" }, title || h("span", { class: "hidden" }, "What can be done"))))), h("tbody", {}, rows)))
     : h("p", { class: "quiet" }, nothing);
 
 function releases() {

@@ -14,11 +14,20 @@ export class Refused extends Error {
   }
 }
 
+/** `fetch`, but a server that does not answer is a refusal as well. */
+export async function reach(address, given) {
+  try {
+    return await fetch(address, { credentials: "same-origin", ...given });
+  } catch {
+    throw new Refused(0, "The server does not answer. What you see is as old as it says.");
+  }
+}
+
 /** The JSON at an address beneath the page's own; the same object as before where it has not changed. */
 export async function ask(path) {
   const before = held.get(path);
   const headers = before ? { "If-None-Match": before.tag } : {};
-  const response = await fetch(path, { headers, cache: "no-store", credentials: "same-origin" });
+  const response = await reach(path, { headers, cache: "no-store" });
   if (response.status === 304 && before) return before.value;
   if (!response.ok) throw new Refused(response.status, await reason(response));
   const value = await response.json();
@@ -57,7 +66,7 @@ export function live(doing) {
       tell(null);
     } catch (error) {
       tell(error);
-      if (!(error instanceof Refused) && !(error instanceof TypeError)) throw error;
+      if (!(error instanceof Refused)) throw error;
     } finally {
       busy = false;
       if (!document.hidden) timer = setTimeout(go, PERIOD);
@@ -76,6 +85,5 @@ export function tell(error) {
   if (error.status === 401) {
     return fill(place, "Your login has ended. ", h("button", { type: "button", onclick: () => leave("") }, "Log in again"));
   }
-  const lost = error instanceof TypeError;
-  fill(place, lost ? "The server does not answer; what you see is as old as it says. It is asked again every 10 s." : error.message);
+  fill(place, error.message);
 }

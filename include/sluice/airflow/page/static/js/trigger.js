@@ -2,15 +2,14 @@
 //
 // The form is made from the parameters that Airflow's public API gives, and Airflow checks what is sent and who sends it.
 import { fill, h } from "./dom.js";
-import { reason, Refused } from "./live.js";
+import { reach, reason, Refused } from "./live.js";
 import { leave, outward, ROOT } from "./airflow.js";
 
 const API = new URL("api/v2/", ROOT);
 
 async function call(path, method = "GET", body = undefined) {
-  const response = await fetch(new URL(path, API), {
+  const response = await reach(new URL(path, API), {
     method,
-    credentials: "same-origin",
     headers: body ? { "Content-Type": "application/json" } : {},
     body: body && JSON.stringify(body),
   });
@@ -32,11 +31,9 @@ export async function openForm({ dag, title, words, values, danger = false }) {
     fill(body, form({ dag, words, values, danger, details, dialog }));
     body.querySelector("input, select, textarea")?.focus();
   } catch (error) {
-    fill(body, h("p", { class: "refusal", role: "alert" }, said(error)));
+    fill(body, h("p", { class: "refusal", role: "alert" }, error.message));
   }
 }
-
-const said = (error) => (error instanceof TypeError ? "Airflow does not answer; try again." : error.message);
 
 function form({ dag, words, values, danger, details, dialog }) {
   const fields = Object.entries(details.params).map(([name, param]) => new Field(name, param, values));
@@ -66,7 +63,7 @@ function form({ dag, words, values, danger, details, dialog }) {
       const run = await call(`dags/${encodeURIComponent(dag)}/dagRuns`, "POST", { logical_date: null, conf });
       leave(`dags/${encodeURIComponent(dag)}/runs/${encodeURIComponent(run.dag_run_id)}`);
     } catch (error) {
-      refusal.textContent = said(error);
+      refusal.textContent = error.message;
       refusal.hidden = false;
       submit.disabled = false;
     }

@@ -14,6 +14,8 @@ from sluice.airflow.timetable import IntervalsOnRequest
 
 PREFIX = "/sluice"
 """Where the page is, beneath Airflow's own address."""
+ROUTE = "fleet"
+"""Where Airflow's navigation has it: `plugin/fleet`."""
 _Message = MutableMapping[str, Any]
 
 
@@ -53,7 +55,7 @@ class SluicePlugin(AirflowPlugin):
             "name": "Fleet",
             "href": page_address(),
             "destination": "nav",
-            "url_route": "fleet",
+            "url_route": ROUTE,
             "nav_top_level": True,
             "icon": f"{page_address()}static/icon.svg",
             "icon_dark_mode": f"{page_address()}static/icon-dark.svg",

@@ -14,6 +14,7 @@ from fastapi.staticfiles import StaticFiles
 
 from sluice.airflow.page.answers import HEADERS
 from sluice.airflow.page.routes import router
+from sluice.airflow.plugin import ROUTE
 
 STATIC = Path(__file__).parent / "static"
 
@@ -41,13 +42,13 @@ async def job_page(request: Request) -> Response:
 
 
 async def _page(request: Request, name: str) -> Response:
-    """A page for whoever is logged in; the login, which leads back here, for whoever isn't."""
+    """A page for whoever is logged in; the login, which leads to the page in Airflow, for whoever isn't."""
     try:
         await get_user(request, None, _bearer(request))
     except HTTPException:
         root = request.scope.get("root_path", "").rpartition("/")[0]
-        query = urlencode({"next": str(request.url)})
-        return RedirectResponse(f"{root}/api/v2/auth/login?{query}")
+        within = f"{root}/plugin/{ROUTE}{request.url.path}" + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"{root}/api/v2/auth/login?{urlencode({'next': within})}")
     return FileResponse(STATIC / name, headers={"Cache-Control": "no-cache"})
 
 

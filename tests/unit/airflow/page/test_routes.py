@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from datetime import timedelta
+from urllib.parse import quote_plus
 
 import pytest
 
@@ -171,7 +172,7 @@ def test_the_pages_lead_to_the_login_and_back(answers):
     for path in ("/sluice/", "/sluice/job?name=counts"):
         status, headers, _ = answers[None, path]
         assert status == 307
-        assert headers["location"].startswith("/api/v2/auth/login?next=http%3A%2F%2Fairflow%3A8080%2Fsluice%2F")
+        assert headers["location"] == f"/api/v2/auth/login?next={quote_plus(f'/plugin/fleet{path}')}"
     assert answers["forged", "/sluice/", "cookie"][0] == 307
     for path in ("/sluice/", "/sluice/job?name=counts"):
         status, headers, text = answers["viewer", path, "cookie"]

@@ -3,9 +3,6 @@
 /** Airflow's own address; the page lies directly beneath it. */
 export const ROOT = new URL("../", new URL("./", location.href)).href;
 
-/** Where Airflow shows the page. */
-export const around = (query = "") => `plugin/fleet${new URL("./", location.href).pathname}${query}`;
-
 /**
  * Go to one of Airflow's pages.
  *

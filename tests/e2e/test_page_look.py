@@ -152,14 +152,22 @@ def test_a_job_s_page(look):
     assert page.locator(".stages li:visible .name").all_inner_texts() == ["prepare", "stop", "start"]
     page.get_by_role("button", name="7 d").click()
     page.wait_for_url("**hours=168")
-    shoot(page, "job-light")
+    page.wait_for_load_state("networkidle")
+    since = page.locator("#since").input_value()
     canvas = page.locator(".u-over").first.bounding_box()
     page.mouse.move(canvas["x"] + 500, canvas["y"] + 50)
     page.mouse.down()
     page.mouse.move(canvas["x"] + 600, canvas["y"] + 50)
-    before = page.locator("#since").input_value()
     page.mouse.up()
-    assert page.locator("#since").input_value() != before
+    chosen = page.locator("#since").input_value(), page.locator("#until").input_value()
+    assert since < chosen[0] < chosen[1]
+    # What somebody has chosen stays, as the page goes on.
+    with page.expect_response(lambda response: "api/timeline" in response.url, timeout=25_000):
+        pass
+    assert (page.locator("#since").input_value(), page.locator("#until").input_value()) == chosen
+    page.get_by_role("button", name="Show", exact=True).click()
+    page.get_by_text("Draw across a chart").wait_for()
+    assert page.locator("#since").input_value() == chosen[0]
 
 
 def test_a_viewer_finds_no_buttons(look):
@@ -177,6 +185,9 @@ def test_it_is_as_dark_as_airflow_around_it(look):
         frame = page.frame_locator("iframe")
         frame.locator("#fleet tbody tr").first.wait_for()
         assert frame.locator("html").get_attribute("data-theme") == theme
+        ground = "getComputedStyle(document.documentElement).backgroundColor"
+        within = page.frames[-1].evaluate("getComputedStyle(document.body).backgroundColor")
+        assert within == page.evaluate(ground)
         shoot(page, f"airflow-fleet-{theme}")
 
 

@@ -60,8 +60,8 @@ class Viewer:
         return self._may("GET", f"deploy.{job}", DagAccessEntity.CODE)
 
     def may_trigger(self, dag: str) -> bool:
-        """Whether the viewer may start a run of the DAG."""
-        return self._may("POST", dag, DagAccessEntity.RUN)
+        """Whether there is such a DAG, and the viewer may start a run of it."""
+        return dag in self._readable and self._may("POST", dag, DagAccessEntity.RUN)
 
     def _dag(self, row: FleetRow) -> str:
         return SWEEP if row.state in STRANGERS else f"deploy.{row.job}"

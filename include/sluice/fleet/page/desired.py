@@ -1,7 +1,7 @@
 """What differs between a job's files and the release that runs: what a deploy would change, as far as files tell.
 
 Jobs are code: they are read in a process of their own, so that a server that runs for weeks sees them as they are now,
-and nothing of theirs runs in it.
+and nothing of theirs runs in it. That process leaves nothing in the project's directory.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def read_desired(settings: Settings, job: str) -> Difference:
         "SLUICE_LEDGER": settings.ledger,
         "SLUICE_ARTIFACTS": str(settings.artifacts),
     }
-    command = [sys.executable, "-W", "ignore", "-m", "sluice.fleet.page.desired", job]
+    command = [sys.executable, "-B", "-W", "ignore", "-m", "sluice.fleet.page.desired", job]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables, timeout=_SECONDS)
     except subprocess.TimeoutExpired:

@@ -28,7 +28,7 @@ Base.metadata.create_all(settings.engine)
 with create_session() as session:
     session.add(DagBundleModel(name="b"))
     session.flush()
-    for name in ("deploy.counts", "deploy.other", "redeploy_and_verify"):
+    for name in ("deploy.counts", "backfill.counts", "deploy.other", "redeploy_and_verify"):
         session.add(DagModel(dag_id=name, bundle_name="b", is_stale=False))
 
 from airflow.api_fastapi.app import init_auth_manager
@@ -112,6 +112,8 @@ REQUESTS = [
     *(("viewer", path) for path in API[:-1]),
     *(("guest", path) for path in API[:-1]),
     ("admin", "/sluice/api/job?name=counts"),
+    ("admin", "/sluice/api/job?name=other"),
+    ("admin", "/sluice/api/job?name=a%20stranger"),
     ("guest", "/sluice/api/job?name=other"),
     ("guest", "/sluice/api/difference?name=other&new=1"),
     ("guest", "/sluice/api/desired?name=other"),
@@ -193,6 +195,12 @@ def test_a_viewer_sees_the_fleet_and_may_do_nothing(answers):
 def test_an_admin_may_trigger(answers):
     job = value(answers, "admin", "/sluice/api/job?name=counts")
     assert (job["may_trigger"], job["may_replay"], job["may_see_code"]) == (True, True, True)
+
+
+def test_what_has_no_dag_can_not_be_triggered(answers):
+    other, stranger = (value(answers, "admin", f"/sluice/api/job?name={name}") for name in ("other", "a%20stranger"))
+    assert (other["may_trigger"], other["may_replay"]) == (True, False)
+    assert (stranger["may_trigger"], stranger["may_replay"]) == (False, False)
 
 
 def test_who_may_read_one_dag_sees_one_job(answers):

@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { compact, count, duration, exact, rate } from "./format.js";
 
-const HEIGHT = 168;
+const HEIGHT = 190;
 const SYNC = "sluice";
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
@@ -57,6 +57,9 @@ export class Charts {
     this.place = place;
     this.chosen = chosen;
     this.plots = [];
+    this.isDrawnOn = false;
+    place.addEventListener("mousedown", () => (this.isDrawnOn = true));
+    addEventListener("mouseup", () => (this.isDrawnOn = false));
     new ResizeObserver(() => this.#resize()).observe(place);
     addEventListener("theme", () => this.timeline && this.show(this.timeline, this.limits));
   }
@@ -97,7 +100,7 @@ export class Charts {
       cursor: { sync: { key: SYNC, setSeries: false }, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
       scales: { x: { time: true, range: () => [timeline.since, timeline.until] }, y: { range: () => [0, top ? top * 1.08 : 1] } },
       axes: [
-        { ...axis, space: 70, values: times },
+        { ...axis, space: 70, size: 38, values: times },
         { ...axis, size: 66, space: 28, values: (_plot, values) => values.map((value) => kind.tick(value)), ...(kind.time ? { incrs: STEPS } : {}) },
       ],
       series: [{}, ...kind.series.map((each) => ({ label: each.name, stroke: colour(each.colour), width: 1.75, spanGaps: false, points: { show: timeline.at.length < 40, size: 4 } }))],
@@ -199,8 +202,8 @@ function drawLimit(plot, limit, top) {
   ctx.lineTo(bbox.left + bbox.width, y);
   ctx.stroke();
   ctx.font = `${10 * devicePixelRatio}px system-ui, sans-serif`;
-  ctx.textAlign = "right";
-  ctx.fillText("limit", bbox.left + bbox.width - 4, y - 4);
+  ctx.textAlign = "left";
+  ctx.fillText("limit", bbox.left + 6 * devicePixelRatio, y - 4 * devicePixelRatio);
   ctx.restore();
 }
 

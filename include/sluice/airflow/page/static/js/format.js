@@ -34,10 +34,13 @@ export function duration(ms) {
 /** Unix seconds: 2026-01-31 12:00:05 UTC */
 export const exact = (at) => `${new Date(at * 1000).toISOString().slice(0, 19).replace("T", " ")} UTC`;
 
+// One unit is enough to say how long ago: the title has the moment.
 function ago(at) {
   const past = Date.now() / 1000 - at;
-  if (past < 5 && past > -5) return "just now";
-  const words = duration(Math.abs(past) * 1000).replace(/(\d+)\.\d s$/, "$1 s").replace(/^(\d+ min) \d+ s$/, "$1");
+  const seconds = Math.abs(past);
+  if (seconds < 5) return "just now";
+  const [value, unit] = seconds < 60 ? [seconds, "s"] : seconds < 3600 ? [seconds / 60, "min"] : seconds < 172_800 ? [seconds / 3600, "h"] : [seconds / 86_400, "d"];
+  const words = `${Math.floor(value)} ${unit}`;
   return past > 0 ? `${words} ago` : `in ${words}`;
 }
 

@@ -76,21 +76,26 @@ const deploy = (title, values, words, danger = false) => openForm({ dag: DEPLOY,
 
 const plots = h("div", { class: "charts" });
 const ends = {
-  since: h("input", { type: "datetime-local", id: "since", step: 1 }),
-  until: h("input", { type: "datetime-local", id: "until", step: 1 }),
+  since: h("input", { type: "datetime-local", id: "since" }),
+  until: h("input", { type: "datetime-local", id: "until" }),
 };
 const events = h("div");
 const told = h("p", { class: "quiet" });
 const spans = SPANS.map(([words, hours]) => h("button", { type: "button", class: "span", onclick: () => choose({ hours, since: null, until: null }) }, words));
-const moment = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 19);
+const moment = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 16);
 const seconds = (input) => Date.parse(`${input.value}Z`) / 1000;
+// Somebody has chosen a range: the page going on by itself does not take it away.
+let isChosen = false;
 const charts = new Charts(plots, (since, until) => {
+  isChosen = true;
   ends.since.value = moment(since);
   ends.until.value = moment(until);
 });
+for (const input of Object.values(ends)) input.addEventListener("input", () => (isChosen = true));
 
 function choose(given) {
   Object.assign(span, given);
+  isChosen = false;
   const address = new URLSearchParams(location.search);
   address.set("hours", String(span.hours));
   history.replaceState(null, "", `?${address}`);
@@ -131,9 +136,9 @@ async function timeline(anew = false) {
   const found = await ask(address("timeline", { since: new Date(since * 1000).toISOString(), until: new Date(until * 1000).toISOString() }));
   spans.forEach((each, number) => each.setAttribute("aria-pressed", String(!fixed && SPANS[number][1] === span.hours)));
   const digest = JSON.stringify([found.at, found.marks, Math.round(found.since / 60), view?.limits]);
-  if (!anew && digest === drawn) return;
+  if (!anew && (digest === drawn || charts.isDrawnOn)) return;
   drawn = digest;
-  if (anew || !ends.since.value || !document.activeElement?.matches("#since, #until")) {
+  if (!isChosen) {
     ends.since.value = moment(found.since);
     ends.until.value = moment(found.until);
   }

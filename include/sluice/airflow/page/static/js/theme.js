@@ -1,4 +1,5 @@
-// Light or dark as Airflow around the page is; as the system is where there is no Airflow around it. Before the first paint.
+// Light or dark as Airflow around the page is, on its grounds; as the system is where there is no Airflow around it. Before the
+// first paint.
 (() => {
   const own = document.documentElement;
   const system = matchMedia("(prefers-color-scheme: dark)");
@@ -8,6 +9,15 @@
   } catch {
     around = null; // another origin's
   }
+  // Ours, by the names of Airflow's; a theme of one's own has other values for them.
+  const GROUNDS = { page: "bg", card: "bg", raised: "bg-subtle", line: "border" };
+  const ground = () => {
+    const theirs = getComputedStyle(around);
+    for (const [name, from] of Object.entries(GROUNDS)) {
+      const value = theirs.getPropertyValue(`--chakra-colors-${from}`).trim();
+      if (value) own.style.setProperty(`--${name}`, value);
+    }
+  };
   const take = () => {
     const names = around ? around.classList : null;
     const known = names && (names.contains("dark") || names.contains("light"));
@@ -15,10 +25,10 @@
     const theme = dark ? "dark" : "light";
     if (own.dataset.theme === theme) return;
     own.dataset.theme = theme;
+    if (around) ground();
     dispatchEvent(new Event("theme"));
   };
   if (around) new MutationObserver(take).observe(around, { attributes: true, attributeFilter: ["class"] });
   system.addEventListener("change", take);
-  own.classList.toggle("inside", Boolean(around));
   take();
 })();

@@ -35,8 +35,9 @@ with create_session() as session:
     session.add(DagBundleModel(name="dags-folder"))
     session.flush()
     names = [f"{kind}.job_{number:04}" for kind in ("deploy", "backfill") for number in range(int(sys.argv[1]))]
+    given = {"bundle_name": "dags-folder", "fileloc": "/dags/a.py", "relative_fileloc": "a.py", "owners": "sluice"}
     for name in [*names, "redeploy_and_verify"]:
-        session.add(DagModel(dag_id=name, bundle_name="dags-folder", is_stale=False, is_paused=False, owners="sluice"))
+        session.add(DagModel(dag_id=name, is_stale=False, is_paused=False, **given))
 """
 
 

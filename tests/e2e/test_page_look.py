@@ -154,10 +154,11 @@ def test_a_job_s_page(look):
     page.wait_for_url("**hours=168")
     page.wait_for_load_state("networkidle")
     since = page.locator("#since").input_value()
+    page.locator(".u-over").first.scroll_into_view_if_needed()
     canvas = page.locator(".u-over").first.bounding_box()
     page.mouse.move(canvas["x"] + 500, canvas["y"] + 50)
     page.mouse.down()
-    page.mouse.move(canvas["x"] + 600, canvas["y"] + 50)
+    page.mouse.move(canvas["x"] + 550, canvas["y"] + 50, steps=5)
     page.mouse.up()
     chosen = page.locator("#since").input_value(), page.locator("#until").input_value()
     assert since < chosen[0] < chosen[1]
@@ -215,7 +216,7 @@ def test_nothing_serious_hinders_anybody(look, path, scheme):
         page.get_by_text("config.window").wait_for()
         page.get_by_role("button", name="Stages").first.click()
     assert page.locator("html").get_attribute("data-theme") == scheme
-    shoot(page, f"{'job' if 'job' in path else 'fleet'}-{scheme}")
+    shoot(page, f"{'job' if 'job' in path else 'fleet'}-{scheme}", whole="job" in path)
     assert violations(page) == []
 
 
@@ -224,7 +225,7 @@ def test_a_narrow_screen_is_wide_enough(look, path):
     page = look(path, viewport={"width": 390, "height": 844})
     page.wait_for_selector("#fleet tbody tr" if path.endswith("/") else ".plot canvas")
     page.wait_for_load_state("networkidle")
-    shoot(page, f"{'job' if 'job' in path else 'fleet'}-narrow")
+    shoot(page, f"{'job' if 'job' in path else 'fleet'}-narrow", whole="job" in path)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert violations(page) == []
 
@@ -241,7 +242,7 @@ def test_it_stays_as_the_ledger_is_and_reads_text_as_text(look, directory):
     ]
     ledger.samples.add(samples, older_than=NOW - timedelta(days=30))
     page.get_by_role("link", name=EVIL).wait_for(timeout=25_000)
-    shoot(page, "fleet-evil")
+    shoot(page, "fleet-evil", whole=False)
     assert page.locator("#fleet img").count() == 0
     page.get_by_role("link", name=EVIL).click()
     page.locator("h1", has_text=EVIL).wait_for()

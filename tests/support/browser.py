@@ -32,10 +32,10 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
-def shoot(page: Page, name: str) -> None:
-    """A screenshot for people to look at."""
+def shoot(page: Page, name: str, *, whole: bool = True) -> None:
+    """A screenshot for people to look at, of the whole page or of what a screen shows of it."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=whole)
 
 
 def violations(page: Page) -> list[str]:

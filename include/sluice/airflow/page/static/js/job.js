@@ -180,9 +180,10 @@ function desired() {
 
 /* Tables. */
 
+const FIGURES = new Set(["Took", "Downtime", "Records"]);
 const table = (caption, titles, rows, nothing) =>
   rows.length
-    ? h("div", { class: "scroller", role: "region", tabindex: "0", "aria-label": caption }, h("table", { class: "plain" }, h("caption", { class: "hidden" }, caption), h("thead", {}, h("tr", {}, titles.map((title) => h("th", { scope: "col" }, title || h("span", { class: "hidden" }, "What can be done"))))), h("tbody", {}, rows)))
+    ? h("div", { class: "scroller", role: "region", tabindex: "0", "aria-label": caption }, h("table", { class: "plain" }, h("caption", { class: "hidden" }, caption), h("thead", {}, h("tr", {}, titles.map((title) => h("th", { scope: "col", class: FIGURES.has(title) && "figure" }, title || h("span", { class: "hidden" }, "What can be done"))))), h("tbody", {}, rows)))
     : h("p", { class: "quiet" }, nothing);
 
 function releases() {

@@ -10,7 +10,7 @@
     around = null; // another origin's
   }
   // Ours, by the names of Airflow's; a theme of one's own has other values for them.
-  const GROUNDS = { page: "bg", card: "bg", raised: "bg-subtle", line: "border" };
+  const GROUNDS = { page: "bg", card: "bg", raised: "bg-muted", line: "border-emphasized" };
   const ground = () => {
     const theirs = getComputedStyle(around);
     for (const [name, from] of Object.entries(GROUNDS)) {

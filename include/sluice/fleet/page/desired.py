@@ -12,6 +12,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Mapping
+from threading import BoundedSemaphore
 
 from sluice.errors import OperationError, SluiceError
 from sluice.fleet.page.difference import compare_files, compare_settings
@@ -23,6 +24,8 @@ from sluice.settings import Settings
 
 _SECONDS = 30.0
 """How long reading the files may take."""
+_AT_ONCE = BoundedSemaphore(2)
+"""So many are read side by side, however many ask."""
 
 
 def read_desired(settings: Settings, job: str) -> Difference:
@@ -41,7 +44,8 @@ def read_desired(settings: Settings, job: str) -> Difference:
     }
     command = [sys.executable, "-B", "-W", "ignore", "-m", "sluice.fleet.page.desired", job]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables, timeout=_SECONDS)
+        with _AT_ONCE:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables, timeout=_SECONDS)
     except subprocess.TimeoutExpired:
         raise OperationError(
             f"{job}: its files could not be read within {_SECONDS:.0f} s", remedy=f"see what sluice plan {job} says"

@@ -157,7 +157,7 @@ function rows() {
   byId("fleet").hidden = !shown.length;
   const empty = byId("empty");
   empty.hidden = Boolean(shown.length);
-  empty.textContent = all ? "No job matches." : "There is no job yet: write one with “sluice new”, deploy it, and run redeploy_and_verify.";
+  empty.textContent = all ? "No job matches." : "There is no job yet, or none that you may see. A first one: “sluice new”, then its DAG, then redeploy_and_verify.";
 }
 
 function head() {

@@ -122,7 +122,7 @@ def test_a_day_s_work(url, swept):
         dialog.get_by_label("Operation").wait_for()
         assert dialog.get_by_label("Operation").input_value() == "deploy"
         dialog.get_by_label("Reason").fill("from the fleet page")
-        dialog.get_by_text("Settings of the job").click()
+        dialog.get_by_text("Settings of the job", exact=True).click()
         dialog.get_by_label("event_types", exact=True).fill("page_view, click, conversion")
         shoot(page, "e2e-form")
         dialog.get_by_role("button", name="Trigger").click()

@@ -89,7 +89,8 @@ export class Charts {
     const canvas = h("div", { class: "plot", role: "img", "aria-label": this.#words(kind) });
     const figure = h("figure", { class: "chart" }, h("figcaption", {}, h("strong", {}, kind.title), h("span", { class: "quiet" }, ` ${kind.unit}`)), legend, canvas);
     this.place.append(figure);
-    const most = Math.max(0, ...kind.series.flatMap((each) => timeline[each.from].filter((value) => value !== null)));
+    const known = kind.series.flatMap((each) => timeline[each.from].filter((value) => value !== null));
+    const most = Math.max(0, ...known);
     const top = limit !== undefined && limit !== null && most > limit / 3 ? Math.max(most, limit) : most;
     const axis = { stroke: colour("quiet"), grid: { stroke: colour("grid"), width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
     const options = {
@@ -101,7 +102,7 @@ export class Charts {
       scales: { x: { time: true, range: () => [timeline.since, timeline.until] }, y: { range: () => [0, top ? top * 1.08 : 1] } },
       axes: [
         { ...axis, space: 70, size: 38, values: times },
-        { ...axis, size: 66, space: 28, values: (_plot, values) => values.map((value) => kind.tick(value)), ...(kind.time ? { incrs: STEPS } : {}) },
+        { ...axis, size: 66, space: 28, values: (_plot, values) => values.map((value) => (known.length ? kind.tick(value) : "")), ...(kind.time ? { incrs: STEPS } : {}) },
       ],
       series: [{}, ...kind.series.map((each) => ({ label: each.name, stroke: colour(each.colour), width: 1.75, spanGaps: false, points: { show: timeline.at.length < 40, size: 4 } }))],
       hooks: {

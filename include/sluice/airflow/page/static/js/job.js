@@ -152,7 +152,7 @@ function marks(found) {
   if (!found.length) return fill(events);
   const rows = [...found].reverse().map((mark) => h("tr", {}, h("td", {}, when(mark.at)), h("td", {}, exact(mark.at)), h("td", {}, h("span", { class: `dot ${mark.kind}` }), mark.words)));
   const open = events.querySelector("details")?.open ?? false;
-  fill(events, h("details", { open }, h("summary", {}, `${count(found.length)} events in this span`), h("div", { class: "scroller", role: "region", tabindex: "0", "aria-label": "Events in this span" }, h("table", { class: "plain" }, h("caption", { class: "hidden" }, "Events in this span"), h("thead", {}, h("tr", {}, ["When", "Moment", "What"].map((title) => h("th", { scope: "col" }, title)))), h("tbody", {}, rows)))));
+  fill(events, h("details", { open }, h("summary", {}, found.length === 1 ? "1 event in this span" : `${count(found.length)} events in this span`), h("div", { class: "scroller", role: "region", tabindex: "0", "aria-label": "Events in this span" }, h("table", { class: "plain" }, h("caption", { class: "hidden" }, "Events in this span"), h("thead", {}, h("tr", {}, ["When", "Moment", "What"].map((title) => h("th", { scope: "col" }, title)))), h("tbody", {}, rows)))));
 }
 
 /* What a deploy would change. */

@@ -159,13 +159,13 @@ def value(answers, user, path):
     return json.loads(text)
 
 
-@pytest.mark.parametrize("path", API)
+@pytest.mark.parametrize("path", API, ids=lambda path: path.partition("?")[0])
 def test_without_a_login_nothing_is_told(answers, path):
     status, _, text = answers[None, path]
     assert (status, json.loads(text)) == (401, {"detail": "Not authenticated"})
 
 
-@pytest.mark.parametrize("path", API)
+@pytest.mark.parametrize("path", API, ids=lambda path: path.partition("?")[0])
 def test_a_forged_login_is_none(answers, path):
     assert answers["forged", path][0] == 403
 

@@ -10,12 +10,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from pydantic import BaseModel
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from sluice.airflow.base import settings_of
 from sluice.airflow.page.access import Viewer, ViewerDep
 from sluice.airflow.page.answers import answer
-from sluice.errors import SluiceError
+from sluice.errors import OperationError, SluiceError
 from sluice.fleet.page.curves import read_curves
 from sluice.fleet.page.desired import read_desired
 from sluice.fleet.page.difference import read_difference
@@ -128,11 +129,15 @@ def _ledger() -> Iterator[tuple[Session, Project]]:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """What is wrong is said as it is."""
+    """What is wrong is said as it is: 409 where what was asked for can't be told, 503 where the page can't serve."""
     try:
         yield
+    except OperationError as error:
+        raise HTTPException(409, str(error)) from error
     except SluiceError as error:
-        raise HTTPException(409 if error.exit_status == 1 else 503, str(error)) from error
+        raise HTTPException(503, str(error)) from error
+    except OperationalError as error:
+        raise HTTPException(503, f"the ledger does not answer: {error.orig}") from error
 
 
 @lru_cache(maxsize=1)

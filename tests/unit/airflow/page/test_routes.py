@@ -76,7 +76,7 @@ EVIL = "<img src=x onerror=alert(1)>"
 class Asked:
     """The answers, by user and path."""
 
-    def __init__(self, root, home):
+    def __init__(self, root, home, **more):
         self.variables = {
             **os.environ,
             "SLUICE_ROOT": str(root),
@@ -85,7 +85,7 @@ class Asked:
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__API_AUTH__JWT_SECRET": "s" * 64,
-            "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+            **more,
         }
 
     def __call__(self, *requests):
@@ -264,3 +264,13 @@ def test_only_what_is_the_page_s_is_served(answers):
     assert answers[None, "/sluice/static/js/fleet.js"][0] == 200
     assert answers[None, "/sluice/static/../app.py"][0] in (401, 404)
     assert answers[None, "/sluice/openapi.json"][0] == 404
+
+
+def test_a_ledger_that_does_not_answer_is_told(tmp_path):
+    (tmp_path / "flink_jobs").mkdir()
+    gone = "postgresql+psycopg://somebody:secret@127.0.0.1:1/ledger"
+    asked = Asked(tmp_path, tmp_path / "airflow", SLUICE_LEDGER=gone)
+    [(status, _, text)] = asked(("viewer", "/sluice/api/fleet"))
+    assert status == 503
+    assert "***@127.0.0.1:1/ledger does not answer" in text
+    assert "secret" not in text

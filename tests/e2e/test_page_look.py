@@ -265,3 +265,12 @@ def test_a_login_that_has_ended_is_told(look):
     page.context.clear_cookies()
     page.get_by_text("Your login has ended.").wait_for(timeout=25_000)
     assert json.loads(page.evaluate("fetch('api/fleet').then((answer) => answer.text())"))["detail"]
+
+
+def test_a_form_that_airflow_can_not_give_says_why(look):
+    page = look("/sluice/job?name=job_0007")
+    page.get_by_role("button", name="Redeploy").click()
+    # The server knows that there is such a DAG, and nobody has parsed it.
+    page.get_by_role("dialog").get_by_text(re.compile("was not found")).wait_for()
+    page.keyboard.press("Escape")
+    assert page.get_by_role("dialog").count() == 0

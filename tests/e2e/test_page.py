@@ -158,6 +158,7 @@ def test_a_range_is_backfilled_from_the_form(url, swept):
         context.add_cookies([{"name": "_token", "value": token(url, "admin"), "url": url}])
         page = context.new_page()
         page.goto(f"{url}/sluice/job?name=event_metrics&hours=1")
+        page.wait_for_selector(".plot canvas")
         page.get_by_role("button", name="Backfill this range").click()
         dialog = page.get_by_role("dialog")
         dialog.get_by_label("From").wait_for()

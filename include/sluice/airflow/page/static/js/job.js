@@ -117,6 +117,9 @@ function frame() {
     }),
   );
   replay.id = "replay";
+  replay.hidden = true; // until it is known that there is such a DAG
+  ends.since.value = moment(Date.now() / 1000 - span.hours * 3600);
+  ends.until.value = moment(Date.now() / 1000);
   fill(
     byId("times"),
     h("div", { class: "tools" }, h("div", { class: "spans", role: "group", "aria-label": "Span of time" }, spans), h("label", { for: "since" }, "From"), ends.since, h("label", { for: "until" }, "To"), ends.until, h("span", { class: "quiet" }, "UTC"), show, replay),

@@ -59,8 +59,9 @@ test-jobs: env jars ## Your jobs' own tests, in tests/jobs/ (where sluice new wr
 	@# pytest's status 5: there are none.
 	@if [ -d tests/jobs ]; then $(BIN)/python -m pytest tests/jobs || [ $$? -eq 5 ]; else echo "no tests/jobs/"; fi
 
-test-e2e: client ## The whole stack, Airflow included
-	$(BIN)/python -m pytest tests/e2e
+test-e2e: client ## The whole stack, Airflow and a browser included
+	@scripts/ensure-chromium
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/e2e
 
 audit: client ## The long audits: redeploys, kills, deaths and replays, verdicts on jobs in trouble (more than an hour)
 	SLUICE_AUDIT_REDEPLOYS=30 SLUICE_AUDIT_KILLS=30 SLUICE_AUDIT_DEATHS=all SLUICE_AUDIT_REPLAYS=all \
@@ -72,7 +73,7 @@ audit: client ## The long audits: redeploys, kills, deaths and replays, verdicts
 bench-%: client ## One benchmark, e.g. bench-throughput: prints its table, writes benchmarks/results/
 	$(BIN)/python -m benchmarks.$*
 
-bench: bench-device_category bench-dag_parse bench-throughput bench-first_deploy bench-redeploy bench-client_start bench-fleet bench-backfill ## Every benchmark
+bench: bench-device_category bench-dag_parse bench-throughput bench-first_deploy bench-redeploy bench-client_start bench-fleet bench-backfill bench-page ## Every benchmark
 
 lint: env ## Ruff, formatting, strict types and import directions
 	$(BIN)/ruff check .

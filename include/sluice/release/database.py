@@ -19,6 +19,8 @@ _LOCK = 7_154_823
 """PostgreSQL advisory lock: one process migrates at a time."""
 _DRIVERS = {"psycopg": "run make env, or: pip install 'psycopg[binary]'"}
 """How to install a driver, by its module."""
+_READS = "sluice_reads"
+"""Execution option of connections that read alone."""
 
 
 def open_database(url: str) -> Engine:
@@ -53,6 +55,17 @@ def open_database(url: str) -> Engine:
     return engine
 
 
+def for_reading(engine: Engine) -> Engine:
+    """The same database for who reads alone: takes no writer's lock, and sees one state of it for a whole session.
+
+    A page that many look at must not keep a deploy waiting.
+    """
+    options: dict[str, Any] = {_READS: True}
+    if engine.dialect.name == "postgresql":
+        options |= {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}
+    return engine.execution_options(**options)
+
+
 def _shown(url: str) -> str:
     """The URL for a message: what may be a password is hidden, in one that can't be parsed as well."""
     hidden = re.sub(r"(://[^:@]*|^[^:/@]*):.*@", r"\1:***@", url)
@@ -70,7 +83,8 @@ def _serialise(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        reads = connection.get_execution_options().get(_READS)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 def _migrate(engine: Engine, lock: Path | None) -> None:

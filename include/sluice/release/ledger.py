@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from sluice.errors import BusyError, OperationError
 from sluice.release.approvals import Approvals
-from sluice.release.database import open_database
+from sluice.release.database import for_reading, open_database
 from sluice.release.handle import LEASE, OperationHandle
 from sluice.release.replays import Replays
 from sluice.release.samples import Samples
@@ -45,12 +45,18 @@ class Ledger:
     """
 
     def __init__(self, url: str, environment: str) -> None:
-        self._sessions = sessionmaker(open_database(url), expire_on_commit=False)
+        engine = open_database(url)
+        self._sessions = sessionmaker(engine, expire_on_commit=False)
+        self._reading = sessionmaker(for_reading(engine))
         self.environment = environment
         self.samples = Samples(self._sessions, environment)
         self.replays = Replays(self._sessions, environment)
         self.told = Tellings(self._sessions, environment)
         self.approvals = Approvals(self._sessions, environment)
+
+    def reading(self) -> Session:
+        """A session for queries of one's own, that read alone: it waits for no writer, and keeps none waiting."""
+        return self._reading()
 
     def add_release(self, job: str, **values: Any) -> Release:
         """The job's newest release, when it has this fingerprint; otherwise a new one with the next number.

@@ -18,7 +18,7 @@ class Sample(Base):
     __tablename__ = "samples"
     __table_args__ = (
         Index("ix_samples_job", "environment", "job", "at"),
-        Index("ix_samples_at", "environment", "at"),
+        Index("ix_samples_curves", "environment", "at", "job", "consumer_lag", "watermark_lag_ms"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

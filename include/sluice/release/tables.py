@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, String, TypeDecorator, UniqueConstraint
+from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, TypeDecorator, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -64,11 +64,14 @@ class Operation(Base):
     """One deploy (or other change) of one job."""
 
     __tablename__ = "operations"
-    __table_args__ = (UniqueConstraint("environment", "active_job"),)
+    __table_args__ = (
+        UniqueConstraint("environment", "active_job"),
+        Index("ix_operations_newest", "environment", "job", "started_at", "kind", "outcome"),
+    )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     environment: Mapped[str] = mapped_column(String(63))
-    job: Mapped[str] = mapped_column(String(63), index=True)
+    job: Mapped[str] = mapped_column(String(63))
     active_job: Mapped[str | None] = mapped_column(String(63))
     """The job while the operation goes on, None afterwards: so there is at most one at a time."""
     kind: Mapped[str] = mapped_column(String(20))

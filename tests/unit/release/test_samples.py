@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import text
 
 from sluice.release.ledger import Ledger
 from sluice.release.samples import Sample
@@ -57,3 +58,13 @@ def test_what_is_old_is_forgotten(samples, url):
     assert len(samples.of("a", NOW - timedelta(days=1))) == 2
     # Another environment's have their own time.
     assert len(other.of("a", NOW - timedelta(days=1))) == 1
+
+
+def test_what_is_asked_of_all_jobs_at_once_is_answered_by_an_index(samples, url):
+    if not url.startswith("sqlite"):
+        pytest.skip("PostgreSQL reads a table this small as a whole")
+    with Ledger(url, "local").reading() as session:
+        plan = session.execute(
+            text("EXPLAIN QUERY PLAN SELECT job, consumer_lag FROM samples WHERE environment = 'local' AND at = '2026'")
+        )
+        assert "USING COVERING INDEX ix_samples_curves" in str(plan.all())

@@ -1,0 +1,162 @@
+"""The fleet page with 1,000 jobs and seven days of samples, by a real Airflow API server and a real browser.
+
+About a million samples lie in a ledger on SQLite (see seed.py); the server knows the DAGs of all jobs, so that who may
+see what is worked out as it would be. Server time is that of a whole request over the loopback, compression included;
+what it stands against is Airflow's own list of DAGs, from the same server.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+
+from benchmarks.report import Measure, against, report
+from benchmarks.seed import seed
+from tests.support.api_server import AIRFLOW, api_server, token
+
+JOBS = int(os.environ.get("SLUICE_BENCH_JOBS", "1000"))
+DAYS = float(os.environ.get("SLUICE_BENCH_DAYS", "7"))
+RUNS = int(os.environ.get("SLUICE_BENCH_RUNS", "21"))
+OWN = "/ui/dags?limit=50"
+ENTER = """
+import sys
+from airflow.models.dag import DagModel
+from airflow.models.dagbundle import DagBundleModel
+from airflow.utils.session import create_session
+with create_session() as session:
+    session.add(DagBundleModel(name="dags-folder"))
+    session.flush()
+    names = [f"{kind}.job_{number:04}" for kind in ("deploy", "backfill") for number in range(int(sys.argv[1]))]
+    given = {"bundle_name": "dags-folder", "fileloc": "/dags/a.py", "relative_fileloc": "a.py", "owners": "sluice"}
+    for name in [*names, "redeploy_and_verify"]:
+        session.add(DagModel(dag_id=name, is_stale=False, is_paused=False, **given))
+"""
+
+
+def prepare(directory: Path, jobs: int, days: float) -> dict[str, str]:
+    """A seeded project and Airflow's database with its DAGs; the environment variables that lead there."""
+    root, home = directory / "project", directory / "airflow"
+    root.mkdir()
+    home.mkdir()
+    print(f"{seed(root, jobs, days):,} samples", file=sys.stderr)
+    variables = {
+        "SLUICE_ROOT": str(root),
+        "SLUICE_HOME": str(root / ".sluice"),
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(directory / "no-dags"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+    }
+    enter = [sys.executable, "-W", "ignore", "-c", ENTER, str(jobs)]
+    for command in ([str(AIRFLOW), "db", "migrate"], enter):
+        subprocess.run(command, env={**os.environ, **variables}, check=True, stdout=subprocess.DEVNULL)
+    return variables
+
+
+def main() -> None:
+    """Measure, print, write."""
+    with tempfile.TemporaryDirectory() as directory:
+        variables = prepare(Path(directory), JOBS, DAYS)
+        with api_server(Path(directory) / "server", variables) as url:
+            report("page", [*measure_server(url), *measure_browser(url)])
+
+
+def measure_server(url: str) -> list[Measure]:
+    """Milliseconds and bytes of each request."""
+    now = datetime.now(UTC)
+    week, day = ((now - timedelta(days=days)).isoformat().replace("+00:00", "Z") for days in (7, 1))
+    requests = {
+        "all jobs": "/sluice/api/fleet",
+        "their curves": "/sluice/api/curves",
+        "one job": "/sluice/api/job?name=job_0011",
+        "its timelines of 24 h": f"/sluice/api/timeline?name=job_0011&since={day}",
+        "its timelines of 7 d": f"/sluice/api/timeline?name=job_0011&since={week}",
+        "a diff of two releases": "/sluice/api/difference?name=job_0011&old=1&new=2",
+    }
+    rows: list[Measure] = []
+    headers = {"Authorization": f"Bearer {token(url, 'viewer')}"}
+    with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
+        size = f"{JOBS:,} jobs"
+        for name, path in requests.items():
+            own, base = in_turn(lambda path=path: get(client, path), lambda: get(client, OWN))
+            rows.append(against(f"{name}, {size}", own, "ms", "Airflow's list of 50 DAGs", base))
+            rows.append(payload(client, f"{name}, {size}", path))
+        known = client.get(requests["all jobs"])
+        tag = {"If-None-Match": known.headers["ETag"]}
+        again, first = in_turn(
+            lambda: get(client, requests["all jobs"], tag, 304), lambda: get(client, requests["all jobs"])
+        )
+        rows.append(against(f"all jobs, unchanged, {size}", again, "ms", "the whole answer", first))
+    return rows
+
+
+def get(client: httpx.Client, path: str, headers: dict[str, str] | None = None, status: int = 200) -> float:
+    began = time.perf_counter()
+    answer = client.get(path, headers=headers)
+    taken = (time.perf_counter() - began) * 1000
+    assert answer.status_code == status, (path, answer.status_code, answer.text[:500])
+    return taken
+
+
+def payload(client: httpx.Client, name: str, path: str) -> Measure:
+    """KiB that go over the wire, against those of the JSON."""
+    with client.stream("GET", path) as answer:
+        sent = sum(len(chunk) for chunk in answer.iter_raw())
+    whole = len(client.get(path).content)
+    return against(f"payload of {name}", [sent / 1024], "KiB", "not compressed", [whole / 1024])
+
+
+def in_turn(
+    first: Callable[[], float], second: Callable[[], float], runs: int = RUNS
+) -> tuple[list[float], list[float]]:
+    """Both in turn, so that neither has the quieter machine; the very first of each warms up."""
+    first(), second()
+    pairs = [(first(), second()) for _ in range(runs)]
+    return [one for one, _ in pairs], [two for _, two in pairs]
+
+
+def measure_browser(url: str) -> list[Measure]:
+    """Milliseconds until Chromium paints something, and until the first rows stand there."""
+    from tests.support.browser import chromium
+
+    painted = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+    with chromium() as browser:
+        context = browser.new_context()
+        context.add_cookies([{"name": "_token", "value": token(url, "admin"), "url": url}])
+
+        def look(path: str, sign: str) -> tuple[float, float]:
+            page = context.new_page()
+            page.goto(f"{url}{path}")
+            page.wait_for_selector(sign, timeout=60_000)
+            there = page.evaluate("() => performance.now()")
+            page.wait_for_function(painted)
+            first = page.evaluate(painted)
+            page.close()
+            return first, there
+
+        own = ("/sluice/", "#fleet tbody tr")
+        base = ("/dags", "[data-testid='dag-id'], a[href*='/dags/deploy']")
+        look(*own), look(*base)
+        pairs = [(look(*own), look(*base)) for _ in range(5)]
+        return [
+            against(
+                f"{what} of the page of {JOBS:,} jobs",
+                [mine[place] for mine, _ in pairs],
+                "ms",
+                "Airflow's page of DAGs",
+                [theirs[place] for _, theirs in pairs],
+            )
+            for place, what in enumerate(("first paint", "first rows"))
+        ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""What the page asks for. Each answer comes from the ledger, one of them from the project's files as well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Query, Request, Response
+from pydantic import BaseModel
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from sluice.airflow.base import settings_of
+from sluice.airflow.page.access import Viewer, ViewerDep
+from sluice.airflow.page.answers import answer
+from sluice.errors import OperationError, SluiceError
+from sluice.fleet.page.curves import read_curves
+from sluice.fleet.page.desired import read_desired
+from sluice.fleet.page.difference import read_difference
+from sluice.fleet.page.fleet import of_rows, read_fleet, read_row
+from sluice.fleet.page.job import read_job
+from sluice.fleet.page.models import FleetRow, JobView
+from sluice.fleet.page.timeline import read_timeline
+from sluice.project import Project
+
+LONGEST = timedelta(days=31)
+"""The longest span of a timeline."""
+Job = Annotated[str, Query(min_length=1, max_length=255)]
+
+router = APIRouter(prefix="/api")
+
+
+class JobAnswer(BaseModel):
+    """A job, and what the viewer may do with it."""
+
+    job: JobView
+    may_trigger: bool
+    """Runs of deploy.<job>."""
+    may_replay: bool
+    """Runs of backfill.<job>."""
+    may_see_code: bool
+
+
+@router.get("/fleet")
+def fleet(request: Request, viewer: ViewerDep) -> Response:
+    """Every job that the viewer may see."""
+    with _ledger() as (session, project):
+        found = read_fleet(session, project.environment, project.settings.root)
+    return answer(request, of_rows(found, viewer.visible(found.rows)))
+
+
+@router.get("/curves")
+def curves(request: Request, viewer: ViewerDep) -> Response:
+    """Their newest past in small."""
+    with _ledger() as (session, project):
+        return answer(request, read_curves(session, project.environment, viewer.may_see))
+
+
+@router.get("/job")
+def job(request: Request, viewer: ViewerDep, name: Job) -> Response:
+    """One job."""
+    with _ledger() as (session, project):
+        _row(session, project, viewer, name)
+        view = read_job(session, project.environment, project.settings.root, name)
+    if view is None:
+        raise _unknown(name)
+    given = JobAnswer(
+        job=view,
+        may_trigger=viewer.may_trigger(f"deploy.{name}"),
+        may_replay=viewer.may_trigger(f"backfill.{name}"),
+        may_see_code=viewer.may_see_code(name),
+    )
+    return answer(request, given)
+
+
+@router.get("/timeline")
+def timeline(
+    request: Request, viewer: ViewerDep, name: Job, since: datetime, until: datetime | None = None
+) -> Response:
+    """Its samples between two moments; without the later one, up to now."""
+    end = _utc(until) if until else datetime.now(UTC)
+    begin = _utc(since)
+    if not timedelta(0) < end - begin <= LONGEST:
+        raise HTTPException(422, f"expected a span of at most {LONGEST.days} days that ends after it begins")
+    with _ledger() as (session, project):
+        _row(session, project, viewer, name)
+        return answer(request, read_timeline(session, project.environment, name, begin, end))
+
+
+@router.get("/difference")
+def difference(
+    request: Request,
+    viewer: ViewerDep,
+    name: Job,
+    new: Annotated[int, Query(ge=1)],
+    old: Annotated[int, Query(ge=0)] = 0,
+) -> Response:
+    """What differs between two of its releases."""
+    with _ledger() as (session, project):
+        _row(session, project, viewer, name)
+        found = read_difference(session, project.environment, name, (old, new), project.settings.artifacts)
+    if not viewer.may_see_code(name):
+        found = found.model_copy(update={"files": (), "code": "you may not read the code of this DAG"})
+    return answer(request, found)
+
+
+@router.get("/desired")
+def desired(request: Request, viewer: ViewerDep, name: Job) -> Response:
+    """What differs between the release that runs and the files."""
+    with _ledger() as (session, project):
+        _row(session, project, viewer, name)
+    with _told():
+        found = read_desired(project.settings, name)
+    if not viewer.may_see_code(name):
+        found = found.model_copy(update={"files": (), "code": "you may not read the code of this DAG"})
+    return answer(request, found)
+
+
+@contextmanager
+def _ledger() -> Iterator[tuple[Session, Project]]:
+    with _told():
+        project = _project()
+        with project.ledger.reading() as session:
+            yield session, project
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What is wrong is said as it is: 409 where what was asked for can't be told, 503 where the page can't serve."""
+    try:
+        yield
+    except OperationError as error:
+        raise HTTPException(409, str(error)) from error
+    except SluiceError as error:
+        raise HTTPException(503, str(error)) from error
+    except OperationalError as error:
+        raise HTTPException(503, f"the ledger does not answer: {error.orig}") from error
+
+
+@lru_cache(maxsize=1)
+def _project() -> Project:
+    return Project(settings_of(None, None))
+
+
+def _row(session: Session, project: Project, viewer: Viewer, name: str) -> FleetRow:
+    row = read_row(session, project.environment, project.settings.root, name)
+    if row is None:
+        raise _unknown(name)
+    viewer.refuse_unseen(row)
+    return row
+
+
+def _unknown(name: str) -> HTTPException:
+    return HTTPException(404, f"nobody knows a job named {name!r}")
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,32 @@
+// Airflow around the page: its address, and the way out of the page into it.
+
+/** Airflow's own address; the page lies directly beneath it. */
+export const ROOT = new URL("../", new URL("./", location.href)).href;
+
+/**
+ * Go to one of Airflow's pages.
+ *
+ * The frame that Airflow gives a page may not lead its surroundings elsewhere, but shares their document: a link of theirs may.
+ */
+export function leave(path, { apart = false } = {}) {
+  const view = parent === window ? window : parent;
+  const link = view.document.createElement("a");
+  link.href = ROOT + path;
+  if (apart) {
+    link.target = "_blank";
+    link.rel = "noopener";
+  }
+  view.document.body.append(link);
+  link.click();
+  link.remove();
+}
+
+/** Let a link lead to one of Airflow's pages, from within its frame as well. */
+export function outward(link, path) {
+  link.href = ROOT + path;
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    leave(path, { apart: event.ctrlKey || event.metaKey || event.shiftKey || event.button === 1 });
+  });
+  return link;
+}

@@ -1,0 +1,151 @@
+"""One job: its releases, operations, savepoints and replays."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from sluice.fleet.page.fleet import last_sweep, read_row
+from sluice.fleet.page.models import JobView, Limits, OperationView, ReleaseView, ReplayView, SavepointView, StageView
+from sluice.fleet.page.moments import unix
+from sluice.job.duration import milliseconds
+from sluice.job.limits import Health
+from sluice.release.replays import Replay, ReplayChunk
+from sluice.release.tables import JournalEntry, Operation, Placement, Release, Savepoint
+
+NEWEST = 30
+"""Of each kind of thing so many are shown."""
+
+
+def read_job(session: Session, environment: str, root: Path | None, job: str) -> JobView | None:
+    """A job of the environment; None: nobody knows a job of that name."""
+    row = read_row(session, environment, root, job)
+    if row is None:
+        return None
+    place = session.get(Placement, (environment, job))
+    releases = _newest(session, Release, Release.number, environment, job)
+    of_place = next((release for release in releases if place and release.number == place.release), None)
+    return JobView(
+        environment=environment,
+        swept_at=unix(last_sweep(session, environment)),
+        row=row,
+        phase=place.phase if place else None,
+        phase_since=unix(place.since) if place else None,
+        flink_job_id=place.flink_job_id if place else None,
+        limits=_limits(of_place.health) if of_place and of_place.health else None,
+        overrides=of_place.overrides if of_place else {},
+        releases=tuple(_release(release, place) for release in releases),
+        operations=tuple(_operations(session, environment, job)),
+        savepoints=tuple(
+            _savepoint(savepoint, place) for savepoint in _newest(session, Savepoint, Savepoint.id, environment, job)
+        ),
+        replays=tuple(_replays(session, environment, job)),
+    )
+
+
+def _newest(session: Session, table: Any, order: Any, environment: str, job: str) -> list[Any]:
+    query = select(table).where(table.environment == environment, table.job == job)
+    return list(session.scalars(query.order_by(order.desc()).limit(NEWEST)))
+
+
+def _limits(values: Mapping[str, Any]) -> Limits:
+    health = Health.model_validate(values)
+    return Limits(
+        consumer_lag=health.consumer_lag,
+        watermark_lag_ms=milliseconds(health.watermark_lag),
+        checkpoint_age_ms=milliseconds(health.checkpoint_age),
+    )
+
+
+def _release(release: Release, place: Placement | None) -> ReleaseView:
+    return ReleaseView(
+        number=release.number,
+        created_at=unix(release.created_at),
+        healthy_at=unix(release.healthy_at),
+        fingerprint=release.fingerprint,
+        artifact=release.artifact,
+        overrides=release.overrides,
+        runs=place is not None and place.phase == "running" and place.release == release.number,
+    )
+
+
+def _operations(session: Session, environment: str, job: str) -> Iterable[OperationView]:
+    found = _newest(session, Operation, Operation.started_at, environment, job)
+    journal: dict[str, list[JournalEntry]] = defaultdict(list)
+    entries = select(JournalEntry).where(JournalEntry.operation.in_([operation.id for operation in found]))
+    for entry in session.scalars(entries.order_by(JournalEntry.operation, JournalEntry.number)):
+        journal[entry.operation].append(entry)
+    for operation in found:
+        plan = operation.plan or {}
+        yield OperationView(
+            id=operation.id,
+            kind=operation.kind,
+            release=operation.release,
+            former_release=operation.former_release,
+            mode=operation.mode,
+            action=plan.get("action"),
+            category=plan.get("category"),
+            started_at=unix(operation.started_at),
+            ended_at=unix(operation.ended_at),
+            outcome=operation.outcome,
+            reason=operation.reason,
+            note=operation.note,
+            holder=operation.holder,
+            downtime_ms=operation.downtime_ms,
+            savepoint=operation.savepoint,
+            restored_from=operation.restored_from,
+            stages=tuple(_stages(operation, journal[operation.id])),
+        )
+
+
+def _stages(operation: Operation, entries: Sequence[JournalEntry]) -> list[StageView]:
+    """Entries of one stage that follow each other are one; it lasts until the next begins, or the operation ends."""
+    runs = [(stage, list(group)) for stage, group in groupby(entries, key=lambda entry: entry.stage)]
+    ends = [*(group[0].at for _, group in runs[1:]), operation.ended_at or (entries[-1].at if entries else None)]
+    return [
+        StageView(
+            stage=stage,
+            began_at=unix(group[0].at),
+            ms=round(((end or group[-1].at) - group[0].at).total_seconds() * 1000),
+            events=tuple(entry.event for entry in group),
+        )
+        for (stage, group), end in zip(runs, ends, strict=False)
+    ]
+
+
+def _savepoint(savepoint: Savepoint, place: Placement | None) -> SavepointView:
+    return SavepointView(
+        path=savepoint.path,
+        release=savepoint.release,
+        taken_at=unix(savepoint.taken_at),
+        deleted_at=unix(savepoint.deleted_at),
+        in_use=place is not None and savepoint.path in (place.restored_from, place.state_path),
+    )
+
+
+def _replays(session: Session, environment: str, job: str) -> Iterable[ReplayView]:
+    found = _newest(session, Replay, Replay.started_at, environment, job)
+    states: dict[str, Counter[str]] = defaultdict(Counter)
+    chunks = select(ReplayChunk.replay, ReplayChunk.state).where(ReplayChunk.replay.in_([each.id for each in found]))
+    for replay, state in session.execute(chunks):
+        states[replay][state] += 1
+    for each in found:
+        yield ReplayView(
+            id=each.id,
+            release=each.release,
+            start=str(each.plan.get("start", "")),
+            end=str(each.plan.get("end", "")),
+            started_at=unix(each.started_at),
+            ended_at=unix(each.ended_at),
+            outcome=each.outcome,
+            records=each.records,
+            chunks=dict(states[each.id]),
+            promoted_at=unix(each.promoted_at),
+            note=each.note,
+        )

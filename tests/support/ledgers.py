@@ -1,0 +1,61 @@
+"""A ledger with a past of a test's own making."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sluice.release.artifact import store_files
+from sluice.release.ledger import Ledger
+from sluice.release.samples import Sample
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+HEALTH = {"consumer_lag": 500, "watermark_lag": "PT1M", "checkpoint_age": "PT2M"}
+
+
+class Past:
+    """What sweeps and deploys have left of the environment `test`.
+
+    Args:
+        root: Directory of the project; the artifacts lie in its `.sluice`.
+        url: The ledger's; None: on SQLite, there as well.
+    """
+
+    def __init__(self, root: Path, url: str | None = None) -> None:
+        self.root = root
+        self.url = url or f"sqlite:///{root / '.sluice' / 'ledger.db'}"
+        self.store = root / ".sluice" / "artifacts"
+        self.ledger = Ledger(self.url, "test")
+        (root / "flink_jobs").mkdir(exist_ok=True)
+
+    def sweep(self, minutes: float, **jobs: dict[str, Any]) -> None:
+        """A sweep so many minutes from now that has seen these jobs, each with what differs from a healthy one."""
+        usual = {
+            "state": "RUNNING", "verdict": "healthy", "reasons": [], "release": 1, "drift": False, "consumer_lag": 10,
+            "watermark_lag_ms": 5_000, "records_in_per_s": 50.0, "checkpoint_age_ms": 9_000, "restarts": 0,
+        }  # fmt: skip
+        at = NOW + timedelta(minutes=minutes)
+        samples = [
+            Sample(environment="test", job=job, at=at, readings=None, **{"flink_job_id": job, **usual, **seen})
+            for job, seen in jobs.items()
+        ]
+        self.ledger.samples.add(samples, older_than=NOW - timedelta(days=30))
+
+    def deploy(self, job: str, code: str = "x = 1\n", outcome: str = "healthy", **more: Any) -> int:
+        """A deploy of this code that has ended; the release's number."""
+        digest = store_files({f"flink_jobs/{job}.py": code.encode()}, self.store).digest
+        release = self.ledger.add_release(
+            job,
+            fingerprint=digest,
+            artifact=digest,
+            module=f"flink_jobs.{job}",
+            resolved={"parallelism": 1, "config": more.pop("config", {}), "options": {}},
+            health=HEALTH,
+            overrides=more.pop("overrides", {}),
+        )
+        place = {"release": release.number, "flink_job_id": job, "phase": "running", **more.pop("place", {})}
+        operation = self.ledger.begin(job, kind=more.pop("kind", "deploy"), holder="me", release=release.number)
+        operation.record("prepare", "ready")
+        operation.record("start", "submitted", place=place)
+        operation.update(downtime_ms=640, **more)
+        operation.finish(outcome, None if outcome == "healthy" else "consumer lag 900 > 500")
+        return release.number

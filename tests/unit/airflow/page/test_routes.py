@@ -1,0 +1,276 @@
+"""The page's routes behind Airflow's own login: who is refused, who sees what, and what the browser is told to load.
+
+In a process of its own, as the DAGs: with Airflow's own auth manager, users and metadata database.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from urllib.parse import quote_plus
+
+import pytest
+
+from tests.support.ledgers import NOW, Past
+
+SCRIPT = """
+import asyncio, json, sys, warnings
+warnings.simplefilter("ignore")
+from airflow import settings
+from airflow.models.base import Base
+from airflow.models.dag import DagModel
+from airflow.models.dagbundle import DagBundleModel
+from airflow.utils.session import create_session
+from airflow.models import import_all_models
+import_all_models()
+Base.metadata.create_all(settings.engine)
+with create_session() as session:
+    session.add(DagBundleModel(name="b"))
+    session.flush()
+    for name in ("deploy.counts", "backfill.counts", "deploy.other", "redeploy_and_verify"):
+        session.add(DagModel(dag_id=name, bundle_name="b", is_stale=False))
+
+from airflow.api_fastapi.app import init_auth_manager
+from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
+from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sluice.airflow.plugin import SluicePlugin
+
+class Selective(SimpleAuthManager):
+    # One user may read the DAG of one job, and of that not the code.
+    def is_authorized_dag(self, *, method, user, access_entity=None, details=None):
+        if user.username == "guest":
+            return method == "GET" and access_entity is None and details is not None and details.id == "deploy.counts"
+        return super().is_authorized_dag(method=method, user=user, access_entity=access_entity, details=details)
+
+import airflow.api_fastapi.app as app_module
+app_module._AuthManagerState.instance = manager = Selective()
+manager.init()
+outer = FastAPI()
+[given] = SluicePlugin.fastapi_apps
+outer.mount(given["url_prefix"], given["app"])
+client = TestClient(outer, follow_redirects=False, base_url="http://airflow:8080")
+tokens = {name: manager.generate_jwt(SimpleAuthManagerUser(username=name, role=role))
+          for name, role in (("admin", "admin"), ("viewer", "viewer"), ("guest", "viewer"))}
+tokens["forged"] = tokens["admin"][:-6] + "AAAAAA"
+
+found = []
+for user, path, headers in json.loads(sys.argv[1]):
+    client.cookies.clear()
+    headers = dict(headers)
+    if headers.pop("cookie", None):
+        client.cookies.set("_token", tokens[user])
+    elif user:
+        headers["Authorization"] = f"Bearer {tokens[user]}"
+    answer = client.get(path, headers=headers)
+    if headers.get("If-None-Match") == "known":
+        answer = client.get(path, headers={**headers, "If-None-Match": answer.headers["ETag"]})
+    found.append([answer.status_code, dict(answer.headers), answer.text])
+print(json.dumps(found))
+"""
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+class Asked:
+    """The answers, by user and path."""
+
+    def __init__(self, root, home, **more):
+        self.variables = {
+            **os.environ,
+            "SLUICE_ROOT": str(root),
+            "SLUICE_HOME": str(root / ".sluice"),
+            "SLUICE_ENVIRONMENT": "test",
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__API_AUTH__JWT_SECRET": "s" * 64,
+            **more,
+        }
+
+    def __call__(self, *requests):
+        given = json.dumps([(user, path, headers) for user, path, *rest in requests for headers in [dict(*rest)]])
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, given], capture_output=True, text=True, check=False, env=self.variables
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return [tuple(answer) for answer in json.loads(done.stdout.splitlines()[-1])]
+
+
+SINCE = (NOW - timedelta(hours=2)).isoformat().replace("+00:00", "Z")
+API = (
+    "/sluice/api/fleet",
+    "/sluice/api/curves",
+    "/sluice/api/job?name=counts",
+    f"/sluice/api/timeline?name=counts&since={SINCE}",
+    "/sluice/api/difference?name=counts&new=2&old=1",
+    "/sluice/api/desired?name=counts",
+)
+REQUESTS = [
+    *((None, path) for path in API),
+    *(("forged", path) for path in API),
+    *(("viewer", path) for path in API[:-1]),
+    *(("guest", path) for path in API[:-1]),
+    ("admin", "/sluice/api/job?name=counts"),
+    ("admin", "/sluice/api/job?name=other"),
+    ("admin", "/sluice/api/job?name=a%20stranger"),
+    ("guest", "/sluice/api/job?name=other"),
+    ("guest", "/sluice/api/difference?name=other&new=1"),
+    ("guest", "/sluice/api/desired?name=other"),
+    ("guest", "/sluice/api/job?name=a%20stranger"),
+    ("viewer", "/sluice/api/job?name=a%20stranger"),
+    ("viewer", "/sluice/api/job?name=nobody"),
+    ("viewer", "/sluice/api/job?name="),
+    ("viewer", "/sluice/api/timeline?name=counts&since=yesterday"),
+    ("viewer", "/sluice/api/timeline?name=counts&since=2000-01-01T00:00:00Z"),
+    ("viewer", "/sluice/api/difference?name=counts&new=9"),
+    ("viewer", "/sluice/api/fleet", {"If-None-Match": "known"}),
+    ("viewer", "/sluice/", {"cookie": "yes"}),
+    ("viewer", "/sluice/job?name=counts", {"cookie": "yes"}),
+    ("viewer", "/sluice/api/fleet", {"cookie": "yes"}),
+    (None, "/sluice/"),
+    (None, "/sluice/job?name=counts"),
+    ("forged", "/sluice/", {"cookie": "yes"}),
+    (None, "/sluice/static/js/fleet.js"),
+    (None, "/sluice/static/../app.py"),
+    (None, "/sluice/openapi.json"),
+]
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    root = tmp_path_factory.mktemp("project")
+    past = Past(root)
+    past.deploy("counts", "a = 1\n", config={"window": "10s"})
+    past.deploy("counts", "a = 2\n", config={"window": "30s"})
+    past.deploy("other")
+    strange = {"state": "undeclared", "verdict": "unknown", "release": None}
+    past.sweep(5, counts={"verdict": "failed", "reasons": [EVIL], "release": 2}, other={}, **{"a stranger": strange})
+    found = Asked(root, tmp_path_factory.mktemp("airflow"))(*REQUESTS)
+    return {
+        (user, path, *(name for headers in rest for name in headers)): answer
+        for (user, path, *rest), answer in zip(REQUESTS, found, strict=True)
+    }
+
+
+def value(answers, user, path):
+    status, _, text = answers[user, path]
+    assert status == 200, text
+    return json.loads(text)
+
+
+@pytest.mark.parametrize("path", API, ids=lambda path: path.partition("?")[0])
+def test_without_a_login_nothing_is_told(answers, path):
+    status, _, text = answers[None, path]
+    assert (status, json.loads(text)) == (401, {"detail": "Not authenticated"})
+
+
+@pytest.mark.parametrize("path", API, ids=lambda path: path.partition("?")[0])
+def test_a_forged_login_is_none(answers, path):
+    assert answers["forged", path][0] == 403
+
+
+def test_the_pages_lead_to_the_login_and_back(answers):
+    for path in ("/sluice/", "/sluice/job?name=counts"):
+        status, headers, _ = answers[None, path]
+        assert status == 307
+        assert headers["location"] == f"/api/v2/auth/login?next={quote_plus(f'/plugin/fleet{path}')}"
+    assert answers["forged", "/sluice/", "cookie"][0] == 307
+    for path in ("/sluice/", "/sluice/job?name=counts"):
+        status, headers, text = answers["viewer", path, "cookie"]
+        assert (status, "<!doctype html>" in text) == (200, True)
+
+
+def test_the_cookie_is_a_login_as_well(answers):
+    assert answers["viewer", "/sluice/api/fleet", "cookie"][0] == 200
+
+
+def test_a_viewer_sees_the_fleet_and_may_do_nothing(answers):
+    rows = value(answers, "viewer", "/sluice/api/fleet")["rows"]
+    assert [row["job"] for row in rows] == ["a stranger", "counts", "other"]
+    job = value(answers, "viewer", "/sluice/api/job?name=counts")
+    assert (job["may_trigger"], job["may_replay"], job["may_see_code"]) == (False, False, True)
+
+
+def test_an_admin_may_trigger(answers):
+    job = value(answers, "admin", "/sluice/api/job?name=counts")
+    assert (job["may_trigger"], job["may_replay"], job["may_see_code"]) == (True, True, True)
+
+
+def test_what_has_no_dag_can_not_be_triggered(answers):
+    other, stranger = (value(answers, "admin", f"/sluice/api/job?name={name}") for name in ("other", "a%20stranger"))
+    assert (other["may_trigger"], other["may_replay"]) == (True, False)
+    assert (stranger["may_trigger"], stranger["may_replay"]) == (False, False)
+
+
+def test_who_may_read_one_dag_sees_one_job(answers):
+    assert [row["job"] for row in value(answers, "guest", "/sluice/api/fleet")["rows"]] == ["counts"]
+    assert list(value(answers, "guest", "/sluice/api/curves")["jobs"]) == ["counts"]
+    for path in ("job?name=other", "difference?name=other&new=1", "desired?name=other", "job?name=a%20stranger"):
+        status, _, text = answers["guest", f"/sluice/api/{path}"]
+        assert status == 403, text
+        assert "you may not read the DAG" in text
+
+
+def test_who_may_not_read_code_is_told_the_settings_alone(answers):
+    found = value(answers, "guest", API[4])
+    assert [each["path"] for each in found["settings"]] == ["config.window"]
+    assert (found["files"], "you may not read the code" in found["code"]) == ([], True)
+    assert len(value(answers, "viewer", API[4])["files"]) == 1
+
+
+def test_a_job_that_nobody_declares_is_shown_to_who_may_read_the_sweep(answers):
+    assert value(answers, "viewer", "/sluice/api/job?name=a%20stranger")["job"]["row"]["state"] == "undeclared"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("job?name=nobody", 404, "nobody knows a job named 'nobody'"),
+        ("job?name=", 422, "at least 1 character"),
+        ("timeline?name=counts&since=yesterday", 422, "datetime"),
+        ("timeline?name=counts&since=2000-01-01T00:00:00Z", 422, "a span of at most 31 days"),
+        ("difference?name=counts&new=9", 409, "counts: the ledger has no release 9"),
+    ],
+)
+def test_bad_input_is_told(answers, path, status, words):
+    found, _, text = answers["viewer", f"/sluice/api/{path}"]
+    assert (found, words in text) == (status, True), text
+
+
+def test_what_has_not_changed_is_not_sent_again(answers):
+    _, headers, _ = answers["viewer", "/sluice/api/fleet"]
+    assert headers["cache-control"] == "private, no-cache"
+    status, again, text = answers["viewer", "/sluice/api/fleet", "If-None-Match"]
+    assert (status, text, again["etag"]) == (304, "", headers["etag"])
+
+
+def test_nothing_that_comes_from_elsewhere_is_run(answers):
+    for key, (status, headers, _) in answers.items():
+        if status < 400:
+            policy = headers["content-security-policy"]
+            assert "default-src 'none'" in policy, key
+            assert "unsafe" not in policy
+            assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_text_of_a_job_goes_as_data(answers):
+    _, headers, text = answers["viewer", "/sluice/api/job?name=counts"]
+    assert headers["content-type"] == "application/json"
+    assert json.loads(text)["job"]["row"]["reasons"] == [EVIL]
+
+
+def test_only_what_is_the_page_s_is_served(answers):
+    assert answers[None, "/sluice/static/js/fleet.js"][0] == 200
+    assert answers[None, "/sluice/static/../app.py"][0] in (401, 404)
+    assert answers[None, "/sluice/openapi.json"][0] == 404
+
+
+def test_a_ledger_that_does_not_answer_is_told(tmp_path):
+    (tmp_path / "flink_jobs").mkdir()
+    gone = "postgresql+psycopg://somebody:secret@127.0.0.1:1/ledger"
+    asked = Asked(tmp_path, tmp_path / "airflow", SLUICE_LEDGER=gone)
+    [(status, _, text)] = asked(("viewer", "/sluice/api/fleet"))
+    assert status == 503
+    assert "***@127.0.0.1:1/ledger does not answer" in text
+    assert "secret" not in text

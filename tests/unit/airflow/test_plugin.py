@@ -1,0 +1,39 @@
+"""What Airflow's processes load with the plugin: little, and what the navigation leads to; in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import json, sys
+from airflow import plugins_manager
+from sluice.airflow.plugin import SluicePlugin
+before = {name for name in sys.modules if name.startswith("sluice.")}
+[view] = [view for view in plugins_manager._get_ui_plugins()[0] if view["name"] == "Fleet"]
+[app] = [app for app in plugins_manager.get_fastapi_plugins()[0] if app["url_prefix"] == "/sluice"]
+assert callable(app["app"])
+print(json.dumps([view, sorted(before)]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("base", "page"),
+    [("http://127.0.0.1:8080", "/sluice/"), ("https://data.example.org/airflow/", "/airflow/sluice/")],
+)
+def test_the_navigation_leads_to_the_page(tmp_path, base, page):
+    variables = {
+        **os.environ,
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__API__BASE_URL": base,
+    }
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False, env=variables)
+    assert done.returncode == 0, done.stderr
+    view, loaded = json.loads(done.stdout.splitlines()[-1])
+    assert (view["href"], view["url_route"], view["destination"]) == (page, "fleet", "nav")
+    assert view["icon"].startswith(f"{page}static/")
+    # Each task's process loads the plugin, and none of them serves the page.
+    assert [name for name in loaded if "page" in name or "ledger" in name] == []

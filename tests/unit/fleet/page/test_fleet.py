@@ -1,0 +1,148 @@
+"""The rows of the page: what the last sweep has seen, unless the ledger knows better."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from sluice.fleet.page.curves import POINTS, read_curves
+from sluice.fleet.page.fleet import read_fleet, read_row
+from sluice.release.ledger import Ledger
+from tests.support.ledgers import NOW, Past
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path / '.sluice' / 'ledger.db'}"
+
+
+@pytest.fixture
+def past(tmp_path, url):
+    return Past(tmp_path, url)
+
+
+def rows(past):
+    with past.ledger.reading() as session:
+        return {row.job: row for row in read_fleet(session, "test", past.root).rows}
+
+
+def test_an_environment_that_nobody_has_looked_at(past):
+    with past.ledger.reading() as session:
+        fleet = read_fleet(session, "test", past.root)
+    assert (fleet.rows, fleet.swept_at) == ((), None)
+
+
+def test_a_row_is_what_the_last_sweep_has_seen(past):
+    past.sweep(-20, counts={"verdict": "failed"})
+    past.sweep(-10, counts={"consumer_lag": 7, "lag_per_s": -1.5, "reasons": ["lag 7"], "drift": True})
+    row = rows(past)["counts"]
+    assert (row.verdict, row.consumer_lag, row.lag_per_s, row.reasons, row.drift) == (
+        "healthy",
+        7,
+        -1.5,
+        ("lag 7",),
+        True,
+    )
+    assert row.seen_at == (NOW - timedelta(minutes=10)).timestamp()
+
+
+def test_another_environment_s_jobs_are_not_shown(past):
+    Ledger(past.url, "production").samples.add([], older_than=NOW)
+    past.sweep(-10, counts={})
+    with past.ledger.reading() as session:
+        assert read_fleet(session, "production", None).rows == ()
+
+
+def test_the_last_deploy_is_shown_with_its_downtime(past):
+    past.deploy("counts")
+    past.deploy("counts", "x = 2\n", outcome="rolled_back")
+    past.deploy("counts", "x = 2\n", outcome="unchanged")
+    past.sweep(1, counts={})
+    last = rows(past)["counts"].last_deploy
+    assert (last.kind, last.outcome, last.release, last.downtime_ms) == ("deploy", "rolled_back", 2, 640)
+
+
+def test_an_operation_that_goes_on_is_shown(past):
+    past.sweep(-10, counts={})
+    past.deploy("counts")
+    past.ledger.begin("counts", kind="suspend", holder="airflow:run", release=1)
+    row = rows(past)["counts"]
+    assert (row.going_on.kind, row.going_on.holder) == ("suspend", "airflow:run")
+
+
+@pytest.mark.parametrize("phase", ["suspended", "stopped", "stopping"])
+def test_what_was_stopped_after_the_sweep_is_not_shown_as_running(past, phase):
+    past.sweep(-10, counts={})
+    past.deploy("counts", place={"phase": phase})
+    row = rows(past)["counts"]
+    assert (row.state, row.verdict, row.consumer_lag, row.seen_at) == (phase, "unknown", None, None)
+    assert f"{phase} since" in row.reasons[0]
+
+
+def test_what_was_deployed_after_the_sweep_is_judged_by_its_gates(past):
+    past.sweep(-10, counts={"verdict": "failed", "flink_job_id": "another"})
+    past.deploy("counts")
+    row = rows(past)["counts"]
+    assert (row.state, row.verdict, row.release) == ("RUNNING", "healthy", 1)
+    assert "has passed its gates" in row.reasons[0]
+    past.deploy("other", outcome="failed")
+    assert rows(past)["other"].verdict == "unknown"
+
+
+def test_what_the_ledger_knows_longer_than_the_sweep_changes_nothing(past):
+    past.deploy("counts")
+    past.sweep(1, counts={"verdict": "degraded"})
+    assert rows(past)["counts"].verdict == "degraded"
+
+
+def test_a_job_that_was_declared_since_has_a_row(past):
+    past.sweep(-10, counts={}, spoilt={"state": "broken", "verdict": "failed", "reasons": ["spoilt.py:1: SyntaxError"]})
+    past.sweep(-5, **{"spoilt": {"state": "broken", "verdict": "failed"}, "a stranger": {"state": "undeclared"}})
+    for name in ("fresh", "spoilt", "_no_job"):
+        (past.root / "flink_jobs" / f"{name}.py").write_text("1 +\n")
+    found = rows(past)
+    assert {job: row.state for job, row in found.items()} == {
+        "a stranger": "undeclared", "fresh": "new", "spoilt": "broken",
+    }  # fmt: skip
+    with past.ledger.reading() as session:
+        assert read_row(session, "test", past.root, "fresh") == found["fresh"]
+        assert read_row(session, "test", past.root, "nobody") is None
+
+
+def test_curves_have_a_value_for_each_sweep_and_a_gap_where_there_is_none(past):
+    for minutes in (-30, -20, -10):
+        past.sweep(minutes, counts={"consumer_lag": -minutes}, **({"late": {}} if minutes == -10 else {}))
+    past.sweep(-60 * 24, counts={"consumer_lag": 1})
+    with past.ledger.reading() as session:
+        curves = read_curves(session, "test")
+        assert len(curves.at) == 3
+        assert curves.jobs["counts"].lag == (30, 20, 10)
+        assert curves.jobs["late"].lag == (None, None, 10)
+        assert set(read_curves(session, "test", lambda job: job == "late").jobs) == {"late"}
+
+
+def test_of_frequent_sweeps_the_curves_show_some_the_newest_among_them(past):
+    for minute in range(100):
+        past.sweep(-minute, counts={"consumer_lag": minute})
+    with past.ledger.reading() as session:
+        lag = read_curves(session, "test").jobs["counts"].lag
+    assert POINTS / 2 < len(lag) <= POINTS
+    assert lag[-1] == 0
+
+
+def test_who_reads_waits_for_no_writer_and_keeps_none_waiting(past):
+    past.sweep(-10, counts={})
+    with past.ledger._sessions.begin() as writer:
+        writer.execute(text("UPDATE samples SET consumer_lag = 99"))
+        # In the middle of a write: what stood before.
+        assert rows(past)["counts"].consumer_lag == 10
+    with past.ledger.reading() as session:
+        assert read_row(session, "test", None, "counts").consumer_lag == 99
+        writing = threading.Thread(target=past.sweep, args=(-5,), kwargs={"counts": {"consumer_lag": 1}})
+        writing.start()
+        writing.join(10)
+        assert not writing.is_alive()
+        # One session sees one state.
+        assert read_row(session, "test", None, "counts").consumer_lag == 99
+    assert rows(past)["counts"].consumer_lag == 1

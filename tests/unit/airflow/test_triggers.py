@@ -1,8 +1,11 @@
 """What a trigger keeps over a restart of the triggerer; in a process of its own, as the DAGs."""
 
+import json
 import os
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 SCRIPT = """
 from types import SimpleNamespace
@@ -40,3 +43,58 @@ def test_a_trigger_keeps_which_topics_have_no_event_time(tmp_path):
     variables = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False, env=variables)
     assert done.returncode == 0, done.stderr
+
+
+REPLAY = """
+import asyncio, json, sys
+from sluice.airflow.replay_trigger import ReplayTrigger
+
+async def see():
+    given = {"root": sys.argv[1], "environment": "there", "flink_job_id": "a" * 32, "name": "chunk", "total": 1}
+    path, kept = ReplayTrigger(**given, begun=1.0).serialize()
+    assert "planted" not in json.dumps(kept)
+    trigger = ReplayTrigger(**kept)
+    events = [event async for event in trigger.run()]
+    await trigger.on_kill()
+    await ReplayTrigger(**kept).on_kill()
+    return events[0].payload
+
+assert asyncio.run(see())["state"] is None  # the cluster doesn't know the job
+"""
+
+
+def test_a_trigger_finds_the_cluster_and_its_login_by_itself(tmp_path):
+    asked = []
+
+    class Cluster(BaseHTTPRequestHandler):
+        def answer(self):
+            asked.append((self.command, self.headers.get("Authorization")))
+            content = json.dumps({"errors": [f"Job {'a' * 32} not found"]}).encode()
+            self.send_response(404)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_PATCH = answer  # noqa: N815 - what the base class calls
+
+        def log_message(self, *_arguments):
+            pass
+
+    (tmp_path / "deployments").mkdir()
+    (tmp_path / "deployments" / "there.yaml").write_text("flink: {connection: team}\n")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Cluster) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        connection = {"conn_type": "flink", "host": "127.0.0.1", "port": server.server_port}
+        variables = {
+            **{name: value for name, value in os.environ.items() if name.lower() not in ("http_proxy", "https_proxy")},
+            "AIRFLOW_HOME": str(tmp_path),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW_CONN_TEAM": json.dumps({**connection, "extra": {"token": "planted"}}),
+            "AIRFLOW_CONN_KAFKA_DEFAULT": json.dumps({"conn_type": "kafka", "extra": {"bootstrap.servers": "b:1"}}),
+        }
+        command = [sys.executable, "-c", REPLAY, str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert asked == [("GET", "Bearer planted"), ("PATCH", "Bearer planted"), ("PATCH", "Bearer planted")]
+    assert "planted" not in done.stdout + done.stderr

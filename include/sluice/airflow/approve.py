@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk.bases.notifier import BaseNotifier
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, AirflowSkipException
+from airflow.sdk.execution_time.hitl import get_hitl_detail_content_detail
 
 from sluice.airflow.base import RequestOperator, airflow_errors
 
@@ -69,6 +70,11 @@ class ApproveOperator(RequestOperator, HITLOperator):
             given = given_approval(project, self.job, self.holder(context))
             if given is not None and given.plan is not None and not beyond(plan, given.plan):
                 return {"by": given.by, "at": given.at.isoformat()}
+            asked = project.ledger.approvals.waiting(self.job, self.holder(context))
+            if asked is not None and not beyond(plan, Plan.model_validate(asked.plan)):
+                event = _unread_answer(context, asked.asked_at)
+                if event is not None:
+                    return self.execute_complete(context, event)
             self._ask(context, project, plan)
         return super().execute(context)
 
@@ -136,6 +142,24 @@ def given_approval(project: Project, job: str, asker: str) -> Approval | None:
     if any(row.approved_at == given.answered_at for row in ended):
         return None
     return Approval(given.answered_by, given.answered_at, Plan.model_validate(given.plan))
+
+
+def _unread_answer(context: Context, since: datetime) -> dict[str, Any] | None:
+    """What was answered since then and not read: the try that should have read it has died. None: nothing."""
+    try:
+        detail = get_hitl_detail_content_detail(ti_id=context["ti"].id)
+    except AirflowRuntimeError:
+        # It was cleared: what it asked before is another question.
+        return None
+    if not detail.response_received or detail.responded_at is None or detail.responded_at < since:
+        return None
+    user = detail.responded_by_user
+    return {
+        "chosen_options": detail.chosen_options or [],
+        "params_input": detail.params_input or {},
+        "responded_by_user": None if user is None else {"id": user.id, "name": user.name},
+        "responded_at": detail.responded_at,
+    }
 
 
 def _responder(event: dict[str, Any]) -> str | None:

@@ -155,6 +155,12 @@ class Approvals:
         with self._sessions() as session:
             return list(session.scalars(self._of(job).limit(limit)))
 
+    def waiting(self, job: str, asker: str) -> AskedApproval | None:
+        """What this run has asked and nobody's answer was taken down for; None: there is no such thing."""
+        query = self._of(job).where(AskedApproval.waiting_job == job, AskedApproval.asker == asker)
+        with self._sessions() as session:
+            return session.scalars(query).first()
+
     def about(self, job: str, fingerprint: str | None) -> AskedApproval | None:
         """The newest question about a job's plan with this target, unless it was withdrawn; None: there is none."""
         found = next(iter(self.of(job, 1)), None)

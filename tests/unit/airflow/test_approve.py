@@ -14,6 +14,7 @@ from airflow.sdk import DAG
 from airflow.sdk.bases.notifier import BaseNotifier
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskAwaitingInput
+import sluice.airflow.approve as approve
 from sluice.airflow.approve import ApproveOperator, given_approval
 from sluice.plan.model import Plan, StateChange, StateOfOperator
 from sluice.release.ledger import Ledger, NewRelease
@@ -58,6 +59,10 @@ def ask(run="r1", **params):
         return task(notifiers=[Tells()]).execute(context(run, **params))
     except TaskAwaitingInput as waits:
         return waits
+
+
+approve.get_hitl_detail_content_detail = lambda ti_id: SimpleNamespace(
+    response_received=False, responded_at=None, responded_by_user=None, chosen_options=None, params_input=None)
 
 
 def answered(option, by="ann", run="r1"):
@@ -180,5 +185,40 @@ except AirflowFailException as error:
 alive.remove("r1")
 ask("r2")
 assert [row.answer for row in ledger.approvals.of("counts")] == [None, "withdrawn"]
+""",
+    )
+
+
+def test_an_answer_that_the_former_try_died_with_is_read_by_the_next(tmp_path):
+    run(
+        tmp_path,
+        """
+def there(option, at):
+    approve.get_hitl_detail_content_detail = lambda ti_id: SimpleNamespace(
+        response_received=True, responded_at=at, responded_by_user=SimpleNamespace(id="7", name="ann"),
+        chosen_options=[option], params_input={})
+
+
+ask()
+# An answer to what was asked before is none to this.
+there("Approve", datetime.now(UTC) - timedelta(hours=1))
+assert ask().method_name == "execute_complete"
+there("Approve", datetime.now(UTC))
+assert ask()["by"] == "ann (7)"
+assert (newest().answer, len(shown)) == ("approved", 2)
+ask("r2")
+there("Reject", datetime.now(UTC))
+try:
+    ask("r2")
+    raise SystemExit("a rejected plan went through")
+except AirflowFailException as error:
+    assert "ann (7) has rejected the plan" in str(error)
+# Of another plan nothing is taken over.
+ask("r3")
+try:
+    task(PLAN.model_copy(update={"fingerprint": "g"})).execute(context("r3"))
+    raise SystemExit("another plan was let through")
+except TaskAwaitingInput:
+    pass
 """,
     )

@@ -13,6 +13,7 @@ import sys
 import zipfile
 from collections.abc import Mapping
 from threading import BoundedSemaphore
+from typing import Any
 
 from sluice.errors import OperationError, SluiceError
 from sluice.fleet.page.difference import compare_files, compare_settings
@@ -76,9 +77,14 @@ def compare_with_files(project: Project, job: str) -> Difference:
     return Difference(
         old=f"release {release.number}",
         new="the files",
-        settings=compare_settings(release.resolved, desired.values(), release.meanings or {}),
+        settings=compare_settings(*map(_told_by_files, (release.resolved, desired.values())), release.meanings or {}),
         files=compare_files(_stored(project, release.artifact), now),
     )
+
+
+def _told_by_files(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what comes from Airflow's connections, of which this process knows nothing."""
+    return {name: value for name, value in values.items() if name != "credentials"}
 
 
 def _stored(project: Project, artifact: str) -> Mapping[str, bytes]:

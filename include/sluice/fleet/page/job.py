@@ -97,6 +97,7 @@ def _operations(session: Session, environment: str, job: str) -> Iterable[Operat
             reason=operation.reason,
             note=operation.note,
             holder=operation.holder,
+            approved_by=operation.approved_by,
             downtime_ms=operation.downtime_ms,
             savepoint=operation.savepoint,
             restored_from=operation.restored_from,

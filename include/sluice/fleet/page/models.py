@@ -168,6 +168,8 @@ class OperationView(_Value):
     reason: str | None
     note: str | None
     holder: str
+    approved_by: str | None
+    """Who has agreed to the loss of state; None: nobody had to."""
     downtime_ms: int | None
     savepoint: str | None
     restored_from: str | None

@@ -239,6 +239,7 @@ function stages(each) {
     ["plan", [each.action, each.category].filter(Boolean).join(", ")],
     ["hand-over", each.mode],
     ["held by", each.holder],
+    ["approved by", each.approved_by],
     ["note", each.note],
     ["savepoint", each.savepoint],
     ["restored from", each.restored_from],

@@ -183,10 +183,10 @@ def test_a_cancelled_replay_leaves_no_job(live):
     chunk = Chunk(project, plan, 1, print, taker="one")
     assert chunk.take()
     job_id = chunk.start()
-    end_chunks(project, replay, "another", print)
+    assert end_chunks(project, replay, "another", print) == []
     assert chunk.row.state == "running"
     begun = time.monotonic()
-    end_chunks(project, replay, "on", print)
+    assert len(end_chunks(project, replay, "on", print)) == 1
     assert (chunk.row.state, project.ledger.replays.find(replay.id).outcome) == ("cancelled", None)
     cancel_replay(project, replay, print)
     with FlinkClient(live.lab.local.flink_url) as flink:

@@ -184,7 +184,7 @@ def replay_tasks(
         chunks=plan.output,
         doc_md="Leaves no Flink job behind: runs however the run ends, also when it is marked as failed.",
         **common,
-    ).as_teardown()
+    ).as_teardown(on_failure_fail_dagrun=True)
     if asked is not None and not asked.get("promote"):
         report >> end
         # A task that is always skipped would let what follows the group be skipped as well.

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from sluice.airflow.assets import tell_outlets
 from sluice.airflow.base import RequestOperator, SluiceOperator, airflow_errors
@@ -228,7 +228,9 @@ class ReplayReportOperator(_ReplayedOperator):
 class EndChunksOperator(_ReplayedOperator):
     """End the Flink jobs that this run has begun and not seen to their ends: nothing to do where all went well.
 
-    A run that is given up before a chunk's trigger has come to run, or while no triggerer runs, would leave them.
+    A run that is given up before a chunk's trigger has come to run, or while no triggerer runs, would leave them. Where
+    there was something to end it fails, and the run with it: Airflow takes a run for a success whose last tasks it has
+    skipped, as it does where a run is marked as failed.
     """
 
     def execute(self, context: Context) -> None:
@@ -239,7 +241,12 @@ class EndChunksOperator(_ReplayedOperator):
             return
         with airflow_errors():
             project = self.project()
-            end_chunks(project, self.replay(project), f"{self.holder(context)}/", self.log.info)
+            ended = end_chunks(project, self.replay(project), f"{self.holder(context)}/", self.log.info)
+        if ended:
+            raise AirflowFailException(
+                f"the run was given up: {', '.join(ended)} did not come to an end; to go on with them, trigger the DAG "
+                f"again, with {self.chunks[0]['replay'][:8]} under Go on with a replay"
+            )
 
 
 class PromoteOperator(RequestOperator, _ReplayedOperator):

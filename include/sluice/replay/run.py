@@ -146,8 +146,10 @@ def cancel_replay(project: Project, replay: Replay, tell: Tell) -> None:
         _chunk(project, plan, part.number, tell).cancel()
 
 
-def end_chunks(project: Project, replay: Replay, takers: str, tell: Tell) -> None:
+def end_chunks(project: Project, replay: Replay, takers: str, tell: Tell) -> list[str]:
     """End what some takers have begun of a replay and not seen to its end; the replay itself can be resumed.
+
+    Returns the names of the chunks that were ended.
 
     Args:
         project: The project.
@@ -159,9 +161,12 @@ def end_chunks(project: Project, replay: Replay, takers: str, tell: Tell) -> Non
         OperationError: a Flink job doesn't end.
     """
     plan = ReplayPlan.model_validate(replay.plan)
+    ended = []
     for row in project.ledger.replays.chunks(replay.id):
         if row.state in ("starting", "running") and row.taker and row.taker.startswith(takers):
             Chunk(project, plan, row.number, tell, taker=row.taker).cancel()
+            ended.append(row.name)
+    return ended
 
 
 def _chunk(project: Project, plan: ReplayPlan, number: int, tell: Tell) -> Chunk:

@@ -77,7 +77,9 @@ def compare_with_files(project: Project, job: str) -> Difference:
     return Difference(
         old=f"release {release.number}",
         new="the files",
-        settings=compare_settings(*map(_told_by_files, (release.resolved, desired.values())), release.meanings or {}),
+        settings=compare_settings(
+            _told_by_files(release.resolved), _told_by_files(desired.values()), release.meanings or {}
+        ),
         files=compare_files(_stored(project, release.artifact), now),
     )
 

@@ -15,6 +15,7 @@ from sluice.deployment.lines import Document
 from sluice.errors import ConfigError
 from sluice.flink.access import Access
 from sluice.flink.connection import from_environment
+from sluice.job.config import secret_settings
 from sluice.job.names import consumer_group
 from sluice.settings import Settings
 
@@ -113,8 +114,15 @@ class Project:
         """
         return desired_job(self.catalog.job(name), self.environment, *self._file, overrides, self.kafka)
 
-    def opened(self, name: str, resolved: Mapping[str, Any]) -> Mapping[str, Any]:
+    def opened(
+        self, name: str, resolved: Mapping[str, Any], overrides: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Any]:
         """What a job's release was resolved to, with today's secrets instead of their digests: for who runs it.
+
+        Args:
+            name: The job's name.
+            resolved: `Release.resolved`.
+            overrides: `Release.overrides`: a secret that a run gave, before it was one, is that.
 
         Raises:
             ConfigError: the job has settings that are secret, and can't be read.
@@ -122,7 +130,9 @@ class Project:
         """
         config, options = resolved["config"], resolved["options"]
         if holds_digests(config):
-            config = opened(config, self.desired(name).secrets(), f"{name}: config")
+            secrets = secret_settings(self.catalog.job(name).config).intersection(overrides or {})
+            today = self.desired(name, {each: (overrides or {})[each] for each in secrets})
+            config = opened(config, today.secrets(), f"{name}: config")
         return {
             **resolved,
             "config": config,

@@ -52,7 +52,9 @@ def deploy_params(config: type[JobConfig]) -> dict[str, Param]:
             title="Hand-over",
             description="How the running job hands over to the new one.",
         ),
-        "allow_state_loss": tick("Allow state loss", "Approves a plan that abandons state ahead; otherwise it waits."),
+        "allow_state_loss": tick(
+            "Allow state loss", "Approves ahead what loses state or has no way back; otherwise it waits."
+        ),
         "reason": Param(
             default=None,
             type=["null", "string"],

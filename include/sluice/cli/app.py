@@ -47,7 +47,9 @@ Settings_ = Annotated[
 ClearOverrides = Annotated[bool, typer.Option(help="Take back settings that former runs gave.")]
 Grow = Annotated[bool, typer.Option(help="Add partitions where a topic has too few.")]
 ChangeTopics = Annotated[bool, typer.Option(help="Change a topic's settings to the declared ones.")]
-Approved = Annotated[bool, typer.Option("--allow-state-loss", help="Approve a plan that abandons state.")]
+Approved = Annotated[
+    bool, typer.Option("--allow-state-loss", help="Approve a plan that loses state or has no way back.")
+]
 Accepted = Annotated[bool, typer.Option(help="Promoting may overwrite and delete rows of the live topic.")]
 Reason = Annotated[str | None, typer.Option(help="Why; kept with the operation.")]
 

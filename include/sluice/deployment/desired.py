@@ -102,7 +102,7 @@ def desired_job(
         environment: Whose deployment file.
         content: What it says.
         document: Where it says so.
-        overrides: What a run gave.
+        overrides: What runs gave; what a run gives anew is held against `refuse_secrets` before.
         kafka: How the brokers are reached; None: as the deployment file says.
 
     Raises:
@@ -110,7 +110,6 @@ def desired_job(
     """
     section = content.jobs.get(job.name, JobSection())
     given = dict(overrides or {})
-    refuse_secrets(job, given)
     reading = _Reading(job, document, frozenset(given))
     config = reading.model(("config",), job.config, lambda: job.config(**{**section.config, **given}))
     replication = {"replication": content.defaults.replication} if content.defaults.replication else {}
@@ -160,6 +159,15 @@ def refuse_secrets(job: Job, overrides: Iterable[str]) -> None:
                 f"{job.name}: config.{name} is a secret, which can't be given for a run",
                 remedy=f"set it in the deployment file by an environment variable: {name}: ${{NAME}}",
             )
+
+
+def open_secrets(config: type[JobConfig], overrides: Iterable[str]) -> tuple[str, ...]:
+    """What is to be said of settings that former runs gave and that are secrets by now, a line for each."""
+    return tuple(
+        f"config.{name} is a secret by now, and the ledger has it as a former run gave it: set it in the deployment "
+        "file, and clear former overrides"
+        for name in sorted(secret_settings(config).intersection(overrides))
+    )
 
 
 def _by_sink(job: Job, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import Secret, SecretBytes, SecretStr
+from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 
 from sluice.errors import RefusedError
+from sluice.job.config import secret_settings
 
 Hidden = (Secret, SecretStr, SecretBytes)
 """The types of a setting that is a secret."""
-_MARK = "secret:"
-_DIGEST = re.compile(rf"{_MARK}[0-9a-f]{{24}}")
+MARK = "secret:"
+"""How a digest begins."""
+_DIGEST = re.compile(rf"{MARK}[0-9a-f]{{24}}")
 _SENSITIVE = (
     *("password", "secret", "fs.azure.account.key", "apikey", "api-key", "auth-params"),
     *("service-key", "token", "basic-auth", "jaas.config", "http-headers"),
@@ -38,7 +40,7 @@ def is_secret(option: str) -> bool:
 def digest(value: str) -> str:
     """What is kept of a secret: the same in every process, and slow, so that few are found by trying."""
     made = hashlib.scrypt(value.encode(), salt=b"sluice", n=2**14, r=8, p=1, dklen=12)
-    return f"{_MARK}{made.hex()}"
+    return f"{MARK}{made.hex()}"
 
 
 def is_digest(value: object) -> bool:
@@ -54,13 +56,78 @@ def holds_digests(values: Any) -> bool:
 
 
 def hidden(options: Mapping[str, str]) -> dict[str, str]:
-    """Options with digests of those that are secret."""
-    return {name: digest(value) if is_secret(name) else value for name, value in options.items()}
+    """Options with digests of those that are secret; what is a digest already stays one."""
+    return {name: covered(value) if is_secret(name) else value for name, value in options.items()}
 
 
 def secrets_of(options: Mapping[str, str]) -> dict[str, str]:
     """Digests of the options that are secret, and nothing of the others."""
     return {name: digest(value) for name, value in options.items() if is_secret(name)}
+
+
+def covered(value: Any) -> Any:
+    """Digests of all that a value holds; what is one already, or nothing, stays."""
+    if isinstance(value, Mapping):
+        return {name: covered(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [covered(inner) for inner in value]
+    return value if value is None or is_digest(value) else digest(str(value))
+
+
+def covered_as(value: Any, other: Any) -> Any:
+    """A value with digests wherever another one of the same setting has them: what is a secret there was one before.
+
+    Args:
+        value: As it was kept, perhaps before the setting was a secret.
+        other: The same setting's at another time.
+    """
+    if not holds_digests(other):
+        return value
+    if isinstance(value, Mapping) and isinstance(other, Mapping):
+        return {name: covered_as(inner, other.get(name)) for name, inner in value.items()}
+    if isinstance(value, list) and isinstance(other, list):
+        return [covered_as(inner, other[min(n, len(other) - 1)]) for n, inner in enumerate(value)]
+    return covered(value)
+
+
+def covered_settings(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """Settings of a model, all or some of them, with digests of those that its types say are secret."""
+    secrets = secret_settings(model)
+    return {
+        name: _covered_part(value, model.model_fields[name].annotation) if name in secrets else value
+        for name, value in values.items()
+    }
+
+
+def shown(resolved: Mapping[str, Any], model: type[BaseModel] | None = None) -> dict[str, Any]:
+    """What a release was resolved to as it may be shown: one from before secrets were hidden has them as given.
+
+    Args:
+        resolved: `Release.resolved`.
+        model: The settings of its job today; None: they are not known, and its options alone are looked at.
+    """
+    parts = dict(resolved)
+    if "options" in parts:
+        parts["options"] = hidden(parts["options"])
+    if model is not None and "config" in parts:
+        parts["config"] = covered_settings(parts["config"], model)
+    return parts
+
+
+def _covered_part(value: Any, annotation: Any) -> Any:
+    """A value that is a secret, or holds some: what is none keeps its place in a model alone."""
+    models = [part for part in _parts(annotation) if isinstance(part, type) and issubclass(part, BaseModel)]
+    if isinstance(value, list):
+        return [_covered_part(inner, annotation) for inner in value]
+    if isinstance(value, Mapping) and len(models) == 1 and set(value) <= set(models[0].model_fields):
+        return covered_settings(value, models[0])
+    return covered(value)
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for part in get_args(annotation):
+        yield from _parts(part)
 
 
 def opened(kept: Any, today: Any, where: str) -> Any:

@@ -65,6 +65,11 @@ def read_document(file: Path, variables: Mapping[str, str] = os.environ) -> Docu
     return Document(file, values, lines)
 
 
+def named_variables(file: Path) -> set[str]:
+    """The environment variables that a file names as `${NAME}`, in a comment as well."""
+    return {match[1] for match in _VARIABLE.finditer(file.read_text(encoding="utf-8", errors="replace"))}
+
+
 @dataclass(frozen=True)
 class _Reading:
     file: Path

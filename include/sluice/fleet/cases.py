@@ -36,7 +36,7 @@ def _case(project: Project, row: JobStatus, now: datetime) -> Case:
         status=row,
         now=now,
         enabled=_is_enabled(project, row.job),
-        fingerprint=_desired(project, row),
+        fingerprint=_desired(project, row.job, running),
         healthy_at=running.healthy_at if running else None,
         has_former=healthy_before(releases.values(), row.release or 0) is not None,
         failed_before=_failed_before(project, row, now),
@@ -55,9 +55,9 @@ def _is_enabled(project: Project, job: str) -> bool:
     return section is None or section.enabled
 
 
-def _desired(project: Project, row: JobStatus) -> str | None:
+def _desired(project: Project, job: str, running: Release | None) -> str | None:
     try:
-        return fingerprint(project.settings.root, project.desired(row.job, row.overrides))
+        return fingerprint(project.settings.root, project.desired(job, running.overrides if running else None))
     except SluiceError:
         # Its row says what is wrong.
         return None

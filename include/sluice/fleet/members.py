@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from sluice.deployment.desired import DesiredJob
+from sluice.deployment.desired import DesiredJob, open_secrets
+from sluice.deployment.hidden import covered_settings
 from sluice.errors import SluiceError
 from sluice.fleet.rows import JobStatus
 from sluice.health.probe import Target
@@ -68,11 +69,19 @@ def _member(project: Project, name: str, placed: tuple[Placement, Release] | Non
         state = "not deployed" if desired.enabled else "disabled"
         return Member(JobStatus(name, state, reasons=(f"run: sluice deploy {name}",) if desired.enabled else ()))
     drift = fingerprint(project.settings.root, desired) != release.fingerprint
+    overrides = covered_settings(release.overrides, desired.job.config)
     status = JobStatus(
-        name, "", place.release, place.flink_job_id, drift=drift, overrides=release.overrides, phase=place.phase
+        name,
+        "",
+        place.release,
+        place.flink_job_id,
+        reasons=open_secrets(desired.job.config, overrides),
+        drift=drift,
+        overrides=overrides,
+        phase=place.phase,
     )
     if words := _not_meant_to_run(place):
-        return Member(replace(status, state=place.phase, reasons=(words,)))
+        return Member(replace(status, state=place.phase, reasons=(words, *status.reasons)))
     return Member(status, _target(desired, place, former), desired.health, place.had_checkpoint)
 
 

@@ -28,7 +28,7 @@ class JobStatus:
         recent_restarts: In the last ten minutes.
         checkpoint_bytes: Size of the newest checkpoint.
         drift: The job differs from the release that runs.
-        overrides: Settings that a run gave, over the deployment file's.
+        overrides: Settings that a run gave, over the deployment file's; of what is a secret a digest.
         doubles: Flink jobs that run under its name as well, and are not the ledger's.
     """
 

@@ -235,7 +235,7 @@ def _judge(member: Member, seen: Snapshot | _Trouble | None) -> Found:
         status,
         state=seen.state.value if seen.state else "gone",
         verdict=judged.state,
-        reasons=judged.reasons,
+        reasons=(*judged.reasons, *status.reasons),
         consumer_lag=seen.consumer_lag,
         lag_per_s=seen.trend.lag_per_s,
         watermark_lag_ms=seen.watermark_lag_ms,

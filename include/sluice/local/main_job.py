@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from rich.markup import escape
 
 from sluice.errors import OperationError
 from sluice.fleet.rows import JobStatus
@@ -24,6 +25,9 @@ _PARSE_TIMEOUT = 90.0
 _RUN_TIMEOUT = 900.0
 _HEALTHY_TIMEOUT = 120.0
 _KEEPER = "redeploy_and_verify"
+_CONNECTION = "flink_default"
+_OURS = "The cluster of the local stack; make up keeps it"
+"""By this description a connection is known as one that nobody else has made."""
 _PAGE = 100
 _AGAIN = 1.0
 """Seconds between two requests."""
@@ -117,10 +121,38 @@ def run_main_job(stack: Stack) -> list[JobStatus]:
 
 
 def show_cluster(airflow: Airflow, local: Local) -> None:
-    """Keep the connection `flink_default` in Airflow, whose form and test button show what one is like."""
-    entity = {"connection_id": "flink_default", "conn_type": "flink", "host": HOST, "port": local.flink_port}
-    action = {"action": "create", "entities": [{**entity, "schema": "http"}], "action_on_existence": "overwrite"}
+    """Keep the connection `flink_default` in Airflow, whose form and test button show what one is like.
+
+    One of this name that is somebody's own, to another cluster or with a login, is left as it is, with a word.
+    """
+    entity = {"connection_id": _CONNECTION, "conn_type": "flink", "host": HOST, "port": local.flink_port}
+    entity |= {"schema": "http", "description": _OURS}
+    found = _connection(airflow)
+    if found is not None and not _is_ours(found, entity):
+        where = ":".join(str(found[name]) for name in ("host", "port") if found[name])
+        console.print(
+            f"    Airflow's connection {_CONNECTION} ({escape(where)}) is not this stack's: it is left as it is"
+        )
+        return
+    # Between the look and this, somebody may have made one.
+    existing = "skip" if found is None else "overwrite"
+    action = {"action": "create", "entities": [entity], "action_on_existence": existing}
     airflow.ask("PATCH", "/connections", json={"actions": [action]})
+
+
+def _connection(airflow: Airflow) -> dict[str, Any] | None:
+    params = {"connection_id_prefix_pattern": _CONNECTION, "order_by": "connection_id", "limit": 1}
+    found = airflow.ask("GET", "/connections", params=params)["connections"]
+    return next((each for each in found if each["connection_id"] == _CONNECTION), None)
+
+
+def _is_ours(found: dict[str, Any], entity: dict[str, Any]) -> bool:
+    """It was made by a `make up`, for whatever port, and nothing was added to it since."""
+    if found["login"] or found["password"] or found["extra"] not in (None, "", "{}"):
+        return False
+    same = ("conn_type", "host", "schema")
+    is_local = all(found[name] == entity[name] for name in same)
+    return is_local and (found["description"] == _OURS or found["port"] == entity["port"])
 
 
 def _parsed(airflow: Airflow, jobs: list[str]) -> bool:

@@ -11,7 +11,7 @@ from sluice.plan.model import Plan
 
 @dataclass(frozen=True)
 class Approval:
-    """A person's consent to a plan that loses state.
+    """A person's consent to a plan that loses state, or from which there is no way back.
 
     Attributes:
         by: Who gave it.
@@ -32,6 +32,12 @@ def refuse_unapproved(plan: Plan, approval: Approval | None) -> None:
     """
     if not plan.needs_approval:
         return
+    if approval is None and plan.no_way_back and not plan.loses_state:
+        raise RefusedError(
+            f"{plan.job}: a person has to approve this: {'; '.join(plan.reasons)}",
+            remedy="keep that in the deployment file for this one deploy; to go on without, give --allow-state-loss "
+            "(Airflow: deploy again, and approve the plan)",
+        )
     if approval is None:
         raise RefusedError(
             f"{plan.job}: state would be abandoned: {'; '.join(plan.reasons) or 'mode stateless'}",
@@ -58,6 +64,8 @@ def beyond(plan: Plan, approved: Plan) -> list[str]:
         more.append(f"release {plan.former_release} runs or ran, not {approved.former_release}")
     if plan.mode == "stateless" and approved.mode != "stateless":
         more.append("it abandons all state")
+    if plan.no_way_back and not approved.no_way_back:
+        more.append(plan.no_way_back)
     known = {operator.id for operator in (*approved.state.kept, *approved.state.dropped)}
     new = [operator.name for operator in (*plan.state.kept, *plan.state.dropped) if operator.id not in known]
     if new:

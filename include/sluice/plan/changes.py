@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sluice.deployment.hidden import covered_as, shown
 from sluice.plan.model import Category, Change
 
 _AT_A_RESTART = {
@@ -16,14 +17,16 @@ _AT_A_RESTART = {
 
 
 def compare_values(old: Mapping[str, Any], new: Mapping[str, Any], meanings: Mapping[str, str]) -> list[Change]:
-    """The changes between two releases' resolved values.
+    """The changes between two releases' resolved values; of what is a secret in one of them, digests.
 
     Args:
         old: `Release.resolved` of what runs.
         new: That of the target.
         meanings: The settings whose change alters what state means, with what becomes of it.
     """
-    before, after = dict(_flat(old)), dict(_flat(new))
+    # A release from before secrets were hidden has them as they were given.
+    was, becomes = shown(old), shown(new)
+    before, after = dict(_flat(covered_as(was, becomes))), dict(_flat(covered_as(becomes, was)))
     changes = []
     for path in sorted({*before, *after}):
         if before.get(path) == after.get(path):

@@ -36,18 +36,18 @@ def refuse_suspended(job: str, request: Request, situation: Situation, active: O
         raise RefusedError(f"{job} is not suspended", remedy=f"see sluice status {job}")
 
 
-def no_way_back(project: Project, former: Release | None, target: Target) -> tuple[str, ...]:
-    """Why the release that runs could not be run again; empty: it could.
+def no_way_back(project: Project, former: Release | None, target: Target) -> str | None:
+    """Why the release that runs could not be run again; None: it could.
 
     A release keeps digests of its secrets: one that the deployment file doesn't give any more is gone.
     """
     if former is None or former.fingerprint == target.fingerprint:
-        return ()
+        return None
     try:
-        project.opened(former.job, former.resolved)
+        project.opened(former.job, former.resolved, former.overrides)
     except RefusedError as error:
-        return (f"no way back to release {former.number}, should this one fail: {error.message}",)
-    return ()
+        return f"no way back to release {former.number}, should this one fail: {error.message}"
+    return None
 
 
 def state_would_be_lost(job: str, kind: Kind, change: StateChange) -> RefusedError:

@@ -126,7 +126,7 @@ class Compiler:
         from sluice.release.sdk import package_sdk  # noqa: PLC0415
 
         project, settings = self._project, self._project.settings
-        resolved = project.opened(self._job, target.resolved)
+        resolved = project.opened(self._job, target.resolved, target.overrides)
         return Build(
             job=self._job,
             module=target.module,

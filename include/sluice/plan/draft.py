@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 
+from sluice.deployment.desired import open_secrets
 from sluice.kafka import topics
 from sluice.plan import stages
 from sluice.plan.model import Action, Category, Change, Mode, Plan, StateChange, TopicAction
@@ -48,6 +49,8 @@ class Draft:
         before: list[stages.Stage] = [stages.CreateTopics(topics=to_do)] if to_do else []
         if target.number is None and action != "none":
             before.insert(0, stages.AddRelease())
+        config = target.desired.job.config if target.desired else None
+        standing = open_secrets(config, target.overrides) if config else ()
         after = (
             ()
             if action == "suspend" or (isinstance(situation, Suspended) and action == "none")
@@ -61,7 +64,7 @@ class Draft:
             kind=self._request.kind,
             action=action,
             category=category,
-            reasons=reasons,
+            reasons=(*reasons, *standing),
             mode=mode,
             release=target.number,
             former_release=self._former_release(target, place.release) if place else None,
@@ -69,7 +72,7 @@ class Draft:
             changes=tuple(changes or ()),
             topics=tuple(TopicAction(topic=step.declared.name, action=step.action, words=step.words) for step in steps),
             state=state or StateChange(),
-            overrides=dict(target.overrides),
+            overrides=target.shown_overrides,
             needs_approval=category == "state_breaking",
             expected_downtime_ms=self._expected_downtime(mode) if action == "redeploy" else None,
             stages=(*before, *doing, *after),

@@ -34,7 +34,11 @@ def explain(plan: Plan) -> list[str]:
     if plan.expected_downtime_ms is not None:
         lines.append(f"  expected downtime: {plan.expected_downtime_ms / 1000:.1f} s")
     if plan.needs_approval:
-        lines.append("  needs an approval: it loses state")
+        why = [
+            *(["it loses state"] if plan.loses_state else []),
+            *(["there is no way back"] if plan.no_way_back else []),
+        ]
+        lines.append(f"  needs an approval: {' and '.join(why)}")
     return [*lines, *(f"  {number}. {stage.words}" for number, stage in enumerate(plan.stages, 1))]
 
 

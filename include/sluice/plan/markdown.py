@@ -14,7 +14,8 @@ def markdown(plan: Plan) -> str:
     downtime = plan.expected_downtime_ms
     parts = [
         f"**{plan.job}** {ACTIONS[plan.action]} ({plan.category}{mode})."
-        + (" This **loses state**." if plan.needs_approval else "")
+        + (" This **loses state**." if plan.loses_state else "")
+        + (" There is **no way back**." if plan.no_way_back else "")
         + (f" Expected downtime: {downtime / 1000:.1f} s." if downtime is not None else ""),
         _list("Why", plan.reasons),
         _table(

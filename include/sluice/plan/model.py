@@ -99,6 +99,14 @@ class Plan(_Value):
     state: StateChange = StateChange()
     overrides: dict[str, Any] = Field(default_factory=dict)
     needs_approval: bool = False
+    """It loses state, or `no_way_back` says something."""
+    no_way_back: str | None = None
+    """Why the release that runs could not be run again, should the new one fail; None: it could, or none is left."""
     expected_downtime_ms: int | None = None
     """Median of the job's own switch-overs in this mode; None: there was none, or the job doesn't stop."""
     stages: tuple[Annotated[Stage, Field(discriminator="stage")], ...] = ()
+
+    @property
+    def loses_state(self) -> bool:
+        """An approval is needed for that."""
+        return self.needs_approval and self.category == "state_breaking"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from confluent_kafka.admin import AdminClient
 
 from sluice.client.protocol import Graph, State
+from sluice.deployment.hidden import shown
 from sluice.errors import RefusedError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
@@ -202,17 +203,20 @@ class Planner:
             reasons=(
                 *(f"{change.path}: {change.why}" for change in breaking),
                 *([gone] if (gone := continuity.words_of_gone) else []),
-                *checks.no_way_back(self._project, former, target),
             ),
         )
+        # A job that is down has nothing to go back to, and a rollback is the way back itself.
+        if isinstance(situation, Runs) and self._request.kind == "deploy":
+            plan = _without_a_way_back(plan, checks.no_way_back(self._project, former, target))
         return Planned(plan, target, steps, graph, carry_over)
 
     def _changes(self, former: Release | None, target: Target) -> list[Change]:
         if former is None or former.fingerprint == target.fingerprint:
             return []
         store = self._project.settings.artifacts
+        old, new = (shown(values, target.config) for values in (former.resolved, target.resolved))
         return [
-            *differences.compare_values(former.resolved, target.resolved, target.meanings),
+            *differences.compare_values(old, new, target.meanings),
             *differences.compare_code(artifact_file(store, former.artifact), artifact_file(store, target.artifact)),
         ]
 
@@ -284,3 +288,10 @@ class Planner:
             case Absent():
                 start = stages.Start(source="nothing")
         return (stages.Prepare(), start)
+
+
+def _without_a_way_back(plan: Plan, why: str | None) -> Plan:
+    """The plan, with an approval where there is a reason for it."""
+    if why is None:
+        return plan
+    return plan.model_copy(update={"needs_approval": True, "no_way_back": why, "reasons": (*plan.reasons, why)})

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sluice.deployment.desired import DesiredJob
+from sluice.deployment.desired import DesiredJob, refuse_secrets
+from sluice.deployment.hidden import covered_as, covered_settings
 from sluice.errors import RefusedError
-from sluice.job.config import state_settings
+from sluice.job.config import JobConfig, state_settings
 from sluice.plan.request import Request
 from sluice.project import Project
 from sluice.release.artifact import package
@@ -26,6 +27,7 @@ class Target:
         overrides: Settings that a run gave.
         meanings: The settings whose change alters what state means, with what becomes of it.
         desired: The desired job; None for a release of the past.
+        config: The model of the job's settings today; None: it isn't known.
     """
 
     number: int | None
@@ -36,6 +38,13 @@ class Target:
     overrides: Mapping[str, Any]
     meanings: Mapping[str, str]
     desired: DesiredJob | None = None
+    config: type[JobConfig] | None = None
+
+    @property
+    def shown_overrides(self) -> dict[str, Any]:
+        """The settings that a run gave, with digests of what is a secret by now."""
+        given: dict[str, Any] = covered_as(dict(self.overrides), self.resolved.get("config"))
+        return covered_settings(given, self.config) if self.config else given
 
 
 def desired_target(project: Project, job: str, overrides: Mapping[str, Any]) -> Target:
@@ -56,10 +65,13 @@ def desired_target(project: Project, job: str, overrides: Mapping[str, Any]) -> 
         overrides=dict(overrides),
         meanings=state_settings(desired.job.config),
         desired=desired,
+        config=desired.job.config,
     )
 
 
-def release_target(release: Release, meanings: Mapping[str, str] | None = None) -> Target:
+def release_target(
+    release: Release, meanings: Mapping[str, str] | None = None, config: type[JobConfig] | None = None
+) -> Target:
     """A release as it was."""
     return Target(
         number=release.number,
@@ -69,6 +81,7 @@ def release_target(release: Release, meanings: Mapping[str, str] | None = None) 
         resolved=release.resolved,
         overrides=release.overrides,
         meanings=dict(meanings or {}),
+        config=config,
     )
 
 
@@ -82,10 +95,11 @@ def wanted_target(project: Project, job: str, request: Request, former: Release 
         former: The release that runs, or ran last.
 
     Raises:
-        ConfigError: the job or a setting is wrong.
+        ConfigError: the job or a setting is wrong, or one that is given is a secret.
         RefusedError: there is no such release, or the job is disabled.
     """
     if request.kind == "deploy":
+        refuse_secrets(project.catalog.job(job), request.overrides)
         standing = {} if former is None or request.clear_overrides else former.overrides
         target = desired_target(project, job, {**standing, **request.overrides})
         if target.desired is not None and not target.desired.enabled:
@@ -96,10 +110,12 @@ def wanted_target(project: Project, job: str, request: Request, former: Release 
         return target
     if former is None:
         raise RefusedError(f"{job} was never deployed", remedy=f"run sluice deploy {job}")
+    known = project.catalog.jobs.get(job)
+    config = known.config if known else None
     if request.kind != "rollback":
-        return release_target(former)
+        return release_target(former, config=config)
     release = _rollback_release(project.ledger.releases(job), former, request.to or _begun(project, job))
-    return release_target(release, {**meanings(project, former), **meanings(project, release)})
+    return release_target(release, {**meanings(project, former), **meanings(project, release)}, config)
 
 
 def meanings(project: Project, release: Release) -> Mapping[str, str]:

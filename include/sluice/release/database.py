@@ -23,11 +23,16 @@ _READS = "sluice_reads"
 """Execution option of connections that read alone."""
 
 
-def open_database(url: str) -> Engine:
-    """An engine on the ledger, migrated to the current schema.
+def open_database(url: str, *, migrates: bool = True) -> Engine:
+    """An engine on the ledger, of the current schema.
+
+    Args:
+        url: SQLAlchemy URL of the database.
+        migrates: Bring the database to the current schema; False: take it as it is, for who reads alone.
 
     Raises:
-        ConfigError: the URL can't be used, its driver is not installed, or the schema is of a newer Sluice.
+        ConfigError: the URL can't be used, its driver is not installed, or the schema is of another Sluice: of a newer
+            one, or, where it isn't to be migrated, of any.
         UnreachableError: the database doesn't answer.
     """
     try:
@@ -44,12 +49,16 @@ def open_database(url: str) -> Engine:
             f"ledger {_shown(url)} can't be used: {error}",
             remedy="set SLUICE_LEDGER to an SQLAlchemy URL, e.g. postgresql+psycopg://user:password@host/database",
         ) from None
-    is_file = parsed.get_backend_name() == "sqlite" and parsed.database
-    if is_file:
-        Path(parsed.database or "").parent.mkdir(parents=True, exist_ok=True)
+    file = Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+    if file:
+        if migrates:
+            file.parent.mkdir(parents=True, exist_ok=True)
         _serialise(engine)
     try:
-        _migrate(engine, Path(f"{parsed.database}.lock") if is_file else None)
+        if migrates:
+            _migrate(engine, file.with_name(f"{file.name}.lock") if file else None)
+        else:
+            _refuse_other(None if file and not file.exists() else _version(engine))
     except OperationalError as error:
         raise UnreachableError(f"the ledger at {_shown(url)} does not answer: {error.orig}") from error
     return engine
@@ -87,9 +96,27 @@ def _serialise(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
+def _newest() -> str:
+    """The schema of this Sluice."""
+    return max(file.name[:4] for file in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def _refuse_other(found: str | None) -> None:
+    if found is None:
+        raise ConfigError(
+            "there is no ledger yet",
+            remedy="trigger redeploy_and_verify, or deploy a job, which makes it; if that was done, see SLUICE_LEDGER",
+        )
+    if found != (newest := _newest()):
+        raise ConfigError(
+            f"the ledger has schema {found}, and this Sluice reads {newest}",
+            remedy="the next deploy or sweep brings an older one to it; all run the same version of Sluice",
+        )
+
+
 def _migrate(engine: Engine, lock: Path | None) -> None:
     # Alembic takes a third of a second to import: not for a ledger that is as it should be.
-    if _version(engine) == max(file.name[:4] for file in (_MIGRATIONS / "versions").glob("[0-9]*.py")):
+    if _version(engine) == _newest():
         return
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
@@ -115,7 +142,7 @@ def _migrate(engine: Engine, lock: Path | None) -> None:
 
 
 def _version(engine: Engine) -> str | None:
-    with engine.connect() as connection:
+    with for_reading(engine).connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None
         return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()

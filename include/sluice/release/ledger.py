@@ -42,10 +42,11 @@ class Ledger:
     Args:
         url: SQLAlchemy URL of the database; it is migrated when needed.
         environment: Whose jobs.
+        migrates: False: it is taken as it is, for who reads alone.
     """
 
-    def __init__(self, url: str, environment: str) -> None:
-        engine = open_database(url)
+    def __init__(self, url: str, environment: str, *, migrates: bool = True) -> None:
+        engine = open_database(url, migrates=migrates)
         self._sessions = sessionmaker(engine, expire_on_commit=False)
         self._reading = sessionmaker(for_reading(engine))
         self.environment = environment

@@ -52,7 +52,7 @@ def plan_replay(project: Project, job: str, request: ReplayRequest) -> ReplayPla
     request = replace(request, start=request.start.astimezone(UTC), end=request.end.astimezone(UTC))
     release = _release(project, job, request.release)
     refuse_secrets(definition, request.overrides)
-    config = _config(definition, release, project.opened(job, release.resolved), request.overrides)
+    config = _config(definition, release, project.opened(job, release.resolved, release.overrides), request.overrides)
     span, reach = rule.span_for(config), rule.reach_for(config)
     chunk = request.chunk or request.end - request.start
     _refuse_range(job, request, rule)
@@ -386,7 +386,10 @@ def _expected_seconds(project: Project, job: str, records: int, parallel: int) -
 def target_of(plan: ReplayPlan, release: Release) -> Target:
     """What the client compiles."""
     return replace(
-        release_target(release), fingerprint=plan.fingerprint, resolved=plan.resolved, overrides=plan.overrides
+        release_target(release),
+        fingerprint=plan.fingerprint,
+        resolved=plan.resolved,
+        overrides={**release.overrides, **plan.overrides},
     )
 
 

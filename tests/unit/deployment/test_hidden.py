@@ -8,13 +8,15 @@ import pytest
 from pydantic import BaseModel, Field, SecretBytes, SecretStr
 
 from sluice import Job, JobConfig, Kafka, Record
-from sluice.deployment.desired import desired_job
+from sluice.deployment.desired import desired_job, open_secrets
 from sluice.deployment.file import read_deployment_file
-from sluice.deployment.hidden import digest, holds_digests, is_secret, opened
+from sluice.deployment.hidden import covered_settings, digest, holds_digests, is_secret, opened, shown
 from sluice.errors import ConfigError, RefusedError
 from sluice.job.config import secret_settings
 from sluice.plan.changes import compare_values
 from sluice.plan.checks import no_way_back
+from sluice.plan.request import Request
+from sluice.plan.target import wanted_target
 from sluice.project import Project
 from sluice.settings import Settings
 
@@ -70,11 +72,6 @@ def test_of_a_secret_a_digest_is_kept(tmp_path):
     assert values["credentials"] == {"sasl.password": digest("planted-kafka")}
 
 
-def test_a_job_without_secrets_has_the_values_that_it_had(tmp_path):
-    values = desire(tmp_path, 'flink: {url: "http://flink"}\n').values()
-    assert list(values) == ["parallelism", "state_version", "config", "reads", "writes", "options"]
-
-
 @pytest.mark.parametrize(
     ("secret", "path", "category"),
     [
@@ -108,11 +105,11 @@ def test_a_release_is_run_with_today_s_secrets(tmp_path, monkeypatch):
     without = Project(project.settings)
     with pytest.raises(RefusedError, match="copy: config.key is a secret, of which the release keeps a digest"):
         without.opened("copy", values)
-    former = SimpleNamespace(job="copy", number=3, fingerprint="old", resolved=values)
+    former = SimpleNamespace(job="copy", number=3, fingerprint="old", resolved=values, overrides={})
     target = SimpleNamespace(fingerprint="new")
-    [words] = no_way_back(without, former, target)
+    words = no_way_back(without, former, target)
     assert words.startswith("no way back to release 3, should this one fail: copy: config.key is a secret")
-    assert no_way_back(project, former, target) == no_way_back(without, None, target) == ()
+    assert no_way_back(project, former, target) is no_way_back(without, None, target) is None
 
 
 def test_what_only_looks_like_a_digest_is_none():
@@ -145,9 +142,53 @@ def test_settings_are_secret_by_their_type():
 
 
 @pytest.mark.parametrize("name", ["key", "login"])
-def test_a_secret_can_not_be_given_for_a_run(tmp_path, name):
+def test_a_secret_can_not_be_given_for_a_run(name):
+    project = SimpleNamespace(catalog=SimpleNamespace(job=lambda _name: make()))
     with pytest.raises(ConfigError, match=f"copy: config.{name} is a secret, which can't be given for a run"):
-        desire(tmp_path, overrides={name: "planted"})
+        wanted_target(project, "copy", Request(overrides={name: "planted"}), None)
+
+
+def test_what_a_run_gave_before_it_was_a_secret_still_counts_and_is_reported(tmp_path):
+    desired = desire(tmp_path, overrides={"key": "planted-standing", "least": 2})
+    assert desired.config.key.get_secret_value() == "planted-standing"
+    assert desired.values()["config"]["key"] == digest("planted-standing")
+    [words] = open_secrets(Config, {"key": "planted-standing", "least": 2})
+    assert words.startswith("config.key is a secret by now, and the ledger has it as a former run gave it")
+    assert words.endswith("clear former overrides")
+
+
+def test_what_was_kept_before_secrets_were_hidden_is_shown_as_digests(tmp_path):
+    new = desire(tmp_path).values()
+    old = {
+        **new,
+        "options": {**new["options"], "s3.secret-key": "planted-s3"},
+        "config": {**new["config"], "key": "planted-key", "login": "planted-whole", "several": ["planted-1"]},
+    }
+    for changes in (compare_values(old, new, {}), compare_values(new, old, {})):
+        assert "planted" not in str(changes)
+        # What has not changed since is no change.
+        assert {change.path for change in changes} == {
+            *("config.login", "config.login.password", "config.login.user", "config.several"),
+        }
+
+
+def test_of_what_only_the_file_tells_that_it_is_a_secret_a_digest_is_shown():
+    given = {"key": "planted", "login": {"user": "me", "password": "planted"}, "least": 1, "several": ["planted"]}
+    assert covered_settings({**given, "raw": None}, Config) == {
+        "key": digest("planted"),
+        "login": {"user": "me", "password": digest("planted")},
+        "least": 1,
+        "several": [digest("planted")],
+        "raw": None,
+    }
+    assert covered_settings({"login": "planted", "unknown": 1}, Config) == {"login": digest("planted"), "unknown": 1}
+    assert covered_settings({"login": {"pass": "planted"}}, Config) == {"login": {"pass": digest("planted")}}
+    resolved = {"options": {"s3.secret-key": "planted", "a": "1"}, "config": {"key": "planted"}}
+    assert shown(resolved, Config) == {
+        "options": {"s3.secret-key": digest("planted"), "a": "1"},
+        "config": {"key": digest("planted")},
+    }
+    assert shown(shown(resolved, Config), Config) == shown(resolved, Config)
 
 
 @pytest.mark.parametrize(

@@ -82,17 +82,56 @@ def test_all_pages_of_dags_are_read():
     assert not main_job._parsed(api, ["job_249"])
 
 
-def test_a_connection_to_the_cluster_is_kept_in_airflow():
-    asked = []
+OWN = {
+    "connection_id": "flink_default", "conn_type": "flink", "description": main_job._OURS, "host": "127.0.0.1",
+    "port": 8091, "schema": "http", "login": None, "password": None, "extra": None,
+}  # fmt: skip
+
+
+def shown(*kept):
+    """What is sent, when Airflow has these connections."""
+    sent = []
 
     def answer(request):
-        asked.append((request.method, request.url.path, json.loads(request.content)))
+        if request.method == "GET":
+            assert request.url.path == "/connections"
+            return httpx.Response(200, json={"connections": kept, "total_entries": len(kept)})
+        sent.extend(json.loads(request.content)["actions"])
         return httpx.Response(200, json={})
 
     client = httpx.Client(base_url="http://airflow", transport=httpx.MockTransport(answer))
-    main_job.show_cluster(Airflow(client, Path("/logs")), SimpleNamespace(flink_port=8091))
-    [(method, path, body)] = asked
-    [action] = body["actions"]
+    main_job.show_cluster(Airflow(client, Path("/logs")), SimpleNamespace(flink_port=8092))
+    return sent
+
+
+@pytest.mark.parametrize("kept", [(), ({**OWN, "connection_id": "flink_default_of_mine", "host": "mine"},)])
+def test_a_connection_to_the_cluster_is_made_in_airflow(kept):
+    [action] = shown(*kept)
     [entity] = action["entities"]
-    assert (method, path, action["action_on_existence"]) == ("PATCH", "/connections", "overwrite")
-    assert (entity["connection_id"], entity["conn_type"], entity["port"]) == ("flink_default", "flink", 8091)
+    # Should somebody make one at this moment, that one stays.
+    assert action["action_on_existence"] == "skip"
+    assert entity == {name: value for name, value in OWN.items() if value is not None} | {"port": 8092}
+
+
+@pytest.mark.parametrize("kept", [OWN, {**OWN, "port": 8092, "description": None}])
+def test_the_stack_s_own_connection_follows_its_port(kept):
+    [action] = shown(kept)
+    assert (action["action_on_existence"], action["entities"][0]["port"]) == ("overwrite", 8092)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"host": "flink.example.org", "schema": "https", "port": None},
+        {"login": "deployer", "password": "***"},
+        {"extra": '{"ca_bundle": "/ca.pem"}'},
+        {"schema": "https"},
+        {"description": "a tunnel to the team's", "port": 9000},
+        {"conn_type": "http"},
+    ],
+)
+def test_somebody_s_own_connection_is_left_alone_with_a_word(other, capsys):
+    assert shown({**OWN, **other}) == []
+    words = " ".join(capsys.readouterr().err.split())
+    assert "Airflow's connection flink_default" in words
+    assert "is not this stack's: it is left as it is" in words

@@ -1,6 +1,7 @@
 """The ledger: releases are numbered, one operation per job, a stale holder can't write."""
 
 import sys
+import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -162,6 +163,29 @@ def test_a_newer_schema_is_refused(url, ledger):
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(ConfigError, match="schema 9999, which this Sluice does not know"):
         Ledger(url, "test")
+
+
+def test_who_reads_alone_neither_makes_nor_migrates_a_ledger(url, tmp_path):
+    with pytest.raises(ConfigError, match="there is no ledger yet"):
+        Ledger(url, "test", migrates=False)
+    assert list(tmp_path.iterdir()) == []
+    release(Ledger(url, "test"))
+    with Ledger(url, "test", migrates=False).reading() as session:
+        assert session.scalars(select(Release.number)).all() == [1]
+    with create_engine(url).begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0008'"))
+    with pytest.raises(ConfigError, match="the ledger has schema 0008, and this Sluice reads 0"):
+        Ledger(url, "test", migrates=False)
+
+
+def test_opening_a_ledger_waits_for_no_writer(url, ledger):
+    with create_engine(url, connect_args={"timeout": 0}).connect() as writer:
+        writer.exec_driver_sql("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        for migrates in (True, False):
+            Ledger(url, "test", migrates=migrates)
+        # Who waits for it waits for 30 seconds.
+        assert time.monotonic() - began < 25
 
 
 def test_a_url_that_is_none_is_refused():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
@@ -18,13 +20,14 @@ from sluice.airflow.page.access import Viewer, ViewerDep
 from sluice.airflow.page.answers import answer
 from sluice.errors import OperationError, SluiceError
 from sluice.fleet.page.curves import read_curves
-from sluice.fleet.page.desired import read_desired
+from sluice.fleet.page.desired import read_desired, read_placed
 from sluice.fleet.page.difference import read_difference
 from sluice.fleet.page.fleet import of_rows, read_fleet, read_row
 from sluice.fleet.page.job import read_job
 from sluice.fleet.page.models import FleetRow, JobView
 from sluice.fleet.page.timeline import read_timeline
-from sluice.project import Project
+from sluice.release.ledger import Ledger
+from sluice.settings import Settings
 
 LONGEST = timedelta(days=31)
 """The longest span of a timeline."""
@@ -44,27 +47,40 @@ class JobAnswer(BaseModel):
     may_see_code: bool
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where the page reads: it changes nothing there, the ledger's schema included."""
+
+    settings: Settings
+    ledger: Ledger
+
+    @property
+    def of(self) -> tuple[str, Path]:
+        """The environment, and the directory of the project."""
+        return self.settings.environment, self.settings.root
+
+
 @router.get("/fleet")
 def fleet(request: Request, viewer: ViewerDep) -> Response:
     """Every job that the viewer may see."""
-    with _ledger() as (session, project):
-        found = read_fleet(session, project.environment, project.settings.root)
+    with _ledger() as (session, page):
+        found = read_fleet(session, *page.of)
     return answer(request, of_rows(found, viewer.visible(found.rows)))
 
 
 @router.get("/curves")
 def curves(request: Request, viewer: ViewerDep) -> Response:
     """Their newest past in small."""
-    with _ledger() as (session, project):
-        return answer(request, read_curves(session, project.environment, viewer.may_see))
+    with _ledger() as (session, page):
+        return answer(request, read_curves(session, page.settings.environment, viewer.may_see))
 
 
 @router.get("/job")
 def job(request: Request, viewer: ViewerDep, name: Job) -> Response:
     """One job."""
-    with _ledger() as (session, project):
-        _row(session, project, viewer, name)
-        view = read_job(session, project.environment, project.settings.root, name)
+    with _ledger() as (session, page):
+        _row(session, page, viewer, name)
+        view = read_job(session, *page.of, name)
     if view is None:
         raise _unknown(name)
     given = JobAnswer(
@@ -85,9 +101,9 @@ def timeline(
     begin = _utc(since)
     if not timedelta(0) < end - begin <= LONGEST:
         raise HTTPException(422, f"expected a span of at most {LONGEST.days} days that ends after it begins")
-    with _ledger() as (session, project):
-        _row(session, project, viewer, name)
-        return answer(request, read_timeline(session, project.environment, name, begin, end))
+    with _ledger() as (session, page):
+        _row(session, page, viewer, name)
+        return answer(request, read_timeline(session, page.settings.environment, name, begin, end))
 
 
 @router.get("/difference")
@@ -99,9 +115,9 @@ def difference(
     old: Annotated[int, Query(ge=0)] = 0,
 ) -> Response:
     """What differs between two of its releases."""
-    with _ledger() as (session, project):
-        _row(session, project, viewer, name)
-        found = read_difference(session, project.environment, name, (old, new), project.settings.artifacts)
+    with _ledger() as (session, page):
+        _row(session, page, viewer, name)
+        found = read_difference(session, page.settings.environment, name, (old, new), page.settings.artifacts)
     if not viewer.may_see_code(name):
         found = found.model_copy(update={"files": (), "code": "you may not read the code of this DAG"})
     return answer(request, found)
@@ -110,21 +126,22 @@ def difference(
 @router.get("/desired")
 def desired(request: Request, viewer: ViewerDep, name: Job) -> Response:
     """What differs between the release that runs and the files."""
-    with _ledger() as (session, project):
-        _row(session, project, viewer, name)
+    with _ledger() as (session, page):
+        _row(session, page, viewer, name)
+        placed = read_placed(session, page.settings.environment, name)
     with _told():
-        found = read_desired(project.settings, name)
+        found = read_desired(page.settings, placed)
     if not viewer.may_see_code(name):
         found = found.model_copy(update={"files": (), "code": "you may not read the code of this DAG"})
     return answer(request, found)
 
 
 @contextmanager
-def _ledger() -> Iterator[tuple[Session, Project]]:
+def _ledger() -> Iterator[tuple[Session, _Place]]:
     with _told():
-        project = _project()
-        with project.ledger.reading() as session:
-            yield session, project
+        page = _place()
+        with page.ledger.reading() as session:
+            yield session, page
 
 
 @contextmanager
@@ -141,12 +158,13 @@ def _told() -> Iterator[None]:
 
 
 @lru_cache(maxsize=1)
-def _project() -> Project:
-    return Project(settings_of(None, None))
+def _place() -> _Place:
+    settings = settings_of(None, None)
+    return _Place(settings, Ledger(settings.ledger, settings.environment, migrates=False))
 
 
-def _row(session: Session, project: Project, viewer: Viewer, name: str) -> FleetRow:
-    row = read_row(session, project.environment, project.settings.root, name)
+def _row(session: Session, page: _Place, viewer: Viewer, name: str) -> FleetRow:
+    row = read_row(session, *page.of, name)
     if row is None:
         raise _unknown(name)
     viewer.refuse_unseen(row)

@@ -15,72 +15,131 @@ from collections.abc import Mapping
 from threading import BoundedSemaphore
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy.orm import Session
+
+from sluice.deployment.hidden import shown
+from sluice.deployment.lines import named_variables
 from sluice.errors import OperationError, SluiceError
-from sluice.fleet.page.difference import compare_files, compare_settings
+from sluice.fleet.page.difference import compare_files, compare_settings, read_release
 from sluice.fleet.page.models import Difference
 from sluice.project import Project
 from sluice.release.artifact import verify
 from sluice.release.modules import content, job_modules
+from sluice.release.tables import Placement
 from sluice.settings import Settings
 
 _SECONDS = 30.0
 """How long reading the files may take."""
 _AT_ONCE = BoundedSemaphore(2)
 """So many are read side by side, however many ask."""
+_HANDED = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "HOME", "LANG")
+_KEPT = ("SLUICE_LEDGER", "AIRFLOW__", "AIRFLOW_CONN_")
+"""How the names of variables begin that are never handed over."""
 
 
-def read_desired(settings: Settings, job: str) -> Difference:
-    """What differs between the release of a job that runs, or ran last, and its files.
+class Placed(BaseModel):
+    """The release of a job that runs, or ran last; see `sluice.release.tables.Release`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    job: str
+    number: int
+    artifact: str
+    resolved: dict[str, Any]
+    overrides: dict[str, Any]
+    meanings: dict[str, Any] | None
+
+
+def read_placed(session: Session, environment: str, job: str) -> Placed:
+    """The release that its files are held against.
+
+    Raises:
+        OperationError: it was never deployed.
+    """
+    place = session.get(Placement, (environment, job))
+    if place is None:
+        raise OperationError(f"{job} was never deployed", remedy=f"run: sluice deploy {job}")
+    release = read_release(session, environment, job, place.release)
+    return Placed(
+        job=job,
+        number=release.number,
+        artifact=release.artifact,
+        resolved=release.resolved,
+        overrides=release.overrides,
+        meanings=release.meanings,
+    )
+
+
+def read_desired(settings: Settings, placed: Placed) -> Difference:
+    """What differs between a job's release and its files.
 
     Raises:
         OperationError: it can't be told; with the reason.
     """
-    variables = {
-        **os.environ,
-        "SLUICE_ROOT": str(settings.root),
-        "SLUICE_HOME": str(settings.home),
-        "SLUICE_ENVIRONMENT": settings.environment,
-        "SLUICE_LEDGER": settings.ledger,
-        "SLUICE_ARTIFACTS": str(settings.artifacts),
-    }
-    command = [sys.executable, "-B", "-W", "ignore", "-m", "sluice.fleet.page.desired", job]
+    job = placed.job
+    command = [sys.executable, "-B", "-W", "ignore", "-m", "sluice.fleet.page.desired"]
+    given = placed.model_dump_json()
     try:
+        variables = _variables(settings, os.environ)
         with _AT_ONCE:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables, timeout=_SECONDS)
+            done = subprocess.run(
+                command, input=given, capture_output=True, text=True, check=False, env=variables, timeout=_SECONDS
+            )
     except subprocess.TimeoutExpired:
         raise OperationError(
             f"{job}: its files could not be read within {_SECONDS:.0f} s", remedy=f"see what sluice plan {job} says"
         ) from None
+    except OSError as error:
+        raise OperationError(f"{job}: its files can't be compared: {error}") from error
     if done.returncode:
         words = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
         raise OperationError(f"{job}: its files can't be compared: {words[0]}")
     return Difference.model_validate_json(done.stdout.splitlines()[-1])
 
 
-def compare_with_files(project: Project, job: str) -> Difference:
+def _variables(settings: Settings, server: Mapping[str, str]) -> dict[str, str]:
+    """What the process that reads the files has in its environment: a job's code runs there, whoever wrote it.
+
+    None of the server's secrets, then: Sluice's own variables without the ledger's address, which may hold a password,
+    and those that the deployment file names, which its jobs are given anyway.
+    """
+    file = settings.deployment_file
+    named = named_variables(file) if file.is_file() else set()
+    handed = {
+        name: value
+        for name, value in server.items()
+        if name in _HANDED or name in named or name.startswith("SLUICE_")
+        if not name.startswith(_KEPT)
+    }
+    return {
+        **handed,
+        "SLUICE_ROOT": str(settings.root),
+        "SLUICE_HOME": str(settings.home),
+        "SLUICE_ENVIRONMENT": settings.environment,
+        "SLUICE_ARTIFACTS": str(settings.artifacts),
+    }
+
+
+def compare_with_files(project: Project, placed: Placed) -> Difference:
     """The same, in this process.
 
     Raises:
-        OperationError: it was never deployed, or its artifact is missing.
+        OperationError: its artifact is missing.
         ConfigError: its files are broken.
     """
-    place = project.ledger.placement(job)
-    if place is None:
-        raise OperationError(f"{job} was never deployed", remedy=f"run: sluice deploy {job}")
-    release = project.ledger.release(job, place.release)
-    desired = project.desired(job, release.overrides)
+    desired = project.desired(placed.job, placed.overrides)
     root = project.settings.root
     now = {
         (file if file.is_file() else file / "__init__.py").relative_to(root).as_posix(): content(file)
         for file in job_modules(root, desired.job.module).values()
     }
+    old, new = (_told_by_files(shown(values, desired.job.config)) for values in (placed.resolved, desired.values()))
     return Difference(
-        old=f"release {release.number}",
+        old=f"release {placed.number}",
         new="the files",
-        settings=compare_settings(
-            _told_by_files(release.resolved), _told_by_files(desired.values()), release.meanings or {}
-        ),
-        files=compare_files(_stored(project, release.artifact), now),
+        settings=compare_settings(old, new, placed.meanings or {}),
+        files=compare_files(_stored(project, placed.artifact), now),
     )
 
 
@@ -94,10 +153,10 @@ def _stored(project: Project, artifact: str) -> Mapping[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def main(arguments: list[str]) -> int:
-    """Print the difference of a job as JSON; where it can't be told, the reason on standard error."""
+def main() -> int:
+    """Print the difference of the release on standard input as JSON; where there is none, why on standard error."""
     try:
-        found = compare_with_files(Project(Settings()), arguments[0])
+        found = compare_with_files(Project(Settings()), Placed.model_validate_json(sys.stdin.read()))
     except SluiceError as error:
         sys.stderr.write(f"{str(error).replace(chr(10), ' ')}\n")
         return error.exit_status
@@ -107,4 +166,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

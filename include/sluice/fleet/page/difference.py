@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from sluice.errors import OperationError
 from sluice.fleet.page.models import Difference, FileDifference, Setting
+from sluice.fleet.page.secret import read_secret_settings
 from sluice.plan.changes import compare_values
 from sluice.release.artifact import artifact_file
 from sluice.release.tables import Release
@@ -34,9 +35,11 @@ def read_difference(session: Session, environment: str, job: str, numbers: tuple
     Raises:
         OperationError: there is no such release.
     """
-    old, new = (_release(session, environment, job, number) if number else None for number in numbers)
+    old, new = (read_release(session, environment, job, number) if number else None for number in numbers)
     if new is None:
         raise OperationError(f"{job}: the ledger has no release {numbers[1]}")
+    secret = read_secret_settings(session, environment, job)
+    before, after = secret.covers(old.resolved) if old else {}, secret.covers(new.resolved)
     try:
         files = compare_files(_files(store, old.artifact) if old else {}, _files(store, new.artifact))
         trouble = None
@@ -45,7 +48,7 @@ def read_difference(session: Session, environment: str, job: str, numbers: tuple
     return Difference(
         old=f"release {old.number}" if old else "nothing",
         new=f"release {new.number}",
-        settings=compare_settings(old.resolved if old else {}, new.resolved, new.meanings or {}),
+        settings=compare_settings(before, after, new.meanings or {}),
         files=files,
         code=trouble,
     )
@@ -64,7 +67,12 @@ def compare_files(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> tuple[F
     return tuple(_file(name, old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name))
 
 
-def _release(session: Session, environment: str, job: str, number: int) -> Release:
+def read_release(session: Session, environment: str, job: str, number: int) -> Release:
+    """A release by its number.
+
+    Raises:
+        OperationError: there is none.
+    """
     query = select(Release).where(Release.environment == environment, Release.job == job, Release.number == number)
     found = session.scalars(query).first()
     if found is None:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from sluice.fleet.page.fleet import last_sweep, read_row
 from sluice.fleet.page.models import JobView, Limits, OperationView, ReleaseView, ReplayView, SavepointView, StageView
 from sluice.fleet.page.moments import unix
+from sluice.fleet.page.secret import SecretSettings, read_secret_settings
 from sluice.job.duration import milliseconds
 from sluice.job.limits import Health
 from sluice.release.replays import Replay, ReplayChunk
@@ -30,6 +31,7 @@ def read_job(session: Session, environment: str, root: Path | None, job: str) ->
         return None
     place = session.get(Placement, (environment, job))
     releases = _newest(session, Release, Release.number, environment, job)
+    secret = read_secret_settings(session, environment, job)
     of_place = next((release for release in releases if place and release.number == place.release), None)
     return JobView(
         environment=environment,
@@ -39,8 +41,8 @@ def read_job(session: Session, environment: str, root: Path | None, job: str) ->
         phase_since=unix(place.since) if place else None,
         flink_job_id=place.flink_job_id if place else None,
         limits=_limits(of_place.health) if of_place and of_place.health else None,
-        overrides=of_place.overrides if of_place else {},
-        releases=tuple(_release(release, place) for release in releases),
+        overrides=secret.covered(of_place.overrides) if of_place else {},
+        releases=tuple(_release(release, place, secret) for release in releases),
         operations=tuple(_operations(session, environment, job)),
         savepoints=tuple(
             _savepoint(savepoint, place) for savepoint in _newest(session, Savepoint, Savepoint.id, environment, job)
@@ -63,14 +65,14 @@ def _limits(values: Mapping[str, Any]) -> Limits:
     )
 
 
-def _release(release: Release, place: Placement | None) -> ReleaseView:
+def _release(release: Release, place: Placement | None, secret: SecretSettings) -> ReleaseView:
     return ReleaseView(
         number=release.number,
         created_at=unix(release.created_at),
         healthy_at=unix(release.healthy_at),
         fingerprint=release.fingerprint,
         artifact=release.artifact,
-        overrides=release.overrides,
+        overrides=secret.covered(release.overrides),
         runs=place is not None and place.phase == "running" and place.release == release.number,
     )
 

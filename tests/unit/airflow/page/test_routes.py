@@ -11,6 +11,7 @@ from datetime import timedelta
 from urllib.parse import quote_plus
 
 import pytest
+from sqlalchemy import create_engine
 
 from tests.support.ledgers import NOW, Past
 
@@ -97,6 +98,22 @@ class Asked:
         return [tuple(answer) for answer in json.loads(done.stdout.splitlines()[-1])]
 
 
+JOB = """
+import os
+from sluice import Job, JobConfig, Kafka, Record
+
+class Config(JobConfig):
+    window: str = " ".join(name for name in os.environ if name.startswith("AIRFLOW__"))
+
+class Line(Record):
+    text: str
+
+job = Job(name="counts", config=Config, reads={"lines": Kafka("lines", record=Line)}, writes=Kafka("o", record=Line))
+
+@job.pipeline
+def build(lines):
+    return lines
+"""
 SINCE = (NOW - timedelta(hours=2)).isoformat().replace("+00:00", "Z")
 API = (
     "/sluice/api/fleet",
@@ -109,8 +126,8 @@ API = (
 REQUESTS = [
     *((None, path) for path in API),
     *(("forged", path) for path in API),
-    *(("viewer", path) for path in API[:-1]),
-    *(("guest", path) for path in API[:-1]),
+    *(("viewer", path) for path in API),
+    *(("guest", path) for path in API),
     ("admin", "/sluice/api/job?name=counts"),
     ("admin", "/sluice/api/job?name=other"),
     ("admin", "/sluice/api/job?name=a%20stranger"),
@@ -120,6 +137,7 @@ REQUESTS = [
     ("guest", "/sluice/api/job?name=a%20stranger"),
     ("viewer", "/sluice/api/job?name=a%20stranger"),
     ("viewer", "/sluice/api/job?name=nobody"),
+    ("viewer", "/sluice/api/desired?name=a%20stranger"),
     ("viewer", "/sluice/api/job?name="),
     ("viewer", "/sluice/api/timeline?name=counts&since=yesterday"),
     ("viewer", "/sluice/api/timeline?name=counts&since=2000-01-01T00:00:00Z"),
@@ -146,7 +164,13 @@ def answers(tmp_path_factory):
     past.deploy("other")
     strange = {"state": "undeclared", "verdict": "unknown", "release": None}
     past.sweep(5, counts={"verdict": "failed", "reasons": [EVIL], "release": 2}, other={}, **{"a stranger": strange})
-    found = Asked(root, tmp_path_factory.mktemp("airflow"))(*REQUESTS)
+    (root / "flink_jobs" / "counts.py").write_text(JOB)
+    (root / "deployments").mkdir()
+    (root / "deployments" / "test.yaml").write_text("flink: {url: 'http://nowhere:1'}\n")
+    with create_engine(past.url).connect() as writer:
+        # Somebody writes all the while: the page waits for nobody.
+        writer.exec_driver_sql("BEGIN IMMEDIATE")
+        found = Asked(root, tmp_path_factory.mktemp("airflow"))(*REQUESTS)
     return {
         (user, path, *(name for headers in rest for name in headers)): answer
         for (user, path, *rest), answer in zip(REQUESTS, found, strict=True)
@@ -219,6 +243,22 @@ def test_who_may_not_read_code_is_told_the_settings_alone(answers):
     assert len(value(answers, "viewer", API[4])["files"]) == 1
 
 
+def test_the_release_is_held_against_the_files_as_they_are_now(answers):
+    found = value(answers, "viewer", API[5])
+    assert (found["old"], found["new"]) == ("release 2", "the files")
+    # The job's own code runs for this, and sees none of the server's variables.
+    assert ("config.window", "30s", "") in [(each["path"], each["old"], each["new"]) for each in found["settings"]]
+    assert "flink_jobs/counts.py" in [each["name"] for each in found["files"]]
+    found = value(answers, "guest", API[5])
+    assert "config.window" in [each["path"] for each in found["settings"]]
+    assert (found["files"], "you may not read the code" in found["code"]) == ([], True)
+
+
+def test_a_job_that_was_never_deployed_is_held_against_nothing(answers):
+    status, _, text = answers["viewer", "/sluice/api/desired?name=a%20stranger"]
+    assert (status, "was never deployed" in text) == (409, True)
+
+
 def test_a_job_that_nobody_declares_is_shown_to_who_may_read_the_sweep(answers):
     assert value(answers, "viewer", "/sluice/api/job?name=a%20stranger")["job"]["row"]["state"] == "undeclared"
 
@@ -274,3 +314,10 @@ def test_a_ledger_that_does_not_answer_is_told(tmp_path):
     assert status == 503
     assert "***@127.0.0.1:1/ledger does not answer" in text
     assert "secret" not in text
+
+
+def test_a_request_makes_no_ledger(tmp_path):
+    (tmp_path / "flink_jobs").mkdir()
+    [(status, _, text)] = Asked(tmp_path, tmp_path / "airflow")(("viewer", "/sluice/api/fleet"))
+    assert (status, "there is no ledger yet; trigger redeploy_and_verify" in text) == (503, True)
+    assert not (tmp_path / ".sluice").exists()

@@ -1,11 +1,14 @@
 """A job's page: releases and what differs between them, operations, savepoints, replays, timelines."""
 
+import time
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import create_engine
 
+from sluice.deployment.hidden import digest
 from sluice.errors import OperationError
-from sluice.fleet.page.desired import read_desired
+from sluice.fleet.page.desired import read_desired, read_placed
 from sluice.fleet.page.difference import LONGEST, compare_files, read_difference
 from sluice.fleet.page.job import read_job
 from sluice.fleet.page.timeline import POINTS, read_timeline
@@ -190,25 +193,92 @@ def settings(past):
     return Settings(root=past.root, environment="test", ledger=past.url)
 
 
+def held_against_files(past, given):
+    with past.ledger.reading() as session:
+        placed = read_placed(session, "test", "counts")
+    return read_desired(given, placed)
+
+
 def test_what_a_deploy_would_change_is_read_from_the_files_as_they_are_now(past):
     file = past.root / "flink_jobs" / "counts.py"
     file.write_text(SOURCE.format(least=1))
     given = settings(past)
     past.deploy("counts", SOURCE.format(least=1), config={"least": 1})
-    first = read_desired(given, "counts")
+    first = held_against_files(past, given)
     assert "config.least" not in [each.path for each in first.settings]
     assert [each.name for each in first.files if each.change == "changed"] == []
     file.write_text(SOURCE.format(least=2))
-    second = read_desired(given, "counts")
+    second = held_against_files(past, given)
     assert ("config.least", 1, 2) in [(each.path, each.old, each.new) for each in second.settings]
     assert "flink_jobs/counts.py" in [each.name for each in second.files]
 
 
 def test_files_that_can_not_be_compared_say_why(past):
     given = settings(past)
-    with pytest.raises(OperationError, match="counts: its files can't be compared: .*was never deployed"):
-        read_desired(given, "counts")
+    with pytest.raises(OperationError, match="counts was never deployed"):
+        held_against_files(past, given)
     past.deploy("counts")
     (past.root / "flink_jobs" / "counts.py").write_text("1 +\n")
     with pytest.raises(OperationError, match="its files can't be compared: .*SyntaxError"):
-        read_desired(given, "counts")
+        held_against_files(past, given)
+
+
+def test_the_files_are_compared_while_somebody_writes_into_the_ledger(past):
+    (past.root / "flink_jobs" / "counts.py").write_text(SOURCE.format(least=1))
+    given = settings(past)
+    past.deploy("counts", SOURCE.format(least=1), config={"least": 1})
+    with create_engine(past.url).connect() as writer:
+        writer.exec_driver_sql("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        held_against_files(past, given)
+        # Who waits for the writer waits for 30 seconds.
+        assert time.monotonic() - began < 25
+
+
+ENVIRON = """
+import os
+import pathlib
+pathlib.Path(__file__).with_name("seen.txt").write_text("\\n".join(sorted(os.environ)))
+"""
+
+
+def test_a_job_s_code_sees_no_secret_of_the_server_that_reads_it(past, monkeypatch):
+    (past.root / "flink_jobs" / "counts.py").write_text(ENVIRON + SOURCE.format(least=1))
+    past.deploy("counts", config={"least": 1})
+    given = settings(past)
+    file = past.root / "deployments" / "test.yaml"
+    file.write_text(
+        file.read_text() + "jobs: {counts: {config: {least: '${LEAST}'}}}  # not ${AIRFLOW__CORE__FERNET_KEY}\n"
+    )
+    never = ("AIRFLOW__API_AUTH__JWT_SECRET", "AIRFLOW__CORE__FERNET_KEY", "AIRFLOW_CONN_KAFKA_DEFAULT")
+    for name in (*never, "SLUICE_LEDGER", "CLOUD_TOKEN", "SLUICE_PREPARE_TIMEOUT", "LEAST"):
+        monkeypatch.setenv(name, "7")
+    found = held_against_files(past, given)
+    assert ("config.least", 1, 7) in [(each.path, each.old, each.new) for each in found.settings]
+    seen = (past.root / "flink_jobs" / "seen.txt").read_text().splitlines()
+    assert {"LEAST", "SLUICE_PREPARE_TIMEOUT", "SLUICE_ROOT", "PATH"} <= set(seen)
+    assert not {*never, "SLUICE_LEDGER", "CLOUD_TOKEN"}.intersection(seen)
+
+
+SECRET = SOURCE.replace("import Field", "import Field, SecretStr").replace(
+    "    least:", "    key: SecretStr | None = None\n    least:"
+)
+
+
+def test_what_is_a_secret_by_now_is_shown_nowhere(past):
+    past.deploy("counts", "a = 1\n", config={"key": "planted-1"}, overrides={"key": "planted-1", "least": 3})
+    past.deploy("counts", "a = 2\n", config={"key": "planted-2"})
+    past.deploy("counts", "a = 3\n", config={"key": digest("planted-3")}, overrides={"key": "planted-3"})
+    found = view(past)
+    assert "planted" not in found.model_dump_json()
+    assert found.releases[-1].overrides == {"key": digest("planted-1"), "least": 3}
+    for numbers in ((1, 2), (2, 3), (0, 1)):
+        assert "planted" not in difference(past, *numbers).model_dump_json()
+
+
+def test_what_is_a_secret_by_the_files_alone_is_not_shown_beside_them(past):
+    (past.root / "flink_jobs" / "counts.py").write_text(SECRET.format(least=1))
+    past.deploy("counts", "a = 1\n", config={"key": "planted-1", "least": 1})
+    found = held_against_files(past, settings(past))
+    assert "planted" not in found.model_dump_json()
+    assert ("config.key", digest("planted-1"), None) in [(each.path, each.old, each.new) for each in found.settings]

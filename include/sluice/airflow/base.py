@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseHook, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
@@ -83,21 +83,39 @@ def settings_of(root: str | None, environment: str | None) -> Settings:
     return Settings.model_validate({name: value for name, value in given.items() if value})
 
 
+def run_of(context: Context) -> str:
+    """The DAG run, as a holder."""
+    return f"airflow:{context['dag'].dag_id}/{context['run_id']}"
+
+
 class SluiceOperator(ProjectOperator):
     """Base of the operators that work on one job.
+
+    Attributes:
+        is_whole: It does a whole operation; otherwise the tasks of its group do one together.
 
     Args:
         job: The job's name.
         kwargs: See `ProjectOperator`.
     """
 
+    is_whole: ClassVar[bool] = False
+
     def __init__(self, *, job: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.job = job
 
     def holder(self, context: Context) -> str:
-        """Who holds the operation: the DAG run, so that a retry goes on with its own."""
-        return f"airflow:{context['dag'].dag_id}/{context['run_id']}"
+        """Who holds the operation: of the DAG run this task, or its group, so that a retry goes on with its own.
+
+        Two of one run that work on the same job wait for each other, as two runs do.
+        """
+        group = self.task_group.group_id if self.task_group else None
+        part = (self.task_id if self.is_whole else group) or ""
+        index = context["ti"].map_index
+        if index is not None and index >= 0:
+            part += f"[{index}]"
+        return f"{run_of(context)} {part}" if part else run_of(context)
 
     def is_gone(self, context: Context) -> Callable[[str], bool]:
         """Whether another holder is known to have ended: a process of this machine, or a run of this Airflow."""
@@ -108,7 +126,7 @@ class SluiceOperator(ProjectOperator):
         return lambda other: other != own and (is_gone(other) or has_ended(context, other))
 
     def await_turn(self, context: Context, project: Project) -> None:
-        """Wait in the triggerer while another run holds the job, and begin again; one operation per job at a time."""
+        """Wait in the triggerer while another task holds the job, and begin again; one operation per job at a time."""
         from sluice.airflow.turn import OperationTrigger, is_run  # noqa: PLC0415
 
         active = project.ledger.active(self.job)
@@ -129,7 +147,7 @@ class SluiceOperator(ProjectOperator):
         raise NotImplementedError
 
     def hold(self, context: Context, project: Project, deadline: float) -> timedelta:
-        """Keep the operation that this run holds until the deadline, Unix time in seconds; how long that is."""
+        """Keep the operation that is held until the deadline, Unix time in seconds; how long that is."""
         left = timedelta(seconds=deadline - time.time())
         operation = self.held(project, context)
         if operation is not None:
@@ -137,7 +155,7 @@ class SluiceOperator(ProjectOperator):
         return left
 
     def held(self, project: Project, context: Context) -> OperationHandle | None:
-        """The operation that this run holds; None: it has none, or has ended it."""
+        """The operation that this task or its group holds; None: it has none, or has ended it."""
         active = project.ledger.active(self.job)
         if active is None or active.holder != self.holder(context):
             return None

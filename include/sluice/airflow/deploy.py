@@ -5,9 +5,11 @@ What costs time to import is imported when a task runs: the DAG processor parses
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException
 
 from sluice.airflow.asked import asked_for
 from sluice.airflow.assets import job_asset, tell_outlets
@@ -38,6 +40,7 @@ class DeployOperator(SwitchOverOperator):
     """
 
     operation: ClassVar[Kind] = "deploy"
+    is_whole = True
 
     def __init__(
         self,
@@ -62,18 +65,19 @@ class DeployOperator(SwitchOverOperator):
         outlets = [*kwargs.pop("outlets", ()), job_asset(kwargs["job"])]
         super().__init__(plan=None, asked=asked, outlets=outlets, **kwargs)
 
-    def work(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> dict[str, Any]:
         """The operation, its outcome, the release, the Flink job id and the downtime."""
-        try:
-            started = super().work(context)
-        except AirflowFailException as error:
-            self._take_back(context, str(error))
-            raise
-        except AirflowException as error:
-            if context["ti"].try_number > context["ti"].max_tries:
-                self._take_back(context, str(error))
-            raise
-        return self._prove(context, started, _GATES)
+        with self._taken_back(context):
+            return super().execute(context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a wait; one whose time was over, or whose trigger has failed, is a failure as any other."""
+        with self._taken_back(context):
+            return super().resume_execution(next_method, next_kwargs, context)
+
+    def work(self, context: Context) -> dict[str, Any]:
+        """See `execute`; once it was this task's turn."""
+        return self._prove(context, super().work(context), _GATES)
 
     def passed(self, context: Context, event: dict[str, Any], started: dict[str, Any], gate: Gate) -> dict[str, Any]:
         """What the trigger has seen at a gate."""
@@ -112,19 +116,30 @@ class DeployOperator(SwitchOverOperator):
             **ended,
         }
 
-    def _fail(self, context: Context, started: dict[str, Any], reason: str) -> None:
+    def _fail(self, context: Context, started: dict[str, Any], reason: str) -> NoReturn:
         with airflow_errors():
             operation = self.held(self.project(), context)
             if operation is not None:
                 operation.record("verify", "failed", reason=reason)
-        words = self._take_back(context, reason) or f"release {started['release']}: {reason}"
-        raise AirflowFailException(f"{self.job}: {words}")
+        raise AirflowFailException(f"{self.job}: release {started['release']}: {reason}")
 
-    def _take_back(self, context: Context, reason: str) -> str | None:
-        """Run the former release again, where this operation has done something; what was done, None: nothing."""
-        with airflow_errors():
-            back = go_back(self, context, self.project(), reason)
-        return None if back is None else back.words
+    @contextmanager
+    def _taken_back(self, context: Context) -> Iterator[None]:
+        """What is failed for good is taken back: the former release runs again, where this task has done something.
+
+        Whatever the failure is: a job that nobody proves any more isn't left as it happens to be.
+        """
+        try:
+            yield
+        except Exception as error:
+            is_last = context["ti"].try_number > context["ti"].max_tries
+            if not (is_last or isinstance(error, AirflowFailException)):
+                raise
+            with airflow_errors():
+                back = go_back(self, context, self.project(), str(error) or type(error).__name__)
+            if back is None:
+                raise
+            raise AirflowFailException(f"{self.job}: {back.words}") from error
 
 
 class RollBackToOperator(DeployOperator):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from sluice.airflow.assets import tell_outlets
-from sluice.airflow.base import RequestOperator, SluiceOperator, airflow_errors
+from sluice.airflow.base import RequestOperator, SluiceOperator, airflow_errors, run_of
 from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class ReplayPlanOperator(RequestOperator):
         asked = self.request(context)
         with airflow_errors():
             project = self.project()
-            replay = begin(project, self.job, asked, context, self.holder(context), self.log.info)
+            replay = begin(project, self.job, asked, context, run_of(context), self.log.info)
             plan = ReplayPlan.model_validate(replay.plan)
         context["ti"].xcom_push(key="plan", value=plan.model_dump(mode="json", exclude={"resolved", "chunks"}))
         return [{"replay": replay.id, "number": chunk.number} for chunk in plan.chunks]
@@ -180,7 +180,7 @@ class ReplayChunkOperator(SluiceOperator):
 
     def _taker(self, context: Context) -> str:
         """The same for each try of this task, and nobody else's."""
-        return f"{self.holder(context)}/{self.task_id}/{context['ti'].map_index}"
+        return f"{run_of(context)}/{self.task_id}/{context['ti'].map_index}"
 
     def _chunk(self, project: Project, context: Context) -> Chunk:
         from sluice.replay.chunk import Chunk  # noqa: PLC0415
@@ -241,7 +241,7 @@ class EndChunksOperator(_ReplayedOperator):
             return
         with airflow_errors():
             project = self.project()
-            ended = end_chunks(project, self.replay(project), f"{self.holder(context)}/", self.log.info)
+            ended = end_chunks(project, self.replay(project), f"{run_of(context)}/", self.log.info)
         if ended:
             raise AirflowFailException(
                 f"the run was given up: {', '.join(ended)} did not come to an end; to go on with them, trigger the DAG "

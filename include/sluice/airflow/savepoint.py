@@ -26,6 +26,7 @@ class SavepointOperator(SluiceOperator):
         patience: How long it may take.
     """
 
+    is_whole = True
     template_fields = ("reason",)
     operator_extra_links = (FlinkJobLink(),)
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from sluice.release.ledger import Ledger
 
-_HOLDER = re.compile(r"airflow:(?P<dag>[^/]+)/(?P<run>.+)", re.DOTALL)
+_HOLDER = re.compile(r"airflow:(?P<dag>[^/]+)/(?P<run>.+?)(?P<part> [^ ]+)?", re.DOTALL)
+"""The part of a run is a task or a group of tasks, whose names have no spaces."""
 _ALIVE = ["queued", "running"]
 _PAUSE = 3.0
 """Seconds between two looks at the ledger."""
@@ -41,7 +42,9 @@ def has_ended(context: Context, holder: str) -> bool:
     match = _HOLDER.fullmatch(holder)
     if match is None:
         return False
-    count = partial(context["ti"].get_dr_count, match["dag"], run_ids=[match["run"]])
+    # Where runs may have spaces in their names, what looks like a part may be of the name.
+    runs = sorted({match["run"], match["run"] + (match["part"] or "")})
+    count = partial(context["ti"].get_dr_count, match["dag"], run_ids=runs)
     if count(states=_ALIVE):
         return False
     return match["dag"] == context["dag"].dag_id or bool(count())

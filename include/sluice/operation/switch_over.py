@@ -28,7 +28,7 @@ from sluice.plan.lost import left_at
 from sluice.plan.planner import Planned
 from sluice.plan.target import Target
 from sluice.project import Project
-from sluice.release.handle import OperationHandle
+from sluice.release.handle import TOUCHES, OperationHandle
 from sluice.release.ledger import NewRelease
 from sluice.release.tables import Placement
 
@@ -62,8 +62,7 @@ class Started:
 
 def is_touched(operation: OperationHandle) -> bool:
     """Whether the operation has begun to stop or to start a job."""
-    begun = (("stop", "stop"), ("start", "submit"), ("back", "cancel"))
-    return any(operation.entry(stage, event) for stage, event in begun)
+    return any(operation.entry(stage, event) for stage, event in TOUCHES)
 
 
 class SwitchOver:
@@ -140,11 +139,14 @@ class SwitchOver:
         return self._started(operation)
 
     def _has_begun_approved(self) -> bool:
-        """Whether this holder has stopped the job for a plan that was approved, and goes on with that."""
-        ledger, job = self._project.ledger, self._planned.plan.job
-        active, place = ledger.active(job), ledger.placement(job)
-        is_own = active is not None and active.holder == self._holder and active.approved_by is not None
-        return is_own and place is not None and place.phase in ("stopping", "stopped")
+        """Whether this holder has stopped the job for this very target, as was approved, and goes on with that."""
+        ledger, plan = self._project.ledger, self._planned.plan
+        active, place = ledger.active(plan.job), ledger.placement(plan.job)
+        if active is None or active.holder != self._holder or active.approved_by is None:
+            return False
+        begun = active.plan or {}
+        is_the_same = (begun.get("kind"), begun.get("fingerprint")) == (plan.kind, plan.fingerprint)
+        return is_the_same and place is not None and place.phase in ("stopping", "stopped")
 
     def _begin(self) -> OperationHandle:
         plan, target = self._planned.plan, self._planned.target

@@ -14,6 +14,8 @@ from sluice.release.tables import JournalEntry, Operation, Placement, Release, S
 
 LEASE = timedelta(minutes=15)
 """How long an operation is its holder's after each sign of life: longer than any wait between two of them."""
+TOUCHES = (("stop", "stop"), ("start", "submit"), ("back", "cancel"))
+"""Stage and event of the journal's entries before a job is stopped or started."""
 
 
 class OperationHandle:

@@ -15,10 +15,10 @@ from sqlalchemy.orm import Session, sessionmaker
 from sluice.errors import BusyError, OperationError
 from sluice.release.approvals import Approvals
 from sluice.release.database import for_reading, open_database
-from sluice.release.handle import LEASE, OperationHandle
+from sluice.release.handle import LEASE, TOUCHES, OperationHandle
 from sluice.release.replays import Replays
 from sluice.release.samples import Samples
-from sluice.release.tables import Operation, Placement, Release, Savepoint
+from sluice.release.tables import JournalEntry, Operation, Placement, Release, Savepoint
 from sluice.release.told import Tellings
 
 
@@ -158,7 +158,8 @@ class Ledger:
     ) -> OperationHandle:
         """Take the job for an operation, or go on with the holder's own.
 
-        An operation whose lease has run out is abandoned: its holder is gone, and can't write any more.
+        An operation whose lease has run out is abandoned: its holder is gone, and can't write any more. So is one of
+        the holder's own that has touched nothing and was of another release: what was meant has changed since.
 
         Args:
             job: The job's name.
@@ -170,7 +171,7 @@ class Ledger:
             details: More columns of a new operation.
 
         Raises:
-            BusyError: someone else holds the job; names the holder.
+            BusyError: someone else holds the job, or this holder does for something else; names the holder.
         """
         now = _now()
         try:
@@ -187,6 +188,7 @@ class Ledger:
                     return OperationHandle(self._sessions, active.id, active.token, active)
                 if active is not None:
                     _refuse(active, holder, is_gone)
+                    _refuse_own(session, active, holder, kind)
                     active.active_job, active.outcome, active.ended_at = None, "abandoned", now
                     active.token += 1
                     session.flush()
@@ -305,6 +307,25 @@ def _refuse(active: Operation, holder: str, is_gone: Callable[[str], bool]) -> N
         f"{active.job}: {active.kind} by {active.holder} goes on since {active.started_at:%H:%M:%S} UTC",
         remedy=f"wait for it; its lease ends at {active.lease_until:%H:%M:%S} UTC unless it shows life",
     )
+
+
+def _refuse_own(session: Session, active: Operation, holder: str, kind: str) -> None:
+    """Raise if the holder itself is at something else that must come to its end: two tasks of one run may be."""
+    if active.holder != holder or active.lease_until <= _now():
+        return
+    if active.kind == kind and not _is_touched(session, active):
+        return
+    raise BusyError(
+        f"{active.job}: {holder} is at a {active.kind} of release {active.release} since "
+        f"{active.started_at:%H:%M:%S} UTC, which has not ended",
+        remedy=f"go on with that one, or wait; its lease ends at {active.lease_until:%H:%M:%S} UTC",
+    )
+
+
+def _is_touched(session: Session, operation: Operation) -> bool:
+    """Whether it has begun to stop or to start a job."""
+    entries = select(JournalEntry.stage, JournalEntry.event).where(JournalEntry.operation == operation.id)
+    return any((stage, event) in TOUCHES for stage, event in session.execute(entries))
 
 
 def _now() -> datetime:

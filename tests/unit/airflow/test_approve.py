@@ -41,7 +41,7 @@ def count(dag, run_ids, states=None):
 
 
 def context(run="r1", **params):
-    ti = SimpleNamespace(id="1", log_url=f"http://x/dags/deploy.counts/runs/{run}/tasks/approve?try_number=1",
+    ti = SimpleNamespace(id="1", map_index=-1, log_url=f"http://x/dags/deploy.counts/runs/{run}/tasks/approve?try_number=1",
                          get_dr_count=count)
     return {"dag": DAG("deploy.counts", schedule=None), "run_id": run, "ti": ti, "task_instance": ti,
             "params": params}

@@ -55,6 +55,11 @@ def task(kind=deploy.DeployOperator, raises=None):
     return operator
 
 
+def resumed(event, **kwargs):
+    # As Airflow goes on once a trigger has fired.
+    return task().resume_execution("passed", {"event": event, **kwargs}, context())
+
+
 def failure(call):
     try:
         call()
@@ -97,7 +102,7 @@ except TaskDeferred as waits:
     assert waits.method_name == "passed"
     kwargs = waits.kwargs
 assert kwargs == {"started": STARTED, "gate": "consumer_lag"}, kwargs
-row = task().passed(context(), {"passed": True, "words": "0 records behind"}, **kwargs)
+row = resumed({"passed": True, "words": "0 records behind"}, **kwargs)
 assert row["outcome"] == "healthy"
 assert taken_back == []
 """,
@@ -108,13 +113,13 @@ def test_a_job_that_does_not_hold_goes_back_and_the_task_fails_for_good(tmp_path
     run(
         tmp_path,
         """
-error = failure(lambda: task().passed(context(), {"passed": False, "words": "stuck"}, STARTED, "watermark"))
+error = failure(lambda: resumed({"passed": False, "words": "stuck"}, started=STARTED, gate="watermark"))
 assert isinstance(error, AirflowFailException)
 assert str(error) == "counts: went back", error
 assert recorded == [("verify", "failed", {"reason": "watermark: stuck"})]
 readings["running"] = Reading(passed=False, hopeless=True, words="it has failed")
 failure(lambda: task().execute(context()))
-assert taken_back == ["watermark: stuck", "running: it has failed"]
+assert taken_back == ["counts: release 2: watermark: stuck", "counts: release 2: running: it has failed"]
 """,
     )
 
@@ -128,6 +133,101 @@ for attempt, expected in ((1, 0), (2, 0), (3, 1)):
     assert len(taken_back) == expected, (attempt, taken_back)
 failure(lambda: task(raises=AirflowFailException("refused")).execute(context(1)))
 assert taken_back == ["no answer", "refused"]
+""",
+    )
+
+
+def test_an_error_while_it_is_proven_is_taken_back_by_the_last_try_whatever_it_is(tmp_path):
+    run(
+        tmp_path,
+        """
+from sluice.errors import UnreachableError
+from sqlalchemy.exc import OperationalError
+
+
+def broken(error):
+    def raises(*_arguments, **_more):
+        raise error
+    return raises
+
+
+def fails_at(name, error):
+    taken_back.clear()
+    former = getattr(deploy, name)
+    setattr(deploy, name, broken(error))
+    for attempt, expected in ((1, 0), (2, 0), (3, 1)):
+        for call in (lambda: task().execute(context(attempt)),
+                     lambda: task().resume_execution("passed", PASSED, context(attempt))):
+            taken_back.clear()
+            try:
+                call()
+                raise SystemExit(f"{name} did not fail")
+            except Exception as error:
+                assert len(taken_back) == expected, (name, attempt, taken_back)
+                assert (str(error) == "counts: went back") == bool(expected), error
+    setattr(deploy, name, former)
+
+
+PASSED = {"event": {"passed": True, "words": "0 behind"}, "started": STARTED, "gate": "running"}
+fails_at("settle_operation", UnreachableError("Flink does not answer"))
+fails_at("settle_operation", OperationalError("COMMIT", {}, Exception("the ledger is gone")))
+fails_at("gate_trigger", KeyError("release"))
+fails_at("tell_outlets", RuntimeError("no event"))
+""",
+    )
+
+
+def test_what_can_not_be_held_for_a_wait_is_taken_back_and_a_wait_itself_is_none(tmp_path):
+    run(
+        tmp_path,
+        """
+from sluice.errors import UnreachableError
+
+
+def hold(self, *_arguments):
+    raise UnreachableError("the ledger does not answer")
+
+
+readings["consumer_lag"] = Reading(passed=False, words="12 records behind")
+try:
+    task().execute(context(3))
+    raise SystemExit("it did not wait")
+except TaskDeferred:
+    assert taken_back == []
+deploy.DeployOperator.hold = hold
+assert str(failure(lambda: task().execute(context(3)))) == "counts: went back"
+assert taken_back == ["the ledger does not answer"]
+""",
+    )
+
+
+def test_a_wait_that_airflow_ends_is_taken_back_by_the_last_try(tmp_path):
+    run(
+        tmp_path,
+        """
+from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
+from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout
+
+for reason, kind in ((TriggerFailureReason.TRIGGER_TIMEOUT, TaskDeferralTimeout),
+                     (TriggerFailureReason.TRIGGER_FAILURE, TaskDeferralError)):
+    taken_back.clear()
+    ended = lambda attempt: failure(
+        lambda: task().resume_execution(TRIGGER_FAIL_REPR, {"error": reason, "traceback": ["x"]}, context(attempt)))
+    assert type(ended(1)) is kind
+    assert taken_back == []
+    assert str(ended(3)) == "counts: went back"
+    assert taken_back == [str(kind(reason))], taken_back
+""",
+    )
+
+
+def test_where_nothing_was_done_the_error_stays_what_it_was(tmp_path):
+    run(
+        tmp_path,
+        """
+deploy.go_back = lambda *_arguments: None
+error = failure(lambda: task(raises=AirflowFailException("counts: it is suspended")).execute(context()))
+assert str(error) == "counts: it is suspended"
 """,
     )
 

@@ -35,7 +35,7 @@ savepoint.order_savepoint = order_savepoint
 
 
 def context():
-    ti = SimpleNamespace(xcom_push=lambda **_: None, get_dr_count=lambda *_, **__: 1)
+    ti = SimpleNamespace(map_index=-1, xcom_push=lambda **_: None, get_dr_count=lambda *_, **__: 1)
     return {"dag": SimpleNamespace(dag_id="migrate"), "run_id": "r1", "ti": ti}
 
 

@@ -24,12 +24,13 @@ def count(dag, run_ids, states=None):
     return sum(1 for run in run_ids if (state := runs.get((dag, run))) and (states is None or state in states))
 
 
-def context(run="r1", dag="deploy.counts"):
-    return {"dag": SimpleNamespace(dag_id=dag), "run_id": run, "ti": SimpleNamespace(get_dr_count=count)}
+def context(run="r1", dag="deploy.counts", index=-1):
+    ti = SimpleNamespace(get_dr_count=count, map_index=index)
+    return {"dag": SimpleNamespace(dag_id=dag), "run_id": run, "ti": ti}
 
 
-def begin(holder):
-    return ledger.begin("counts", kind="deploy", holder=holder,
+def begin(holder, kind="deploy"):
+    return ledger.begin("counts", kind=kind, holder=holder,
                         release=NewRelease(fingerprint=holder, artifact="a", module="m", resolved={}))
 
 
@@ -53,14 +54,19 @@ def test_a_run_has_ended_when_airflow_says_so(tmp_path):
     run(
         tmp_path,
         """
-runs.update({("deploy.counts", "a/b"): "running", ("mine", "1"): "queued", ("mine", "2"): "failed"})
+runs.update({("deploy.counts", "a/b"): "running", ("mine", "1"): "queued", ("mine", "2"): "failed",
+             ("mine", "with spaces"): "running"})
 ended = {holder: turn.has_ended(context(), holder) for holder in (
     "airflow:deploy.counts/a/b", "airflow:mine/1", "airflow:mine/2", "airflow:deploy.counts/deleted",
-    "airflow:other/unknown", "shell:me@here:1")}
+    "airflow:other/unknown", "shell:me@here:1", "airflow:mine/1 deploy_counts", "airflow:mine/2 keep[3]",
+    "airflow:mine/with spaces")}
 assert ended == {"airflow:deploy.counts/a/b": False, "airflow:mine/1": False, "airflow:mine/2": True,
                  "airflow:deploy.counts/deleted": True,
                  # Perhaps another Airflow's, with the same ledger.
-                 "airflow:other/unknown": False, "shell:me@here:1": False}, ended
+                 "airflow:other/unknown": False, "shell:me@here:1": False,
+                 # Parts of runs, and a run with spaces in its name.
+                 "airflow:mine/1 deploy_counts": False, "airflow:mine/2 keep[3]": True,
+                 "airflow:mine/with spaces": False}, ended
 """,
     )
 
@@ -80,6 +86,78 @@ assert waits() is None
 operation.finish("failed")
 begin("shell:me@elsewhere:1")
 assert waits() is None
+""",
+    )
+
+
+def test_of_one_run_a_group_and_a_task_that_does_it_all_are_holders_of_their_own(tmp_path):
+    run(
+        tmp_path,
+        """
+from airflow.sdk import DAG, TaskGroup
+from sluice.airflow.deploy import DeployOperator, SuspendOperator
+from sluice.airflow.deploy_tasks import deploy_group, deploy_tasks
+from sluice.airflow.savepoint import SavepointOperator
+
+with DAG("mine", schedule=None) as dag:
+    deploy_group("counts")
+    SavepointOperator(task_id="keep", job="counts")
+    with TaskGroup("all"):
+        SuspendOperator(task_id="rest", job="counts")
+        deploy_group("counts", group_id="again")
+with DAG("deploy.counts", schedule=None) as own:
+    deploy_tasks(common={"job": "counts"})
+parts = {}
+for task in dag.tasks:
+    parts.setdefault(task.holder(context(dag="mine")).removeprefix("airflow:mine/r1"), []).append(task.label)
+assert {part: len(labels) for part, labels in parts.items()} == {
+    " deploy_counts": 10, " keep": 1, " all.rest": 1, " all.again": 10}, parts
+# Of a mapped task, each for itself.
+assert dag.get_task("keep").holder(context(dag="mine", index=2)) == "airflow:mine/r1 keep[2]"
+# A job's own DAG does one operation in a run.
+assert {task.holder(context()) for task in own.tasks} == {"airflow:deploy.counts/r1"}
+""",
+    )
+
+
+def test_two_tasks_of_one_run_wait_for_each_other_and_neither_takes_back_what_the_other_does(tmp_path):
+    run(
+        tmp_path,
+        """
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowSkipException
+from sluice.airflow.deploy_tasks import deploy_group
+from sluice.airflow.savepoint import SavepointOperator
+
+runs["mine", "r1"] = "running"
+with DAG("mine", schedule=None) as dag:
+    deploy_group("counts")
+    SavepointOperator(task_id="keep", job="counts")
+keep, switch, back = (dag.get_task(name) for name in ("keep", "deploy_counts.switch_over", "deploy_counts.roll_back"))
+where = context(dag="mine")
+
+
+def waits_as(task):
+    try:
+        task.await_turn(where, project)
+    except TaskDeferred:
+        return True
+    return False
+
+
+operation = begin(keep.holder(where), "savepoint")
+assert (waits_as(switch), waits_as(keep)) == (True, False)
+back.project = lambda: project
+try:
+    back.execute(where)
+    raise SystemExit("it took back what the other task does")
+except AirflowSkipException:
+    pass
+assert ledger.active("counts").id == operation.id
+operation.finish("taken")
+operation = begin(switch.holder(where))
+assert (waits_as(switch), waits_as(keep)) == (False, True)
+assert back.held(project, where).id == operation.id
 """,
     )
 

@@ -52,6 +52,27 @@ def test_state_that_has_come_since_is_not_lost_with_it(simulated, approval):
     assert simulated.place.phase == "running"
 
 
+def test_another_plan_does_not_go_through_because_one_was_approved_that_has_stopped_the_job(
+    simulated, approval, monkeypatch
+):
+    def die(*_arguments, **_more):
+        raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Start, "run", die)
+        with pytest.raises(Died):
+            simulated.operate(overrides={"hours": 2}, approved=approval)
+    assert simulated.place.phase == "stopped"
+    began = newest(simulated).id
+    with pytest.raises(RefusedError, match="state would be abandoned"):
+        simulated.operate(overrides={"hours": 3})
+    with pytest.raises(RefusedError, match="not the plan that ann has approved: code or settings have changed"):
+        simulated.operate(overrides={"hours": 3}, approved=approval)
+    assert (simulated.place.phase, simulated.ledger.active(JOB).id) == ("stopped", began)
+    # What it had begun goes on, and may be taken back.
+    assert simulated.operate(overrides={"hours": 2}).operation == began
+
+
 def test_a_retry_goes_on_with_what_was_approved_though_the_savepoint_holds_more(simulated, approval, monkeypatch):
     def die(*_arguments, **_more):
         simulated.files[simulated.place.state_path] = state("Window", "Join")

@@ -79,6 +79,38 @@ def test_an_operation_whose_lease_ran_out_or_whose_holder_is_gone_is_abandoned(l
     assert [row.outcome for row in ledger.operations("counts")] == [None, "abandoned", "abandoned"]
 
 
+def touch(operation):
+    operation.record("stop", "stop", place={"phase": "stopping", "release": 1, "flink_job_id": "a" * 32})
+
+
+def test_a_holder_does_not_take_the_job_from_itself_for_something_else(ledger):
+    release(ledger)
+    release(ledger, "f2")
+    first = begin(ledger)
+    with pytest.raises(BusyError, match="counts: me is at a deploy of release 1 since .*, which has not ended; go on"):
+        ledger.begin("counts", kind="savepoint", holder="me", release=1)
+    # It has touched nothing: files have changed before it came to that.
+    second = begin(ledger, number=2)
+    with pytest.raises(BusyError):
+        touch(first)
+    touch(second)
+    with pytest.raises(BusyError, match="me is at a deploy of release 2"):
+        begin(ledger, number=1)
+    second.record("stop", "stopped")
+    # What it had begun, it goes on with.
+    assert begin(ledger, number=2).id == second.id
+
+
+def test_what_a_holder_had_begun_and_left_for_longer_than_its_lease_is_abandoned(ledger, url):
+    first = begin(ledger)
+    touch(first)
+    with create_engine(url).begin() as connection:
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        connection.execute(update(Operation).where(Operation.id == first.id).values(lease_until=past))
+    ledger.begin("counts", kind="rollback", holder="me", release=2)
+    assert [row.outcome for row in ledger.operations("counts")] == [None, "abandoned"]
+
+
 def test_where_the_job_stands_is_recorded_with_the_journal(ledger):
     operation = begin(ledger)
     place = {"phase": "running", "release": 1, "flink_job_id": "a" * 32, "restored_from": None}

@@ -1,6 +1,7 @@
 """A plan in words."""
 
 from sluice.plan.explain import explain
+from sluice.plan.markdown import markdown
 from sluice.plan.model import Change, Plan
 
 
@@ -8,3 +9,16 @@ def test_each_change_tells_its_category_and_why():
     change = Change(path="parallelism", old=1, new=2, category="stateless", why="state is spread")
     plan = Plan(job="counts", action="redeploy", category="state_compatible", fingerprint="f", changes=(change,))
     assert "  parallelism: 1 -> 2 (stateless: state is spread)" in explain(plan)
+
+
+def test_why_an_approval_is_needed_is_said():
+    plan = Plan(job="counts", action="redeploy", category="state_compatible", fingerprint="f", needs_approval=True)
+    stuck = plan.model_copy(update={"no_way_back": "no way back to release 1"})
+    assert "  needs an approval: there is no way back" in explain(stuck)
+    assert "There is **no way back**." in markdown(stuck)
+    assert "loses state" not in markdown(stuck)
+    lossy = plan.model_copy(update={"category": "state_breaking"})
+    assert "  needs an approval: it loses state" in explain(lossy)
+    both = stuck.model_copy(update={"category": "state_breaking"})
+    assert "  needs an approval: it loses state and there is no way back" in explain(both)
+    assert "This **loses state**. There is **no way back**." in markdown(both)

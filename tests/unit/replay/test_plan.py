@@ -1,6 +1,7 @@
 """The plan of a replay in words, and in the ledger."""
 
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,6 +9,7 @@ from sluice.errors import BusyError, OperationError
 from sluice.release.ledger import Ledger
 from sluice.release.replays import Limits
 from sluice.replay.model import ReplayPlan, explain_replay
+from sluice.replay.preflight import target_of
 from tests.unit.replay.plans import plan
 
 
@@ -121,3 +123,10 @@ def test_an_id_that_is_not_one_is_refused(replays):
     with pytest.raises(OperationError, match="several replays abcd"):
         replays.find("abcd")
     assert replays.find(second[:6]).id == second
+
+
+def test_what_runs_of_the_release_gave_is_known_to_who_compiles_a_chunk():
+    given = {"number": 3, "fingerprint": "f", "artifact": "a", "module": "m", "resolved": {}}
+    release = SimpleNamespace(**given, overrides={"key": "of-a-run", "window": "1min"})
+    target = target_of(plan(overrides={"window": "2min"}), release)
+    assert target.overrides == {"key": "of-a-run", "window": "2min"}

@@ -21,8 +21,12 @@ def ledger(url):
     return Ledger(url, "test")
 
 
+def planned(fingerprint="f", kind="deploy", former_release=1):
+    return {"job": "counts", "kind": kind, "fingerprint": fingerprint, "former_release": former_release}
+
+
 def ask(ledger, asker="airflow:deploy.counts/1", fingerprint="f", until=LATER, **more):
-    plan = {"job": "counts", "fingerprint": fingerprint}
+    plan = planned(fingerprint)
     return ledger.approvals.ask(asker, plan, "windows of another length", until=until, link="http://x/1", **more)
 
 
@@ -39,7 +43,7 @@ def test_an_answer_says_who_gave_it_and_when(ledger):
     # The first one counts.
     ledger.approvals.answer("counts", "airflow:deploy.counts/1", "rejected", "bob")
     assert newest(ledger).words == "approved by ann at 2026-01-31 12:00 UTC"
-    assert ledger.approvals.given("counts", "airflow:deploy.counts/1").plan == {"job": "counts", "fingerprint": "f"}
+    assert ledger.approvals.given("counts", "airflow:deploy.counts/1").plan == planned("f")
     assert ledger.approvals.given("counts", "airflow:deploy.counts/2") is None
 
 
@@ -94,3 +98,13 @@ def test_what_a_sweep_is_told_of_something_desired(ledger):
     ask(ledger)
     ledger.approvals.answer("counts", "airflow:deploy.counts/1", "withdrawn")
     assert ledger.approvals.about("counts", "f") is None
+
+
+def test_another_plan_is_refused_before_it_is_shown(ledger):
+    ledger.approvals.refuse_another("counts", "airflow:deploy.counts/2", lambda _asker: False)
+    ask(ledger)
+    with pytest.raises(BusyError, match="another plan of it waits for an approval since .* first: http://x/1"):
+        ledger.approvals.refuse_another("counts", "airflow:deploy.counts/2", lambda _asker: False)
+    ledger.approvals.refuse_another("counts", "airflow:deploy.counts/1", lambda _asker: False)
+    ledger.approvals.refuse_another("counts", "airflow:deploy.counts/2", lambda _asker: True)
+    assert newest(ledger).answer is None

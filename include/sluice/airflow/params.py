@@ -53,6 +53,9 @@ def deploy_params(config: type[JobConfig]) -> dict[str, Param]:
             description="How the running job hands over to the new one.",
         ),
         "allow_state_loss": tick("Allow state loss", "Approves a plan that abandons state ahead; otherwise it waits."),
+        "unattended": tick(
+            "Unattended", "A plan that abandons state fails the run at once, instead of waiting for an approval."
+        ),
         "reason": Param(
             default=None,
             type=["null", "string"],

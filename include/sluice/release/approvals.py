@@ -162,12 +162,20 @@ class Approvals:
         with self._sessions() as session:
             return list(session.scalars(self._of(job).limit(limit)))
 
-    def about(self, job: str, fingerprint: str | None) -> AskedApproval | None:
-        """The newest question about a job's plan with this target, unless it was withdrawn; None: there is none."""
-        found = next(iter(self.of(job, 1)), None)
-        if found is None or found.fingerprint != fingerprint or found.answer == "withdrawn":
+    def about(self, plan: Mapping[str, Any]) -> AskedApproval | None:
+        """The newest question about what this plan does, unless it was withdrawn; None: there is none.
+
+        Of the job's newest plan of this kind, that is: the same target in the place of the same release.
+
+        Args:
+            plan: The plan, as JSON values.
+        """
+        with self._sessions() as session:
+            asked = session.scalars(self._of(plan["job"]))
+            found = next((each for each in asked if each.plan["kind"] == plan["kind"]), None)
+        if found is None or found.answer == "withdrawn":
             return None
-        return found
+        return found if all(found.plan[name] == plan[name] for name in ("fingerprint", "former_release")) else None
 
     def given(self, job: str, asker: str) -> AskedApproval | None:
         """What this run has asked last, if it was approved; None: it wasn't."""

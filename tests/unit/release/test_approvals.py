@@ -89,15 +89,30 @@ def test_a_run_that_asks_again_asks_about_its_newest_plan(ledger):
 
 
 def test_what_a_sweep_is_told_of_something_desired(ledger):
-    assert ledger.approvals.about("counts", "f") is None
+    assert ledger.approvals.about(planned()) is None
     ask(ledger)
-    assert ledger.approvals.about("counts", "f").answer is None
-    assert ledger.approvals.about("counts", "g") is None
+    assert ledger.approvals.about(planned()).answer is None
+    assert ledger.approvals.about(planned("g")) is None
     ledger.approvals.answer("counts", "airflow:deploy.counts/1", "timed_out")
-    assert ledger.approvals.about("counts", "f").words.endswith(" UTC, and nobody answered")
+    assert ledger.approvals.about(planned()).words.endswith(" UTC, and nobody answered")
     ask(ledger)
     ledger.approvals.answer("counts", "airflow:deploy.counts/1", "withdrawn")
-    assert ledger.approvals.about("counts", "f") is None
+    assert ledger.approvals.about(planned()) is None
+
+
+def test_a_question_about_going_back_is_none_about_a_deploy(ledger):
+    asker = "airflow:deploy.counts/1"
+    back = planned("e", "rollback", 2)
+    ledger.approvals.ask(asker, back, "w", until=LATER)
+    ledger.approvals.answer("counts", asker, "rejected", "ann")
+    assert ledger.approvals.about(planned("e", "deploy", 2)) is None
+    # From another release it is another question.
+    assert ledger.approvals.about(planned("e", "rollback", 3)) is None
+    # What has been asked about since then, of another kind, changes nothing.
+    for number in range(30):
+        ask(ledger, fingerprint=f"f{number}")
+        ledger.approvals.answer("counts", asker, "rejected", "ann")
+    assert ledger.approvals.about(back).words.startswith("rejected by ann")
 
 
 def test_another_plan_is_refused_before_it_is_shown(ledger):

@@ -61,6 +61,13 @@ def ended(airflow, path):
         raise AssertionError(found) from None
 
 
+def clear(airflow, path, task):
+    """Clear a task and what comes after it."""
+    order = {"dag_run_id": path.rpartition("/")[2], "task_ids": [task], "include_downstream": True}
+    order |= {"dry_run": False, "only_failed": False}
+    airflow.post(f"/dags/deploy.{JOB}/clearTaskInstances", json=order).raise_for_status()
+
+
 def log_of(airflow, path, task):
     tries = tasks_of(airflow, path)[task]["try_number"]
     return airflow.get(f"{path}/taskInstances/{task}/logs/{tries}").text
@@ -153,6 +160,26 @@ def test_an_approval_of_other_files_than_those_of_now_is_worth_nothing(airflow, 
     assert status(root, JOB)[0].flink_job_id == before.flink_job_id
 
 
+def test_a_run_that_is_cleared_and_plans_something_else_does_not_ask_about_it(airflow, root, ledger):
+    """Airflow would go on showing the plan that it has asked about before."""
+    before = status(root, JOB)[0]
+    path = ask(airflow, 45)
+    hitl = f"{path}/taskInstances/approve/-1/hitlDetails"
+    shown = get(airflow, hitl)["body"]
+    file = root / "deployments" / "local.yaml"
+    text = file.read_text()
+    file.write_text(text.replace(f"  {JOB}:\n", f"  {JOB}:\n    parallelism: 2\n"))
+    try:
+        clear(airflow, path, "plan")
+        assert ended(airflow, path)["state"] == "failed"
+    finally:
+        file.write_text(text)
+    assert "this run has asked about another plan before" in log_of(airflow, path, "approve")
+    assert get(airflow, hitl)["body"] == shown
+    assert ledger.approvals.of(JOB)[0].answer == "withdrawn"
+    assert status(root, JOB)[0].flink_job_id == before.flink_job_id
+
+
 @pytest.mark.parametrize("deleted", [False, True], ids=["marked as failed", "deleted"])
 def test_a_run_that_was_given_up_while_it_waited_hinders_nobody(airflow, ledger, deleted):
     path = ask(airflow, 50)
@@ -169,11 +196,9 @@ def test_a_run_that_was_given_up_while_it_waited_hinders_nobody(airflow, ledger,
 def test_a_task_that_is_cleared_asks_anew(airflow, ledger):
     path = ask(airflow, 55)
 
-    def clear():
+    def clear_and_wait():
         former = tasks_of(airflow, path)["approve"]["try_number"]
-        order = {"dag_run_id": path.rpartition("/")[2], "task_ids": ["approve"], "include_downstream": True}
-        order |= {"dry_run": False, "only_failed": False}
-        airflow.post(f"/dags/deploy.{JOB}/clearTaskInstances", json=order).raise_for_status()
+        clear(airflow, path, "approve")
         wait_for(
             lambda: (
                 (task := tasks_of(airflow, path)["approve"])["state"] == "awaiting_input"
@@ -181,12 +206,12 @@ def test_a_task_that_is_cleared_asks_anew(airflow, ledger):
             )
         )
 
-    clear()
+    clear_and_wait()
     # It goes on with what it had asked.
     assert [row.answer for row in ledger.approvals.of(JOB)[:1]] == [None]
     answer(airflow, path, "Reject")
     assert ended(airflow, path)["state"] == "failed"
-    clear()
+    clear_and_wait()
     assert [row.answer for row in ledger.approvals.of(JOB)[:2]] == [None, "rejected"]
     answer(airflow, path, "Reject")
     assert ended(airflow, path)["state"] == "failed"

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk.bases.notifier import BaseNotifier
-from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, AirflowSkipException
-from airflow.sdk.execution_time.hitl import get_hitl_detail_content_detail
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskAwaitingInput
 
 from sluice.airflow.base import RequestOperator, airflow_errors
+from sluice.errors import RefusedError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -30,9 +30,9 @@ APPROVE, REJECT = "Approve", "Reject"
 class ApproveOperator(RequestOperator, HITLOperator):
     """Wait until a person has approved a plan that loses state; fail where it is rejected, or nobody answers in time.
 
-    Skipped where the plan loses nothing, or was approved ahead. While it waits, neither a worker slot nor a trigger nor
-    the job is held: the job may be recovered, or deployed otherwise, meanwhile. What is carried out afterwards must not
-    lose more than was approved.
+    Skipped where the plan loses nothing, or was approved ahead; in a run that nobody attends to it fails at once. While
+    it waits, neither a worker slot nor a trigger nor the job is held: the job may be recovered, or deployed otherwise,
+    meanwhile. What is carried out afterwards must not lose more than was approved.
 
     Args:
         plan: The plan task's output (templated).
@@ -60,23 +60,25 @@ class ApproveOperator(RequestOperator, HITLOperator):
         from sluice.plan.approval import beyond  # noqa: PLC0415
         from sluice.plan.model import Plan  # noqa: PLC0415
 
-        plan = Plan.model_validate(self.plan)
+        plan, wanted = Plan.model_validate(self.plan), self.request(context)
         if not plan.needs_approval:
             raise AirflowSkipException("the plan loses nothing")
-        if self.request(context).get("allow_state_loss"):
+        if wanted.get("allow_state_loss"):
             raise AirflowSkipException("it was approved ahead")
+        if wanted.get("unattended"):
+            why = "; ".join(plan.reasons) or "it abandons its state"
+            raise AirflowFailException(
+                f"{self.job}: the plan needs an approval, and this run asks nobody: {why}; nothing was touched; deploy "
+                "again, which asks"
+            )
         with airflow_errors():
             project = self.project()
             given = given_approval(project, self.job, self.holder(context))
             if given is not None and given.plan is not None and not beyond(plan, given.plan):
                 return {"by": given.by, "at": given.at.isoformat()}
-            asked = project.ledger.approvals.waiting(self.job, self.holder(context))
-            if asked is not None and not beyond(plan, Plan.model_validate(asked.plan)):
-                event = _unread_answer(context, asked.asked_at)
-                if event is not None:
-                    return self.execute_complete(context, event)
             self._ask(context, project, plan)
-        return super().execute(context)
+        # As `HITLOperator.execute` ends, which would show the question once more, and wipe an answer to it.
+        raise TaskAwaitingInput(method_name="execute_complete", timeout=self.response_timeout)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Who has approved it and when; anything else fails the run, which has touched nothing."""
@@ -94,30 +96,59 @@ class ApproveOperator(RequestOperator, HITLOperator):
         return {"by": by, "at": at.isoformat()}
 
     def _ask(self, context: Context, project: Project, plan: Plan) -> None:
+        from sluice.plan.approval import identity  # noqa: PLC0415
         from sluice.plan.markdown import markdown  # noqa: PLC0415
 
         self.response_timeout = self.patience or timedelta(hours=project.settings.approval_hours)
         until = datetime.now(UTC) + self.response_timeout
         link = f"{context['ti'].log_url.partition('?')[0]}/required_actions"
-        why = "; ".join(plan.reasons) or "it abandons its state"
-        project.ledger.approvals.ask(
-            self.holder(context),
-            plan.model_dump(mode="json"),
-            why,
-            until=until,
-            link=link,
-            is_gone=self.is_gone(context),
-        )
+        approvals, asker, is_gone = project.ledger.approvals, self.holder(context), self.is_gone(context)
+        # Before anything is shown: nobody would wait for an answer to it.
+        approvals.refuse_another(self.job, asker, is_gone)
         self.subject = f"{self.job}: {plan.kind} that loses state"
         reason = self.request(context).get("reason")
+        mark = f"Plan {identity(plan)}."
         self.body = "\n\n".join(
             [
                 markdown(plan),
                 *([f"Reason given: {reason}"] if reason else []),
-                f"Without an answer until {until:%Y-%m-%d %H:%M} UTC it is refused. Meanwhile the job goes on.",
+                f"Without an answer within {_words(self.response_timeout)} it is refused. Meanwhile the job goes on.",
+                mark,
             ]
         )
-        self._tell(context, project, plan, f"what is desired needs an approval: {why}; approve or reject it: {link}")
+        if not self._show(context).endswith(mark):
+            approvals.answer(self.job, asker, "withdrawn")
+            raise RefusedError(
+                f"{self.job}: this run has asked about another plan before, which Airflow goes on showing",
+                remedy=f"start a new run of {context['dag'].dag_id}: it shows the plan of now",
+            )
+        # From here on: what the ledger says that was asked is what is shown.
+        why = "; ".join(plan.reasons) or "it abandons its state"
+        approvals.ask(asker, plan.model_dump(mode="json"), why, until=until, link=link, is_gone=is_gone)
+        self._tell(context, project, plan, f"its {plan.kind} needs an approval: {why}; approve or reject it: {link}")
+
+    def _show(self, context: Context) -> str:
+        """Have Airflow show the question; the text that is shown.
+
+        Airflow keeps what a task has asked first, whatever it asks when it was cleared, and forgets the answer alone.
+        """
+        from airflow.sdk.execution_time.comms import CreateHITLDetailPayload, HITLDetailRequestResult  # noqa: PLC0415
+        from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS  # noqa: PLC0415
+
+        # As `upsert_hitl_detail`, which tells nothing of what comes back.
+        shown = SUPERVISOR_COMMS.send(
+            CreateHITLDetailPayload(
+                ti_id=context["ti"].id,
+                options=self.options,
+                subject=self.subject,
+                body=self.body,
+                defaults=self.defaults,
+                params=self.serialized_params,
+                multiple=self.multiple,
+                assigned_users=self.assigned_users or [],
+            )
+        )
+        return (shown.body or "") if isinstance(shown, HITLDetailRequestResult) else ""
 
     def _tell(self, context: Context, project: Project, plan: Plan, words: str) -> None:
         from sluice.airflow.listening import listeners  # noqa: PLC0415
@@ -130,7 +161,7 @@ class ApproveOperator(RequestOperator, HITLOperator):
 
 
 def given_approval(project: Project, job: str, asker: str) -> Approval | None:
-    """What was approved of this run's newest plan, unless an operation that has ended has used it; None: nothing."""
+    """What was approved of this run's newest plan, unless that is spent; None: nothing."""
     from sluice.plan.approval import Approval  # noqa: PLC0415
     from sluice.plan.model import Plan  # noqa: PLC0415
 
@@ -138,28 +169,14 @@ def given_approval(project: Project, job: str, asker: str) -> Approval | None:
     given = ledger.approvals.given(job, asker)
     if given is None or given.answered_by is None or given.answered_at is None:
         return None
-    ended = (row for row in ledger.operations(job) if row.holder == asker and row.ended_at is not None)
-    if any(row.approved_at == given.answered_at for row in ended):
+    if ledger.has_used(job, asker, given.answered_at):
         return None
     return Approval(given.answered_by, given.answered_at, Plan.model_validate(given.plan))
 
 
-def _unread_answer(context: Context, since: datetime) -> dict[str, Any] | None:
-    """What was answered since then and not read: the try that should have read it has died. None: nothing."""
-    try:
-        detail = get_hitl_detail_content_detail(ti_id=context["ti"].id)
-    except AirflowRuntimeError:
-        # It was cleared: what it asked before is another question.
-        return None
-    if not detail.response_received or detail.responded_at is None or detail.responded_at < since:
-        return None
-    user = detail.responded_by_user
-    return {
-        "chosen_options": detail.chosen_options or [],
-        "params_input": detail.params_input or {},
-        "responded_by_user": None if user is None else {"id": user.id, "name": user.name},
-        "responded_at": detail.responded_at,
-    }
+def _words(time: timedelta) -> str:
+    seconds = time.total_seconds()
+    return f"{seconds / 3600:g} h" if seconds >= 3600 else f"{seconds:g} s"
 
 
 def _responder(event: dict[str, Any]) -> str | None:

@@ -55,6 +55,9 @@ def deploy_params(config: type[JobConfig]) -> dict[str, Param]:
         "allow_state_loss": tick(
             "Allow state loss", "Approves ahead what loses state or has no way back; otherwise it waits."
         ),
+        "unattended": tick(
+            "Unattended", "What needs an approval fails the run at once, instead of waiting for a person."
+        ),
         "reason": Param(
             default=None,
             type=["null", "string"],

@@ -82,7 +82,6 @@ class SweepOperator(_SweepingOperator):
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """For each job to which something is to be done, or asked, the arguments of a run of its deploy DAG."""
         from sluice.fleet.telling import newly_to_ask, tell_reports  # noqa: PLC0415
-        from sluice.plan.request import Request  # noqa: PLC0415
 
         with airflow_errors():
             project = self.project()
@@ -96,7 +95,7 @@ class SweepOperator(_SweepingOperator):
             untold += self.logged(tell_reports(project.ledger.told, rows, reported, told))
         _push(context, UNTOLD, untold)
         wanted = [_run(needed, needed.request, waits=True) for needed in needs if needed.request]
-        return [*wanted, *(_run(needed, Request(), waits=False) for needed in asks)]
+        return [*wanted, *(_run(each, each.to_ask.request, waits=False) for each in asks if each.to_ask)]
 
 
 class VerifyOperator(_SweepingOperator):
@@ -138,8 +137,12 @@ def _runs(report: Mapping[str, Any]) -> bool:
 
 
 def _run(needed: Needed, request: Request, *, waits: bool) -> dict[str, Any]:
-    """The arguments of a run of the job's deploy DAG; whether its end is waited for: not where it asks a person."""
-    conf = _conf(request, needed.words)
+    """The arguments of a run of the job's deploy DAG; whether its end is waited for: not where it asks a person.
+
+    One that is waited for asks nobody, whatever has changed since it was planned: no other job would be looked at
+    meanwhile.
+    """
+    conf = {**_conf(request, needed.words), "unattended": waits}
     return {"trigger_dag_id": f"deploy.{needed.job}", "conf": conf, "wait_for_completion": waits}
 
 

@@ -39,6 +39,8 @@ class Case:
         holder: Who is doing something to it now; None: nobody.
         approval: Why a redeploy would need an approval; None: it needs none, or that isn't known yet.
         asked: What became of asking for that approval; None: nobody was asked.
+        stays: Why it can't go back to the former release by itself; None: it can, or that isn't known yet.
+        stays_cause: The cause of a report of that; None: there is none.
     """
 
     status: JobStatus
@@ -52,6 +54,8 @@ class Case:
     holder: str | None = None
     approval: str | None = None
     asked: str | None = None
+    stays: str | None = None
+    stays_cause: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,8 @@ class Decision:
     Attributes:
         why: In words.
         release: For `recover`, the release that is to run again.
-        cause: Of a report that no verdict tells: the same for as long as it is about the same thing, so that it is told
-            once; None: there is none, or the verdict tells it.
+        cause: Of what needs a person and no verdict tells: the same for as long as it is about the same thing, so that
+            it is told once; None: there is none, or the verdict tells it.
     """
 
     need: Need
@@ -135,8 +139,10 @@ def _down(case: Case) -> Decision | None:
     if status.state == "FAILED" and _may_go_back(case):
         return _unless_too_often(case, Decision("roll_back", f"a fresh release has failed: {_reasons(status)}"))
     why = f"it is to run, and is {status.state}: {_reasons(status)}"
+    if case.stays:
+        why = f"{why}; {case.stays}"
     # The release that ran: what has changed since comes later, and may need an approval.
-    return _unless_too_often(case, Decision("recover", why, release=status.release))
+    return _unless_too_often(case, Decision("recover", why, release=status.release, cause=case.stays_cause))
 
 
 def _failed(case: Case) -> Decision | None:
@@ -151,6 +157,9 @@ def _failed(case: Case) -> Decision | None:
     if new is not None and new.need == "redeploy":
         # What is desired now may be the remedy.
         return new
+    if case.stays:
+        why = f"a fresh release has gone bad: {_reasons(status)}; {case.stays}"
+        return Decision("report", why, cause=case.stays_cause)
     return Decision("report", f"it fails, and no fresh release is the cause: {_reasons(status)}")
 
 
@@ -171,7 +180,7 @@ def _drifted(case: Case) -> Decision | None:
 
 def _may_go_back(case: Case) -> bool:
     is_fresh = case.healthy_at is None or case.now - case.healthy_at < FRESH
-    return is_fresh and case.has_former
+    return is_fresh and case.has_former and case.stays is None
 
 
 def _is_try_at(wanted: Decision, case: Case, operation: PastOperation) -> bool:
@@ -201,7 +210,7 @@ def _unless_too_often(case: Case, wanted: Decision) -> Decision:
         why = (
             f"{wanted.need} is tried again at {moment:%H:%M:%S} UTC, after {len(made)} of {GIVE_UP_AFTER} tries: {last}"
         )
-        return Decision("nothing", why)
+        return Decision("nothing", why, cause=wanted.cause)
     return wanted
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from sluice.errors import SluiceError, UnreachableError
 from sluice.fleet.cases import read_cases
-from sluice.fleet.decision import Case, Decision, decide
+from sluice.fleet.decision import Case, Decision, approval_cause, decide
 from sluice.fleet.rows import JobStatus
 from sluice.operation.run import make_plan
 from sluice.plan.request import Request
@@ -18,18 +18,31 @@ Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
+class Question:
+    """What a person is to be asked to approve.
+
+    Attributes:
+        fingerprint: Of the plan's target.
+        request: The operation that is planned, and asks.
+    """
+
+    fingerprint: str
+    request: Request
+
+
+@dataclass(frozen=True)
 class Needed:
     """What a job needs.
 
     Attributes:
         request: The operation that gives it; None: nothing is to be done, or a person has to look.
-        to_ask: The fingerprint of what needs an approval that nobody was asked for yet; None: there is no such thing.
+        to_ask: What needs an approval that nobody was asked for yet; None: there is no such thing.
     """
 
     job: str
     decision: Decision
     request: Request | None = None
-    to_ask: str | None = None
+    to_ask: Question | None = None
 
     @property
     def words(self) -> str:
@@ -40,8 +53,8 @@ class Needed:
 def find_needs(project: Project, rows: Iterable[JobStatus], tell: Tell, now: datetime | None = None) -> list[Needed]:
     """What the jobs of a sweep need.
 
-    What is to be redeployed is planned first, since only that shows whether it compiles, and whether it needs an
-    approval.
+    What is to be redeployed, or to go back, is planned first, since only that shows whether it compiles, and whether it
+    needs an approval.
 
     Args:
         project: The project.
@@ -53,29 +66,42 @@ def find_needs(project: Project, rows: Iterable[JobStatus], tell: Tell, now: dat
 
 
 def _needed(project: Project, case: Case, tell: Tell) -> Needed:
-    job, decision = case.status.job, decide(case)
+    decision = decide(case)
+    to_ask: Question | None = None
+    if decision.need == "roll_back":
+        case, decision, to_ask = _planned(project, case, decision, tell)
     if decision.need == "redeploy":
-        case, decision = _planned(project, case, decision, tell)
-    to_ask = case.fingerprint if case.approval and not case.asked else None
-    return Needed(job, decision, _request(case.status, decision), to_ask)
+        case, decision, of_new = _planned(project, case, decision, tell)
+        if decision.need == "redeploy" or not case.stays:
+            # One question at a time, and none where what is desired now may be the remedy.
+            to_ask = of_new
+    return Needed(case.status.job, decision, _request(case.status, decision), to_ask)
 
 
-def _planned(project: Project, case: Case, wanted: Decision, tell: Tell) -> tuple[Case, Decision]:
-    """What is needed when it has been planned; the case with what the plan tells of an approval."""
-    job = case.status.job
+def _planned(project: Project, case: Case, wanted: Decision, tell: Tell) -> tuple[Case, Decision, Question | None]:
+    """What is needed when what is wanted has been planned; the case with what the plan tells; what is to be asked."""
+    job, request = case.status.job, _request(case.status, wanted) or Request()
     try:
-        plan = make_plan(project, job, Request(), lambda line: tell(f"{job}: {line}"))
+        plan = make_plan(project, job, request, lambda line: tell(f"{job}: {line}"))
     except UnreachableError as error:
-        return case, Decision("nothing", f"{wanted.why}, and could not be planned: {error}")
+        return case, Decision("nothing", f"{wanted.why}, and could not be planned: {error}"), None
     except SluiceError as error:
+        if wanted.need == "roll_back":
+            case = replace(case, stays=f"it can't go back: {error}", stays_cause=f"can't go back {case.status.release}")
+            return case, decide(case), None
         why = f"{wanted.why}, and can't be deployed: {error}"
-        return case, Decision("report", why, cause=f"refused {case.fingerprint}")
+        return case, Decision("report", why, cause=f"refused {case.fingerprint}"), None
     if not plan.needs_approval:
-        return case, wanted
-    asked = project.ledger.approvals.about(job, plan.fingerprint)
-    why = "; ".join(plan.reasons) or "it abandons state"
-    case = replace(case, approval=why, asked=asked.words if asked else None)
-    return case, decide(case)
+        return case, wanted, None
+    asked = project.ledger.approvals.about(plan.model_dump(mode="json"))
+    to_ask = None if asked else Question(plan.fingerprint, request)
+    why, words = "; ".join(plan.reasons) or "it abandons state", asked.words if asked else None
+    if wanted.need == "roll_back":
+        stays = f"going back needs an approval: {why}; {words or 'roll it back by hand, and approve that'}"
+        case = replace(case, stays=stays, stays_cause=approval_cause(plan.fingerprint))
+    else:
+        case = replace(case, approval=why, asked=words)
+    return case, decide(case), to_ask
 
 
 def _request(status: JobStatus, decision: Decision) -> Request | None:

@@ -74,13 +74,13 @@ def tell_approval(
 
 def newly_to_ask(told: Tellings, needs: Sequence[Needed]) -> list[Needed]:
     """What a person is to be asked to approve, and was not asked for before; the ledger remembers that it is now."""
-    wanted = {needed.job: needed for needed in needs if needed.to_ask}
+    wanted = {needed.job: needed.to_ask.fingerprint for needed in needs if needed.to_ask}
     known = told.known("run", "approval")
     # What was asked stays known while it is desired: a run that was deleted is not made again and again.
     causes = {each.job: each.decision.cause for each in needs if each.decision.cause}
     kept = {job: asked for job, asked in known.items() if causes.get(job) == approval_cause(asked)}
-    told.keep("run", "approval", {**kept, **{job: needed.to_ask or "" for job, needed in wanted.items()}})
-    return [needed for job, needed in wanted.items() if known.get(job) != needed.to_ask]
+    told.keep("run", "approval", {**kept, **wanted})
+    return [each for each in needs if each.job in wanted and known.get(each.job) != wanted[each.job]]
 
 
 def _tell(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -48,6 +50,16 @@ def refuse_unapproved(plan: Plan, approval: Approval | None) -> None:
             f"{plan.job}: this is not the plan that {approval.by} has approved: {'; '.join(more)}",
             remedy="deploy again, and read the new plan",
         )
+
+
+def identity(plan: Plan) -> str:
+    """What of a plan a person says yes or no to, in twelve characters.
+
+    The same for plans that differ in figures alone: how large state is, and how long the job is down.
+    """
+    without_sizes = {name: {"__all__": {"size"}} for name in ("kept", "dropped", "added")}
+    values = plan.model_dump(mode="json", exclude={"expected_downtime_ms": True, "state": without_sizes})
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def beyond(plan: Plan, approved: Plan) -> list[str]:

@@ -14,7 +14,8 @@ from sluice.errors import BusyError
 from sluice.release.tables import Base
 
 Answer = Literal["approved", "rejected", "timed_out", "withdrawn"]
-"""approved, rejected: by whom it says. timed_out: nobody answered in time. withdrawn: the run that asked is gone."""
+"""approved, rejected: by whom it says. timed_out: nobody answered in time. withdrawn: the run that asked is gone, or
+has another plan by now."""
 
 
 class AskedApproval(Base):
@@ -55,7 +56,7 @@ class AskedApproval(Base):
             case "timed_out":
                 return f"{asked}, and nobody answered"
             case "withdrawn":
-                return f"{asked} by a run that is gone"
+                return f"{asked} by a run that is gone, or has another plan by now"
             case answer:
                 return f"{answer} by {self.answered_by} at {self.answered_at:%Y-%m-%d %H:%M} UTC"
 
@@ -82,7 +83,7 @@ class Approvals:
         link: str | None = None,
         is_gone: Callable[[str], bool] = lambda _asker: False,
     ) -> AskedApproval:
-        """Take down that a plan waits for an answer; once per asker, who may come again with another plan.
+        """Take down that a plan waits for an answer; once per asker, who may come again: the newest one counts.
 
         Args:
             asker: The run that waits.
@@ -114,12 +115,8 @@ class Approvals:
         job, now = plan["job"], _now()
         with self._sessions.begin() as session:
             waiting = session.scalars(self._of(job).where(AskedApproval.waiting_job == job).with_for_update()).first()
+            _refuse(waiting, asker, is_gone)
             if waiting is not None and waiting.asker != asker:
-                if waiting.until > now and not is_gone(waiting.asker):
-                    raise BusyError(
-                        f"{job}: another plan of it waits for an approval since {waiting.asked_at:%Y-%m-%d %H:%M} UTC",
-                        remedy=f"approve or reject that one first: {waiting.link or waiting.asker}",
-                    )
                 waiting.waiting_job, waiting.answer, waiting.answered_at = None, "withdrawn", now
                 session.flush()
                 waiting = None
@@ -132,6 +129,16 @@ class Approvals:
             waiting.why, waiting.until, waiting.link = why[:4000], until, link
             session.flush()
             return waiting
+
+    def refuse_another(self, job: str, asker: str, is_gone: Callable[[str], bool]) -> None:
+        """Raise what `ask` would.
+
+        Raises:
+            BusyError: another plan of the job waits for its answer.
+        """
+        with self._sessions() as session:
+            waiting = session.scalars(self._of(job).where(AskedApproval.waiting_job == job)).first()
+        _refuse(waiting, asker, is_gone)
 
     def answer(self, job: str, asker: str, answer: Answer, by: str | None = None, at: datetime | None = None) -> None:
         """Take down the answer to what this run has asked; another answer than the first one changes nothing.
@@ -155,18 +162,20 @@ class Approvals:
         with self._sessions() as session:
             return list(session.scalars(self._of(job).limit(limit)))
 
-    def waiting(self, job: str, asker: str) -> AskedApproval | None:
-        """What this run has asked and nobody's answer was taken down for; None: there is no such thing."""
-        query = self._of(job).where(AskedApproval.waiting_job == job, AskedApproval.asker == asker)
-        with self._sessions() as session:
-            return session.scalars(query).first()
+    def about(self, plan: Mapping[str, Any]) -> AskedApproval | None:
+        """The newest question about what this plan does, unless it was withdrawn; None: there is none.
 
-    def about(self, job: str, fingerprint: str | None) -> AskedApproval | None:
-        """The newest question about a job's plan with this target, unless it was withdrawn; None: there is none."""
-        found = next(iter(self.of(job, 1)), None)
-        if found is None or found.fingerprint != fingerprint or found.answer == "withdrawn":
+        Of the job's newest plan of this kind, that is: the same target in the place of the same release.
+
+        Args:
+            plan: The plan, as JSON values.
+        """
+        with self._sessions() as session:
+            asked = session.scalars(self._of(plan["job"]))
+            found = next((each for each in asked if each.plan["kind"] == plan["kind"]), None)
+        if found is None or found.answer == "withdrawn":
             return None
-        return found
+        return found if all(found.plan[name] == plan[name] for name in ("fingerprint", "former_release")) else None
 
     def given(self, job: str, asker: str) -> AskedApproval | None:
         """What this run has asked last, if it was approved; None: it wasn't."""
@@ -178,6 +187,16 @@ class Approvals:
     def _of(self, job: str) -> Select[AskedApproval]:
         query = select(AskedApproval).where(AskedApproval.environment == self.environment, AskedApproval.job == job)
         return query.order_by(AskedApproval.id.desc())
+
+
+def _refuse(waiting: AskedApproval | None, asker: str, is_gone: Callable[[str], bool]) -> None:
+    """Raise if what waits is of somebody else who may be alive."""
+    if waiting is None or waiting.asker == asker or waiting.until <= _now() or is_gone(waiting.asker):
+        return
+    raise BusyError(
+        f"{waiting.job}: another plan of it waits for an approval since {waiting.asked_at:%Y-%m-%d %H:%M} UTC",
+        remedy=f"approve or reject that one first: {waiting.link or waiting.asker}",
+    )
 
 
 def _now() -> datetime:

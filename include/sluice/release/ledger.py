@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, select, update
+from sqlalchemy import Select, and_, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -252,6 +252,23 @@ class Ledger:
         query = select(Operation).where(Operation.environment == self.environment, Operation.job == job)
         with self._sessions() as session:
             return list(session.scalars(query.order_by(Operation.started_at.desc()).limit(limit)))
+
+    def has_used(self, job: str, holder: str, approved_at: datetime) -> bool:
+        """Whether an approval that this holder was given then is spent.
+
+        It is once an operation that it was given for has ended, however that was; and once any other of the holder's
+        has come to an end since: one whose plan needed no approval any more when it was done.
+        """
+        since = and_(Operation.ended_at >= approved_at, Operation.outcome != "abandoned")
+        query = select(Operation.id).where(
+            Operation.environment == self.environment,
+            Operation.job == job,
+            Operation.holder == holder,
+            Operation.ended_at.is_not(None),
+            or_(Operation.approved_at == approved_at, since),
+        )
+        with self._sessions() as session:
+            return session.scalars(query.limit(1)).first() is not None
 
     def refuse_busy(self, job: str, holder: str, is_gone: Callable[[str], bool]) -> None:
         """Raise what `begin` would.

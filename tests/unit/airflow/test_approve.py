@@ -6,15 +6,15 @@ import sys
 from pathlib import Path
 
 PREPARED = """
-import sys
+import sys, uuid
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-import airflow.providers.standard.operators.hitl as hitl
+import airflow.sdk.execution_time.task_runner as runner
 from airflow.sdk import DAG
 from airflow.sdk.bases.notifier import BaseNotifier
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskAwaitingInput
-import sluice.airflow.approve as approve
+from airflow.sdk.execution_time.comms import HITLDetailRequestResult
 from sluice.airflow.approve import ApproveOperator, given_approval
 from sluice.plan.model import Plan, StateChange, StateOfOperator
 from sluice.release.ledger import Ledger, NewRelease
@@ -22,13 +22,38 @@ from sluice.release.ledger import Ledger, NewRelease
 ExecutorSafeguard.test_mode = True
 ledger = Ledger(f"sqlite:///{sys.argv[1]}/ledger.db", "test")
 project = SimpleNamespace(ledger=ledger, settings=SimpleNamespace(approval_hours=24.0))
-shown, told, alive = [], [], set()
-hitl.upsert_hitl_detail = lambda **detail: shown.append(detail)
+told, alive = [], set()
 PLAN = Plan(
     job="counts", action="redeploy", category="state_breaking", mode="stateless", former_release=1, fingerprint="f",
     reasons=("windows of another length",), needs_approval=True,
     state=StateChange(kept=(StateOfOperator(id="1", name="Window", size=2048),)),
 )
+OTHER = PLAN.model_copy(update={"fingerprint": "g"})
+
+
+class Airflow:
+    # What it keeps of a task's question: the first one, also when the task was cleared. The test at the end holds this
+    # against Airflow's own.
+    def __init__(self):
+        self.shown, self.answers = {}, {}
+
+    def send(self, msg):
+        self.answers.pop(msg.ti_id, None)
+        kept = self.shown.setdefault(msg.ti_id, msg)
+        return HITLDetailRequestResult(**kept.model_dump(exclude={"type"}))
+
+    def answer(self, option, run="r1"):
+        self.answers[identity(run)] = option
+
+    def of(self, run="r1"):
+        return self.shown[identity(run)]
+
+
+def identity(run):
+    return uuid.uuid5(uuid.NAMESPACE_DNS, run)
+
+
+airflow = runner.SUPERVISOR_COMMS = Airflow()
 
 
 class Tells(BaseNotifier):
@@ -41,8 +66,8 @@ def count(dag, run_ids, states=None):
 
 
 def context(run="r1", **params):
-    ti = SimpleNamespace(id="1", map_index=-1, log_url=f"http://x/dags/deploy.counts/runs/{run}/tasks/approve?try_number=1",
-                         get_dr_count=count)
+    ti = SimpleNamespace(id=identity(run), map_index=-1, get_dr_count=count,
+                         log_url=f"http://x/dags/deploy.counts/runs/{run}/tasks/approve?try_number=1")
     return {"dag": DAG("deploy.counts", schedule=None), "run_id": run, "ti": ti, "task_instance": ti,
             "params": params}
 
@@ -53,22 +78,26 @@ def task(plan=PLAN, **more):
     return operator
 
 
-def ask(run="r1", **params):
+def ask(run="r1", plan=PLAN, **params):
     alive.add(run)
     try:
-        return task(notifiers=[Tells()]).execute(context(run, **params))
+        return task(plan, notifiers=[Tells()]).execute(context(run, **params))
     except TaskAwaitingInput as waits:
         return waits
 
 
-approve.get_hitl_detail_content_detail = lambda ti_id: SimpleNamespace(
-    response_received=False, responded_at=None, responded_by_user=None, chosen_options=None, params_input=None)
+def refused(run="r1", plan=OTHER, **params):
+    try:
+        ask(run, plan, **params)
+    except AirflowFailException as error:
+        return str(error)
+    raise SystemExit("it was not refused")
 
 
 def answered(option, by="ann", run="r1"):
     user = None if by is None else {"id": "7", "name": by}
     event = {"chosen_options": [option], "params_input": {}, "responded_by_user": user,
-             "responded_at": datetime(2026, 1, 31, 12, tzinfo=UTC), "timedout": by is None}
+             "responded_at": datetime.now(UTC), "timedout": by is None}
     try:
         return task().execute_complete(context(run), event)
     except AirflowFailException as error:
@@ -77,6 +106,15 @@ def answered(option, by="ann", run="r1"):
 
 def newest():
     return ledger.approvals.of("counts")[0]
+
+
+def given(run="r1"):
+    return given_approval(project, "counts", f"airflow:deploy.counts/{run}")
+
+
+def operation(fingerprint="f", run="r1", **details):
+    return ledger.begin("counts", kind="deploy", holder=f"airflow:deploy.counts/{run}", details=details,
+                        release=NewRelease(fingerprint=fingerprint, artifact="a", module="m", resolved={}))
 """
 
 
@@ -93,10 +131,12 @@ def test_it_shows_the_plan_and_waits_a_day_with_nothing_held(tmp_path):
         """
 waits = ask(reason="coarser is enough")
 assert (waits.method_name, waits.timeout) == ("execute_complete", timedelta(hours=24)), vars(waits)
-assert (shown[0]["options"], shown[0]["defaults"]) == (["Approve", "Reject"], ["Reject"])
-assert shown[0]["subject"] == "counts: deploy that loses state"
-for words in ("| Window | 2.0 KiB | **lost** |", "- windows of another length", "Reason given: coarser is enough"):
-    assert words in shown[0]["body"], shown[0]["body"]
+shown = airflow.of()
+assert (shown.options, shown.defaults, shown.multiple) == (["Approve", "Reject"], ["Reject"], False)
+assert shown.subject == "counts: deploy that loses state"
+for words in ("| Window | 2.0 KiB | **lost** |", "- windows of another length", "Reason given: coarser is enough",
+              "Without an answer within 24 h it is refused."):
+    assert words in shown.body, shown.body
 assert ledger.active("counts") is None
 assert newest().link == "http://x/dags/deploy.counts/runs/r1/tasks/approve/required_actions"
 # Told once, in the form of the sweep's news.
@@ -114,17 +154,18 @@ def test_each_answer_is_recorded_with_who_gave_it(tmp_path):
         tmp_path,
         """
 ask()
-assert answered("Approve") == {"by": "ann (7)", "at": "2026-01-31T12:00:00+00:00"}
+row = answered("Approve")
+assert row == {"by": "ann (7)", "at": newest().answered_at.isoformat()}
 assert (newest().answer, newest().answered_by) == ("approved", "ann (7)")
-assert given_approval(project, "counts", "airflow:deploy.counts/r1").by == "ann (7)"
-assert given_approval(project, "counts", "airflow:deploy.counts/r2") is None
+assert given().by == "ann (7)"
+assert given("r2") is None
 ask("r2")
 assert answered("Reject", run="r2") == "counts: ann (7) has rejected the plan; nothing was touched"
 assert newest().answer == "rejected"
 ask("r3")
 assert answered("Reject", by=None, run="r3").startswith("counts: nobody has approved the plan in time")
 assert (newest().answer, newest().answered_by) == ("timed_out", None)
-assert [given_approval(project, "counts", f"airflow:deploy.counts/{run}") for run in ("r2", "r3")] == [None, None]
+assert [given(run) for run in ("r2", "r3")] == [None, None]
 """,
     )
 
@@ -136,22 +177,63 @@ def test_a_retry_does_not_ask_again_for_what_was_approved_and_a_run_that_is_clea
 ask()
 answered("Approve")
 assert ask()["by"] == "ann (7)"
-assert len(shown) == 1
-more = PLAN.model_copy(update={"fingerprint": "g"})
-try:
-    task(more).execute(context())
-    raise SystemExit("another plan was let through")
-except TaskAwaitingInput:
-    pass
+begun = operation(approved_by=newest().answered_by, approved_at=newest().answered_at)
+# It is being done: a retry goes on with it.
+assert ask()["by"] == "ann (7)"
+begun.finish("healthy")
+assert given() is None
+assert ask().method_name == "execute_complete"
+assert [row.answer for row in ledger.approvals.of("counts")] == [None, "approved"]
+""",
+    )
+
+
+def test_an_approval_is_spent_however_many_operations_have_come_since(tmp_path):
+    run(
+        tmp_path,
+        """
+ask()
 answered("Approve")
-operation = ledger.begin(
-    "counts", kind="deploy", holder="airflow:deploy.counts/r1",
-    release=NewRelease(fingerprint="g", artifact="a", module="m", resolved={}),
-    details={"approved_by": newest().answered_by, "approved_at": newest().answered_at},
-)
-assert given_approval(project, "counts", "airflow:deploy.counts/r1") is not None
-operation.finish("healthy")
-assert given_approval(project, "counts", "airflow:deploy.counts/r1") is None
+operation(approved_by="ann", approved_at=newest().answered_at).finish("failed")
+for number in range(30):
+    operation(f"other {number}", run=f"s{number}").finish("healthy")
+assert given() is None
+""",
+    )
+
+
+def test_an_approval_is_spent_by_what_needed_none_by_the_time_it_was_done(tmp_path):
+    run(
+        tmp_path,
+        """
+ask()
+answered("Approve")
+begun = operation()
+assert given() is not None
+begun.finish("healthy")
+assert given() is None
+# What another run does is not this one's.
+ask("r2")
+answered("Approve", run="r2")
+operation("g", run="r3").finish("healthy")
+assert given("r2") is not None
+""",
+    )
+
+
+def test_one_that_another_run_has_abandoned_was_spent_by_what_had_begun_it_alone(tmp_path):
+    run(
+        tmp_path,
+        """
+before = operation("e")
+ask()
+answered("Approve")
+begun = operation(approved_by="ann", approved_at=newest().answered_at)
+# Nothing was touched by what this run was at before it asked.
+assert [row.outcome for row in ledger.operations("counts")] == [None, "abandoned"]
+assert given() is not None
+ledger.begin("counts", kind="deploy", holder="shell:me", release=1, is_gone=lambda _holder: True)
+assert given() is None
 """,
     )
 
@@ -167,7 +249,26 @@ for operator, params in ((task(PLAN.model_copy(update={"needs_approval": False})
         raise SystemExit("it was not skipped")
     except AirflowSkipException:
         pass
-assert shown == []
+assert airflow.shown == {}
+""",
+    )
+
+
+def test_a_run_that_nobody_attends_to_does_not_wait(tmp_path):
+    run(
+        tmp_path,
+        """
+words = refused(plan=PLAN, unattended=True)
+assert words == ("counts: the plan needs an approval, and this run asks nobody: windows of another length; "
+                 "nothing was touched; deploy again, which asks"), words
+assert (airflow.shown, ledger.approvals.of("counts"), told) == ({}, [], [])
+assert ask(unattended=False).method_name == "execute_complete"
+# What loses nothing goes through.
+try:
+    ask(plan=PLAN.model_copy(update={"needs_approval": False}), unattended=True)
+    raise SystemExit("it asked")
+except AirflowSkipException:
+    pass
 """,
     )
 
@@ -177,11 +278,9 @@ def test_one_plan_of_a_job_waits_until_its_run_is_gone(tmp_path):
         tmp_path,
         """
 ask()
-try:
-    ask("r2")
-    raise SystemExit("two plans wait")
-except AirflowFailException as error:
-    assert "approve or reject that one first: http://x/dags/deploy.counts/runs/r1/" in str(error), error
+assert "approve or reject that one first: http://x/dags/deploy.counts/runs/r1/" in refused("r2", PLAN)
+# Nobody is shown what nobody waits for.
+assert list(airflow.shown) == [identity("r1")]
 alive.remove("r1")
 ask("r2")
 assert [row.answer for row in ledger.approvals.of("counts")] == [None, "withdrawn"]
@@ -189,36 +288,161 @@ assert [row.answer for row in ledger.approvals.of("counts")] == [None, "withdraw
     )
 
 
-def test_an_answer_that_the_former_try_died_with_is_read_by_the_next(tmp_path):
+def test_a_try_that_dies_with_an_answer_unread_asks_again(tmp_path):
+    """Airflow tells no task what was answered but the one that it goes on with."""
     run(
         tmp_path,
         """
-def there(option, at):
-    approve.get_hitl_detail_content_detail = lambda ti_id: SimpleNamespace(
-        response_received=True, responded_at=at, responded_by_user=SimpleNamespace(id="7", name="ann"),
-        chosen_options=[option], params_input={})
-
-
 ask()
-# An answer to what was asked before is none to this.
-there("Approve", datetime.now(UTC) - timedelta(hours=1))
+airflow.answer("Approve")
 assert ask().method_name == "execute_complete"
-there("Approve", datetime.now(UTC))
-assert ask()["by"] == "ann (7)"
-assert (newest().answer, len(shown)) == ("approved", 2)
-ask("r2")
-there("Reject", datetime.now(UTC))
-try:
-    ask("r2")
-    raise SystemExit("a rejected plan went through")
-except AirflowFailException as error:
-    assert "ann (7) has rejected the plan" in str(error)
-# Of another plan nothing is taken over.
-ask("r3")
-try:
-    task(PLAN.model_copy(update={"fingerprint": "g"})).execute(context("r3"))
-    raise SystemExit("another plan was let through")
-except TaskAwaitingInput:
-    pass
+assert (airflow.answers, newest().answer, given()) == ({}, None, None)
+""",
+    )
+
+
+def test_a_person_is_never_asked_about_one_plan_and_shown_another(tmp_path):
+    run(
+        tmp_path,
+        """
+ask()
+first = airflow.of()
+words = refused()
+assert words == ("counts: this run has asked about another plan before, which Airflow goes on showing; "
+                 "start a new run of deploy.counts: it shows the plan of now"), words
+assert airflow.of() is first
+assert [(row.fingerprint, row.answer) for row in ledger.approvals.of("counts")] == [("f", "withdrawn")]
+# Whatever is answered to that: the new plan doesn't have it.
+airflow.answer("Approve")
+refused()
+airflow.answer("Approve")
+assert (given(), len(ledger.approvals.of("counts"))) == (None, 1)
+# A new run asks; the old one asks what it has shown.
+assert ask("r2", OTHER).method_name == "execute_complete"
+assert airflow.of("r2").body != first.body
+assert answered("Approve", run="r2")["by"] == "ann (7)"
+assert ask().method_name == "execute_complete"
+assert newest().fingerprint == "f"
+""",
+    )
+
+
+def test_what_was_approved_and_done_is_no_answer_to_another_plan_of_the_same_run(tmp_path):
+    run(
+        tmp_path,
+        """
+ask()
+answered("Approve")
+assert "another plan before" in refused()
+operation(approved_by="ann", approved_at=newest().answered_at).finish("rolled_back")
+assert "another plan before" in refused()
+assert ledger.approvals.of("counts")[0].fingerprint == "f"
+""",
+    )
+
+
+def test_state_that_has_grown_is_no_other_plan(tmp_path):
+    run(
+        tmp_path,
+        """
+ask()
+state = StateChange(kept=(StateOfOperator(id="1", name="Window", size=4096),))
+grown = PLAN.model_copy(update={"state": state, "expected_downtime_ms": 900})
+assert ask(plan=grown).method_name == "execute_complete"
+for change in ({"mode": "savepoint"}, {"former_release": 2}, {"kind": "rollback"},
+               {"state": StateChange(dropped=state.kept)}):
+    assert "another plan before" in refused(plan=PLAN.model_copy(update=change)), change
+    assert ask().method_name == "execute_complete"
+""",
+    )
+
+
+REAL = """
+from airflow.models import import_all_models
+from airflow.models.base import Base
+from airflow.models.dag import DagModel
+from airflow.models.dag_version import DagVersion
+from airflow.models.dagbundle import DagBundleModel
+from airflow.models.dagrun import DagRun
+from airflow.models.hitl import HITLDetail
+from airflow.models.taskinstance import TaskInstance
+from airflow.sdk.execution_time.supervisor import InProcessSupervisorComms, InProcessTestSupervisor
+from airflow.settings import engine
+from airflow.utils.session import create_session
+import psutil, structlog
+
+import_all_models()
+Base.metadata.create_all(engine)
+with create_session() as session:
+    session.add(DagBundleModel(name="dags"))
+    session.flush()
+    session.add(DagModel(dag_id="deploy.counts", bundle_name="dags"))
+    session.flush()
+    version = DagVersion(dag_id="deploy.counts", version_number=1, bundle_name="dags")
+    session.add(version)
+    session.add(DagRun(dag_id="deploy.counts", run_id="r1", run_type="manual", state="running",
+                       run_after=datetime.now(UTC)))
+    session.flush()
+    row = TaskInstance(task=ApproveOperator(task_id="approve", job="counts", plan={}, dag=DAG("deploy.counts")),
+                       run_id="r1", dag_version_id=version.id)
+    row.dag_id = "deploy.counts"
+    session.add(row)
+"""
+
+
+def test_airflow_s_own_keeping_of_questions_is_what_this_reckons_with(tmp_path):
+    """Its upsert and its clearing of a task, on a metadata database of its own."""
+    run(
+        tmp_path,
+        REAL
+        + """
+supervisor = InProcessTestSupervisor(
+    id=uuid.uuid4(), pid=1, process=psutil.Process(), process_log=structlog.get_logger(),
+    client=InProcessTestSupervisor._api_client())
+supervisor.comms = InProcessSupervisorComms(supervisor=supervisor)
+runner.SUPERVISOR_COMMS = supervisor.comms
+
+
+def row(session):
+    return session.query(TaskInstance).one()
+
+
+def identity(run):
+    with create_session() as session:
+        return row(session).id
+
+
+def clear():
+    with create_session() as session:
+        row(session).prepare_db_for_next_try(session)
+
+
+def detail():
+    with create_session() as session:
+        return session.query(HITLDetail).one()
+
+
+def answer(option):
+    with create_session() as session:
+        kept = session.query(HITLDetail).one()
+        kept.responded_at, kept.chosen_options = datetime.now(UTC), [option]
+        kept.responded_by = {"id": "7", "name": "ann"}
+
+
+assert ask().method_name == "execute_complete"
+body, former = detail().body, identity("r1")
+assert "windows of another length" in body
+clear()
+assert identity("r1") != former
+# The same plan: it is asked anew, and the answer to what was asked before is gone.
+answer("Approve")
+assert ask().method_name == "execute_complete"
+assert (detail().body, detail().responded_at) == (body, None)
+answered("Approve")
+clear()
+answer("Approve")
+assert "another plan before" in refused()
+assert (detail().body, detail().responded_at, detail().ti_id) == (body, None, identity("r1"))
+assert [(each.fingerprint, each.answer) for each in ledger.approvals.of("counts")] == [("f", "approved")]
 """,
     )

@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowFailException
 import sluice.fleet.needs as needs, sluice.fleet.status as status
 from sluice.airflow.sweep import SweepOperator, VerifyOperator
 from sluice.fleet.decision import Decision
-from sluice.fleet.needs import Needed
+from sluice.fleet.needs import Needed, Question
 from sluice.fleet.rows import Found, JobStatus
 from sluice.plan.request import Request
 from sluice.release.ledger import Ledger
@@ -145,23 +145,48 @@ def test_what_loses_state_is_asked_for_once_and_reported_from_the_next_sweep_on(
         """
 Failing.broken = False
 now["rows"] = [JobStatus("a", "RUNNING", verdict="healthy", drift=True, phase="running")]
-now["needs"] = [Needed("a", Decision("report", "it loses state", cause="approval f5"), to_ask="f5")]
+LOSES = Needed("a", Decision("report", "it loses state", cause="approval f5"), to_ask=Question("f5", Request()))
+now["needs"] = [LOSES]
 asks, failure = run("1")
 assert (told, failure) == ([], None), (told, failure)
-assert [(each["trigger_dag_id"], each["conf"]["operation"], each["wait_for_completion"]) for each in asks] == [
-    ("deploy.a", "deploy", False)]
+assert [(each["trigger_dag_id"], each["conf"]["operation"], each["conf"]["unattended"], each["wait_for_completion"])
+        for each in asks] == [("deploy.a", "deploy", False, False)]
 # Whatever has become of that run: it was asked for.
 asks, failure = run("2")
 assert failure == "a person has to look: a: it loses state", failure
 assert (asks, len(told)) == ([], 2)
 now["needs"] = [Needed("a", Decision("report", "it waits", cause="approval f5"))]
 assert (run("3"), told) == (([], None), [])
-now["needs"] = [Needed("a", Decision("report", "it loses state", cause="approval f5"), to_ask="f5")]
+now["needs"] = [LOSES]
 assert (run("4"), told) == (([], None), [])
 # Not desired any more, and then again: that is news.
 now["needs"] = []
 run("5")
-now["needs"] = [Needed("a", Decision("report", "it loses state", cause="approval f5"), to_ask="f5")]
+now["needs"] = [LOSES]
 assert len(run("6")[0]) == 1
+""",
+    )
+
+
+def test_a_way_back_that_needs_an_approval_is_asked_for_beside_and_nothing_waits_for_the_answer(tmp_path):
+    run(
+        tmp_path,
+        """
+Failing.broken = False
+now["rows"] = [JobStatus("a", "FAILED", verdict="failed", phase="running")]
+back = Question("f1", Request(kind="rollback"))
+why = Decision("recover", "it is to run; going back needs an approval", release=2, cause="approval f1")
+now["needs"] = [Needed("a", why, Request(), to_ask=back)]
+runs_of = lambda result: [(each["conf"]["operation"], each["conf"]["unattended"], each["wait_for_completion"])
+                          for each in result]
+result, _ = run("1")
+# What is waited for asks nobody, whatever it comes to plan.
+assert runs_of(result) == [("deploy", True, True), ("rollback", False, False)], result
+assert "going back needs an approval" in result[1]["conf"]["reason"]
+result, _ = run("2")
+assert runs_of(result) == [("deploy", True, True)], result
+# The run has asked, or it was rejected.
+now["needs"] = [Needed("a", why, Request())]
+assert runs_of(run("3")[0]) == [("deploy", True, True)]
 """,
     )

@@ -42,6 +42,7 @@ DRIFTS = row(drift=True)
 NEW = {"status": DRIFTS, "fingerprint": "f5"}
 FRESH_RELEASE = {"healthy_at": JUST_NOW}
 TWO_SWEEPS = {"failed_before": True}
+STAYS = {**FRESH_RELEASE, "stays": "going back needs an approval: x", "stays_cause": "approval f3"}
 
 CASES = {
     # Well.
@@ -118,6 +119,32 @@ CASES = {
         {"status": LOOPS, **FRESH_RELEASE, **TWO_SWEEPS, "has_former": False},
         "report",
         "it fails, and no fresh release",
+    ),
+    "a fresh release fails, and can't go back by itself": (
+        {"status": LOOPS, **STAYS, **TWO_SWEEPS},
+        "report",
+        "a fresh release has gone bad: restarted 9 times; going back needs an approval: x",
+    ),
+    "a fresh release fails, can't go back by itself, and a new one is desired": (
+        {"status": replace(LOOPS, drift=True), "fingerprint": "f5", **STAYS, **TWO_SWEEPS},
+        "redeploy",
+        "it differs from release 4",
+    ),
+    "a fresh release fails, can't go back by itself, and the new one needs an approval too": (
+        {"status": replace(LOOPS, drift=True), "fingerprint": "f5", "approval": "y", **STAYS, **TWO_SWEEPS},
+        "report",
+        "a fresh release has gone bad: restarted 9 times; going back needs an approval: x",
+    ),
+    # It isn't left down for as long as nobody answers.
+    "fresh and failed for good, and can't go back by itself": (
+        {"status": replace(GONE, state="FAILED"), **STAYS},
+        "recover",
+        "it is to run, and is FAILED: the cluster does not know the job; going back needs an approval: x",
+    ),
+    "fresh and failed for good, can't go back by itself, and a try a minute ago": (
+        {"status": replace(GONE, state="FAILED"), **STAYS, "operations": [recovery(2, reason="no slots")]},
+        "nothing",
+        "recover is tried again at 12:01:00 UTC",
     ),
     "an old release fails": ({"status": LOOPS, **TWO_SWEEPS}, "report", "it fails, and no fresh release is the cause"),
     "an old release fails, and a new one is desired": (
@@ -223,6 +250,7 @@ def test_decision(changes, need, why):
     # What no verdict tells has something to be told by, once.
     assert (decision.cause is not None) == (
         why.startswith(("given up", "what is desired needs", "it is disabled in the deployment file, and"))
+        or ("stays" in changes and need != "redeploy")
     )
     # What has drifted is not started by the way: the release that ran comes back first.
     assert decision.release == (4 if need == "recover" else None)

@@ -30,6 +30,16 @@ def test_the_operation_says_who_has_approved_it(simulated, approval):
     assert (newest(simulated).approved_by, newest(simulated).approved_at) == ("ann", AT)
 
 
+def test_going_back_from_what_was_approved_needs_an_approval_too(simulated, approval):
+    simulated.settle(simulated.operate(overrides={"hours": 2}, approved=approval))
+    simulated.checkpoint(simulated.place.flink_job_id)
+    simulated.states[simulated.place.flink_job_id] = "FAILED"
+    back = simulated.plan(kind="rollback").plan
+    assert (back.kind, back.former_release, back.release, back.needs_approval) == ("rollback", 2, 1, True)
+    # It comes back as it was by itself.
+    assert not simulated.plan(kind="rollback", to=2).plan.needs_approval
+
+
 def test_what_needs_no_approval_has_none(simulated):
     simulated.operate(approved=True)
     assert newest(simulated).approved_by is None

@@ -21,8 +21,12 @@ def ledger(url):
     return Ledger(url, "test")
 
 
+def planned(fingerprint="f", kind="deploy", former_release=1):
+    return {"job": "counts", "kind": kind, "fingerprint": fingerprint, "former_release": former_release}
+
+
 def ask(ledger, asker="airflow:deploy.counts/1", fingerprint="f", until=LATER, **more):
-    plan = {"job": "counts", "fingerprint": fingerprint}
+    plan = planned(fingerprint)
     return ledger.approvals.ask(asker, plan, "windows of another length", until=until, link="http://x/1", **more)
 
 
@@ -39,7 +43,7 @@ def test_an_answer_says_who_gave_it_and_when(ledger):
     # The first one counts.
     ledger.approvals.answer("counts", "airflow:deploy.counts/1", "rejected", "bob")
     assert newest(ledger).words == "approved by ann at 2026-01-31 12:00 UTC"
-    assert ledger.approvals.given("counts", "airflow:deploy.counts/1").plan == {"job": "counts", "fingerprint": "f"}
+    assert ledger.approvals.given("counts", "airflow:deploy.counts/1").plan == planned("f")
     assert ledger.approvals.given("counts", "airflow:deploy.counts/2") is None
 
 
@@ -85,12 +89,37 @@ def test_a_run_that_asks_again_asks_about_its_newest_plan(ledger):
 
 
 def test_what_a_sweep_is_told_of_something_desired(ledger):
-    assert ledger.approvals.about("counts", "f") is None
+    assert ledger.approvals.about(planned()) is None
     ask(ledger)
-    assert ledger.approvals.about("counts", "f").answer is None
-    assert ledger.approvals.about("counts", "g") is None
+    assert ledger.approvals.about(planned()).answer is None
+    assert ledger.approvals.about(planned("g")) is None
     ledger.approvals.answer("counts", "airflow:deploy.counts/1", "timed_out")
-    assert ledger.approvals.about("counts", "f").words.endswith(" UTC, and nobody answered")
+    assert ledger.approvals.about(planned()).words.endswith(" UTC, and nobody answered")
     ask(ledger)
     ledger.approvals.answer("counts", "airflow:deploy.counts/1", "withdrawn")
-    assert ledger.approvals.about("counts", "f") is None
+    assert ledger.approvals.about(planned()) is None
+
+
+def test_a_question_about_going_back_is_none_about_a_deploy(ledger):
+    asker = "airflow:deploy.counts/1"
+    back = planned("e", "rollback", 2)
+    ledger.approvals.ask(asker, back, "w", until=LATER)
+    ledger.approvals.answer("counts", asker, "rejected", "ann")
+    assert ledger.approvals.about(planned("e", "deploy", 2)) is None
+    # From another release it is another question.
+    assert ledger.approvals.about(planned("e", "rollback", 3)) is None
+    # What has been asked about since then, of another kind, changes nothing.
+    for number in range(30):
+        ask(ledger, fingerprint=f"f{number}")
+        ledger.approvals.answer("counts", asker, "rejected", "ann")
+    assert ledger.approvals.about(back).words.startswith("rejected by ann")
+
+
+def test_another_plan_is_refused_before_it_is_shown(ledger):
+    ledger.approvals.refuse_another("counts", "airflow:deploy.counts/2", lambda _asker: False)
+    ask(ledger)
+    with pytest.raises(BusyError, match="another plan of it waits for an approval since .* first: http://x/1"):
+        ledger.approvals.refuse_another("counts", "airflow:deploy.counts/2", lambda _asker: False)
+    ledger.approvals.refuse_another("counts", "airflow:deploy.counts/1", lambda _asker: False)
+    ledger.approvals.refuse_another("counts", "airflow:deploy.counts/2", lambda _asker: True)
+    assert newest(ledger).answer is None

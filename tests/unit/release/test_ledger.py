@@ -101,6 +101,24 @@ def test_a_holder_does_not_take_the_job_from_itself_for_something_else(ledger):
     assert begin(ledger, number=2).id == second.id
 
 
+def test_an_approval_is_spent_by_the_operation_that_has_it_and_by_any_that_ends_later(ledger):
+    release(ledger)
+    long_ago, at = datetime.now(UTC) - timedelta(hours=1), datetime.now(UTC)
+    begin(ledger).finish("healthy")
+    assert ledger.has_used("counts", "me", long_ago)
+    assert not ledger.has_used("counts", "you", long_ago)
+    later = datetime.now(UTC) + timedelta(hours=1)
+    operation = begin(ledger, details={"approved_by": "ann", "approved_at": later})
+    assert not ledger.has_used("counts", "me", later)
+    operation.finish("failed")
+    assert ledger.has_used("counts", "me", later)
+    # By what was abandoned only if it had it.
+    other = begin(ledger, holder="you", details={"approved_by": "ann", "approved_at": later})
+    begin(ledger, holder="they", is_gone=lambda holder: holder == "you")
+    assert ledger.operation(other.id).outcome == "abandoned"
+    assert (ledger.has_used("counts", "you", later), ledger.has_used("counts", "you", at)) == (True, False)
+
+
 def test_what_a_holder_had_begun_and_left_for_longer_than_its_lease_is_abandoned(ledger, url):
     first = begin(ledger)
     touch(first)

@@ -1,4 +1,4 @@
-"""Asking a person about a plan that loses state: in Airflow's human-in-the-loop, with nothing held meanwhile.
+"""Asking a person about a plan that needs an approval: in Airflow's human-in-the-loop, with nothing held meanwhile.
 
 What was asked and what the answer was stands in the ledger; whoever carries the plan out reads it there.
 """
@@ -28,7 +28,7 @@ APPROVE, REJECT = "Approve", "Reject"
 
 
 class ApproveOperator(RequestOperator, HITLOperator):
-    """Wait until a person has approved a plan that loses state; fail where it is rejected, or nobody answers in time.
+    """Wait until a person has approved a plan that needs it; fail where it is rejected, or nobody answers in time.
 
     Skipped where the plan loses nothing, or was approved ahead; in a run that nobody attends to it fails at once. While
     it waits, neither a worker slot nor a trigger nor the job is held: the job may be recovered, or deployed otherwise,
@@ -50,7 +50,7 @@ class ApproveOperator(RequestOperator, HITLOperator):
         patience: timedelta | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(subject="a plan that loses state", options=[APPROVE, REJECT], defaults=REJECT, **kwargs)
+        super().__init__(subject="a plan", options=[APPROVE, REJECT], defaults=REJECT, **kwargs)
         self.plan = plan
         self.patience = patience
         self.listening = list(notifiers)
@@ -105,7 +105,8 @@ class ApproveOperator(RequestOperator, HITLOperator):
         approvals, asker, is_gone = project.ledger.approvals, self.holder(context), self.is_gone(context)
         # Before anything is shown: nobody would wait for an answer to it.
         approvals.refuse_another(self.job, asker, is_gone)
-        self.subject = f"{self.job}: {plan.kind} that loses state"
+        fate = "loses state" if plan.loses_state else "has no way back"
+        self.subject = f"{self.job}: {plan.kind} that {fate}"
         reason = self.request(context).get("reason")
         mark = f"Plan {identity(plan)}."
         self.body = "\n\n".join(

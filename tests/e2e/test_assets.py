@@ -37,7 +37,7 @@ def test_the_assets_show_which_job_reads_and_writes_what(airflow):
 
 
 def test_a_deploy_is_an_event_that_says_what_was_done(airflow, root):
-    run, _ = run_dag(airflow, f"deploy.{JOB}", config_event_types=["page_view", "click"])
+    run, _ = run_dag(airflow, f"deploy.{JOB}", config_event_types=["conversion"])
     assert run["state"] == "success"
     newest = Project(Settings(root=root)).ledger.operations(JOB)[0]
     for uri in (f"sluice://job/{JOB}", f"kafka://kafka_default/{JOB}"):

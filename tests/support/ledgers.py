@@ -1,8 +1,12 @@
 """A ledger with a past of a test's own making."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import create_engine
 
 from sluice.release.artifact import store_files
 from sluice.release.ledger import Ledger
@@ -59,3 +63,14 @@ class Past:
         operation.update(downtime_ms=640, **more)
         operation.finish(outcome, None if outcome == "healthy" else "consumer lag 900 > 500")
         return release.number
+
+
+@contextmanager
+def somebody_writes(url: str) -> Iterator[None]:
+    """A transaction of another one's that holds what a writer holds: all of SQLite, or a table of PostgreSQL."""
+    engine = create_engine(url)
+    with engine.connect() as writer:
+        is_sqlite = engine.dialect.name == "sqlite"
+        writer.exec_driver_sql("BEGIN IMMEDIATE" if is_sqlite else "LOCK TABLE releases IN ROW EXCLUSIVE MODE")
+        yield
+    engine.dispose()

@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, false, inspect, select, text, update
 from sluice.errors import BusyError, ConfigError, OperationError
 from sluice.release.ledger import Ledger
 from sluice.release.tables import Base, Operation, Release
+from tests.support.ledgers import somebody_writes
 
 
 @pytest.fixture
@@ -229,8 +230,7 @@ def test_who_reads_alone_neither_makes_nor_migrates_a_ledger(url, tmp_path):
 
 
 def test_opening_a_ledger_waits_for_no_writer(url, ledger):
-    with create_engine(url, connect_args={"timeout": 0}).connect() as writer:
-        writer.exec_driver_sql("BEGIN IMMEDIATE")
+    with somebody_writes(url):
         began = time.monotonic()
         for migrates in (True, False):
             Ledger(url, "test", migrates=migrates)

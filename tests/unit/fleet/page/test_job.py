@@ -4,7 +4,6 @@ import time
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import create_engine
 
 from sluice.deployment.hidden import digest
 from sluice.errors import OperationError
@@ -13,7 +12,7 @@ from sluice.fleet.page.difference import LONGEST, compare_files, read_difference
 from sluice.fleet.page.job import read_job
 from sluice.fleet.page.timeline import POINTS, read_timeline
 from sluice.settings import Settings
-from tests.support.ledgers import NOW, Past
+from tests.support.ledgers import NOW, Past, somebody_writes
 
 
 @pytest.fixture
@@ -227,8 +226,7 @@ def test_the_files_are_compared_while_somebody_writes_into_the_ledger(past):
     (past.root / "flink_jobs" / "counts.py").write_text(SOURCE.format(least=1))
     given = settings(past)
     past.deploy("counts", SOURCE.format(least=1), config={"least": 1})
-    with create_engine(past.url).connect() as writer:
-        writer.exec_driver_sql("BEGIN IMMEDIATE")
+    with somebody_writes(past.url):
         began = time.monotonic()
         held_against_files(past, given)
         # Who waits for the writer waits for 30 seconds.

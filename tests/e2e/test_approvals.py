@@ -1,5 +1,7 @@
 """A plan that loses state waits for a person in Airflow: approved, rejected, timed out, and what goes on meanwhile."""
 
+import time
+
 import pytest
 
 from sluice.project import Project
@@ -34,10 +36,11 @@ def ask(airflow, minutes, **conf):
 
 
 def answer(airflow, path, option):
-    """Answer as a person would; what came of it.
+    """Answer as a person would, who reads first; what came of it.
 
-    Airflow loses an answer that comes within a second of its asking, fails that try, and asks again.
+    Airflow loses an answer that comes within a second of its asking, fails that try, and asks again, twice at the most.
     """
+    time.sleep(5)
     response = airflow.patch(f"{path}/taskInstances/approve/-1/hitlDetails", json={"chosen_options": [option]})
     given = response.raise_for_status().json()
     asked = tasks_of(airflow, path)["approve"]["try_number"]

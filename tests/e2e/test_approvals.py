@@ -1,6 +1,7 @@
 """A plan that loses state waits for a person in Airflow: approved, rejected, timed out, and what goes on meanwhile."""
 
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -69,6 +70,18 @@ def clear(airflow, path, task):
     order = {"dag_run_id": path.rpartition("/")[2], "task_ids": [task], "include_downstream": True}
     order |= {"dry_run": False, "only_failed": False}
     airflow.post(f"/dags/deploy.{JOB}/clearTaskInstances", json=order).raise_for_status()
+
+
+@contextmanager
+def deployment(root, line):
+    """The deployment file with one more line of the job's."""
+    file = root / "deployments" / "local.yaml"
+    text = file.read_text()
+    file.write_text(text.replace(f"  {JOB}:\n", f"  {JOB}:\n    {line}\n"))
+    try:
+        yield
+    finally:
+        file.write_text(text)
 
 
 def log_of(airflow, path, task):
@@ -153,14 +166,9 @@ def test_without_an_answer_in_time_it_is_refused(airflow, root, ledger):
 def test_an_approval_of_other_files_than_those_of_now_is_worth_nothing(airflow, root, ledger):
     before = status(root, JOB)[0]
     path = ask(airflow, 40)
-    file = root / "deployments" / "local.yaml"
-    text = file.read_text()
-    file.write_text(text.replace(f"  {JOB}:\n", f"  {JOB}:\n    parallelism: 2\n"))
-    try:
+    with deployment(root, "parallelism: 2"):
         answer(airflow, path, "Approve")
         assert ended(airflow, path)["state"] == "failed"
-    finally:
-        file.write_text(text)
     assert "have changed since the plan was made" in log_of(airflow, path, "switch_over")
     assert status(root, JOB)[0].flink_job_id == before.flink_job_id
 
@@ -171,14 +179,9 @@ def test_a_run_that_is_cleared_and_plans_something_else_does_not_ask_about_it(ai
     path = ask(airflow, 45)
     hitl = f"{path}/taskInstances/approve/-1/hitlDetails"
     shown = get(airflow, hitl)["body"]
-    file = root / "deployments" / "local.yaml"
-    text = file.read_text()
-    file.write_text(text.replace(f"  {JOB}:\n", f"  {JOB}:\n    parallelism: 2\n"))
-    try:
+    with deployment(root, "parallelism: 2"):
         clear(airflow, path, "plan")
         assert ended(airflow, path)["state"] == "failed"
-    finally:
-        file.write_text(text)
     assert "this run has asked about another plan before" in log_of(airflow, path, "approve")
     assert get(airflow, hitl)["body"] == shown
     assert ledger.approvals.of(JOB)[0].answer == "withdrawn"
@@ -223,8 +226,6 @@ def test_a_task_that_is_cleared_asks_anew(airflow, ledger):
 
 
 def test_a_sweep_asks_once_for_what_loses_state(airflow, root, ledger):
-    file = root / "deployments" / "local.yaml"
-    text = file.read_text()
     dag = f"deploy.{JOB}"
     # Approved ahead, and by whom is recorded as well.
     run, tasks = run_dag(airflow, dag, config_metrics_window_minutes=12, allow_state_loss=True)
@@ -233,8 +234,7 @@ def test_a_sweep_asks_once_for_what_loses_state(airflow, root, ledger):
     # What a run has given lies over the file.
     run, _ = run_dag(airflow, dag, clear_overrides=True, allow_state_loss=True)
     assert run["state"] == "success"
-    try:
-        file.write_text(text.replace(f"  {JOB}:\n", f"  {JOB}:\n    config: {{metrics_window_minutes: 7}}\n"))
+    with deployment(root, "config: {metrics_window_minutes: 7}"):
         known = get(airflow, f"/dags/{dag}/dagRuns")["total_entries"]
         run, tasks = run_dag(airflow, "redeploy_and_verify")
         assert run["state"] == "success", tasks
@@ -253,5 +253,3 @@ def test_a_sweep_asks_once_for_what_loses_state(airflow, root, ledger):
         assert "/tasks/approve/required_actions" in words
         answer(airflow, path, "Reject")
         assert ended(airflow, path)["state"] == "failed"
-    finally:
-        file.write_text(text)

@@ -5,11 +5,9 @@ from pathlib import Path
 
 import pytest
 
-import sluice
 from sluice.client import archive
 from sluice.client.address import login_variables
 from sluice.client.process import ClientProcess
-from sluice.client.protocol import Build
 from sluice.errors import UnreachableError
 from sluice.flink.access import Access, Tls
 from sluice.local.flink import gather_jars
@@ -36,16 +34,7 @@ def compile_at(proxy, lib, tmp_path, tls, host="127.0.0.1"):
     access = Access(f"https://{host}:{proxy.port}", **LOGIN, tls=tls)
     variables = {"FLINK_LIB_DIR": str(lib), "TMPDIR": str(tmp_path), **login_variables(access)}
     with ClientProcess(Path(sys.executable), tmp_path / "log", variables=variables) as client:
-        order = Build(
-            job="sample",
-            module="sluice.client.sample",
-            code=str(Path(sluice.__file__).parents[1]),
-            environment="sample",
-            brokers={"bootstrap.servers": "127.0.0.1:1"},
-            flink_url=access.url,
-            flink_tls=access.tls,
-        )
-        return client.prepare(order, timeout=180)
+        return client.prepare(archive.sample_order(access), timeout=180)
 
 
 def own(proxy):

@@ -66,10 +66,9 @@ class ApproveOperator(RequestOperator, HITLOperator):
         if wanted.get("allow_state_loss"):
             raise AirflowSkipException("it was approved ahead")
         if wanted.get("unattended"):
-            why = "; ".join(plan.reasons) or "it abandons its state"
             raise AirflowFailException(
-                f"{self.job}: the plan needs an approval, and this run asks nobody: {why}; nothing was touched; deploy "
-                "again, which asks"
+                f"{self.job}: the plan needs an approval, and this run asks nobody: {plan.why_approval}; nothing was "
+                "touched; deploy again, which asks"
             )
         with airflow_errors():
             project = self.project()
@@ -124,7 +123,7 @@ class ApproveOperator(RequestOperator, HITLOperator):
                 remedy=f"start a new run of {context['dag'].dag_id}: it shows the plan of now",
             )
         # From here on: what the ledger says that was asked is what is shown.
-        why = "; ".join(plan.reasons) or "it abandons its state"
+        why = plan.why_approval
         approvals.ask(asker, plan.model_dump(mode="json"), why, until=until, link=link, is_gone=is_gone)
         self._tell(context, project, plan, f"its {plan.kind} needs an approval: {why}; approve or reject it: {link}")
 

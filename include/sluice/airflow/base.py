@@ -135,7 +135,7 @@ class SluiceOperator(ProjectOperator):
         if active.lease_until <= datetime.now(UTC) or self.is_gone(context)(active.holder):
             return
         self.log.info("it waits for the %s by %s", active.kind, active.holder)
-        trigger = OperationTrigger(root=self.root, environment=self.environment, operation=active.id)
+        trigger = OperationTrigger(**self.where, operation=active.id)
         self.defer(trigger=trigger, method_name="turn", timeout=_LONGEST)
 
     def turn(self, context: Context, event: dict[str, Any]) -> Any:  # noqa: ARG002 - what a trigger calls

@@ -154,8 +154,7 @@ class ReplayChunkOperator(SluiceOperator):
 
         self.log.info("%s waits until others of the replay have ended", chunk.part.name)
         trigger = TurnTrigger(
-            root=self.root,
-            environment=self.environment,
+            **self.where,
             replay=self.chunk["replay"],
             number=chunk.part.number,
             taker=self._taker(context),
@@ -169,8 +168,7 @@ class ReplayChunkOperator(SluiceOperator):
 
         part, begun = chunk.part, chunk.row.began_at
         trigger = ReplayTrigger(
-            root=self.root,
-            environment=self.environment,
+            **self.where,
             flink_job_id=flink_job_id,
             name=part.name,
             total=part.records,

@@ -62,8 +62,7 @@ class SavepointOperator(SluiceOperator):
             ordered=asdict(ordered),
             deadline=deadline,
             token=token,
-            root=self.root,
-            environment=self.environment,
+            **self.where,
         )
         self.defer(trigger=trigger, method_name="taken", timeout=self.patience + BACKSTOP)
 

@@ -24,6 +24,7 @@ from sluice.client.class_path import CACHE, ClassPath
 from sluice.client.process import JVM_ARGS, ClientProcess
 from sluice.client.protocol import Build
 from sluice.errors import OperationError, SluiceError
+from sluice.flink.access import Access
 
 _TIMEOUT = 180.0
 """Seconds until the sample must have been compiled, and again until its JVM must have written."""
@@ -68,6 +69,19 @@ def make(cache: Path) -> Path:
     return made
 
 
+def sample_order(flink: Access) -> Build:
+    """What has a client compile the sample, which asks no broker anything."""
+    return Build(
+        job="sample",
+        module="sluice.client.sample",
+        code=str(Path(sluice.__file__).parents[1]),
+        environment="sample",
+        brokers={"bootstrap.servers": "127.0.0.1:1"},
+        flink_url=flink.url,
+        flink_tls=flink.tls,
+    )
+
+
 def _record(own: ClassPath, archive: Path, log: Path) -> None:
     """Have a client compile the sample, and its JVM write at its end what it has loaded."""
     variables = {
@@ -76,15 +90,7 @@ def _record(own: ClassPath, archive: Path, log: Path) -> None:
         "JVM_ARGS": f"{JVM_ARGS} -XX:ArchiveClassesAtExit={archive}",
     }
     with cluster() as url, ClientProcess(Path(sys.executable), log, variables=variables) as client:
-        order = Build(
-            job="sample",
-            module="sluice.client.sample",
-            code=str(Path(sluice.__file__).parents[1]),
-            environment="sample",
-            brokers={"bootstrap.servers": "127.0.0.1:1"},
-            flink_url=url,
-        )
-        client.prepare(order, timeout=_TIMEOUT)
+        client.prepare(sample_order(Access(url)), timeout=_TIMEOUT)
         processes = psutil.Process(client.pid).children(recursive=True)
     deadline = time.monotonic() + _TIMEOUT
     while any(map(_runs, processes)):

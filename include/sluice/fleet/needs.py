@@ -95,7 +95,7 @@ def _planned(project: Project, case: Case, wanted: Decision, tell: Tell) -> tupl
         return case, wanted, None
     asked = project.ledger.approvals.about(plan.model_dump(mode="json"))
     to_ask = None if asked else Question(plan.fingerprint, request)
-    why, words = "; ".join(plan.reasons) or "it abandons state", asked.words if asked else None
+    why, words = plan.why_approval, asked.words if asked else None
     if wanted.need == "roll_back":
         stays = f"going back needs an approval: {why}; {words or 'roll it back by hand, and approve that'}"
         case = replace(case, stays=stays, stays_cause=approval_cause(plan.fingerprint))

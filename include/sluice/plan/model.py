@@ -110,3 +110,8 @@ class Plan(_Value):
     def loses_state(self) -> bool:
         """An approval is needed for that."""
         return self.needs_approval and self.category == "state_breaking"
+
+    @property
+    def why_approval(self) -> str:
+        """Why it needs one, for the person who is asked."""
+        return "; ".join(self.reasons) or "it abandons its state"

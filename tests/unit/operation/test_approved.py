@@ -25,6 +25,19 @@ def approval(simulated):
     return Approval("ann", AT, plan)
 
 
+def die_once_stopped(simulated, approval, monkeypatch):
+    """Carry out what was approved, up to the start of the new job."""
+
+    def die(*_arguments, **_more):
+        raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Start, "run", die)
+        with pytest.raises(Died):
+            simulated.operate(overrides={"hours": 2}, approved=approval)
+    assert simulated.place.phase == "stopped"
+
+
 def test_the_operation_says_who_has_approved_it(simulated, approval):
     simulated.operate(overrides={"hours": 2}, approved=approval)
     assert (newest(simulated).approved_by, newest(simulated).approved_at) == ("ann", AT)
@@ -65,14 +78,7 @@ def test_state_that_has_come_since_is_not_lost_with_it(simulated, approval):
 def test_another_plan_does_not_go_through_because_one_was_approved_that_has_stopped_the_job(
     simulated, approval, monkeypatch
 ):
-    def die(*_arguments, **_more):
-        raise Died
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Start, "run", die)
-        with pytest.raises(Died):
-            simulated.operate(overrides={"hours": 2}, approved=approval)
-    assert simulated.place.phase == "stopped"
+    die_once_stopped(simulated, approval, monkeypatch)
     began = newest(simulated).id
     with pytest.raises(RefusedError, match="state would be abandoned"):
         simulated.operate(overrides={"hours": 3})
@@ -84,15 +90,8 @@ def test_another_plan_does_not_go_through_because_one_was_approved_that_has_stop
 
 
 def test_a_retry_goes_on_with_what_was_approved_though_the_savepoint_holds_more(simulated, approval, monkeypatch):
-    def die(*_arguments, **_more):
-        simulated.files[simulated.place.state_path] = state("Window", "Join")
-        raise Died
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Start, "run", die)
-        with pytest.raises(Died):
-            simulated.operate(overrides={"hours": 2}, approved=approval)
-    assert simulated.place.phase == "stopped"
+    die_once_stopped(simulated, approval, monkeypatch)
+    simulated.files[simulated.place.state_path] = state("Window", "Join")
     started = simulated.operate(overrides={"hours": 2}, approved=approval)
     assert simulated.alive() == [started.flink_job_id]
     assert newest(simulated).approved_by == "ann"

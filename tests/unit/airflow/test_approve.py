@@ -1,9 +1,8 @@
 """The task that asks a person: what it shows, what it makes of each answer; in a process of its own, as the DAGs."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
+
+from tests.support.own_process import run_script
 
 PREPARED = """
 import sys, uuid
@@ -119,10 +118,7 @@ def operation(fingerprint="f", run="r1", **details):
 
 
 def run(tmp_path: Path, script: str) -> None:
-    variables = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
-    command = [sys.executable, "-c", PREPARED + script, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
-    assert done.returncode == 0, done.stderr
+    run_script(PREPARED + script, tmp_path, str(tmp_path))
 
 
 def test_it_shows_the_plan_and_waits_a_day_with_nothing_held(tmp_path):

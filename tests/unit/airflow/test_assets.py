@@ -1,9 +1,8 @@
 """Topics and jobs as assets, and the watch on event time; in a process of its own, as the DAGs."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
+
+from tests.support.own_process import run_script
 
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOYMENT = """
@@ -17,10 +16,7 @@ jobs:
 
 
 def run(directory: Path, script: str, *arguments: str) -> None:
-    variables = {**os.environ, "AIRFLOW_HOME": str(directory), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
-    command = [sys.executable, "-c", script, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
-    assert done.returncode == 0, done.stderr
+    run_script(script, directory, *arguments)
 
 
 def test_a_job_s_assets_are_its_topics_as_the_deployment_file_names_them(tmp_path):

@@ -1,9 +1,6 @@
 """The connection type `flink` as Airflow sees it; in processes of their own, as the DAGs."""
 
 import json
-import os
-import subprocess
-import sys
 from importlib.resources import files
 
 import jsonschema
@@ -11,6 +8,7 @@ import pytest
 
 from sluice.airflow.provider import get_provider_info
 from sluice.flink.connection import EXTRAS
+from tests.support.own_process import run_script
 from tests.support.stacks import free_ports
 
 SCRIPT = """
@@ -27,9 +25,7 @@ print(found.model_dump_json())
 
 
 def run(script, tmp_path, **variables):
-    given = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", **variables}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=given)
-    assert done.returncode == 0, done.stderr
+    done = run_script(script, tmp_path, **variables)
     return json.loads(done.stdout.splitlines()[-1]), done.stdout + done.stderr
 
 

@@ -4,13 +4,12 @@ In a process of its own: Airflow configures itself, and warns, when it is import
 """
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support.own_process import run_script
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = """
@@ -29,15 +28,7 @@ print(json.dumps({"dags": found, "heavy": heavy}, default=str))
 
 
 def parse(root: Path, home: Path, seed: str = "0") -> dict:
-    variables = {
-        **os.environ,
-        "AIRFLOW_HOME": str(home),
-        "PYTHONHASHSEED": seed,
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-    }
-    command = [sys.executable, "-c", SCRIPT, str(root / "dags")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
-    assert done.returncode == 0, done.stderr
+    done = run_script(SCRIPT, home, str(root / "dags"), PYTHONHASHSEED=seed)
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -1,9 +1,8 @@
 """A whole operation as one task: when it goes back, and when a retry goes on; in a process of its own, as the DAGs."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
+
+from tests.support.own_process import run_script
 
 PREPARED = """
 from types import SimpleNamespace
@@ -70,10 +69,7 @@ def failure(call):
 
 
 def run(tmp_path: Path, script: str) -> None:
-    variables = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
-    command = [sys.executable, "-c", PREPARED + script, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
-    assert done.returncode == 0, done.stderr
+    run_script(PREPARED + script, tmp_path, str(tmp_path))
 
 
 def test_a_job_that_passes_at_once_waits_for_nothing_and_tells_its_asset(tmp_path):

@@ -1,8 +1,6 @@
 """The trigger form; in a process of its own, as the DAGs."""
 
-import os
-import subprocess
-import sys
+from tests.support.own_process import run_script
 
 SCRIPT = """
 from pydantic import SecretStr
@@ -17,6 +15,4 @@ assert names == ["config_least"], names
 
 
 def test_a_form_asks_for_no_secret(tmp_path):
-    variables = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False, env=variables)
-    assert done.returncode == 0, done.stderr
+    run_script(SCRIPT, tmp_path)

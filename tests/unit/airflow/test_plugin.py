@@ -1,11 +1,10 @@
 """What Airflow's processes load with the plugin: little, and what the navigation leads to; in a process of its own."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
+
+from tests.support.own_process import run_script
 
 SCRIPT = """
 import json, sys
@@ -24,14 +23,7 @@ print(json.dumps([view, sorted(before)]))
     [("http://127.0.0.1:8080", "/sluice/"), ("https://data.example.org/airflow/", "/airflow/sluice/")],
 )
 def test_the_navigation_leads_to_the_page(tmp_path, base, page):
-    variables = {
-        **os.environ,
-        "AIRFLOW_HOME": str(tmp_path),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__API__BASE_URL": base,
-    }
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False, env=variables)
-    assert done.returncode == 0, done.stderr
+    done = run_script(SCRIPT, tmp_path, AIRFLOW__API__BASE_URL=base)
     view, loaded = json.loads(done.stdout.splitlines()[-1])
     assert (view["href"], view["url_route"], view["destination"]) == (page, "fleet", "nav")
     assert view["icon"].startswith(f"{page}static/")

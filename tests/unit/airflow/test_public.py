@@ -1,13 +1,11 @@
 """What DAGs of one's own may import, and the DAGs that the pages show; in a process of its own, as the DAGs."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.own_process import run_script
 from tests.support.pages import examples
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -21,13 +19,6 @@ heavy = sorted({"pyflink", "py4j", "confluent_kafka"} & set(sys.modules))
 found = {name: DagSerialization.to_dict(dag)["dag"] for name, dag in bag.dags.items()}
 print(json.dumps({"dags": found, "heavy": heavy}, default=str))
 """
-
-
-def python(home, *arguments):
-    variables = {**os.environ, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, env=variables)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()[-1]
 
 
 def test_the_public_names_are_these_and_each_is_loaded_when_it_is_asked_for(tmp_path):
@@ -45,7 +36,7 @@ except AttributeError as error:
     print(error)
 print(" ".join(sluice.airflow.__all__))
 """
-    assert python(tmp_path, "-c", script).split() == [
+    assert run_script(script, tmp_path).stdout.splitlines()[-1].split() == [
         "BackfillOperator",
         "DeployOperator",
         "GateOperator",
@@ -68,7 +59,8 @@ def parsed(tmp_path_factory):
     for page in ("in-dags-of-your-own.md", "wait-for-a-job.md", "assets-and-lineage.md"):
         for name, text in examples(ROOT / "docs" / page).items():
             (directory / name).write_text(text)
-    return json.loads(python(directory, "-W", "ignore", "-c", PARSE, str(directory)))
+    done = run_script(PARSE, directory, str(directory), options=("-W", "ignore"))
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def tasks(parsed, dag):

@@ -1,9 +1,8 @@
 """A savepoint as a task: waited for in the triggerer, and let go by a run that is given up; in a process of its own."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
+
+from tests.support.own_process import run_script
 
 PREPARED = """
 import asyncio, sys
@@ -71,10 +70,7 @@ def event_of(waits, look):
 
 
 def run(tmp_path: Path, script: str) -> None:
-    variables = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
-    command = [sys.executable, "-c", PREPARED + script, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
-    assert done.returncode == 0, done.stderr
+    run_script(PREPARED + script, tmp_path, str(tmp_path))
 
 
 def test_it_waits_and_enters_what_came_of_it(tmp_path):

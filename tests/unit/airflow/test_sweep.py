@@ -1,9 +1,8 @@
 """The sweep's operators: a notifier that fails loses nothing; in a process of its own, as the DAGs."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
+
+from tests.support.own_process import run_script
 
 PREPARED = """
 import sys
@@ -78,10 +77,7 @@ def run(name):
 
 
 def run(tmp_path: Path, script: str) -> None:
-    variables = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
-    command = [sys.executable, "-c", PREPARED + script, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
-    assert done.returncode == 0, done.stderr
+    run_script(PREPARED + script, tmp_path, str(tmp_path))
 
 
 def test_a_notifier_that_fails_is_told_again_and_hinders_neither_the_mending_nor_the_others(tmp_path):

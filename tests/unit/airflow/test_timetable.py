@@ -1,8 +1,6 @@
 """The timetable of the backfills; in a process of its own, as the DAGs."""
 
-import os
-import subprocess
-import sys
+from tests.support.own_process import run_script
 
 SCRIPT = """
 from datetime import datetime, UTC
@@ -26,9 +24,5 @@ print(days)
 
 
 def test_days_are_there_for_a_backfill_and_for_nobody_else(tmp_path):
-    variables = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False, env=variables
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    done = run_script(SCRIPT, tmp_path)
     assert done.stdout.count("00:00:00") == 6

@@ -2,10 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.support.own_process import run_script
 
 SCRIPT = """
 from types import SimpleNamespace
@@ -40,9 +40,7 @@ assert GateTrigger(**given).order(cluster).untimed == ()
 
 
 def test_a_trigger_keeps_which_topics_have_no_event_time(tmp_path):
-    variables = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False, env=variables)
-    assert done.returncode == 0, done.stderr
+    run_script(SCRIPT, tmp_path)
 
 
 REPLAY = """
@@ -63,7 +61,9 @@ assert asyncio.run(see())["state"] is None  # the cluster doesn't know the job
 """
 
 
-def test_a_trigger_finds_the_cluster_and_its_login_by_itself(tmp_path):
+def test_a_trigger_finds_the_cluster_and_its_login_by_itself(tmp_path, monkeypatch):
+    for name in [name for name in os.environ if name.lower() in ("http_proxy", "https_proxy")]:
+        monkeypatch.delenv(name)
     asked = []
 
     class Cluster(BaseHTTPRequestHandler):
@@ -85,16 +85,11 @@ def test_a_trigger_finds_the_cluster_and_its_login_by_itself(tmp_path):
     with ThreadingHTTPServer(("127.0.0.1", 0), Cluster) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         connection = {"conn_type": "flink", "host": "127.0.0.1", "port": server.server_port}
-        variables = {
-            **{name: value for name, value in os.environ.items() if name.lower() not in ("http_proxy", "https_proxy")},
-            "AIRFLOW_HOME": str(tmp_path),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        connections = {
             "AIRFLOW_CONN_TEAM": json.dumps({**connection, "extra": {"token": "planted"}}),
             "AIRFLOW_CONN_KAFKA_DEFAULT": json.dumps({"conn_type": "kafka", "extra": {"bootstrap.servers": "b:1"}}),
         }
-        command = [sys.executable, "-c", REPLAY, str(tmp_path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
+        done = run_script(REPLAY, tmp_path, str(tmp_path), **connections)
         server.shutdown()
-    assert done.returncode == 0, done.stderr
     assert asked == [("GET", "Bearer planted"), ("PATCH", "Bearer planted"), ("PATCH", "Bearer planted")]
     assert "planted" not in done.stdout + done.stderr

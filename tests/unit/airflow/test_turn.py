@@ -1,9 +1,8 @@
 """Runs that hold a job: which have ended, and who waits for whom; in a process of its own, as the DAGs."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
+
+from tests.support.own_process import run_script
 
 PREPARED = """
 import asyncio, sys
@@ -44,10 +43,7 @@ def waits(run="r1"):
 
 
 def run(tmp_path: Path, script: str) -> None:
-    variables = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
-    command = [sys.executable, "-c", PREPARED + script, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
-    assert done.returncode == 0, done.stderr
+    run_script(PREPARED + script, tmp_path, str(tmp_path))
 
 
 def test_a_run_has_ended_when_airflow_says_so(tmp_path):

@@ -1,15 +1,48 @@
-"""Scripts in processes of their own: Airflow configures itself, and warns, when it is imported."""
+"""Scripts in processes of their own: Airflow configures itself, and warns, when it is imported.
 
+Importing it takes a second; so a process that has done it once is forked for each script that doesn't need to see the
+import itself.
+"""
+
+import atexit
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from functools import cache
+from multiprocessing import get_context
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from shutil import rmtree
+from subprocess import CompletedProcess
+from tempfile import mkdtemp
+
+_PRELOADED = "tests.support.airflow_preloaded"
 
 
-def run_script(
-    script: str, home: Path, *arguments: str, options: tuple[str, ...] = (), **variables: str
-) -> subprocess.CompletedProcess[str]:
-    """What a script of Python has said; where it fails, so does the test, with what it said of that.
+def run_script(script: str, home: Path, *arguments: str, **variables: str) -> CompletedProcess[str]:
+    """What a script of Python has said that may find Airflow imported; where it fails, so does the test.
+
+    Airflow's home is one for all of these, and there is no metadata database in it.
+
+    Args:
+        script: Its text.
+        home: A directory that is the test's own.
+        arguments: The script's arguments.
+        variables: Over the environment's.
+    """
+    said, complained = home / "stdout", home / "stderr"
+    process = _forks().Process(target=_exec, args=(script, arguments, variables, str(said), str(complained)))
+    process.start()
+    process.join()
+    assert process.exitcode == 0, complained.read_text()
+    return CompletedProcess([script, *arguments], 0, said.read_text(), complained.read_text())
+
+
+def run_fresh_script(
+    script: str, home: Path, *arguments: str, options: Sequence[str] = (), **variables: str
+) -> CompletedProcess[str]:
+    """The same in an interpreter that has imported nothing.
 
     Args:
         script: Its text.
@@ -18,8 +51,35 @@ def run_script(
         options: Those of the interpreter.
         variables: Over the environment's.
     """
-    given = {**os.environ, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", **variables}
+    given = {**os.environ, **_airflow(home), **variables}
     command = [sys.executable, *options, "-c", script, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=given)
     assert done.returncode == 0, done.stderr
     return done
+
+
+def _airflow(home: Path) -> dict[str, str]:
+    return {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+
+
+@cache
+def _forks() -> ForkServerContext:
+    """The server has the environment that this process has when the first script is run."""
+    home = Path(mkdtemp(prefix="airflow-"))
+    atexit.register(rmtree, home, ignore_errors=True)
+    os.environ.update(_airflow(home))
+    context = get_context("forkserver")
+    context.set_forkserver_preload([_PRELOADED])
+    return context
+
+
+def _exec(script: str, arguments: Sequence[str], variables: dict[str, str], said: str, complained: str) -> None:
+    for stream, path in ((sys.stdout, said), (sys.stderr, complained)):
+        stream.flush()
+        with Path(path).open("w") as file:
+            os.dup2(file.fileno(), stream.fileno())
+    # A preload that fails is one that multiprocessing says nothing of.
+    assert _PRELOADED in sys.modules, f"{_PRELOADED} could not be imported"
+    os.environ.update(variables)
+    sys.argv = ["-c", *arguments]
+    exec(compile(script, "<script>", "exec"), {"__name__": "__main__"})

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.support.own_process import run_script
+from tests.support.own_process import run_fresh_script, run_script
 
 PREPARED = """
 import sys, uuid
@@ -388,9 +388,9 @@ with create_session() as session:
 
 def test_airflow_s_own_keeping_of_questions_is_what_this_reckons_with(tmp_path):
     """Its upsert and its clearing of a task, on a metadata database of its own."""
-    run(
-        tmp_path,
-        REAL
+    script = (
+        PREPARED
+        + REAL
         + """
 supervisor = InProcessTestSupervisor(
     id=uuid.uuid4(), pid=1, process=psutil.Process(), process_log=structlog.get_logger(),
@@ -440,5 +440,6 @@ answer("Approve")
 assert "another plan before" in refused()
 assert (detail().body, detail().responded_at, detail().ti_id) == (body, None, identity("r1"))
 assert [(each.fingerprint, each.answer) for each in ledger.approvals.of("counts")] == [("f", "approved")]
-""",
+"""
     )
+    run_fresh_script(script, tmp_path, str(tmp_path))

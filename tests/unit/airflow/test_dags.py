@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.own_process import run_script
+from tests.support.own_process import run_fresh_script
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = """
@@ -28,7 +28,7 @@ print(json.dumps({"dags": found, "heavy": heavy}, default=str))
 
 
 def parse(root: Path, home: Path, seed: str = "0") -> dict:
-    done = run_script(SCRIPT, home, str(root / "dags"), PYTHONHASHSEED=seed)
+    done = run_fresh_script(SCRIPT, home, str(root / "dags"), PYTHONHASHSEED=seed)
     return json.loads(done.stdout.splitlines()[-1])
 
 

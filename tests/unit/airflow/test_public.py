@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.own_process import run_script
+from tests.support.own_process import run_fresh_script
 from tests.support.pages import examples
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -36,7 +36,7 @@ except AttributeError as error:
     print(error)
 print(" ".join(sluice.airflow.__all__))
 """
-    assert run_script(script, tmp_path).stdout.splitlines()[-1].split() == [
+    assert run_fresh_script(script, tmp_path).stdout.splitlines()[-1].split() == [
         "BackfillOperator",
         "DeployOperator",
         "GateOperator",
@@ -59,7 +59,7 @@ def parsed(tmp_path_factory):
     for page in ("in-dags-of-your-own.md", "wait-for-a-job.md", "assets-and-lineage.md"):
         for name, text in examples(ROOT / "docs" / page).items():
             (directory / name).write_text(text)
-    done = run_script(PARSE, directory, str(directory), options=("-W", "ignore"))
+    done = run_fresh_script(PARSE, directory, str(directory), options=("-W", "ignore"))
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -4,9 +4,6 @@ In a process of its own, as the DAGs: with Airflow's own auth manager, users and
 """
 
 import json
-import os
-import subprocess
-import sys
 from datetime import timedelta
 from urllib.parse import quote_plus
 
@@ -14,6 +11,7 @@ import pytest
 from sqlalchemy import create_engine
 
 from tests.support.ledgers import NOW, Past
+from tests.support.own_process import run_fresh_script
 
 SCRIPT = """
 import asyncio, json, sys, warnings
@@ -78,23 +76,18 @@ class Asked:
     """The answers, by user and path."""
 
     def __init__(self, root, home, **more):
+        self.home = home
         self.variables = {
-            **os.environ,
             "SLUICE_ROOT": str(root),
             "SLUICE_HOME": str(root / ".sluice"),
             "SLUICE_ENVIRONMENT": "test",
-            "AIRFLOW_HOME": str(home),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__API_AUTH__JWT_SECRET": "s" * 64,
             **more,
         }
 
     def __call__(self, *requests):
         given = json.dumps([(user, path, headers) for user, path, *rest in requests for headers in [dict(*rest)]])
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT, given], capture_output=True, text=True, check=False, env=self.variables
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
+        done = run_fresh_script(SCRIPT, self.home, given, **self.variables)
         return [tuple(answer) for answer in json.loads(done.stdout.splitlines()[-1])]
 
 

@@ -24,7 +24,7 @@ from sluice.replay.model import ReplayPlan, ReplayRequest
 from sluice.replay.parity import Parity
 from sluice.replay.preflight import plan_replay
 from sluice.replay.promote import promote
-from sluice.replay.run import begin_replay, cancel_replay, end_chunks, finish_replay, run_chunks
+from sluice.replay.run import begin_replay, cancel_replay, end_abandoned, end_chunks, finish_replay, run_chunks
 from tests.support.running import deploy, wait_for
 
 TOPIC = "replayed_events"
@@ -183,9 +183,17 @@ def test_a_cancelled_replay_leaves_no_job(live):
     chunk = Chunk(project, plan, 1, print, taker="one")
     assert chunk.take()
     job_id = chunk.start()
-    assert end_chunks(project, replay, "another", print) == []
+    # Who goes on with what another one has begun sees to it from then on.
+    two = Chunk(project, plan, 1, print, taker="two")
+    assert two.find() == job_id
+    assert end_chunks(project, replay, "one", print) == []
+    assert end_abandoned(project, lambda taker: taker == "one", print) == []
     assert chunk.row.state == "running"
     begun = time.monotonic()
+    assert end_abandoned(project, lambda taker: taker == "two", print) == []
+    assert chunk.row.state == "cancelled"
+    assert chunk.take()
+    job_id = chunk.start()
     assert len(end_chunks(project, replay, "on", print)) == 1
     assert (chunk.row.state, project.ledger.replays.find(replay.id).outcome) == ("cancelled", None)
     cancel_replay(project, replay, print)

@@ -88,6 +88,16 @@ def run_of(context: Context) -> str:
     return f"airflow:{context['dag'].dag_id}/{context['run_id']}"
 
 
+def task_of(context: Context, task_id: str) -> str:
+    """The task of the DAG run, as a holder: the same for each try."""
+    return f"{run_of(context)}/{task_id}/{context['ti'].map_index}"
+
+
+def run_of_task(holder: str) -> str:
+    """The run of a task that is a holder; of another holder, nothing that a run is called."""
+    return holder.rsplit("/", 2)[0]
+
+
 class SluiceOperator(ProjectOperator):
     """Base of the operators that work on one job.
 

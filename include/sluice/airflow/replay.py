@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from sluice.airflow.assets import tell_outlets
-from sluice.airflow.base import RequestOperator, SluiceOperator, airflow_errors, run_of
+from sluice.airflow.base import RequestOperator, SluiceOperator, airflow_errors, run_of, task_of
 from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class ReplayChunkOperator(SluiceOperator):
 
     def _taker(self, context: Context) -> str:
         """The same for each try of this task, and nobody else's."""
-        return f"{run_of(context)}/{self.task_id}/{context['ti'].map_index}"
+        return task_of(context, self.task_id)
 
     def _chunk(self, project: Project, context: Context) -> Chunk:
         from sluice.replay.chunk import Chunk  # noqa: PLC0415

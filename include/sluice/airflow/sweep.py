@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.bases.notifier import BaseNotifier
 from airflow.sdk.exceptions import AirflowFailException
 
-from sluice.airflow.base import ProjectOperator, airflow_errors
+from sluice.airflow.base import ProjectOperator, airflow_errors, run_of_task
 from sluice.airflow.listening import listeners
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class SweepOperator(_SweepingOperator):
         with airflow_errors():
             project = self.project()
             rows, untold = self.sweep(project, context)
+            self._end_abandoned(project, context)
             needs = self.judge(project, rows)
             _push(context, CRIES, _cries(rows, needs))
             told: dict[str, Listener] = {"run": partial(_push, context, REPORTS), **listeners(self.notifiers, context)}
@@ -96,6 +97,17 @@ class SweepOperator(_SweepingOperator):
         _push(context, UNTOLD, untold)
         wanted = [_run(needed, needed.request, waits=True) for needed in needs if needed.request]
         return [*wanted, *(_run(each, each.to_ask.request, waits=False) for each in asks if each.to_ask)]
+
+    def _end_abandoned(self, project: Project, context: Context) -> None:
+        """End what runs have left of their replays; what doesn't end now is tried again by the next sweep."""
+        from sluice.airflow.turn import has_ended  # noqa: PLC0415
+        from sluice.replay.run import end_abandoned  # noqa: PLC0415
+
+        def is_over(taker: str) -> bool:
+            return has_ended(context, run_of_task(taker))
+
+        for words in end_abandoned(project, is_over, self.log.info):
+            self.log.error("%s", words)
 
 
 class VerifyOperator(_SweepingOperator):

@@ -16,6 +16,7 @@ from sluice.release.tables import Base
 
 ReplayOutcome = Literal["completed", "failed", "cancelled"]
 ChunkState = Literal["waiting", "starting", "running", "finished", "failed", "cancelled"]
+_BEGUN: tuple[ChunkState, ...] = ("starting", "running")
 _STARTING = timedelta(minutes=5)
 """How long a chunk may be compiled and submitted; who has taken it for longer is taken for dead."""
 _SUBMITTING = timedelta(minutes=1)
@@ -61,7 +62,7 @@ class ReplayChunk(Base):
     state: Mapped[str] = mapped_column(String(20))
     """waiting; starting: `taker` compiles it; running under `flink_job_id`; finished, failed, cancelled."""
     taker: Mapped[str | None] = mapped_column(String(500))
-    """Who has taken its turn."""
+    """Who has taken its turn, or sees to what another one has begun."""
     flink_job_id: Mapped[str | None] = mapped_column(String(32))
     """Chosen before it is submitted under it."""
     attempt: Mapped[int]
@@ -169,6 +170,19 @@ class Replays:
         query = query.where(Replay.environment == self.environment, ReplayChunk.state == "running")
         with self._sessions() as session:
             return frozenset(filter(None, session.scalars(query)))
+
+    def begun(self) -> list[ReplayChunk]:
+        """The chunks of all jobs that should run, or are being started."""
+        query = select(ReplayChunk).join(Replay).where(Replay.environment == self.environment)
+        with self._sessions() as session:
+            return list(session.scalars(query.where(ReplayChunk.state.in_(_BEGUN))))
+
+    def adopt(self, replay: str, number: int, taker: str, flink_job_id: str) -> None:
+        """Record that another one sees to the Flink job of a chunk, unless it isn't the chunk's any more."""
+        with self._sessions.begin() as session:
+            row = session.get_one(ReplayChunk, (replay, number), with_for_update=True)
+            if (row.state, row.flink_job_id) == ("running", flink_job_id):
+                row.taker = taker
 
     def take_turn(
         self,
@@ -294,7 +308,7 @@ class Replays:
     def _begun(self, session: Session, job: str) -> list[ReplayChunk]:
         """The chunks of a job's replays that run, or are being started, as the ledger has it."""
         query = select(ReplayChunk).join(Replay).where(Replay.environment == self.environment, Replay.job == job)
-        return list(session.scalars(query.where(ReplayChunk.state.in_(("starting", "running")))))
+        return list(session.scalars(query.where(ReplayChunk.state.in_(_BEGUN))))
 
 
 def _is_taken(own: ReplayChunk, taker: str, is_gone: Callable[[str], bool]) -> bool:

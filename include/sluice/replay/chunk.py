@@ -106,7 +106,7 @@ class Chunk:
         return self._replays.chunk(self._plan.id, self.part.number)
 
     def find(self) -> str | None:
-        """The Flink job that runs the chunk, or has just run it; None: there is none."""
+        """The Flink job that runs the chunk, or has just run it: this taker's from now on; None: there is none."""
         row = self.row
         if row.flink_job_id is None or row.state != "running":
             return None
@@ -114,6 +114,7 @@ class Chunk:
             if not is_there(flink, row.flink_job_id):
                 return None
         self._tell(f"{self.part.name} runs already, as Flink job {row.flink_job_id}")
+        self._replays.adopt(self._plan.id, self.part.number, self._taker, row.flink_job_id)
         return row.flink_job_id
 
     def take(self) -> bool:

@@ -160,13 +160,34 @@ def end_chunks(project: Project, replay: Replay, takers: str, tell: Tell) -> lis
     Raises:
         OperationError: a Flink job doesn't end.
     """
-    plan = ReplayPlan.model_validate(replay.plan)
-    ended = []
-    for row in project.ledger.replays.chunks(replay.id):
-        if row.state in ("starting", "running") and row.taker and row.taker.startswith(takers):
-            Chunk(project, plan, row.number, tell, taker=row.taker).cancel()
-            ended.append(row.name)
-    return ended
+    begun = [row for row in project.ledger.replays.begun() if row.replay == replay.id]
+    return [_end(project, row, tell) for row in begun if row.taker and row.taker.startswith(takers)]
+
+
+def end_abandoned(project: Project, is_over: Callable[[str], bool], tell: Tell) -> list[str]:
+    """End the chunks of all replays that nobody sees to any more.
+
+    Returns why some could not be ended; whoever looks next tries again.
+
+    Args:
+        project: The project.
+        is_over: Whether a taker is known to have ended.
+        tell: Where progress goes.
+    """
+    problems = []
+    for row in project.ledger.replays.begun():
+        if row.taker and is_over(row.taker):
+            try:
+                _end(project, row, tell)
+            except SluiceError as error:
+                problems.append(f"{row.name} was given up, and goes on: {error}")
+    return problems
+
+
+def _end(project: Project, row: ReplayChunk, tell: Tell) -> str:
+    plan = ReplayPlan.model_validate(project.ledger.replays.find(row.replay).plan)
+    Chunk(project, plan, row.number, tell, taker=row.taker or "").cancel()
+    return row.name
 
 
 def _chunk(project: Project, plan: ReplayPlan, number: int, tell: Tell) -> Chunk:

@@ -7,6 +7,7 @@ from tests.support.own_process import run_script
 PREPARED = """
 import sys
 from types import SimpleNamespace
+from airflow.sdk import DAG
 from airflow.sdk.bases.notifier import BaseNotifier
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import AirflowFailException
@@ -20,7 +21,7 @@ from sluice.release.ledger import Ledger
 
 ExecutorSafeguard.test_mode = True
 project = SimpleNamespace(ledger=Ledger(f"sqlite:///{sys.argv[1]}/ledger.db", "test"))
-told, runs, now = [], [], {}
+told, runs, now, alive = [], [], {}, {}
 
 
 class Failing(BaseNotifier):
@@ -47,6 +48,8 @@ class Task:
         self.xcoms[key] = value
     def xcom_pull(self, task_ids, key="return_value"):
         return self.xcoms.get(key)
+    def get_dr_count(self, dag, run_ids, states=None):
+        return sum(1 for run in run_ids if (state := alive.get(run)) and (states is None or state in states))
 
 
 def sweep_and_record(project, run):
@@ -60,7 +63,7 @@ notifiers = [Failing(), Template("{{ changes[0].reasons[0] }}")]
 
 
 def run(name):
-    context = {"ti": Task(), "run_id": name}
+    context = {"ti": Task(), "run_id": name, "dag": DAG("redeploy_and_verify", schedule=None)}
     sweep, verify = SweepOperator(task_id="s", notifiers=notifiers), VerifyOperator(task_id="v", notifiers=notifiers)
     for operator in (sweep, verify):
         operator.project = lambda: project
@@ -184,5 +187,42 @@ assert runs_of(result) == [("deploy", True, True)], result
 # The run has asked, or it was rejected.
 now["needs"] = [Needed("a", why, Request())]
 assert runs_of(run("3")[0]) == [("deploy", True, True)]
+""",
+    )
+
+
+def test_what_runs_that_have_ended_have_left_of_their_replays_is_ended(tmp_path):
+    run(
+        tmp_path,
+        """
+from sluice.errors import UnreachableError
+from sluice.release.replays import Limits
+import sluice.replay.run as replay_run
+
+Failing.broken = False
+now["rows"] = now["needs"] = []
+alive.update(over="failed", on="running")
+takers = ["airflow:mine/over/replay/-1", "airflow:mine/on/replay/3", "airflow:elsewhere/unknown/replay/1",
+          "shell:me@here:1"]
+ledger = project.ledger
+ledger.replays.add("a" * 32, "counts", "airflow:mine/over", 1, {}, ["waits", *takers], None)
+for number, taker in enumerate(takers, start=2):
+    assert ledger.replays.take_turn("a" * 32, number, taker, Limits(9, 9))
+ended = []
+
+
+def end(project, row, tell):
+    if row.number != 2:
+        raise AssertionError(row.name)
+    ended.append(row.name)
+    if len(ended) == 1:
+        raise UnreachableError("no answer")
+
+
+replay_run._end = end
+# A cluster that does not answer hinders no sweep, and the next one tries again.
+assert run("1") == ([], None)
+assert run("2") == ([], None)
+assert ended == takers[:1] * 2, ended
 """,
     )

@@ -53,7 +53,7 @@ test-unit: env ## Unit tests: no Java, under a minute
 	$(BIN)/python -m pytest -n 2 tests/unit
 
 test-integration: client ## The jobs on a real Kafka and a real Flink
-	$(BIN)/python -m pytest -n 2 --dist worksteal tests/integration
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 tests/integration
 
 test-jobs: env jars ## Your jobs' own tests, in tests/jobs/ (where sluice new writes them)
 	@# pytest's status 5: there are none.
@@ -61,7 +61,7 @@ test-jobs: env jars ## Your jobs' own tests, in tests/jobs/ (where sluice new wr
 
 test-e2e: client ## The whole stack, Airflow and a browser included
 	@scripts/ensure-chromium
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/e2e
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=20 tests/e2e
 
 audit: client ## The long audits: redeploys, kills, deaths and replays, verdicts on jobs in trouble (more than an hour)
 	SLUICE_AUDIT_REDEPLOYS=30 SLUICE_AUDIT_KILLS=30 SLUICE_AUDIT_DEATHS=all SLUICE_AUDIT_REPLAYS=all \

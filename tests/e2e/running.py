@@ -7,10 +7,17 @@ from sluice.project import Project
 from sluice.settings import Settings
 
 
-def wait_for(condition, timeout=90):
+def wait_for(condition, timeout=90, instead=lambda: "nothing"):
+    """Ask until the answer is true; returns it.
+
+    Args:
+        condition: What is asked.
+        timeout: Seconds.
+        instead: What is the case where it doesn't come about.
+    """
     deadline = time.monotonic() + timeout
     while not (answer := condition()):
-        assert time.monotonic() < deadline, "it did not happen"
+        assert time.monotonic() < deadline, f"it did not happen; instead: {instead()}"
         time.sleep(1)
     return answer
 
@@ -34,7 +41,7 @@ def run_dag(airflow, dag, meanwhile=lambda: None, timeout=180, **conf):
     """Trigger a DAG, wait for its end; the run and its tasks by name."""
     path = trigger(airflow, dag, **conf)
     meanwhile()
-    wait_for(lambda: get(airflow, path)["state"] in ("success", "failed"), timeout)
+    wait_for(lambda: get(airflow, path)["state"] in ("success", "failed"), timeout, lambda: tasks_of(airflow, path))
     return get(airflow, path), tasks_of(airflow, path)
 
 

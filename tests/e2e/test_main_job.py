@@ -292,7 +292,7 @@ def test_gates_that_wait_hold_no_worker_slot(airflow, root):
             found = get(airflow, f"{path}/taskInstances", limit=1000)["task_instances"]
             return [task["state"] for task in found]
 
-        wait_for(lambda: states() == ["deferred"] * count, 60 + 6 * count)
+        wait_for(lambda: states() == ["deferred"] * count, 120 + 6 * count, states)
         pool = get(airflow, "/pools/default_pool")
         assert (pool["deferred_slots"], pool["occupied_slots"], pool["running_slots"]) == (count, 0, 0)
         assert pool["open_slots"] == pool["slots"]

@@ -52,7 +52,12 @@ def deployed(lab, messages, written):
 def backfill(lab, *more):
     """A replay of two chunks side by side that take some ten seconds each, as the shell does it."""
     words = [str(Path(sys.executable).parent / "sluice"), "backfill", JOB, "--json", *more]
-    return subprocess.Popen(words, env=lab.variables, stdout=subprocess.PIPE, text=True)
+    # Where the tests run in the background of a shell they ignore Ctrl-C, and what they start inherits that.
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        return subprocess.Popen(words, env=lab.variables, stdout=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def ordered(lab):

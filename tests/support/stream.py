@@ -78,6 +78,8 @@ class Stream:
                 f"    parallelism: {options['parallelism']}\n"
                 f"    reads: {{events: {{topic: {self._topic}, idle_timeout: null}}}}\n"
                 f"    writes: {{topic: {self._topic}_{name}}}\n"
+                # Its events are of yesterday: no gate waits until the traffic ends.
+                "    health: {watermark_lag: 48h}\n"
                 for name, options in self._options.items()
             )
             self.lab.deployment(f"jobs:\n{entries}")

@@ -11,7 +11,7 @@ from sluice.local.supervise import Supervisor
 from sluice.operation.run import run_operation
 from sluice.operation.stop import StopFailedError
 from sluice.plan.request import Request
-from tests.support.running import deploy, die_once_submitted, operate
+from tests.support.running import deploy, die_once_submitted, operate, wait_for
 from tests.support.windowed import alive, base, close_windows, produce, source, start_with_state
 
 SHORT = "15s"
@@ -177,3 +177,28 @@ def test_a_release_that_died_at_its_gates_is_not_taken_for_the_former_one(lab):
         result = operate(lab.project, "orphaned")
     assert_is_back(lab, "orphaned", result, "at the deadline")
     assert close_windows(lab, "orphaned") == [3 + trickle.sent]
+
+
+def test_a_release_that_the_cluster_loses_at_its_gates_starts_again_from_its_newest_checkpoint(lab):
+    """The former one would write again what its checkpoints have committed."""
+    first = start_with_state(lab, "forgotten", timeout="90s", lag=5)
+    lab.job("forgotten", source("forgotten", where=SLOW, timeout="90s", lag=5))
+    killed = []
+
+    def tell(line):
+        print(line)
+        if line.startswith("consumer lag") and not killed:
+            killed.append(lab.kill_service("flink-jobmanager"))
+
+    with Trickle(lab, "forgotten", 0.2, each=20) as trickle:
+        wait_for(lambda: trickle.sent >= 100)
+        result = run_operation(lab.project, "forgotten", Request(), "test", tell)
+    assert (result.outcome, len(killed)) == ("failed", 1)
+    assert "release 2 was started again from file:" in str(result.error)
+    place = lab.project.ledger.placement("forgotten")
+    assert (place.release, alive(lab, "forgotten")) == (2, [place.flink_job_id])
+    assert "/chk-" in place.restored_from
+    assert first.flink_job_id not in place.restored_from
+    lab.job("forgotten", source("forgotten", timeout="90s"))
+    assert deploy(lab.project, "forgotten").outcome == "healthy"
+    assert close_windows(lab, "forgotten") == [3 + trickle.sent]

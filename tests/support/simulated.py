@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import httpx
@@ -11,6 +11,7 @@ import httpx
 from sluice.client.protocol import Found, Graph, Operator, OperatorState, Ready, State, Vertex
 from sluice.errors import OperationError
 from sluice.flink import client as client_module
+from sluice.flink import stillness
 from sluice.flink.client import FlinkClient
 from sluice.kafka.offsets import Offsets
 from sluice.operation import roll_back as roll_back_module
@@ -66,6 +67,7 @@ class Simulated:
         refuses: What each submission fails with, first come, first served.
         vanishes: What the next looks at a checkpoint fail with.
         fails_while_stopping: A job that is told to stop fails instead.
+        stands_still: The cluster's metrics don't change any more.
     """
 
     def __init__(self, root, monkeypatch):
@@ -75,13 +77,16 @@ class Simulated:
         self.committed = {}
         self.ends = {(TOPIC, 0): Offsets(0, 1_000)}
         self.dies_at = self.refuses = None
-        self.fails_while_stopping = False
+        self.fails_while_stopping = self.stands_still = False
         self.vanishes = []
         self.lab = Lab(SimpleNamespace(kafka_servers="kafka:9092", flink_url="http://flink", home=root), root, "test")
         self.lab.job(JOB, source(JOB))
         self._project = self.lab.project
         self.flink = FlinkClient("http://flink", exchange=answered_by(self._answer))
         monkeypatch.setattr(client_module, "_PAUSES", ())
+        monkeypatch.setattr(stillness, "_DEFAULT", timedelta(0))
+        for module, name in ((stillness, "_SLACK"), (stillness, "_PAUSE"), (roll_back_module, "_RECOVERY")):
+            monkeypatch.setattr(module, name, 0.01)
         for module in (planner, start_module):
             monkeypatch.setattr(module, "connect", lambda _kafka: None)
         monkeypatch.setattr(planner, "topic_steps", lambda *_a, **_k: ())
@@ -232,6 +237,10 @@ class Simulated:
         options = {"execution.checkpointing.dir": CHECKPOINTS, "execution.checkpointing.savepoint-dir": SAVEPOINTS}
         return httpx.Response(200, json=[{"key": key, "value": value} for key, value in options.items()])
 
+    def _metrics(self, _body):
+        moment = 1 if self.stands_still else len(self.asked)
+        return httpx.Response(200, json=[{"id": "Status.JVM.CPU.Time", "value": str(moment)}])
+
     def _retained(self, _body, _job):
         kept = {"enabled": True, "delete_on_cancellation": False}
         return httpx.Response(200, json={"interval": 1, "timeout": 1, "externalization": kept})
@@ -242,6 +251,8 @@ class Simulated:
         )
 
     def _detail(self, _body, job):
+        if job not in self.states:
+            return httpx.Response(404, json={"errors": [f"Job {job} not found"]})
         return httpx.Response(
             200,
             json={
@@ -260,6 +271,7 @@ _ROUTES = {
     "GET /jobs/overview": Simulated._overview,
     "GET /overview": Simulated._cluster,
     "GET /jobmanager/config": Simulated._config,
+    "GET /jobmanager/metrics": Simulated._metrics,
     r"GET /jobs/(\w+)": Simulated._detail,
     r"GET /jobs/(\w+)/status": Simulated._status,
     r"GET /jobs/(\w+)/checkpoints": Simulated._checkpoints,

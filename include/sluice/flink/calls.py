@@ -110,6 +110,11 @@ def job_metrics(job_id: str, names: Iterable[str]) -> Call[tuple[Metric, ...]]:
     return Call(f"/jobs/{job_id}/metrics", _METRICS, params={"get": ",".join(names)})
 
 
+def jobmanager_metrics(names: Iterable[str]) -> Call[tuple[Metric, ...]]:
+    """Values of the JobManager's own metrics, as old as the last fetch of metrics."""
+    return Call("/jobmanager/metrics", _METRICS, params={"get": ",".join(names)})
+
+
 def aggregate_names(job_id: str, vertex_id: str) -> Call[tuple[MetricAggregate, ...]]:
     """The names of a vertex's metrics without the subtask; empty until the cluster has fetched them once."""
     return Call(f"/jobs/{job_id}/vertices/{vertex_id}/subtasks/metrics", _AGGREGATES)

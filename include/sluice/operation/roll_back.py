@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from typing import Any
 
 from sluice.client.protocol import Graph
 from sluice.errors import FlinkError, OperationError, SluiceError, UnreachableError
-from sluice.flink import calls
+from sluice.flink import calls, stillness
 from sluice.flink.client import FlinkClient
+from sluice.flink.ending import job_state
+from sluice.flink.models import JobState
 from sluice.operation.start import Start
 from sluice.operation.stop import Stop
 from sluice.operation.switch_over import Started, Tell, is_touched
@@ -26,6 +29,8 @@ from sluice.project import Project
 from sluice.release.handle import OperationHandle
 from sluice.release.tables import Placement, Release
 
+_RECOVERY = 10.0
+"""Seconds until a JobManager that has just been restarted knows the jobs that it keeps for that."""
 _NOTHING_EMITTED = "It emitted nothing: no record is lost or written twice"
 
 
@@ -96,6 +101,8 @@ class _RollBack:
             or (operation.entry("stop", "failed") and place.phase == "running")
         ):
             return Back("failed", f"{reason}; nothing was changed")
+        if not begun and (back := self._without_fault(place, reason, compile_with)):
+            return back
         if former is None:
             return Back("failed", f"{reason}; there is no former release to go back to: the job is left as it is")
         if former == operation.row.release and place.phase == "running" and not begun:
@@ -104,7 +111,7 @@ class _RollBack:
         with compile_with() as compiler:
             graph = compiler.prepare(release_target(release), carry_over=False).graph
             meant = self._end_what_runs(place, release, compiler, graph)
-            flink_job_id = self._run_former(release, compiler)
+            flink_job_id = self._run(release, compiler)
         place = self._place()
         started = Started(
             operation.id, former, flink_job_id, place.restored_from, unchanged=False, positions=place.positions
@@ -113,6 +120,74 @@ class _RollBack:
         if problem:
             return Back("failed", f"{reason}; release {former} was started again and does not hold: {problem}")
         return Back("rolled_back", f"{reason}; release {former} runs again. {meant}", flink_job_id)
+
+    def _without_fault(self, place: Placement, reason: str, compile_with: Callable[[], Compiler]) -> Back | None:
+        """What is done where the cluster is at fault, and not the release; None: nothing says so."""
+        if self._operation.entry("back", "lost") or self._was_lost(place):
+            return self._start_again(place, reason, compile_with)
+        if self._tells_nothing(place):
+            words = (
+                f"{reason}; but the metrics of the cluster stand still, and say nothing of any job: it is left as it "
+                "runs. Restart its JobManager, and deploy again, which proves it"
+            )
+            return Back("failed", words)
+        return None
+
+    def _was_lost(self, place: Placement) -> bool:
+        """The cluster had the job that this operation has started, and doesn't know it any more.
+
+        It was restarted: nothing that the release is at fault for. One that has its jobs back after a moment, from
+        where it keeps them for such cases, is given that moment.
+        """
+        submitted = self._operation.entry("start", "submitted") or {}
+        if place.phase != "running" or submitted.get("flink_job_id") != place.flink_job_id:
+            return False
+        until = time.monotonic() + _RECOVERY
+        while job_state(self._flink, place.flink_job_id) is None:
+            if time.monotonic() > until:
+                return True
+            time.sleep(0.5)
+        return False
+
+    def _start_again(self, place: Placement, reason: str, compile_with: Callable[[], Compiler]) -> Back:
+        """Run the same release from its newest state: going back would write again what it has written."""
+        release = self._project.ledger.release(place.job, place.release)
+        if self._operation.entry("back", "lost") is None:
+            self._operation.record("back", "lost", flink_job_id=place.flink_job_id)
+        with compile_with() as compiler:
+            compiler.prepare(release_target(release), carry_over=False)
+            flink_job_id = self._run(release, compiler)
+        place = self._place()
+        started = Started(
+            self._operation.id,
+            release.number,
+            flink_job_id,
+            place.restored_from,
+            unchanged=False,
+            positions=place.positions,
+        )
+        problem = asyncio.run(pass_gates(self._project, self._operation, started, self._tell, ("running",)))
+        words = f"{reason}; release {release.number} was started again from {place.restored_from or 'its beginning'}"
+        if problem:
+            return Back("failed", f"{words}, and does not hold: {problem}")
+        meant = "no record is lost or written twice"
+        if weak := self._at_least_once(release):
+            meant = f"what it wrote to {', '.join(weak)} (at-least-once) since then stands twice; nothing is lost"
+        return Back("failed", f"{words}: {meant}. Deploy again, which proves it", flink_job_id)
+
+    def _tells_nothing(self, place: Placement) -> bool:
+        """The job runs and completes checkpoints, and by the cluster's metrics nothing can be said of it."""
+        if place.phase != "running":
+            return False
+        try:
+            detail = self._flink.send(calls.job(place.flink_job_id))
+            completed = self._flink.send(calls.checkpoints(place.flink_job_id)).counts.completed
+        except UnreachableError:
+            raise
+        except FlinkError:
+            return False
+        runs = detail.state is JobState.RUNNING and detail.tasks_running == detail.tasks_total
+        return bool(runs and completed and stillness.stands_still(self._flink))
 
     def _found_unproven(self, place: Placement) -> bool:
         """The release was started by an operation that died at its gates; this one has found that it doesn't hold."""
@@ -175,7 +250,7 @@ class _RollBack:
         self._operation.record("back", "begin", meant=meant)
         self._operation.record("back", "cancel", place=intention, flink_job_id=place.flink_job_id)
 
-    def _run_former(self, former: Release, compiler: Compiler) -> str:
+    def _run(self, release: Release, compiler: Compiler) -> str:
         """Start it; once, whatever came between an earlier attempt's journal and its submission."""
         place = self._place()
         start = Start(self._project, self._flink, compiler, self._operation, self._tell)
@@ -188,8 +263,8 @@ class _RollBack:
         carry_over = path is None and place.positions is not None
         positions = compiler.inspect(path).positions if path else place.positions
         if carry_over:
-            compiler.prepare(release_target(former), carry_over=True)
-        flink_job_id = start.run(former.number, state_path=path, positions=positions, carry_over=carry_over)
+            compiler.prepare(release_target(release), carry_over=True)
+        flink_job_id = start.run(release.number, state_path=path, positions=positions, carry_over=carry_over)
         self._operation.record("back", "started", flink_job_id=flink_job_id)
         self._operation.update(flink_job_id=flink_job_id, restored_from=path)
         return flink_job_id
@@ -223,7 +298,7 @@ class _RollBack:
     def _meaning(self, place: Placement) -> str:
         """What the new release has done to the output, from its completed checkpoints and the sinks' delivery."""
         release = self._project.ledger.release(place.job, place.release)
-        weak = [name for name, sink in release.resolved["writes"].items() if sink["delivery"] != "exactly-once"]
+        weak = self._at_least_once(release)
         try:
             completed = self._flink.send(calls.checkpoints(place.flink_job_id)).counts.completed
         except FlinkError:
@@ -237,6 +312,11 @@ class _RollBack:
             f"It completed {count} checkpoints: what it wrote since the savepoint stands there, and is "
             f"written again by release {self._operation.row.former_release}; nothing is lost"
         )
+
+    @staticmethod
+    def _at_least_once(release: Release) -> list[str]:
+        """The sinks that may write a record twice."""
+        return [name for name, sink in release.resolved["writes"].items() if sink["delivery"] != "exactly-once"]
 
     def _place(self) -> Placement:
         place = self._project.ledger.placement(self._operation.row.job)

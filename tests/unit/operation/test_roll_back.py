@@ -147,3 +147,61 @@ def test_a_checkpoint_that_gives_way_to_a_newer_one_while_it_is_read_is_no_reaso
     found = simulated.operate()
     simulated.vanishes = [OperationError("chk-1 does not exist")] * 2
     assert simulated.roll_back(found.operation).outcome == "rolled_back"
+
+
+def test_a_job_that_the_cluster_has_lost_starts_again_and_gives_way_to_nobody(simulated):
+    """Going back to the savepoint would write again what its checkpoints have committed."""
+    simulated.deploy()
+    started = simulated.operate(overrides={"least": 1})
+    newest = simulated.checkpoint(started.flink_job_id, position=900)
+    simulated.states.clear()  # a JobManager that was restarted, and keeps no jobs
+    back = simulated.roll_back(started.operation)
+    assert (back.outcome, simulated.alive()) == ("failed", [back.flink_job_id])
+    assert f"release 2 was started again from {newest}: no record is lost or written twice" in back.words
+    assert (simulated.place.release, simulated.place.restored_from) == (2, newest)
+    # Unproven: the next deploy proves it, and could go back.
+    assert simulated.operate("next").unchanged
+
+
+@pytest.mark.parametrize("dies_at", ["before", "after"])
+def test_so_it_does_once_whatever_dies_meanwhile(simulated, dies_at):
+    simulated.deploy()
+    started = simulated.operate(overrides={"least": 1})
+    newest = simulated.checkpoint(started.flink_job_id)
+    simulated.states.clear()
+    simulated.dies_at = dies_at
+    with pytest.raises(Died):
+        simulated.roll_back(started.operation)
+    simulated.dies_at = None
+    journalled = simulated.place.flink_job_id
+    back = simulated.roll_back(started.operation)
+    assert (back.flink_job_id, simulated.alive()) == (journalled, [journalled])
+    assert (simulated.place.release, simulated.place.restored_from) == (2, newest)
+
+
+def test_so_does_a_first_release_which_has_nothing_to_go_back_to(simulated):
+    started = simulated.operate()
+    newest = simulated.checkpoint(started.flink_job_id)
+    simulated.states.clear()
+    back = simulated.roll_back(started.operation)
+    assert (simulated.alive(), simulated.place.restored_from) == ([back.flink_job_id], newest)
+
+
+def test_a_cluster_whose_metrics_stand_still_says_nothing_against_a_release(simulated):
+    simulated.deploy()
+    started = simulated.operate(overrides={"least": 1})
+    simulated.checkpoint(started.flink_job_id)
+    simulated.stands_still = True
+    back = simulated.roll_back(started.operation)
+    assert (back.outcome, simulated.alive()) == ("failed", [started.flink_job_id])
+    assert "the metrics of the cluster stand still" in back.words
+    assert "Restart its JobManager, and deploy again, which proves it" in back.words
+    simulated.stands_still = False
+    assert simulated.operate("next").unchanged
+
+
+def test_one_that_completes_no_checkpoint_goes_back_whatever_the_metrics_say(simulated):
+    simulated.deploy()
+    started = simulated.operate(overrides={"least": 1})
+    simulated.stands_still = True
+    assert simulated.roll_back(started.operation).outcome == "rolled_back"

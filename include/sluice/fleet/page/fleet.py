@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
-from sluice.fleet.page.models import Fleet, FleetRow, GoingOn, LastDeploy
+from sluice.fleet.page.models import Fleet, FleetRow, GoingOn, LastDeploy, Waiting
 from sluice.fleet.page.moments import in_words, unix
+from sluice.release.approvals import AskedApproval
 from sluice.release.samples import Sample
 from sluice.release.tables import Operation, Placement, Release
 from sluice.settings import JOBS_PACKAGE
@@ -39,6 +40,7 @@ class _Known:
     """With the moment at which the release has passed its gates."""
     deploys: Mapping[str, LastDeploy]
     going_on: Mapping[str, GoingOn]
+    waiting: Mapping[str, Waiting]
 
 
 def read_fleet(session: Session, environment: str, root: Path | None) -> Fleet:
@@ -97,6 +99,7 @@ def _read(session: Session, environment: str, job: str | None = None) -> _Known:
         places={place.job: (place, healthy_at) for place, healthy_at in session.execute(places)},
         deploys=_deploys(session, environment, job),
         going_on=_going_on(session, environment, job),
+        waiting=_waiting(session, environment, job),
     )
 
 
@@ -136,8 +139,32 @@ def _going_on(session: Session, environment: str, job: str | None) -> dict[str, 
     }
 
 
+def _waiting(session: Session, environment: str, job: str | None) -> dict[str, Waiting]:
+    query = select(AskedApproval).where(
+        AskedApproval.environment == environment,
+        AskedApproval.waiting_job.is_not(None),
+        AskedApproval.until > datetime.now(UTC),
+    )
+    if job is not None:
+        query = query.where(AskedApproval.waiting_job == job)
+    return {
+        asked.job: Waiting(
+            kind=asked.plan["kind"],
+            since=unix(asked.asked_at),
+            until=unix(asked.until),
+            why=asked.why,
+            link=asked.link,
+        )
+        for asked in session.scalars(query)
+    }
+
+
 def _row(job: str, known: _Known) -> FleetRow:
-    own = {"last_deploy": known.deploys.get(job), "going_on": known.going_on.get(job)}
+    own = {
+        "last_deploy": known.deploys.get(job),
+        "going_on": known.going_on.get(job),
+        "waiting": known.waiting.get(job),
+    }
     seen = known.seen.get(job)
     place, healthy_at = known.places.get(job, (None, None))
     if place is not None and _is_overtaken(seen, place):

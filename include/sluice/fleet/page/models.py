@@ -36,6 +36,20 @@ class GoingOn(_Value):
     holder: str
 
 
+class Waiting(_Value):
+    """A plan that a person is asked about."""
+
+    kind: str
+    """Of the operation: deploy, rollback, suspend or resume."""
+    since: float
+    until: float
+    """When it is refused without an answer."""
+    why: str
+    """Why it needs an approval."""
+    link: str | None
+    """Where it is answered, by the address that the worker knows Airflow by."""
+
+
 class FleetRow(_Value):
     """A job, as the last sweep has seen it; see `sluice.fleet.rows.JobStatus`."""
 
@@ -57,6 +71,7 @@ class FleetRow(_Value):
     """When the sweep began that saw it so; None: what is told comes from the ledger or the files alone."""
     last_deploy: LastDeploy | None = None
     going_on: GoingOn | None = None
+    waiting: Waiting | None = None
 
 
 class Fleet(_Value):

@@ -1,6 +1,7 @@
 """The rows of the page: what the last sweep has seen, unless the ledger knows better."""
 
 import threading
+import time
 from datetime import timedelta
 
 import pytest
@@ -69,6 +70,24 @@ def test_an_operation_that_goes_on_is_shown(past):
     past.ledger.begin("counts", kind="suspend", holder="airflow:run", release=1)
     row = rows(past)["counts"]
     assert (row.going_on.kind, row.going_on.holder) == ("suspend", "airflow:run")
+
+
+def test_a_plan_that_waits_for_a_person_is_shown_until_it_is_answered_or_its_time_is_over(past):
+    past.sweep(-10, counts={}, other={}, late={})
+    link, until = "http://airflow/dags/deploy.counts/runs/1/tasks/approve/required_actions", NOW + timedelta(hours=1)
+    for job, end in (("counts", until), ("late", NOW - timedelta(hours=1))):
+        plan = {"job": job, "kind": "deploy", "fingerprint": "f", "former_release": 1}
+        past.ledger.approvals.ask("airflow:run", plan, "windows of another length", until=end, link=link)
+    found = rows(past)
+    shown = found["counts"].waiting
+    assert (shown.kind, shown.why, shown.link) == ("deploy", "windows of another length", link)
+    assert shown.since <= time.time() < shown.until == until.timestamp()
+    assert (found["other"].waiting, found["late"].waiting) == (None, None)
+    with past.ledger.reading() as session:
+        assert read_row(session, "test", past.root, "counts").waiting == shown
+        assert read_row(session, "test", past.root, "other").waiting is None
+    past.ledger.approvals.answer("counts", "airflow:run", "rejected", "ada")
+    assert rows(past)["counts"].waiting is None
 
 
 @pytest.mark.parametrize("phase", ["suspended", "stopped", "stopping"])

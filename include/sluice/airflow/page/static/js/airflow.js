@@ -21,6 +21,9 @@ export function leave(path, { apart = false } = {}) {
   link.remove();
 }
 
+/** What a link of Airflow's leads to, beneath whichever of its addresses; null: it is no link to a run. */
+export const pathOf = (link) => link?.match(/\/(dags\/[^/]+\/runs\/.+)$/)?.[1] ?? null;
+
 /** Let a link lead to one of Airflow's pages, from within its frame as well. */
 export function outward(link, path) {
   link.href = ROOT + path;
@@ -29,4 +32,21 @@ export function outward(link, path) {
     leave(path, { apart: event.ctrlKey || event.metaKey || event.shiftKey || event.button === 1 });
   });
   return link;
+}
+
+/**
+ * Back to the page of all jobs when somebody asks Airflow's navigation for it.
+ *
+ * Airflow takes the page as shown already then, whatever its frame shows, and leaves the frame as it is.
+ */
+export function followNavigation() {
+  if (parent === window) return;
+  const entry = new URL("plugin/fleet", ROOT).pathname;
+  const here = new AbortController();
+  addEventListener("pagehide", () => here.abort());
+  const follow = (event) => {
+    const apart = event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0;
+    if (!apart && event.target.closest("a[href]")?.pathname === entry) location.replace("./");
+  };
+  parent.document.addEventListener("click", follow, { signal: here.signal });
 }

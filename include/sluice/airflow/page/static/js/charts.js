@@ -5,6 +5,7 @@ import { compact, count, duration, exact, rate } from "./format.js";
 
 const HEIGHT = 190;
 const SYNC = "sluice";
+const font = () => getComputedStyle(document.body).fontFamily;
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
 const KINDS = [
@@ -92,7 +93,7 @@ export class Charts {
     const known = kind.series.flatMap((each) => timeline[each.from].filter((value) => value !== null));
     const most = Math.max(0, ...known);
     const top = limit !== undefined && limit !== null && most > limit / 3 ? Math.max(most, limit) : most;
-    const axis = { stroke: colour("quiet"), grid: { stroke: colour("grid"), width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
+    const axis = { stroke: colour("quiet"), grid: { stroke: colour("grid"), width: 1 }, ticks: { show: false }, font: `11px ${font()}` };
     const options = {
       width: this.#width(),
       height: HEIGHT,
@@ -101,7 +102,7 @@ export class Charts {
       cursor: { sync: { key: SYNC, setSeries: false }, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
       scales: { x: { time: true, range: () => [timeline.since, timeline.until] }, y: { range: () => [0, top ? top * 1.08 : 1] } },
       axes: [
-        { ...axis, space: 70, size: 38, values: times },
+        { ...axis, space: 70, size: 42, gap: 9, values: times },
         { ...axis, size: 66, space: 28, values: (_plot, values) => values.map((value) => (known.length ? kind.tick(value) : "")), ...(kind.time ? { incrs: STEPS } : {}) },
       ],
       series: [{}, ...kind.series.map((each) => ({ label: each.name, stroke: colour(each.colour), width: 1.75, spanGaps: false, points: { show: timeline.at.length < 40, size: 4 } }))],
@@ -137,12 +138,13 @@ const pad = (value) => String(value).padStart(2, "0");
 
 // Times of day, and the date where it changes.
 function times(plot, values) {
-  const whole = values.length > 1 && values[1] - values[0] >= 86_400;
+  const step = values.length > 1 ? values[1] - values[0] : 60;
+  const whole = step >= 86_400;
   let day = null;
   return values.map((value) => {
     const moment = new Date(value * 1000);
     const date = `${moment.toLocaleString("en", { month: "short", timeZone: "UTC" })} ${moment.getUTCDate()}`;
-    const clock = `${pad(moment.getUTCHours())}:${pad(moment.getUTCMinutes())}`;
+    const clock = `${pad(moment.getUTCHours())}:${pad(moment.getUTCMinutes())}${step < 60 ? `:${pad(moment.getUTCSeconds())}` : ""}`;
     const words = whole ? date : date === day ? clock : `${clock}\n${date}`;
     day = date;
     return words;
@@ -202,9 +204,10 @@ function drawLimit(plot, limit, top) {
   ctx.moveTo(bbox.left, y);
   ctx.lineTo(bbox.left + bbox.width, y);
   ctx.stroke();
-  ctx.font = `${10 * devicePixelRatio}px system-ui, sans-serif`;
+  ctx.font = `${10 * devicePixelRatio}px ${font()}`;
   ctx.textAlign = "left";
-  ctx.fillText("limit", bbox.left + 6 * devicePixelRatio, y - 4 * devicePixelRatio);
+  ctx.textBaseline = "bottom";
+  ctx.fillText("limit", bbox.left + 6 * devicePixelRatio, y - 2 * devicePixelRatio);
   ctx.restore();
 }
 

@@ -40,8 +40,7 @@ function ago(at) {
   const seconds = Math.abs(past);
   if (seconds < 5) return "just now";
   const [value, unit] = seconds < 60 ? [seconds, "s"] : seconds < 3600 ? [seconds / 60, "min"] : seconds < 172_800 ? [seconds / 3600, "h"] : [seconds / 86_400, "d"];
-  const words = `${Math.floor(value)} ${unit}`;
-  return past > 0 ? `${words} ago` : `in ${words}`;
+  return past > 0 ? `${Math.floor(value)} ${unit} ago` : `in ${Math.round(value)} ${unit}`;
 }
 
 /** How long ago, with the exact moment in its title; kept right by `retell`. */

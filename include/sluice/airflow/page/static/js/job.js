@@ -2,8 +2,8 @@
 import { byId, fill, h } from "./dom.js";
 import { count, duration, exact, NOTHING, retell, when } from "./format.js";
 import { ask, live, Refused } from "./live.js";
-import { outward } from "./airflow.js";
-import { lastDeploy, outcome, verdict } from "./parts.js";
+import { followNavigation, outward, pathOf } from "./airflow.js";
+import { badge, lastDeploy, outcome, standing } from "./parts.js";
 import { Charts } from "./charts.js";
 import { showDifference } from "./diff.js";
 import { openForm } from "./trigger.js";
@@ -21,8 +21,8 @@ const SPANS = [
 const address = (what, given = {}) => `api/${what}?${new URLSearchParams({ name: NAME, ...given })}`;
 let answer = null;
 let view = null;
-// What is shown: the last hours, or a span that somebody has chosen.
-const span = { hours: Number(new URLSearchParams(location.search).get("hours")) || 24, since: null, until: null };
+// What is shown: the last hours, or a span that somebody has chosen; no hours: not known yet.
+const span = { hours: Number(new URLSearchParams(location.search).get("hours")) || null, since: null, until: null };
 
 document.title = NAME;
 byId("crumb").textContent = NAME;
@@ -35,9 +35,10 @@ function head() {
   const seen = row.seen_at === null ? "by the ledger and the files; no sweep has looked since" : ["as the sweep of ", when(row.seen_at), " has seen it"];
   fill(
     byId("head"),
-    h("header", { class: "top" }, h("div", { class: "title" }, h("h1", {}, NAME), verdict(row.verdict), row.drift ? h("span", { class: "badge drift" }, "drift") : null), actions()),
+    h("header", { class: "top" }, h("div", { class: "title" }, h("h1", {}, NAME), badge(standing(row)), row.drift ? h("span", { class: "badge drift" }, "drift") : null), actions()),
     h("p", { class: "quiet" }, `${row.state}, environment ${view.environment}, `, seen),
     note,
+    row.waiting ? question(row.waiting) : null,
     h(
       "dl",
       { class: "figures" },
@@ -49,6 +50,17 @@ function head() {
       fact("Last deploy", ...lastDeploy(row)),
     ),
     Object.keys(view.overrides).length ? h("p", {}, "Settings given by a run: ", Object.entries(view.overrides).map(([name, value]) => h("code", { class: "given" }, `${name}=${JSON.stringify(value)}`))) : null,
+  );
+}
+
+// What a person is asked, and the way to where it is answered.
+function question({ kind, since, until, why, link }) {
+  const path = pathOf(link);
+  return h(
+    "div",
+    { class: "notice", role: "status" },
+    h("span", {}, h("strong", {}, `A ${kind} waits for an approval`), ", asked ", when(since), `: ${why}. Without an answer it is refused `, when(until), "."),
+    path ? outward(h("a", { class: "button" }, "Read the plan and answer"), path) : null,
   );
 }
 
@@ -118,8 +130,6 @@ function frame() {
   );
   replay.id = "replay";
   replay.hidden = true; // until it is known that there is such a DAG
-  ends.since.value = moment(Date.now() / 1000 - span.hours * 3600);
-  ends.until.value = moment(Date.now() / 1000);
   fill(
     byId("times"),
     h("div", { class: "tools" }, h("div", { class: "spans", role: "group", "aria-label": "Span of time" }, spans), h("label", { for: "since" }, "From"), ends.since, h("label", { for: "until" }, "To"), ends.until, h("span", { class: "quiet" }, "UTC"), show, replay),
@@ -127,6 +137,13 @@ function frame() {
     plots,
     events,
   );
+}
+
+// A day, or less of it where the job is younger.
+function usualHours() {
+  const oldest = view.releases.at(-1)?.created_at ?? 0;
+  const age = (Date.now() / 1000 - oldest) / 3600;
+  return SPANS.map(([, hours]) => hours).find((hours) => hours >= age || hours === 24);
 }
 
 let drawn = null;
@@ -226,7 +243,7 @@ function operations() {
     more.setAttribute("aria-expanded", "false");
     const way = each.former_release === null || each.former_release === each.release ? String(each.release) : `${each.former_release} → ${each.release}`;
     return [
-      h("tr", {}, h("th", { scope: "row" }, each.kind), h("td", {}, outcome(each.outcome)), h("td", {}, way), h("td", {}, when(each.started_at)), h("td", { class: "figure" }, duration(took)), h("td", { class: "figure" }, duration(each.downtime_ms)), h("td", { class: "words" }, each.reason ?? each.note ?? ""), h("td", { class: "ends" }, more)),
+      h("tr", {}, h("th", { scope: "row" }, each.kind), h("td", {}, outcome(each.outcome)), h("td", {}, way), h("td", {}, when(each.started_at)), h("td", { class: "figure" }, duration(took)), h("td", { class: "figure" }, duration(each.downtime_ms)), h("td", { class: "words" }, each.reason ?? each.note ?? "", each.approved_by ? h("span", { class: "under" }, `approved by ${each.approved_by}`) : null), h("td", { class: "ends" }, more)),
       line,
     ];
   });
@@ -292,9 +309,11 @@ async function refresh() {
     }
     byId("replay").hidden = !found.may_replay;
   }
+  span.hours ??= usualHours();
   await timeline();
   retell();
 }
 
 frame();
+followNavigation();
 live(refresh);

@@ -1,12 +1,17 @@
 // What both pages show alike.
 import { h } from "./dom.js";
+import { outward, pathOf } from "./airflow.js";
 import { duration, NOTHING, when } from "./format.js";
 
-export const VERDICTS = ["failed", "degraded", "unknown", "idle", "healthy"];
-const SIGNS = { failed: "✕", degraded: "▲", unknown: "?", idle: "○", healthy: "●" };
+/** What a job is filtered and sorted by, the worst first. */
+export const STANDINGS = ["failed", "degraded", "unknown", "suspended", "idle", "healthy"];
+const SIGNS = { failed: "✕", degraded: "▲", unknown: "?", suspended: "❚❚", idle: "○", healthy: "●" };
 
-/** A verdict with its sign: colour alone tells some people nothing. */
-export const verdict = (name) => h("span", { class: `badge ${name}` }, h("span", { "aria-hidden": "true" }, SIGNS[name] ?? ""), name);
+/** A job's verdict; one that somebody has suspended has none, and is nothing to look into. */
+export const standing = (row) => (row.state === "suspended" ? "suspended" : row.verdict);
+
+/** A standing with its sign: colour alone tells some people nothing. */
+export const badge = (name) => h("span", { class: `badge ${name}` }, h("span", { "aria-hidden": "true" }, SIGNS[name] ?? ""), name);
 
 /** How an operation ended. */
 export function outcome(name) {
@@ -14,9 +19,18 @@ export function outcome(name) {
   return h("span", { class: `badge ${kind}` }, (name ?? "going on").replace("_", " "));
 }
 
+/** That a plan waits for a person, and the way to where it is answered; null: none does. */
+export function waiting(row) {
+  if (!row.waiting) return null;
+  const { kind, why, link } = row.waiting;
+  const path = pathOf(link);
+  const element = h(path ? "a" : "span", { class: "badge doing", title: `${kind}: ${why}` }, "waits for approval");
+  return path ? outward(element, path) : element;
+}
+
 /** The newest deploy: when, how it ended, what it cost. */
 export function lastDeploy(row) {
-  if (row.going_on) return [h("span", { class: "badge doing" }, `${row.going_on.kind} goes on`), h("span", { class: "under" }, when(row.going_on.since, "since "))];
+  if (row.going_on) return [h("span", { class: "badge doing" }, `${row.going_on.kind} goes on`), h("span", { class: "under" }, when(row.going_on.since, "began "))];
   const last = row.last_deploy;
   if (!last) return [NOTHING];
   const down = last.downtime_ms === null ? "" : `${duration(last.downtime_ms)} down`;

@@ -9,9 +9,12 @@ import httpx
 import pytest
 
 from sluice.fleet.rows import JobStatus
+from sluice.local import airflow as local_airflow
 from sluice.local.layout import Local
 from sluice.local.main_job import run_main_job, traffic_service
 from sluice.local.stack import Stack
+from tests.e2e.running import run_dag
+from tests.support.api_server import api_server
 from tests.support.stacks import ROOT, local_stack
 
 
@@ -51,10 +54,28 @@ def main_job(stack: Stack) -> list[JobStatus]:
     return run_main_job(stack)
 
 
+@pytest.fixture(scope="session")
+def swept(main_job: list[JobStatus], local: Local) -> None:
+    """The sweep of the fleet has looked."""
+    with _api(local) as airflow:
+        run_dag(airflow, "redeploy_and_verify", timeout=240)
+
+
+@pytest.fixture(scope="session")
+def url(main_job: list[JobStatus], local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A second API server on the same databases: the stack's own takes everybody for an admin."""
+    with api_server(tmp_path_factory.mktemp("server"), local_airflow.environment(local)) as url:
+        yield url
+
+
 @pytest.fixture
 def airflow(local: Local) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"{local.airflow_url}/api/v2", timeout=30) as client:
+    with _api(local) as client:
         yield client
+
+
+def _api(local: Local) -> httpx.Client:
+    return httpx.Client(base_url=f"{local.airflow_url}/api/v2", timeout=30)
 
 
 @pytest.fixture

@@ -37,12 +37,20 @@ def tasks_of(airflow, path):
     return {task["task_id"]: task for task in get(airflow, f"{path}/taskInstances")["task_instances"]}
 
 
+def ended(airflow, path, timeout=120):
+    """The run at the path, once it has ended."""
+
+    def states():
+        return {name: (task["state"], task["try_number"]) for name, task in tasks_of(airflow, path).items()}
+
+    return wait_for(lambda: (run := get(airflow, path))["state"] in ("success", "failed") and run, timeout, states)
+
+
 def run_dag(airflow, dag, meanwhile=lambda: None, timeout=180, **conf):
     """Trigger a DAG, wait for its end; the run and its tasks by name."""
     path = trigger(airflow, dag, **conf)
     meanwhile()
-    wait_for(lambda: get(airflow, path)["state"] in ("success", "failed"), timeout, lambda: tasks_of(airflow, path))
-    return get(airflow, path), tasks_of(airflow, path)
+    return ended(airflow, path, timeout), tasks_of(airflow, path)
 
 
 def deploy(airflow, job, meanwhile=lambda: None, **conf):

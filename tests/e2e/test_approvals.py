@@ -7,7 +7,7 @@ import pytest
 
 from sluice.project import Project
 from sluice.settings import Settings
-from tests.e2e.running import get, run_dag, status, tasks_of, trigger, wait_for
+from tests.e2e.running import ended, get, run_dag, status, tasks_of, trigger, wait_for
 
 JOB = "processing_metrics"
 IMPATIENT = """
@@ -55,14 +55,6 @@ def answer(airflow, path, option):
     if tasks_of(airflow, path)["approve"]["state"] == "awaiting_input":
         return answer(airflow, path, option)
     return given
-
-
-def ended(airflow, path):
-    try:
-        return wait_for(lambda: (run := get(airflow, path))["state"] in ("success", "failed") and run, 120)
-    except AssertionError:
-        found = {name: (task["state"], task["try_number"]) for name, task in tasks_of(airflow, path).items()}
-        raise AssertionError(found) from None
 
 
 def clear(airflow, path, task):

@@ -1,58 +1,22 @@
 """The fleet page of a stack that runs: its logins, its live data, and a redeploy from its form."""
 
 import re
-import time
 
 import httpx
 import pytest
 
-from sluice.local import airflow as local_airflow
-from tests.support.api_server import PASSWORDS, api_server, token
+from tests.e2e.running import ended
+from tests.support.api_server import token
 from tests.support.browser import chromium, needs_browser, shoot
+from tests.support.by_hand import log_in, open_fleet, open_form, open_job, trigger
 
 pytestmark = pytest.mark.usefixtures("main_job")
 PATHS = ("fleet", "curves", "job?name=event_metrics", "desired?name=event_metrics")
 
 
-@pytest.fixture(scope="module")
-def url(main_job, local, tmp_path_factory):
-    """A second API server on the same databases: the stack's own takes everybody for an admin."""
-    with api_server(tmp_path_factory.mktemp("server"), local_airflow.environment(local)) as url:
-        yield url
-
-
 def client(url, user=None):
     headers = {"Authorization": f"Bearer {token(url, user)}"} if user else {}
     return httpx.Client(base_url=url, headers=headers, timeout=60)
-
-
-@pytest.fixture(scope="module")
-def swept(url, root_of):
-    """The sweep of the fleet has looked."""
-    with client(url, "admin") as admin:
-        run_dag(admin, "redeploy_and_verify", {})
-
-
-@pytest.fixture(scope="module")
-def root_of(local):
-    return local.root
-
-
-def run_dag(admin, dag, conf):
-    admin.patch(f"/api/v2/dags/{dag}", json={"is_paused": False}).raise_for_status()
-    made = admin.post(f"/api/v2/dags/{dag}/dagRuns", json={"logical_date": None, "conf": conf})
-    return wait_for_run(admin, dag, made.raise_for_status().json()["dag_run_id"])
-
-
-def wait_for_run(admin, dag, run):
-    deadline = time.monotonic() + 240
-    while (state := admin.get(f"/api/v2/dags/{dag}/dagRuns/{run}").raise_for_status().json()["state"]) not in (
-        "success",
-        "failed",
-    ):
-        assert time.monotonic() < deadline, state
-        time.sleep(1)
-    return state
 
 
 def test_without_a_login_it_is_refused(url):
@@ -87,8 +51,8 @@ def test_an_admin_sees_what_the_sweep_has_seen(url, swept):
         assert operation["stages"][0]["stage"] == "prepare"
 
 
-def test_nothing_would_change_until_a_file_does(url, swept, root_of):
-    file = root_of / "deployments" / "local.yaml"
+def test_nothing_would_change_until_a_file_does(url, swept, root):
+    file = root / "deployments" / "local.yaml"
     before = file.read_text()
     with client(url, "admin") as admin:
         same = admin.get("/sluice/api/desired?name=session_metrics").raise_for_status().json()
@@ -102,35 +66,26 @@ def test_nothing_would_change_until_a_file_does(url, swept, root_of):
 
 
 @needs_browser
-def test_a_day_s_work(url, swept):
+def test_a_day_s_work(url, swept, airflow):
     """Log in, find a job, redeploy it with another setting by the form, and see it healthy in its new release."""
     with chromium() as browser, client(url, "admin") as admin:
         page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
-        page.goto(url)
-        page.locator("input[name=username]").fill("admin")
-        page.locator("input[name=password]").fill(PASSWORDS["admin"])
-        page.get_by_role("button", name=re.compile("sign in", re.IGNORECASE)).click()
-        page.get_by_role("link", name="Fleet").first.click()
-        frame = page.frame_locator("iframe")
+        log_in(page, url, "admin")
+        frame = open_fleet(page)
         frame.get_by_role("searchbox").fill("event_m")
         frame.get_by_role("link", name="event_metrics").click()
         frame.locator(".plot canvas").first.wait_for()
         shoot(page, "e2e-job")
 
-        frame.get_by_role("button", name="Redeploy").click()
-        dialog = frame.get_by_role("dialog")
-        dialog.get_by_label("Operation").wait_for()
+        dialog = open_form(frame, "Redeploy")
         assert dialog.get_by_label("Operation").input_value() == "deploy"
         dialog.get_by_label("Reason").fill("from the fleet page")
         dialog.get_by_text("Settings of the job", exact=True).click()
         dialog.get_by_label("event_types", exact=True).fill("page_view, click, conversion")
         shoot(page, "e2e-form")
-        dialog.get_by_role("button", name="Trigger").click()
-        page.wait_for_url("**/dags/deploy.event_metrics/runs/**", timeout=30_000)
-        run = re.search(r"/runs/([^/?#]+)", page.url)[1]
-        assert wait_for_run(admin, "deploy.event_metrics", httpx.URL(f"http://x/{run}").path[1:]) == "success"
+        assert ended(airflow, trigger(page, dialog, "deploy.event_metrics"))["state"] == "success"
 
-        page.goto(f"{url}/plugin/fleet/sluice/job?name=event_metrics")
+        open_job(page, url, "event_metrics")
         frame.locator(".given").first.wait_for()
         assert frame.locator(".given").first.inner_text() == 'event_types=["page_view","click","conversion"]'
         newest = admin.get("/sluice/api/job?name=event_metrics").json()["job"]
@@ -145,10 +100,7 @@ def test_a_day_s_work(url, swept):
         ).click()
         assert dialog.get_by_label("Operation").input_value() == "rollback"
         assert dialog.get_by_label("Release to roll back to").input_value() == str(former)
-        dialog.get_by_role("button", name="Trigger").click()
-        page.wait_for_url("**/dags/deploy.event_metrics/runs/**", timeout=30_000)
-        run = re.search(r"/runs/([^/?#]+)", page.url)[1]
-        assert wait_for_run(admin, "deploy.event_metrics", httpx.URL(f"http://x/{run}").path[1:]) == "success"
+        assert ended(airflow, trigger(page, dialog, "deploy.event_metrics"))["state"] == "success"
 
 
 @needs_browser

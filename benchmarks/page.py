@@ -2,7 +2,9 @@
 
 About a million samples lie in a ledger on SQLite (see seed.py); the server knows the DAGs of all jobs, so that who may
 see what is worked out as it would be. Server time is that of a whole request over the loopback, compression included;
-what it stands against is Airflow's own list of DAGs, from the same server.
+what it stands against is Airflow's own list of DAGs, from the same server. A browser that was there before looks
+at the page alone, and at the page in the frame that Airflow gives it, led there by its address or by Airflow's
+navigation.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 
@@ -25,7 +28,12 @@ from tests.support.api_server import AIRFLOW, api_server, token
 JOBS = int(os.environ.get("SLUICE_BENCH_JOBS", "1000"))
 DAYS = float(os.environ.get("SLUICE_BENCH_DAYS", "7"))
 RUNS = int(os.environ.get("SLUICE_BENCH_RUNS", "21"))
+LOOKS = int(os.environ.get("SLUICE_BENCH_LOOKS", "11"))
+"""How often a browser looks."""
+FLEET = "#fleet tbody tr"
+DAGS = "[data-testid='dag-id'], a[href*='/dags/deploy']"
 OWN = "/ui/dags?limit=50"
+T = TypeVar("T")
 ENTER = """
 import sys
 from airflow.models.dag import DagModel
@@ -114,9 +122,7 @@ def payload(client: httpx.Client, name: str, path: str) -> Measure:
     return against(f"payload of {name}", [sent / 1024], "KiB", "not compressed", [whole / 1024])
 
 
-def in_turn(
-    first: Callable[[], float], second: Callable[[], float], runs: int = RUNS
-) -> tuple[list[float], list[float]]:
+def in_turn(first: Callable[[], T], second: Callable[[], T], runs: int = RUNS) -> tuple[list[T], list[T]]:
     """Both in turn, so that neither has the quieter machine; the very first of each warms up."""
     first(), second()
     pairs = [(first(), second()) for _ in range(runs)]
@@ -124,38 +130,51 @@ def in_turn(
 
 
 def measure_browser(url: str) -> list[Measure]:
-    """Milliseconds until Chromium paints something, and until the first rows stand there."""
+    """Milliseconds until Chromium paints something of the page, and until its first rows stand there."""
+    from benchmarks.painting import Rows, by_address, by_entry
     from tests.support.browser import chromium
 
-    painted = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+    alone, framed = Rows(FLEET), Rows(FLEET, framed=True)
+    dags, size = Rows(DAGS), f"{JOBS:,} jobs"
     with chromium() as browser:
-        context = browser.new_context()
+        context = browser.new_context(viewport={"width": 1440, "height": 900})
         context.add_cookies([{"name": "_token", "value": token(url, "admin"), "url": url}])
 
-        def look(path: str, sign: str) -> tuple[float, float]:
-            page = context.new_page()
-            page.goto(f"{url}{path}")
-            page.wait_for_selector(sign, timeout=60_000)
-            there = page.evaluate("() => performance.now()")
-            page.wait_for_function(painted)
-            first = page.evaluate(painted)
-            page.close()
-            return first, there
+        def own(path: str, rows: Rows) -> Callable[[], tuple[float, float]]:
+            return lambda: by_address(context, f"{url}{path}", rows)
 
-        own = ("/sluice/", "#fleet tbody tr")
-        base = ("/dags", "[data-testid='dag-id'], a[href*='/dags/deploy']")
-        look(*own), look(*base)
-        pairs = [(look(*own), look(*base)) for _ in range(5)]
+        def entry(name: str, rows: Rows) -> Callable[[], tuple[float, float]]:
+            return lambda: by_entry(context, url, name, rows)
+
         return [
-            against(
-                f"{what} of the page of {JOBS:,} jobs",
-                [mine[place] for mine, _ in pairs],
-                "ms",
+            *seen(f"of the page of {size}", own("/sluice/", alone), own("/dags", dags), "Airflow's page of DAGs"),
+            *seen(
+                f"of it in Airflow's frame, by its address, {size}",
+                own("/plugin/fleet", framed),
+                own("/dags", dags),
                 "Airflow's page of DAGs",
-                [theirs[place] for _, theirs in pairs],
-            )
-            for place, what in enumerate(("first paint", "first rows"))
+            ),
+            *seen(
+                f"of it in Airflow's frame, by the navigation, {size}",
+                entry("Fleet", framed),
+                entry("Dags", dags),
+                "first rows of Airflow's page of DAGs, by the navigation",
+            ),
         ]
+
+
+def seen(
+    words: str,
+    first: Callable[[], tuple[float, float]],
+    second: Callable[[], tuple[float, float]],
+    baseline: str,
+) -> list[Measure]:
+    """When each of two is painted, and when its first rows stand there."""
+    mine, theirs = in_turn(first, second, LOOKS)
+    return [
+        against(f"{what} {words}", [each[place] for each in mine], "ms", baseline, [each[place] for each in theirs])
+        for place, what in enumerate(("first paint", "first rows"))
+    ]
 
 
 if __name__ == "__main__":

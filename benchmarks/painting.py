@@ -1,0 +1,78 @@
+"""How long Chromium takes from a person's act until a page is painted, and until its first rows stand there.
+
+All moments are those of the browser itself, since the start of the navigation, or since the click.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from playwright.sync_api import BrowserContext, Frame, Page
+
+PATIENCE = 60_000
+_NOW = "() => performance.timeOrigin + performance.now()"
+_PAINTED = (
+    "() => { const [first] = performance.getEntriesByName('first-contentful-paint');"
+    " return first && performance.timeOrigin + first.startTime; }"
+)
+_CLICKED = (
+    "addEventListener('click', (event) => { window.clicked = performance.timeOrigin + event.timeStamp; },"
+    " { capture: true, once: true })"
+)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a page.
+
+    Args:
+        selector: Of one of them.
+        framed: They are in a frame of Airflow's.
+    """
+
+    selector: str
+    framed: bool = False
+
+    def first(self, page: Page) -> tuple[Frame, float]:
+        """The frame that they are in, and the moment at which the first one stood there, in Unix milliseconds."""
+        frame = page.main_frame
+        if self.framed:
+            element = page.wait_for_selector("iframe", timeout=PATIENCE, state="attached")
+            frame = element.content_frame()
+        frame.wait_for_selector(self.selector, timeout=PATIENCE)
+        return frame, frame.evaluate(_NOW)
+
+
+def by_address(context: BrowserContext, address: str, rows: Rows) -> tuple[float, float]:
+    """Milliseconds from going to an address until the page is painted, and until its first rows stand there."""
+    page = context.new_page()
+    page.goto(address, wait_until="commit")
+    began = page.evaluate("() => performance.timeOrigin")
+    frame, there = rows.first(page)
+    painted = _painted(frame)
+    page.close()
+    return painted - began, there - began
+
+
+def by_entry(context: BrowserContext, url: str, entry: str, rows: Rows) -> tuple[float, float]:
+    """The same from a click on an entry of Airflow's navigation.
+
+    Nothing tells when a page of Airflow's own is painted then: that counts as painted with its first rows.
+    """
+    page = context.new_page()
+    page.goto(url)
+    link = page.get_by_role("link", name=re.compile(rf"^{entry}$")).first
+    link.wait_for()
+    page.wait_for_load_state("networkidle")
+    page.evaluate(_CLICKED)
+    link.click()
+    frame, there = rows.first(page)
+    began = page.evaluate("() => window.clicked")
+    painted = _painted(frame) if rows.framed else there
+    page.close()
+    return painted - began, there - began
+
+
+def _painted(frame: Frame) -> float:
+    return frame.wait_for_function(_PAINTED, timeout=PATIENCE).json_value()

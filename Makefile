@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # $(call timed,words,command): says what goes on, and how long it took.
 timed = @echo "$(1) ..."; since=$$SECONDS; $(2) && echo "  done in $$((SECONDS - since)) s"
 
-.PHONY: help env jars client up down status test test-unit test-integration test-jobs test-e2e audit bench lint lock clean
+.PHONY: help env jars client up down status test test-unit test-integration test-jobs test-e2e audit bench screenshots lint lock clean
 
 help: ## Print this list
 	@grep -hE '^[a-z0-9%-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -74,6 +74,10 @@ bench-%: client ## One benchmark, e.g. bench-throughput: prints its table, write
 	$(BIN)/python -m benchmarks.$*
 
 bench: bench-device_category bench-dag_parse bench-throughput bench-first_deploy bench-redeploy bench-client_start bench-fleet bench-backfill bench-page ## Every benchmark
+
+screenshots: client ## Take the pictures in docs/images/ anew, of a stack of its own
+	@scripts/ensure-chromium
+	$(BIN)/python -m scripts.screenshots
 
 lint: env ## Ruff, formatting, strict types and import directions
 	$(BIN)/ruff check .

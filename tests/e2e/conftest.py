@@ -1,7 +1,6 @@
 """The whole stack with Airflow, on a copy of the project; the main job runs once for all tests."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,25 +14,14 @@ from sluice.local.main_job import run_main_job, traffic_service
 from sluice.local.stack import Stack
 from tests.e2e.running import run_dag
 from tests.support.api_server import api_server
-from tests.support.stacks import ROOT, local_stack
+from tests.support.stacks import stack_on_a_copy, variables_for
 
 
 @pytest.fixture(scope="session")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
-    root = tmp_path_factory.mktemp("project")
-    for directory in ("dags", "deployments", "flink_jobs"):
-        shutil.copytree(ROOT / directory, root / directory, ignore=shutil.ignore_patterns("__pycache__"))
-    local = local_stack(root / ".sluice", root)
+    local = stack_on_a_copy(tmp_path_factory.mktemp("project"))
     before = dict(os.environ)
-    # The deployment file takes the ports from the environment.
-    # The sweep of the fleet runs when a test says so.
-    os.environ.update(
-        local.variables
-        | {
-            "SLUICE_SWEEP_SCHEDULE": "none",
-            "SLUICE_CLIENT_CACHE": str(ROOT / ".sluice" / "client"),
-        }
-    )
+    os.environ.update(variables_for(local))
     yield local
     os.environ.clear()
     os.environ.update(before)

@@ -1,5 +1,6 @@
 """A local stack of its own for tests: free ports, state in a temporary directory."""
 
+import shutil
 import socket
 from pathlib import Path
 from typing import Any
@@ -33,3 +34,16 @@ def local_stack(home: Path, root: Path = ROOT, **more: Any) -> Local:
         airflow_port=airflow,
         **more,
     )
+
+
+def stack_on_a_copy(root: Path, **more: Any) -> Local:
+    """A stack below a new directory, on a copy of the project's DAGs, jobs and deployment files."""
+    for directory in ("dags", "deployments", "flink_jobs"):
+        shutil.copytree(ROOT / directory, root / directory, ignore=shutil.ignore_patterns("__pycache__"))
+    return local_stack(root / ".sluice", root, **more)
+
+
+def variables_for(local: Local) -> dict[str, str]:
+    """What whoever works on a stack has in its environment: its ports for the deployment file; sweeps only by hand."""
+    cache = ROOT / ".sluice" / "client"
+    return local.variables | {"SLUICE_SWEEP_SCHEDULE": "none", "SLUICE_CLIENT_CACHE": str(cache)}

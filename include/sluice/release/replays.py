@@ -19,8 +19,8 @@ ChunkState = Literal["waiting", "starting", "running", "finished", "failed", "ca
 _BEGUN: tuple[ChunkState, ...] = ("starting", "running")
 _STARTING = timedelta(minutes=5)
 """How long a chunk may be compiled and submitted; who has taken it for longer is taken for dead."""
-_SUBMITTING = timedelta(minutes=1)
-"""How long the cluster may not know a Flink job whose id was chosen."""
+SUBMITTING = timedelta(seconds=90)
+"""How long the cluster may not know a Flink job whose id was chosen: longer than a client is given to submit it."""
 
 
 class Replay(Base):
@@ -196,6 +196,9 @@ class Replays:
     ) -> bool:
         """Take a chunk to start it, so that nobody else does; False: it is not its turn yet.
 
+        One whose Flink job may be on its way is taken, by whomever: the process that submits it may be alive though
+        another one has its name, and what it has sent may arrive though it is dead.
+
         Args:
             replay: The replay's id.
             number: The chunk's.
@@ -216,7 +219,7 @@ class Replays:
             if outcome == "cancelled":
                 raise OperationError(f"replay {replay[:8]} of {job} was cancelled", remedy="start a new one")
             own = session.get_one(ReplayChunk, (replay, number))
-            if _is_taken(own, taker, is_gone) or not _has_room(own, self._begun(session, job), limits, alive):
+            if _is_taken(own, taker, alive, is_gone) or not _has_room(own, self._begun(session, job), limits, alive):
                 return False
             own.state, own.taker, own.began_at, own.ended_at = "starting", taker, _now(), None
             return True
@@ -226,8 +229,10 @@ class Replays:
         with self._sessions() as session:
             job, outcome = self._job_and_outcome(session, replay)
             own, begun = session.get_one(ReplayChunk, (replay, number)), self._begun(session, job)
-        is_free = not _is_taken(own, taker, lambda _taker: False) and _has_room(own, begun, limits, alive)
-        return outcome == "cancelled" or is_free
+        if outcome == "cancelled" or (own.state == "running" and own.flink_job_id in alive):
+            # There is nothing to wait for any more, or its Flink job is there to be found.
+            return True
+        return not _is_taken(own, taker, alive, lambda _taker: False) and _has_room(own, begun, limits, alive)
 
     def submitting(self, replay: str, number: int, taker: str) -> str:
         """Choose the Flink job id of a chunk's next attempt, before anything is submitted under it.
@@ -259,7 +264,7 @@ class Replays:
         records: int | None = None,
         reason: str | None = None,
     ) -> None:
-        """Record how a chunk's attempt ended, unless another one has begun since.
+        """Record how a chunk's attempt ended, unless another one has begun since, or is being started.
 
         Args:
             replay: The replay's id.
@@ -271,7 +276,7 @@ class Replays:
         """
         with self._sessions.begin() as session:
             row = session.get_one(ReplayChunk, (replay, number), with_for_update=True)
-            if flink_job_id is not None and row.flink_job_id != flink_job_id:
+            if flink_job_id is not None and (row.flink_job_id != flink_job_id or row.state == "starting"):
                 return
             row.state, row.reason, row.ended_at = state, reason and reason[:4000], _now()
             row.records = row.records if records is None else records
@@ -311,8 +316,10 @@ class Replays:
         return list(session.scalars(query.where(ReplayChunk.state.in_(_BEGUN))))
 
 
-def _is_taken(own: ReplayChunk, taker: str, is_gone: Callable[[str], bool]) -> bool:
-    """Somebody else is starting it."""
+def _is_taken(own: ReplayChunk, taker: str, alive: Collection[str], is_gone: Callable[[str], bool]) -> bool:
+    """Somebody else is starting it, or it has a Flink job, or may have one in a moment."""
+    if own.state == "running":
+        return own.flink_job_id in alive or is_young(own)
     return _is_starting(own) and own.taker != taker and not is_gone(own.taker or "")
 
 
@@ -325,7 +332,12 @@ def _is_busy(chunk: ReplayChunk, alive: Collection[str]) -> bool:
     """It runs, or is on its way."""
     if chunk.state != "running":
         return _is_starting(chunk)
-    return chunk.flink_job_id in alive or (chunk.began_at is not None and _now() - chunk.began_at < _SUBMITTING)
+    return chunk.flink_job_id in alive or is_young(chunk)
+
+
+def is_young(chunk: ReplayChunk) -> bool:
+    """Its Flink job, where the cluster doesn't know it, may be on its way."""
+    return chunk.began_at is not None and _now() - chunk.began_at < SUBMITTING
 
 
 def _is_starting(chunk: ReplayChunk) -> bool:

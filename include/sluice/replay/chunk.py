@@ -12,6 +12,7 @@ from sluice.errors import FlinkError, JobNotFoundError, OperationError, SluiceEr
 from sluice.flink import calls, ending
 from sluice.flink.access import Access
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
+from sluice.flink.ending import job_state
 from sluice.flink.models import JobState
 from sluice.job.duration import epoch_milliseconds
 from sluice.kafka import topics
@@ -19,7 +20,7 @@ from sluice.kafka.brokers import connect
 from sluice.kafka.offsets import read_offsets
 from sluice.plan.compiler import Compiler
 from sluice.project import Project
-from sluice.release.replays import ChunkState, Limits, ReplayChunk
+from sluice.release.replays import ChunkState, Limits, ReplayChunk, is_young
 from sluice.replay.cluster import alive_jobs, is_there
 from sluice.replay.model import ReplayPlan
 from sluice.replay.preflight import target_of
@@ -205,12 +206,23 @@ class Chunk:
         try:
             compiler.submit(Submit(flink_job_id=flink_job_id))
         except (FlinkError, OperationError, UnreachableError) as error:
-            # The answer may have been lost: the cluster knows.
-            if not is_there(flink, flink_job_id):
+            # The answer may have been lost, and what was sent be on its way; nothing more is sent.
+            compiler.close()
+            if not self._arrives(flink, flink_job_id):
                 self._end("failed", flink_job_id, reason=str(error))
                 raise
         self._tell(f"{part.name} runs as Flink job {flink_job_id}: {part.records:,} records at the most")
         return flink_job_id
+
+    def _arrives(self, flink: FlinkClient, flink_job_id: str) -> bool:
+        """Whether the cluster has the Flink job, as soon as it has, or once it can't come any more.
+
+        Raises:
+            UnreachableError: the cluster doesn't answer; whoever looks next finds out.
+        """
+        while job_state(flink, flink_job_id) is None and is_young(self.row):
+            time.sleep(PAUSE)
+        return is_there(flink, flink_job_id)
 
     def _end(
         self, state: ChunkState, flink_job_id: str | None, *, records: int | None = None, reason: str | None = None

@@ -99,11 +99,22 @@ def test_chunks_wait_for_their_turn_within_a_replay_and_among_those_of_a_job(rep
 
 def test_a_flink_job_that_has_ended_is_in_nobodys_way(replays, monkeypatch):
     flink_job_id = begun(replays)
-    # It may be on its way; a minute later it isn't.
+    # It may be on its way; some time later it isn't.
     assert not replays.has_turn(plan().id, 2, "one", LIMITS)
-    monkeypatch.setattr("sluice.release.replays._SUBMITTING", timedelta(0))
+    monkeypatch.setattr("sluice.release.replays.SUBMITTING", timedelta(0))
     assert not replays.has_turn(plan().id, 2, "one", LIMITS, alive={flink_job_id})
     assert replays.has_turn(plan().id, 2, "one", LIMITS)
+
+
+def test_a_flink_job_that_runs_is_there_to_be_found_and_no_turn_to_be_taken(replays, monkeypatch):
+    flink_job_id = begun(replays)
+    monkeypatch.setattr("sluice.release.replays.SUBMITTING", timedelta(0))
+    assert replays.has_turn(plan().id, 1, "two", LIMITS, alive={flink_job_id})
+    assert not replays.take_turn(plan().id, 1, "two", LIMITS, alive={flink_job_id})
+    assert replays.take_turn(plan().id, 1, "two", LIMITS)
+    # What the former attempt has to say comes too late, though no other one has been submitted yet.
+    replays.chunk_ended(plan().id, 1, "failed", flink_job_id=flink_job_id)
+    assert replays.chunk(plan().id, 1).state == "starting"
 
 
 def test_records_are_summed_at_the_end(replays):

@@ -1,0 +1,109 @@
+"""Chunks of a replay with a real ledger, over a cluster and a client that functions stand for."""
+
+import re
+from types import SimpleNamespace
+
+import httpx
+
+from sluice.flink.client import FlinkClient
+from sluice.kafka.offsets import Offsets
+from sluice.release.ledger import Ledger
+from sluice.replay import chunk as chunk_module
+from sluice.replay.chunk import Chunk
+from tests.support.answering import answered_by
+from tests.unit.replay.plans import plan
+
+
+class Clustered:
+    """A replay of `counts`, and the cluster that its chunks run on.
+
+    Attributes:
+        states: Flink's state of each job that the cluster knows, by its id.
+        silent: How many more requests get no answer.
+        slots: How many task slots are free.
+        submits: What a client does that is told to submit: takes the Flink job's id.
+        arrives: Jobs that the cluster gets to know once it has been asked for them so many times.
+        undying: Jobs that don't end when they are told to.
+    """
+
+    def __init__(self, root, monkeypatch, **more):
+        self.states, self.arrives, self.undying, self.told, self.silent, self.slots = {}, {}, set(), [], 0, 7
+        self.submits = self.run
+        self.ledger = Ledger(f"sqlite:///{root / 'ledger.db'}", "test")
+        given = {"artifact": "a", "module": "flink_jobs.counts", "resolved": {}}
+        release = self.ledger.add_release("counts", fingerprint="f" * 64, **given)
+        resolved = {"reads": {"events": {"topic": "lines"}}}
+        self.plan = plan(**{"release": release.number, "output": "other", "resolved": resolved, **more})
+        names = [chunk.name for chunk in self.plan.chunks]
+        kept = self.plan.model_dump(mode="json")
+        self.ledger.replays.add(self.plan.id, "counts", "one", release.number, kept, names, None)
+        self.project = SimpleNamespace(ledger=self.ledger, flink="http://flink", kafka={}, kafka_servers="")
+        held = {("lines", number): Offsets(0, 1_000) for number in (0, 1)}
+        monkeypatch.setattr("sluice.flink.client._PAUSES", ())
+        monkeypatch.setattr(chunk_module, "FlinkClient", self.client)
+        monkeypatch.setattr(chunk_module, "Compiler", lambda *_arguments: _Compiler(self))
+        monkeypatch.setattr(chunk_module, "connect", lambda _kafka: None)
+        monkeypatch.setattr(chunk_module, "read_offsets", lambda *_arguments: held)
+        monkeypatch.setattr(chunk_module, "PAUSE", 0.0)
+
+    def client(self, _access=None):
+        return FlinkClient("http://flink", exchange=answered_by(self._answer))
+
+    def chunk(self, number=1, taker="one"):
+        return Chunk(self.project, self.plan, number, self.told.append, taker=taker)
+
+    def row(self, number=1):
+        return self.ledger.replays.chunk(self.plan.id, number)
+
+    def run(self, flink_job_id):
+        """What a client does whose submission is answered."""
+        self.states[flink_job_id] = "RUNNING"
+
+    def alive(self):
+        return [job for job, state in self.states.items() if state == "RUNNING"]
+
+    def _answer(self, request):
+        if self.silent:
+            self.silent -= 1
+            raise httpx.ConnectError("refused")
+        method, path = request.method, request.url.path
+        if path == "/jobs/overview":
+            jobs = [{"jid": job, "name": job, "state": state, "start-time": 1, "tasks": {"total": 1, "running": 1}}
+                    for job, state in self.states.items()]  # fmt: skip
+            return httpx.Response(200, json={"jobs": jobs})
+        if path == "/overview":
+            figures = {"taskmanagers": 1, "slots-total": 9, "slots-available": self.slots, "flink-version": "2.3.0"}
+            return httpx.Response(200, json=figures)
+        job, of_status = re.fullmatch(r"/jobs/(\w+)(/status)?", path).groups()
+        if job in self.arrives:
+            self.arrives[job] -= 1
+            if self.arrives[job] <= 0:
+                del self.arrives[job]
+                self.run(job)
+        if job not in self.states:
+            return httpx.Response(404, json={"errors": [f"Job {job} not found"]})
+        if method == "PATCH":
+            self.states[job] = "CANCELLING" if job in self.undying else "CANCELED"
+            return httpx.Response(202, json={})
+        assert of_status, path
+        return httpx.Response(200, json={"status": self.states[job]})
+
+
+class _Compiler:
+    def __init__(self, clustered):
+        self._clustered = clustered
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def prepare(self, _target, *, part):
+        self._part = part
+
+    def submit(self, order):
+        self._clustered.submits(order.flink_job_id)
+
+    def close(self):
+        pass

@@ -270,13 +270,14 @@ class Replays:
             replay: The replay's id.
             number: The chunk's.
             state: How.
-            flink_job_id: Of the attempt; None: nothing was submitted.
+            flink_job_id: Of the attempt; None: nothing was to be submitted yet.
             records: How many it has read.
             reason: Why it failed.
         """
         with self._sessions.begin() as session:
             row = session.get_one(ReplayChunk, (replay, number), with_for_update=True)
-            if flink_job_id is not None and (row.flink_job_id != flink_job_id or row.state == "starting"):
+            is_starting = row.state == "starting"
+            if not is_starting if flink_job_id is None else is_starting or row.flink_job_id != flink_job_id:
                 return
             row.state, row.reason, row.ended_at = state, reason and reason[:4000], _now()
             row.records = row.records if records is None else records

@@ -99,6 +99,7 @@ class Chunk:
         self._tell = tell
         self._taker = taker
         self._is_gone = is_gone
+        self._is_submitting = self._is_called_off = False
         self.limits = Limits(plan.parallel, plan.most)
 
     @property
@@ -138,7 +139,7 @@ class Chunk:
 
         Raises:
             RefusedError: it does not compile, or an output differs; nothing was touched.
-            OperationError, FlinkError, UnreachableError: it could not be submitted.
+            OperationError, FlinkError, UnreachableError: it could not be submitted, or was called off.
         """
         if not self.part.records:
             self._create_outputs()
@@ -152,10 +153,11 @@ class Chunk:
                 compiler.prepare(target_of(self._plan, release), part=_order(self._plan, self.part.number))
                 self._create_outputs()
                 if ends():
-                    raise OperationError(f"{self.part.name} was called off")
-                return self._submit(flink, compiler)
+                    raise self._called_off()
+                return self._submit(flink, compiler, ends)
         except SluiceError as error:
-            if self.row.state == "starting":
+            row = self.row
+            if (row.state, row.taker) == ("starting", self._taker):
                 self._end("failed", None, reason=str(error))
             raise
 
@@ -185,24 +187,45 @@ class Chunk:
         self._replays.read(self._plan.id, self.part.number, records)
 
     def cancel(self) -> None:
-        """End its Flink job, if one may run, and wait until it has ended.
+        """End its Flink job, if one may run, and wait until it has ended; one that is on its way is waited for.
+
+        Called while this one itself submits it, as a signal does, it returns at once: `start` ends it.
 
         Raises:
             OperationError: it doesn't end.
         """
+        if self._is_submitting:
+            self._is_called_off = True
+            return
         row = self.row
         if row.state == "starting" and row.taker == self._taker:
             self._end("cancelled", None)
+            row = self.row
         if row.flink_job_id is None or row.state != "running":
             return
         with FlinkClient(self._project.flink) as flink:
+            while job_state(flink, row.flink_job_id) is None and self._is_of(row.flink_job_id) and is_young(row):
+                time.sleep(PAUSE)
             ending.cancel(flink, row.flink_job_id, _CANCEL_TIMEOUT)
         self._end("cancelled", row.flink_job_id)
         self._tell(f"{self.part.name} was cancelled")
 
-    def _submit(self, flink: FlinkClient, compiler: Compiler) -> str:
+    def _submit(self, flink: FlinkClient, compiler: Compiler, ends: Callable[[], bool]) -> str:
         part = self.part
-        flink_job_id = self._replays.submitting(self._plan.id, part.number, self._taker)
+        self._is_submitting, self._is_called_off = True, False
+        try:
+            flink_job_id = self._replays.submitting(self._plan.id, part.number, self._taker)
+            self._send(flink, compiler, flink_job_id)
+        finally:
+            self._is_submitting = False
+        if ends() or self._is_called_off or not self._is_of(flink_job_id):
+            ending.cancel(flink, flink_job_id, _CANCEL_TIMEOUT)
+            self._end("cancelled", flink_job_id)
+            raise self._called_off()
+        self._tell(f"{part.name} runs as Flink job {flink_job_id}: {part.records:,} records at the most")
+        return flink_job_id
+
+    def _send(self, flink: FlinkClient, compiler: Compiler, flink_job_id: str) -> None:
         try:
             compiler.submit(Submit(flink_job_id=flink_job_id))
         except (FlinkError, OperationError, UnreachableError) as error:
@@ -211,8 +234,14 @@ class Chunk:
             if not self._arrives(flink, flink_job_id):
                 self._end("failed", flink_job_id, reason=str(error))
                 raise
-        self._tell(f"{part.name} runs as Flink job {flink_job_id}: {part.records:,} records at the most")
-        return flink_job_id
+
+    def _is_of(self, flink_job_id: str) -> bool:
+        """Whether the chunk still runs under this id."""
+        row = self.row
+        return (row.state, row.flink_job_id) == ("running", flink_job_id)
+
+    def _called_off(self) -> OperationError:
+        return OperationError(f"{self.part.name} was called off")
 
     def _arrives(self, flink: FlinkClient, flink_job_id: str) -> bool:
         """Whether the cluster has the Flink job, as soon as it has, or once it can't come any more.
@@ -266,15 +295,17 @@ class Chunk:
             self._tell(step.words)
 
 
-async def progress_of(flink: Access, flink_job_id: str) -> AsyncGenerator[Progress]:
-    """How a chunk stands, again and again; the last one is over.
+async def progress_of(
+    flink: Access, flink_job_id: str, ends: Callable[[], bool] = lambda: False
+) -> AsyncGenerator[Progress]:
+    """How a chunk stands, again and again; the last one is over, unless the watching ends before.
 
     Raises:
         UnreachableError: the cluster has not answered for a minute; the chunk may well run.
     """
     async with AsyncFlinkClient(flink) as client:
         silent_since: float | None = None
-        while True:
+        while not ends():
             try:
                 yield (found := await _look(client, flink_job_id))
                 silent_since = None

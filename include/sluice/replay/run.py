@@ -109,9 +109,12 @@ def run_chunks(project: Project, replay: Replay, tell: Tell) -> None:
                 done.result()
         except BaseException:
             ends.set()
-            cancel_replay(project, replay, tell)
+            try:
+                cancel_replay(project, replay, tell)
+            except SluiceError as error:
+                tell(f"{error}; tried once more")
             pool.shutdown(cancel_futures=True)
-            # One that was just being submitted.
+            # One that was just being submitted, and what did not end the first time.
             cancel_replay(project, replay, tell)
             raise
     if problems:
@@ -139,11 +142,13 @@ def finish_replay(project: Project, replay: Replay, tell: Tell) -> dict[str, Any
 
 
 def cancel_replay(project: Project, replay: Replay, tell: Tell) -> None:
-    """End the Flink jobs of a replay's chunks, and the replay."""
-    plan = ReplayPlan.model_validate(replay.plan)
+    """End a replay and the Flink jobs of its chunks, whoever has begun them.
+
+    Raises:
+        OperationError: some don't end; the others have.
+    """
     project.ledger.replays.ended(replay.id, "cancelled")
-    for part in plan.chunks:
-        _chunk(project, plan, part.number, tell).cancel()
+    _end_all(project, _begun_of(project, replay), tell)
 
 
 def end_chunks(project: Project, replay: Replay, takers: str, tell: Tell) -> list[str]:
@@ -158,10 +163,10 @@ def end_chunks(project: Project, replay: Replay, takers: str, tell: Tell) -> lis
         tell: Where progress goes.
 
     Raises:
-        OperationError: a Flink job doesn't end.
+        OperationError: some don't end; the others have.
     """
-    begun = [row for row in project.ledger.replays.begun() if row.replay == replay.id]
-    return [_end(project, row, tell) for row in begun if row.taker and row.taker.startswith(takers)]
+    rows = [row for row in _begun_of(project, replay) if row.taker and row.taker.startswith(takers)]
+    return _end_all(project, rows, tell)
 
 
 def end_abandoned(project: Project, is_over: Callable[[str], bool], tell: Tell) -> list[str]:
@@ -174,13 +179,31 @@ def end_abandoned(project: Project, is_over: Callable[[str], bool], tell: Tell) 
         is_over: Whether a taker is known to have ended.
         tell: Where progress goes.
     """
+    rows = [row for row in project.ledger.replays.begun() if row.taker and is_over(row.taker)]
+    return _try_to_end(project, rows, tell)
+
+
+def _begun_of(project: Project, replay: Replay) -> list[ReplayChunk]:
+    return [row for row in project.ledger.replays.begun() if row.replay == replay.id]
+
+
+def _end_all(project: Project, rows: list[ReplayChunk], tell: Tell) -> list[str]:
+    if problems := _try_to_end(project, rows, tell):
+        raise OperationError(
+            f"{len(problems)} of {len(rows)} chunks that were to end go on: {' | '.join(problems)}",
+            remedy="end their Flink jobs in the Flink UI, or try again",
+        )
+    return [row.name for row in rows]
+
+
+def _try_to_end(project: Project, rows: list[ReplayChunk], tell: Tell) -> list[str]:
+    """Why some could not be ended: one that doesn't end keeps none of the others."""
     problems = []
-    for row in project.ledger.replays.begun():
-        if row.taker and is_over(row.taker):
-            try:
-                _end(project, row, tell)
-            except SluiceError as error:
-                problems.append(f"{row.name} was given up, and goes on: {error}")
+    for row in rows:
+        try:
+            _end(project, row, tell)
+        except SluiceError as error:
+            problems.append(f"{row.name} was given up, and goes on: {error}")
     return problems
 
 
@@ -201,7 +224,9 @@ def _run(project: Project, chunk: Chunk, tell: Tell, ends: threading.Event) -> N
             if ends.is_set():
                 chunk.cancel()
             elif flink_job_id is not None:
-                chunk.conclude(flink_job_id, asyncio.run(_wait(project, chunk, flink_job_id, tell)))
+                progress = asyncio.run(_wait(project, chunk, flink_job_id, tell, ends))
+                if progress.is_over or not ends.is_set():
+                    chunk.conclude(flink_job_id, progress)
         except RefusedError:
             raise
         except SluiceError as error:
@@ -223,10 +248,11 @@ def _begun(chunk: Chunk, ends: threading.Event) -> str | None:
     return None
 
 
-async def _wait(project: Project, chunk: Chunk, flink_job_id: str, tell: Tell) -> Progress:
+async def _wait(project: Project, chunk: Chunk, flink_job_id: str, tell: Tell, ends: threading.Event) -> Progress:
+    """How it has ended, or stood when it was to end: whoever says so ends the Flink job."""
     told, begun = 0.0, time.monotonic()
     progress = Progress(None)
-    async with contextlib.aclosing(progress_of(project.flink, flink_job_id)) as looks:
+    async with contextlib.aclosing(progress_of(project.flink, flink_job_id, ends.is_set)) as looks:
         async for progress in looks:
             share = (progress.records or 0) / chunk.part.records
             if share >= told + _SHARE and not progress.is_over:

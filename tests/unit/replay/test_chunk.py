@@ -92,3 +92,72 @@ def test_a_cluster_that_does_not_answer_after_a_submission_says_nothing_about_it
         chunk.start()
     assert cluster.row().state == "running"
     assert chunk.find() == cluster.alive()[0]
+
+
+def test_what_is_cancelled_while_it_is_submitted_is_ended_once_it_is_there(cluster):
+    """As by a signal, in the process that submits: nothing is recorded before it is so."""
+    chunk = cluster.chunk()
+
+    def submits(flink_job_id):
+        chunk.cancel()
+        assert cluster.row().state == "running"
+        cluster.run(flink_job_id)
+
+    cluster.submits = submits
+    assert chunk.take()
+    with pytest.raises(OperationError, match="was called off"):
+        chunk.start()
+    assert (list(cluster.states.values()), cluster.row().state) == (["CANCELED"], "cancelled")
+    # And may be begun again.
+    cluster.submits = cluster.run
+    assert chunk.take()
+    assert cluster.states[chunk.start()] == "RUNNING"
+
+
+def test_a_run_that_ends_during_a_submission_ends_the_job(cluster):
+    chunk, ended = cluster.chunk(), []
+    cluster.submits = lambda flink_job_id: (ended.append(1), cluster.run(flink_job_id))
+    assert chunk.take()
+    with pytest.raises(OperationError, match="was called off"):
+        chunk.start(lambda: bool(ended))
+    assert cluster.alive() == []
+
+
+def test_another_one_that_cancels_waits_for_what_is_on_its_way(cluster):
+    def submits(flink_job_id):
+        cluster.arrives[flink_job_id] = 3
+        cluster.chunk(taker="two").cancel()
+        assert cluster.states[flink_job_id] == "CANCELED"
+
+    cluster.submits = submits
+    chunk = cluster.chunk()
+    assert chunk.take()
+    with pytest.raises(OperationError, match="was called off"):
+        chunk.start()
+    assert cluster.row().state == "cancelled"
+
+
+def test_what_can_not_come_any_more_has_ended(cluster, monkeypatch):
+    chunk = cluster.chunk()
+    assert chunk.take()
+    cluster.ledger.replays.submitting(cluster.plan.id, 1, "one")
+    monkeypatch.setattr(SUBMITTING, timedelta(0))
+    chunk.cancel()
+    assert cluster.row().state == "cancelled"
+
+
+def test_a_job_whose_chunk_is_anothers_by_then_is_ended(cluster, monkeypatch):
+    """Its submission took longer than anybody waits for."""
+
+    def submits(flink_job_id):
+        monkeypatch.setattr(SUBMITTING, timedelta(0))
+        assert cluster.chunk(taker="two").take()
+        cluster.run(flink_job_id)
+
+    cluster.submits = submits
+    chunk = cluster.chunk()
+    assert chunk.take()
+    with pytest.raises(OperationError, match="was called off"):
+        chunk.start()
+    assert cluster.alive() == []
+    assert (cluster.row().state, cluster.row().taker) == ("starting", "two")

@@ -13,6 +13,7 @@ from airflow.sdk.bases.notifier import BaseNotifier
 from sluice.airflow.sweep import SweepOperator, VerifyOperator
 from sluice.settings import Settings
 
+_LONGEST = timedelta(hours=2)
 _DOC = """
 Looks at every job of the fleet, records what it sees, and does what is needed:
 
@@ -48,6 +49,8 @@ def sweep_dag(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> DAG:
         # Whoever has deployed the fleet for the first time lets it be kept.
         is_paused_upon_creation=True,
         max_active_runs=1,
+        # Nobody looks at the fleet while a run goes on: one whose deploys don't end gives way to the next.
+        dagrun_timeout=_LONGEST,
         tags=["sluice", "fleet"],
         default_args={"owner": "data-platform", "retries": 1, "retry_delay": timedelta(seconds=10)},
     ) as dag:
@@ -60,6 +63,8 @@ def sweep_dag(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> DAG:
         operate = TriggerDagRunOperator.partial(
             task_id="operate",
             deferrable=True,
+            # A run of it would stay queued, and this one with it.
+            fail_when_dag_is_paused=True,
             poke_interval=5,
             retries=0,
             max_active_tis_per_dagrun=settings.sweep_operations,

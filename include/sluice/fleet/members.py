@@ -63,12 +63,13 @@ def _member(project: Project, name: str, placed: tuple[Placement, Release] | Non
     place, release = placed or (None, None)
     try:
         desired = project.desired(name, release.overrides if release else None)
+        # It reads every module that the job imports, also those that nothing has imported yet.
+        found = fingerprint(project.settings.root, desired)
     except SluiceError as error:
-        return Member(JobStatus(name, "broken", verdict="failed", reasons=(str(error),)))
+        return Member(_broken(name, place, str(error)))
     if place is None or release is None:
         state = "not deployed" if desired.enabled else "disabled"
         return Member(JobStatus(name, state, reasons=(f"run: sluice deploy {name}",) if desired.enabled else ()))
-    drift = fingerprint(project.settings.root, desired) != release.fingerprint
     overrides = covered_settings(release.overrides, desired.job.config)
     status = JobStatus(
         name,
@@ -76,7 +77,7 @@ def _member(project: Project, name: str, placed: tuple[Placement, Release] | Non
         place.release,
         place.flink_job_id,
         reasons=open_secrets(desired.job.config, overrides),
-        drift=drift,
+        drift=found != release.fingerprint,
         overrides=overrides,
         phase=place.phase,
     )
@@ -111,12 +112,20 @@ def _target(desired: DesiredJob, place: Placement, former: Snapshot | None) -> T
 
 def _without_file(project: Project, name: str, placed: tuple[Placement, Release] | None) -> JobStatus:
     """A job whose file is broken or gone is a row of its own; an unknown name is the caller's mistake and raises."""
+    place, _ = placed or (None, None)
     broken = [file for file in project.catalog.broken if file.name == name]
     if broken:
-        return JobStatus(name, "broken", verdict="failed", reasons=(broken[0].error,))
-    if placed is None:
+        return _broken(name, place, broken[0].error)
+    if place is None:
         project.catalog.job(name)
         raise AssertionError  # it isn't there
-    place, _ = placed
     words = f"its file is gone; release {place.release} is {place.phase}, and stays so: sluice suspend {name}"
     return JobStatus(name, "removed", place.release, place.flink_job_id, reasons=(words,), phase=place.phase)
+
+
+def _broken(name: str, place: Placement | None, why: str) -> JobStatus:
+    """A job whose file, code or settings can't be read; what it runs as is the ledger's all the same."""
+    status = JobStatus(name, "broken", verdict="failed", reasons=(why,))
+    if place is None:
+        return status
+    return replace(status, release=place.release, flink_job_id=place.flink_job_id, phase=place.phase)

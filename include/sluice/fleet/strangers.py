@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from sluice.fleet.rows import Found, JobStatus
 from sluice.flink.models import JobSummary
+
+_LONGEST = 255
+"""Of the names in the ledger's samples; Flink takes names of any length."""
+_DIGITS = 8
 
 
 def with_strangers(found: Sequence[Found], cluster: Iterable[JobSummary], *, is_whole: bool) -> list[Found]:
@@ -19,7 +24,8 @@ def with_strangers(found: Sequence[Found], cluster: Iterable[JobSummary], *, is_
     """
     ours = {row.status.flink_job_id for row in found}
     names = {row.status.job for row in found}
-    alive = sorted((job for job in cluster if not job.state.is_terminal and job.id not in ours), key=lambda j: j.name)
+    others = [job for job in cluster if not job.state.is_terminal and job.id not in ours]
+    alive = sorted((job.model_copy(update={"name": shortened(job.name)}) for job in others), key=lambda j: j.name)
     doubles: dict[str, list[str]] = {}
     for job in alive:
         doubles.setdefault(job.name, []).append(job.id)
@@ -28,6 +34,14 @@ def with_strangers(found: Sequence[Found], cluster: Iterable[JobSummary], *, is_
         *(Found(_duplicate(job)) for job in alive if job.name in names),
         *(Found(_undeclared(job)) for job in alive if is_whole and job.name not in names),
     ]
+
+
+def shortened(name: str) -> str:
+    """A name as the ledger can keep it: of a longer one the beginning, and a digest that tells it from others."""
+    if len(name) <= _LONGEST:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGITS]
+    return f"{name[: _LONGEST - _DIGITS - 1]}~{digest}"
 
 
 def _marked(row: Found, doubles: list[str]) -> Found:

@@ -13,7 +13,9 @@ from sluice.fleet.members import read_members
 from sluice.fleet.readings import to_sample
 from sluice.fleet.rows import Found
 from sluice.fleet.status import fleet_status, sweep_and_record
+from sluice.fleet.strangers import with_strangers
 from sluice.flink import client as client_module
+from sluice.flink.models import JobSummary
 from sluice.project import Project
 from sluice.release.fingerprint import fingerprint
 from sluice.settings import Settings
@@ -145,3 +147,40 @@ def test_a_sample_says_which_run_has_looked(project):
     assert {sample.run for sample in project.ledger.samples.last_sweep()} == {"scheduled__1"}
     sweep_and_record(project)
     assert {sample.run for sample in project.ledger.samples.last_sweep()} == {None}
+
+
+def test_a_broken_helper_that_nothing_has_imported_hides_no_other_job(project):
+    """A job imports it within its pipeline: its file can be read, and what it would run as can't."""
+    root = project.settings.root
+    (root / "flink_jobs" / "fresh.py").write_text(
+        JOB.replace("    return rows", "    from flink_jobs import helper\n    return helper.rows(rows)") % "fresh"
+    )
+    (root / "flink_jobs" / "helper.py").write_text("1 +")
+    rows = {row.job: row for row in fleet_status(project.reread(), ["fresh", "runs"])}
+    assert (rows["fresh"].state, rows["fresh"].verdict) == ("broken", "failed")
+    assert "helper.py" in rows["fresh"].reasons[0]
+    assert rows["runs"].drift is False
+
+
+def test_what_a_broken_file_runs_as_is_no_stranger(project):
+    (project.settings.root / "flink_jobs" / "runs.py").write_text("1 +")
+    [member] = read_members(project.reread(), ["runs"], {})
+    assert (member.status.state, member.status.release, member.status.phase) == ("broken", 1, "running")
+    alone = JobSummary(**{"jid": member.status.flink_job_id, "name": "runs", "state": "RUNNING", "start-time": 1,
+                          "tasks": {"total": 1, "running": 1}})  # fmt: skip
+    assert with_strangers([Found(member.status)], [alone], is_whole=True) == [Found(member.status)]
+    # So it is where a setting is wrong.
+    (project.settings.root / "flink_jobs" / "runs.py").write_text(JOB % "runs")
+    (project.settings.root / "deployments" / "local.yaml").write_text(DEPLOYMENT + "  runs: {parallelism: 0}\n")
+    [member] = read_members(project.reread(), ["runs"], {})
+    assert (member.status.state, member.status.flink_job_id) == ("broken", alone.id)
+
+
+def test_a_stranger_may_have_any_name():
+    names = [f"{'insert-into_' * 40}{number}" for number in (1, 2)]
+    cluster = [JobSummary(**{"jid": str(number), "name": name, "state": "RUNNING", "start-time": 1,
+                             "tasks": {"total": 1, "running": 1}}) for number, name in enumerate(names)]  # fmt: skip
+    found = [row.status.job for row in with_strangers([], cluster, is_whole=True)]
+    assert [len(name) for name in found] == [255, 255]
+    assert found[0] != found[1]
+    assert all(name.startswith("insert-into_") for name in found)

@@ -20,6 +20,7 @@ from sluice.local.traffic import oracle, wire
 from sluice.local.traffic.generator import Traffic
 from sluice.operation.topics import create_topics
 from sluice.replay.chunk import Chunk, Progress
+from sluice.replay.live import refuse_behind
 from sluice.replay.model import ReplayPlan, ReplayRequest
 from sluice.replay.parity import Parity
 from sluice.replay.preflight import plan_replay
@@ -72,6 +73,19 @@ class Live:
         offsets = offsets_at(admin, read_offsets(admin, [TOPIC], ""), moment, "")
         for future in admin.delete_records([TopicPartition(*place, at) for place, at in offsets.items()]).values():
             future.result()
+
+    def empty(self, topic):
+        """All of it, as retention does."""
+        admin = connect(self.lab.project.kafka)
+        held = read_offsets(admin, [topic], "")
+        ends = [TopicPartition(*place, offsets.end) for place, offsets in held.items()]
+        for future in admin.delete_records(ends).values():
+            future.result()
+
+    def newest(self, topic):
+        """The newest value of each key that was not deleted."""
+        values = {message.key: message.value for message in wire.consume(self.lab.local.kafka_servers, topic)}
+        return [value for value in values.values() if value is not None]
 
     def rows(self, topic):
         return wire.rows(self.lab.local.kafka_servers, topic)
@@ -207,6 +221,13 @@ def test_a_cancelled_replay_leaves_no_job(live):
         finish_replay(project, replay, print)
 
 
+def refusal(project, job, plan):
+    """Why the live job's rows of a range may not be written over yet."""
+    with pytest.raises(OperationError) as refused:
+        refuse_behind(project, job, plan)
+    return str(refused.value)
+
+
 def test_a_bug_is_mended_and_the_live_topic_with_it(live, expected):
     """What a wrong filter has written is replaced, key by key; not by accident."""
     job, file = "event_metrics", live.lab.root / "flink_jobs" / "event_metrics.py"
@@ -221,6 +242,9 @@ def test_a_bug_is_mended_and_the_live_topic_with_it(live, expected):
     deploy(live.lab.project, job)
     want = expected.event_metrics
     wait_for(lambda: len(live.rows(f"mended_{job}")) >= len(want))
+    # All was read, and no event has closed the last windows yet.
+    open_range = plan_replay(live.lab.project, job, ReplayRequest(START, START + timedelta(hours=HOURS + 12)))
+    wait_for(lambda: "it holds windows of the range open until" in refusal(live.lab.project, job, open_range))
     file.write_text(good)
     deploy(live.lab.project, job)
     start, end = START, START + timedelta(hours=8)
@@ -232,14 +256,19 @@ def test_a_bug_is_mended_and_the_live_topic_with_it(live, expected):
     assert live.lab.project.ledger.replays.find(replay.id).promoted_at is None
     (done,) = promote(live.lab.project, replay, print, accept_differences=True)
     assert (done.written, done.deleted) == (len(mended), len(mended))
-    by_key = {}
-    for message in wire.consume(live.lab.local.kafka_servers, f"mended_{job}"):
-        by_key[message.key] = message.value
-    assert sum(value is not None for value in by_key.values()) == len(want)
+    assert len(live.newest(f"mended_{job}")) == len(want)
     (again,) = promote(live.lab.project, replay, print)
     assert (again.written, again.deleted) == (0, 0)
     _, later = live.replay(job, start, end)
     assert Parity.model_validate(later["parity"][job]).is_equal
+    # As retention does: what is no longer there deletes nothing in its place.
+    live.empty(report["output_topic"])
+    with pytest.raises(RefusedError, match=f"gave {len(mended):,} rows, and its output holds 0 of them"):
+        promote(live.lab.project, replay, print, accept_differences=True)
+    with pytest.raises(RefusedError, match="its output holds 0 of them"):
+        finish_replay(live.lab.project, replay, print)
+    assert live.lab.project.ledger.replays.find(replay.id).report["rows"] == len(mended)
+    assert len(live.newest(f"mended_{job}")) == len(want)
 
 
 def test_what_cannot_be_is_refused_and_nothing_is_written(live):
@@ -255,6 +284,9 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(live):
         (replace(good, end=START - day), "which is not after its start"),
         (replace(good, start=START - 8 * day), "its replay rule allows 7 days"),
         (replace(good, end=datetime.now(UTC) + day / 2), "may arrive until"),
+        (replace(good, chunk=timedelta(0)), "a chunk is 0:00:00 long"),
+        (replace(good, chunk=timedelta(milliseconds=1)), "are 7,200,000 chunks, more than 1,000"),
+        (replace(good, output="replayed_session_metrics"), "session_metrics writes replayed_session_metrics"),
         (replace(good, chunk=timedelta(seconds=30)), "a chunk is 0:00:30 long, and a row of it covers up to 0:01:00"),
         (replace(good, output="nowhere"), "the output topic nowhere does not exist"),
         (replace(good, output=TOPIC), "a replay can't write there"),

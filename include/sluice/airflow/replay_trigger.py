@@ -28,6 +28,8 @@ _NEWS = 60.0
 """Seconds after which the task is told how far its chunk has come."""
 _TURN = 3.0
 """Seconds between two looks whether it is a chunk's turn."""
+_PATIENCE = 600.0
+"""Seconds that the cluster may leave without an answer who only waits: a JobManager that is restarted takes some."""
 _WORDS = 10.0
 """Seconds between two lines of the log."""
 
@@ -144,7 +146,17 @@ class TurnTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One event, without content."""
         flink = (await sync_to_async(project_of)(self.root, self.environment)).flink
-        while not await sync_to_async(self._has_turn)(flink):  # noqa: ASYNC110 - what it waits for is in the ledger
+        silent_since: float | None = None
+        while True:
+            try:
+                if await sync_to_async(self._has_turn)(flink):
+                    break
+                silent_since = None
+            except UnreachableError as error:
+                silent_since = silent_since or time.time()
+                if time.time() - silent_since > _PATIENCE:
+                    raise
+                self.log.warning("%s", error)
             await asyncio.sleep(_TURN)
         yield TriggerEvent({})  # type: ignore[no-untyped-call]
 

@@ -115,6 +115,11 @@ def jobmanager_metrics(names: Iterable[str]) -> Call[tuple[Metric, ...]]:
     return Call("/jobmanager/metrics", _METRICS, params={"get": ",".join(names)})
 
 
+def watermarks(job_id: str, vertex_id: str) -> Call[tuple[Metric, ...]]:
+    """The watermark that each subtask of a vertex has got, epoch milliseconds; none from one that has got none."""
+    return Call(f"/jobs/{job_id}/vertices/{vertex_id}/watermarks", _METRICS)
+
+
 def aggregate_names(job_id: str, vertex_id: str) -> Call[tuple[MetricAggregate, ...]]:
     """The names of a vertex's metrics without the subtask; empty until the cluster has fetched them once."""
     return Call(f"/jobs/{job_id}/vertices/{vertex_id}/subtasks/metrics", _AGGREGATES)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from datetime import UTC, datetime
+import time
+from datetime import UTC, datetime, timedelta
 
 from sluice.errors import OperationError, RefusedError
-from sluice.flink.client import AsyncFlinkClient
-from sluice.health.probe import probe
-from sluice.health.snapshot import Snapshot
+from sluice.flink import calls
+from sluice.flink.client import FlinkClient
 from sluice.kafka.offsets import find_read_to_end, read_committed
 from sluice.operation.limits import untimed
 from sluice.plan.continuity import topics_of
@@ -16,6 +15,11 @@ from sluice.project import Project
 from sluice.release.tables import Placement
 from sluice.replay.model import ReplayPlan
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CLOSES = timedelta(milliseconds=1)
+"""A window closes at the last millisecond that is in it."""
+_FETCHED_MS = 15_000
+"""After which the cluster has fetched the first metrics of a job: it does so every 10 s."""
 _NEXT = "promote it again in a while: sluice promote"
 
 
@@ -37,12 +41,12 @@ def refuse_behind(project: Project, job: str, plan: ReplayPlan) -> None:
             remedy=f"bring it back first: sluice deploy {job}",
         )
     _refuse_unread(project, job, plan)
-    snapshot = asyncio.run(_look(project, place, plan))
-    reached = _watermark(snapshot)
-    if reached is not None and reached < plan.end:
+    needed, reached = plan.end + plan.reach, _watermark(project, place, plan)
+    if reached is not None and reached + _CLOSES < needed:
         raise OperationError(
-            f"{job}: its watermark stands at {reached:%H:%M:%S} UTC, and the range ends at {plan.end:%H:%M:%S} UTC",
-            remedy=f"{_NEXT} {job} {plan.id[:8]}",
+            f"{job}: its watermark stands at {reached:%Y-%m-%d %H:%M:%S} UTC, and it holds windows of the range open "
+            f"until {needed:%Y-%m-%d %H:%M:%S} UTC",
+            remedy=f"{_NEXT} {job} {plan.id[:8]}; on a topic without new events, replay a range that ends before",
         )
 
 
@@ -61,16 +65,22 @@ def _refuse_unread(project: Project, job: str, plan: ReplayPlan) -> None:
         )
 
 
-async def _look(project: Project, place: Placement, plan: ReplayPlan) -> Snapshot:
-    topics = topics_of(plan.resolved)
+def _watermark(project: Project, place: Placement, plan: ReplayPlan) -> datetime | None:
+    """The smallest watermark that what comes after the sources has got; None: not known.
+
+    Whether partitions are idle says nothing: what is held open stays so until the watermark moves. A job without event
+    time has none; one that was started again tells none until new events come, and what it then holds open isn't known.
+    """
     without = untimed(project, project.ledger.release(place.job, place.release))
-    async with AsyncFlinkClient(project.flink) as flink:
-        group = project.group(place.job)
-        return await probe(flink, place.flink_job_id, sorted(topics), project.kafka, group, untimed=without)
-
-
-def _watermark(snapshot: Snapshot) -> datetime | None:
-    """Where event time stands; None: the job has none, or reads nothing any more."""
-    if snapshot.is_idle or snapshot.watermark_lag_ms is None:
+    if not set(topics_of(plan.resolved)) - set(without):
         return None
-    return datetime.fromtimestamp((snapshot.at_ms - snapshot.watermark_lag_ms) / 1000, UTC)
+    with FlinkClient(project.flink) as flink:
+        while True:
+            detail = flink.send(calls.job(place.flink_job_id))
+            asked = (calls.watermarks(detail.id, vertex.id) for vertex in detail.vertices if not vertex.is_source)
+            told = [int(metric.value or 0) for call in asked for metric in flink.send(call)]
+            if known := [value for value in told if value > 0]:
+                return _EPOCH + timedelta(milliseconds=min(known))
+            if detail.now - detail.start_time > _FETCHED_MS:
+                return None
+            time.sleep(1)

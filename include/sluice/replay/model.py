@@ -136,6 +136,8 @@ class ReplayPlan(_Frozen):
     fingerprint: str
     begins: str
     ends: str
+    reach: timedelta = timedelta(0)
+    """How long after an event it may still change a row, by the rule and the settings of the replay."""
     seconds: float | None
     """How long it will take, by the speed of the job's last replay; None: there was none."""
 

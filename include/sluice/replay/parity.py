@@ -14,12 +14,13 @@ from typing import Any
 from confluent_kafka import Message
 from pydantic import BaseModel, ConfigDict
 
-from sluice.errors import OperationError
+from sluice.errors import OperationError, RefusedError
 from sluice.job.definition import Job
 from sluice.kafka.brokers import connect
 from sluice.kafka.history import offsets_at, read_between
 from sluice.kafka.offsets import read_offsets
 from sluice.project import Project
+from sluice.release.replays import Replay
 from sluice.replay.model import ReplayPlan
 from sluice.replay.preflight import released
 
@@ -138,6 +139,25 @@ def read_sides(project: Project, job: Job, plan: ReplayPlan, sink: str) -> Sides
         replayed=_in_range(plan, read_rows(project, ours, live.key, starts=plan.output_starts.get(sink))),
         live=_in_range(plan, read_rows(project, live.topic, live.key, since=earliest)),
     )
+
+
+def refuse_expired(replay: Replay, rows: int) -> None:
+    """Refuse to take for a replay's rows what is left of them.
+
+    Args:
+        replay: One that has completed once.
+        rows: How many its outputs hold now.
+
+    Raises:
+        RefusedError: they are fewer than its report says.
+    """
+    told = int((replay.report or {}).get("rows", 0))
+    if rows < told:
+        raise RefusedError(
+            f"replay {replay.id[:8]} of {replay.job} gave {told:,} rows, and its output holds {rows:,} of them: the "
+            "others were deleted since",
+            remedy="replay the range again, and give the output's topic a longer retention.ms",
+        )
 
 
 def read_rows(

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from sluice.deployment.desired import refuse_secrets, topic_values
 from sluice.deployment.explain import first_problem
 from sluice.deployment.values import json_values
-from sluice.errors import ConfigError, RefusedError
+from sluice.errors import ConfigError, RefusedError, SluiceError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.job.definition import Job
@@ -54,16 +54,10 @@ def plan_replay(project: Project, job: str, request: ReplayRequest) -> ReplayPla
     refuse_secrets(definition, request.overrides)
     config = _config(definition, release, project.opened(job, release.resolved, release.overrides), request.overrides)
     span, reach = rule.span_for(config), rule.reach_for(config)
-    chunk = request.chunk or request.end - request.start
+    chunk = request.end - request.start if request.chunk is None else request.chunk
     _refuse_range(job, request, rule)
     _refuse_chunk(job, request, chunk, span, reach)
     cuts = list(cut(request.start, request.end, chunk, span))
-    if len(cuts) > _MOST_CHUNKS:
-        raise RefusedError(
-            f"{job}: {request.end - request.start} in chunks of {chunk} are {len(cuts):,} chunks, more than "
-            f"{_MOST_CHUNKS:,}",
-            remedy="ask for longer chunks",
-        )
     reads = released(job, "reads", definition.reads, release)
     history = _History(project, reads)
     history.refuse_unfinished(job, cuts[-1], reach)
@@ -110,6 +104,7 @@ def plan_replay(project: Project, job: str, request: ReplayRequest) -> ReplayPla
         fingerprint=f"{release.fingerprint[:32]}{identity}",
         begins=rule.begins,
         ends=rule.ends,
+        reach=reach,
         seconds=_expected_seconds(project, job, sum(part.records for part in chunks), parallel),
     )
 
@@ -161,6 +156,13 @@ def _refuse_range(job: str, request: ReplayRequest, rule: Replay) -> None:
 
 def _refuse_chunk(job: str, request: ReplayRequest, chunk: timedelta, span: timedelta | None, reach: timedelta) -> None:
     whole = request.end - request.start
+    if chunk <= timedelta(0):
+        raise RefusedError(f"{job}: a chunk is {chunk} long", remedy="ask for a length above zero, e.g. 1h")
+    if (count := -(-whole // chunk)) > _MOST_CHUNKS:
+        raise RefusedError(
+            f"{job}: {whole} in chunks of {chunk} are {count:,} chunks, more than {_MOST_CHUNKS:,}",
+            remedy="ask for longer chunks",
+        )
     for least, what in ((span, "a row of it covers up to"), (reach, "an event changes a row of it within")):
         if least is not None and chunk < least:
             where = "the range" if chunk >= whole else "a chunk"
@@ -281,6 +283,7 @@ def _outputs(
         if kind == "other":
             actual = found[output].partitions if output in found else None
             _refuse_other(job, {read.topic for read in reads.values()}, topic, output)
+            _refuse_others(project, job, output)
             _refuse_partitions(job, topic, output, partitions[sink], actual)
     return kind, outputs, partitions
 
@@ -309,6 +312,21 @@ def _refuse_other(job: str, reads: set[str], live: Kafka, output: str) -> None:
         raise RefusedError(f"{job} reads {output}: a replay can't write there", remedy="name another topic")
     if output == live.topic:
         raise RefusedError(f"{output} is the live topic of {job}", remedy=f"to write there, let the output be {LIVE!r}")
+
+
+def _refuse_others(project: Project, job: str, output: str) -> None:
+    """A topic that another job of the project reads or writes is nowhere to replay into."""
+    for name in sorted(project.catalog.jobs.keys() - {job}):
+        try:
+            other = project.desired(name)
+        except SluiceError:
+            continue  # it is told wherever that job is asked for
+        for what, topics in (("reads", other.reads), ("writes", other.writes)):
+            if output in {topic.topic for topic in topics.values()}:
+                raise RefusedError(
+                    f"{name} {what} {output}: a replay of {job} can't write there",
+                    remedy=f"name another topic, or let the output be {SEPARATE!r}",
+                )
 
 
 def _refuse_partitions(job: str, live: Kafka, output: str, partitions: int, actual: int | None) -> None:

@@ -14,7 +14,7 @@ from sluice.project import Project
 from sluice.release.replays import Replay
 from sluice.replay.live import refuse_behind
 from sluice.replay.model import ReplayPlan
-from sluice.replay.parity import Parity, Sides, read_sides
+from sluice.replay.parity import Parity, Sides, read_sides, refuse_expired
 
 _TIMEOUT = 60.0
 """Seconds that the brokers have for each step of the transaction."""
@@ -71,7 +71,10 @@ def promote(
     messages: list[_Message] = []
     promotions = []
     # Anew: what the live job has written meanwhile counts.
-    for live, sides in _read(project, plan, tell):
+    both = list(_read(project, plan, tell))
+    # What is no longer there would delete the live rows in its place.
+    refuse_expired(replay, sum(len(sides.replayed) for _, sides in both))
+    for live, sides in both:
         if not accept_differences:
             _refuse_differences(replay, live, sides.parity)
         changed = _messages(live, sides)

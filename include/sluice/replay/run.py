@@ -16,7 +16,7 @@ from sluice.project import Project
 from sluice.release.replays import Replay, ReplayChunk
 from sluice.replay.chunk import Chunk, Progress, progress_of
 from sluice.replay.model import ReplayPlan, ReplayRequest, explain_replay
-from sluice.replay.parity import read_sides, rows_by_chunk
+from sluice.replay.parity import read_sides, refuse_expired, rows_by_chunk
 from sluice.replay.preflight import plan_replay
 
 Tell = Callable[[str], None]
@@ -127,6 +127,7 @@ def finish_replay(project: Project, replay: Replay, tell: Tell) -> dict[str, Any
 
     Raises:
         OperationError: a chunk has not finished.
+        RefusedError: it has completed before, and some of its rows are gone since.
     """
     plan = ReplayPlan.model_validate(replay.plan)
     rows = project.ledger.replays.chunks(replay.id)
@@ -137,6 +138,8 @@ def finish_replay(project: Project, replay: Replay, tell: Tell) -> dict[str, Any
             remedy=f"run them again: sluice backfill {replay.job} --resume {replay.id[:8]}, or clear their tasks",
         )
     report = _report(project, plan, rows, tell)
+    # A report that is there stays: it is what a promotion is held against.
+    refuse_expired(replay, report["rows"])
     project.ledger.replays.ended(replay.id, "completed", report)
     return report
 

@@ -45,6 +45,13 @@ def deploy_params(config: type[JobConfig]) -> dict[str, Param]:
             title="Release to roll back to",
             description="Empty: the healthy one before.",
         ),
+        "seen_release": Param(
+            default=None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Only if this release is deployed",
+            description="Refused if somebody has deployed another one meanwhile. Empty: whichever it is.",
+        ),
         "mode": Param(
             default="as planned",
             type="string",
@@ -106,6 +113,7 @@ def deploy_request(params: Mapping[str, Any]) -> Request:
     return Request(
         kind=kind if kind in get_args(Kind) else "deploy",
         to=params.get("to_release"),
+        seen=params.get("seen_release"),
         mode=mode if mode in get_args(Mode) else None,
         overrides=given_settings(params),
         clear_overrides=bool(params.get("clear_overrides")),

@@ -163,6 +163,8 @@ def _conf(request: Request, words: str) -> Mapping[str, Any]:
     conf: dict[str, Any] = {"operation": request.kind, "reason": f"redeploy_and_verify: {words}"}
     if request.to is not None:
         conf["to_release"] = request.to
+    if request.seen is not None:
+        conf["seen_release"] = request.seen
     if request.mode is not None:
         conf["mode"] = request.mode
     return conf

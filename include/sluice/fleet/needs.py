@@ -11,6 +11,7 @@ from sluice.fleet.cases import read_cases
 from sluice.fleet.decision import Case, Decision, approval_cause, decide
 from sluice.fleet.rows import JobStatus
 from sluice.operation.run import make_plan
+from sluice.plan.model import Mode
 from sluice.plan.request import Request
 from sluice.project import Project
 
@@ -110,9 +111,12 @@ def _request(status: JobStatus, decision: Decision) -> Request | None:
             return Request()
         case "recover":
             # The release that ran, whatever has changed since: that comes by a redeploy, which may need an approval.
-            return Request(kind="rollback", to=decision.release) if status.drift else Request()
+            if not status.drift:
+                return Request()
+            return Request(kind="rollback", to=decision.release, seen=status.release)
         case "roll_back":
             # One that fails all the time can't write a savepoint any more.
-            return Request(kind="rollback", mode=None if status.state == "FAILED" else "last-state")
+            mode: Mode | None = None if status.state == "FAILED" else "last-state"
+            return Request(kind="rollback", mode=mode, seen=status.release)
         case _:
             return None

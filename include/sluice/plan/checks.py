@@ -20,7 +20,21 @@ from sluice.plan.request import Request
 from sluice.plan.situation import Runs, Situation, Stopped, Stopping, Suspended
 from sluice.plan.target import Target
 from sluice.project import Project
-from sluice.release.tables import Operation, Release
+from sluice.release.tables import Operation, Placement, Release
+
+
+def refuse_moved(job: str, request: Request, place: Placement | None) -> None:
+    """Refuse to do to one release what was asked for of another.
+
+    Raises:
+        RefusedError: somebody has deployed since.
+    """
+    if request.seen is None or place is None or place.release == request.seen:
+        return
+    raise RefusedError(
+        f"{job}: this was asked for when release {request.seen} was deployed, and release {place.release} is by now",
+        remedy="look at the job, and ask again if it is still meant",
+    )
 
 
 def refuse_suspended(job: str, request: Request, situation: Situation, active: Operation | None) -> None:

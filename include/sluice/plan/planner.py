@@ -93,7 +93,11 @@ class Planner:
         situation = locate(job, ledger.placement(job), self._flink.send(calls.jobs()).jobs)
         place = None if isinstance(situation, Absent) else situation.place
         former = ledger.release(job, place.release) if place else None
-        checks.refuse_suspended(job, self._request, situation, ledger.active(job))
+        active = ledger.active(job)
+        checks.refuse_suspended(job, self._request, situation, active)
+        if active is None:
+            # A retry finds what its own first try has placed.
+            checks.refuse_moved(job, self._request, place)
         target = wanted_target(self._project, job, self._request, former)
         if former and former.fingerprint == target.fingerprint:
             # It has its number: the newest one may be another, which was gone back from.

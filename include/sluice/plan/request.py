@@ -18,6 +18,7 @@ class Request:
         overrides: Settings of the job over the deployment file's, added to those of the release that runs.
         clear_overrides: Take back what former runs gave.
         to: For a rollback, the release to go back to; None: the healthy one before.
+        seen: The release that was placed when it was asked for; refused where another one is by now. None: any.
         wake: A deploy may start a suspended job.
         grow_partitions, change_topics: What may be done to topics.
     """
@@ -27,6 +28,7 @@ class Request:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     clear_overrides: bool = False
     to: int | None = None
+    seen: int | None = None
     wake: bool = False
     grow_partitions: bool = False
     change_topics: bool = False

@@ -173,7 +173,7 @@ def test_a_way_back_that_needs_an_approval_is_asked_for_beside_and_nothing_waits
         """
 Failing.broken = False
 now["rows"] = [JobStatus("a", "FAILED", verdict="failed", phase="running")]
-back = Question("f1", Request(kind="rollback"))
+back = Question("f1", Request(kind="rollback", seen=2))
 why = Decision("recover", "it is to run; going back needs an approval", release=2, cause="approval f1")
 now["needs"] = [Needed("a", why, Request(), to_ask=back)]
 runs_of = lambda result: [(each["conf"]["operation"], each["conf"]["unattended"], each["wait_for_completion"])
@@ -182,6 +182,8 @@ result, _ = run("1")
 # What is waited for asks nobody, whatever it comes to plan.
 assert runs_of(result) == [("deploy", True, True), ("rollback", False, False)], result
 assert "going back needs an approval" in result[1]["conf"]["reason"]
+# By the time it is answered, somebody may have deployed.
+assert [each["conf"].get("seen_release") for each in result] == [None, 2]
 result, _ = run("2")
 assert runs_of(result) == [("deploy", True, True)], result
 # The run has asked, or it was rejected.

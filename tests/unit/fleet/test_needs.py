@@ -81,7 +81,7 @@ def test_what_needs_an_approval_is_asked_for_once_and_then_says_how_that_stands(
     assert then.decision.why.endswith("rejected by ann at 2026-01-31 12:00 UTC")
 
 
-@pytest.mark.parametrize(("drift", "request_"), [(False, Request()), (True, Request(kind="rollback", to=2))])
+@pytest.mark.parametrize(("drift", "request_"), [(False, Request()), (True, Request(kind="rollback", seen=2, to=2))])
 def test_what_is_gone_comes_back_as_it_was(monkeypatch, drift, request_):
     status = JobStatus("a", "gone", release=2, verdict="failed", drift=drift, phase="running")
     needed = found(monkeypatch, status)
@@ -91,7 +91,7 @@ def test_what_is_gone_comes_back_as_it_was(monkeypatch, drift, request_):
 @pytest.mark.parametrize(("state", "mode"), [("FAILED", None), ("RESTARTING", "last-state")])
 def test_a_fresh_release_that_fails_goes_back_without_a_savepoint(state, mode):
     status = JobStatus("a", state, release=2, verdict="failed", phase="running")
-    assert needs._request(status, Decision("roll_back", "it fails")) == Request(kind="rollback", mode=mode)
+    assert needs._request(status, Decision("roll_back", "it fails")) == Request(kind="rollback", seen=2, mode=mode)
 
 
 BACK = plan(needs_approval=True, kind="rollback", fingerprint="old")
@@ -106,14 +106,14 @@ REJECTED = SimpleNamespace(words="rejected by ann at 2026-01-31 12:00 UTC")
 def test_what_goes_back_is_planned_first_and_done_where_nobody_must_be_asked(monkeypatch, status, mode):
     back = plan(needs_approval=False, kind="rollback", fingerprint="old")
     needed = found(monkeypatch, status, back, **TWICE)
-    assert (needed.decision.need, needed.request) == ("roll_back", Request(kind="rollback", mode=mode))
+    assert (needed.decision.need, needed.request) == ("roll_back", Request(kind="rollback", seen=2, mode=mode))
     assert needed.to_ask is None
 
 
 def test_going_back_that_needs_an_approval_is_asked_for_once_and_the_job_is_brought_back_as_it_was(monkeypatch):
     first = found(monkeypatch, FAILED, BACK)
     assert (first.decision.need, first.request) == ("recover", Request())
-    assert first.to_ask == Question("old", Request(kind="rollback"))
+    assert first.to_ask == Question("old", Request(kind="rollback", seen=2))
     assert first.decision.why.endswith(
         "going back needs an approval: config.window: alters what the state means; roll it back by hand, and approve "
         "that"
@@ -126,7 +126,7 @@ def test_going_back_that_needs_an_approval_is_asked_for_once_and_the_job_is_brou
 def test_one_that_runs_and_is_bad_is_asked_for_and_left_to_a_person(monkeypatch):
     first = found(monkeypatch, BAD, BACK, **TWICE)
     assert (first.decision.need, first.request) == ("report", None)
-    assert first.to_ask == Question("old", Request(kind="rollback", mode="last-state"))
+    assert first.to_ask == Question("old", Request(kind="rollback", seen=2, mode="last-state"))
     assert first.decision.why.startswith("a fresh release has gone bad: it restarts; going back needs an approval")
     assert first.decision.cause == "approval old"
     assert found(monkeypatch, BAD, BACK, REJECTED, **TWICE).to_ask is None
@@ -143,7 +143,7 @@ def test_of_two_plans_that_need_an_approval_the_way_back_is_asked_for(monkeypatc
     plans = {"rollback": BACK, "deploy": plan(needs_approval=True)}
     needed = found(monkeypatch, DRIFTED, plans, {"rollback": asked, "deploy": None}, **TWICE)
     assert (needed.decision.need, needed.decision.cause, needed.request) == ("report", "approval old", None)
-    assert needed.to_ask == (None if asked else Question("old", Request(kind="rollback", mode="last-state")))
+    assert needed.to_ask == (None if asked else Question("old", Request(kind="rollback", seen=2, mode="last-state")))
 
 
 @pytest.mark.parametrize(("status", "need"), [(FAILED, "recover"), (BAD, "report")])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sluice.errors import FlinkError
+from sluice.errors import FlinkError, RefusedError
 from tests.support.simulated import Died
 
 
@@ -32,3 +32,16 @@ def test_a_proven_release_that_was_lost_comes_back_as_itself(simulated):
     first = simulated.deploy()
     simulated.states.clear()
     assert simulated.plan().plan.former_release == first.release
+
+
+def test_what_was_asked_of_one_release_is_not_done_to_another(simulated):
+    """A sweep's roll-back waits in a queue, while somebody deploys."""
+    simulated.deploy()
+    simulated.deploy(overrides={"least": 1})
+    simulated.deploy(overrides={"least": 2})
+    with pytest.raises(RefusedError, match="asked for when release 2 was deployed, and release 3 is by now"):
+        simulated.operate(kind="rollback", to=1, seen=2)
+    assert simulated.place.release == 3
+    started = simulated.operate(kind="rollback", to=1, seen=3)
+    # A retry of the same finds its own release, and goes on.
+    assert simulated.operate(kind="rollback", to=1, seen=3).flink_job_id == started.flink_job_id

@@ -152,7 +152,7 @@ class ReplayChunkOperator(SluiceOperator):
     def _wait_for_turn(self, context: Context, chunk: Chunk) -> NoReturn:
         from sluice.airflow.replay_trigger import TurnTrigger  # noqa: PLC0415
 
-        self.log.info("%s waits until others of the replay have ended", chunk.part.name)
+        self.log.info("%s waits until others of the replay have ended, and task slots are free", chunk.part.name)
         trigger = TurnTrigger(
             **self.where,
             replay=self.chunk["replay"],
@@ -160,6 +160,7 @@ class ReplayChunkOperator(SluiceOperator):
             taker=self._taker(context),
             parallel=chunk.limits.replay,
             most=chunk.limits.job,
+            slots=chunk.slots,
         )
         self.defer(trigger=trigger, method_name="turn", timeout=_LONGEST)
 

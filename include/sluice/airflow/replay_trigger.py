@@ -22,7 +22,7 @@ from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.project import Project
 from sluice.release.replays import Limits
 from sluice.replay.chunk import Progress, progress_of
-from sluice.replay.cluster import alive_jobs
+from sluice.replay.cluster import alive_jobs, has_room
 
 _NEWS = 60.0
 """Seconds after which the task is told how far its chunk has come."""
@@ -116,6 +116,7 @@ class TurnTrigger(BaseTrigger):
         taker: Who waits.
         parallel: How many chunks of the replay may run side by side.
         most: How many of all the job's replays.
+        slots: How many task slots a chunk takes.
     """
 
     def __init__(
@@ -128,6 +129,7 @@ class TurnTrigger(BaseTrigger):
         taker: str,
         parallel: int,
         most: int,
+        slots: int = 1,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.root = root
@@ -137,10 +139,11 @@ class TurnTrigger(BaseTrigger):
         self.taker = taker
         self.parallel = parallel
         self.most = most
+        self.slots = slots
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class and arguments."""
-        names = ("root", "environment", "replay", "number", "taker", "parallel", "most")
+        names = ("root", "environment", "replay", "number", "taker", "parallel", "most", "slots")
         return f"{__name__}.TurnTrigger", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -163,5 +166,9 @@ class TurnTrigger(BaseTrigger):
     def _has_turn(self, flink: Access) -> bool:
         with FlinkClient(flink) as client:
             alive = alive_jobs(client)
-        replays = ledger_of(self.root, self.environment).replays
-        return replays.has_turn(self.replay, self.number, self.taker, Limits(self.parallel, self.most), alive=alive)
+            ledger = ledger_of(self.root, self.environment)
+            if not has_room(ledger, client, self.slots):
+                return False
+        return ledger.replays.has_turn(
+            self.replay, self.number, self.taker, Limits(self.parallel, self.most), alive=alive
+        )

@@ -21,7 +21,7 @@ from sluice.kafka.offsets import read_offsets
 from sluice.plan.compiler import Compiler
 from sluice.project import Project
 from sluice.release.replays import ChunkState, Limits, ReplayChunk, is_young
-from sluice.replay.cluster import alive_jobs, is_there
+from sluice.replay.cluster import alive_jobs, has_room, is_there
 from sluice.replay.model import ReplayPlan
 from sluice.replay.preflight import target_of
 
@@ -103,6 +103,11 @@ class Chunk:
         self.limits = Limits(plan.parallel, plan.most)
 
     @property
+    def slots(self) -> int:
+        """Task slots that it takes."""
+        return self._plan.parallelism if self.part.records else 0
+
+    @property
     def row(self) -> ReplayChunk:
         """The chunk as the ledger has it."""
         return self._replays.chunk(self._plan.id, self.part.number)
@@ -120,13 +125,15 @@ class Chunk:
         return row.flink_job_id
 
     def take(self) -> bool:
-        """Take the chunk to start it; False: it isn't its turn yet, or somebody else is starting it.
+        """Take the chunk to start it; False: it isn't its turn yet, no slots are free, or somebody else is starting it.
 
         Raises:
             OperationError: the replay was cancelled.
         """
         with FlinkClient(self._project.flink) as flink:
             alive = alive_jobs(flink)
+            if self.slots and not has_room(self._project.ledger, flink, self.slots):
+                return False
         return self._replays.take_turn(
             self._plan.id, self.part.number, self._taker, self.limits, alive=alive, is_gone=self._is_gone
         )

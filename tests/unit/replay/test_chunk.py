@@ -123,6 +123,20 @@ def test_a_run_that_ends_during_a_submission_ends_the_job(cluster):
     assert cluster.alive() == []
 
 
+def test_it_waits_for_slots_and_takes_none_that_a_job_is_about_to_need(cluster):
+    """It would get those that a live job leaves while its next release takes its place."""
+    chunk = cluster.chunk()
+    cluster.slots = chunk.slots - 1
+    assert not chunk.take()
+    cluster.slots = chunk.slots
+    operation = cluster.ledger.begin("counts", kind="deploy", holder="me", release=1)
+    place = {"release": 1, "flink_job_id": "f" * 32}
+    operation.record("stop", "stopped", place={**place, "phase": "stopped"})
+    assert not chunk.take()
+    operation.record("start", "submitted", place={**place, "phase": "running"})
+    assert chunk.take()
+
+
 def test_another_one_that_cancels_waits_for_what_is_on_its_way(cluster):
     def submits(flink_job_id):
         cluster.arrives[flink_job_id] = 3

@@ -263,9 +263,9 @@ def test_a_bug_is_mended_and_the_live_topic_with_it(live, expected):
     assert Parity.model_validate(later["parity"][job]).is_equal
     # As retention does: what is no longer there deletes nothing in its place.
     live.empty(report["output_topic"])
-    with pytest.raises(RefusedError, match=f"gave {len(mended):,} rows, and its output holds 0 of them"):
+    with pytest.raises(RefusedError, match="has deleted rows of it, those before offset"):
         promote(live.lab.project, replay, print, accept_differences=True)
-    with pytest.raises(RefusedError, match="its output holds 0 of them"):
+    with pytest.raises(RefusedError, match="has deleted rows of it"):
         finish_replay(live.lab.project, replay, print)
     assert live.lab.project.ledger.replays.find(replay.id).report["rows"] == len(mended)
     assert len(live.newest(f"mended_{job}")) == len(want)

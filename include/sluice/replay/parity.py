@@ -141,16 +141,29 @@ def read_sides(project: Project, job: Job, plan: ReplayPlan, sink: str) -> Sides
     )
 
 
-def refuse_expired(replay: Replay, rows: int) -> None:
+def refuse_expired(project: Project, replay: Replay, plan: ReplayPlan, rows: int) -> None:
     """Refuse to take for a replay's rows what is left of them.
 
     Args:
-        replay: One that has completed once.
+        project: The project.
+        replay: The replay.
+        plan: Its plan.
         rows: How many its outputs hold now.
 
     Raises:
-        RefusedError: they are fewer than its report says.
+        RefusedError: an output has deleted some, or they are fewer than the replay's report says.
+        UnreachableError: the broker doesn't answer.
     """
+    if plan.output != "live":
+        held = read_offsets(connect(project.kafka), set(plan.outputs.values()), project.kafka_servers)
+        begun = {plan.outputs[sink]: starts for sink, starts in plan.output_starts.items()}
+        for (topic, number), offsets in sorted(held.items()):
+            if offsets.start > begun.get(topic, {}).get(number, 0):
+                raise RefusedError(
+                    f"replay {replay.id[:8]} of {replay.job}: {topic}[{number}] has deleted rows of it, those before "
+                    f"offset {offsets.start:,}",
+                    remedy="replay the range again, and give the output's topic a longer retention.ms",
+                )
     told = int((replay.report or {}).get("rows", 0))
     if rows < told:
         raise RefusedError(

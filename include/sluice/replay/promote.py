@@ -73,7 +73,7 @@ def promote(
     # Anew: what the live job has written meanwhile counts.
     both = list(_read(project, plan, tell))
     # What is no longer there would delete the live rows in its place.
-    refuse_expired(replay, sum(len(sides.replayed) for _, sides in both))
+    refuse_expired(project, replay, plan, sum(len(sides.replayed) for _, sides in both))
     for live, sides in both:
         if not accept_differences:
             _refuse_differences(replay, live, sides.parity)

@@ -127,7 +127,7 @@ def finish_replay(project: Project, replay: Replay, tell: Tell) -> dict[str, Any
 
     Raises:
         OperationError: a chunk has not finished.
-        RefusedError: it has completed before, and some of its rows are gone since.
+        RefusedError: some of its rows are gone already.
     """
     plan = ReplayPlan.model_validate(replay.plan)
     rows = project.ledger.replays.chunks(replay.id)
@@ -138,8 +138,8 @@ def finish_replay(project: Project, replay: Replay, tell: Tell) -> dict[str, Any
             remedy=f"run them again: sluice backfill {replay.job} --resume {replay.id[:8]}, or clear their tasks",
         )
     report = _report(project, plan, rows, tell)
-    # A report that is there stays: it is what a promotion is held against.
-    refuse_expired(replay, report["rows"])
+    # A report that is there stays: it is what a promotion is held against. The first one must be of all rows.
+    refuse_expired(project, replay, plan, report["rows"])
     project.ledger.replays.ended(replay.id, "completed", report)
     return report
 

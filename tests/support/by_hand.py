@@ -14,6 +14,8 @@ def log_in(page: Page, url: str, user: str) -> None:
     page.locator("input[name=username]").fill(user)
     page.locator("input[name=password]").fill(PASSWORDS[user])
     page.get_by_role("button", name=re.compile("sign in", re.IGNORECASE)).click()
+    # Whoever goes on before it is answered is sent here again.
+    page.wait_for_url(lambda address: "/auth/login" not in address)
 
 
 def open_fleet(page: Page) -> FrameLocator:

@@ -6,6 +6,9 @@ from sluice.fleet.status import fleet_status
 from sluice.project import Project
 from sluice.settings import Settings
 
+_LOG = 30
+"""Lines of a failed task's log that are printed."""
+
 
 def wait_for(condition, timeout=90, instead=lambda: "nothing"):
     """Ask until the answer is true; returns it.
@@ -38,12 +41,24 @@ def tasks_of(airflow, path):
 
 
 def ended(airflow, path, timeout=120):
-    """The run at the path, once it has ended."""
+    """The run at the path, once it has ended; of one that has failed, the last lines of its tasks' logs are printed."""
 
     def states():
         return {name: (task["state"], task["try_number"]) for name, task in tasks_of(airflow, path).items()}
 
-    return wait_for(lambda: (run := get(airflow, path))["state"] in ("success", "failed") and run, timeout, states)
+    run = wait_for(lambda: (run := get(airflow, path))["state"] in ("success", "failed") and run, timeout, states)
+    if run["state"] == "failed":
+        _print_logs(airflow, path)
+    return run
+
+
+def _print_logs(airflow, path):
+    tasks = get(airflow, f"{path}/taskInstances")["task_instances"]
+    for task in (task for task in tasks if task["state"] == "failed"):
+        place = f"{path}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
+        told = get(airflow, place, map_index=task["map_index"])["content"]
+        events = [line.get("event") if isinstance(line, dict) else line for line in told]
+        print(f"{task['dag_id']} {task['task_id']} {task['map_index']}:", *events[-_LOG:], sep="\n  ")
 
 
 def run_dag(airflow, dag, meanwhile=lambda: None, timeout=180, **conf):

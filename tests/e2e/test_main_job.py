@@ -46,7 +46,7 @@ from sluice.airflow.gates import GateOperator
 with DAG("waiting", schedule=None, max_active_tasks={count}):
     for number in range({count}):
         GateOperator(
-            task_id=f"gate_{{number}}", job="event_metrics", gate="watermark", patience=timedelta(minutes=15)
+            task_id=f"gate_{{number}}", job="event_metrics", gate="checkpoint", patience=timedelta(minutes=15)
         )
 """
 
@@ -280,8 +280,8 @@ def test_gates_that_wait_hold_no_worker_slot(airflow, root):
     count = int(os.environ.get("SLUICE_AUDIT_GATES", "4"))
     file = root / "deployments" / "local.yaml"
     before = file.read_text()
-    # Nothing is that fresh: its windows wait for ten seconds.
-    file.write_text(before.replace("  event_metrics:\n", "  event_metrics:\n    health: {watermark_lag: 1s}\n"))
+    # Nothing is that fresh, and no checkpoint grows younger while one waits.
+    file.write_text(before.replace("  event_metrics:\n", "  event_metrics:\n    health: {checkpoint_age: 1ms}\n"))
     (root / "dags" / "waiting.py").write_text(WAITING.format(count=count))
     try:
         wait_for(lambda: airflow.get("/dags/waiting").status_code == 200)

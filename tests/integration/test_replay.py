@@ -1,5 +1,6 @@
 """Replays of the four jobs: equal to the live output, whatever the chunks and the edges; and what is refused."""
 
+import json
 import os
 import time
 from dataclasses import replace
@@ -17,12 +18,12 @@ from sluice.kafka.brokers import connect
 from sluice.kafka.history import offsets_at
 from sluice.kafka.offsets import read_offsets
 from sluice.local.traffic import oracle, wire
-from sluice.local.traffic.generator import Traffic
+from sluice.local.traffic.generator import Message, Traffic
 from sluice.operation.topics import create_topics
 from sluice.replay.chunk import Chunk, Progress
 from sluice.replay.live import refuse_behind
 from sluice.replay.model import ReplayPlan, ReplayRequest
-from sluice.replay.parity import Parity
+from sluice.replay.parity import Parity, moment
 from sluice.replay.preflight import plan_replay
 from sluice.replay.promote import promote
 from sluice.replay.run import begin_replay, cancel_replay, end_abandoned, end_chunks, finish_replay, run_chunks
@@ -82,10 +83,26 @@ class Live:
         for future in admin.delete_records(ends).values():
             future.result()
 
-    def newest(self, topic):
-        """The newest value of each key that was not deleted."""
+    def newest(self, topic, start, end):
+        """Who reads the topic by key sees these rows of the range."""
         values = {message.key: message.value for message in wire.consume(self.lab.local.kafka_servers, topic)}
-        return [value for value in values.values() if value is not None]
+        rows = [json.loads(value) for value in values.values() if value is not None]
+        moments = ("window_start", "window_end")
+        read = [{**row, **{name: moment(row[name]) for name in moments}} for row in rows]
+        return as_set(within(read, start, end, *moments))
+
+    def move_on(self, hours):
+        """One event in each partition, which closes what is open until then."""
+        at = int((START + timedelta(hours=hours)).timestamp() * 1000)
+        closing = Traffic(seed=7, rate=RATE, start_ms=at, partitions=3).bounded(1)[1:]
+        wire.produce(self.lab.local.kafka_servers, TOPIC, closing)
+
+    def lose(self, topic, end):
+        """Delete some rows of a topic, as a mistake does."""
+        there = [message for message in wire.consume(self.lab.local.kafka_servers, topic) if message.value]
+        lost = [message for message in there if moment(json.loads(message.value)["window_end"]) <= end][-20:]
+        gone = (Message(message.key, None, int(time.time() * 1000), message.partition) for message in lost)
+        wire.produce(self.lab.local.kafka_servers, topic, gone)
 
     def rows(self, topic):
         return wire.rows(self.lab.local.kafka_servers, topic)
@@ -209,7 +226,8 @@ def test_a_cancelled_replay_leaves_no_job(live):
     assert chunk.take()
     job_id = chunk.start()
     assert len(end_chunks(project, replay, "on", print)) == 1
-    assert (chunk.row.state, project.ledger.replays.find(replay.id).outcome) == ("cancelled", None)
+    # Of a run that is given up; it can be gone on with.
+    assert (chunk.row.state, project.ledger.replays.find(replay.id).outcome) == ("cancelled", "failed")
     cancel_replay(project, replay, print)
     with FlinkClient(live.lab.local.flink_url) as flink:
         assert flink.send(calls.status(job_id)).status.is_terminal
@@ -250,17 +268,24 @@ def test_a_bug_is_mended_and_the_live_topic_with_it(live, expected):
     start, end = START, START + timedelta(hours=8)
     replay, report = live.replay(job, start, end, chunk=timedelta(hours=4), parallel=2)
     mended = within(want, start, end, "window_start", "window_end")
+    topic, right = f"mended_{job}", as_set(mended)
+    # It was started again, and nothing has come since.
+    with pytest.raises(OperationError, match="tells no watermark until new events come"):
+        promote(live.lab.project, replay, print, accept_differences=True)
+    live.move_on(HOURS + 8)
     assert report["parity"][job]["only_live"] == report["parity"][job]["only_replayed"] == len(mended)
     with pytest.raises(RefusedError, match=f"delete {len(mended):,} rows"):
         promote(live.lab.project, replay, print)
     assert live.lab.project.ledger.replays.find(replay.id).promoted_at is None
-    (done,) = promote(live.lab.project, replay, print, accept_differences=True)
+    (done,) = wait_for(lambda: promoted(live.lab.project, replay), 60)
     assert (done.written, done.deleted) == (len(mended), len(mended))
-    assert len(live.newest(f"mended_{job}")) == len(want)
+    assert live.newest(topic, start, end) == right
     (again,) = promote(live.lab.project, replay, print)
     assert (again.written, again.deleted) == (0, 0)
     _, later = live.replay(job, start, end)
     assert Parity.model_validate(later["parity"][job]).is_equal
+    replay_beside(live, job, start, end, mended)
+    replay_over(live, job, topic, start, end, right)
     # As retention does: what is no longer there deletes nothing in its place.
     live.empty(report["output_topic"])
     with pytest.raises(RefusedError, match="has deleted rows of it, those before offset"):
@@ -268,7 +293,53 @@ def test_a_bug_is_mended_and_the_live_topic_with_it(live, expected):
     with pytest.raises(RefusedError, match="has deleted rows of it"):
         finish_replay(live.lab.project, replay, print)
     assert live.lab.project.ledger.replays.find(replay.id).report["rows"] == len(mended)
-    assert len(live.newest(f"mended_{job}")) == len(want)
+    assert live.newest(topic, start, end) == right
+
+
+def promoted(project, replay):
+    """What promoting has written; nothing while the live job is not past the range yet."""
+    try:
+        return promote(project, replay, print, accept_differences=True)
+    except OperationError as error:
+        if "it holds windows of the range open" in str(error) or "tells no watermark" in str(error):
+            return None
+        raise
+
+
+def replay_beside(live, job, start, end, mended):
+    """The first release, whose filter was wrong, into a topic of one's own that holds other rows already."""
+    project, topic = live.lab.project, f"beside_{job}"
+    connect(project.kafka).create_topics([NewTopic(topic, 3, 1)])[topic].result()
+    for turn in range(2):
+        replay, report = live.replay(job, start, end, output=topic, release=1)
+        assert (report["output_topic"], replay.release, report["rows"]) == (topic, 1, len(mended))
+        parity = report["parity"][job]
+        assert (parity["only_replayed"], parity["only_live"]) == (len(mended), len(mended))
+        assert len(live.rows(topic)) == (turn + 1) * len(mended)
+    goes_on = begin_replay(project, job, ReplayRequest(start, end, output=topic), "another", None, print)
+    with pytest.raises(RefusedError, match=f"replay {goes_on.id[:8]} of {job} writes {topic} just now"):
+        plan_replay(project, job, ReplayRequest(start, end, output=topic))
+    cancel_replay(project, goes_on, print)
+
+
+def replay_over(live, job, topic, start, end, right):
+    """Straight into the live topic, where that is meant."""
+    project = live.lab.project
+    live.lose(topic, end)
+    assert live.newest(topic, start, end) != right
+    asked = ReplayRequest(start, end, output="live")
+    with pytest.raises(RefusedError, match="overwrites its rows without comparing them"):
+        plan_replay(project, job, asked)
+    with pytest.raises(RefusedError, match="rows made of what Kafka still holds"):
+        plan_replay(project, job, replace(asked, accept_differences=True, accept_missing=True))
+    far = replace(asked, end=START + timedelta(hours=HOURS + 15), accept_differences=True)
+    with pytest.raises(OperationError, match="it holds windows of the range open until"):
+        plan_replay(project, job, far)
+    replay, report = live.replay(job, start, end, output="live", accept_differences=True)
+    assert (report["output_topic"], report["parity"]) == (topic, None)
+    assert live.newest(topic, start, end) == right
+    with pytest.raises(RefusedError, match="it is there already"):
+        promote(project, replay, print)
 
 
 def test_what_cannot_be_is_refused_and_nothing_is_written(live):
@@ -309,6 +380,9 @@ def test_a_range_that_kafka_has_deleted_is_refused(live, written):
     live.delete_before(START + timedelta(hours=5))
     with pytest.raises(RefusedError, match="has deleted its records before offset") as refused:
         plan_replay(live.lab.project, "event_metrics", ReplayRequest(START, START + timedelta(hours=1)))
+    missing = ReplayRequest(START, START + timedelta(hours=1), accept_missing=True)
+    # Of what Kafka has deleted it reads nothing, and says so.
+    assert plan_replay(live.lab.project, "event_metrics", missing).records < 200
     later = datetime.fromisoformat(str(refused.value).partition("begin at ")[2][:19]).replace(tzinfo=UTC) + SECOND
     assert plan_replay(live.lab.project, "event_metrics", ReplayRequest(later, later + timedelta(minutes=5)))
     # Whoever comes next fills it anew.

@@ -67,7 +67,7 @@ def begin(
 
     if identity := asked.get("replay"):
         return resume_replay(project, job, identity)
-    request = replay_request(asked, _interval(context))
+    request = replay_request(asked, _interval(context, of_form=asked is context["params"]))
     return begin_replay(project, job, request, holder, asked.get("reason") or None, tell)
 
 
@@ -152,7 +152,7 @@ class ReplayChunkOperator(SluiceOperator):
     def _wait_for_turn(self, context: Context, chunk: Chunk) -> NoReturn:
         from sluice.airflow.replay_trigger import TurnTrigger  # noqa: PLC0415
 
-        self.log.info("%s waits until others of the replay have ended, and task slots are free", chunk.part.name)
+        self.log.info("%s", chunk.waits_for)
         trigger = TurnTrigger(
             **self.where,
             replay=self.chunk["replay"],
@@ -284,9 +284,15 @@ def replay_extra(project: Project, replay: str) -> dict[str, Any]:
     }
 
 
-def _interval(context: Context) -> tuple[datetime, datetime] | None:
-    """The run's data interval; None where it has none: a run that was triggered by hand."""
+def _interval(context: Context, *, of_form: bool) -> tuple[datetime, datetime] | None:
+    """The run's data interval; None where it has none, or where a person left the form's range empty.
+
+    Airflow gives a run that was triggered by hand, with a logical date, the interval before it.
+    """
     start, end = context.get("data_interval_start"), context.get("data_interval_end")
+    run = context.get("dag_run")
+    if of_form and run is not None and run.run_type == "manual":
+        return None
     if not start or not end or start >= end:
         return None
     # Airflow's own type of moments has durations of its own type.

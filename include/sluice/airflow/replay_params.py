@@ -52,7 +52,7 @@ def replay_params(config: type[JobConfig]) -> dict[str, Param]:
             enum=["separate", "other", "live"],
             title="Output",
             description="separate: a topic of the replay's own. other: the topic named below. live: the live one, "
-            "where rows of the same key are overwritten.",
+            "where rows of the same key are overwritten: tick Accept differences.",
         ),
         "output_topic": Param(
             default=None,
@@ -75,7 +75,7 @@ def replay_params(config: type[JobConfig]) -> dict[str, Param]:
         ),
         "accept_missing": tick("Accept missing records", "Also where Kafka may have deleted some of the range."),
         "promote": tick("Promote", "Writes the rows into the live topic afterwards, by key, all or none."),
-        "accept_differences": tick("Accept differences", "Promoting may overwrite and delete rows of the live topic."),
+        "accept_differences": tick("Accept differences", "Rows of the live topic may be overwritten and deleted."),
         "reason": Param(
             default=None,
             type=["null", "string"],
@@ -118,4 +118,5 @@ def replay_request(params: Mapping[str, Any], interval: tuple[datetime, datetime
         overrides=given_settings(params),
         release=params.get("release"),
         accept_missing=bool(params.get("accept_missing")),
+        accept_differences=bool(params.get("accept_differences")),
     )

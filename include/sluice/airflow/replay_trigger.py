@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -20,9 +21,9 @@ from sluice.flink import calls
 from sluice.flink.access import Access
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.project import Project
-from sluice.release.replays import Limits
+from sluice.release.replays import Limits, Turn
 from sluice.replay.chunk import Progress, progress_of
-from sluice.replay.cluster import alive_jobs, has_room
+from sluice.replay.cluster import alive_jobs, room
 
 _NEWS = 60.0
 """Seconds after which the task is told how far its chunk has come."""
@@ -30,6 +31,10 @@ _TURN = 3.0
 """Seconds between two looks whether it is a chunk's turn."""
 _PATIENCE = 600.0
 """Seconds that the cluster may leave without an answer who only waits: a JobManager that is restarted takes some."""
+_WAKING = 6.0
+"""Seconds that a task takes from being woken to having taken its chunk."""
+_RANKS = 9
+"""How many times as long the last ones of many pause at the most: half a minute."""
 _WORDS = 10.0
 """Seconds between two lines of the log."""
 
@@ -150,25 +155,36 @@ class TurnTrigger(BaseTrigger):
         """One event, without content."""
         flink = (await sync_to_async(project_of)(self.root, self.environment)).flink
         silent_since: float | None = None
+        come_since: float | None = None
         while True:
+            pause = _TURN
             try:
-                if await sync_to_async(self._has_turn)(flink):
+                turn = await sync_to_async(self._look)(flink)
+                if turn.is_over:
                     break
+                # Those with lower numbers go first: a task that is woken takes seconds until it has taken its chunk.
+                rank = min(turn.before // self.parallel, _RANKS)
+                come_since = (come_since or time.time()) if turn.has_come else None
+                if come_since is not None and time.time() - come_since >= rank * _WAKING:
+                    break
+                pause *= 1 + rank
                 silent_since = None
             except UnreachableError as error:
                 silent_since = silent_since or time.time()
                 if time.time() - silent_since > _PATIENCE:
                     raise
                 self.log.warning("%s", error)
-            await asyncio.sleep(_TURN)
+            await asyncio.sleep(pause)
         yield TriggerEvent({})  # type: ignore[no-untyped-call]
 
-    def _has_turn(self, flink: Access) -> bool:
+    def _look(self, flink: Access) -> Turn:
+        """Where the chunk stands, the cluster's task slots and what others are about to take of them counted."""
+        place = (self.replay, self.number)
         with FlinkClient(flink) as client:
             alive = alive_jobs(client)
             ledger = ledger_of(self.root, self.environment)
-            if not has_room(ledger, client, self.slots):
-                return False
-        return ledger.replays.has_turn(
-            self.replay, self.number, self.taker, Limits(self.parallel, self.most), alive=alive
-        )
+            turn = ledger.replays.turn(*place, self.taker, Limits(self.parallel, self.most), alive=alive)
+            if turn.is_over or not turn.has_come or not self.slots:
+                return turn
+            free = room(ledger, client).free - ledger.replays.pending_slots(*place, alive)
+        return replace(turn, has_come=free >= self.slots)

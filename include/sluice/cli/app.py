@@ -50,7 +50,7 @@ ChangeTopics = Annotated[bool, typer.Option(help="Change a topic's settings to t
 Approved = Annotated[
     bool, typer.Option("--allow-state-loss", help="Approve a plan that loses state or has no way back.")
 ]
-Accepted = Annotated[bool, typer.Option(help="Promoting may overwrite and delete rows of the live topic.")]
+Accepted = Annotated[bool, typer.Option(help="Rows of the live topic may be overwritten and deleted.")]
 Reason = Annotated[str | None, typer.Option(help="Why; kept with the operation.")]
 
 
@@ -211,6 +211,7 @@ def backfill(
         settings=settings,
         release=release,
         accept_missing=accept_missing,
+        accept_differences=accept_differences,
     )
     if dry_run:
         replays.show_plan(project, job, asked, json=json)

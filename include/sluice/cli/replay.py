@@ -40,6 +40,7 @@ def replay_request(
     settings: Sequence[str] | None,
     release: int | None,
     accept_missing: bool,
+    accept_differences: bool,
 ) -> ReplayRequest:
     """What the options ask for.
 
@@ -55,6 +56,7 @@ def replay_request(
         overrides=dict(map(setting, settings or ())),
         release=release,
         accept_missing=accept_missing,
+        accept_differences=accept_differences,
     )
 
 

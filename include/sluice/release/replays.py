@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, select
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, func, or_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column, sessionmaker
 
 from sluice.errors import BusyError, OperationError
@@ -21,6 +21,8 @@ _STARTING = timedelta(minutes=5)
 """How long a chunk may be compiled and submitted; who has taken it for longer is taken for dead."""
 SUBMITTING = timedelta(seconds=90)
 """How long the cluster may not know a Flink job whose id was chosen: longer than a client is given to submit it."""
+_SETTLING = timedelta(seconds=10)
+"""How long after that the slots of a Flink job may still count as free: longer than a cluster takes to give them."""
 
 
 class Replay(Base):
@@ -82,6 +84,29 @@ class Limits:
     job: int
 
 
+@dataclass(frozen=True)
+class Slots:
+    """The task slots that a chunk takes, and those that are free for chunks: of all replays together."""
+
+    needed: int
+    free: int
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Where a chunk that waits stands.
+
+    Attributes:
+        is_over: There is nothing to wait for: its replay was cancelled, or its Flink job is there to be found.
+        has_come: It could be taken, as far as its limits go.
+        before: How many chunks of its replay with lower numbers wait as well.
+    """
+
+    is_over: bool
+    has_come: bool
+    before: int
+
+
 class Replays:
     """The replays of one environment.
 
@@ -133,12 +158,22 @@ class Replays:
         return found[0]
 
     def unfinished(self, job: str, holder: str) -> Replay | None:
-        """The replay that this holder has begun and not ended; None: there is none."""
+        """The replay that this holder has begun, and that has not come to a good end; None: there is none.
+
+        One that was cancelled stays so.
+        """
+        is_unfinished = or_(Replay.outcome.is_(None), Replay.outcome == "failed")
         query = select(Replay).where(
-            Replay.environment == self.environment, Replay.job == job, Replay.holder == holder, Replay.outcome.is_(None)
+            Replay.environment == self.environment, Replay.job == job, Replay.holder == holder, is_unfinished
         )
         with self._sessions() as session:
             return session.scalars(query.order_by(Replay.started_at.desc()).limit(1)).first()
+
+    def unfinished_ones(self) -> list[Replay]:
+        """The replays of all jobs that go on."""
+        query = select(Replay).where(Replay.environment == self.environment, Replay.outcome.is_(None))
+        with self._sessions() as session:
+            return list(session.scalars(query))
 
     def of(self, job: str, limit: int = 20) -> list[Replay]:
         """The job's replays, newest first."""
@@ -193,8 +228,11 @@ class Replays:
         *,
         alive: Collection[str] = (),
         is_gone: Callable[[str], bool] = lambda _taker: False,
+        slots: Slots | None = None,
     ) -> bool:
         """Take a chunk to start it, so that nobody else does; False: it is not its turn yet.
+
+        A replay that had ended goes on with it: until it has a report again, nothing of it is promoted.
 
         One whose Flink job may be on its way is taken, by whomever: the process that submits it may be alive though
         another one has its name, and what it has sent may arrive though it is dead.
@@ -206,33 +244,45 @@ class Replays:
             limits: How many may be on their way or run.
             alive: The Flink jobs that have not ended: others are nobody's trouble, whatever became of who ran them.
             is_gone: Whether another taker is known to have ended.
+            slots: What it takes of the cluster, and what was free there; None: that is not asked.
 
         Raises:
             OperationError: the replay was cancelled.
         """
         with self._sessions.begin() as session:
-            job, _ = self._job_and_outcome(session, replay)
-            # Whoever takes a chunk of the job waits here, so that nobody counts what another one is about to take.
-            of_job = select(Replay.id).where(Replay.environment == self.environment, Replay.job == job)
-            session.execute(of_job.order_by(Replay.id).with_for_update())
-            _, outcome = self._job_and_outcome(session, replay)
-            if outcome == "cancelled":
-                raise OperationError(f"replay {replay[:8]} of {job} was cancelled", remedy="start a new one")
+            # Whoever takes a chunk waits here, so that nobody counts what another one is about to take.
+            may_run = or_(Replay.outcome.is_(None), Replay.id == replay)
+            open_ones = select(Replay.id).where(Replay.environment == self.environment, may_run)
+            session.execute(open_ones.order_by(Replay.id).with_for_update())
+            found = session.get_one(Replay, replay, populate_existing=True)
+            if found.outcome == "cancelled":
+                raise OperationError(f"replay {replay[:8]} of {found.job} was cancelled", remedy="start a new one")
             own = session.get_one(ReplayChunk, (replay, number))
-            if _is_taken(own, taker, alive, is_gone) or not _has_room(own, self._begun(session, job), limits, alive):
+            begun = self._begun(session, found.job)
+            if _is_taken(own, taker, alive, is_gone) or not _has_room(own, begun, limits, alive):
+                return False
+            if slots and slots.needed > slots.free - self._pending_slots(session, own, alive):
                 return False
             own.state, own.taker, own.began_at, own.ended_at = "starting", taker, _now(), None
+            found.outcome, found.ended_at = None, None
             return True
 
-    def has_turn(self, replay: str, number: int, taker: str, limits: Limits, *, alive: Collection[str] = ()) -> bool:
-        """Whether a chunk could be taken now, or can't be any more at all: time to look."""
+    def pending_slots(self, replay: str, number: int, alive: Collection[str]) -> int:
+        """The task slots that other chunks will take in a moment: the cluster still counts them as free."""
         with self._sessions() as session:
-            job, outcome = self._job_and_outcome(session, replay)
+            return self._pending_slots(session, session.get_one(ReplayChunk, (replay, number)), alive)
+
+    def turn(self, replay: str, number: int, taker: str, limits: Limits, *, alive: Collection[str] = ()) -> Turn:
+        """Where a chunk stands that waits for its turn."""
+        before = select(func.count()).select_from(ReplayChunk)
+        before = before.where(ReplayChunk.replay == replay, ReplayChunk.number < number, ReplayChunk.state == "waiting")
+        with self._sessions() as session:
+            job, outcome = session.execute(select(Replay.job, Replay.outcome).where(Replay.id == replay)).one()
             own, begun = session.get_one(ReplayChunk, (replay, number)), self._begun(session, job)
-        if outcome == "cancelled" or (own.state == "running" and own.flink_job_id in alive):
-            # There is nothing to wait for any more, or its Flink job is there to be found.
-            return True
-        return not _is_taken(own, taker, alive, lambda _taker: False) and _has_room(own, begun, limits, alive)
+            others = session.scalars(before).one()
+        has_come = not _is_taken(own, taker, alive, lambda _taker: False) and _has_room(own, begun, limits, alive)
+        is_over = outcome == "cancelled" or (own.state == "running" and own.flink_job_id in alive)
+        return Turn(is_over, has_come, others)
 
     def submitting(self, replay: str, number: int, taker: str) -> str:
         """Choose the Flink job id of a chunk's next attempt, before anything is submitted under it.
@@ -283,19 +333,22 @@ class Replays:
             row.records = row.records if records is None else records
 
     def ended(self, replay: str, outcome: ReplayOutcome, report: Mapping[str, Any] | None = None) -> None:
-        """Record how a replay ended."""
+        """Record how a replay ended; one that was cancelled, or has completed, does not fail afterwards."""
         with self._sessions.begin() as session:
-            row = session.get_one(Replay, replay)
+            row = session.get_one(Replay, replay, with_for_update=True)
+            if outcome == "failed" and row.outcome is not None:
+                return
             chunks = session.scalars(select(ReplayChunk).where(ReplayChunk.replay == replay))
             row.outcome, row.ended_at = outcome, _now()
             row.records = sum(chunk.records or 0 for chunk in chunks)
             row.report = dict(report) if report is not None else row.report
 
     def reopen(self, replay: str) -> None:
-        """Let a replay that has ended go on: its chunks that have not finished are run again."""
+        """Let a replay go on that has ended without completing: its chunks that have not finished are run again."""
         with self._sessions.begin() as session:
             row = session.get_one(Replay, replay)
-            row.outcome, row.ended_at = None, None
+            if row.outcome != "completed":
+                row.outcome, row.ended_at = None, None
 
     def running_chunks(self, job: str, alive: Collection[str]) -> int:
         """How many chunks of a job's replays run, or are being started; see `take_turn`."""
@@ -307,9 +360,14 @@ class Replays:
         with self._sessions.begin() as session:
             session.get_one(Replay, replay).promoted_at = _now()
 
-    def _job_and_outcome(self, session: Session, replay: str) -> tuple[str, str | None]:
-        found = session.execute(select(Replay.job, Replay.outcome).where(Replay.id == replay)).one()
-        return found.job, found.outcome
+    def _pending_slots(self, session: Session, own: ReplayChunk, alive: Collection[str]) -> int:
+        query = select(ReplayChunk, Replay.plan["parallelism"].as_integer()).join(Replay)
+        query = query.where(Replay.environment == self.environment, ReplayChunk.state.in_(_BEGUN))
+        return sum(
+            int(parallelism or 1)
+            for row, parallelism in session.execute(query)
+            if row is not own and _is_pending(row, alive)
+        )
 
     def _begun(self, session: Session, job: str) -> list[ReplayChunk]:
         """The chunks of a job's replays that run, or are being started, as the ledger has it."""
@@ -334,6 +392,13 @@ def _is_busy(chunk: ReplayChunk, alive: Collection[str]) -> bool:
     if chunk.state != "running":
         return _is_starting(chunk)
     return chunk.flink_job_id in alive or is_young(chunk)
+
+
+def _is_pending(chunk: ReplayChunk, alive: Collection[str]) -> bool:
+    """It is about to take task slots."""
+    if chunk.state != "running" or chunk.flink_job_id not in alive:
+        return _is_busy(chunk, alive)
+    return chunk.began_at is not None and _now() - chunk.began_at < _SETTLING
 
 
 def is_young(chunk: ReplayChunk) -> bool:

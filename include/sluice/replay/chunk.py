@@ -20,8 +20,8 @@ from sluice.kafka.brokers import connect
 from sluice.kafka.offsets import read_offsets
 from sluice.plan.compiler import Compiler
 from sluice.project import Project
-from sluice.release.replays import ChunkState, Limits, ReplayChunk, is_young
-from sluice.replay.cluster import alive_jobs, has_room, is_there
+from sluice.release.replays import ChunkState, Limits, ReplayChunk, Slots, is_young
+from sluice.replay.cluster import alive_jobs, is_there, room
 from sluice.replay.model import ReplayPlan
 from sluice.replay.preflight import target_of
 
@@ -31,6 +31,8 @@ PAUSE = 1.0
 _OLD = 5
 """Looks until what the cluster tells of a job that has ended must be of its end."""
 _CANCEL_TIMEOUT = 25.0
+_ROOM = 60.0
+"""Seconds that a chunk that is ready waits for the task slots that were free when it was taken."""
 _PATIENCE = 60.0
 """Seconds that a cluster may leave us without an answer."""
 
@@ -101,6 +103,8 @@ class Chunk:
         self._is_gone = is_gone
         self._is_submitting = self._is_called_off = False
         self.limits = Limits(plan.parallel, plan.most)
+        self.waits_for = ""
+        """Why it could not be taken the last time, in words."""
 
     @property
     def slots(self) -> int:
@@ -131,12 +135,25 @@ class Chunk:
             OperationError: the replay was cancelled.
         """
         with FlinkClient(self._project.flink) as flink:
-            alive = alive_jobs(flink)
-            if self.slots and not has_room(self._project.ledger, flink, self.slots):
-                return False
-        return self._replays.take_turn(
-            self._plan.id, self.part.number, self._taker, self.limits, alive=alive, is_gone=self._is_gone
+            alive, found = alive_jobs(flink), room(self._project.ledger, flink)
+        is_taken = self._replays.take_turn(
+            self._plan.id,
+            self.part.number,
+            self._taker,
+            self.limits,
+            alive=alive,
+            is_gone=self._is_gone,
+            slots=Slots(self.slots, found.free) if self.slots else None,
         )
+        if not is_taken:
+            busy = self._replays.running_chunks(self._plan.job, alive)
+            self.waits_for = (
+                f"{self.part.name} waits for its turn: it takes {self.slots} task slots, {found.available} are free, "
+                f"{found.reserved} of them for jobs that are being redeployed; {busy} chunks of replays of "
+                f"{self._plan.job} run or are being started, of {self.limits.replay} in this replay and "
+                f"{self.limits.job} in all"
+            )
+        return is_taken
 
     def start(self, ends: Callable[[], bool] = lambda: False) -> str | None:
         """Submit a chunk that was taken; its Flink job, or None: the topics hold nothing of it.
@@ -159,6 +176,7 @@ class Chunk:
                 release = self._project.ledger.release(self._plan.job, self._plan.release)
                 compiler.prepare(target_of(self._plan, release), part=_order(self._plan, self.part.number))
                 self._create_outputs()
+                self._await_room(flink, ends)
                 if ends():
                     raise self._called_off()
                 return self._submit(flink, compiler, ends)
@@ -216,6 +234,26 @@ class Chunk:
             ending.cancel(flink, row.flink_job_id, _CANCEL_TIMEOUT)
         self._end("cancelled", row.flink_job_id)
         self._tell(f"{self.part.name} was cancelled")
+
+    def _await_room(self, flink: FlinkClient, ends: Callable[[], bool]) -> None:
+        """Compiling takes seconds, in which a live job may have come to need the task slots that were free before.
+
+        Raises:
+            OperationError: they are not free again in time.
+        """
+        until = time.monotonic() + _ROOM
+        while not ends():
+            found = room(self._project.ledger, flink)
+            others = self._replays.pending_slots(self._plan.id, self.part.number, alive_jobs(flink))
+            if found.free - others >= self.slots:
+                return
+            if time.monotonic() > until:
+                raise OperationError(
+                    f"{self.part.name} takes {self.slots} task slots, {found.available} are free, and "
+                    f"{found.reserved + others} of them are spoken for",
+                    remedy="run this chunk again once the jobs that are being redeployed run",
+                )
+            time.sleep(PAUSE)
 
     def _submit(self, flink: FlinkClient, compiler: Compiler, ends: Callable[[], bool]) -> str:
         part = self.part

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.flink.ending import has_ended, job_state
@@ -14,15 +16,33 @@ def alive_jobs(flink: FlinkClient) -> frozenset[str]:
     return frozenset(job.id for job in flink.send(calls.jobs()).jobs if not job.state.is_terminal)
 
 
-def has_room(ledger: Ledger, flink: FlinkClient, parallelism: int) -> bool:
-    """Whether the cluster has task slots for a chunk that nobody is about to need.
+@dataclass(frozen=True)
+class Room:
+    """The task slots that a cluster has for chunks.
 
-    Those that a job leaves while another release takes its place are spoken for; a chunk that waited for slots in the
-    cluster would get them, and the job none.
+    Attributes:
+        available: Those that nobody has.
+        reserved: Those that jobs will need which another release is just taking the place of, or which a redeploy has
+            left stopped; a chunk that took them would leave such a job without.
     """
-    if any(place.phase in ("stopping", "stopped") for place, _ in ledger.placements().values()):
-        return False
-    return flink.send(calls.overview()).slots_available >= parallelism
+
+    available: int
+    reserved: int
+
+    @property
+    def free(self) -> int:
+        """What is left for chunks."""
+        return max(0, self.available - self.reserved)
+
+
+def room(ledger: Ledger, flink: FlinkClient) -> Room:
+    """The task slots that a cluster has for chunks now."""
+    reserved = sum(
+        int(release.resolved.get("parallelism") or 1)
+        for place, release in ledger.placements().values()
+        if place.phase in ("stopping", "stopped")
+    )
+    return Room(flink.send(calls.overview()).slots_available, reserved)
 
 
 def is_there(flink: FlinkClient, flink_job_id: str) -> bool:

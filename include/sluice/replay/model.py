@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -35,6 +35,7 @@ class ReplayRequest:
         overrides: Settings of the job for this replay.
         release: Which release runs it; None: the one that runs now.
         accept_missing: Also where Kafka has deleted records that may be of the range.
+        accept_differences: Live rows may be overwritten, where the output is the live topic.
     """
 
     start: datetime
@@ -45,6 +46,12 @@ class ReplayRequest:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     release: int | None = None
     accept_missing: bool = False
+    accept_differences: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """What a plan keeps of it, to tell whether another request asks for the same."""
+        asked = {**asdict(self), "start": self.start.isoformat(), "end": self.end.isoformat()}
+        return {**asked, "chunk": None if self.chunk is None else self.chunk.total_seconds()}
 
 
 def read_moment(name: str, value: object) -> datetime:
@@ -140,6 +147,8 @@ class ReplayPlan(_Frozen):
     """How long after an event it may still change a row, by the rule and the settings of the replay."""
     seconds: float | None
     """How long it will take, by the speed of the job's last replay; None: there was none."""
+    asked: dict[str, Any] | None = None
+    """`ReplayRequest.as_json()`; None: planned by a Sluice that did not keep it."""
 
     @property
     def records(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -59,6 +59,8 @@ class Parity(BaseModel):
     """Rows that the live topic does not have."""
     only_live: int = 0
     """Rows that the replay does not have."""
+    unreadable: int = 0
+    """Live messages that are no rows as the job writes them now, e.g. of a former key: they are left alone."""
     samples: tuple[dict[str, Any], ...] = ()
     """Some of those that are not equal: {key, replayed, live}."""
 
@@ -70,10 +72,11 @@ class Parity(BaseModel):
     @property
     def words(self) -> str:
         """The figures, for a person."""
-        return (
+        words = (
             f"{self.equal:,} rows equal, {self.differing:,} differing, {self.only_replayed:,} in the replay alone, "
             f"{self.only_live:,} in the live topic alone"
         )
+        return words + (f", {self.unreadable:,} live messages that are no such rows" if self.unreadable else "")
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ class Sides:
 
     replayed: Mapping[Key, Row]
     live: Mapping[Key, Row]
+    unreadable: int = 0
 
     @cached_property
     def differing(self) -> list[Key]:
@@ -100,6 +104,7 @@ class Sides:
             differing=len(differing),
             only_replayed=len(replayed),
             only_live=len(live),
+            unreadable=self.unreadable,
             samples=tuple({"key": list(map(json.loads, key)), **self._both(key)} for key in shown),
         )
 
@@ -123,8 +128,15 @@ def same(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
-def read_sides(project: Project, job: Job, plan: ReplayPlan, sink: str) -> Sides:
+def read_sides(project: Project, job: Job, plan: ReplayPlan, sink: str, ends: Mapping[int, int] | None = None) -> Sides:
     """The rows of both topics that lie in the replay's range.
+
+    Args:
+        project: The project.
+        job: The job.
+        plan: The replay's.
+        sink: Which of the job's.
+        ends: By partition where the replay's rows end in its own topic, as its report says; None: it has none yet.
 
     Raises:
         UnreachableError, OperationError: the broker doesn't give them.
@@ -134,11 +146,13 @@ def read_sides(project: Project, job: Job, plan: ReplayPlan, sink: str) -> Sides
     reads = released(job.name, "reads", job.reads, release)
     # A row is written once its last events have come: not before they can have.
     earliest = plan.start - max((topic.future_tolerance for topic in reads.values()), default=timedelta(0))
-    ours = plan.outputs[sink]
-    return Sides(
-        replayed=_in_range(plan, read_rows(project, ours, live.key, starts=plan.output_starts.get(sink))),
-        live=_in_range(plan, read_rows(project, live.topic, live.key, since=earliest)),
+    ours, starts = plan.outputs[sink], plan.output_starts.get(sink)
+    replayed = read_rows(project, ours, live.key, lambda row: lies_in(plan, row), starts=starts, ends=ends)
+    unreadable: list[Message] = []
+    there = read_rows(
+        project, live.topic, live.key, lambda row: lies_in(plan, row), since=earliest, otherwise=unreadable.append
     )
+    return Sides(replayed, there, len(unreadable))
 
 
 def refuse_expired(project: Project, replay: Replay, plan: ReplayPlan, rows: int) -> None:
@@ -177,18 +191,26 @@ def read_rows(
     project: Project,
     topic: str,
     key: tuple[str, ...],
+    matters: Callable[[Mapping[str, Any]], bool],
     *,
     since: datetime | None = None,
     starts: Mapping[int, int] | None = None,
+    ends: Mapping[int, int] | None = None,
+    otherwise: Callable[[Message], None] | None = None,
 ) -> dict[Key, Row]:
-    """The newest row of each key of a topic, as far as it holds them; deleted ones as well.
+    """The newest row of each key of a topic, as far as it holds them and they matter.
+
+    No more is kept in memory: a live topic may hold many times as much.
 
     Args:
         project: The project.
         topic: The topic's name.
         key: The fields that are a row's identity.
+        matters: Whether a row is to be kept.
         since: Only what was written since then; None: all.
         starts: Only from these offsets on, by partition; None: all.
+        ends: Only up to these offsets, by partition; None: all.
+        otherwise: What is told of each message that is no row; None: there must be none.
 
     Raises:
         OperationError: it holds what is no row, or the broker doesn't give it.
@@ -202,30 +224,35 @@ def read_rows(
         bounds = {place: (first[place], end) for place, (_, end) in bounds.items()}
     if starts is not None:
         bounds = {place: (max(start, starts.get(place[1], 0)), end) for place, (start, end) in bounds.items()}
+    if ends is not None:
+        bounds = {place: (start, min(end, ends.get(place[1], end))) for place, (start, end) in bounds.items()}
     rows: dict[Key, Row] = {}
     for message in read_between(project.kafka, f"{project.group('replays')}.reader", bounds):
-        identity, values = _parsed(topic, key, message)
-        rows[identity] = Row(values, message.key(), message.value(), int(message.partition() or 0))
+        try:
+            identity, values = _parsed(key, message)
+            is_wanted = values is not None and matters(values)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if otherwise is None:
+                raise OperationError(
+                    f"{topic}[{message.partition()}] holds at offset {message.offset()} what is no row with the key "
+                    f"{', '.join(key)}",
+                    remedy="let nobody else write there, or give the replay a topic of its own",
+                ) from error
+            otherwise(message)
+            continue
+        # What was newest of its key is no longer so, whatever has come in its place.
+        rows.pop(identity, None)
+        if is_wanted:
+            rows[identity] = Row(values, message.key(), message.value(), int(message.partition() or 0))
     return rows
 
 
-def _parsed(topic: str, key: tuple[str, ...], message: Message) -> tuple[Key, Mapping[str, Any] | None]:
+def _parsed(key: tuple[str, ...], message: Message) -> tuple[Key, Mapping[str, Any] | None]:
+    """A message's key and row; of a deleted one the key alone, which stands in the message's key."""
     value, raw_key = message.value(), message.key()
-    try:
-        values = json.loads(value) if value else None
-        # A deleted row's key stands in the message's key alone.
-        named = values if values is not None else json.loads(raw_key or b"")
-        return tuple(json.dumps(named[name], sort_keys=True) for name in key), values
-    except (ValueError, KeyError, TypeError) as error:
-        raise OperationError(
-            f"{topic}[{message.partition()}] holds at offset {message.offset()} what is no row with the key "
-            f"{', '.join(key)}",
-            remedy="let nobody else write there, or give the replay a topic of its own",
-        ) from error
-
-
-def _in_range(plan: ReplayPlan, rows: Mapping[Key, Row]) -> dict[Key, Row]:
-    return {key: row for key, row in rows.items() if row.values is not None and lies_in(plan, row.values)}
+    values = json.loads(value) if value else None
+    named = values if values is not None else json.loads(raw_key or b"")
+    return tuple(json.dumps(named[name], sort_keys=True) for name in key), values
 
 
 def lies_in(plan: ReplayPlan, values: Mapping[str, Any]) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +15,6 @@ from sluice.deployment.desired import refuse_secrets, topic_values
 from sluice.deployment.explain import first_problem
 from sluice.deployment.values import json_values
 from sluice.errors import ConfigError, RefusedError, SluiceError
-from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.job.definition import Job
 from sluice.job.limits import Replay
@@ -26,7 +26,8 @@ from sluice.kafka.topics import describe
 from sluice.plan.target import Target, release_target
 from sluice.project import Project
 from sluice.release.tables import Release
-from sluice.replay.cluster import alive_jobs
+from sluice.replay.cluster import alive_jobs, room
+from sluice.replay.live import refuse_behind
 from sluice.replay.model import LIVE, SEPARATE, ChunkPlan, HeldRange, OutputKind, ReplayPlan, ReplayRequest
 from sluice.replay.ranges import Cut, arrivals, cut
 
@@ -56,6 +57,7 @@ def plan_replay(project: Project, job: str, request: ReplayRequest) -> ReplayPla
     span, reach = rule.span_for(config), rule.reach_for(config)
     chunk = request.end - request.start if request.chunk is None else request.chunk
     _refuse_range(job, request, rule)
+    _refuse_live(job, request)
     _refuse_chunk(job, request, chunk, span, reach)
     cuts = list(cut(request.start, request.end, chunk, span))
     reads = released(job, "reads", definition.reads, release)
@@ -80,7 +82,7 @@ def plan_replay(project: Project, job: str, request: ReplayRequest) -> ReplayPla
     parallelism = min(rule.parallelism, max(topic.partitions for topic in reads.values()))
     parallel = max(1, min(request.parallel, len(chunks)))
     slots_free = _refuse_slots(project, job, rule, parallelism, parallel)
-    return ReplayPlan(
+    plan = ReplayPlan(
         id=identity,
         job=job,
         release=release.number,
@@ -106,7 +108,21 @@ def plan_replay(project: Project, job: str, request: ReplayRequest) -> ReplayPla
         ends=rule.ends,
         reach=reach,
         seconds=_expected_seconds(project, job, sum(part.records for part in chunks), parallel),
+        asked=request.as_json(),
     )
+    if kind == "live":
+        refuse_behind(project, job, plan, again="ask for it again in a while")
+    return plan
+
+
+def asks_for(project: Project, plan: ReplayPlan, request: ReplayRequest) -> bool:
+    """Whether a plan is the one that a request would get: of the same range, and by the release that is meant now.
+
+    Raises:
+        RefusedError: the job has no such release.
+    """
+    asked = replace(request, start=request.start.astimezone(UTC), end=request.end.astimezone(UTC)).as_json()
+    return plan.asked in (None, asked) and _release(project, plan.job, request.release).number == plan.release
 
 
 def _rule(job: Job) -> Replay:
@@ -151,6 +167,22 @@ def _refuse_range(job: str, request: ReplayRequest, rule: Replay) -> None:
         raise RefusedError(
             f"{job}: the range is {length} long; its replay rule allows {rule.max_range}",
             remedy="replay it in several runs, or raise Replay(max_range=...) in the job",
+        )
+
+
+def _refuse_live(job: str, request: ReplayRequest) -> None:
+    """Rows that go into the live topic at once can't be looked at before they overwrite what is there."""
+    if request.output != LIVE:
+        return
+    if not request.accept_differences:
+        raise RefusedError(
+            f"{job}: a replay into the live topic overwrites its rows without comparing them",
+            remedy="let it have a topic of its own and promote it; or accept the differences",
+        )
+    if request.accept_missing:
+        raise RefusedError(
+            f"{job}: rows made of what Kafka still holds would overwrite whole ones in the live topic",
+            remedy="let it have a topic of its own, and look at the rows before they are promoted",
         )
 
 
@@ -315,18 +347,35 @@ def _refuse_other(job: str, reads: set[str], live: Kafka, output: str) -> None:
 
 
 def _refuse_others(project: Project, job: str, output: str) -> None:
-    """A topic that another job of the project reads or writes is nowhere to replay into."""
+    """A topic that another job reads or writes, or another replay writes just now, is nowhere to replay into."""
+    for name, what, topics in _topics_of_others(project, job):
+        if output in topics:
+            raise RefusedError(
+                f"{name} {what} {output}: a replay of {job} can't write there",
+                remedy=f"name another topic, or let the output be {SEPARATE!r}",
+            )
+    for replay in project.ledger.replays.unfinished_ones():
+        if output in replay.plan["outputs"].values():
+            raise RefusedError(
+                f"replay {replay.id[:8]} of {replay.job} writes {output} just now: nobody could tell the rows apart",
+                remedy=f"let it finish (sluice backfill {replay.job} --resume {replay.id[:8]}), or name another topic",
+            )
+
+
+def _topics_of_others(project: Project, job: str) -> Iterator[tuple[str, str, set[str]]]:
+    """What other jobs read and write: those that are declared as they are set, those that ever ran as they did."""
     for name in sorted(project.catalog.jobs.keys() - {job}):
-        try:
+        definition = project.catalog.jobs[name]
+        declared: dict[str, Mapping[str, Kafka]] = {"reads": definition.reads, "writes": definition.sinks}
+        # Why a job's settings can't be read is told wherever that job is asked for.
+        with suppress(SluiceError):
             other = project.desired(name)
-        except SluiceError:
-            continue  # it is told wherever that job is asked for
-        for what, topics in (("reads", other.reads), ("writes", other.writes)):
-            if output in {topic.topic for topic in topics.values()}:
-                raise RefusedError(
-                    f"{name} {what} {output}: a replay of {job} can't write there",
-                    remedy=f"name another topic, or let the output be {SEPARATE!r}",
-                )
+            declared = {"reads": other.reads, "writes": other.writes}
+        for what, topics in declared.items():
+            yield name, what, {topic.topic for topic in topics.values()}
+    for name, (_, release) in sorted(project.ledger.placements().items()):
+        for what in ("reads", "writes") if name != job else ():
+            yield name, what, {values["topic"] for values in release.resolved[what].values()}
 
 
 def _refuse_partitions(job: str, live: Kafka, output: str, partitions: int, actual: int | None) -> None:
@@ -350,7 +399,7 @@ def _refuse_slots(project: Project, job: str, rule: Replay, parallelism: int, pa
             remedy=f"run {max(1, rule.slots // parallelism)} at once, or raise Replay(slots=...) in the job",
         )
     with FlinkClient(project.flink) as flink:
-        free, alive = flink.send(calls.overview()).slots_available, alive_jobs(flink)
+        free, alive = room(project.ledger, flink).free, alive_jobs(flink)
     # What other replays of the job take now they give back: its chunks wait for each other.
     free += parallelism * project.ledger.replays.running_chunks(job, alive)
     if slots > free:

@@ -65,13 +65,13 @@ def promote(
     plan = ReplayPlan.model_validate(replay.plan)
     _refuse(replay, plan)
     if not accept_differences:
-        for live, sides in _read(project, plan, tell):
+        for live, sides in _read(project, replay, plan, tell):
             _refuse_differences(replay, live, sides.parity)
     refuse_behind(project, replay.job, plan)
     messages: list[_Message] = []
     promotions = []
     # Anew: what the live job has written meanwhile counts.
-    both = list(_read(project, plan, tell))
+    both = list(_read(project, replay, plan, tell))
     # What is no longer there would delete the live rows in its place.
     refuse_expired(project, replay, plan, sum(len(sides.replayed) for _, sides in both))
     for live, sides in both:
@@ -88,11 +88,15 @@ def promote(
     return promotions
 
 
-def _read(project: Project, plan: ReplayPlan, tell: Callable[[str], None]) -> Iterator[tuple[str, Sides]]:
+def _read(
+    project: Project, replay: Replay, plan: ReplayPlan, tell: Callable[[str], None]
+) -> Iterator[tuple[str, Sides]]:
     """Both sides of each sink, by its live topic."""
+    told: dict[str, dict[str, int]] = (replay.report or {}).get("output_ends") or {}
     job, resolved = project.catalog.job(plan.job), project.ledger.release(plan.job, plan.release).resolved
     for sink, topic in plan.outputs.items():
-        sides, live = read_sides(project, job, plan, sink), str(resolved["writes"][sink]["topic"])
+        ends = {int(number): end for number, end in told.get(sink, {}).items()} or None
+        sides, live = read_sides(project, job, plan, sink, ends), str(resolved["writes"][sink]["topic"])
         tell(f"{topic} against {live}: {sides.parity.words}")
         yield live, sides
 

@@ -10,18 +10,26 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from sluice.errors import OperationError, RefusedError, SluiceError
+from sluice.errors import OperationError, RefusedError, SluiceError, UnreachableError
+from sluice.kafka.brokers import connect
+from sluice.kafka.offsets import read_offsets
 from sluice.operation.holder import is_gone, shell_holder
 from sluice.project import Project
 from sluice.release.replays import Replay, ReplayChunk
 from sluice.replay.chunk import Chunk, Progress, progress_of
 from sluice.replay.model import ReplayPlan, ReplayRequest, explain_replay
 from sluice.replay.parity import read_sides, refuse_expired, rows_by_chunk
-from sluice.replay.preflight import plan_replay
+from sluice.replay.preflight import asks_for, plan_replay
 
 Tell = Callable[[str], None]
 _ATTEMPTS = 3
 """How often a chunk is tried in one run of the shell's: a TaskManager may get lost."""
+_PAUSE = 10.0
+"""Seconds between two attempts."""
+_PATIENCE = 600.0
+"""Seconds that cluster and brokers may leave us without an answer: what is restarted takes some."""
+_WORDS = 60.0
+"""Seconds between two lines about a chunk that waits."""
 _TURN = 2.0
 """Seconds between two looks whether it is a chunk's turn."""
 _SHARE = 0.1
@@ -31,7 +39,10 @@ _SHARE = 0.1
 def begin_replay(
     project: Project, job: str, request: ReplayRequest, holder: str, note: str | None, tell: Tell
 ) -> Replay:
-    """Plan a replay and enter it in the ledger; the holder's own that has not ended goes on.
+    """Plan a replay and enter it in the ledger; the holder's own that has not come to a good end goes on.
+
+    Where another release is to run meanwhile, or something else is asked for, it is ended and planned anew: it may have
+    failed by what was mended since.
 
     Args:
         project: The project.
@@ -46,8 +57,12 @@ def begin_replay(
         UnreachableError: the cluster or the broker doesn't answer.
     """
     if found := project.ledger.replays.unfinished(job, holder):
-        tell(f"goes on with replay {found.id[:8]}")
-        return found
+        if asks_for(project, ReplayPlan.model_validate(found.plan), request):
+            tell(f"goes on with replay {found.id[:8]}")
+            project.ledger.replays.reopen(found.id)
+            return project.ledger.replays.find(found.id)
+        tell(f"replay {found.id[:8]} is given up: another release is to run now, or something else is asked for")
+        cancel_replay(project, found, tell)
     plan = plan_replay(project, job, request)
     for line in explain_replay(plan):
         tell(line)
@@ -73,7 +88,7 @@ def find_replay(project: Project, job: str, identity: str) -> Replay:
 
 
 def resume_replay(project: Project, job: str, identity: str) -> Replay:
-    """Let a replay go on whose chunks have not all finished.
+    """Let a replay go on whose chunks have not all finished; one that has completed stays as it is.
 
     Raises:
         RefusedError: it is none of the job's.
@@ -137,7 +152,8 @@ def finish_replay(project: Project, replay: Replay, tell: Tell) -> dict[str, Any
             f"{left[0].reason or left[0].state}",
             remedy=f"run them again: sluice backfill {replay.job} --resume {replay.id[:8]}, or clear their tasks",
         )
-    report = _report(project, plan, rows, tell)
+    ends = _output_ends(project, plan)
+    report = _report(project, plan, rows, ends, tell)
     # A report that is there stays: it is what a promotion is held against. The first one must be of all rows.
     refuse_expired(project, replay, plan, report["rows"])
     project.ledger.replays.ended(replay.id, "completed", report)
@@ -157,7 +173,7 @@ def cancel_replay(project: Project, replay: Replay, tell: Tell) -> None:
 def end_chunks(project: Project, replay: Replay, takers: str, tell: Tell) -> list[str]:
     """End what some takers have begun of a replay and not seen to its end; the replay itself can be resumed.
 
-    Returns the names of the chunks that were ended.
+    Returns the names of the chunks that were ended. A replay some of whose chunks have not finished has failed then.
 
     Args:
         project: The project.
@@ -169,7 +185,11 @@ def end_chunks(project: Project, replay: Replay, takers: str, tell: Tell) -> lis
         OperationError: some don't end; the others have.
     """
     rows = [row for row in _begun_of(project, replay) if row.taker and row.taker.startswith(takers)]
-    return _end_all(project, rows, tell)
+    ended = _end_all(project, rows, tell)
+    chunks = project.ledger.replays.chunks(replay.id)
+    if any(row.state != "finished" for row in chunks) and not _begun_of(project, replay):
+        project.ledger.replays.ended(replay.id, "failed")
+    return ended
 
 
 def end_abandoned(project: Project, is_over: Callable[[str], bool], tell: Tell) -> list[str]:
@@ -221,32 +241,49 @@ def _chunk(project: Project, plan: ReplayPlan, number: int, tell: Tell) -> Chunk
 
 
 def _run(project: Project, chunk: Chunk, tell: Tell, ends: threading.Event) -> None:
-    for attempt in range(1, _ATTEMPTS + 1):
+    attempt, silent_since = 1, None
+    while True:
         try:
-            flink_job_id = _begun(chunk, ends)
-            if ends.is_set():
-                chunk.cancel()
-            elif flink_job_id is not None:
-                progress = asyncio.run(_wait(project, chunk, flink_job_id, tell, ends))
-                if progress.is_over or not ends.is_set():
-                    chunk.conclude(flink_job_id, progress)
+            _try(project, chunk, tell, ends)
         except RefusedError:
             raise
+        except UnreachableError as error:
+            # Nothing of the chunk has failed, and it may well run.
+            silent_since = silent_since or time.monotonic()
+            if ends.is_set() or time.monotonic() - silent_since > _PATIENCE:
+                raise
+            tell(f"{error}; asked again in {_PAUSE:.0f} s")
         except SluiceError as error:
             if ends.is_set() or attempt == _ATTEMPTS:
                 raise
-            tell(f"{error}; attempt {attempt + 1} of {_ATTEMPTS}")
+            attempt, silent_since = attempt + 1, None
+            tell(f"{error}; attempt {attempt} of {_ATTEMPTS} in {_PAUSE:.0f} s")
         else:
             return
+        ends.wait(_PAUSE)
 
 
-def _begun(chunk: Chunk, ends: threading.Event) -> str | None:
+def _try(project: Project, chunk: Chunk, tell: Tell, ends: threading.Event) -> None:
+    flink_job_id = _begun(chunk, tell, ends)
+    if ends.is_set():
+        chunk.cancel()
+    elif flink_job_id is not None:
+        progress = asyncio.run(_wait(project, chunk, flink_job_id, tell, ends))
+        if progress.is_over or not ends.is_set():
+            chunk.conclude(flink_job_id, progress)
+
+
+def _begun(chunk: Chunk, tell: Tell, ends: threading.Event) -> str | None:
     """The Flink job to wait for, once it is the chunk's turn; None: there is nothing to wait for."""
+    next_words = 0.0
     while chunk.row.state != "finished" and not ends.is_set():
         if found := chunk.find():
             return found
         if chunk.take():
             return chunk.start(ends.is_set)
+        if time.monotonic() > next_words:
+            next_words = time.monotonic() + _WORDS
+            tell(chunk.waits_for)
         ends.wait(_TURN)
     return None
 
@@ -265,12 +302,26 @@ async def _wait(project: Project, chunk: Chunk, flink_job_id: str, tell: Tell, e
     return progress
 
 
-def _report(project: Project, plan: ReplayPlan, rows: list[ReplayChunk], tell: Tell) -> dict[str, Any]:
+def _output_ends(project: Project, plan: ReplayPlan) -> dict[str, dict[int, int]]:
+    """By sink and partition where the rows of a replay end whose chunks have just finished.
+
+    What others write afterwards into a topic that was there before is not of it.
+    """
+    held = read_offsets(connect(project.kafka), set(plan.outputs.values()), project.kafka_servers)
+    return {
+        sink: {number: offsets.end for (name, number), offsets in held.items() if name == topic}
+        for sink, topic in plan.outputs.items()
+    }
+
+
+def _report(
+    project: Project, plan: ReplayPlan, rows: list[ReplayChunk], ends: dict[str, dict[int, int]], tell: Tell
+) -> dict[str, Any]:
     job = project.catalog.job(plan.job)
     counts = dict.fromkeys((chunk.number for chunk in plan.chunks), 0)
     parity: dict[str, Any] | None = None if plan.output == "live" else {}
     for sink in plan.outputs:
-        sides = read_sides(project, job, plan, sink)
+        sides = read_sides(project, job, plan, sink, ends[sink])
         for number, count in rows_by_chunk(plan, sides.replayed.values()).items():
             counts[number] += count
         if parity is not None:
@@ -296,5 +347,6 @@ def _report(project: Project, plan: ReplayPlan, rows: list[ReplayChunk], tell: T
         "output_topic": next(iter(plan.outputs.values())) if len(plan.outputs) == 1 else plan.outputs,
         "records": sum(row.records or 0 for row in rows),
         "rows": sum(counts.values()),
+        "output_ends": ends,
         "parity": parity,
     }

@@ -93,3 +93,88 @@ def test_a_trigger_finds_the_cluster_and_its_login_by_itself(tmp_path, monkeypat
         server.shutdown()
     assert asked == [("GET", "Bearer planted"), ("PATCH", "Bearer planted"), ("PATCH", "Bearer planted")]
     assert "planted" not in done.stdout + done.stderr
+
+
+TURN = """
+import asyncio
+from sluice.airflow import replay_trigger
+from sluice.airflow.replay_trigger import TurnTrigger
+from sluice.errors import UnreachableError
+from sluice.release.replays import Turn
+
+replay_trigger.project_of = lambda *_: type("Project", (), {"flink": "http://flink"})
+now, pauses = [0.0], []
+replay_trigger.time = type("Clock", (), {"time": lambda: now[0]})
+
+async def sleep(seconds):
+    pauses.append(seconds)
+    now[0] += seconds
+
+replay_trigger.asyncio = type("Loop", (), {"sleep": sleep})
+given = {"root": None, "environment": None, "replay": "r", "number": 9, "taker": "me", "parallel": 2, "most": 4}
+
+def waits(*turns):
+    # The pauses until it fires; the last of the turns stays.
+    left = list(turns)
+    pauses.clear()
+
+    def look(_flink):
+        turn = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(turn, Exception):
+            raise turn
+        return turn
+
+    trigger = TurnTrigger(**given)
+    trigger._look = look
+
+    async def see():
+        return [event async for event in trigger.run()]
+
+    assert len(asyncio.run(see())) == 1
+    return list(pauses)
+
+come, not_yet = (lambda before: Turn(False, True, before)), Turn(False, False, 0)
+assert waits(come(1)) == []  # two run side by side
+assert waits(not_yet, come(0)) == [3.0]
+assert waits(Turn(True, False, 40)) == []  # cancelled: there is nothing to wait for
+# Its turn comes only if those before it don't take theirs in the meantime.
+assert sum(waits(come(8))) >= 24
+assert waits(come(8), come(7), not_yet, come(0))[:2] == [15.0, 12.0]
+# The last ones of many ask the cluster seldom, and wait no longer for tasks that are gone.
+assert waits(come(160)) == [30.0, 30.0]
+assert len(waits(*[UnreachableError("gone")] * 9, come(0))) == 9
+try:
+    waits(UnreachableError("gone"))
+except UnreachableError:
+    assert now[0] > 600
+else:
+    raise AssertionError("it waits for ever")
+"""
+
+
+def test_chunks_that_wait_are_woken_one_after_the_other(tmp_path):
+    run_script(TURN, tmp_path)
+
+
+INTERVAL = """
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from sluice.airflow.replay import _interval
+
+def of(run_type, hours=24, *, of_form=True):
+    end = datetime(2026, 1, 31, tzinfo=UTC)
+    start = end - timedelta(hours=hours)
+    run = SimpleNamespace(run_type=run_type)
+    context = {"data_interval_start": start, "data_interval_end": end, "dag_run": run}
+    return _interval(context, of_form=of_form)
+
+assert of("backfill") == (datetime(2026, 1, 30, tzinfo=UTC), datetime(2026, 1, 31, tzinfo=UTC))
+# An empty form is no day of history, though Airflow gives the run one.
+assert of("manual") is None
+assert of("manual", of_form=False) is not None
+assert of("scheduled", 0) is None
+"""
+
+
+def test_a_form_that_is_left_empty_asks_for_no_range(tmp_path):
+    run_script(INTERVAL, tmp_path)

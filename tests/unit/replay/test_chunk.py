@@ -5,6 +5,9 @@ from datetime import timedelta
 import pytest
 
 from sluice.errors import OperationError, UnreachableError
+from sluice.flink.models import JobState
+from sluice.kafka.offsets import Offsets
+from sluice.replay.chunk import Progress
 from tests.unit.replay.clustered import Clustered
 
 SUBMITTING = "sluice.release.replays.SUBMITTING"
@@ -133,8 +136,56 @@ def test_it_waits_for_slots_and_takes_none_that_a_job_is_about_to_need(cluster):
     place = {"release": 1, "flink_job_id": "f" * 32}
     operation.record("stop", "stopped", place={**place, "phase": "stopped"})
     assert not chunk.take()
-    operation.record("start", "submitted", place={**place, "phase": "running"})
+    assert chunk.waits_for == (
+        "counts.replay.abcdefgh.1 waits for its turn: it takes 1 task slots, 1 are free, 1 of them for jobs that are "
+        "being redeployed; 0 chunks of replays of counts run or are being started, of 2 in this replay and 4 in all"
+    )
+    # One that stays stopped keeps what it needs, and nobody waits for it.
+    cluster.slots = chunk.slots + 1
     assert chunk.take()
+    operation.record("start", "submitted", place={**place, "phase": "running"})
+    assert chunk.start()
+
+
+def test_slots_that_a_job_has_come_to_need_while_the_chunk_was_compiled_are_left_to_it(cluster, monkeypatch):
+    chunk = cluster.chunk()
+    assert chunk.take()
+    cluster.slots = 0
+    monkeypatch.setattr("sluice.replay.chunk._ROOM", 0.0)
+    with pytest.raises(OperationError, match="takes 1 task slots, 0 are free, and 0 of them are spoken for"):
+        chunk.start()
+    assert (cluster.states, cluster.row().state) == ({}, "failed")
+    cluster.slots = 1
+    assert chunk.take()
+    assert chunk.start() in cluster.alive()
+
+
+def test_what_was_deleted_since_it_was_planned_is_not_replayed(cluster, monkeypatch):
+    monkeypatch.setattr("sluice.replay.chunk.read_offsets", lambda *_arguments: {("lines", 0): Offsets(101, 1_000)})
+    chunk = cluster.chunk()
+    assert chunk.take()
+    with pytest.raises(OperationError, match=r"lines\[0\] has deleted its records before offset 101"):
+        chunk.start()
+    assert (cluster.states, cluster.row().state) == ({}, "failed")
+
+
+def test_what_was_deleted_while_it_ran_fails_it(cluster, monkeypatch):
+    chunk = cluster.chunk()
+    assert chunk.take()
+    job = chunk.start()
+    monkeypatch.setattr("sluice.replay.chunk.read_offsets", lambda *_arguments: {("lines", 0): Offsets(101, 1_000)})
+    with pytest.raises(OperationError, match="since the replay was planned"):
+        chunk.conclude(job, Progress(JobState.FINISHED, 50))
+    assert (cluster.row().state, cluster.row().records) == ("failed", 50)
+
+
+def test_progress_says_how_long_the_rest_takes():
+    progress = Progress(JobState.RUNNING, 250)
+    assert progress.seconds_left(1_000, 10.0) == 30.0
+    assert progress.describe(1_000, 10.0) == "250 of 1,000 records (25%), about 30 s left"
+    # Markers of transactions take offsets, too: it may be done before it has read as many.
+    assert Progress(JobState.RUNNING, 1_001).seconds_left(1_000, 10.0) == 0
+    assert Progress(JobState.RUNNING).describe(1_000, 10.0) == "0 of 1,000 records (0%)"
 
 
 def test_another_one_that_cancels_waits_for_what_is_on_its_way(cluster):

@@ -51,6 +51,10 @@ def begun(replays, number=1, taker="one"):
     return replays.submitting(plan().id, number, taker)
 
 
+def has_come(replays, *place, **more):
+    return replays.turn(*place, **more).has_come
+
+
 def test_the_id_is_there_before_anything_is_submitted(replays):
     chosen = begun(replays)
     row = replays.chunk(plan().id, 1)
@@ -82,15 +86,15 @@ def test_chunks_wait_for_their_turn_within_a_replay_and_among_those_of_a_job(rep
     replays.add(other, "counts", "two", 3, plan().model_dump(mode="json"), ["a", "b", "c"], None)
     wide = Limits(replay=2, job=3)
     running = begun(replays)
-    assert not replays.has_turn(plan().id, 2, "one", LIMITS, alive={running})
-    assert replays.has_turn(plan().id, 2, "one", wide)
+    assert not has_come(replays, plan().id, 2, "one", LIMITS, alive={running})
+    assert has_come(replays, plan().id, 2, "one", wide)
     assert replays.take_turn(plan().id, 2, "one", wide)
     assert replays.running_chunks("counts", {running}) == 2
     assert replays.take_turn(other, 1, "two", wide)
     assert not replays.take_turn(other, 2, "two", wide)
     replays.ended(other, "cancelled")
     # Time to look: there is nothing to wait for any more.
-    assert replays.has_turn(other, 2, "two", wide)
+    assert replays.turn(other, 2, "two", wide).is_over
     with pytest.raises(OperationError, match="was cancelled"):
         replays.take_turn(other, 2, "two", wide)
     replays.reopen(other)
@@ -100,16 +104,16 @@ def test_chunks_wait_for_their_turn_within_a_replay_and_among_those_of_a_job(rep
 def test_a_flink_job_that_has_ended_is_in_nobodys_way(replays, monkeypatch):
     flink_job_id = begun(replays)
     # It may be on its way; some time later it isn't.
-    assert not replays.has_turn(plan().id, 2, "one", LIMITS)
+    assert not has_come(replays, plan().id, 2, "one", LIMITS)
     monkeypatch.setattr("sluice.release.replays.SUBMITTING", timedelta(0))
-    assert not replays.has_turn(plan().id, 2, "one", LIMITS, alive={flink_job_id})
-    assert replays.has_turn(plan().id, 2, "one", LIMITS)
+    assert not has_come(replays, plan().id, 2, "one", LIMITS, alive={flink_job_id})
+    assert has_come(replays, plan().id, 2, "one", LIMITS)
 
 
 def test_a_flink_job_that_runs_is_there_to_be_found_and_no_turn_to_be_taken(replays, monkeypatch):
     flink_job_id = begun(replays)
     monkeypatch.setattr("sluice.release.replays.SUBMITTING", timedelta(0))
-    assert replays.has_turn(plan().id, 1, "two", LIMITS, alive={flink_job_id})
+    assert replays.turn(plan().id, 1, "two", LIMITS, alive={flink_job_id}).is_over
     assert not replays.take_turn(plan().id, 1, "two", LIMITS, alive={flink_job_id})
     assert replays.take_turn(plan().id, 1, "two", LIMITS)
     # What the former attempt has to say comes too late, though no other one has been submitted yet.

@@ -56,8 +56,9 @@ def _print_logs(airflow, path):
     tasks = get(airflow, f"{path}/taskInstances")["task_instances"]
     for task in (task for task in tasks if task["state"] == "failed"):
         place = f"{path}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
-        told = get(airflow, place, map_index=task["map_index"])["content"]
-        events = [line.get("event") if isinstance(line, dict) else line for line in told]
+        told = airflow.get(place, params={"map_index": task["map_index"]}).json()
+        lines = told.get("content", [told])
+        events = [line.get("event", line) if isinstance(line, dict) else line for line in lines]
         print(f"{task['dag_id']} {task['task_id']} {task['map_index']}:", *events[-_LOG:], sep="\n  ")
 
 

@@ -9,7 +9,7 @@ from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.project import Project
 from sluice.settings import Settings
-from tests.e2e.running import get, run_dag, status, tasks_of, trigger, wait_for
+from tests.e2e.running import ended, get, run_dag, status, tasks_of, trigger, wait_for
 from tests.support.pages import examples
 from tests.support.stacks import ROOT
 
@@ -20,7 +20,8 @@ from sluice.airflow import BackfillOperator, backfill_group
 
 ASKED = {{"start": "{start}", "end": "{end}", "chunk": "60s", "accept_missing": True}}
 with DAG("one_range", schedule=None, render_template_as_native_obj=True):
-    BackfillOperator(task_id="one", job="event_metrics", asked=ASKED) >> backfill_group("event_metrics", asked=ASKED)
+    one = BackfillOperator(task_id="one", job="event_metrics", asked=ASKED, retries=2)
+    one >> backfill_group("event_metrics", asked=ASKED)
 """
 GIVEN_UP = """
 from airflow.sdk import DAG
@@ -115,6 +116,32 @@ def test_a_range_is_replayed_by_one_task_and_by_a_group(airflow, root, ledger):
     assert [(row.outcome, len(row.plan["chunks"])) for row in (of_group, of_task)] == [("completed", 2)] * 2
     assert of_task.records == of_group.records > 0
     assert returned(airflow, run, "one")["chunks"] == returned(airflow, run, "backfill_event_metrics.report")["chunks"]
+
+
+def test_a_chunk_that_failed_is_run_again_alone(airflow, ledger):
+    now = time.time()
+    start, end = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now - ago)) for ago in (150, 30))
+    path = trigger(airflow, f"backfill.{JOB}", start=start, end=end, chunk="60s", accept_missing=True)
+
+    def state(number):
+        found = get(airflow, f"{path}/taskInstances")["task_instances"]
+        return next((task["state"] for task in found if task["map_index"] == number), None)
+
+    # It waits for its turn: there is one at once.
+    wait_for(lambda: state(1) == "deferred")
+    failed = airflow.patch(f"{path}/taskInstances/replay/1", json={"new_state": "failed"})
+    failed.raise_for_status()
+    run = ended(airflow, path)
+    replay = ledger.replays.of(JOB, 1)[0]
+    assert (run["state"], replay.outcome) == ("failed", "failed")
+    assert [row.state for row in ledger.replays.chunks(replay.id)] == ["finished", "waiting"]
+    again = {"dag_run_id": run["dag_run_id"], "task_ids": [["replay", 1]], "include_downstream": True}
+    again |= {"dry_run": False, "only_failed": False}
+    airflow.post(f"/dags/backfill.{JOB}/clearTaskInstances", json=again).raise_for_status()
+    assert ended(airflow, path)["state"] == "success"
+    replay = ledger.replays.find(replay.id)
+    assert (replay.outcome, replay.report["rows"] > 0) == ("completed", True)
+    assert [row.attempt for row in ledger.replays.chunks(replay.id)] == [1, 1]
 
 
 def test_a_job_that_was_suspended_and_resumed_has_no_second_self(root, local):

@@ -23,6 +23,8 @@ FEW = {
 }
 FIRST = {"back": 9}
 """The write with which going back begins: the deploy before is tried by itself."""
+LEAST = (2, 1)
+"""Settings that are deployed in turn: the length of the shortest id that counts. The last one counts `a`."""
 RUNS = ("healthy", "unchanged")
 ENDS = {"deploy": RUNS, "back": ("rolled_back",), "rollback": RUNS, "suspend": ("suspended",), "resume": RUNS}
 
@@ -32,13 +34,15 @@ def test_what_dies_is_gone_on_with(lab, kind):
     name = f"dies_{kind}"
     start_with_state(lab, name)
     tried = survived = 0
-    for at, when in every_write(kind) if EVERY_WRITE else FEW[kind]:
-        prepare(lab, name, kind, at)
-        if not die(lab, name, kind, at, when):
+    for turn, (at, when) in enumerate(every_write(kind) if EVERY_WRITE else FEW[kind]):
+        prepare(lab, name, kind)
+        # Another one each time: what is deployed already ends at once.
+        least = LEAST[turn % 2] if kind == "deploy" else None
+        if not die(lab, name, kind, at, when, least):
             assert EVERY_WRITE, f"{kind} writes fewer than {at} times"
             break
         tried += 1
-        outcome, runs = go_on(lab, name, kind, at)
+        outcome, runs = go_on(lab, name, kind, least)
         if is_right := outcome in ENDS[kind] and alive(lab, name) == ([] if kind == "suspend" else [runs]):
             survived += 1
         print(f"{kind}, {when} write {at}: {outcome}, {'as' if is_right else 'NOT as'} it should be")
@@ -46,6 +50,8 @@ def test_what_dies_is_gone_on_with(lab, kind):
     assert survived == tried
     if kind == "suspend":
         deploy(lab.project, name, kind="resume")
+    if kind in ("deploy", "rollback"):
+        deploy(lab.project, name, overrides={"least": LEAST[1]})
     assert close_windows(lab, name) == [3]
 
 
@@ -53,26 +59,29 @@ def every_write(kind):
     return ((at, when) for at in itertools.count(FIRST.get(kind, 1)) for when in ("before", "after"))
 
 
-def prepare(lab, name, kind, at):
+def prepare(lab, name, kind):
     """What the operation needs to find."""
+    ledger = lab.project.ledger
     if kind == "back":
         # Its state is of another type: it fails at the restore.
         lab.job(name, source(name, count="CAST(CHAR_LENGTH(MAX(id)) AS BIGINT)"))
     if kind == "rollback":
-        assert deploy(lab.project, name, overrides={"least": at % 2 + 1}).outcome == "healthy"
+        # Another one than what runs, which is what is gone back to.
+        runs = ledger.release(name, ledger.placement(name).release).overrides.get("least")
+        assert deploy(lab.project, name, overrides={"least": LEAST[runs == LEAST[0]]}).outcome == "healthy"
     if kind == "resume":
         deploy(lab.project, name, kind="suspend")
     if kind == "suspend" and not alive(lab, name):
         deploy(lab.project, name, kind="resume")
 
 
-def go_on(lab, name, kind, at):
+def go_on(lab, name, kind, least):
     """The outcome of the next attempt at the same, and the Flink job that it leaves."""
     operation = lab.project.ledger.operations(name)[0]
     if operation.outcome is not None:
         # It had ended before it died.
         return operation.outcome, operation.flink_job_id
-    overrides = {"least": at % 2 + 1} if kind == "deploy" else {}
+    overrides = {} if least is None else {"least": least}
     result = operate(lab.project, name, kind="deploy" if kind == "back" else kind, overrides=overrides)
     print(result.error or "")
     if kind == "rollback":

@@ -16,7 +16,7 @@ from tests.support.stacks import ROOT
 _DIED = 9
 
 
-def die(lab, job, kind, at, when):
+def die(lab, job, kind, at, when, least=None):
     """Run an operation until its n-th journal write; whether it came that far.
 
     Args:
@@ -25,15 +25,17 @@ def die(lab, job, kind, at, when):
         kind: What is done; `back`: a deploy of a release that does not hold.
         at: The number of the write.
         when: Right `before` it, so after the effect that it tells of, or right `after` it.
+        least: The setting that is given with it; None: none.
     """
     lib = lab.local.home / "flink" / "lib"
     command = [sys.executable, "-m", "tests.support.dying", str(lab.root), str(lib), job, kind, str(at), when]
+    command += [] if least is None else [str(least)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode in (0, 1, _DIED), done.stderr
     return done.returncode == _DIED
 
 
-def main(root, lib, job, kind, at, when):
+def main(root, lib, job, kind, at, when, least=None):
     seen = 0
 
     def dying(write):
@@ -57,7 +59,7 @@ def main(root, lib, job, kind, at, when):
         flink_lib=Path(lib),
         client_cache=ROOT / ".sluice" / "client",
     )
-    overrides = {"least": int(at) % 2 + 1} if kind == "deploy" else {}
+    overrides = {} if least is None else {"least": int(least)}
     request = Request(kind="deploy" if kind == "back" else kind, overrides=overrides)
     # The next attempt is the same holder's, or takes over from one that is gone.
     holder = "test" if int(at) % 2 else shell_holder()

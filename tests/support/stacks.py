@@ -1,7 +1,9 @@
 """A local stack of its own for tests: free ports, state in a temporary directory."""
 
+import random
 import shutil
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for held in sockets:
-            held.bind(("127.0.0.1", 0))
-        return [held.getsockname()[1] for held in sockets]
-    finally:
-        for held in sockets:
-            held.close()
+    """Ports that nobody listens at, below those that the system gives to outgoing connections.
+
+    One of those may be somebody's by the time a service binds it, or is started again.
+    """
+    found: list[int] = []
+    while len(found) < count:
+        port = random.SystemRandom().randrange(15_000, 32_000)
+        with socket.socket() as held, suppress(OSError):
+            held.bind(("127.0.0.1", port))
+            found += [port] if port not in found else []
+    return found
 
 
 def local_stack(home: Path, root: Path = ROOT, **more: Any) -> Local:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Literal
 
 from sluice.fleet.past import GIVE_UP_AFTER, PastOperation, blocked, tries, wait_until
-from sluice.fleet.rows import JobStatus
+from sluice.fleet.rows import CHANGING, JobStatus
 
 Need = Literal["nothing", "redeploy", "recover", "roll_back", "report"]
 """nothing: it is as it should be, or it isn't the time yet.
@@ -37,6 +37,7 @@ class Case:
         failed_before: The sweep before found the same Flink job failed, too.
         operations: What was done to it, newest first.
         holder: Who is doing something to it now; None: nobody.
+        moved: It was changed since it was looked at.
         approval: Why a redeploy would need an approval; None: it needs none, or that isn't known yet.
         asked: What became of asking for that approval; None: nobody was asked.
         stays: Why it can't go back to the former release by itself; None: it can, or that isn't known yet.
@@ -52,6 +53,7 @@ class Case:
     failed_before: bool = False
     operations: Sequence[PastOperation] = ()
     holder: str | None = None
+    moved: bool = False
     approval: str | None = None
     asked: str | None = None
     stays: str | None = None
@@ -84,6 +86,7 @@ def decide(case: Case) -> Decision:
     return (
         _left_to_people(case)
         or _left_alone(case)
+        or _disabled(case)
         or _down(case)
         or _failed(case)
         or _drifted(case)
@@ -119,17 +122,22 @@ def _left_alone(case: Case) -> Decision | None:
     status = case.status
     if case.holder:
         return Decision("nothing", f"an operation goes on, by {case.holder}")
+    if case.moved or status.state == CHANGING:
+        return Decision("nothing", "it was changed while it was looked at: the next look tells how it is")
     if status.state in ("suspended", "removed", "not deployed", "disabled"):
         return Decision("nothing", _reasons(status) or status.state)
     if status.state == "unreachable":
         return Decision("nothing", f"it could not be looked at: {_reasons(status)}")
-    if not case.enabled:
-        is_down = status.state in (*_ENDED, "stopped")
-        why = "it is disabled in the deployment file"
-        if is_down:
-            return Decision("nothing", why)
-        return Decision("report", f"{why}, and runs: sluice suspend it", cause="disabled")
     return None
+
+
+def _disabled(case: Case) -> Decision | None:
+    if case.enabled:
+        return None
+    why = "it is disabled in the deployment file"
+    if case.status.state in (*_ENDED, "stopped"):
+        return Decision("nothing", why)
+    return Decision("report", f"{why}, and runs: sluice suspend it", cause="disabled")
 
 
 def _down(case: Case) -> Decision | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient
 from sluice.errors import SluiceError
 from sluice.fleet.members import Member
 from sluice.fleet.rows import Found
+from sluice.fleet.standing import Standing, hold_together
 from sluice.fleet.strangers import with_strangers
 from sluice.flink import calls
 from sluice.flink.client import AsyncFlinkClient
@@ -61,7 +62,7 @@ async def sweep(
     kafka: Mapping[str, str],
     *,
     is_whole: bool = True,
-    apart: Collection[str] = (),
+    standing: Callable[[], Standing] = Standing,
     admin: AdminClient | None = None,
     pace: Pace = Pace(),
 ) -> list[Found]:
@@ -74,13 +75,14 @@ async def sweep(
         flink: The cluster.
         kafka: librdkafka's configuration.
         is_whole: They are all jobs of the project, so that any other one of the cluster is one that nobody declares.
-        apart: Flink job ids of replays, which are nobody's job.
+        standing: Reads what the ledger says: asked before the cluster is, and once it has answered.
         admin: The brokers; None: by that configuration.
         pace: How fast.
 
     Returns:
         A row for each member in their order, then one for each job of the cluster that isn't the ledger's.
     """
+    before = await asyncio.to_thread(standing)
     targets = [member.target for member in members if member.target]
     topics = {topic for target in targets for topic in target.topics}
     held, cluster = await asyncio.gather(
@@ -91,8 +93,11 @@ async def sweep(
     known = {job.id for job in cluster.jobs}
     seen = await _look_at_all(flink, [target for target in targets if target.flink_job_id in known], held, pace)
     snapshots = await _place_all(seen, held, kafka, pace)
-    found = [_judge(member, _of(member.target, known, snapshots)) for member in members]
-    return with_strangers(found, (job for job in cluster.jobs if job.id not in apart), is_whole=is_whole)
+    after = await asyncio.to_thread(standing)
+    judged = [_judge(member, _of(member.target, known, snapshots)) for member in members]
+    found = hold_together(judged, before, after)
+    own = before.flink_job_ids | after.flink_job_ids
+    return with_strangers(found, (job for job in cluster.jobs if job.id not in own), is_whole=is_whole)
 
 
 async def _jobs(flink: AsyncFlinkClient) -> JobList:

@@ -146,6 +146,12 @@ class Ledger:
         with self._sessions() as session:
             return session.scalars(query).first()
 
+    def all_active(self) -> list[Operation]:
+        """The operations that hold a job, of all jobs."""
+        query = select(Operation).where(Operation.environment == self.environment, Operation.active_job.is_not(None))
+        with self._sessions() as session:
+            return list(session.scalars(query))
+
     def begin(
         self,
         job: str,

@@ -192,9 +192,9 @@ async def _read_to_end(
     Jobs that have read a topic to its end stand at the same offset: one consumer answers for all of them.
     """
     now, layers = now_ms(), list[dict[Partition, int]]()
-    for snapshot in snapshots.values():
+    for target, snapshot in snapshots.items():
         if isinstance(snapshot, Snapshot):
-            for partition, offset in doubtful(snapshot.splits or {}, now).items():
+            for partition, offset in doubtful(snapshot.splits or {}, now, target.before).items():
                 _lay(layers, partition, offset)
     group = next((target.group for target in snapshots), "")
     asking = {

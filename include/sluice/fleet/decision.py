@@ -15,7 +15,7 @@ Need = Literal["nothing", "redeploy", "recover", "roll_back", "report"]
 """nothing: it is as it should be, or it isn't the time yet.
 redeploy: it differs from what is desired.
 recover: it should run and doesn't; from its newest retained checkpoint.
-roll_back: a fresh release has gone bad, and there is a former one.
+roll_back: a fresh release fails by its own code or state, and there is a former one.
 report: a person has to look."""
 FRESH = timedelta(minutes=30)
 """For how long after its gates a release may be what is wrong with a job that fails."""
@@ -168,7 +168,8 @@ def _failed(case: Case) -> Decision | None:
     if case.stays:
         why = f"a fresh release has gone bad: {_reasons(status)}; {case.stays}"
         return Decision("report", why, cause=case.stays_cause)
-    return Decision("report", f"it fails, and no fresh release is the cause: {_reasons(status)}")
+    cause = "nothing of its own code or state" if _is_fresh(case) and not status.own_fault else "no fresh release"
+    return Decision("report", f"it fails, and {cause} is the cause: {_reasons(status)}")
 
 
 def _drifted(case: Case) -> Decision | None:
@@ -186,9 +187,13 @@ def _drifted(case: Case) -> Decision | None:
     return _unless_too_often(case, Decision("redeploy", why))
 
 
+def _is_fresh(case: Case) -> bool:
+    return case.healthy_at is None or case.now - case.healthy_at < FRESH
+
+
 def _may_go_back(case: Case) -> bool:
-    is_fresh = case.healthy_at is None or case.now - case.healthy_at < FRESH
-    return is_fresh and case.has_former and case.stays is None
+    """Brokers, networks and a cluster without slots would fail the former release likewise."""
+    return case.status.own_fault and _is_fresh(case) and case.has_former and case.stays is None
 
 
 def _is_try_at(wanted: Decision, case: Case, operation: PastOperation) -> bool:

@@ -18,6 +18,7 @@ from sluice.fleet.strangers import with_strangers
 from sluice.flink import calls
 from sluice.flink.client import AsyncFlinkClient
 from sluice.flink.models import JobList
+from sluice.health.faults import fails_by_its_own
 from sluice.health.positions import at_their_ends, doubtful
 from sluice.health.probe import Seen, Target, earlier_offsets, look, now_ms, place, without_position
 from sluice.health.snapshot import Snapshot
@@ -252,5 +253,6 @@ def _judge(member: Member, seen: Snapshot | _Trouble | None) -> Found:
         checkpoint_bytes=seen.checkpoints.size,
         restarts=seen.restarts,
         recent_restarts=len(seen.recent_failures) if seen.state else None,
+        own_fault=judged.state == "failed" and fails_by_its_own(seen, member.health),
     )
     return Found(row, seen)

@@ -84,6 +84,19 @@ def test_a_row_tells_what_was_read():
     assert f"consumer lag {status.consumer_lag:,} > 10,000 records" in status.reasons
 
 
+@pytest.mark.parametrize(
+    ("cause", "is_own"), [("java.lang.ArithmeticException: / by zero", True), ("x.NoResource: no slots", False)]
+)
+def test_a_row_tells_whose_fault_it_is(cause, is_own):
+    entry = {"timestamp": 1, "stacktrace": f"x.Outer: outer\nCaused by: {cause}\n"}
+    changes = {
+        "job": body("job").replace('"state":"RUNNING"', '"state":"FAILED"', 1),
+        "exceptions": json.dumps({"exceptionHistory": {"entries": [entry], "truncated": False}}),
+    }
+    [found] = run(cluster("a", changes=changes), [member("a")])
+    assert (found.status.state, found.status.verdict, found.status.own_fault) == ("FAILED", "failed", is_own)
+
+
 def test_what_a_sample_keeps_is_enough_for_the_next_look():
     [found] = run(cluster("a"), [member("a")])
     kept = json.loads(json.dumps(to_readings(found.snapshot)))

@@ -198,13 +198,16 @@ def _may_go_back(case: Case) -> bool:
 
 def _is_try_at(wanted: Decision, case: Case, operation: PastOperation) -> bool:
     """Whether an operation was meant to do what is wanted now."""
+    # What could not even be planned says by its release what it was to be.
+    is_unplanned = operation.outcome == "failed" and operation.action is None
+    recovers = operation.action == "recover" or (is_unplanned and operation.release == case.status.release)
     match wanted.need:
         case "recover":
-            return operation.action == "recover"
+            return recovers
         case "roll_back":
-            return operation.kind == "rollback" and operation.action != "recover"
+            return operation.kind == "rollback" and not recovers
         case _:
-            return operation.fingerprint == case.fingerprint and operation.action != "recover"
+            return operation.fingerprint == case.fingerprint and not recovers
 
 
 def _unless_too_often(case: Case, wanted: Decision) -> Decision:

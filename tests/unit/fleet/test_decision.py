@@ -204,6 +204,16 @@ CASES = {
         "nothing",
         "recover is tried again at 12:01:00 UTC, after 1 of 6 tries: no slots",
     ),
+    "a try a minute ago that could not even be planned": (
+        {"status": GONE, "operations": [done(2, reason="its state is gone")]},
+        "nothing",
+        "recover is tried again at 12:01:00 UTC, after 1 of 6 tries: its state is gone",
+    ),
+    "one of what had drifted that could not be planned, and a roll-back": (
+        {"status": GONE, "operations": [done(2, release=5), done(9, "rolled_back", release=4, action="redeploy")]},
+        "recover",
+        "it is to run",
+    ),
     "a try four minutes ago": ({"status": GONE, "operations": [recovery(4)]}, "recover", "it is to run"),
     "two tries": (
         {"status": GONE, "operations": [recovery(4), recovery(9)]},
@@ -247,7 +257,7 @@ CASES = {
         "it differs",
     ),
     "going back that comes to nothing": (
-        {"status": LOOPS, **FRESH_RELEASE, **TWO_SWEEPS, "operations": [done(2, kind="rollback")]},
+        {"status": LOOPS, **FRESH_RELEASE, **TWO_SWEEPS, "operations": [done(2, kind="rollback", release=3)]},
         "nothing",
         "roll_back is tried again",
     ),

@@ -15,13 +15,13 @@ def kafka(local):
     return {"bootstrap.servers": local.kafka_servers}
 
 
-def transaction(kafka, topic, count):
-    """A producer within a transaction of so many records."""
+def transaction(kafka, topic, count, size=0):
+    """A producer within a transaction of so many records, of so many bytes each."""
     producer = Producer({**kafka, "transactional.id": f"{topic}-writer"})
     producer.init_transactions(10)
     producer.begin_transaction()
     for number in range(count):
-        producer.produce(topic, str(number).encode(), partition=0)
+        producer.produce(topic, str(number).encode().ljust(size), partition=0)
     producer.flush(10)
     return producer
 
@@ -48,6 +48,17 @@ def test_what_follows_the_last_record_of_a_transaction_is_no_lag(kafka):
     assert is_read_to_end(kafka, topic, 3)
     unfinished.commit_transaction(10)
     wait_for(lambda: not is_read_to_end(kafka, topic, 3))
+
+
+def test_however_many_records_an_aborted_transaction_has_left_they_are_no_lag(kafka):
+    topic, count = "ends_in_many", 50_000
+    admin = connect(kafka)
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result()
+    transaction(kafka, topic, 1).commit_transaction(10)
+    transaction(kafka, topic, count, size=200).abort_transaction(30)
+    wait_for(lambda: read_offsets(admin, [topic], "")[topic, 0].end == count + 3)
+    assert is_read_to_end(kafka, topic, 1)
+    assert not is_read_to_end(kafka, topic, 0)
 
 
 def test_a_topic_that_is_gone_is_not_a_topic_without_partitions(kafka):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseHook, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from sluice.errors import FlinkError, RefusedError, SluiceError
+from sluice.errors import BusyError, FlinkError, RefusedError, SluiceError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -192,18 +192,41 @@ class RequestOperator(SluiceOperator):
         found: Mapping[str, Any] = context["params"] if self.asked is None else self.asked
         return found
 
+    @contextmanager
+    def counted(self, context: Context, project: Project) -> Iterator[None]:
+        """Let a sweep's try that comes to nothing before an operation has begun be found by the next sweep.
+
+        Otherwise it would be made again at each, and never be given up.
+        """
+        from sluice.airflow.params import deploy_request  # noqa: PLC0415
+        from sluice.operation.unbegun import record_unbegun  # noqa: PLC0415
+
+        try:
+            yield
+        except BusyError:
+            raise
+        except SluiceError as error:
+            asked, ti = self.request(context), context["ti"]
+            is_last = is_for_good(error) or ti.try_number > ti.max_tries
+            if asked.get("unattended") and is_last and self.held(project, context) is None:
+                record_unbegun(project, self.job, deploy_request(asked), self.holder(context), str(error))
+            raise
+
 
 @contextmanager
 def airflow_errors() -> Iterator[None]:
     """What a retry can't mend fails at once; the rest is left to the task's retries."""
-    from sluice.operation.stop import StopFailedError  # noqa: PLC0415
-
     try:
         yield
-    except (RefusedError, FlinkError, StopFailedError) as error:
-        raise AirflowFailException(str(error)) from error
     except SluiceError as error:
-        raise AirflowException(str(error)) from error
+        raise (AirflowFailException if is_for_good(error) else AirflowException)(str(error)) from error
+
+
+def is_for_good(error: SluiceError) -> bool:
+    """Whether no retry can mend it."""
+    from sluice.operation.stop import StopFailedError  # noqa: PLC0415
+
+    return isinstance(error, RefusedError | FlinkError | StopFailedError)
 
 
 def refuse_lost(project: Project, job: str, operation: str) -> None:

@@ -75,8 +75,10 @@ def sweep_dag(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> DAG:
             task_id="verify",
             root=str(root),
             notifiers=notifiers,
-            trigger_rule="none_failed",
-            doc_md="Another look, when something was done; fails where a person has to look or a notifier has failed.",
+            # It says what has become of a run that failed.
+            trigger_rule="all_done",
+            doc_md="Another look, when something was done; fails where that failed, a person has to look, or a "
+            "notifier has failed.",
         )
         sweep >> operate >> verify
     return dag

@@ -53,7 +53,8 @@ class PlanOperator(RequestOperator, SkipMixin):
             project = self.project()
             self.await_turn(context, project)
             project.ledger.refuse_busy(self.job, self.holder(context), self.is_gone(context))
-            plan = make_plan(project, self.job, deploy_request(asked), self.log.info, compiles_always=False)
+            with self.counted(context, project):
+                plan = make_plan(project, self.job, deploy_request(asked), self.log.info, compiles_always=False)
         for line in explain(plan):
             self.log.info("%s", line)
         values = plan.model_dump(mode="json")
@@ -139,7 +140,8 @@ class SwitchOverOperator(RequestOperator):
             project = self.project()
             self.await_turn(context, project)
             try:
-                started = self._switch(project, context)
+                with self.counted(context, project):
+                    started = self._switch(project, context)
             except BusyError:
                 # Somebody was faster by a moment.
                 self.await_turn(context, project)

@@ -111,7 +111,7 @@ class SweepOperator(_SweepingOperator):
 
 
 class VerifyOperator(_SweepingOperator):
-    """Look again if something was done; fail where a person has to look, or a notifier has failed.
+    """Look again if something was done; fail where that failed, a person has to look, or a notifier has failed.
 
     A job that is down and needs a person makes each run fail, one that runs and needs a person only the first.
     """
@@ -119,18 +119,47 @@ class VerifyOperator(_SweepingOperator):
     def execute(self, context: Context) -> None:
         """Raise, or be content."""
         pull = partial(context["ti"].xcom_pull, task_ids="sweep")
-        if any(each["wait_for_completion"] for each in pull() or ()):
+        wanted = pull()
+        if wanted is None:
+            raise AirflowFailException("nobody has looked at the fleet: the task sweep says why")
+        undone = _undone(context, wanted)
+        if any(each["wait_for_completion"] for each in wanted):
             with airflow_errors():
                 project = self.project()
                 rows, untold = self.sweep(project, context)
-                down = [row for row in rows if row.verdict == "failed"]
-                cries = _cries(down, self.judge(project, down))
+                again = [row for row in rows if row.verdict == "failed" or f"deploy.{row.job}" in undone]
+                needs = self.judge(project, again)
+                cries = _cries(again, needs)
         else:
-            cries, untold = pull(key=CRIES), pull(key=UNTOLD)
+            needs, cries, untold = [], pull(key=CRIES), pull(key=UNTOLD)
         reports = [f"{each['job']}: {'; '.join(each['reasons'])}" for each in pull(key=REPORTS) or () if _runs(each)]
         words = [f"a person has to look: {' | '.join([*cries, *reports])}"] if cries or reports else []
+        words += _said(undone, needs)
         if words or untold:
             raise AirflowFailException(" | ".join([*words, *untold]))
+
+
+def _undone(context: Context, wanted: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The DAGs of which a run was wanted that did not come to a good end, or was not even made."""
+    run = context["run_id"]
+    found = context["ti"].get_task_states(dag_id=context["dag"].dag_id, task_ids=["operate"], run_ids=[run])
+    states: Mapping[str, str] = found.get(run, {})
+    # A mapped task is told by its number, in the order of what was wanted.
+    return [
+        each["trigger_dag_id"]
+        for number, each in enumerate(wanted)
+        if states.get(f"operate_{number}", states.get("operate")) in ("failed", "upstream_failed")
+    ]
+
+
+def _said(undone: Iterable[str], needs: Iterable[Needed]) -> list[str]:
+    """What is to be said of runs that came to nothing, with what their jobs need now."""
+    by_dag = {f"deploy.{needed.job}": needed.decision.why for needed in needs}
+    return [
+        f"a run of {dag} has failed, or could not be made: the task operate says which"
+        + (f"; now: {by_dag[dag]}" if dag in by_dag else "")
+        for dag in undone
+    ]
 
 
 def _push(context: Context, key: str, value: Any) -> None:

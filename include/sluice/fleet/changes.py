@@ -6,14 +6,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sluice.fleet.needs import Needed
-from sluice.fleet.rows import JobStatus
+from sluice.fleet.rows import CHANGING, JobStatus
+
+_NOT_SEEN = ("unreachable", CHANGING)
 
 
 def changes(before: Mapping[str, str], rows: Iterable[JobStatus]) -> list[dict[str, Any]]:
     """A job seen for the first time has changed only if something is wrong with it.
 
     `unknown` says that a job could not be judged, not that it has changed: what it was before goes on being compared
-    only while sweeps see it, so going into and coming out of `unknown` are both told.
+    only while sweeps see it, so going into and coming out of `unknown` are both told. Of a job that an operation
+    changes at this moment nothing is told.
 
     Args:
         before: The verdicts that were told last, by the job's name.
@@ -25,8 +28,16 @@ def changes(before: Mapping[str, str], rows: Iterable[JobStatus]) -> list[dict[s
     return [
         _change(row, before.get(row.job), row.reasons)
         for row in rows
-        if before.get(row.job, "healthy") != row.verdict and not (row.job not in before and row.verdict == "idle")
+        if row.state != CHANGING
+        and before.get(row.job, "healthy") != row.verdict
+        and not (row.job not in before and row.verdict == "idle")
     ]
+
+
+def known_then(before: Mapping[str, str], rows: Iterable[JobStatus]) -> dict[str, str]:
+    """The verdicts that are known once these rows are told; of a job that is being changed, what was known before."""
+    verdicts = {row.job: before.get(row.job) if row.state == CHANGING else row.verdict for row in rows}
+    return {job: verdict for job, verdict in verdicts.items() if verdict is not None}
 
 
 def reports(
@@ -50,7 +61,7 @@ def reports(
         for job, each in causes.items()
         if before.get(job) != each.decision.cause
     ]
-    kept = {job: cause for job, cause in before.items() if job in seen and seen[job].state == "unreachable"}
+    kept = {job: cause for job, cause in before.items() if job in seen and seen[job].state in _NOT_SEEN}
     return news, {**kept, **{job: each.decision.cause or "" for job, each in causes.items()}}
 
 

@@ -9,13 +9,13 @@ from functools import partial
 from typing import Literal
 
 from sluice.fleet.past import GIVE_UP_AFTER, PastOperation, blocked, tries, wait_until
-from sluice.fleet.rows import JobStatus
+from sluice.fleet.rows import CHANGING, JobStatus
 
 Need = Literal["nothing", "redeploy", "recover", "roll_back", "report"]
 """nothing: it is as it should be, or it isn't the time yet.
 redeploy: it differs from what is desired.
 recover: it should run and doesn't; from its newest retained checkpoint.
-roll_back: a fresh release has gone bad, and there is a former one.
+roll_back: a fresh release fails by its own code or state, and there is a former one.
 report: a person has to look."""
 FRESH = timedelta(minutes=30)
 """For how long after its gates a release may be what is wrong with a job that fails."""
@@ -37,6 +37,7 @@ class Case:
         failed_before: The sweep before found the same Flink job failed, too.
         operations: What was done to it, newest first.
         holder: Who is doing something to it now; None: nobody.
+        moved: It was changed since it was looked at.
         approval: Why a redeploy would need an approval; None: it needs none, or that isn't known yet.
         asked: What became of asking for that approval; None: nobody was asked.
         stays: Why it can't go back to the former release by itself; None: it can, or that isn't known yet.
@@ -52,6 +53,7 @@ class Case:
     failed_before: bool = False
     operations: Sequence[PastOperation] = ()
     holder: str | None = None
+    moved: bool = False
     approval: str | None = None
     asked: str | None = None
     stays: str | None = None
@@ -84,6 +86,7 @@ def decide(case: Case) -> Decision:
     return (
         _left_to_people(case)
         or _left_alone(case)
+        or _disabled(case)
         or _down(case)
         or _failed(case)
         or _drifted(case)
@@ -119,17 +122,22 @@ def _left_alone(case: Case) -> Decision | None:
     status = case.status
     if case.holder:
         return Decision("nothing", f"an operation goes on, by {case.holder}")
+    if case.moved or status.state == CHANGING:
+        return Decision("nothing", "it was changed while it was looked at: the next look tells how it is")
     if status.state in ("suspended", "removed", "not deployed", "disabled"):
         return Decision("nothing", _reasons(status) or status.state)
     if status.state == "unreachable":
         return Decision("nothing", f"it could not be looked at: {_reasons(status)}")
-    if not case.enabled:
-        is_down = status.state in (*_ENDED, "stopped")
-        why = "it is disabled in the deployment file"
-        if is_down:
-            return Decision("nothing", why)
-        return Decision("report", f"{why}, and runs: sluice suspend it", cause="disabled")
     return None
+
+
+def _disabled(case: Case) -> Decision | None:
+    if case.enabled:
+        return None
+    why = "it is disabled in the deployment file"
+    if case.status.state in (*_ENDED, "stopped"):
+        return Decision("nothing", why)
+    return Decision("report", f"{why}, and runs: sluice suspend it", cause="disabled")
 
 
 def _down(case: Case) -> Decision | None:
@@ -160,7 +168,8 @@ def _failed(case: Case) -> Decision | None:
     if case.stays:
         why = f"a fresh release has gone bad: {_reasons(status)}; {case.stays}"
         return Decision("report", why, cause=case.stays_cause)
-    return Decision("report", f"it fails, and no fresh release is the cause: {_reasons(status)}")
+    cause = "nothing of its own code or state" if _is_fresh(case) and not status.own_fault else "no fresh release"
+    return Decision("report", f"it fails, and {cause} is the cause: {_reasons(status)}")
 
 
 def _drifted(case: Case) -> Decision | None:
@@ -178,20 +187,27 @@ def _drifted(case: Case) -> Decision | None:
     return _unless_too_often(case, Decision("redeploy", why))
 
 
+def _is_fresh(case: Case) -> bool:
+    return case.healthy_at is None or case.now - case.healthy_at < FRESH
+
+
 def _may_go_back(case: Case) -> bool:
-    is_fresh = case.healthy_at is None or case.now - case.healthy_at < FRESH
-    return is_fresh and case.has_former and case.stays is None
+    """Brokers, networks and a cluster without slots would fail the former release likewise."""
+    return case.status.own_fault and _is_fresh(case) and case.has_former and case.stays is None
 
 
 def _is_try_at(wanted: Decision, case: Case, operation: PastOperation) -> bool:
     """Whether an operation was meant to do what is wanted now."""
+    # What could not even be planned says by its release what it was to be.
+    is_unplanned = operation.outcome == "failed" and operation.action is None
+    recovers = operation.action == "recover" or (is_unplanned and operation.release == case.status.release)
     match wanted.need:
         case "recover":
-            return operation.action == "recover"
+            return recovers
         case "roll_back":
-            return operation.kind == "rollback" and operation.action != "recover"
+            return operation.kind == "rollback" and not recovers
         case _:
-            return operation.fingerprint == case.fingerprint and operation.action != "recover"
+            return operation.fingerprint == case.fingerprint and not recovers
 
 
 def _unless_too_often(case: Case, wanted: Decision) -> Decision:

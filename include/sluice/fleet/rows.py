@@ -10,6 +10,8 @@ from sluice.health.snapshot import Snapshot
 from sluice.health.verdict import State
 
 T = TypeVar("T")
+CHANGING = "changing"
+"""The state of a job that an operation changes while it is looked at: what was seen is true only in between."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class JobStatus:
         job: Its name.
         state: Flink's state of the job; `not deployed`, `disabled`, `suspended`, `stopping`, `stopped`, `removed` or
             `broken` (its file); `gone` when it should run and the cluster doesn't know it; `unreachable` when it
-            couldn't be looked at; `undeclared` or `duplicate` for a job of the cluster that isn't the ledger's.
+            couldn't be looked at; `changing` where an operation has changed it meanwhile, or is about to mend it;
+            `undeclared` or `duplicate` for a job of the cluster that isn't the ledger's.
         phase: Where it stands by the ledger: running, stopping, stopped or suspended; None: it was never started.
         consumer_lag: Records, over all partitions.
         lag_per_s: Records per second by which the lag rises; negative: it falls.
@@ -29,6 +32,7 @@ class JobStatus:
         checkpoint_bytes: Size of the newest checkpoint.
         drift: The job differs from the release that runs.
         overrides: Settings that a run gave, over the deployment file's; of what is a secret a digest.
+        own_fault: It fails by its own code or state, and not by what it runs on.
         doubles: Flink jobs that run under its name as well, and are not the ledger's.
     """
 
@@ -52,6 +56,7 @@ class JobStatus:
     drift: bool | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     phase: str | None = None
+    own_fault: bool = False
     doubles: tuple[str, ...] = ()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from confluent_kafka.admin import AdminClient
 
@@ -12,6 +13,7 @@ from sluice.fleet.exposition import write_metrics
 from sluice.fleet.members import Member, all_names, read_members
 from sluice.fleet.readings import to_sample, to_snapshot
 from sluice.fleet.rows import Found, JobStatus, one_each
+from sluice.fleet.standing import read_standing
 from sluice.fleet.sweep import Pace, sweep
 from sluice.flink.client import AsyncFlinkClient
 from sluice.health.snapshot import Snapshot
@@ -68,7 +70,6 @@ def look_at(
     pace: Pace | None = None,
 ) -> list[Found]:
     """One sweep over these members; see `sweep`."""
-    replays = project.ledger.replays.running()
 
     async def go() -> list[Found]:
         async with AsyncFlinkClient(project.flink) as flink:
@@ -77,7 +78,7 @@ def look_at(
                 flink,
                 project.kafka,
                 is_whole=is_whole,
-                apart=replays,
+                standing=partial(read_standing, project),
                 admin=admin,
                 pace=pace or Pace(),
             )

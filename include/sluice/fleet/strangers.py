@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from sluice.fleet.rows import Found, JobStatus
+from sluice.fleet.rows import CHANGING, Found, JobStatus
 from sluice.flink.models import JobSummary
 
 _LONGEST = 255
@@ -24,7 +24,9 @@ def with_strangers(found: Sequence[Found], cluster: Iterable[JobSummary], *, is_
     """
     ours = {row.status.flink_job_id for row in found}
     names = {row.status.job for row in found}
-    others = [job for job in cluster if not job.state.is_terminal and job.id not in ours]
+    # What an operation has started, or is about to end, may run under the name of what it changes.
+    changing = {row.status.job for row in found if row.status.state == CHANGING}
+    others = [job for job in cluster if not job.state.is_terminal and job.id not in ours and job.name not in changing]
     alive = sorted((job.model_copy(update={"name": shortened(job.name)}) for job in others), key=lambda j: j.name)
     doubles: dict[str, list[str]] = {}
     for job in alive:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -13,10 +13,12 @@ from confluent_kafka.admin import AdminClient
 from sluice.errors import SluiceError
 from sluice.fleet.members import Member
 from sluice.fleet.rows import Found
+from sluice.fleet.standing import Standing, hold_together
 from sluice.fleet.strangers import with_strangers
 from sluice.flink import calls
 from sluice.flink.client import AsyncFlinkClient
 from sluice.flink.models import JobList
+from sluice.health.faults import fails_by_its_own
 from sluice.health.positions import at_their_ends, doubtful
 from sluice.health.probe import Seen, Target, earlier_offsets, look, now_ms, place, without_position
 from sluice.health.snapshot import Snapshot
@@ -61,7 +63,7 @@ async def sweep(
     kafka: Mapping[str, str],
     *,
     is_whole: bool = True,
-    apart: Collection[str] = (),
+    standing: Callable[[], Standing] = Standing,
     admin: AdminClient | None = None,
     pace: Pace = Pace(),
 ) -> list[Found]:
@@ -74,13 +76,14 @@ async def sweep(
         flink: The cluster.
         kafka: librdkafka's configuration.
         is_whole: They are all jobs of the project, so that any other one of the cluster is one that nobody declares.
-        apart: Flink job ids of replays, which are nobody's job.
+        standing: Reads what the ledger says: asked before the cluster is, and once it has answered.
         admin: The brokers; None: by that configuration.
         pace: How fast.
 
     Returns:
         A row for each member in their order, then one for each job of the cluster that isn't the ledger's.
     """
+    before = await asyncio.to_thread(standing)
     targets = [member.target for member in members if member.target]
     topics = {topic for target in targets for topic in target.topics}
     held, cluster = await asyncio.gather(
@@ -91,8 +94,11 @@ async def sweep(
     known = {job.id for job in cluster.jobs}
     seen = await _look_at_all(flink, [target for target in targets if target.flink_job_id in known], held, pace)
     snapshots = await _place_all(seen, held, kafka, pace)
-    found = [_judge(member, _of(member.target, known, snapshots)) for member in members]
-    return with_strangers(found, (job for job in cluster.jobs if job.id not in apart), is_whole=is_whole)
+    after = await asyncio.to_thread(standing)
+    judged = [_judge(member, _of(member.target, known, snapshots)) for member in members]
+    found = hold_together(judged, before, after)
+    own = before.flink_job_ids | after.flink_job_ids
+    return with_strangers(found, (job for job in cluster.jobs if job.id not in own), is_whole=is_whole)
 
 
 async def _jobs(flink: AsyncFlinkClient) -> JobList:
@@ -187,9 +193,9 @@ async def _read_to_end(
     Jobs that have read a topic to its end stand at the same offset: one consumer answers for all of them.
     """
     now, layers = now_ms(), list[dict[Partition, int]]()
-    for snapshot in snapshots.values():
+    for target, snapshot in snapshots.items():
         if isinstance(snapshot, Snapshot):
-            for partition, offset in doubtful(snapshot.splits or {}, now).items():
+            for partition, offset in doubtful(snapshot.splits or {}, now, target.before).items():
                 _lay(layers, partition, offset)
     group = next((target.group for target in snapshots), "")
     asking = {
@@ -247,5 +253,6 @@ def _judge(member: Member, seen: Snapshot | _Trouble | None) -> Found:
         checkpoint_bytes=seen.checkpoints.size,
         restarts=seen.restarts,
         recent_restarts=len(seen.recent_failures) if seen.state else None,
+        own_fault=judged.state == "failed" and fails_by_its_own(seen, member.health),
     )
     return Found(row, seen)

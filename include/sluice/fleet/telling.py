@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from sluice.fleet.changes import changes, reports
+from sluice.fleet.changes import changes, known_then, reports
 from sluice.fleet.decision import approval_cause
 from sluice.fleet.needs import Needed
 from sluice.fleet.rows import JobStatus, one_each
@@ -30,8 +30,7 @@ def tell_verdicts(told: Tellings, rows: Iterable[JobStatus], listeners: Mapping[
         Which of them were not told, and why.
     """
     seen = one_each(rows, lambda row: row)
-    after = {row.job: row.verdict for row in seen}
-    return _tell(told, "verdict", listeners, lambda before: (changes(before, seen), after))
+    return _tell(told, "verdict", listeners, lambda before: (changes(before, seen), known_then(before, seen)))
 
 
 def tell_reports(

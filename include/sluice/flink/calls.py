@@ -21,6 +21,8 @@ from sluice.flink.models import (
     SavepointResult,
     Status,
     SubtaskTimes,
+    TaskManagerDetail,
+    TaskManagerList,
     Trigger,
 )
 
@@ -54,6 +56,8 @@ _QUERY_BYTES = 3_600
 them, and a proxy's prefix may take some."""
 
 _OVERVIEW = TypeAdapter(Overview)
+_TASK_MANAGERS = TypeAdapter(TaskManagerList)
+_TASK_MANAGER = TypeAdapter(TaskManagerDetail)
 _JOBS = TypeAdapter(JobList)
 _DETAIL = TypeAdapter(JobDetail)
 _STATUS = TypeAdapter(Status)
@@ -73,6 +77,16 @@ _NOTHING: TypeAdapter[Any] = TypeAdapter(Any)
 def overview() -> Call[Overview]:
     """The cluster's size and version."""
     return Call("/overview", _OVERVIEW)
+
+
+def task_managers() -> Call[TaskManagerList]:
+    """Every TaskManager, with how many slots it has and has free."""
+    return Call("/taskmanagers", _TASK_MANAGERS)
+
+
+def task_manager(number: str) -> Call[TaskManagerDetail]:
+    """Which jobs hold the slots of a TaskManager."""
+    return Call(f"/taskmanagers/{quote(number, safe=':')}", _TASK_MANAGER)
 
 
 def cluster_config() -> Call[tuple[ConfigEntry, ...]]:

@@ -44,6 +44,32 @@ class Overview(Answer):
     flink_version: str = Field(alias="flink-version")
 
 
+class TaskManagerSummary(Answer):
+    """A TaskManager in the list of them."""
+
+    id: str
+    slots_number: int = Field(alias="slotsNumber")
+    free_slots: int = Field(alias="freeSlots")
+
+
+class TaskManagerList(Answer):
+    """Every TaskManager that the cluster knows."""
+
+    taskmanagers: tuple[TaskManagerSummary, ...] = ()
+
+
+class AllocatedSlot(Answer):
+    """A task slot that a job holds, whether it has tasks in it or not."""
+
+    job_id: str = Field(alias="jobId")
+
+
+class TaskManagerDetail(Answer):
+    """What a TaskManager's slots are held by."""
+
+    allocated_slots: tuple[AllocatedSlot, ...] = Field((), alias="allocatedSlots")
+
+
 class Tasks(Answer):
     """How many tasks there are, and how many run."""
 

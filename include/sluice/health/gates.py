@@ -9,6 +9,7 @@ from statistics import correlation, linear_regression
 from typing import Literal
 
 from sluice.flink.models import JobState
+from sluice.health.faults import is_of_the_job
 from sluice.health.snapshot import Snapshot
 from sluice.health.words import named, per_second, seconds
 from sluice.job.duration import milliseconds
@@ -25,13 +26,6 @@ _ERRORS = 3
 """Standard errors by which it must fall: a lag that stands still goes up and down by seconds with the metrics."""
 _AHEAD = 10
 """How many times as far as the readings reach it may be foretold."""
-
-_ITS_OWN = (
-    "java.lang.",
-    "org.apache.flink.table.api.TableRuntimeException",
-    "org.apache.flink.util.StateMigrationException",
-)
-"""Failures of a job's code and state; those of networks, brokers and Flink's runtime are of other packages."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +115,7 @@ def _fails_by_itself(snapshot: Snapshot, health: Health) -> bool:
     age = snapshot.checkpoints.age_ms
     if age is not None and snapshot.at_ms - age > newest[0].at_ms:
         return False
-    names = {failure.name for failure in newest}
-    return len(names) == 1 and names.pop().startswith(_ITS_OWN)
+    return len({failure.name for failure in newest}) == 1 and is_of_the_job(newest[0])
 
 
 def _checkpoint(snapshot: Snapshot, health: Health) -> Reading:

@@ -10,6 +10,7 @@ from sluice.kafka.offsets import Offsets, Partition
 
 _NO_WATERMARK = -(2**63)
 _SMALL_LAG = 1_000
+"""Records. So few are read within moments: a second look need not be waited for."""
 _FRESH_MS = 30_000
 
 
@@ -71,22 +72,32 @@ def known_ends(splits: Mapping[Partition, SplitReading], former: Snapshot | None
     )
 
 
-def doubtful(splits: Mapping[Partition, SplitReading], now: int) -> dict[Partition, int]:
-    """The next offset of those splits that seem to be behind, and perhaps are at their end."""
+def doubtful(splits: Mapping[Partition, SplitReading], now: int, former: Snapshot | None) -> dict[Partition, int]:
+    """The next offset of those splits that seem to be behind, and perhaps are at their end.
+
+    Args:
+        splits: Of a job.
+        now: Epoch milliseconds.
+        former: An earlier snapshot of the same Flink job; None: there is none.
+    """
+    before = (former.splits if former else None) or {}
     return {
         partition: split.following
         for partition, split in splits.items()
-        if split.following is not None and is_doubtful(split, now)
+        if split.following is not None and is_doubtful(split, now, before.get(partition))
     }
 
 
-def is_doubtful(split: SplitReading, now: int) -> bool:
-    """It is behind by little and not moving, which is what the end of a transaction looks like.
+def is_doubtful(split: SplitReading, now: int, before: SplitReading | None) -> bool:
+    """It is behind and not moving, which is what the end of a transaction looks like.
 
     Each transaction leaves a marker behind its records, with an offset that no consumer ever gets, and an aborted one
-    its records as well. Where the watermark is fresh there is no need to look closer.
+    its records as well, however many. Where the watermark is fresh, or much is to be read and was not seen to stand
+    still, there is no need to look closer.
     """
-    if not split.lag or split.lag > _SMALL_LAG:
+    if not split.lag:
+        return False
+    if split.lag > _SMALL_LAG and (before is None or before.following != split.following):
         return False
     return split.watermark_ms is None or now - split.watermark_ms > _FRESH_MS
 

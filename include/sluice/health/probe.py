@@ -103,7 +103,7 @@ async def probe(
     unknown = without_position(target, seen, held)
     committed = await asyncio.to_thread(read_committed, kafka, group, unknown) if unknown else {}
     splits = place(target, seen, held, {**committed, **earlier_offsets(target, seen)}) or {}
-    unsure = doubtful(splits, now_ms())
+    unsure = doubtful(splits, now_ms(), target.before)
     ended = await asyncio.to_thread(find_read_to_end, kafka, group, unsure) if unsure else ()
     return compare(replace(seen.snapshot, splits=at_their_ends(splits, ended)), former)
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 from confluent_kafka.admin import AdminClient
 
 from sluice.client.protocol import Graph
-from sluice.errors import RefusedError
+from sluice.errors import FlinkError, RefusedError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
+from sluice.flink.models import AllocatedSlot
 from sluice.kafka.offsets import read_offsets
 from sluice.kafka.topics import describe
 from sluice.plan.continuity import Continuity, hold_against, offsets_by_partition
@@ -107,8 +109,10 @@ def check_slots(flink: FlinkClient, directories: Directories, situation: Situati
     """
     if not isinstance(situation, Runs) or directories.is_elastic:
         return
-    detail = flink.send(calls.job(situation.place.flink_job_id))
-    freed = max((vertex.parallelism for vertex in detail.vertices), default=0)
+    if graph.slots <= flink.send(calls.overview()).slots_available:
+        return
+    # What a job gives back in between is counted twice rather than not at all.
+    freed = _held_slots(flink, situation.place.flink_job_id)
     free = flink.send(calls.overview()).slots_available
     if graph.slots > free + freed:
         raise RefusedError(
@@ -116,6 +120,23 @@ def check_slots(flink: FlinkClient, directories: Directories, situation: Situati
             f"{freed}",
             remedy="lower the parallelism, or add TaskManagers",
         )
+
+
+def _held_slots(flink: FlinkClient, job_id: str) -> int:
+    """How many slots a job holds: one that restarts may hold all that it needs, or wait for them."""
+    found = flink.send(calls.task_managers()).taskmanagers
+    taken = [manager for manager in found if manager.free_slots < manager.slots_number]
+    return sum(slot.job_id == job_id for manager in taken for slot in _allocated(flink, manager.id))
+
+
+def _allocated(flink: FlinkClient, manager: str) -> Sequence[AllocatedSlot]:
+    try:
+        return flink.send(calls.task_manager(manager)).allocated_slots
+    except FlinkError as error:
+        if error.status != HTTPStatus.NOT_FOUND:
+            raise
+        # It is gone since it was listed, and so are its slots.
+        return ()
 
 
 def check_positions(

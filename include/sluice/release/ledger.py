@@ -21,6 +21,9 @@ from sluice.release.samples import Samples
 from sluice.release.tables import JournalEntry, Operation, Placement, Release, Savepoint
 from sluice.release.told import Tellings
 
+_REASON = 4_000
+"""Characters that are kept of why an operation failed."""
+
 
 @dataclass(frozen=True)
 class NewRelease:
@@ -146,6 +149,12 @@ class Ledger:
         with self._sessions() as session:
             return session.scalars(query).first()
 
+    def all_active(self) -> list[Operation]:
+        """The operations that hold a job, of all jobs."""
+        query = select(Operation).where(Operation.environment == self.environment, Operation.active_job.is_not(None))
+        with self._sessions() as session:
+            return list(session.scalars(query))
+
     def begin(
         self,
         job: str,
@@ -215,6 +224,28 @@ class Ledger:
                 return OperationHandle(self._sessions, operation.id, 1, operation)
         except IntegrityError as error:
             raise _just_begun(job) from error
+
+    def add_failed(self, job: str, *, kind: str, holder: str, release: int, reason: str) -> None:
+        """Record a try at an operation that came to nothing before it could take the job; nobody is hindered by it."""
+        now = _now()
+        with self._sessions.begin() as session:
+            session.add(
+                Operation(
+                    id=uuid.uuid4().hex,
+                    environment=self.environment,
+                    job=job,
+                    active_job=None,
+                    kind=kind,
+                    holder=holder,
+                    token=1,
+                    lease_until=now,
+                    release=release,
+                    started_at=now,
+                    ended_at=now,
+                    outcome="failed",
+                    reason=reason[:_REASON],
+                )
+            )
 
     def resume(self, operation: str) -> OperationHandle:
         """Go on with an operation by its id: a later task of the same run.

@@ -21,7 +21,7 @@ from sluice.release.ledger import Ledger
 
 ExecutorSafeguard.test_mode = True
 project = SimpleNamespace(ledger=Ledger(f"sqlite:///{sys.argv[1]}/ledger.db", "test"))
-told, runs, now, alive = [], [], {}, {}
+told, runs, now, alive, states = [], [], {}, {}, {}
 
 
 class Failing(BaseNotifier):
@@ -48,6 +48,9 @@ class Task:
         self.xcoms[key] = value
     def xcom_pull(self, task_ids, key="return_value"):
         return self.xcoms.get(key)
+    def get_task_states(self, dag_id, task_ids, run_ids):
+        assert (dag_id, task_ids) == ("redeploy_and_verify", ["operate"])
+        return {run: states for run in run_ids}
     def get_dr_count(self, dag, run_ids, states=None):
         return sum(1 for run in run_ids if (state := alive.get(run)) and (states is None or state in states))
 
@@ -226,5 +229,54 @@ replay_run._end = end
 assert run("1") == ([], None)
 assert run("2") == ([], None)
 assert ended == takers[:1] * 2, ended
+""",
+    )
+
+
+def test_a_run_that_fails_is_told_of_with_what_its_job_needs_now(tmp_path):
+    run(
+        tmp_path,
+        """
+Failing.broken = False
+gone = {"verdict": "failed", "reasons": ("it is gone",), "phase": "running"}
+now["rows"] = [JobStatus(name, "gone", **gone) for name in ("a", "b")]
+now["needs"] = [Needed(name, Decision("recover", "it is gone"), Request()) for name in ("a", "b")]
+states.update(operate_0="success", operate_1="failed")
+
+
+def look_again(project, rows, log):
+    again.append([row.job for row in rows])
+    why = "recover is tried again at 12:01:00 UTC, after 1 of 6 tries: its state is gone"
+    return [Needed("b", Decision("nothing", why))] if len(again) > 1 else now["needs"]
+
+
+again = []
+needs.find_needs = look_again
+_, failure = run("1")
+assert failure == (
+    "a run of deploy.b has failed, or could not be made: the task operate says which; now: recover is tried again at "
+    "12:01:00 UTC, after 1 of 6 tries: its state is gone"), failure
+# One that asks a person isn't waited for, and can fail to be made likewise.
+states.clear()
+states["operate_0"] = "failed"
+now["rows"] = [JobStatus("a", "RUNNING", verdict="healthy", reasons=("well",), drift=True, phase="running")]
+now["needs"] = [Needed("a", Decision("report", "x", cause="approval f5"), to_ask=Question("f5", Request()))]
+needs.find_needs = lambda project, rows, log: now["needs"]
+_, failure = run("2")
+assert failure == "a run of deploy.a has failed, or could not be made: the task operate says which", failure
+""",
+    )
+
+
+def test_without_a_look_there_is_nothing_to_verify_and_that_is_a_failure(tmp_path):
+    run(
+        tmp_path,
+        """
+context = {"ti": Task(), "run_id": "1", "dag": DAG("redeploy_and_verify", schedule=None)}
+try:
+    VerifyOperator(task_id="v").execute(context)
+    raise SystemExit("it is content")
+except AirflowFailException as error:
+    assert str(error) == "nobody has looked at the fleet: the task sweep says why", error
 """,
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sluice.fleet.changes import changes
+from sluice.fleet.changes import changes, known_then, reports
 from sluice.fleet.rows import JobStatus
 
 
@@ -30,3 +30,11 @@ def test_changes(before, verdict, told):
             "state": "RUNNING",
             "reasons": ["why"],
         }
+
+
+def test_of_a_job_that_is_being_changed_nothing_is_told_and_nothing_is_forgotten():
+    rows = [JobStatus(job, "changing", verdict="unknown") for job in ("a", "new")]
+    before = {"a": "degraded", "removed": "healthy"}
+    assert changes(before, rows) == []
+    assert known_then(before, rows) == {"a": "degraded"}
+    assert reports({"a": "approval f5"}, rows, []) == ([], {"a": "approval f5"})

@@ -37,7 +37,9 @@ def recovery(ago, outcome="failed", **more):
 
 
 GONE = row(state="gone", verdict="failed", reasons=("the cluster does not know the job",))
-LOOPS = row(verdict="failed", reasons=("restarted 9 times",))
+LOOPS = row(verdict="failed", reasons=("restarted 9 times",), own_fault=True)
+HAS_FAILED = replace(GONE, state="FAILED", own_fault=True)
+WITHOUT_SLOTS = ("org.apache.flink.runtime.jobmanager.scheduler.NoResourceAvailableException",)
 DRIFTS = row(drift=True)
 NEW = {"status": DRIFTS, "fingerprint": "f5"}
 FRESH_RELEASE = {"healthy_at": JUST_NOW}
@@ -88,12 +90,17 @@ CASES = {
     "finished": ({"status": replace(GONE, state="FINISHED")}, "recover", "it is to run, and is FINISHED"),
     "failed for good": ({"status": replace(GONE, state="FAILED")}, "recover", "it is to run, and is FAILED"),
     "fresh and failed for good": (
-        {"status": replace(GONE, state="FAILED"), **FRESH_RELEASE},
+        {"status": HAS_FAILED, **FRESH_RELEASE},
         "roll_back",
         "a fresh release has failed",
     ),
+    "fresh and failed for good, and not by its own fault": (
+        {"status": replace(HAS_FAILED, own_fault=False), **FRESH_RELEASE},
+        "recover",
+        "it is to run, and is FAILED",
+    ),
     "fresh and failed for good, without a former one": (
-        {"status": replace(GONE, state="FAILED"), **FRESH_RELEASE, "has_former": False},
+        {"status": HAS_FAILED, **FRESH_RELEASE, "has_former": False},
         "recover",
         "it is to run, and is FAILED",
     ),
@@ -109,6 +116,11 @@ CASES = {
         {"status": LOOPS, **FRESH_RELEASE, **TWO_SWEEPS},
         "roll_back",
         "a fresh release has gone",
+    ),
+    "a fresh release fails, and not by its own fault": (
+        {"status": replace(LOOPS, own_fault=False, reasons=WITHOUT_SLOTS), **FRESH_RELEASE, **TWO_SWEEPS},
+        "report",
+        "it fails, and nothing of its own code or state is the cause: org.apache.flink",
     ),
     "a release that was never healthy fails": (
         {"status": LOOPS, "healthy_at": None, **TWO_SWEEPS},
@@ -137,12 +149,12 @@ CASES = {
     ),
     # It isn't left down for as long as nobody answers.
     "fresh and failed for good, and can't go back by itself": (
-        {"status": replace(GONE, state="FAILED"), **STAYS},
+        {"status": HAS_FAILED, **STAYS},
         "recover",
         "it is to run, and is FAILED: the cluster does not know the job; going back needs an approval: x",
     ),
     "fresh and failed for good, can't go back by itself, and a try a minute ago": (
-        {"status": replace(GONE, state="FAILED"), **STAYS, "operations": [recovery(2, reason="no slots")]},
+        {"status": HAS_FAILED, **STAYS, "operations": [recovery(2, reason="no slots")]},
         "nothing",
         "recover is tried again at 12:01:00 UTC",
     ),
@@ -192,6 +204,16 @@ CASES = {
         "nothing",
         "recover is tried again at 12:01:00 UTC, after 1 of 6 tries: no slots",
     ),
+    "a try a minute ago that could not even be planned": (
+        {"status": GONE, "operations": [done(2, reason="its state is gone")]},
+        "nothing",
+        "recover is tried again at 12:01:00 UTC, after 1 of 6 tries: its state is gone",
+    ),
+    "one of what had drifted that could not be planned, and a roll-back": (
+        {"status": GONE, "operations": [done(2, release=5), done(9, "rolled_back", release=4, action="redeploy")]},
+        "recover",
+        "it is to run",
+    ),
     "a try four minutes ago": ({"status": GONE, "operations": [recovery(4)]}, "recover", "it is to run"),
     "two tries": (
         {"status": GONE, "operations": [recovery(4), recovery(9)]},
@@ -235,7 +257,7 @@ CASES = {
         "it differs",
     ),
     "going back that comes to nothing": (
-        {"status": LOOPS, **FRESH_RELEASE, **TWO_SWEEPS, "operations": [done(2, kind="rollback")]},
+        {"status": LOOPS, **FRESH_RELEASE, **TWO_SWEEPS, "operations": [done(2, kind="rollback", release=3)]},
         "nothing",
         "roll_back is tried again",
     ),

@@ -95,8 +95,9 @@ def test_a_fresh_release_that_fails_goes_back_without_a_savepoint(state, mode):
 
 
 BACK = plan(needs_approval=True, kind="rollback", fingerprint="old")
-FAILED = JobStatus("a", "FAILED", release=2, verdict="failed", reasons=("it has failed",), phase="running")
-BAD = JobStatus("a", "RESTARTING", release=2, verdict="failed", reasons=("it restarts",), phase="running")
+OWN = {"verdict": "failed", "phase": "running", "own_fault": True}
+FAILED = JobStatus("a", "FAILED", release=2, reasons=("it has failed",), **OWN)
+BAD = JobStatus("a", "RESTARTING", release=2, reasons=("it restarts",), **OWN)
 DRIFTED = replace(BAD, drift=True)
 TWICE = {"failed_before": True}
 REJECTED = SimpleNamespace(words="rejected by ann at 2026-01-31 12:00 UTC")

@@ -15,7 +15,8 @@ from sluice.fleet.rows import Found
 from sluice.fleet.status import fleet_status, sweep_and_record
 from sluice.fleet.strangers import with_strangers
 from sluice.flink import client as client_module
-from sluice.flink.models import JobSummary
+from sluice.flink.client import AsyncFlinkClient
+from sluice.flink.models import JobList, JobSummary
 from sluice.project import Project
 from sluice.release.fingerprint import fingerprint
 from sluice.settings import Settings
@@ -54,11 +55,23 @@ def project(tmp_path, monkeypatch):
     return project
 
 
-def place(project, name, phase, digest):
+class FlinkAnswer:
+    """A cluster that runs nothing; something happens while it answers."""
+
+    def __init__(self, happens=lambda: None):
+        self.happens = happens
+
+    async def __call__(self, _call):
+        self.happens()
+        return JobList(jobs=[])
+
+
+def place(project, name, phase, digest, release=1, flink_job_id=None):
     ledger = project.ledger
     ledger.add_release(name, fingerprint=digest, artifact="a", module="m", resolved={})
-    operation = ledger.begin(name, kind="deploy", holder="me", release=1)
-    operation.record("x", "y", place={"phase": phase, "release": 1, "flink_job_id": name.ljust(32, "0")})
+    operation = ledger.begin(name, kind="deploy", holder="me", release=release)
+    values = {"phase": phase, "release": release, "flink_job_id": flink_job_id or name.ljust(32, "0")}
+    operation.record("x", "y", place=values)
     operation.finish("healthy")
 
 
@@ -128,6 +141,35 @@ def test_what_the_ledger_knows_decides_with_the_row(project):
     operation = project.ledger.begin("runs", kind="deploy", holder="me", release=2, details={"former_release": 1})
     operation.finish("rolled_back", "no checkpoint")
     assert "which was rolled back: release 2" in decision(minutes=60).why
+
+
+def test_what_the_ledger_says_changes_while_the_cluster_answers(project, monkeypatch):
+    """A deploy that begins, and ends, while the sweep goes on: the list of jobs is of before."""
+    answer = FlinkAnswer(lambda: place(project, "runs", "running", "b", release=2, flink_job_id="new"))
+    monkeypatch.setattr(AsyncFlinkClient, "send", answer)
+    [row] = [row for row in fleet_status(project, ["runs"]) if row.job == "runs"]
+    assert (row.state, row.verdict, row.release, row.flink_job_id) == ("changing", "unknown", 2, "new")
+
+
+def test_an_operation_that_goes_on_is_known_by_the_sweep(project, monkeypatch):
+    operation = project.ledger.begin("runs", kind="deploy", holder="me", release=1)
+    monkeypatch.setattr(AsyncFlinkClient, "send", FlinkAnswer())
+    [row] = fleet_status(project, ["runs"])
+    assert (row.state, row.reasons[0]) == ("changing", "an operation goes on, by me")
+    operation.finish("failed")
+    [row] = fleet_status(project, ["runs"])
+    assert (row.state, row.verdict) == ("gone", "failed")
+    # A savepoint takes nothing down.
+    project.ledger.begin("runs", kind="savepoint", holder="me", release=1)
+    [row] = fleet_status(project, ["runs"])
+    assert (row.state, row.verdict) == ("gone", "failed")
+
+
+def test_nothing_is_done_to_a_job_that_was_changed_since_it_was_looked_at(project):
+    rows = [replace(row, state="stopped", phase="stopped") for row in fleet_status(project, ["runs"])]
+    [case] = read_cases(project, rows, datetime.now(UTC))
+    assert decide(case).need == "nothing"
+    assert decide(replace(case, moved=False)).need == "recover"
 
 
 def test_two_runs_in_a_row_are_remembered_and_what_a_person_looks_at_is_none(project):

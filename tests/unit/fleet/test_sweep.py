@@ -11,6 +11,7 @@ from sluice import Health
 from sluice.fleet.members import Member
 from sluice.fleet.readings import to_readings, to_snapshot
 from sluice.fleet.rows import JobStatus
+from sluice.fleet.standing import Place, Standing
 from sluice.fleet.sweep import Pace, _lay, sweep
 from sluice.flink import client as client_module
 from sluice.flink.client import AsyncFlinkClient
@@ -34,7 +35,7 @@ def job_id(name):
 
 def member(name, **more):
     target = Target(job_id(name), (TOPIC,), f"group-{name}", **more)
-    return Member(JobStatus(name, "", 1, job_id(name), drift=False), target, Health())
+    return Member(JobStatus(name, "", 1, job_id(name), drift=False, phase="running"), target, Health())
 
 
 def cluster(names=NAMES, **changes):
@@ -81,6 +82,19 @@ def test_a_row_tells_what_was_read():
     assert status.consumer_lag == sum(split.lag for split in found.snapshot.splits.values()) > 10_000
     assert status.checkpoint_bytes == 195_090
     assert f"consumer lag {status.consumer_lag:,} > 10,000 records" in status.reasons
+
+
+@pytest.mark.parametrize(
+    ("cause", "is_own"), [("java.lang.ArithmeticException: / by zero", True), ("x.NoResource: no slots", False)]
+)
+def test_a_row_tells_whose_fault_it_is(cause, is_own):
+    entry = {"timestamp": 1, "stacktrace": f"x.Outer: outer\nCaused by: {cause}\n"}
+    changes = {
+        "job": body("job").replace('"state":"RUNNING"', '"state":"FAILED"', 1),
+        "exceptions": json.dumps({"exceptionHistory": {"entries": [entry], "truncated": False}}),
+    }
+    [found] = run(cluster("a", changes=changes), [member("a")])
+    assert (found.status.state, found.status.verdict, found.status.own_fault) == ("FAILED", "failed", is_own)
 
 
 def test_what_a_sample_keeps_is_enough_for_the_next_look():
@@ -207,3 +221,56 @@ def test_jobs_at_the_same_offset_share_a_consumer():
     for partition, offset in (("t", 5), ("t", 5), ("t", 6), ("u", 5), ("t", 6)):
         _lay(layers, (partition, 0), offset)
     assert layers == [{("t", 0): 5, ("u", 0): 5}, {("t", 0): 6}]
+
+
+def placed(**ids):
+    return {job: Place("running", release, job_id(letter)) for job, (release, letter) in ids.items()}
+
+
+def switched_over(before, after, cluster, members):
+    """The rows of a sweep during which the ledger's words change."""
+    said = iter((before, after))
+    return run(cluster, members, standing=lambda: next(said))
+
+
+def test_a_job_that_is_switched_over_meanwhile_is_neither_failed_nor_runs_twice():
+    """The list of jobs has the old one ended, and the new one running already."""
+    before, after = Standing(placed(a=(1, "a"))), Standing(placed(a=(2, "b")), {"a": "me"})
+    running = RecordedCluster({job_id("b"): "a"})
+    [found] = switched_over(before, after, running, [member("a")])
+    status = found.status
+    assert (status.state, status.verdict, status.doubles, found.snapshot) == ("changing", "unknown", (), None)
+    assert (status.release, status.flink_job_id) == (2, job_id("b"))
+    assert status.reasons == ("it was changed while it was looked at, by me",)
+
+
+@pytest.mark.parametrize("in_between", ["b", "c"])
+def test_what_a_switch_over_has_started_and_ended_again_is_no_stranger(in_between):
+    before, after = Standing(placed(a=(1, "a"))), Standing(placed(a=(1, "b")))
+    running = RecordedCluster({job_id("a"): "a", job_id(in_between): "a"})
+    found = switched_over(before, after, running, [member("a")])
+    assert rows(found) == {"a": ("changing", "unknown")}
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("held", ["before", "after"])
+def test_a_job_that_is_being_started_is_not_failed(held):
+    """It stands in the ledger before it is submitted."""
+    quiet, busy = Standing(placed(a=(1, "a"))), Standing(placed(a=(1, "a")), {"a": "me"})
+    said = (busy, quiet) if held == "before" else (quiet, busy)
+    [found] = switched_over(*said, cluster(()), [member("a")])
+    assert (found.status.state, found.status.verdict) == ("changing", "unknown")
+    assert found.status.reasons == ("an operation goes on, by me", "the cluster does not know the job")
+
+
+def test_what_runs_well_or_is_not_worked_on_is_told_as_it_is():
+    same = Standing(placed(a=(1, "a"), b=(1, "b")), {"a": "me"})
+    assert rows(switched_over(same, same, cluster("a"), [member("a"), member("b")])) == {
+        "a": ("RUNNING", "degraded"),
+        "b": ("gone", "failed"),
+    }
+
+
+def test_replays_that_begin_or_end_meanwhile_are_no_strangers():
+    before, after = Standing(replays=frozenset({job_id("x")})), Standing(replays=frozenset({job_id("y")}))
+    assert rows(switched_over(before, after, cluster("xyz"), [])) == {"z": ("undeclared", "unknown")}

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sluice.health.positions import at_their_ends, is_doubtful, known_ends, next_offsets, read_splits
+from sluice.health.positions import doubtful as find_doubtful
 from sluice.health.snapshot import SplitReading
 from sluice.kafka.offsets import Offsets
 from tests.unit.health.judging import GOOD
@@ -39,11 +40,19 @@ def test_lag(position, earlier, offsets, lag):
         (1, 95_000, False),  # fresh: it is being read
         (0, 0, False),
         (None, None, False),
-        (5_000, 0, False),  # no transaction's end looks like this
+        (5_000, 0, False),  # it may be reading
     ],
 )
-def test_a_small_lag_that_stands_still_is_looked_at_again(lag, watermark, doubtful):
-    assert is_doubtful(SplitReading(lag, watermark), 100_000) is doubtful
+def test_a_small_lag_is_looked_at_again(lag, watermark, doubtful):
+    assert is_doubtful(SplitReading(lag, watermark), 100_000, None) is doubtful
+
+
+@pytest.mark.parametrize(("before", "watermark", "doubtful"), [(7, 0, True), (6, 0, False), (7, 95_000, False)])
+def test_a_large_lag_is_looked_at_again_where_it_stands_still(before, watermark, doubtful):
+    """An aborted transaction may have left any number of records behind."""
+    split = SplitReading(5_000, watermark, following=7, end=5_007)
+    former = replace(GOOD, splits={KEY: SplitReading(4_000, 0, following=before, end=4_007)})
+    assert find_doubtful({KEY: split}, 100_000, former) == ({KEY: 7} if doubtful else {})
 
 
 @pytest.mark.parametrize(

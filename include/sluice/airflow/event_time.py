@@ -18,6 +18,8 @@ _PAUSE = 30.0
 """Seconds between two looks at the ledger; sweeps are minutes apart."""
 _SAMPLES = timedelta(hours=1)
 """How far back looks are compared."""
+_LEAST = 3
+"""Looks that are compared however old they are."""
 _SUBJECT = "event time"
 """Under which the ledger keeps what was told."""
 
@@ -65,7 +67,8 @@ class EventTimeTrigger(BaseEventTrigger):
     def look(self) -> tuple[datetime, datetime] | None:
         """The point that was told last, and the one that is passed now; None: there is nothing to tell."""
         ledger = ledger_of(self.root, self.environment)
-        written = written_until(ledger.samples.of(self.job, datetime.now(UTC) - _SAMPLES))
+        recent = ledger.samples.of(self.job, datetime.now(UTC) - _SAMPLES)
+        written = written_until(recent if len(recent) >= _LEAST else ledger.samples.last_of(self.job, _LEAST))
         if written is None:
             return None
         until = last_boundary(written, timedelta(seconds=self.seconds))

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import groupby, pairwise
 
 from sluice.errors import SluiceError
 from sluice.fleet.decision import Case
-from sluice.fleet.past import PastOperation
+from sluice.fleet.past import SHORT, PastOperation
 from sluice.fleet.rows import JobStatus
 from sluice.fleet.standing import moved, read_place
 from sluice.plan.target import healthy_before
 from sluice.project import Project
 from sluice.release.fingerprint import fingerprint
+from sluice.release.samples import Look
 from sluice.release.tables import Operation, Release
 
 _OPERATIONS = 200
 """Of a job; as far back as a roll-back is remembered."""
-_RECENT = timedelta(hours=1)
+_LOOKS = 12
+"""Of a job; enough for three runs, each of which looks again where something was done."""
 
 
 def read_cases(project: Project, rows: Iterable[JobStatus], now: datetime) -> list[Case]:
@@ -33,6 +36,7 @@ def _case(project: Project, row: JobStatus, now: datetime) -> Case:
     releases = {release.number: release for release in ledger.releases(row.job)}
     running = releases.get(row.release or 0)
     active = ledger.active(row.job)
+    runs = _by_run(ledger.samples.looks(row.job, _LOOKS))
     return Case(
         status=row,
         now=now,
@@ -41,7 +45,8 @@ def _case(project: Project, row: JobStatus, now: datetime) -> Case:
         fingerprint=_desired(project, row.job, running),
         healthy_at=running.healthy_at if running else None,
         has_former=healthy_before(releases.values(), row.release or 0) is not None,
-        failed_before=_failed_before(project, row, now),
+        failed_before=_failed_before(runs, row),
+        short=_short(runs),
         operations=[
             _past(operation, releases)
             for operation in ledger.operations(row.job, _OPERATIONS)
@@ -65,14 +70,28 @@ def _desired(project: Project, job: str, running: Release | None) -> str | None:
         return None
 
 
-def _failed_before(project: Project, row: JobStatus, now: datetime) -> bool:
-    """Whether the run before this one of redeploy_and_verify found the same Flink job failed.
+def _by_run(looks: Iterable[Look]) -> list[list[Look]]:
+    """The looks of each run of redeploy_and_verify, all newest first."""
+    return [list(taken) for _, taken in groupby(looks, lambda look: look.run)]
+
+
+def _failed_before(runs: Sequence[Sequence[Look]], row: JobStatus) -> bool:
+    """Whether the run before this one of redeploy_and_verify found the same Flink job failed, however long ago.
 
     What a person looks at, and a second look of one run, are no proof that it has failed for long.
     """
-    samples = [sample for sample in project.ledger.samples.of(row.job, now - _RECENT) if sample.run]
-    before = [sample for sample in samples if sample.run != samples[-1].run][-1:]
-    return any(sample.verdict == "failed" and sample.flink_job_id == row.flink_job_id for sample in before)
+    before = [taken[0] for taken in runs[1:2]]
+    return any(look.verdict == "failed" and look.flink_job_id == row.flink_job_id for look in before)
+
+
+def _short(runs: Sequence[Sequence[Look]]) -> timedelta:
+    """Within what time a job is still seen at most twice, where the runs are far apart.
+
+    Of the last two times between runs the shorter one counts: after a pause nothing has become young again.
+    """
+    began = [taken[-1].at for taken in runs[:3]]
+    between = [later - earlier for later, earlier in pairwise(began)]
+    return max(SHORT, 2 * min(between)) if len(between) > 1 else SHORT
 
 
 def _past(operation: Operation, releases: dict[int, Release]) -> PastOperation:

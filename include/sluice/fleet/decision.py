@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal
 
-from sluice.fleet.past import GIVE_UP_AFTER, PastOperation, blocked, tries, wait_until
+from sluice.fleet.past import GIVE_UP_AFTER, SHORT, PastOperation, blocked, tries, wait_until
 from sluice.fleet.rows import CHANGING, JobStatus
 
 Need = Literal["nothing", "redeploy", "recover", "roll_back", "report"]
@@ -17,8 +17,6 @@ redeploy: it differs from what is desired.
 recover: it should run and doesn't; from its newest retained checkpoint.
 roll_back: a fresh release fails by its own code or state, and there is a former one.
 report: a person has to look."""
-FRESH = timedelta(minutes=30)
-"""For how long after its gates a release may be what is wrong with a job that fails."""
 _ENDED = ("gone", "FAILED", "CANCELED", "FINISHED")
 _STRANGERS = ("undeclared", "duplicate")
 
@@ -35,6 +33,7 @@ class Case:
         healthy_at: When its release passed its gates; None: never.
         has_former: There is a healthy release before the one that runs.
         failed_before: The sweep before found the same Flink job failed, too.
+        short: For how long after its gates a release may be what is wrong with a job that fails.
         operations: What was done to it, newest first.
         holder: Who is doing something to it now; None: nobody.
         moved: It was changed since it was looked at.
@@ -51,6 +50,7 @@ class Case:
     healthy_at: datetime | None = None
     has_former: bool = False
     failed_before: bool = False
+    short: timedelta = SHORT
     operations: Sequence[PastOperation] = ()
     holder: str | None = None
     moved: bool = False
@@ -188,7 +188,7 @@ def _drifted(case: Case) -> Decision | None:
 
 
 def _is_fresh(case: Case) -> bool:
-    return case.healthy_at is None or case.now - case.healthy_at < FRESH
+    return case.healthy_at is None or case.now - case.healthy_at < case.short
 
 
 def _may_go_back(case: Case) -> bool:
@@ -212,7 +212,7 @@ def _is_try_at(wanted: Decision, case: Case, operation: PastOperation) -> bool:
 
 def _unless_too_often(case: Case, wanted: Decision) -> Decision:
     """What is wanted; or not yet, or not any more, after the tries that came to nothing."""
-    made = tries(case.operations, case.now, partial(_is_try_at, wanted, case))
+    made = tries(case.operations, case.now, case.short, partial(_is_try_at, wanted, case))
     if not made:
         return wanted
     last = made[0].reason or f"the last one ended {made[0].outcome}"

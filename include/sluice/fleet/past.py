@@ -11,8 +11,8 @@ GIVE_UP_AFTER = 6
 _FIRST_WAIT = timedelta(minutes=2)
 """After one try; twice as long after each further one."""
 _LONGEST_WAIT = timedelta(hours=1)
-_LASTING = timedelta(minutes=30)
-"""What held this long was no failure."""
+SHORT = timedelta(minutes=30)
+"""What held longer was no failure; where sweeps are far apart, longer than they take to look twice."""
 _REMEMBERED = timedelta(days=1)
 """After which a job that was given up is tried again."""
 _GOOD = ("healthy", "unchanged", "recorded", "suspended")
@@ -66,13 +66,14 @@ def blocked(operations: Sequence[PastOperation]) -> dict[str | None, str]:
 
 
 def tries(
-    operations: Sequence[PastOperation], now: datetime, counts: Callable[[PastOperation], bool]
+    operations: Sequence[PastOperation], now: datetime, short: timedelta, counts: Callable[[PastOperation], bool]
 ) -> list[PastOperation]:
     """The newest operations that came to nothing, or to nothing that lasted; newest first.
 
     Args:
         operations: Newest first.
         now: The time.
+        short: What held longer was no failure.
         counts: Whether one was a try at what is to be done now: what else was done to the job is none.
     """
     made: list[PastOperation] = []
@@ -83,7 +84,7 @@ def tries(
         if operation.started_at < now - _REMEMBERED:
             break
         held = until - operation.ended_at
-        if operation.outcome in _GOOD and held >= _LASTING:
+        if operation.outcome in _GOOD and held >= short:
             break
         until = operation.started_at
         if counts(operation):

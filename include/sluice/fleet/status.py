@@ -20,7 +20,7 @@ from sluice.health.snapshot import Snapshot
 from sluice.project import Project
 
 _COMPARABLE = timedelta(hours=1)
-"""What is older says nothing of where things go now."""
+"""What is older than this, and than the last sweep, says nothing of where things go now."""
 
 
 def fleet_status(project: Project, names: Iterable[str] = ()) -> list[JobStatus]:
@@ -110,6 +110,7 @@ def record(
 
 def last_snapshots(project: Project) -> dict[str, Snapshot]:
     """What the ledger's newest samples were made of, by the job's name."""
-    samples = project.ledger.samples.newest(datetime.now(UTC) - _COMPARABLE)
-    known = {job: to_snapshot(sample.readings) for job, sample in samples.items()}
-    return {job: snapshot for job, snapshot in known.items() if snapshot}
+    known, recent = project.ledger.samples, datetime.now(UTC) - _COMPARABLE
+    samples = known.newest(min(known.last_run() or recent, recent))
+    snapshots = {job: to_snapshot(sample.readings) for job, sample in samples.items()}
+    return {job: snapshot for job, snapshot in snapshots.items() if snapshot}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -56,6 +57,16 @@ class Sample(Base):
     """Which run of redeploy_and_verify has looked; None: a person."""
 
 
+@dataclass(frozen=True)
+class Look:
+    """What a run of redeploy_and_verify has seen of one job, in short."""
+
+    at: datetime
+    run: str
+    verdict: str
+    flink_job_id: str | None
+
+
 class Samples:
     """The samples of one environment.
 
@@ -96,6 +107,32 @@ class Samples:
         query = select(Sample).where(Sample.environment == self.environment, Sample.at == last)
         with self._sessions() as session:
             return list(session.scalars(query.order_by(Sample.job)))
+
+    def looks(self, job: str, limit: int) -> list[Look]:
+        """The newest looks that runs of redeploy_and_verify have taken at a job, newest first."""
+        query = (
+            select(Sample.at, Sample.run, Sample.verdict, Sample.flink_job_id)
+            .where(Sample.environment == self.environment, Sample.job == job, Sample.run.is_not(None))
+            .order_by(Sample.at.desc(), Sample.id.desc())
+        )
+        with self._sessions() as session:
+            return [
+                Look(at, run or "", verdict, flink_job_id)
+                for at, run, verdict, flink_job_id in session.execute(query.limit(limit))
+            ]
+
+    def last_run(self) -> datetime | None:
+        """When a run of redeploy_and_verify has looked last; None: none has."""
+        query = select(func.max(Sample.at)).where(Sample.environment == self.environment, Sample.run.is_not(None))
+        with self._sessions() as session:
+            return session.scalars(query).first()
+
+    def last_of(self, job: str, limit: int) -> list[Sample]:
+        """A job's newest samples, oldest first."""
+        query = select(Sample).where(Sample.environment == self.environment, Sample.job == job)
+        with self._sessions() as session:
+            found = list(session.scalars(query.order_by(Sample.at.desc(), Sample.id.desc()).limit(limit)))
+        return found[::-1]
 
     def of(self, job: str, since: datetime, until: datetime | None = None) -> list[Sample]:
         """A job's samples between two moments, oldest first."""

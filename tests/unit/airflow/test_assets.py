@@ -70,10 +70,10 @@ event_time._PAUSE = 0.01
 hour = timedelta(hours=1)
 
 
-def sweep(at, lag):
-    ledger.samples.add([Sample(environment="test", job="a", at=at, state="RUNNING", verdict="healthy", reasons=[],
-        flink_job_id="f", restarts=0, watermark_lag_ms=lag // timedelta(milliseconds=1), checkpoint_age_ms=1000)],
-        older_than=at - timedelta(days=1))
+def sweep(at, lag, job="a"):
+    ledger.samples.add([Sample(environment="test", job=job, at=at, state="RUNNING", verdict="healthy", reasons=[],
+        flink_job_id="f", restarts=0, watermark_lag_ms=lag // timedelta(milliseconds=1), checkpoint_age_ms=900,
+        checkpoint_duration_ms=100)], older_than=at - timedelta(days=1))
 
 
 def trigger():
@@ -98,6 +98,12 @@ async def main():
     told = await next_of(events)
     assert told == {"job": "a", "from": (edge - 4 * hour).isoformat(), "until": (edge - hour).isoformat()}, told
     await events.aclose()
+    # With hours between two sweeps, those are compared all the same.
+    rare = event_time.EventTimeTrigger(job="rare", seconds=3600.0)
+    for hours in (5, 3):
+        sweep(now - hours * hour, hour * 0, "rare")
+    assert rare.look() is None
+    assert ledger.told.known("rare every 3600 s", "event time") == {"rare": (edge - 5 * hour).isoformat()}
     # Airflow may not have got it: what was not taken down is told again, and then not any more.
     events = trigger().run()
     assert await next_of(events) == told

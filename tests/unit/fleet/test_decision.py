@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sluice.fleet.decision import FRESH, Case, decide
-from sluice.fleet.past import PastOperation, blocked
+from sluice.fleet.decision import Case, decide
+from sluice.fleet.past import SHORT, PastOperation, blocked
 from sluice.fleet.rows import JobStatus
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=3)
-JUST_NOW = NOW - FRESH / 2
+JUST_NOW = NOW - SHORT / 2
 WELL = JobStatus("a", "RUNNING", 4, "a" * 32, verdict="healthy", drift=False, phase="running")
 CASE = Case(WELL, NOW, fingerprint="f4", healthy_at=LONG_AGO, has_former=True)
 
@@ -122,6 +122,11 @@ CASES = {
         "report",
         "it fails, and nothing of its own code or state is the cause: org.apache.flink",
     ),
+    "a release that passed its gates between the last two hourly sweeps fails": (
+        {"status": LOOPS, "healthy_at": NOW - minutes(100), "short": minutes(120), **TWO_SWEEPS},
+        "roll_back",
+        "a fresh release has gone",
+    ),
     "a release that was never healthy fails": (
         {"status": LOOPS, "healthy_at": None, **TWO_SWEEPS},
         "roll_back",
@@ -229,6 +234,11 @@ CASES = {
         {"status": GONE, "operations": [recovery(45, "healthy"), recovery(50), recovery(55), recovery(60)]},
         "recover",
         "it is to run",
+    ),
+    "recovered, and gone again at the next hourly sweep": (
+        {"status": GONE, "short": minutes(120), "operations": [recovery(55 * n, "healthy") for n in range(1, 7)]},
+        "report",
+        "given up after 6 tries",
     ),
     "too many tries": (
         {"status": GONE, "operations": [recovery(100 * n, reason="no slots") for n in range(1, 7)]},

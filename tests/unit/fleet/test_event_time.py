@@ -10,8 +10,11 @@ from sluice.release.samples import Sample
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
-def look(minute, lag_s=30, age_s=10, job="a", restarts=0):
+def look(minute, lag_s=30, age_s=10, job="a", restarts=0, took_s=1, late_s=None):
+    seen_at = NOON + timedelta(minutes=minute, seconds=late_s or 0)
     return Sample(
+        checkpoint_duration_ms=None if took_s is None else 1000 * took_s,
+        readings=None if late_s is None else {"at_ms": int(seen_at.timestamp() * 1000)},
         at=NOON + timedelta(minutes=minute),
         watermark_lag_ms=None if lag_s is None else 1000 * lag_s,
         checkpoint_age_ms=None if age_s is None else 1000 * age_s,
@@ -32,11 +35,12 @@ def test_rows_can_be_read_once_a_checkpoint_came_after_the_look_that_saw_them_wr
     [
         [],
         [look(0), look(10, age_s=None)],
+        [look(0), look(10, took_s=None)],
         [look(0, job="before"), look(10)],
         [look(0), look(10, restarts=1)],
         [look(0, lag_s=None), look(10, lag_s=None)],
     ],
-    ids=["never seen", "no checkpoint", "another Flink job", "restarted in between", "idle"],
+    ids=["never seen", "no checkpoint", "its begin is not known", "another Flink job", "restarted in between", "idle"],
 )
 def test_it_is_not_known_where_the_job_did_not_run_through(samples):
     assert written_until(samples) is None
@@ -44,6 +48,22 @@ def test_it_is_not_known_where_the_job_did_not_run_through(samples):
 
 def test_a_restart_is_forgotten_once_two_looks_came_after_it():
     assert written_until([look(0), look(10, restarts=1), look(20, restarts=1)]) == NOON + timedelta(minutes=9.5)
+
+
+def test_rows_that_came_while_a_checkpoint_was_made_are_of_the_next_one():
+    """It was triggered 11 minutes ago, before the look of 10 minutes ago, and has completed a minute ago."""
+    looks = [look(0), look(10), look(20, age_s=60, took_s=600)]
+    assert written_until(looks) == NOON - timedelta(seconds=30)
+    looks = [look(0), look(10), look(20, age_s=60, took_s=500)]
+    assert written_until(looks) == NOON + timedelta(minutes=9.5)
+
+
+def test_a_job_counts_as_seen_when_it_was_not_when_its_sweep_began():
+    # The sweep began before the checkpoint was triggered, and came to the job 90 s later.
+    looks = [look(0), look(10, late_s=90), look(20, age_s=0, took_s=560)]
+    assert written_until(looks) == NOON - timedelta(seconds=30)
+    looks = [look(0), look(10, late_s=30), look(20, age_s=0, took_s=560)]
+    assert written_until(looks) == NOON + timedelta(minutes=10)
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,12 @@ from sluice.fleet.exposition import metrics_file
 from sluice.fleet.members import read_members
 from sluice.fleet.readings import to_sample
 from sluice.fleet.rows import Found
-from sluice.fleet.status import fleet_status, sweep_and_record
+from sluice.fleet.status import fleet_status, last_snapshots, sweep_and_record
 from sluice.fleet.strangers import with_strangers
 from sluice.flink import client as client_module
 from sluice.flink.client import AsyncFlinkClient
 from sluice.flink.models import JobList, JobSummary
+from sluice.health.snapshot import Snapshot
 from sluice.project import Project
 from sluice.release.fingerprint import fingerprint
 from sluice.settings import Settings
@@ -182,6 +183,44 @@ def test_two_runs_in_a_row_are_remembered_and_what_a_person_looks_at_is_none(pro
         project.ledger.samples.add([to_sample("local", Found(rows[0]), at, run)], older_than=now - timedelta(days=1))
         remembered += [case.failed_before for case in read_cases(project, rows, now)]
     assert remembered == [False, False, False, False, True, True]
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("gaps", "short"),
+    [
+        ([HOUR, HOUR], 2 * HOUR),
+        ([timedelta(minutes=10)] * 2, timedelta(minutes=30)),
+        # It was paused, once.
+        ([100 * HOUR, HOUR], 2 * HOUR),
+        ([HOUR, 100 * HOUR], 2 * HOUR),
+        # Nothing is known of how often it comes.
+        ([HOUR], timedelta(minutes=30)),
+        ([], timedelta(minutes=30)),
+    ],
+)
+def test_what_is_recent_is_reckoned_by_the_sweeps(project, gaps, short):
+    """With an hour or more between two, nothing would ever be failed twice, or young."""
+    rows = [replace(row, state="RUNNING", verdict="failed") for row in fleet_status(project, ["runs"])]
+    at = now = datetime.now(UTC)
+    ats = [at, *(at := at - gap for gap in gaps)]
+    for number, moment in reversed(list(enumerate(ats))):
+        for second in (0, 1):
+            looked = moment + timedelta(seconds=second)
+            samples = [to_sample("local", Found(rows[0]), looked, f"r{number}")]
+            project.ledger.samples.add(samples, older_than=now - timedelta(days=30))
+    [case] = read_cases(project, rows, now)
+    assert (case.failed_before, case.short) == (bool(gaps), short)
+
+
+@pytest.mark.parametrize(("age", "is_compared"), [(HOUR / 2, True), (3 * HOUR, True), (30 * HOUR, True)])
+def test_a_look_is_compared_with_the_last_sweep_however_long_ago_that_was(project, age, is_compared):
+    now = datetime.now(UTC)
+    seen = Found(fleet_status(project, ["runs"])[0], Snapshot(int((now - age).timestamp() * 1000), None))
+    project.ledger.samples.add([to_sample("local", seen, now - age, "r1")], older_than=now - 100 * HOUR)
+    assert ("runs" in last_snapshots(project)) is is_compared
 
 
 def test_a_sample_says_which_run_has_looked(project):

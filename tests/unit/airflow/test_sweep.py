@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.support.own_process import run_script
+from tests.support.own_process import run_fresh_script, run_script
 
 PREPARED = """
 import sys
@@ -279,4 +279,30 @@ try:
 except AirflowFailException as error:
     assert str(error) == "nobody has looked at the fleet: the task sweep says why", error
 """,
+    )
+
+
+def test_no_more_jobs_are_worked_on_at_once_than_the_setting_says(tmp_path):
+    """A run that waits for its deploy is deferred: Airflow must count it."""
+    run_fresh_script(
+        """
+import sys
+from pathlib import Path
+from airflow.serialization.serialized_objects import DagSerialization
+from airflow.ti_deps.dependencies_states import ACTIVE_STATES
+from airflow.utils.state import TaskInstanceState
+from sluice.airflow.fleet_dag import sweep_dag
+
+written = DagSerialization.to_dict(sweep_dag(Path(sys.argv[1])))
+[operate] = [task["__var"] for task in written["dag"]["tasks"] if task["__var"]["task_id"] == "operate"]
+partial = operate["partial_kwargs"]
+assert (partial["max_active_tis_per_dagrun"], partial["deferrable"]) == (2, True), partial
+assert TaskInstanceState.DEFERRED in ACTIVE_STATES
+# What the scheduler goes by.
+dag = DagSerialization.from_dict(written)
+assert dag.get_task("operate").max_active_tis_per_dagrun == 2
+""",
+        tmp_path,
+        str(tmp_path),
+        SLUICE_SWEEP_OPERATIONS="2",
     )

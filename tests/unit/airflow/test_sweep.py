@@ -253,9 +253,10 @@ def look_again(project, rows, log):
 again = []
 needs.find_needs = look_again
 _, failure = run("1")
+SAID = "has failed, or could not be made, as where its DAG is paused: the task operate says which"
 assert failure == (
-    "a run of deploy.b has failed, or could not be made: the task operate says which; now: recover is tried again at "
-    "12:01:00 UTC, after 1 of 6 tries: its state is gone"), failure
+    f"a run of deploy.b {SAID}; now: recover is tried again at 12:01:00 UTC, after 1 of 6 tries: its state is gone"
+), failure
 # One that asks a person isn't waited for, and can fail to be made likewise.
 states.clear()
 states["operate_0"] = "failed"
@@ -263,7 +264,7 @@ now["rows"] = [JobStatus("a", "RUNNING", verdict="healthy", reasons=("well",), d
 now["needs"] = [Needed("a", Decision("report", "x", cause="approval f5"), to_ask=Question("f5", Request()))]
 needs.find_needs = lambda project, rows, log: now["needs"]
 _, failure = run("2")
-assert failure == "a run of deploy.a has failed, or could not be made: the task operate says which", failure
+assert failure == f"a run of deploy.a {SAID}", failure
 """,
     )
 

@@ -156,7 +156,7 @@ def _said(undone: Iterable[str], needs: Iterable[Needed]) -> list[str]:
     """What is to be said of runs that came to nothing, with what their jobs need now."""
     by_dag = {f"deploy.{needed.job}": needed.decision.why for needed in needs}
     return [
-        f"a run of {dag} has failed, or could not be made: the task operate says which"
+        f"a run of {dag} has failed, or could not be made, as where its DAG is paused: the task operate says which"
         + (f"; now: {by_dag[dag]}" if dag in by_dag else "")
         for dag in undone
     ]

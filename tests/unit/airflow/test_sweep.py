@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.support.own_process import run_script
+from tests.support.own_process import run_fresh_script, run_script
 
 PREPARED = """
 import sys
@@ -253,9 +253,10 @@ def look_again(project, rows, log):
 again = []
 needs.find_needs = look_again
 _, failure = run("1")
+SAID = "has failed, or could not be made, as where its DAG is paused: the task operate says which"
 assert failure == (
-    "a run of deploy.b has failed, or could not be made: the task operate says which; now: recover is tried again at "
-    "12:01:00 UTC, after 1 of 6 tries: its state is gone"), failure
+    f"a run of deploy.b {SAID}; now: recover is tried again at 12:01:00 UTC, after 1 of 6 tries: its state is gone"
+), failure
 # One that asks a person isn't waited for, and can fail to be made likewise.
 states.clear()
 states["operate_0"] = "failed"
@@ -263,7 +264,7 @@ now["rows"] = [JobStatus("a", "RUNNING", verdict="healthy", reasons=("well",), d
 now["needs"] = [Needed("a", Decision("report", "x", cause="approval f5"), to_ask=Question("f5", Request()))]
 needs.find_needs = lambda project, rows, log: now["needs"]
 _, failure = run("2")
-assert failure == "a run of deploy.a has failed, or could not be made: the task operate says which", failure
+assert failure == f"a run of deploy.a {SAID}", failure
 """,
     )
 
@@ -279,4 +280,30 @@ try:
 except AirflowFailException as error:
     assert str(error) == "nobody has looked at the fleet: the task sweep says why", error
 """,
+    )
+
+
+def test_no_more_jobs_are_worked_on_at_once_than_the_setting_says(tmp_path):
+    """A run that waits for its deploy is deferred: Airflow must count it."""
+    run_fresh_script(
+        """
+import sys
+from pathlib import Path
+from airflow.serialization.serialized_objects import DagSerialization
+from airflow.ti_deps.dependencies_states import ACTIVE_STATES
+from airflow.utils.state import TaskInstanceState
+from sluice.airflow.fleet_dag import sweep_dag
+
+written = DagSerialization.to_dict(sweep_dag(Path(sys.argv[1])))
+[operate] = [task["__var"] for task in written["dag"]["tasks"] if task["__var"]["task_id"] == "operate"]
+partial = operate["partial_kwargs"]
+assert (partial["max_active_tis_per_dagrun"], partial["deferrable"]) == (2, True), partial
+assert TaskInstanceState.DEFERRED in ACTIVE_STATES
+# What the scheduler goes by.
+dag = DagSerialization.from_dict(written)
+assert dag.get_task("operate").max_active_tis_per_dagrun == 2
+""",
+        tmp_path,
+        str(tmp_path),
+        SLUICE_SWEEP_OPERATIONS="2",
     )

@@ -34,9 +34,10 @@ def teller(name: str) -> Callable[[str], None]:
 
 
 def run(app: typer.Typer) -> None:
-    """Run a command line; exit status 0 done, 1 failed, 2 refused before anything was touched."""
+    """Run a command line; exit status 0 done, 1 failed, 2 refused before anything was touched, 130 interrupted."""
     try:
-        app(standalone_mode=False)
+        # The commands return nothing; what Typer returns is the status of one that it has ended, as Ctrl-C does.
+        status = app(standalone_mode=False)
     except SluiceError as error:
         show_error(error)
         sys.exit(error.exit_status)
@@ -49,6 +50,8 @@ def run(app: typer.Typer) -> None:
             raise
         show()
         sys.exit(2)
+    if status:
+        sys.exit(status)
 
 
 _COLOURS = {

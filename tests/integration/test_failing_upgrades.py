@@ -79,6 +79,7 @@ def test_what_finds_no_slots_stops_nothing(lab):
     result = operate(lab.project, "wide")
     assert isinstance(result.error, RefusedError)
     assert "30 task slots are needed" in str(result.error)
+    assert "the running job frees 1;" in str(result.error)
     assert_runs_on(lab, "wide", first, result)
 
 

@@ -1,10 +1,10 @@
 """One sweep of a fleet: four real jobs, and 100, 300 and 1,000 against a simulated cluster and broker.
 
 Four of the product's jobs run on a local stack under traffic. The simulated jobs have 12 partitions each; their cluster
-answers with recorded bodies (fleet_bodies/), the broker with ends of topics, each after 5 ms. The rest is
-as it is: job files on the disk, fingerprints, a ledger in SQLite, samples and metrics written. Each run is a process of
-its own, as a scheduled one would be, with all imports done; the first sweep, which also learns the names of metrics, is
-told by itself.
+answers with recorded bodies (fleet_bodies/) whose positions move on, the broker with ends of topics, each after 5 ms.
+The rest is as it is: job files on the disk, fingerprints, a ledger in SQLite, samples and metrics written. Each run is
+a process of its own, as a scheduled one would be, with all imports done; the first sweep, which also learns the names
+of metrics, is told by itself.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,9 @@ def topic(number: int) -> str:
     return f"analytics_{number:06}"
 
 
+_POSITION = re.compile(rb'(currentOffset", "min": )(\d+)')
+
+
 class Answering(asyncio.Protocol):
     """HTTP, as far as a client of ours speaks it: requests without a body, one after the other on a connection."""
 
@@ -71,8 +75,15 @@ class Answering(asyncio.Protocol):
                 self.cluster.asked.clear()
             else:
                 status, body = self.cluster.answer(target)
+                body = read_on(body)
             head = f"HTTP/1.1 {status} .\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
             asyncio.get_running_loop().call_later(DELAY, self.transport.write, head.encode() + body)
+
+
+def read_on(body: bytes, begun: float = time.monotonic()) -> bytes:
+    """The answer with the positions of jobs that read on: one that stands still behind the end is looked at closer."""
+    since = int((time.monotonic() - begun) * 4)
+    return _POSITION.sub(lambda found: found[1] + b"%d" % (int(found[2]) + since), body)
 
 
 async def serve(count: int) -> None:

@@ -27,6 +27,7 @@ def lab(local: Local, tmp_path: Path) -> Iterator[Lab]:
     lab = Lab(local, tmp_path, "test")
     yield lab
     lab.cancel_all()
+    lab.mend()
 
 
 @pytest.fixture(scope="session")

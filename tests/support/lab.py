@@ -11,7 +11,7 @@ from sluice.local.layout import Local
 from sluice.local.supervise import Supervisor
 from sluice.project import Project
 from sluice.settings import Settings
-from tests.support.running import wait_for
+from tests.support.running import slots, wait_for
 from tests.support.stacks import ROOT
 
 DEPLOYMENT = """
@@ -33,6 +33,7 @@ class Lab:
         self.local = local
         self.root = root
         self.environment = environment
+        self.has_killed = False
         (root / "flink_jobs").mkdir()
         (root / "deployments").mkdir()
         self.deployment("")
@@ -78,8 +79,18 @@ class Lab:
 
     def kill_service(self, name: str) -> None:
         """SIGKILL to a service's processes; the supervisor starts it again."""
+        self.has_killed = True
         pid = Supervisor(self.local.home, self.local.logs).states()[name]["pid"]
         os.killpg(os.getpgid(pid), signal.SIGKILL)
+
+    def mend(self) -> None:
+        """A JobManager anew after a test that has killed something: it may fetch no metrics any more.
+
+        See sluice.flink.stillness: nor of any job of the tests that follow.
+        """
+        if self.has_killed:
+            self.kill_service("flink-jobmanager")
+            wait_for(lambda: slots(self.local.flink_url), 120)
 
     def cancel_all(self) -> None:
         """Cancel every job and wait for their ends: the next test may use the same names."""

@@ -33,7 +33,7 @@ class Lab:
         self.local = local
         self.root = root
         self.environment = environment
-        self.has_killed = False
+        self.has_lost_tasks = False
         (root / "flink_jobs").mkdir()
         (root / "deployments").mkdir()
         self.deployment("")
@@ -79,16 +79,16 @@ class Lab:
 
     def kill_service(self, name: str) -> None:
         """SIGKILL to a service's processes; the supervisor starts it again."""
-        self.has_killed = True
+        self.has_lost_tasks |= name == "flink-taskmanager"
         pid = Supervisor(self.local.home, self.local.logs).states()[name]["pid"]
         os.killpg(os.getpgid(pid), signal.SIGKILL)
 
     def mend(self) -> None:
-        """A JobManager anew after a test that has killed something: it may fetch no metrics any more.
+        """A JobManager anew after a test that has killed a TaskManager: it may fetch no metrics any more.
 
         See sluice.flink.stillness: nor of any job of the tests that follow.
         """
-        if self.has_killed:
+        if self.has_lost_tasks:
             self.kill_service("flink-jobmanager")
             wait_for(lambda: slots(self.local.flink_url), 120)
 

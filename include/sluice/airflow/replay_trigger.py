@@ -23,7 +23,7 @@ from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.project import Project
 from sluice.release.replays import Limits, Turn
 from sluice.replay.chunk import Progress, progress_of
-from sluice.replay.cluster import alive_jobs, room
+from sluice.replay.cluster import Patience, alive_jobs, room
 
 _NEWS = 60.0
 """Seconds after which the task is told how far its chunk has come."""
@@ -154,7 +154,7 @@ class TurnTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One event, without content."""
         flink = (await sync_to_async(project_of)(self.root, self.environment)).flink
-        silent_since: float | None = None
+        patience = Patience(_PATIENCE)
         come_since: float | None = None
         while True:
             pause = _TURN
@@ -168,11 +168,9 @@ class TurnTrigger(BaseTrigger):
                 if come_since is not None and time.time() - come_since >= rank * _WAKING:
                     break
                 pause *= 1 + rank
-                silent_since = None
+                patience.answered()
             except UnreachableError as error:
-                silent_since = silent_since or time.time()
-                if time.time() - silent_since > _PATIENCE:
-                    raise
+                patience.endure(error)
                 self.log.warning("%s", error)
             await asyncio.sleep(pause)
         yield TriggerEvent({})  # type: ignore[no-untyped-call]
@@ -186,5 +184,5 @@ class TurnTrigger(BaseTrigger):
             turn = ledger.replays.turn(*place, self.taker, Limits(self.parallel, self.most), alive=alive)
             if turn.is_over or not turn.has_come or not self.slots:
                 return turn
-            free = room(ledger, client).free - ledger.replays.pending_slots(*place, alive)
+            free = room(ledger, client, ledger.replays.pending_slots(*place, alive)).free
         return replace(turn, has_come=free >= self.slots)

@@ -10,7 +10,7 @@ from sluice.errors import SluiceError
 from sluice.fleet.decision import Case
 from sluice.fleet.past import SHORT, PastOperation
 from sluice.fleet.rows import JobStatus
-from sluice.fleet.standing import moved, read_place
+from sluice.fleet.standing import moved
 from sluice.plan.target import healthy_before
 from sluice.project import Project
 from sluice.release.fingerprint import fingerprint
@@ -40,7 +40,7 @@ def _case(project: Project, row: JobStatus, now: datetime) -> Case:
     return Case(
         status=row,
         now=now,
-        moved=moved(row, read_place(project, row.job)),
+        moved=moved(row, ledger.placement(row.job)),
         enabled=_is_enabled(project, row.job),
         fingerprint=_desired(project, row.job, running),
         healthy_at=running.healthy_at if running else None,

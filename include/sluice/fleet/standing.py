@@ -15,15 +15,6 @@ _CHANGES_NOTHING = "savepoint"
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a job stands by the ledger."""
-
-    phase: str
-    release: int
-    flink_job_id: str
-
-
-@dataclass(frozen=True)
 class Standing:
     """What the ledger says at one moment.
 
@@ -33,7 +24,7 @@ class Standing:
         replays: Flink job ids of replays, which are nobody's job.
     """
 
-    places: Mapping[str, Place] = field(default_factory=dict)
+    places: Mapping[str, Placement] = field(default_factory=dict)
     holders: Mapping[str, str] = field(default_factory=dict)
     replays: frozenset[str] = frozenset()
 
@@ -51,21 +42,10 @@ def read_standing(project: Project) -> Standing:
         for operation in ledger.all_active()
         if operation.kind != _CHANGES_NOTHING and operation.lease_until > now
     }
-    places = {job: _place(row) for job, (row, _) in ledger.placements().items()}
-    return Standing(places, holders, ledger.replays.running())
+    return Standing(ledger.places(), holders, ledger.replays.running())
 
 
-def read_place(project: Project, job: str) -> Place | None:
-    """Where one job stands; None: it was never started."""
-    row = project.ledger.placement(job)
-    return _place(row) if row else None
-
-
-def _place(row: Placement) -> Place:
-    return Place(row.phase, row.release, row.flink_job_id)
-
-
-def moved(status: JobStatus, place: Place | None) -> bool:
+def moved(status: JobStatus, place: Placement | None) -> bool:
     """Whether a job stands elsewhere by now than it did when a row of it was begun."""
     if place is None:
         # Nothing of the ledger is ever taken away.

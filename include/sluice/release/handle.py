@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from sluice.errors import BusyError
-from sluice.release.tables import JournalEntry, Operation, Placement, Release, Savepoint
+from sluice.release.tables import REASON, JournalEntry, Operation, Placement, Release, Savepoint
 
 LEASE = timedelta(minutes=15)
 """How long an operation is its holder's after each sign of life: longer than any wait between two of them."""
@@ -108,7 +108,7 @@ class OperationHandle:
             self._prove(session)
             operation = session.get_one(Operation, self.id)
             operation.active_job, operation.outcome, operation.ended_at = None, outcome, _now()
-            operation.reason = reason[:4000] if reason else None
+            operation.reason = reason[:REASON] if reason else None
             if outcome in ("healthy", "unchanged", "recorded"):
                 session.execute(
                     update(Release)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
@@ -18,11 +18,8 @@ from sluice.release.database import for_reading, open_database
 from sluice.release.handle import LEASE, TOUCHES, OperationHandle
 from sluice.release.replays import Replays
 from sluice.release.samples import Samples
-from sluice.release.tables import JournalEntry, Operation, Placement, Release, Savepoint
+from sluice.release.tables import REASON, JournalEntry, Operation, Phase, Placement, Release, Savepoint
 from sluice.release.told import Tellings
-
-_REASON = 4_000
-"""Characters that are kept of why an operation failed."""
 
 
 @dataclass(frozen=True)
@@ -100,14 +97,26 @@ class Ledger:
         with self._sessions() as session:
             return session.get(Placement, (self.environment, job))
 
-    def placements(self) -> dict[str, tuple[Placement, Release]]:
-        """Where every job stands that was ever started, with the release it runs or ran, by the job's name."""
+    def places(self) -> dict[str, Placement]:
+        """Where every job stands that was ever started, by the job's name."""
+        query = select(Placement).where(Placement.environment == self.environment)
+        with self._sessions() as session:
+            return {place.job: place for place in session.scalars(query)}
+
+    def placements(self, phases: Collection[Phase] | None = None) -> dict[str, tuple[Placement, Release]]:
+        """Where every job stands that was ever started, with the release it runs or ran, by the job's name.
+
+        Args:
+            phases: Only jobs that stand in one of these; None: all.
+        """
         of_release = and_(
             Release.environment == Placement.environment,
             Release.job == Placement.job,
             Release.number == Placement.release,
         )
         query = select(Placement, Release).join(Release, of_release)
+        if phases is not None:
+            query = query.where(Placement.phase.in_(phases))
         with self._sessions() as session:
             found = session.execute(query.where(Placement.environment == self.environment))
             return {place.job: (place, release) for place, release in found}
@@ -203,23 +212,9 @@ class Ledger:
                     session.flush()
                 if isinstance(release, NewRelease):
                     release = self._entered(session, job, release).number
-                operation = Operation(
-                    id=uuid.uuid4().hex,
-                    environment=self.environment,
-                    job=job,
-                    active_job=job,
-                    kind=kind,
-                    holder=holder,
-                    token=1,
-                    lease_until=now + LEASE,
-                    release=release,
-                    started_at=now,
-                    ended_at=None,
-                    outcome=None,
-                    reason=None,
-                    **(details or {}),
-                )
-                session.add(operation)
+                not_yet = dict.fromkeys(("ended_at", "outcome", "reason"))
+                given = {"active_job": job, "lease_until": now + LEASE, **not_yet, **(details or {})}
+                operation = self._add(session, job, kind, holder, release, now, given)
                 session.flush()
                 return OperationHandle(self._sessions, operation.id, 1, operation)
         except IntegrityError as error:
@@ -229,23 +224,33 @@ class Ledger:
         """Record a try at an operation that came to nothing before it could take the job; nobody is hindered by it."""
         now = _now()
         with self._sessions.begin() as session:
-            session.add(
-                Operation(
-                    id=uuid.uuid4().hex,
-                    environment=self.environment,
-                    job=job,
-                    active_job=None,
-                    kind=kind,
-                    holder=holder,
-                    token=1,
-                    lease_until=now,
-                    release=release,
-                    started_at=now,
-                    ended_at=now,
-                    outcome="failed",
-                    reason=reason[:_REASON],
-                )
-            )
+            given = {"lease_until": now, "ended_at": now, "outcome": "failed", "reason": reason[:REASON]}
+            self._add(session, job, kind, holder, release, now, given)
+
+    def _add(
+        self,
+        session: Session,
+        job: str,
+        kind: str,
+        holder: str,
+        release: int,
+        now: datetime,
+        more: Mapping[str, Any],
+    ) -> Operation:
+        """An operation that begins now, with more of its columns."""
+        operation = Operation(
+            id=uuid.uuid4().hex,
+            environment=self.environment,
+            job=job,
+            kind=kind,
+            holder=holder,
+            token=1,
+            release=release,
+            started_at=now,
+            **more,
+        )
+        session.add(operation)
+        return operation
 
     def resume(self, operation: str) -> OperationHandle:
         """Go on with an operation by its id: a later task of the same run.

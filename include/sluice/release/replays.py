@@ -12,7 +12,7 @@ from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, func, or_, s
 from sqlalchemy.orm import Mapped, Session, mapped_column, sessionmaker
 
 from sluice.errors import BusyError, OperationError
-from sluice.release.tables import Base
+from sluice.release.tables import REASON, Base
 
 ReplayOutcome = Literal["completed", "failed", "cancelled"]
 ChunkState = Literal["waiting", "starting", "running", "finished", "failed", "cancelled"]
@@ -70,7 +70,7 @@ class ReplayChunk(Base):
     attempt: Mapped[int]
     records: Mapped[int | None] = mapped_column(BigInteger)
     """How many it has read so far."""
-    reason: Mapped[str | None] = mapped_column(String(4000))
+    reason: Mapped[str | None] = mapped_column(String(REASON))
     """Why it failed."""
     began_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
@@ -329,7 +329,7 @@ class Replays:
             is_starting = row.state == "starting"
             if not is_starting if flink_job_id is None else is_starting or row.flink_job_id != flink_job_id:
                 return
-            row.state, row.reason, row.ended_at = state, reason and reason[:4000], _now()
+            row.state, row.reason, row.ended_at = state, reason and reason[:REASON], _now()
             row.records = row.records if records is None else records
 
     def ended(self, replay: str, outcome: ReplayOutcome, report: Mapping[str, Any] | None = None) -> None:
@@ -343,12 +343,13 @@ class Replays:
             row.records = sum(chunk.records or 0 for chunk in chunks)
             row.report = dict(report) if report is not None else row.report
 
-    def reopen(self, replay: str) -> None:
+    def reopen(self, replay: str) -> Replay:
         """Let a replay go on that has ended without completing: its chunks that have not finished are run again."""
         with self._sessions.begin() as session:
             row = session.get_one(Replay, replay)
             if row.outcome != "completed":
                 row.outcome, row.ended_at = None, None
+            return row
 
     def running_chunks(self, job: str, alive: Collection[str]) -> int:
         """How many chunks of a job's replays run, or are being started; see `take_turn`."""

@@ -8,6 +8,9 @@ from typing import Any, Literal
 from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, TypeDecorator, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+REASON = 4_000
+"""Characters that are kept of why something failed."""
+
 
 class Instant(TypeDecorator[datetime]):
     """A point in time, always UTC: SQLite keeps no zone."""
@@ -84,7 +87,7 @@ class Operation(Base):
     ended_at: Mapped[datetime | None]
     outcome: Mapped[str | None] = mapped_column(String(20))
     """healthy, unchanged, rolled_back, failed, abandoned; taken: a savepoint; None while it goes on."""
-    reason: Mapped[str | None] = mapped_column(String(4000))
+    reason: Mapped[str | None] = mapped_column(String(REASON))
     """Why it failed or was rolled back, and what that meant."""
     former_release: Mapped[int | None]
     """What ran before."""

@@ -21,7 +21,7 @@ from sluice.kafka.offsets import read_offsets
 from sluice.plan.compiler import Compiler
 from sluice.project import Project
 from sluice.release.replays import ChunkState, Limits, ReplayChunk, Slots, is_young
-from sluice.replay.cluster import alive_jobs, is_there, room
+from sluice.replay.cluster import Patience, alive_jobs, is_there, room
 from sluice.replay.model import ReplayPlan
 from sluice.replay.preflight import target_of
 
@@ -243,14 +243,14 @@ class Chunk:
         """
         until = time.monotonic() + _ROOM
         while not ends():
-            found = room(self._project.ledger, flink)
             others = self._replays.pending_slots(self._plan.id, self.part.number, alive_jobs(flink))
-            if found.free - others >= self.slots:
+            found = room(self._project.ledger, flink, others)
+            if found.free >= self.slots:
                 return
             if time.monotonic() > until:
                 raise OperationError(
                     f"{self.part.name} takes {self.slots} task slots, {found.available} are free, and "
-                    f"{found.reserved + others} of them are spoken for",
+                    f"{found.reserved} of them are spoken for",
                     remedy="run this chunk again once the jobs that are being redeployed run",
                 )
             time.sleep(PAUSE)
@@ -349,17 +349,15 @@ async def progress_of(
         UnreachableError: the cluster has not answered for a minute; the chunk may well run.
     """
     async with AsyncFlinkClient(flink) as client:
-        silent_since: float | None = None
+        patience = Patience(_PATIENCE)
         while not ends():
             try:
                 yield (found := await _look(client, flink_job_id))
-                silent_since = None
+                patience.answered()
                 if found.is_over:
                     return
-            except UnreachableError:
-                silent_since = silent_since or time.monotonic()
-                if time.monotonic() - silent_since > _PATIENCE:
-                    raise
+            except UnreachableError as error:
+                patience.endure(error)
             await asyncio.sleep(PAUSE)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
+from sluice.errors import UnreachableError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.flink.ending import has_ended, job_state
@@ -22,8 +24,8 @@ class Room:
 
     Attributes:
         available: Those that nobody has.
-        reserved: Those that jobs will need which another release is just taking the place of, or which a redeploy has
-            left stopped; a chunk that took them would leave such a job without.
+        reserved: Those that are spoken for: by jobs which another release is just taking the place of, or which a
+            redeploy has left stopped, and by other chunks, where those were asked for.
     """
 
     available: int
@@ -35,14 +37,43 @@ class Room:
         return max(0, self.available - self.reserved)
 
 
-def room(ledger: Ledger, flink: FlinkClient) -> Room:
-    """The task slots that a cluster has for chunks now."""
-    reserved = sum(
-        int(release.resolved.get("parallelism") or 1)
-        for place, release in ledger.placements().values()
-        if place.phase in ("stopping", "stopped")
-    )
-    return Room(flink.send(calls.overview()).slots_available, reserved)
+def room(ledger: Ledger, flink: FlinkClient, others: int = 0) -> Room:
+    """The task slots that a cluster has for chunks now.
+
+    Args:
+        ledger: The ledger.
+        flink: The cluster.
+        others: Those that other chunks will take in a moment.
+    """
+    moving = ledger.placements(phases=("stopping", "stopped"))
+    reserved = sum(int(release.resolved.get("parallelism") or 1) for _, release in moving.values())
+    return Room(flink.send(calls.overview()).slots_available, reserved + others)
+
+
+class Patience:
+    """With a cluster or brokers that are asked again and again.
+
+    Args:
+        seconds: How long they may leave us without an answer.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._silent_since: float | None = None
+
+    def answered(self) -> None:
+        """There was an answer."""
+        self._silent_since = None
+
+    def endure(self, error: UnreachableError) -> None:
+        """There was none.
+
+        Raises:
+            UnreachableError: this one; it has lasted too long.
+        """
+        self._silent_since = self._silent_since or time.monotonic()
+        if time.monotonic() - self._silent_since > self._seconds:
+            raise error
 
 
 def is_there(flink: FlinkClient, flink_job_id: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -148,11 +149,16 @@ def read_sides(project: Project, job: Job, plan: ReplayPlan, sink: str, ends: Ma
     earliest = plan.start - max((topic.future_tolerance for topic in reads.values()), default=timedelta(0))
     ours, starts = plan.outputs[sink], plan.output_starts.get(sink)
     replayed = read_rows(project, ours, live.key, lambda row: lies_in(plan, row), starts=starts, ends=ends)
-    unreadable: list[Message] = []
+    unreadable: Counter[str] = Counter()
     there = read_rows(
-        project, live.topic, live.key, lambda row: lies_in(plan, row), since=earliest, otherwise=unreadable.append
+        project,
+        live.topic,
+        live.key,
+        lambda row: lies_in(plan, row),
+        since=earliest,
+        otherwise=lambda _message: unreadable.update([sink]),
     )
-    return Sides(replayed, there, len(unreadable))
+    return Sides(replayed, there, unreadable[sink])
 
 
 def refuse_expired(project: Project, replay: Replay, plan: ReplayPlan, rows: int) -> None:

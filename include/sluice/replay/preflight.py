@@ -97,7 +97,7 @@ def plan_replay(project: Project, job: str, request: ReplayRequest) -> ReplayPla
         output=kind,
         outputs=outputs,
         partitions=partitions,
-        output_starts={} if kind == "separate" else _ends(project, outputs),
+        output_starts={} if kind == "separate" else output_ends(project, outputs),
         most=max(1, rule.slots // parallelism),
         overrides=dict(request.overrides),
         resolved=_resolved(release, live, config, outputs, parallelism),
@@ -320,8 +320,8 @@ def _outputs(
     return kind, outputs, partitions
 
 
-def _ends(project: Project, outputs: Mapping[str, str]) -> dict[str, dict[int, int]]:
-    """By sink where its output ends now."""
+def output_ends(project: Project, outputs: Mapping[str, str]) -> dict[str, dict[int, int]]:
+    """By sink and partition where its output ends now."""
     held = read_offsets(connect(project.kafka), set(outputs.values()), project.kafka_servers)
     return {
         sink: {number: offsets.end for (name, number), offsets in held.items() if name == topic}

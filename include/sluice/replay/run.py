@@ -11,15 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from sluice.errors import OperationError, RefusedError, SluiceError, UnreachableError
-from sluice.kafka.brokers import connect
-from sluice.kafka.offsets import read_offsets
 from sluice.operation.holder import is_gone, shell_holder
 from sluice.project import Project
 from sluice.release.replays import Replay, ReplayChunk
 from sluice.replay.chunk import Chunk, Progress, progress_of
+from sluice.replay.cluster import Patience
 from sluice.replay.model import ReplayPlan, ReplayRequest, explain_replay
 from sluice.replay.parity import read_sides, refuse_expired, rows_by_chunk
-from sluice.replay.preflight import asks_for, plan_replay
+from sluice.replay.preflight import asks_for, output_ends, plan_replay
 
 Tell = Callable[[str], None]
 _ATTEMPTS = 3
@@ -59,8 +58,7 @@ def begin_replay(
     if found := project.ledger.replays.unfinished(job, holder):
         if asks_for(project, ReplayPlan.model_validate(found.plan), request):
             tell(f"goes on with replay {found.id[:8]}")
-            project.ledger.replays.reopen(found.id)
-            return project.ledger.replays.find(found.id)
+            return project.ledger.replays.reopen(found.id)
         tell(f"replay {found.id[:8]} is given up: another release is to run now, or something else is asked for")
         cancel_replay(project, found, tell)
     plan = plan_replay(project, job, request)
@@ -93,9 +91,7 @@ def resume_replay(project: Project, job: str, identity: str) -> Replay:
     Raises:
         RefusedError: it is none of the job's.
     """
-    found = find_replay(project, job, identity)
-    project.ledger.replays.reopen(found.id)
-    return project.ledger.replays.find(found.id)
+    return project.ledger.replays.reopen(find_replay(project, job, identity).id)
 
 
 def run_chunks(project: Project, replay: Replay, tell: Tell) -> None:
@@ -152,7 +148,8 @@ def finish_replay(project: Project, replay: Replay, tell: Tell) -> dict[str, Any
             f"{left[0].reason or left[0].state}",
             remedy=f"run them again: sluice backfill {replay.job} --resume {replay.id[:8]}, or clear their tasks",
         )
-    ends = _output_ends(project, plan)
+    # What others write afterwards into a topic that was there before is not of it.
+    ends = output_ends(project, plan.outputs)
     report = _report(project, plan, rows, ends, tell)
     # A report that is there stays: it is what a promotion is held against. The first one must be of all rows.
     refuse_expired(project, replay, plan, report["rows"])
@@ -241,7 +238,7 @@ def _chunk(project: Project, plan: ReplayPlan, number: int, tell: Tell) -> Chunk
 
 
 def _run(project: Project, chunk: Chunk, tell: Tell, ends: threading.Event) -> None:
-    attempt, silent_since = 1, None
+    attempt, patience = 1, Patience(_PATIENCE)
     while True:
         try:
             _try(project, chunk, tell, ends)
@@ -249,14 +246,15 @@ def _run(project: Project, chunk: Chunk, tell: Tell, ends: threading.Event) -> N
             raise
         except UnreachableError as error:
             # Nothing of the chunk has failed, and it may well run.
-            silent_since = silent_since or time.monotonic()
-            if ends.is_set() or time.monotonic() - silent_since > _PATIENCE:
+            if ends.is_set():
                 raise
+            patience.endure(error)
             tell(f"{error}; asked again in {_PAUSE:.0f} s")
         except SluiceError as error:
             if ends.is_set() or attempt == _ATTEMPTS:
                 raise
-            attempt, silent_since = attempt + 1, None
+            attempt += 1
+            patience.answered()
             tell(f"{error}; attempt {attempt} of {_ATTEMPTS} in {_PAUSE:.0f} s")
         else:
             return
@@ -300,18 +298,6 @@ async def _wait(project: Project, chunk: Chunk, flink_job_id: str, tell: Tell, e
                 chunk.read(progress.records or 0)
                 tell(f"{chunk.part.name}: {progress.describe(chunk.part.records, time.monotonic() - begun)}")
     return progress
-
-
-def _output_ends(project: Project, plan: ReplayPlan) -> dict[str, dict[int, int]]:
-    """By sink and partition where the rows of a replay end whose chunks have just finished.
-
-    What others write afterwards into a topic that was there before is not of it.
-    """
-    held = read_offsets(connect(project.kafka), set(plan.outputs.values()), project.kafka_servers)
-    return {
-        sink: {number: offsets.end for (name, number), offsets in held.items() if name == topic}
-        for sink, topic in plan.outputs.items()
-    }
 
 
 def _report(

@@ -101,10 +101,11 @@ from sluice.airflow import replay_trigger
 from sluice.airflow.replay_trigger import TurnTrigger
 from sluice.errors import UnreachableError
 from sluice.release.replays import Turn
+from sluice.replay import cluster
 
 replay_trigger.project_of = lambda *_: type("Project", (), {"flink": "http://flink"})
 now, pauses = [0.0], []
-replay_trigger.time = type("Clock", (), {"time": lambda: now[0]})
+replay_trigger.time = cluster.time = type("Clock", (), {"time": lambda: now[0], "monotonic": lambda: now[0]})
 
 async def sleep(seconds):
     pauses.append(seconds)

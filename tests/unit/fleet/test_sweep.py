@@ -11,11 +11,12 @@ from sluice import Health
 from sluice.fleet.members import Member
 from sluice.fleet.readings import to_readings, to_snapshot
 from sluice.fleet.rows import JobStatus
-from sluice.fleet.standing import Place, Standing
+from sluice.fleet.standing import Standing
 from sluice.fleet.sweep import Pace, _lay, sweep
 from sluice.flink import client as client_module
 from sluice.flink.client import AsyncFlinkClient
 from sluice.health.probe import Target
+from sluice.release.tables import Placement
 from tests.support.brokers import HeldTopics
 from tests.support.recorded import PARTITIONS, TOPIC, RecordedCluster, body
 
@@ -224,7 +225,10 @@ def test_jobs_at_the_same_offset_share_a_consumer():
 
 
 def placed(**ids):
-    return {job: Place("running", release, job_id(letter)) for job, (release, letter) in ids.items()}
+    return {
+        job: Placement(phase="running", release=release, flink_job_id=job_id(letter))
+        for job, (release, letter) in ids.items()
+    }
 
 
 def switched_over(before, after, cluster, members):

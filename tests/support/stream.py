@@ -13,6 +13,7 @@ from sluice.operation.topics import create_topics
 from tests.support.running import wait_for
 
 JOBS = ("event_metrics", "session_metrics")
+PARTITIONS = 3
 _SETTING = '''
     least: Annotated[int, Field(ge=0, le=3)] = 0
     """No type of event is as short: the rows stay the same, the graph doesn't."""
@@ -47,7 +48,7 @@ class Stream:
         self.deployment()
         create_topics(lab.project, JOBS[0])
         start = (int(time.time()) - 86_400) * 1000
-        self._messages = Traffic(seed=11, rate=pace / 25, start_ms=start, partitions=3).bounded(events)
+        self._messages = Traffic(seed=11, rate=pace / 25, start_ms=start, partitions=PARTITIONS).bounded(events)
         self._pace = pace
         self._hurry = threading.Event()
         self._feeder = threading.Thread(target=self._feed, daemon=True)
@@ -115,7 +116,11 @@ class Stream:
 
     def _paced(self):
         begun = time.monotonic()
+        # A job that is started again once all is read gets no watermark any more: what closes windows comes at last.
+        closing = len(self._messages) - PARTITIONS
         for number, message in enumerate(self._messages):
+            if number == closing:
+                self._hurry.wait()
             if not self._hurry.is_set():
                 self._hurry.wait(max(0.0, begun + number / self._pace - time.monotonic()))
             yield message

@@ -123,19 +123,23 @@ def test_a_chunk_that_failed_is_run_again_alone(airflow, ledger):
     start, end = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now - ago)) for ago in (150, 30))
     path = trigger(airflow, f"backfill.{JOB}", start=start, end=end, chunk="60s", accept_missing=True)
 
-    def state(number):
+    def states():
         found = get(airflow, f"{path}/taskInstances")["task_instances"]
-        return next((task["state"] for task in found if task["map_index"] == number), None)
+        return [task["state"] for task in found if task["task_id"] == "replay"]
 
-    # It waits for its turn: there is one at once.
-    wait_for(lambda: state(1) == "deferred")
-    failed = airflow.patch(f"{path}/taskInstances/replay/1", json={"new_state": "failed"})
+    def chunks():
+        return [row.state for row in ledger.replays.chunks(ledger.replays.of(JOB, 1)[0].id)]
+
+    # One of them waits for its turn: there is one at once.
+    wait_for(lambda: states() == ["deferred"] * 2 and "waiting" in chunks())
+    waits = chunks().index("waiting")
+    failed = airflow.patch(f"{path}/taskInstances/replay/{waits}", json={"new_state": "failed"})
     failed.raise_for_status()
     run = ended(airflow, path)
     replay = ledger.replays.of(JOB, 1)[0]
     assert (run["state"], replay.outcome) == ("failed", "failed")
-    assert [row.state for row in ledger.replays.chunks(replay.id)] == ["finished", "waiting"]
-    again = {"dag_run_id": run["dag_run_id"], "task_ids": [["replay", 1]], "include_downstream": True}
+    assert chunks() == ["waiting" if number == waits else "finished" for number in range(2)]
+    again = {"dag_run_id": run["dag_run_id"], "task_ids": [["replay", waits]], "include_downstream": True}
     again |= {"dry_run": False, "only_failed": False}
     airflow.post(f"/dags/backfill.{JOB}/clearTaskInstances", json=again).raise_for_status()
     assert ended(airflow, path)["state"] == "success"

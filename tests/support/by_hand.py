@@ -48,8 +48,12 @@ def trigger(page: Page, dialog: Locator, dag: str) -> str:
 
 
 def find_question(page: Page, subject: str) -> None:
-    """In Airflow's list of required actions, from wherever in Airflow; its page, once it can be answered."""
+    """In Airflow's list of required actions, from wherever in Airflow; its page, once it can be answered.
+
+    The list has those as well that were answered before.
+    """
     page.get_by_role("button", name="Browse").first.click()
     page.get_by_role("menuitem", name="Required Actions").click()
-    page.get_by_role("link", name=subject).first.click()
+    waiting = page.get_by_role("row").filter(has_text="Approval Required")
+    waiting.get_by_role("link", name=subject).first.click()
     page.get_by_role("button", name="Approve", exact=True).wait_for()

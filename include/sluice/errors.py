@@ -7,6 +7,7 @@
     │   ├── SchemaError       the built table differs from the job's record
     │   ├── TopicError        a topic on the broker differs from its declaration
     │   └── BusyError         another operation holds the job
+    │       └── ChangedError  another one has come and gone since this one was planned
     ├── UnreachableError      a broker or cluster did not answer; the same call may succeed later
     ├── FlinkError            the cluster answered, and said no
     │   └── JobNotFoundError  it does not know the job
@@ -62,6 +63,10 @@ class TopicError(RefusedError):
 
 class BusyError(RefusedError):
     """Another operation holds the job."""
+
+
+class ChangedError(BusyError):
+    """Another operation has come and gone since this one was planned; one that is planned anew may be done."""
 
 
 class UnreachableError(SluiceError):

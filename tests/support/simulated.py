@@ -67,6 +67,7 @@ class Simulated:
         refuses: What each submission fails with, first come, first served.
         vanishes: What the next looks at a checkpoint fail with.
         fails_while_stopping: A job that is told to stop fails instead.
+        meanwhile: Called once, while something is compiled.
         stands_still: The cluster's metrics don't change any more.
     """
 
@@ -79,6 +80,7 @@ class Simulated:
         self.dies_at = self.refuses = None
         self.fails_while_stopping = self.stands_still = False
         self.vanishes = []
+        self.meanwhile = None
         self.lab = Lab(SimpleNamespace(kafka_servers="kafka:9092", flink_url="http://flink", home=root), root, "test")
         self.lab.job(JOB, source(JOB))
         self._project = self.lab.project
@@ -130,7 +132,10 @@ class Simulated:
 
     def operate(self, holder="me", *, approved=False, **request):
         """An operation up to the start; it is left open, as at its gates."""
-        planned = self.plan(**request)
+        return self.switch_over(self.plan(**request), holder, approved=approved)
+
+    def switch_over(self, planned, holder="me", *, approved=False):
+        """Do a plan up to the start."""
         switch = SwitchOver(
             self.project,
             planned,
@@ -297,6 +302,9 @@ class Client:
         pass
 
     def prepare(self, target, *, carry_over=False):
+        doing, self._simulated.meanwhile = self._simulated.meanwhile, None
+        if doing:
+            doing()
         self._simulated.prepared.append((target.resolved["config"], carry_over))
         config = target.resolved["config"]
         operators = self._simulated.compiles_to.get(config["least"], ("Window",))

@@ -160,29 +160,33 @@ class SwitchOverOperator(RequestOperator):
     def _switch(self, project: Project, context: Context) -> Started:
         from sluice.airflow.params import deploy_request  # noqa: PLC0415
         from sluice.flink.client import FlinkClient  # noqa: PLC0415
-        from sluice.operation.switch_over import SwitchOver  # noqa: PLC0415
+        from sluice.operation.switch_over import SwitchOver, again_where_changed  # noqa: PLC0415
         from sluice.plan.compiler import Compiler  # noqa: PLC0415
         from sluice.plan.planner import Planner  # noqa: PLC0415
 
         asked, tell = self.request(context), self.log.info
         with FlinkClient(project.flink) as flink, Compiler(project, self.job, tell) as compiler:
-            planned = Planner(project, self.job, deploy_request(asked), flink, compiler).plan()
-            if self.plan is not None and planned.plan.fingerprint != self.plan["fingerprint"]:
-                raise RefusedError(
-                    f"{self.job}: its code or settings have changed since the plan was made",
-                    remedy="trigger the DAG again, and read the new plan",
-                )
-            return SwitchOver(
-                project,
-                planned,
-                flink,
-                compiler,
-                self.holder(context),
-                tell,
-                approval=self._approval(context, project),
-                note=asked.get("reason") or None,
-                is_gone=self.is_gone(context),
-            ).run()
+
+            def attempt() -> Started:
+                planned = Planner(project, self.job, deploy_request(asked), flink, compiler).plan()
+                if self.plan is not None and planned.plan.fingerprint != self.plan["fingerprint"]:
+                    raise RefusedError(
+                        f"{self.job}: its code or settings have changed since the plan was made",
+                        remedy="trigger the DAG again, and read the new plan",
+                    )
+                return SwitchOver(
+                    project,
+                    planned,
+                    flink,
+                    compiler,
+                    self.holder(context),
+                    tell,
+                    approval=self._approval(context, project),
+                    note=asked.get("reason") or None,
+                    is_gone=self.is_gone(context),
+                ).run()
+
+            return again_where_changed(attempt, tell)
 
     def _approval(self, context: Context, project: Project) -> Approval | None:
         """What this run was given, ahead or when it asked; None: nothing."""

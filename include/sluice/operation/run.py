@@ -10,7 +10,7 @@ from sluice.errors import BusyError, OperationError, SluiceError
 from sluice.flink.client import FlinkClient
 from sluice.operation.holder import is_gone
 from sluice.operation.roll_back import roll_back
-from sluice.operation.switch_over import Started, SwitchOver, Tell, is_touched
+from sluice.operation.switch_over import Started, SwitchOver, Tell, again_where_changed, is_touched
 from sluice.operation.verify import Outcome, pass_gates, settle
 from sluice.plan.approval import Approval
 from sluice.plan.compiler import Compiler
@@ -85,12 +85,16 @@ def run_operation(
         note: The reason that was given.
     """
     with FlinkClient(project.flink) as flink, compiler or Compiler(project, job, tell) as client:
-        try:
+
+        def attempt() -> tuple[Planned, Started]:
             _refuse_busy(project, job, holder)
             planned = Planner(project, job, request, flink, client).plan()
             approval = Approval(holder, datetime.now(UTC)) if approved else None
             switch = SwitchOver(project, planned, flink, client, holder, tell, approval=approval, note=note)
-            started = switch.run()
+            return planned, switch.run()
+
+        try:
+            planned, started = again_where_changed(attempt, tell)
         except SluiceError as error:
             return _failed_to_start(project, job, holder, flink, tell, error)
         client.close()  # half a gigabyte that nobody needs at the gates

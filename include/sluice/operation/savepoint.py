@@ -20,6 +20,7 @@ from sluice.operation.holder import is_gone
 from sluice.plan.directories import directories_at
 from sluice.plan.situation import Runs, locate
 from sluice.project import Project
+from sluice.release.stand import Stand
 
 _PAUSE = 0.5
 """Seconds between two looks."""
@@ -88,7 +89,13 @@ def order_savepoint(
     trigger_id = uuid.uuid4().hex
     directory = directories.savepoints(project.environment, job, trigger_id)
     operation = ledger.begin(
-        job, kind="savepoint", holder=holder, release=place.release, is_gone=is_gone, details={"note": note}
+        job,
+        kind="savepoint",
+        holder=holder,
+        release=place.release,
+        is_gone=is_gone,
+        details={"note": note},
+        stand=Stand.of(place),
     )
     begun = operation.entry("savepoint", "order")
     if begun is not None and begun["flink_job_id"] == place.flink_job_id:

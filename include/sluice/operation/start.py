@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sluice.client.protocol import Submit
-from sluice.errors import FlinkError, OperationError, UnreachableError
+from sluice.errors import ChangedError, FlinkError, OperationError, UnreachableError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.flink.ending import job_state
@@ -16,7 +16,7 @@ from sluice.kafka.brokers import connect
 from sluice.kafka.offsets import commit_group, read_committed, read_offsets
 from sluice.plan.compiler import Compiler
 from sluice.plan.continuity import hold_against, offsets_by_partition, topics_of
-from sluice.plan.situation import locate
+from sluice.plan.situation import Runs, locate
 from sluice.project import Project
 from sluice.release.handle import OperationHandle
 from sluice.release.ledger import Ledger
@@ -67,12 +67,15 @@ class Start:
             carry_over: Start without state, from these positions.
 
         Raises:
+            ChangedError: it runs by now, and this operation hasn't submitted it.
             FlinkError, OperationError: it does not come up; the state is where it was.
         """
         job = self._operation.row.job
         place = self._ledger.placement(job)
         # Looked at once more, since planning took some seconds: no job runs twice.
-        locate(job, place, self._flink.send(calls.jobs()).jobs)
+        situation = locate(job, place, self._flink.send(calls.jobs()).jobs)
+        if isinstance(situation, Runs):
+            return self._shown_up(situation.place, release)
         if carry_over and positions:
             positions = self._carry_over(job, release, positions)
         flink_job_id = self._own_id(place, release) or uuid.uuid4().hex
@@ -102,9 +105,27 @@ class Start:
             if self._submit(flink_job_id, restored_from):
                 break
             flink_job_id = uuid.uuid4().hex
+        return self._submitted(flink_job_id)
+
+    def _submitted(self, flink_job_id: str) -> str:
+        """Journal that the cluster has it; the id."""
         self._operation.record("start", "submitted", flink_job_id=flink_job_id)
         self._tell(f"submitted as Flink job {flink_job_id}")
         return flink_job_id
+
+    def _shown_up(self, place: Placement, release: int) -> str:
+        """The job that runs by now, where it is what this operation has submitted before; its id.
+
+        Raises:
+            ChangedError: it isn't: the cluster has got it back, or another operation has started it.
+        """
+        entry = self._operation.entry("start", "submit") or {}
+        if (entry.get("flink_job_id"), entry.get("release")) != (place.flink_job_id, release):
+            raise ChangedError(
+                f"{place.job}: Flink job {place.flink_job_id} did not run when this was planned, and runs now",
+                remedy=f"see sluice status {place.job}; a deploy goes on from there",
+            )
+        return self._submitted(place.flink_job_id)
 
     def is_known(self, flink_job_id: str) -> bool:
         """Whether the cluster has, or has had, a job of this id."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka.admin import AdminClient
 
-from sluice.errors import OperationError, RefusedError, UnreachableError
+from sluice.errors import ChangedError, OperationError, RefusedError, UnreachableError
 from sluice.flink.client import FlinkClient
 from sluice.kafka import topics
 from sluice.kafka.brokers import connect
@@ -32,6 +32,7 @@ from sluice.release.handle import TOUCHES, OperationHandle
 from sluice.release.ledger import NewRelease
 from sluice.release.tables import Placement
 
+T = TypeVar("T")
 Tell = Callable[[str], None]
 """Where progress goes, a line at a time."""
 
@@ -58,6 +59,19 @@ class Started:
     savepoint: str | None = None
     positions: Mapping[str, Any] | None = None
     former_job_id: str | None = None
+
+
+def again_where_changed(attempt: Callable[[], T], tell: Tell) -> T:
+    """Plan and switch over; once more where the job has changed since it was planned: what is asked for may still hold.
+
+    Raises:
+        ChangedError: it has changed a second time.
+    """
+    try:
+        return attempt()
+    except ChangedError as error:
+        tell(f"{error.message}: planned anew")
+    return attempt()
 
 
 def is_touched(operation: OperationHandle) -> bool:
@@ -112,6 +126,7 @@ class SwitchOver:
         Raises:
             RefusedError: an approval is missing, or was given to another plan; nothing was touched.
             BusyError: another operation holds the job.
+            ChangedError: another one has come and gone since it was planned; planned anew, it may be done.
             StopFailedError: the old job runs on.
             SluiceError: another failure; the journal says how far it came (see `roll_back`).
         """
@@ -165,6 +180,7 @@ class SwitchOver:
                 "approved_by": given.by if given else None,
                 "approved_at": given.at if given else None,
             },
+            stand=self._planned.stand,
         )
         if target.number is None:
             self._tell(f"release {operation.row.release}: artifact {target.artifact[:12]}")

@@ -28,6 +28,7 @@ from sluice.plan.target import Target, wanted_target
 from sluice.plan.topics import topic_steps
 from sluice.project import Project
 from sluice.release.artifact import artifact_file
+from sluice.release.stand import Stand
 from sluice.release.tables import Placement, Release
 
 
@@ -39,6 +40,7 @@ class Planned:
         steps: What the topics need.
         graph: What the target compiles to; None: it wasn't compiled.
         carry_over: It was compiled to begin without state, where its group stands.
+        stand: Where the job stood: it is a plan for no other place. None: wherever it stands.
     """
 
     plan: Plan
@@ -46,6 +48,7 @@ class Planned:
     steps: tuple[topics.Step, ...]
     graph: Graph | None
     carry_over: bool = False
+    stand: Stand | None = None
 
 
 class Planner:
@@ -89,9 +92,13 @@ class Planner:
             RefusedError: it can't be done, with the reason; nothing was touched.
             UnreachableError: the cluster or the broker doesn't answer.
         """
+        # Read first of all: what changes later, the operation finds changed.
+        place = self._project.ledger.placement(self._job)
+        return replace(self._planned(place), stand=Stand.of(place))
+
+    def _planned(self, place: Placement | None) -> Planned:
         job, ledger = self._job, self._project.ledger
-        situation = locate(job, ledger.placement(job), self._flink.send(calls.jobs()).jobs)
-        place = None if isinstance(situation, Absent) else situation.place
+        situation = locate(job, place, self._flink.send(calls.jobs()).jobs)
         former = ledger.release(job, place.release) if place else None
         active = ledger.active(job)
         checks.refuse_suspended(job, self._request, situation, active)

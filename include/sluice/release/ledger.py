@@ -18,6 +18,7 @@ from sluice.release.database import for_reading, open_database
 from sluice.release.handle import LEASE, TOUCHES, OperationHandle
 from sluice.release.replays import Replays
 from sluice.release.samples import Samples
+from sluice.release.stand import Stand, refuse_changed
 from sluice.release.tables import REASON, JournalEntry, Operation, Phase, Placement, Release, Savepoint
 from sluice.release.told import Tellings
 
@@ -173,6 +174,7 @@ class Ledger:
         release: int | NewRelease,
         is_gone: Callable[[str], bool] = lambda _holder: False,
         details: Mapping[str, Any] | None = None,
+        stand: Stand | None = None,
     ) -> OperationHandle:
         """Take the job for an operation, or go on with the holder's own.
 
@@ -187,8 +189,10 @@ class Ledger:
                 certain that nobody else holds the job.
             is_gone: Whether another holder is known to have ended, so that its lease needn't be waited for.
             details: More columns of a new operation.
+            stand: Where the job stood when this was planned; None: wherever it stands.
 
         Raises:
+            ChangedError: it stands elsewhere by now.
             BusyError: someone else holds the job, or this holder does for something else; names the holder.
         """
         now = _now()
@@ -203,6 +207,7 @@ class Ledger:
                 if active is not None and is_own and self._is_of(session, active, release):
                     active.token += 1
                     active.lease_until = now + LEASE
+                    self._refuse_changed(session, job, stand)
                     return OperationHandle(self._sessions, active.id, active.token, active)
                 if active is not None:
                     _refuse(active, holder, is_gone)
@@ -216,6 +221,8 @@ class Ledger:
                 given = {"active_job": job, "lease_until": now + LEASE, **not_yet, **(details or {})}
                 operation = self._add(session, job, kind, holder, release, now, given)
                 session.flush()
+                # Now that nobody else can have the job any more.
+                self._refuse_changed(session, job, stand)
                 return OperationHandle(self._sessions, operation.id, 1, operation)
         except IntegrityError as error:
             raise _just_begun(job) from error
@@ -331,6 +338,10 @@ class Ledger:
         session.add(release)
         session.flush()
         return release
+
+    def _refuse_changed(self, session: Session, job: str, stand: Stand | None) -> None:
+        if stand is not None:
+            refuse_changed(job, stand, Stand.of(session.get(Placement, (self.environment, job))))
 
     def _is_of(self, session: Session, operation: Operation, release: int | NewRelease) -> bool:
         if isinstance(release, int):

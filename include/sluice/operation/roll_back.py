@@ -207,6 +207,7 @@ class _RollBack:
         elif self._operation.entry("back", "begin") is None:
             self._operation.record("back", "begin", meant=_NOTHING_EMITTED)
         place = self._place()
+        self._operation.prove()
         if place.phase == "stopping":
             stop = Stop(
                 self._flink,

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sluice.client.protocol import Submit
-from sluice.errors import ChangedError, FlinkError, OperationError, UnreachableError
+from sluice.errors import BusyError, ChangedError, FlinkError, OperationError, UnreachableError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
-from sluice.flink.ending import job_state
+from sluice.flink.ending import cancel, job_state
 from sluice.kafka.brokers import connect
 from sluice.kafka.offsets import commit_group, read_committed, read_offsets
 from sluice.plan.compiler import Compiler
@@ -22,6 +22,7 @@ from sluice.release.handle import OperationHandle
 from sluice.release.ledger import Ledger
 from sluice.release.tables import Placement
 
+_CANCEL_TIMEOUT = 180.0
 _KNOWN_TIMEOUT = 60.0
 """Seconds until the cluster must show a job that it has accepted."""
 
@@ -67,6 +68,7 @@ class Start:
             carry_over: Start without state, from these positions.
 
         Raises:
+            BusyError: another process has taken the operation; what was submitted for it is ended again.
             ChangedError: it runs by now, and this operation hasn't submitted it.
             FlinkError, OperationError: it does not come up; the state is where it was.
         """
@@ -77,6 +79,7 @@ class Start:
         if isinstance(situation, Runs):
             return self._shown_up(situation.place, release)
         if carry_over and positions:
+            self._operation.prove()
             positions = self._carry_over(job, release, positions)
         flink_job_id = self._own_id(place, release) or uuid.uuid4().hex
         restored_from = None if carry_over else state_path
@@ -109,7 +112,11 @@ class Start:
 
     def _submitted(self, flink_job_id: str) -> str:
         """Journal that the cluster has it; the id."""
-        self._operation.record("start", "submitted", flink_job_id=flink_job_id)
+        try:
+            self._operation.record("start", "submitted", flink_job_id=flink_job_id)
+        except BusyError:
+            self._end_beside(flink_job_id)
+            raise
         self._tell(f"submitted as Flink job {flink_job_id}")
         return flink_job_id
 
@@ -126,6 +133,16 @@ class Start:
                 remedy=f"see sluice status {place.job}; a deploy goes on from there",
             )
         return self._submitted(place.flink_job_id)
+
+    def _end_beside(self, flink_job_id: str) -> None:
+        """End what was submitted too late: whoever has taken the operation has started another job meanwhile.
+
+        Where that one has found this job, it goes on with it.
+        """
+        place = self._ledger.placement(self._operation.row.job)
+        if place is None or place.flink_job_id != flink_job_id:
+            self._tell(f"this operation was taken by another process: Flink job {flink_job_id} is ended again")
+            cancel(self._flink, flink_job_id, _CANCEL_TIMEOUT)
 
     def is_known(self, flink_job_id: str) -> bool:
         """Whether the cluster has, or has had, a job of this id."""

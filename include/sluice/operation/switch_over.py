@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from confluent_kafka.admin import AdminClient
 
-from sluice.errors import ChangedError, OperationError, RefusedError, UnreachableError
+from sluice.errors import BusyError, ChangedError, OperationError, RefusedError, UnreachableError
 from sluice.flink.client import FlinkClient
 from sluice.kafka import topics
 from sluice.kafka.brokers import connect
@@ -141,6 +141,9 @@ class SwitchOver:
             # A later attempt goes on; the journal says from where.
             raise
         except RefusedError as error:
+            if isinstance(error, BusyError) and not isinstance(error, ChangedError):
+                # Another process goes on with it.
+                raise
             if is_touched(operation):
                 # Too late to refuse: what was stopped must come back.
                 raise OperationError(error.message, remedy=error.remedy) from error
@@ -226,6 +229,7 @@ class SwitchOver:
             intention = self._intention(stage)
             operation.record("stop", "stop", place=intention, flink_job_id=place.flink_job_id, **intention)
             place = self._place()
+        operation.prove()
         directories = directories_at(self._project, self._flink, place)
         stop = Stop(self._flink, self._compiler, directories, self._project.environment, self._tell)
         try:

@@ -52,6 +52,15 @@ class OperationHandle:
             if place is not None:
                 self._place(session, place)
 
+    def prove(self) -> None:
+        """Renew the lease: what was read before has been written by nobody else.
+
+        Raises:
+            BusyError: another process has taken the operation.
+        """
+        with self._sessions.begin() as session:
+            self._prove(session)
+
     def update(self, **columns: Any) -> None:
         """Set columns of the operation itself.
 

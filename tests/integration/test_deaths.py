@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from tests.support.dying import die
+from tests.support.dying import asked_for, die
 from tests.support.running import deploy, operate
 from tests.support.windowed import alive, close_windows, source, start_with_state
 
@@ -17,16 +17,18 @@ EVERY_WRITE = "SLUICE_AUDIT_DEATHS" in os.environ
 FEW = {
     "deploy": ((2, "after"), (3, "before"), (6, "after")),
     "back": ((12, "after"),),
+    "back_stateless": ((10, "after"),),
     "rollback": ((7, "before"),),
     "suspend": ((2, "after"),),
     "resume": ((2, "after"),),
 }
-FIRST = {"back": 9}
+FIRST = {"back": 9, "back_stateless": 9}
 """The write with which going back begins: the deploy before is tried by itself."""
 LEAST = (2, 1)
 """Settings that are deployed in turn: the length of the shortest id that counts. The last one counts `a`."""
 RUNS = ("healthy", "unchanged")
-ENDS = {"deploy": RUNS, "back": ("rolled_back",), "rollback": RUNS, "suspend": ("suspended",), "resume": RUNS}
+ENDS = {"deploy": RUNS, "rollback": RUNS, "suspend": ("suspended",), "resume": RUNS}
+ENDS |= dict.fromkeys(FIRST, ("rolled_back",))
 
 
 @pytest.mark.parametrize("kind", FEW)
@@ -48,6 +50,8 @@ def test_what_dies_is_gone_on_with(lab, kind):
         print(f"{kind}, {when} write {at}: {outcome}, {'as' if is_right else 'NOT as'} it should be")
     print(f"{kind}: tried {tried}, survived {survived}")
     assert survived == tried
+    if kind == "back_stateless":
+        assert [operation.id for operation in lab.project.ledger.operations(name, 200) if takes_state(operation)] == []
     if kind == "suspend":
         deploy(lab.project, name, kind="resume")
     if kind in ("deploy", "rollback"):
@@ -65,6 +69,9 @@ def prepare(lab, name, kind):
     if kind == "back":
         # Its state is of another type: it fails at the restore.
         lab.job(name, source(name, count="CAST(CHAR_LENGTH(MAX(id)) AS BIGINT)"))
+    if kind == "back_stateless":
+        # It fails wherever its state is to be put.
+        lab.deployment(f"jobs: {{{name}: {{flink: {{execution.checkpointing.dir: 'file:///proc/nowhere'}}}}}}")
     if kind == "rollback":
         # Another one than what runs, which is what is gone back to.
         runs = ledger.release(name, ledger.placement(name).release).overrides.get("least")
@@ -75,14 +82,20 @@ def prepare(lab, name, kind):
         deploy(lab.project, name, kind="resume")
 
 
+def takes_state(operation):
+    """Whether a release of windows of another length was to be started from state."""
+    starts = [stage["source"] for stage in operation.plan["stages"] if stage["stage"] == "start"]
+    return starts in (["stopped"], ["checkpoint"])
+
+
 def go_on(lab, name, kind, least):
     """The outcome of the next attempt at the same, and the Flink job that it leaves."""
     operation = lab.project.ledger.operations(name)[0]
     if operation.outcome is not None:
         # It had ended before it died.
         return operation.outcome, operation.flink_job_id
-    overrides = {} if least is None else {"least": least}
-    result = operate(lab.project, name, kind="deploy" if kind == "back" else kind, overrides=overrides)
+    asked, approved = asked_for(kind, least)
+    result = operate(lab.project, name, approved=approved, **asked)
     print(result.error or "")
     if kind == "rollback":
         assert result.release == operation.release

@@ -22,7 +22,8 @@ def die(lab, job, kind, at, when, least=None):
     Args:
         lab: Whose project.
         job: The job's name.
-        kind: What is done; `back`: a deploy of a release that does not hold.
+        kind: What is done; `back`: a deploy of a release that does not hold; `back_stateless`: likewise, of one that
+            abandons the state.
         at: The number of the write.
         when: Right `before` it, so after the effect that it tells of, or right `after` it.
         least: The setting that is given with it; None: none.
@@ -33,6 +34,13 @@ def die(lab, job, kind, at, when, least=None):
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode in (0, 1, _DIED), done.stderr
     return done.returncode == _DIED
+
+
+def asked_for(kind, least=None):
+    """The fields of the request of an operation of this kind, and whether it is approved."""
+    if kind == "back_stateless":
+        return {"overrides": {"hours": 2}}, True
+    return {"kind": "deploy" if kind == "back" else kind, "overrides": {} if least is None else {"least": least}}, False
 
 
 def main(root, lib, job, kind, at, when, least=None):
@@ -59,11 +67,10 @@ def main(root, lib, job, kind, at, when, least=None):
         flink_lib=Path(lib),
         client_cache=ROOT / ".sluice" / "client",
     )
-    overrides = {} if least is None else {"least": int(least)}
-    request = Request(kind="deploy" if kind == "back" else kind, overrides=overrides)
+    asked, approved = asked_for(kind, None if least is None else int(least))
     # The next attempt is the same holder's, or takes over from one that is gone.
     holder = "test" if int(at) % 2 else shell_holder()
-    result = run_operation(Project(settings), job, request, holder, print)
+    result = run_operation(Project(settings), job, Request(**asked), holder, print, approved=approved)
     return 0 if result.error is None else 1
 
 

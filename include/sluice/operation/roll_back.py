@@ -241,6 +241,8 @@ class _RollBack:
             intention |= {"stop_mode": "last-state", "trigger_id": uuid.uuid4().hex}
         elif (not is_other or self._is_formers(place, former)) and _takes(graph, compiler, place.state_path):
             meant = self._meaning(place)
+            # From here on it is the former release that is to run, from its state, whoever goes on with it.
+            intention["release"] = former.number
             if hands_over:
                 meant = f"Its newest state holds what release {former.number} does not take. {meant}"
         else:

@@ -27,6 +27,7 @@ from sluice.plan.state import compare
 from sluice.plan.target import meanings, release_target
 from sluice.project import Project
 from sluice.release.handle import OperationHandle
+from sluice.release.origin import origin
 from sluice.release.tables import Placement, Release
 
 _RECOVERY = 10.0
@@ -233,13 +234,13 @@ class _RollBack:
             "trigger_id": None,
             "savepoint_directory": None,
         }
-        is_other = self._is_other(place, former)
+        is_other = self._is_other(self._project.ledger.release(place.job, place.release), former)
         hands_over = self._found_unproven(place) and not place.carried_over
         if hands_over and not is_other and self._takes_newest(graph, compiler, place):
             # It may have run for long: what it has written stands, so its own newest state goes on.
             meant = "It hands over by its newest checkpoint: no record is lost or written twice"
             intention |= {"stop_mode": "last-state", "trigger_id": uuid.uuid4().hex}
-        elif (not is_other or self._is_formers(place, former)) and _takes(graph, compiler, place.state_path):
+        elif self._is_known_to(place, former) and _takes(graph, compiler, place.state_path):
             meant = self._meaning(place)
             # From here on it is the former release that is to run, from its state, whoever goes on with it.
             intention["release"] = former.number
@@ -278,19 +279,22 @@ class _RollBack:
         is_back = entry is not None and entry["release"] == self._operation.row.former_release
         return entry["flink_job_id"] if entry and is_back and self._operation.entry("back", "begin") else None
 
-    def _is_other(self, place: Placement, former: Release) -> bool:
-        """Whether the state of what runs means something else to the former release."""
-        runs = self._project.ledger.release(place.job, place.release)
-        altered = {**meanings(self._project, runs), **meanings(self._project, former)}
-        changes = compare_values(runs.resolved, former.resolved, altered)
+    def _is_other(self, release: Release, former: Release) -> bool:
+        """Whether the state of a release means something else to the former one."""
+        altered = {**meanings(self._project, release), **meanings(self._project, former)}
+        changes = compare_values(release.resolved, former.resolved, altered)
         return any(change.category == "state_breaking" for change in changes)
 
-    def _is_formers(self, place: Placement, former: Release) -> bool:
-        """Whether what runs began from the state of the former release, and not from its own of before a loss."""
-        if place.carried_over or (self._operation.entry("stop", "stopped") or {}).get("path") == place.state_path:
+    def _is_known_to(self, place: Placement, former: Release) -> bool:
+        """Whether what runs began from a state that means to the former release what it meant to its own.
+
+        It may be what runs itself that wrote it, before a loss, or one between the two that was never proven.
+        """
+        if place.state_path is None:
             return True
-        savepoints = self._project.ledger.savepoints(place.job)
-        return (place.state_path, former.number) in [(savepoint.path, savepoint.release) for savepoint in savepoints]
+        ledger = self._project.ledger
+        writer = ledger.release(place.job, origin(ledger, place.job, place.state_path) or place.release)
+        return not self._is_other(writer, former)
 
     def _takes_newest(self, graph: Graph, compiler: Compiler, place: Placement) -> bool:
         return while_it_runs(lambda: _takes(graph, compiler, self._newest(place, compiler)))

@@ -141,6 +141,55 @@ def test_state_that_was_knowingly_given_to_another_meaning_is_given_back(simulat
     assert simulated.place.restored_from == bad.restored_from
 
 
+@pytest.fixture
+def second_unproven(simulated):
+    """Release 3, of windows of the first one's length, after release 2, of another; neither was ever proven."""
+    simulated.deploy()
+    for number, hours in enumerate((2, 1), 2):
+        simulated.checkpoint(simulated.place.flink_job_id)
+        bad = simulated.operate(f"gone {number}", overrides={"hours": hours, "least": number}, approved=True)
+    return bad
+
+
+def test_state_of_an_unproven_release_in_between_is_not_handed_to_one_that_means_something_else(
+    simulated, second_unproven
+):
+    """What was abandoned last is of windows of two hours, which neither of the others has."""
+    found = simulated.operate("next")
+    assert (found.release, simulated.ledger.active("counts").former_release) == (3, 1)
+    back = simulated.roll_back(found.operation)
+    assert back.outcome == "failed"
+    assert f"release 1 can't take the state of {second_unproven.savepoint}" in back.words
+    assert simulated.alive() == [found.flink_job_id]
+
+
+def test_the_operation_that_stopped_it_goes_back_to_it(simulated, second_unproven):
+    assert simulated.roll_back(second_unproven.operation).outcome == "rolled_back"
+    assert (simulated.place.release, simulated.place.restored_from) == (2, second_unproven.savepoint)
+
+
+def test_state_of_one_in_between_that_means_the_same_is_handed_over(simulated):
+    simulated.deploy()
+    simulated.deploy(overrides={"least": 1})
+    simulated.ledger.resume(simulated.operate("gone", overrides={"least": 2}).operation).finish("failed")
+    simulated.checkpoint(simulated.place.flink_job_id)
+    bad = simulated.operate("gone", overrides={"hours": 2}, approved=True)
+    assert simulated.roll_back(simulated.operate("next").operation).outcome == "rolled_back"
+    assert (simulated.place.release, simulated.place.restored_from) == (2, bad.savepoint)
+
+
+def test_a_checkpoint_is_of_the_release_whose_flink_job_made_it(simulated):
+    """The first one died, and left its checkpoint to one that was never proven; the last began where that stood."""
+    first = simulated.deploy()
+    path = simulated.checkpoint(first.flink_job_id)
+    simulated.states.clear()
+    bad = simulated.operate("gone", overrides={"hours": 2}, mode="stateless", approved=True)
+    assert (simulated.place.state_path, bad.restored_from) == (path, None)
+    simulated.checkpoint(bad.flink_job_id, number=2)
+    assert simulated.roll_back(simulated.operate("next").operation).outcome == "rolled_back"
+    assert (simulated.place.release, simulated.place.restored_from) == (1, path)
+
+
 def test_a_checkpoint_that_gives_way_to_a_newer_one_while_it_is_read_is_no_reason_to_stay(simulated):
     simulated.deploy()
     simulated.operate("gone", overrides={"least": 1})

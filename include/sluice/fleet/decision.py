@@ -11,11 +11,12 @@ from typing import Literal
 from sluice.fleet.past import GIVE_UP_AFTER, SHORT, PastOperation, blocked, tries, wait_until
 from sluice.fleet.rows import CHANGING, JobStatus
 
-Need = Literal["nothing", "redeploy", "recover", "roll_back", "report"]
+Need = Literal["nothing", "redeploy", "recover", "roll_back", "suspend", "report"]
 """nothing: it is as it should be, or it isn't the time yet.
 redeploy: it differs from what is desired.
 recover: it should run and doesn't; from its newest retained checkpoint.
 roll_back: a fresh release fails by its own code or state, and there is a former one.
+suspend: whoever was to suspend it is gone, and has not come to its end.
 report: a person has to look."""
 _ENDED = ("gone", "FAILED", "CANCELED", "FINISHED")
 _STRANGERS = ("undeclared", "duplicate")
@@ -86,6 +87,7 @@ def decide(case: Case) -> Decision:
     return (
         _left_to_people(case)
         or _left_alone(case)
+        or _suspending(case)
         or _disabled(case)
         or _down(case)
         or _failed(case)
@@ -129,6 +131,12 @@ def _left_alone(case: Case) -> Decision | None:
     if status.state == "unreachable":
         return Decision("nothing", f"it could not be looked at: {_reasons(status)}")
     return None
+
+
+def _suspending(case: Case) -> Decision | None:
+    if case.status.state != "suspending":
+        return None
+    return _unless_too_often(case, Decision("suspend", f"it is to be down: {_reasons(case.status)}"))
 
 
 def _disabled(case: Case) -> Decision | None:
@@ -204,6 +212,8 @@ def _is_try_at(wanted: Decision, case: Case, operation: PastOperation) -> bool:
     match wanted.need:
         case "recover":
             return recovers
+        case "suspend":
+            return operation.kind == "suspend"
         case "roll_back":
             return operation.kind == "rollback" and not recovers
         case _:

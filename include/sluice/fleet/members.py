@@ -92,7 +92,7 @@ def _not_meant_to_run(place: Placement) -> str | None:
     match place.phase:
         case "suspended":
             return f"suspended {since}"
-        case "stopping" | "stopped":
+        case "stopping" | "stopped" | "suspending":
             return f"{place.phase} {since}: an operation is to go on with it"
     return None
 

@@ -118,5 +118,7 @@ def _request(status: JobStatus, decision: Decision) -> Request | None:
             # One that fails all the time can't write a savepoint any more.
             mode: Mode | None = None if status.state == "FAILED" else "last-state"
             return Request(kind="rollback", mode=mode, seen=status.release)
+        case "suspend":
+            return Request(kind="suspend", seen=status.release)
         case _:
             return None

@@ -20,11 +20,12 @@ class JobStatus:
 
     Attributes:
         job: Its name.
-        state: Flink's state of the job; `not deployed`, `disabled`, `suspended`, `stopping`, `stopped`, `removed` or
-            `broken` (its file); `gone` when it should run and the cluster doesn't know it; `unreachable` when it
-            couldn't be looked at; `changing` where an operation has changed it meanwhile, or is about to mend it;
-            `undeclared` or `duplicate` for a job of the cluster that isn't the ledger's.
-        phase: Where it stands by the ledger: running, stopping, stopped or suspended; None: it was never started.
+        state: Flink's state of the job; `not deployed`, `disabled`, `suspended`, `suspending`, `stopping`, `stopped`,
+            `removed` or `broken` (its file); `gone` when it should run and the cluster doesn't know it; `unreachable`
+            when it couldn't be looked at; `changing` where an operation has changed it meanwhile, or is about to mend
+            it; `undeclared` or `duplicate` for a job of the cluster that isn't the ledger's.
+        phase: Where it stands by the ledger: running, stopping, stopped, suspending or suspended; None: it was
+            never started.
         consumer_lag: Records, over all partitions.
         lag_per_s: Records per second by which the lag rises; negative: it falls.
         restarts: Since it was submitted.

@@ -123,7 +123,10 @@ class _RollBack:
         return Back("rolled_back", f"{reason}; release {former} runs again. {meant}", flink_job_id)
 
     def _without_fault(self, place: Placement, reason: str, compile_with: Callable[[], Compiler]) -> Back | None:
-        """What is done where the cluster is at fault, and not the release; None: nothing says so."""
+        """What is done where nothing says that the release is at fault; None: something does."""
+        if self._operation.row.kind == "suspend":
+            # It was to be down: nothing of it is started.
+            return Back("failed", f"{reason}; sluice suspend {place.job} goes on with it")
         if self._operation.entry("back", "lost") or self._was_lost(place):
             return self._start_again(place, reason, compile_with)
         if self._tells_nothing(place):

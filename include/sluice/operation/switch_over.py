@@ -30,7 +30,7 @@ from sluice.plan.target import Target
 from sluice.project import Project
 from sluice.release.handle import TOUCHES, OperationHandle
 from sluice.release.ledger import NewRelease
-from sluice.release.tables import Placement
+from sluice.release.tables import Phase, Placement
 
 T = TypeVar("T")
 Tell = Callable[[str], None]
@@ -229,6 +229,10 @@ class SwitchOver:
             intention = self._intention(stage)
             operation.record("stop", "stop", place=intention, flink_job_id=place.flink_job_id, **intention)
             place = self._place()
+        elif place.phase != (phase := self._phase(stage)):
+            # It was begun for another end.
+            operation.record("stop", "stop", place={"phase": phase}, flink_job_id=place.flink_job_id)
+            place = self._place()
         operation.prove()
         directories = directories_at(self._project, self._flink, place)
         stop = Stop(self._flink, self._compiler, directories, self._project.environment, self._tell)
@@ -259,6 +263,11 @@ class SwitchOver:
         operation.update(savepoint=savepoint)
         self._tell(f"stopped Flink job {place.flink_job_id}: {path or 'it had no state'}")
 
+    @staticmethod
+    def _phase(stage: stages.Stop) -> Phase:
+        """While it stops: what is to be suspended stays down, whoever goes on with that."""
+        return "suspending" if stage.suspend else "stopping"
+
     def _intention(self, stage: stages.Stop) -> dict[str, str | None]:
         """What the placement holds of a stop that is about to begin, for whoever brings it to its end."""
         trigger, directory = uuid.uuid4().hex, None
@@ -267,7 +276,7 @@ class SwitchOver:
             directories = Directories(self._flink, self._planned.target.resolved["options"])
             directory = directories.savepoints(self._project.environment, self._planned.plan.job, trigger)
         return {
-            "phase": "stopping",
+            "phase": self._phase(stage),
             "stop_mode": stage.mode,
             "trigger_id": trigger,
             "savepoint_directory": directory,

@@ -40,8 +40,18 @@ def refuse_moved(job: str, request: Request, place: Placement | None) -> None:
 
 
 def refuse_suspended(job: str, request: Request, situation: Situation, active: Operation | None) -> None:
-    """A suspended job is started on purpose only, and only a suspended one is resumed, or one whose resuming died."""
-    if isinstance(situation, Suspended) and request.kind in ("deploy", "rollback") and not request.wake:
+    """A job that is suspended, or is to be, is started on purpose only.
+
+    Only a suspended one is resumed, or one whose resuming died.
+    """
+    starts = request.kind in ("deploy", "rollback") and not request.wake
+    if starts and isinstance(situation, Stopping) and situation.suspends:
+        raise RefusedError(
+            f"{job} is being suspended since {situation.place.since:%Y-%m-%d %H:%M} UTC, and whoever did it is gone",
+            remedy=f"sluice suspend {job} brings that to its end; sluice resume {job} runs it as it was; sluice deploy "
+            f"{job} --wake starts what is desired now from its state",
+        )
+    if starts and isinstance(situation, Suspended):
         raise RefusedError(
             f"{job} is suspended since {situation.place.since:%Y-%m-%d %H:%M} UTC",
             remedy=f"sluice resume {job} runs it as it was; sluice deploy {job} --wake starts what is "

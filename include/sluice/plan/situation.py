@@ -29,6 +29,11 @@ class Stopping:
     place: Placement
     is_alive: bool
 
+    @property
+    def suspends(self) -> bool:
+        """On purpose: nothing is to be started afterwards."""
+        return self.place.phase == "suspending"
+
 
 @dataclass(frozen=True)
 class Stopped:
@@ -81,7 +86,7 @@ def locate(job: str, place: Placement | None, cluster: Iterable[JobSummary]) -> 
     if place is None:
         return Absent()
     match place.phase:
-        case "stopping":
+        case "stopping" | "suspending":
             return Stopping(place, place.flink_job_id in alive)
         case "stopped":
             return Stopped(place)

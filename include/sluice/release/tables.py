@@ -121,7 +121,7 @@ class JournalEntry(Base):
     at: Mapped[datetime]
 
 
-Phase = Literal["running", "stopping", "stopped", "suspended"]
+Phase = Literal["running", "stopping", "stopped", "suspending", "suspended"]
 
 
 class Placement(Base):
@@ -133,6 +133,7 @@ class Placement(Base):
     running: `flink_job_id` should run (it is being submitted, or was).
     stopping: `flink_job_id` was told to stop as `stop_mode` says, under `trigger_id`.
     stopped: nothing should run; the next start takes `state_path`.
+    suspending: as stopping, and nothing is to be started afterwards.
     suspended: as stopped, on purpose.
     """
 

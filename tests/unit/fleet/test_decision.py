@@ -68,6 +68,28 @@ CASES = {
     "broken file": ({"status": row(state="broken", verdict="failed", reasons=("x.py:1",))}, "report", "x.py:1"),
     "removed file": ({"status": row(state="removed", reasons=("its file is gone",))}, "report", "its file is gone"),
     "removed and suspended": ({"status": row(state="removed", phase="suspended")}, "nothing", "removed"),
+    "being suspended": (
+        {
+            "status": row(
+                state="suspending", phase="suspending", verdict="unknown", drift=True, reasons=("since 12:00",)
+            )
+        },
+        "suspend",
+        "it is to be down: since 12:00",
+    ),
+    "disabled and being suspended": (
+        {"status": row(state="suspending"), "enabled": False},
+        "suspend",
+        "it is to be down",
+    ),
+    "suspended by nobody in six tries": (
+        {
+            "status": row(state="suspending", verdict="unknown", reasons=("since 12:00",)),
+            "operations": [done(60 * ago, kind="suspend", action="suspend") for ago in range(1, 7)],
+        },
+        "report",
+        "given up after 6 tries",
+    ),
     # Left alone.
     "suspended": (
         {"status": row(state="suspended", phase="suspended", drift=True, reasons=("suspended since",))},

@@ -27,7 +27,7 @@ _SEEN = (
 )  # fmt: skip
 """All but the readings, which are ten times as large as the rest."""
 _NAMES = tuple(column.key for column in _SEEN)
-_AT_REST = ("suspended", "stopped", "stopping")
+_AT_REST = ("suspended", "suspending", "stopped", "stopping")
 _RUNS_AFTERWARDS = ("deploy", "rollback", "resume")
 
 

@@ -90,7 +90,7 @@ def test_a_plan_that_waits_for_a_person_is_shown_until_it_is_answered_or_its_tim
     assert rows(past)["counts"].waiting is None
 
 
-@pytest.mark.parametrize("phase", ["suspended", "stopped", "stopping"])
+@pytest.mark.parametrize("phase", ["suspended", "suspending", "stopped", "stopping"])
 def test_what_was_stopped_after_the_sweep_is_not_shown_as_running(past, phase):
     past.sweep(-10, counts={})
     past.deploy("counts", place={"phase": phase})

@@ -5,6 +5,7 @@ What costs time to import is imported when a task runs: the DAG processor parses
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -93,9 +94,13 @@ def task_of(context: Context, task_id: str) -> str:
     return f"{run_of(context)}/{task_id}/{context['ti'].map_index}"
 
 
+_TASK = re.compile(r"(?<=.)/[^/]+/-?\d+$")
+"""What `task_of` adds to the run. Names of runs have no slashes."""
+
+
 def run_of_task(holder: str) -> str:
-    """The run of a task that is a holder; of another holder, nothing that a run is called."""
-    return holder.rsplit("/", 2)[0]
+    """The run of a task that is a holder; another holder as it is."""
+    return _TASK.sub("", holder)
 
 
 class SluiceOperator(ProjectOperator):

@@ -14,11 +14,11 @@ from sluice.cli.output import print_json
 from sluice.errors import ConfigError, SluiceError
 from sluice.operation.holder import shell_holder
 from sluice.project import Project
-from sluice.release.replays import Replay
+from sluice.release.replay_tables import Replay
 from sluice.replay.model import LIVE, ReplayPlan, ReplayRequest, explain_replay, read_length, read_moment
 from sluice.replay.preflight import plan_replay
 from sluice.replay.promote import promote
-from sluice.replay.run import begin_replay, find_replay, finish_replay, resume_replay, run_chunks
+from sluice.replay.run import begin_replay, cancel_replay, find_replay, finish_replay, resume_replay, run_chunks
 from sluice.terminal import console, print_table, teller
 
 
@@ -81,6 +81,15 @@ def backfill_job(
 def resume_backfill(project: Project, job: str, identity: str, then: Promote, *, json: bool) -> None:
     """Run the chunks of a replay that have not finished, and report."""
     _complete(project, resume_replay(project, job, identity), then, json=json)
+
+
+def cancel_backfill(project: Project, job: str, identity: str, *, json: bool) -> None:
+    """End a replay, whoever runs it."""
+    replay = find_replay(project, job, identity)
+    cancel_replay(project, replay, teller(job))
+    if json:
+        print_json(_summary(project.ledger.replays.find(replay.id)))
+    console.print(f"replay {replay.id[:8]} of {job} was cancelled", markup=False)
 
 
 def promote_replay(project: Project, job: str, identity: str, *, accept_differences: bool, json: bool) -> None:

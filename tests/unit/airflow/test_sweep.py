@@ -201,7 +201,7 @@ def test_what_runs_that_have_ended_have_left_of_their_replays_is_ended(tmp_path)
         tmp_path,
         """
 from sluice.errors import UnreachableError
-from sluice.release.replays import Limits
+from sluice.release.turns import Limits
 import sluice.replay.run as replay_run
 
 Failing.broken = False
@@ -210,7 +210,10 @@ alive.update(over="failed", on="running")
 takers = ["airflow:mine/over/replay/-1", "airflow:mine/on/replay/3", "airflow:elsewhere/unknown/replay/1",
           "shell:me@here:1"]
 ledger = project.ledger
-ledger.replays.add("a" * 32, "counts", "airflow:mine/over", 1, {}, ["waits", *takers], None)
+plan = {"outputs": {"counts": "there"}, "start": "2026-01-01T00:00Z", "end": "2026-01-02T00:00Z"}
+ledger.replays.add("a" * 32, "counts", "airflow:mine/over", 1, plan, ["waits", *takers], None)
+for letter, holder in (("b", "airflow:mine/over"), ("c", "airflow:mine/on"), ("d", "airflow:mine/over/all/-1")):
+    ledger.replays.add(letter * 32, "counts", holder, 1, {**plan, "outputs": {"counts": letter}}, ["waits"], None)
 for number, taker in enumerate(takers, start=2):
     assert ledger.replays.take_turn("a" * 32, number, taker, Limits(9, 9))
 ended = []
@@ -229,6 +232,8 @@ replay_run._end = end
 assert run("1") == ([], None)
 assert run("2") == ([], None)
 assert ended == takers[:1] * 2, ended
+# What has no chunk left in nobody's hands is in no other replay's way.
+assert [ledger.replays.find(letter * 32).outcome for letter in "abcd"] == [None, "failed", None, "failed"]
 """,
     )
 

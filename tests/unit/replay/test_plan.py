@@ -7,7 +7,7 @@ import pytest
 
 from sluice.errors import BusyError, OperationError
 from sluice.release.ledger import Ledger
-from sluice.release.replays import Limits
+from sluice.release.turns import Limits
 from sluice.replay.model import ReplayPlan, explain_replay
 from sluice.replay.preflight import target_of
 from tests.unit.replay.plans import plan
@@ -83,7 +83,8 @@ def test_only_who_has_taken_a_chunk_submits_it(replays):
 
 def test_chunks_wait_for_their_turn_within_a_replay_and_among_those_of_a_job(replays):
     other = "e" * 32
-    replays.add(other, "counts", "two", 3, plan().model_dump(mode="json"), ["a", "b", "c"], None)
+    elsewhere = plan(outputs={"counts": "elsewhere"}).model_dump(mode="json")
+    replays.add(other, "counts", "two", 3, elsewhere, ["a", "b", "c"], None)
     wide = Limits(replay=2, job=3)
     running = begun(replays)
     assert not has_come(replays, plan().id, 2, "one", LIMITS, alive={running})
@@ -105,14 +106,14 @@ def test_a_flink_job_that_has_ended_is_in_nobodys_way(replays, monkeypatch):
     flink_job_id = begun(replays)
     # It may be on its way; some time later it isn't.
     assert not has_come(replays, plan().id, 2, "one", LIMITS)
-    monkeypatch.setattr("sluice.release.replays.SUBMITTING", timedelta(0))
+    monkeypatch.setattr("sluice.release.turns.SUBMITTING", timedelta(0))
     assert not has_come(replays, plan().id, 2, "one", LIMITS, alive={flink_job_id})
     assert has_come(replays, plan().id, 2, "one", LIMITS)
 
 
 def test_a_flink_job_that_runs_is_there_to_be_found_and_no_turn_to_be_taken(replays, monkeypatch):
     flink_job_id = begun(replays)
-    monkeypatch.setattr("sluice.release.replays.SUBMITTING", timedelta(0))
+    monkeypatch.setattr("sluice.release.turns.SUBMITTING", timedelta(0))
     assert replays.turn(plan().id, 1, "two", LIMITS, alive={flink_job_id}).is_over
     assert not replays.take_turn(plan().id, 1, "two", LIMITS, alive={flink_job_id})
     assert replays.take_turn(plan().id, 1, "two", LIMITS)
@@ -134,7 +135,7 @@ def test_an_id_that_is_not_one_is_refused(replays):
     with pytest.raises(OperationError, match="has no replay zz"):
         replays.find("zz")
     second = "abcd" + "0" * 28
-    replays.add(second, "counts", "two", 3, plan().model_dump(mode="json"), [], None)
+    replays.add(second, "counts", "two", 3, plan(outputs={}).model_dump(mode="json"), [], None)
     with pytest.raises(OperationError, match="several replays abcd"):
         replays.find("abcd")
     assert replays.find(second[:6]).id == second

@@ -11,73 +11,78 @@ WIDE = Limits(replay=9, job=9)
 
 
 @pytest.fixture
-def replays(tmp_path):
-    return Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", "test").replays
+def url(tmp_path):
+    return f"sqlite:///{tmp_path / 'ledger.db'}"
 
 
-def add(replays, letter, start=12, end=14, *, topic="beside", is_apart=True):
+@pytest.fixture
+def shared(url):
+    return Ledger(url, "test").replays
+
+
+def add(shared, letter, start=12, end=14, *, topic="beside", is_apart=True):
     more = {"start": hour(start), "end": hour(end), "outputs": {"counts": topic}, "is_apart": is_apart}
-    replays.add(letter * 32, "counts", letter, 1, plan(**more).model_dump(mode="json"), ["chunk"], None)
+    shared.add(letter * 32, "counts", letter, 1, plan(**more).model_dump(mode="json"), ["chunk"], None)
     return letter * 32
 
 
-def write(replays, replay):
-    assert replays.take_turn(replay, 1, "x", WIDE)
-    job = replays.submitting(replay, 1, "x")
-    replays.chunk_ended(replay, 1, "failed", flink_job_id=job)
+def write(shared, replay):
+    assert shared.take_turn(replay, 1, "x", WIDE)
+    job = shared.submitting(replay, 1, "x")
+    shared.chunk_ended(replay, 1, "failed", flink_job_id=job)
 
 
-def test_one_that_goes_on_has_its_rows_for_itself(replays):
-    add(replays, "a")
+def test_one_that_goes_on_has_its_rows_for_itself(shared):
+    add(shared, "a")
     with pytest.raises(RefusedError, match="replay aaaaaaaa of counts goes on, and may write the same rows into besi"):
-        add(replays, "b")
-    add(replays, "c", topic="elsewhere")
-    replays.ended("a" * 32, "failed")
-    add(replays, "b")
+        add(shared, "b")
+    add(shared, "c", topic="elsewhere")
+    shared.ended("a" * 32, "failed")
+    add(shared, "b")
 
 
-def test_ranges_that_do_not_meet_share_a_topic(replays):
+def test_ranges_that_do_not_meet_share_a_topic(shared):
     """As those of a backfill by Airflow do, whose runs go side by side."""
-    add(replays, "a", 12, 14)
-    add(replays, "b", 14, 16)
+    add(shared, "a", 12, 14)
+    add(shared, "b", 14, 16)
     for start, end in ((13, 15), (12, 16), (15, 16)):
         with pytest.raises(RefusedError, match="may write the same rows"):
-            add(replays, "c", start, end)
+            add(shared, "c", start, end)
 
 
-def test_rows_of_one_key_at_all_times_share_none(replays):
-    add(replays, "a", 12, 14)
+def test_rows_of_one_key_at_all_times_share_none(shared):
+    add(shared, "a", 12, 14)
     with pytest.raises(RefusedError, match="may write the same rows"):
-        add(replays, "b", 14, 16, is_apart=False)
+        add(shared, "b", 14, 16, is_apart=False)
 
 
-def test_one_whose_flink_jobs_go_on_has_not_ended_whatever_is_said_of_it(replays):
-    first = add(replays, "a")
-    assert replays.take_turn(first, 1, "x", WIDE)
-    replays.submitting(first, 1, "x")
-    replays.ended(first, "failed")
+def test_one_whose_flink_jobs_go_on_has_not_ended_whatever_is_said_of_it(shared):
+    first = add(shared, "a")
+    assert shared.take_turn(first, 1, "x", WIDE)
+    shared.submitting(first, 1, "x")
+    shared.ended(first, "failed")
     with pytest.raises(RefusedError, match="may write the same rows"):
-        add(replays, "b")
+        add(shared, "b")
 
 
 @pytest.mark.parametrize("goes_on", ["reopen", "take_turn", "run_again"])
-def test_an_older_one_writes_nothing_over_a_newer_one(replays, goes_on):
-    first = add(replays, "a")
-    write(replays, first)
+def test_an_older_one_writes_nothing_over_a_newer_one(shared, goes_on):
+    first = add(shared, "a")
+    write(shared, first)
     if goes_on == "run_again":
-        job = replays.take_turn(first, 1, "x", WIDE) and replays.submitting(first, 1, "x")
-        replays.chunk_ended(first, 1, "finished", flink_job_id=job)
-    replays.ended(first, "failed")
-    second = add(replays, "b")
+        job = shared.take_turn(first, 1, "x", WIDE) and shared.submitting(first, 1, "x")
+        shared.chunk_ended(first, 1, "finished", flink_job_id=job)
+    shared.ended(first, "failed")
+    second = add(shared, "b")
 
     def go_on():
         match goes_on:
             case "reopen":
-                replays.reopen(first)
+                shared.reopen(first)
             case "take_turn":
-                replays.take_turn(first, 1, "x", WIDE)
+                shared.take_turn(first, 1, "x", WIDE)
             case "run_again":
-                replays.run_again(first, 1)
+                shared.run_again(first, 1)
 
     refused = (
         "replay aaaaaaaa of counts can't go on: replay bbbbbbbb of counts may have written the same rows into besi"
@@ -85,13 +90,13 @@ def test_an_older_one_writes_nothing_over_a_newer_one(replays, goes_on):
     with pytest.raises(RefusedError, match=refused):
         go_on()
     # It has written nothing yet, and writes nothing any more.
-    replays.ended(second, "cancelled")
+    shared.ended(second, "cancelled")
     go_on()
-    assert replays.find(first).outcome is None
-    replays.give_back(first, 1, "x")
-    replays.ended(first, "failed")
-    third = add(replays, "c")
-    write(replays, third)
-    replays.ended(third, "failed")
+    assert shared.find(first).outcome is None
+    shared.give_back(first, 1, "x")
+    shared.ended(first, "failed")
+    third = add(shared, "c")
+    write(shared, third)
+    shared.ended(third, "failed")
     with pytest.raises(RefusedError, match="can't go on"):
-        replays.reopen(first)
+        shared.reopen(first)

@@ -1,5 +1,6 @@
 """Which chunk may be started when: within the limits, the lower numbers first, and never with somebody else's slots."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -13,9 +14,14 @@ WIDE = Limits(replay=9, job=9)
 
 
 @pytest.fixture
-def replays(tmp_path):
+def url(tmp_path):
+    return f"sqlite:///{tmp_path / 'ledger.db'}"
+
+
+@pytest.fixture
+def replays(url):
     """Two replays, of a job each, whose chunks take two slots."""
-    replays = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", "test").replays
+    replays = Ledger(url, "test").replays
     for replay, job in ((ONE, "counts"), (OTHER, "sums")):
         kept = plan(parallelism=2, outputs={"rows": f"{job}.again"}).model_dump(mode="json")
         replays.add(replay, job, f"run of {job}", 1, kept, [f"{job}.1", f"{job}.2", f"{job}.3"], None)
@@ -102,6 +108,16 @@ def test_a_chunk_that_is_run_again_opens_its_replay(replays):
     found = replays.find(ONE)
     assert (found.outcome, found.ended_at, found.report) == (None, None, {"rows": 3})
     assert [replay.id for replay in replays.unfinished_ones()] == sorted([ONE, OTHER])
+
+
+def test_of_many_that_take_at_once_no_more_are_let_than_may(replays):
+    """The last slots are one chunk's, however many ask, and whichever replay of theirs has ended meanwhile."""
+    replays.ended(ONE, "failed")
+    replays.ended(OTHER, "failed")
+    asked = [(replay, number) for replay in (ONE, OTHER) for number in (1, 2, 3)]
+    with ThreadPoolExecutor(len(asked)) as pool:
+        taken = list(pool.map(lambda place: replays.take_turn(*place, "x", WIDE, slots=Slots(2, 5)), asked))
+    assert sum(taken) == 2
 
 
 def test_what_has_failed_is_gone_on_with_and_what_was_cancelled_is_not(replays):

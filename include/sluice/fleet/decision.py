@@ -15,7 +15,7 @@ Need = Literal["nothing", "redeploy", "recover", "roll_back", "report"]
 """nothing: it is as it should be, or it isn't the time yet.
 redeploy: it differs from what is desired.
 recover: it should run and doesn't; from its newest retained checkpoint.
-roll_back: a fresh release fails by its own code or state, and there is a former one.
+roll_back: a fresh release fails or stands still by its own code or state, and there is a former one.
 report: a person has to look."""
 _ENDED = ("gone", "FAILED", "CANCELED", "FINISHED")
 _STRANGERS = ("undeclared", "duplicate")

@@ -134,11 +134,10 @@ class SluiceOperator(ProjectOperator):
 
     def is_gone(self, context: Context) -> Callable[[str], bool]:
         """Whether another holder is known to have ended: a process of this machine, or a run of this Airflow."""
-        from sluice.airflow.turn import has_ended  # noqa: PLC0415
-        from sluice.operation.holder import is_gone  # noqa: PLC0415
+        from sluice.airflow.turn import is_over  # noqa: PLC0415
 
         own = self.holder(context)
-        return lambda other: other != own and (is_gone(other) or has_ended(context, other))
+        return lambda other: other != own and is_over(context, other)
 
     def await_turn(self, context: Context, project: Project) -> None:
         """Wait in the triggerer while another task holds the job, and begin again; one operation per job at a time."""

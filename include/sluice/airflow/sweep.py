@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from sluice.fleet.needs import Needed
     from sluice.fleet.rows import JobStatus
+    from sluice.fleet.standing import IsGone
     from sluice.fleet.telling import Listener
     from sluice.plan.request import Request
     from sluice.project import Project
@@ -47,23 +48,23 @@ class _SweepingOperator(ProjectOperator):
         super().__init__(**kwargs)
         self.notifiers = list(notifiers)
 
-    def sweep(self, project: Project, context: Context) -> tuple[list[JobStatus], list[str]]:
+    def sweep(self, project: Project, context: Context, gone: IsGone) -> tuple[list[JobStatus], list[str]]:
         """Look at the whole fleet, and tell of verdicts; the rows, and which notifiers have failed."""
         from sluice.fleet.status import sweep_and_record  # noqa: PLC0415
         from sluice.fleet.telling import tell_verdicts  # noqa: PLC0415
 
-        rows = [found.status for found in sweep_and_record(project, context["run_id"])]
+        rows = [found.status for found in sweep_and_record(project, context["run_id"], gone)]
         for row in rows:
             self.log.info("%s: %s, %s%s", row.job, row.state, row.verdict, "".join(f"; {r}" for r in row.reasons))
         _push(context, CHANGES, [])
         told: dict[str, Listener] = {"xcom": partial(_push, context, CHANGES), **listeners(self.notifiers, context)}
         return rows, self.logged(tell_verdicts(project.ledger.told, rows, told))
 
-    def judge(self, project: Project, rows: Sequence[JobStatus]) -> list[Needed]:
+    def judge(self, project: Project, rows: Sequence[JobStatus], gone: IsGone) -> list[Needed]:
         """What the jobs of a sweep need."""
         from sluice.fleet.needs import find_needs  # noqa: PLC0415
 
-        needs = find_needs(project, rows, self.log.info)
+        needs = find_needs(project, rows, self.log.info, gone=gone)
         for needed in needs:
             level = self.log.warning if needed.decision.need == "report" else self.log.info
             level("%s", needed.words)
@@ -81,13 +82,15 @@ class SweepOperator(_SweepingOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """For each job to which something is to be done, or asked, the arguments of a run of its deploy DAG."""
+        from sluice.airflow.turn import ended_holders  # noqa: PLC0415
         from sluice.fleet.telling import newly_to_ask, tell_reports  # noqa: PLC0415
 
         with airflow_errors():
             project = self.project()
-            rows, untold = self.sweep(project, context)
+            gone = ended_holders(context, project.ledger)
+            rows, untold = self.sweep(project, context, gone)
             self._end_abandoned(project, context)
-            needs = self.judge(project, rows)
+            needs = self.judge(project, rows, gone)
             _push(context, CRIES, _cries(rows, needs))
             told: dict[str, Listener] = {"run": partial(_push, context, REPORTS), **listeners(self.notifiers, context)}
             asks = newly_to_ask(project.ledger.told, needs)
@@ -118,6 +121,8 @@ class VerifyOperator(_SweepingOperator):
 
     def execute(self, context: Context) -> None:
         """Raise, or be content."""
+        from sluice.airflow.turn import ended_holders  # noqa: PLC0415
+
         pull = partial(context["ti"].xcom_pull, task_ids="sweep")
         wanted = pull()
         if wanted is None:
@@ -126,9 +131,10 @@ class VerifyOperator(_SweepingOperator):
         if any(each["wait_for_completion"] for each in wanted):
             with airflow_errors():
                 project = self.project()
-                rows, untold = self.sweep(project, context)
+                gone = ended_holders(context, project.ledger)
+                rows, untold = self.sweep(project, context, gone)
                 again = [row for row in rows if row.verdict == "failed" or f"deploy.{row.job}" in undone]
-                needs = self.judge(project, again)
+                needs = self.judge(project, again, gone)
                 cries = _cries(again, needs)
         else:
             needs, cries, untold = [], pull(key=CRIES), pull(key=UNTOLD)

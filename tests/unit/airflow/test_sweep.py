@@ -55,13 +55,14 @@ class Task:
         return sum(1 for run in run_ids if (state := alive.get(run)) and (states is None or state in states))
 
 
-def sweep_and_record(project, run):
+def sweep_and_record(project, run, gone):
     runs.append(run)
+    now["gone"] = gone
     return [Found(row) for row in now["rows"]]
 
 
 status.sweep_and_record = sweep_and_record
-needs.find_needs = lambda project, rows, log: [n for n in now["needs"] if n.job in {row.job for row in rows}]
+needs.find_needs = lambda project, rows, log, gone: [n for n in now["needs"] if n.job in {row.job for row in rows}]
 notifiers = [Failing(), Template("{{ changes[0].reasons[0] }}")]
 
 
@@ -238,6 +239,24 @@ assert [ledger.replays.find(letter * 32).outcome for letter in "abcd"] == [None,
     )
 
 
+def test_who_holds_a_job_and_has_ended_is_known_to_both_looks(tmp_path):
+    run(
+        tmp_path,
+        """
+Failing.broken = False
+now["rows"] = now["needs"] = []
+alive.update(over="failed", on="running")
+holders = {"a": "airflow:deploy.a/over", "b": "airflow:deploy.b/on", "c": "airflow:elsewhere/unknown",
+           "d": "shell:me@elsewhere:1"}
+for job, holder in holders.items():
+    project.ledger.add_release(job, fingerprint="f", artifact="a", module="m", resolved={})
+    project.ledger.begin(job, kind="deploy", holder=holder, release=1)
+run("1")
+assert [job for job, holder in holders.items() if now["gone"](holder)] == ["a"]
+""",
+    )
+
+
 def test_a_run_that_fails_is_told_of_with_what_its_job_needs_now(tmp_path):
     run(
         tmp_path,
@@ -249,7 +268,7 @@ now["needs"] = [Needed(name, Decision("recover", "it is gone"), Request()) for n
 states.update(operate_0="success", operate_1="failed")
 
 
-def look_again(project, rows, log):
+def look_again(project, rows, log, gone):
     again.append([row.job for row in rows])
     why = "recover is tried again at 12:01:00 UTC, after 1 of 6 tries: its state is gone"
     return [Needed("b", Decision("nothing", why))] if len(again) > 1 else now["needs"]
@@ -267,7 +286,7 @@ states.clear()
 states["operate_0"] = "failed"
 now["rows"] = [JobStatus("a", "RUNNING", verdict="healthy", reasons=("well",), drift=True, phase="running")]
 now["needs"] = [Needed("a", Decision("report", "x", cause="approval f5"), to_ask=Question("f5", Request()))]
-needs.find_needs = lambda project, rows, log: now["needs"]
+needs.find_needs = lambda project, rows, log, gone: now["needs"]
 _, failure = run("2")
 assert failure == f"a run of deploy.a {SAID}", failure
 """,

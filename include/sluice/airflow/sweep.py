@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.standard.operators.trigger_dagrun import XCOM_RUN_ID
 from airflow.sdk.bases.notifier import BaseNotifier
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -127,10 +128,12 @@ class VerifyOperator(_SweepingOperator):
         wanted = pull()
         if wanted is None:
             raise AirflowFailException("nobody has looked at the fleet: the task sweep says why")
-        undone = _undone(context, wanted)
+        failed = _failed(context, wanted)
+        undone = [each["trigger_dag_id"] for _, each in failed]
         if any(each["wait_for_completion"] for each in wanted):
             with airflow_errors():
                 project = self.project()
+                self._count(project, context, failed)
                 gone = ended_holders(context, project.ledger)
                 rows, untold = self.sweep(project, context, gone)
                 again = [row for row in rows if row.verdict == "failed" or f"deploy.{row.job}" in undone]
@@ -144,15 +147,32 @@ class VerifyOperator(_SweepingOperator):
         if words or untold:
             raise AirflowFailException(" | ".join([*words, *untold]))
 
+    def _count(self, project: Project, context: Context, failed: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
+        """Count the runs that have failed before they had begun anything, whatever has ended them.
 
-def _undone(context: Context, wanted: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The DAGs of which a run was wanted that did not come to a good end, or was not even made."""
+        One that could not be made is none: its DAG is paused, or gone, which is over at once when somebody mends it.
+        """
+        from sluice.airflow.params import deploy_request  # noqa: PLC0415
+        from sluice.operation.unbegun import record_unless_begun  # noqa: PLC0415
+
+        since = project.ledger.samples.last_run()
+        for number, each in failed:
+            run = context["ti"].xcom_pull(task_ids="operate", key=XCOM_RUN_ID, map_indexes=number)
+            if run and since and each["wait_for_completion"]:
+                dag = each["trigger_dag_id"]
+                holder, why = f"airflow:{dag}/{run}", f"run {run} of {dag} has failed before it had begun anything"
+                request = deploy_request(each["conf"])
+                record_unless_begun(project, dag.removeprefix("deploy."), request, holder, why, since)
+
+
+def _failed(context: Context, wanted: Sequence[Mapping[str, Any]]) -> list[tuple[int, Mapping[str, Any]]]:
+    """The runs that were wanted and did not come to a good end, or were not even made; each with its number."""
     run = context["run_id"]
     found = context["ti"].get_task_states(dag_id=context["dag"].dag_id, task_ids=["operate"], run_ids=[run])
     states: Mapping[str, str] = found.get(run, {})
     # A mapped task is told by its number, in the order of what was wanted.
     return [
-        each["trigger_dag_id"]
+        (number, each)
         for number, each in enumerate(wanted)
         if states.get(f"operate_{number}", states.get("operate")) in ("failed", "upstream_failed")
     ]

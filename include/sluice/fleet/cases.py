@@ -104,14 +104,16 @@ def _short(runs: Sequence[Sequence[Look]]) -> timedelta:
 
 def _past(operation: Operation, releases: dict[int, Release]) -> PastOperation:
     target, former = releases.get(operation.release), releases.get(operation.former_release or 0)
+    plan = operation.plan or {}
     return PastOperation(
         kind=operation.kind,
         outcome=operation.outcome,
         release=operation.release,
-        fingerprint=target.fingerprint if target else None,
+        # What came to nothing before its release was entered has it of its own.
+        fingerprint=plan.get("fingerprint") or (target.fingerprint if target else None),
         former_fingerprint=former.fingerprint if former else None,
         started_at=operation.started_at,
         ended_at=operation.ended_at,
         reason=operation.reason,
-        action=(operation.plan or {}).get("action"),
+        action=plan.get("action"),
     )

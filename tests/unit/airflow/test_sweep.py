@@ -21,7 +21,7 @@ from sluice.release.ledger import Ledger
 
 ExecutorSafeguard.test_mode = True
 project = SimpleNamespace(ledger=Ledger(f"sqlite:///{sys.argv[1]}/ledger.db", "test"))
-told, runs, now, alive, states = [], [], {}, {}, {}
+told, runs, now, alive, states, made = [], [], {}, {}, {}, {}
 
 
 class Failing(BaseNotifier):
@@ -46,8 +46,8 @@ class Task:
         self.xcoms = {}
     def xcom_push(self, key, value):
         self.xcoms[key] = value
-    def xcom_pull(self, task_ids, key="return_value"):
-        return self.xcoms.get(key)
+    def xcom_pull(self, task_ids, key="return_value", map_indexes=None):
+        return self.xcoms.get(key) if map_indexes is None else made.get(map_indexes)
     def get_task_states(self, dag_id, task_ids, run_ids):
         assert (dag_id, task_ids) == ("redeploy_and_verify", ["operate"])
         return {run: states for run in run_ids}
@@ -253,6 +253,37 @@ for job, holder in holders.items():
     project.ledger.begin(job, kind="deploy", holder=holder, release=1)
 run("1")
 assert [job for job, holder in holders.items() if now["gone"](holder)] == ["a"]
+""",
+    )
+
+
+def test_runs_that_fail_before_they_begin_anything_are_counted_and_those_not_made_are_not(tmp_path):
+    run(
+        tmp_path,
+        """
+from datetime import UTC, datetime, timedelta
+import sluice.operation.unbegun as unbegun
+from sluice.fleet.readings import to_sample
+
+Failing.broken = False
+counted = []
+unbegun.record_unless_begun = lambda project, *given: counted.append(given)
+gone = {"verdict": "failed", "reasons": ("it is gone",), "phase": "running"}
+now["rows"] = [JobStatus(name, "gone", **gone) for name in ("a", "b", "c")]
+back = Needed("b", Decision("recover", "it is gone", release=1), Request(kind="rollback", to=1, seen=2))
+as_it_was = Decision("recover", "it is gone")
+now["needs"] = [Needed("a", as_it_was, Request()), back, Needed("c", as_it_was, Request())]
+states.update(operate_0="success", operate_1="failed", operate_2="failed")
+# The DAG of c is paused.
+made.update({0: "r0", 1: "r1"})
+at = datetime.now(UTC)
+sample = to_sample("test", Found(now["rows"][0]), at, "1")
+project.ledger.samples.add([sample], older_than=at - timedelta(days=1))
+run("1")
+assert counted == [
+    ("b", Request(kind="rollback", to=1, seen=2), "airflow:deploy.b/r1",
+     "run r1 of deploy.b has failed before it had begun anything", at)
+], counted
 """,
     )
 

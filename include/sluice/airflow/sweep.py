@@ -84,7 +84,7 @@ class SweepOperator(_SweepingOperator):
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """For each job to which something is to be done, or asked, the arguments of a run of its deploy DAG."""
         from sluice.airflow.turn import ended_holders  # noqa: PLC0415
-        from sluice.fleet.telling import newly_to_ask, tell_reports  # noqa: PLC0415
+        from sluice.fleet.telling import newly_to_ask, not_asked, tell_reports  # noqa: PLC0415
 
         with airflow_errors():
             project = self.project()
@@ -94,9 +94,10 @@ class SweepOperator(_SweepingOperator):
             needs = self.judge(project, rows, gone)
             _push(context, CRIES, _cries(rows, needs))
             told: dict[str, Listener] = {"run": partial(_push, context, REPORTS), **listeners(self.notifiers, context)}
+            in_vain = not_asked(project.ledger.told)
             asks = newly_to_ask(project.ledger.told, needs)
             # The run that asks tells of it; the next sweep does where that has not come about.
-            reported = [needed for needed in needs if needed not in asks]
+            reported = [needed for needed in needs if needed not in asks or needed.job in in_vain]
             untold += self.logged(tell_reports(project.ledger.told, rows, reported, told))
         _push(context, UNTOLD, untold)
         wanted = [_run(needed, needed.request, waits=True) for needed in needs if needed.request]
@@ -130,6 +131,7 @@ class VerifyOperator(_SweepingOperator):
             raise AirflowFailException("nobody has looked at the fleet: the task sweep says why")
         failed = _failed(context, wanted)
         undone = [each["trigger_dag_id"] for _, each in failed]
+        self._ask_again(context, failed)
         if any(each["wait_for_completion"] for each in wanted):
             with airflow_errors():
                 project = self.project()
@@ -147,6 +149,16 @@ class VerifyOperator(_SweepingOperator):
         if words or untold:
             raise AirflowFailException(" | ".join([*words, *untold]))
 
+    def _ask_again(self, context: Context, failed: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
+        """Have the next sweep ask a person, where the run that was to ask could not be made."""
+        from sluice.fleet.telling import asked_in_vain  # noqa: PLC0415
+
+        asking = [(number, each) for number, each in failed if not each["wait_for_completion"]]
+        unmade = [_job(each) for number, each in asking if _run_made(context, number) is None]
+        if unmade:
+            with airflow_errors():
+                asked_in_vain(self.project().ledger.told, unmade)
+
     def _count(self, project: Project, context: Context, failed: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
         """Count the runs that have failed before they had begun anything, whatever has ended them.
 
@@ -157,12 +169,20 @@ class VerifyOperator(_SweepingOperator):
 
         since = project.ledger.samples.last_run()
         for number, each in failed:
-            run = context["ti"].xcom_pull(task_ids="operate", key=XCOM_RUN_ID, map_indexes=number)
+            run, dag = _run_made(context, number), each["trigger_dag_id"]
             if run and since and each["wait_for_completion"]:
-                dag = each["trigger_dag_id"]
                 holder, why = f"airflow:{dag}/{run}", f"run {run} of {dag} has failed before it had begun anything"
-                request = deploy_request(each["conf"])
-                record_unless_begun(project, dag.removeprefix("deploy."), request, holder, why, since)
+                record_unless_begun(project, _job(each), deploy_request(each["conf"]), holder, why, since)
+
+
+def _job(wanted: Mapping[str, Any]) -> str:
+    return str(wanted["trigger_dag_id"]).removeprefix("deploy.")
+
+
+def _run_made(context: Context, number: int) -> str | None:
+    """The id of the run that was wanted with this number; None: it could not be made."""
+    run: str | None = context["ti"].xcom_pull(task_ids="operate", key=XCOM_RUN_ID, map_indexes=number)
+    return run
 
 
 def _failed(context: Context, wanted: Sequence[Mapping[str, Any]]) -> list[tuple[int, Mapping[str, Any]]]:

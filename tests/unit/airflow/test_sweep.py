@@ -171,6 +171,41 @@ assert len(run("6")[0]) == 1
     )
 
 
+def test_what_nobody_could_be_asked_about_is_asked_for_again_and_told_once_meanwhile(tmp_path):
+    run(
+        tmp_path,
+        """
+Failing.broken = False
+now["rows"] = [JobStatus("a", "RUNNING", verdict="healthy", drift=True, phase="running")]
+now["needs"] = [
+    Needed("a", Decision("report", "it loses state", cause="approval f5"), to_ask=Question("f5", Request()))
+]
+# The DAG of a is paused.
+states["operate_0"] = "failed"
+SAID = "a run of deploy.a has failed, or could not be made"
+asks, failure = run("1")
+assert ([each["wait_for_completion"] for each in asks], told) == ([False], [])
+assert failure.startswith(SAID), failure
+for name, words in (("2", ["it loses state"]), ("3", [])):
+    asks, failure = run(name)
+    assert len(asks) == 1
+    assert SAID in failure, failure
+    assert [said for who, said in told if who == "template"] == words, told
+# It is not paused any more.
+states["operate_0"] = "success"
+made[0] = "r4"
+asks, failure = run("4")
+assert (len(asks), failure, told) == (1, None, []), (asks, failure, told)
+assert run("5") == ([], None)
+# A run that was made has asked, whatever has become of it.
+now["needs"] = [Needed("a", Decision("report", "other", cause="approval f6"), to_ask=Question("f6", Request()))]
+states["operate_0"] = "failed"
+assert len(run("6")[0]) == 1
+assert run("7")[0] == []
+""",
+    )
+
+
 def test_a_way_back_that_needs_an_approval_is_asked_for_beside_and_nothing_waits_for_the_answer(tmp_path):
     run(
         tmp_path,

@@ -16,6 +16,7 @@ from sluice.fleet.sweep import sweep
 from sluice.flink import client as client_module
 from sluice.flink.client import AsyncFlinkClient
 from sluice.health.probe import Target
+from sluice.operation import stop
 from sluice.plan.request import Request
 from tests.support.brokers import HeldTopics
 from tests.support.recorded import PARTITIONS, TOPIC, RecordedCluster, body
@@ -116,7 +117,7 @@ def test_of_jobs_that_stand_still_together_none_is_at_fault():
 def test_a_fresh_release_that_stands_still_in_two_runs_goes_back_once_and_is_not_deployed_again(simulated, monkeypatch):
     simulated.deploy()
     simulated.deploy(overrides={"least": 1})
-    simulated.checkpoint(simulated.place.flink_job_id, "Window")
+    newest = simulated.checkpoint(simulated.place.flink_job_id, "Window")
     monkeypatch.setattr(needs, "make_plan", lambda _project, _job, request, _tell: simulated.plan(**vars(request)).plan)
     names, now = [(JOB, simulated.place.flink_job_id)], datetime.now(UTC)
     found, decided = look(names), []
@@ -133,9 +134,13 @@ def test_a_fresh_release_that_stands_still_in_two_runs_goes_back_once_and_is_not
     assert second.decision.need == "roll_back", second.words
     assert "not consumed since" in second.decision.why
     assert second.request == Request(kind="rollback", mode="last-state", seen=2)
+    # It makes no checkpoint any more, either: the newest one that it has will do.
+    simulated.lets_nothing_through = True
+    monkeypatch.setattr(stop, "_FRESH", 0.2)
     started = simulated.operate("sweep", **vars(second.request))
     simulated.settle(started)
-    assert simulated.place.release == 1
+    assert "no fresh checkpoint within 0 s" in simulated.told
+    assert (simulated.place.release, started.restored_from) == (1, newest)
     # The former release stands still likewise: it is not fresh, and nothing goes further back.
     names = [(JOB, simulated.place.flink_job_id)]
     [row] = [replace(each.status, release=1) for each in look(names, look(names))]

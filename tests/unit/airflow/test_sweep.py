@@ -397,3 +397,22 @@ assert dag.get_task("operate").max_active_tis_per_dagrun == 2
         str(tmp_path),
         SLUICE_SWEEP_OPERATIONS="2",
     )
+
+
+def test_it_comes_every_ten_minutes_or_as_the_setting_says_and_begins_paused(tmp_path):
+    run_fresh_script(
+        """
+import os, sys
+from pathlib import Path
+from sluice.airflow.fleet_dag import sweep_dag
+
+for given, expected in ((None, "*/10 * * * *"), ("0 * * * *", "0 * * * *"), ("none", None)):
+    if given:
+        os.environ["SLUICE_SWEEP_SCHEDULE"] = given
+    dag = sweep_dag(Path(sys.argv[1]))
+    assert (dag.schedule, dag.catchup, dag.max_active_runs) == (expected, False, 1), (given, dag.schedule)
+    assert dag.is_paused_upon_creation
+""",
+        tmp_path,
+        str(tmp_path),
+    )

@@ -94,6 +94,15 @@ def task_of(context: Context, task_id: str) -> str:
     return f"{run_of(context)}/{task_id}/{context['ti'].map_index}"
 
 
+def is_retry(context: Context) -> bool:
+    """Whether a try before has failed, of which nothing was cleared since.
+
+    Airflow lets a task that is cleared have all its retries once more, after the tries that it has had.
+    """
+    ti = context["ti"]
+    return bool(ti.try_number > ti.max_tries - (context["task"].retries or 0) + 1)
+
+
 _TASK = re.compile(r"(?<=.)/[^/]+/-?\d+$")
 """What `task_of` adds to the run. Names of runs have no slashes."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from sluice.airflow.assets import tell_outlets
-from sluice.airflow.base import RequestOperator, SluiceOperator, airflow_errors, run_of, task_of
+from sluice.airflow.base import RequestOperator, SluiceOperator, airflow_errors, is_retry, run_of, task_of
 from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
 
 if TYPE_CHECKING:
@@ -61,12 +61,23 @@ def begin(
         context: The task's, for the run's data interval.
         holder: Who does it: the same for each try.
         tell: Where progress goes.
+
+    Raises:
+        RefusedError: it can't be; or somebody has cancelled it since a try before, and nobody has cleared the task.
     """
     from sluice.airflow.replay_params import replay_request  # noqa: PLC0415
-    from sluice.replay.run import begin_replay, resume_replay  # noqa: PLC0415
+    from sluice.errors import RefusedError  # noqa: PLC0415
+    from sluice.replay.run import begin_replay, find_replay, resume_replay  # noqa: PLC0415
 
-    if identity := asked.get("replay"):
-        return resume_replay(project, job, identity)
+    identity = asked.get("replay")
+    if is_retry(context):
+        own = find_replay(project, job, identity) if identity else project.ledger.replays.newest(job, holder)
+        if own is not None and own.outcome == "cancelled":
+            raise RefusedError(
+                f"replay {own.id[:8]} of {job} was cancelled", remedy="clear the task to begin or go on all the same"
+            )
+    if identity:
+        return resume_replay(project, job, identity, holder)
     request = replay_request(asked, _interval(context, of_form=asked is context["params"]))
     return begin_replay(project, job, request, holder, asked.get("reason") or None, tell)
 
@@ -108,10 +119,9 @@ class ReplayChunkOperator(SluiceOperator):
             project = self.project()
             chunk = self._chunk(project, context)
             state = chunk.row.state
-        if state == "finished" and context["ti"].try_number > 1:
-            # Cleared, it is to be run again; a retry has never finished. At first it is of a replay that goes on.
-            with airflow_errors():
-                project.ledger.replays.run_again(self.chunk["replay"], chunk.part.number)
+            if state == "finished" and context["ti"].try_number > 1 and not is_retry(context):
+                # Cleared, it is to be run again. At first it is of a replay that goes on.
+                chunk.run_again()
         return self._go(context, project, chunk)
 
     def turn(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - what a trigger calls
@@ -151,9 +161,11 @@ class ReplayChunkOperator(SluiceOperator):
 
     def _go(self, context: Context, project: Project, chunk: Chunk) -> dict[str, Any]:
         with airflow_errors():
-            flink_job_id = chunk.find()
-            if flink_job_id is None and chunk.take():
-                flink_job_id = chunk.start(lambda: self._killed)
+            flink_job_id = None
+            if chunk.row.state != "finished":
+                flink_job_id = chunk.find()
+                if flink_job_id is None and chunk.take():
+                    flink_job_id = chunk.start(lambda: self._killed)
             row = chunk.row
         if flink_job_id is not None:
             context["ti"].xcom_push(key=JOB_URL, value=job_url(project.flink_url, flink_job_id))

@@ -74,13 +74,12 @@ def backfill_job(
 ) -> None:
     """Run a replay from its plan to its report."""
     _refuse_live(asked, then)
-    holder = f"{shell_holder()}/{uuid.uuid4().hex[:8]}"
-    _complete(project, begin_replay(project, job, asked, holder, note, teller(job)), then, json=json)
+    _complete(project, begin_replay(project, job, asked, _holder(), note, teller(job)), then, json=json)
 
 
 def resume_backfill(project: Project, job: str, identity: str, then: Promote, *, json: bool) -> None:
     """Run the chunks of a replay that have not finished, and report."""
-    _complete(project, resume_replay(project, job, identity), then, json=json)
+    _complete(project, resume_replay(project, job, identity, _holder()), then, json=json)
 
 
 def cancel_backfill(project: Project, job: str, identity: str, *, json: bool) -> None:
@@ -108,6 +107,11 @@ def show_replays(project: Project, job: str, *, json: bool) -> None:
         return
     columns = ("replay", "start", "end", "release", "outcome", "records", "rows", "promoted_at", "note")
     print_table(f"Replays of {job}", columns, [[row[name] for name in columns] for row in rows])
+
+
+def _holder() -> str:
+    """Of a replay: nobody goes on with it by this name."""
+    return f"{shell_holder()}/{uuid.uuid4().hex[:8]}"
 
 
 def _refuse_live(asked: ReplayRequest, then: Promote) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import func, or_, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from sluice.errors import BusyError, OperationError
+from sluice.errors import BusyError, OperationError, RefusedError
 from sluice.release.replay_tables import BEGUN, ChunkState, Replay, ReplayChunk, ReplayOutcome
 from sluice.release.replay_writes import Writes, refuse_met
 from sluice.release.tables import REASON
@@ -53,7 +53,7 @@ class Replays:
         )  # fmt: skip
         with self._sessions.begin() as session:
             self._lock(session)
-            refuse_met(session, self.environment, Writes.of(plan))
+            refuse_met(session, self.environment, Writes.of(job, plan))
             session.add(replay)
             session.flush()
             for number, name in enumerate(chunks, start=1):
@@ -181,15 +181,15 @@ class Replays:
             slots: What it takes of the cluster, and what was free there; None: that is not asked.
 
         Raises:
-            OperationError: the replay was cancelled.
-            RefusedError: another replay has written the same rows into the same topic since this one ended.
+            RefusedError: the replay was cancelled; or it had ended, and another one has written the same rows into the
+                same topic since it began.
         """
         with self._sessions.begin() as session:
             # Whoever takes a chunk waits here, so that nobody counts what another one is about to take.
             self._lock(session)
             found = session.get_one(Replay, replay, with_for_update=True)
             if found.outcome == "cancelled":
-                raise OperationError(f"replay {replay[:8]} of {found.job} was cancelled", remedy="start a new one")
+                raise _cancelled(found)
             own = session.get_one(ReplayChunk, (replay, number))
             if own.state == "finished" or is_taken(own, taker, alive, is_gone):
                 return False
@@ -294,34 +294,52 @@ class Replays:
         """
         with self._sessions.begin() as session:
             row = session.get_one(ReplayChunk, (replay, number), with_for_update=True)
-            is_starting = row.state == "starting"
-            if not is_starting if flink_job_id is None else is_starting or row.flink_job_id != flink_job_id:
+            expected = ("starting", row.flink_job_id) if flink_job_id is None else ("running", flink_job_id)
+            if (row.state, row.flink_job_id) != expected:
                 return
             row.state, row.reason, row.ended_at = state, reason and reason[:REASON], _now()
             row.records = row.records if records is None else records
 
     def ended(self, replay: str, outcome: ReplayOutcome, report: Mapping[str, Any] | None = None) -> None:
-        """Record how a replay ended; one that was cancelled, or has completed, does not fail afterwards."""
+        """Record how a replay ended; one that was cancelled, or has completed, does not fail afterwards.
+
+        Raises:
+            RefusedError: one that is to complete was cancelled, or one that is to be cancelled has completed.
+        """
         with self._sessions.begin() as session:
             row = session.get_one(Replay, replay, with_for_update=True)
             if outcome == "failed" and row.outcome is not None:
                 return
+            if (row.outcome, outcome) == ("cancelled", "completed"):
+                raise _cancelled(row)
+            if (row.outcome, outcome) == ("completed", "cancelled"):
+                raise RefusedError(
+                    f"replay {replay[:8]} of {row.job} has completed: there is nothing to end",
+                    remedy="what it has written stays in its topic until that is deleted",
+                )
             chunks = session.scalars(select(ReplayChunk).where(ReplayChunk.replay == replay))
             row.outcome, row.ended_at = outcome, _now()
             row.records = sum(chunk.records or 0 for chunk in chunks)
             row.report = dict(report) if report is not None else row.report
 
-    def reopen(self, replay: str) -> Replay:
+    def reopen(self, replay: str, holder: str | None = None) -> Replay:
         """Let a replay go on that has ended without completing: its chunks that have not finished are run again.
 
+        Args:
+            replay: The replay's id.
+            holder: Who goes on with it; None: who has begun it, and one that was cancelled stays so.
+
         Raises:
-            RefusedError: another replay has written the same rows into the same topic since.
+            RefusedError: another replay has written the same rows into the same topic since; or it was cancelled.
         """
         with self._sessions.begin() as session:
             self._lock(session)
             row = session.get_one(Replay, replay, with_for_update=True)
+            if holder is None and row.outcome == "cancelled":
+                raise _cancelled(row)
             if row.outcome != "completed":
                 self._open(session, row)
+                row.holder = holder or row.holder
             return row
 
     def running_chunks(self, job: str, alive: Collection[str]) -> int:
@@ -341,7 +359,7 @@ class Replays:
     def _open(self, session: Session, replay: Replay) -> None:
         """Let a replay go on; nothing to do where it does."""
         if replay.outcome is not None:
-            refuse_met(session, self.environment, Writes.of(replay.plan), ended=replay)
+            refuse_met(session, self.environment, Writes.of(replay.job, replay.plan), ended=replay)
             replay.outcome, replay.ended_at = None, None
 
     def _pending_slots(self, session: Session, own: ReplayChunk, alive: Collection[str]) -> int:
@@ -357,6 +375,13 @@ class Replays:
         """The chunks of a job's replays that run, or are being started, as the ledger has it."""
         query = select(ReplayChunk).join(Replay).where(Replay.environment == self.environment, Replay.job == job)
         return list(session.scalars(query.where(ReplayChunk.state.in_(BEGUN))))
+
+
+def _cancelled(replay: Replay) -> RefusedError:
+    return RefusedError(
+        f"replay {replay.id[:8]} of {replay.job} was cancelled",
+        remedy=f"to go on with it: sluice backfill {replay.job} --resume {replay.id[:8]}",
+    )
 
 
 def _now() -> datetime:

@@ -130,12 +130,21 @@ class Chunk:
         self._replays.adopt(self._plan.id, self.part.number, self._taker, row.flink_job_id)
         return row.flink_job_id
 
+    def run_again(self) -> None:
+        """Let it, which has finished, wait for its turn once more; nothing of the replay is promoted meanwhile.
+
+        Raises:
+            RefusedError: others have written into its output since.
+            OperationError: the topics no longer hold what it reads.
+        """
+        self._refuse_gone()
+        self._replays.run_again(self._plan.id, self.part.number)
+
     def take(self) -> bool:
         """Take the chunk to start it; False: it isn't its turn yet, somebody else starts it, or it has finished.
 
         Raises:
-            OperationError: the replay was cancelled.
-            RefusedError: it had ended, and others have written into its output since.
+            RefusedError: the replay was cancelled; or it had ended, and others have written into its output since.
         """
         place = (self._plan.id, self.part.number)
         with FlinkClient(self._project.flink) as flink:
@@ -200,6 +209,9 @@ class Chunk:
         Raises:
             OperationError: it has not finished, or what it was to read has been deleted meanwhile.
         """
+        if self.row.state == "finished":
+            # Another one has seen to it; the cluster forgets what it ran.
+            return
         if progress.state is JobState.FINISHED:
             try:
                 self._refuse_gone()

@@ -118,6 +118,13 @@ class HeldRange(_Frozen):
     first: datetime | None
     last: datetime | None
 
+    @property
+    def words(self) -> str:
+        """The range, for a person."""
+        if self.first is None:
+            return "nothing"
+        return f"what arrived from {self.first:%Y-%m-%d %H:%M:%S} to {self.last:%Y-%m-%d %H:%M:%S} UTC"
+
 
 class ReplayPlan(_Frozen):
     """A replay, planned: nothing was touched yet."""
@@ -193,9 +200,4 @@ def explain_replay(plan: ReplayPlan) -> list[str]:
     if plan.overrides:
         lines.append(f"  with {', '.join(f'{name}={value}' for name, value in plan.overrides.items())}")
     lines += [f"  {sink} goes to {topic} ({plan.output})" for sink, topic in plan.outputs.items()]
-    lines += [
-        f"  {held.topic}[{held.partition}] holds "
-        + (f"{held.first:%Y-%m-%d %H:%M:%S} to {held.last:%Y-%m-%d %H:%M:%S} UTC" if held.first else "nothing")
-        for held in plan.held
-    ]
-    return lines
+    return [*lines, *(f"  {held.topic}[{held.partition}] holds {held.words}" for held in plan.held)]

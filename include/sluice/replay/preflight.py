@@ -115,7 +115,7 @@ def plan_replay(project: Project, job: str, request: ReplayRequest) -> ReplayPla
     )
     if kind == LIVE:
         refuse_behind(project, job, plan, again="ask for it again in a while")
-    project.ledger.replays.refuse_met(Writes(frozenset(outputs.values()), plan.start, plan.end, plan.is_apart))
+    project.ledger.replays.refuse_met(Writes.of(job, plan.model_dump(mode="json")))
     return plan
 
 
@@ -418,11 +418,11 @@ def _refuse_slots(project: Project, job: str, rule: Replay, parallelism: int, pa
         found = room(project.ledger, flink)
     # What other replays of the job take now they give back: its chunks wait for each other.
     given_back = parallelism * project.ledger.replays.running_chunks(job, found.alive)
-    free = found.free + given_back
+    # For what is spoken for they wait as well: a live job may be restarting just now.
+    free = found.available + given_back
     if slots > free:
-        more = f"; {given_back} more are of chunks of its other replays" if given_back else ""
         raise RefusedError(
-            f"{job}: {parallel} chunks side by side take {slots} task slots; {found.words}{more}",
+            f"{job}: {parallel} chunks side by side take {slots} task slots, and {free} are free",
             remedy=f"run {free // parallelism} at once"
             if free >= parallelism
             else "add TaskManagers, or wait for slots",

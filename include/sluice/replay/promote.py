@@ -12,6 +12,7 @@ from sluice.kafka.brokers import librdkafka, unreachable
 from sluice.kafka.producing import produce
 from sluice.project import Project
 from sluice.release.replay_tables import Replay
+from sluice.release.replay_writes import Writes
 from sluice.replay.live import refuse_behind
 from sluice.replay.model import ReplayPlan, ends_told
 from sluice.replay.parity import Parity, Sides, read_sides, refuse_expired
@@ -59,13 +60,15 @@ def promote(
         accept_differences: Live rows may be overwritten and deleted; otherwise only missing ones are added.
 
     Raises:
-        RefusedError: nothing may be, or is to be, written.
+        RefusedError: nothing may be, or is to be, written; or another replay writes to a live topic just now.
         OperationError: the live job is not past the range yet, or the brokers did not take it; nothing was written.
         UnreachableError: they don't answer.
     """
     plan = ReplayPlan.model_validate(replay.plan)
     _refuse(replay, plan)
     _refuse_moved(project, replay, plan)
+    into = {**plan.model_dump(mode="json"), "outputs": live_topics(project, plan.job)}
+    project.ledger.replays.refuse_met(Writes.of(plan.job, into))
     if not accept_differences:
         for live, sides in _read(project, replay, plan, tell):
             _refuse_differences(replay, live, sides.parity)

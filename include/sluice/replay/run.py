@@ -85,13 +85,19 @@ def find_replay(project: Project, job: str, identity: str) -> Replay:
     return found
 
 
-def resume_replay(project: Project, job: str, identity: str) -> Replay:
+def resume_replay(project: Project, job: str, identity: str, holder: str) -> Replay:
     """Let a replay go on whose chunks have not all finished; one that has completed stays as it is.
 
+    Args:
+        project: The project.
+        job: The job's name.
+        identity: The replay's id, or the beginning of it.
+        holder: Who goes on with it: it is that one's from now on.
+
     Raises:
-        RefusedError: it is none of the job's.
+        RefusedError: it is none of the job's; or another replay has written its rows anew.
     """
-    return project.ledger.replays.reopen(find_replay(project, job, identity).id)
+    return project.ledger.replays.reopen(find_replay(project, job, identity).id, holder)
 
 
 def run_chunks(project: Project, replay: Replay, tell: Tell) -> None:
@@ -148,11 +154,6 @@ def finish_replay(project: Project, replay: Replay, tell: Tell) -> dict[str, Any
             f"{left[0].reason or left[0].state}",
             remedy=f"run them again: sluice backfill {replay.job} --resume {replay.id[:8]}, or clear their tasks",
         )
-    if project.ledger.replays.find(replay.id).outcome == "cancelled":
-        raise RefusedError(
-            f"replay {replay.id[:8]} of {replay.job} was cancelled",
-            remedy=f"to go on with it: sluice backfill {replay.job} --resume {replay.id[:8]}",
-        )
     kept = project.ledger.replays.reopen(replay.id)
     try:
         # What others write afterwards into a topic that was there before is not of it.
@@ -175,11 +176,6 @@ def cancel_replay(project: Project, replay: Replay, tell: Tell) -> None:
         RefusedError: it has completed.
         OperationError: some don't end; the others have.
     """
-    if project.ledger.replays.find(replay.id).outcome == "completed":
-        raise RefusedError(
-            f"replay {replay.id[:8]} of {replay.job} has completed: there is nothing to end",
-            remedy="what it has written stays in its topic until that is deleted",
-        )
     project.ledger.replays.ended(replay.id, "cancelled")
     _end_all(project, _begun_of(project, replay), tell)
 
@@ -290,7 +286,7 @@ def _try(project: Project, chunk: Chunk, tell: Tell, ends: threading.Event, pati
         chunk.cancel()
     elif flink_job_id is not None:
         progress = asyncio.run(_wait(project, chunk, flink_job_id, tell, ends))
-        if progress.is_over or not ends.is_set():
+        if progress is not None and (progress.is_over or not ends.is_set()):
             chunk.conclude(flink_job_id, progress)
 
 
@@ -310,10 +306,12 @@ def _begun(chunk: Chunk, tell: Tell, ends: threading.Event, patience: Patience) 
     return None
 
 
-async def _wait(project: Project, chunk: Chunk, flink_job_id: str, tell: Tell, ends: threading.Event) -> Progress:
-    """How it has ended, or stood when it was to end: whoever says so ends the Flink job."""
+async def _wait(
+    project: Project, chunk: Chunk, flink_job_id: str, tell: Tell, ends: threading.Event
+) -> Progress | None:
+    """How it has ended, or stood when it was to end: whoever says so ends the Flink job. None: nobody has looked."""
     told, begun = 0.0, time.monotonic()
-    progress = Progress(None)
+    progress: Progress | None = None
     async with contextlib.aclosing(progress_of(project.flink, flink_job_id, ends.is_set)) as looks:
         async for progress in looks:
             share = (progress.records or 0) / chunk.part.records

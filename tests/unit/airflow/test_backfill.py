@@ -53,6 +53,7 @@ def go(self, context, project, chunk):
     finish(self.chunk["replay"][0], self.chunk["number"])
 
 
+begins = backfill.begin
 preflight._release = lambda *_: SimpleNamespace(number=3)
 backfill.tell_outlets, backfill.begin, run.finish_replay = lambda *_: None, begin, end
 promoting.promote = lambda project, replay, *_, **__: promoted.append(replay.id[0]) or []
@@ -65,8 +66,9 @@ def operator(**asked):
     return made
 
 
-ti = SimpleNamespace(map_index=7)
+ti = SimpleNamespace(map_index=7, try_number=1, max_tries=2)
 context = {"dag": SimpleNamespace(dag_id="mine"), "run_id": "run", "params": {}, "ti": ti}
+context["task"] = SimpleNamespace(retries=2)
 add("a", OWN)
 # Of many that were begun since, as mapped tasks do: its own is the one that counts.
 for number in range(25):
@@ -97,7 +99,58 @@ except AirflowException as error:
     assert "the ledger has no replay of airflow:mine/other/t/7 any more" in str(error)
 else:
     raise AssertionError("it was content with nothing")
+
+# What somebody has ended stays so until the task is cleared: a retry begins nothing in its place.
+backfill.begin = begins
+run.begin_replay = lambda project, job, request, holder, note, tell: begin(project, job, {}, context, holder, tell)
+late = {**context, "run_id": "late"}
+add("d", "airflow:mine/late/t/7")
+replays.ended("d" * 32, "cancelled")
+add("e", "shell:me@here:1/def")
+replays.ended("e" * 32, "cancelled")
+begun.clear()
+ti.try_number = 2
+for asked in ({}, {"replay": "eeee"}):
+    try:
+        operator(**asked).execute(late)
+    except AirflowException as error:
+        assert "was cancelled; clear the task" in str(error), error
+    else:
+        raise AssertionError("it has begun again")
+assert (begun, replays.find("e" * 32).outcome) == ([], "cancelled")
+ti.max_tries = 3
+went.clear()
+assert operator(replay="eeee").execute(late)["of"] == "e"
+assert (went, replays.find("e" * 32).holder) == ([1, 2], "airflow:mine/late/t/7")
+replays.ended("q" * 32, "failed")
+again = []
+backfill.begin = lambda *_: again.append(1) or replays.find("e" * 32)
+operator().execute(late)
+assert again == [1]
 """
+CHUNK = """
+from types import SimpleNamespace
+from airflow.sdk.bases.operator import ExecutorSafeguard
+from sluice.airflow.replay import ReplayChunkOperator
+
+ExecutorSafeguard.test_mode = True
+done = []
+row = SimpleNamespace(state="finished", records=5)
+chunk = SimpleNamespace(row=row, part=SimpleNamespace(number=1), run_again=lambda: done.append("again"))
+ReplayChunkOperator.project = lambda self: None
+ReplayChunkOperator._chunk = lambda self, project, context: chunk
+task = ReplayChunkOperator(task_id="t", job="counts", chunk={"replay": "r", "number": 1}, retries=2)
+ti = SimpleNamespace(try_number=1, max_tries=2)
+again = ["again"]
+for ti.try_number, ti.max_tries, wanted in [(1, 2, []), (2, 2, []), (3, 2, []), (2, 3, again), (3, 3, []), (6, 7, again)]:
+    done.clear()
+    assert task.execute({"ti": ti, "task": task}) == {"number": 1, "records": 5}
+    assert done == wanted, (ti, done)
+"""
+
+
+def test_a_chunk_that_has_finished_is_run_again_where_it_was_cleared_and_by_no_retry(tmp_path):
+    run_script(CHUNK, tmp_path)
 
 
 def test_which_replay_a_task_goes_on_with(tmp_path):

@@ -20,9 +20,9 @@ def shared(url):
     return Ledger(url, "test").replays
 
 
-def add(shared, letter, start=12, end=14, *, topic="beside", is_apart=True):
-    more = {"start": hour(start), "end": hour(end), "outputs": {"counts": topic}, "is_apart": is_apart}
-    shared.add(letter * 32, "counts", letter, 1, plan(**more).model_dump(mode="json"), ["chunk"], None)
+def add(shared, letter, start=12, end=14, *, topic="beside", job="counts", **more):
+    given = {"start": hour(start), "end": hour(end), "outputs": {"counts": topic}, "is_apart": True, **more}
+    shared.add(letter * 32, job, letter, 1, plan(**given).model_dump(mode="json"), ["chunk"], None)
     return letter * 32
 
 
@@ -54,6 +54,42 @@ def test_rows_of_one_key_at_all_times_share_none(shared):
     add(shared, "a", 12, 14)
     with pytest.raises(RefusedError, match="may write the same rows"):
         add(shared, "b", 14, 16, is_apart=False)
+
+
+def test_rows_of_two_jobs_share_none(shared):
+    """Neither could read what the other one has written."""
+    add(shared, "a", 12, 14)
+    with pytest.raises(RefusedError, match="may write the same rows"):
+        add(shared, "b", 14, 16, job="sums")
+
+
+def test_what_was_written_among_its_rows_is_not_taken_for_its_own(shared):
+    """The other one began before it, and went on after it: its rows lie behind where this one began to write."""
+    first = add(shared, "a")
+    shared.ended(first, "failed")
+    second = add(shared, "b")
+    shared.ended(second, "failed")
+    shared.reopen(first)
+    write(shared, first)
+    shared.ended(first, "failed")
+    with pytest.raises(RefusedError, match="replay bbbbbbbb of counts can't go on: replay aaaaaaaa of counts may have"):
+        shared.reopen(second)
+    shared.reopen(first)
+
+
+def test_what_goes_straight_into_the_live_topic_writes_nothing_over_what_was_promoted(shared):
+    live = add(shared, "a", 12, 14, topic="counts", output="live")
+    write(shared, live)
+    shared.ended(live, "failed")
+    for letter, start, end in (("b", 14, 16), ("c", 13, 15)):
+        promoted = add(shared, letter, start, end, topic=letter)
+        shared.ended(promoted, "completed", {})
+        shared.promoted(promoted)
+        if letter == "b":
+            shared.reopen(live)
+            shared.ended(live, "failed")
+    with pytest.raises(RefusedError, match="replay cccccccc of counts may have written the same rows into"):
+        shared.reopen(live)
 
 
 def test_one_whose_flink_jobs_go_on_has_not_ended_whatever_is_said_of_it(shared):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sluice.errors import BusyError, OperationError
+from sluice.errors import BusyError, OperationError, RefusedError
 from sluice.release.ledger import Ledger
 from sluice.release.turns import Limits
 from sluice.replay.model import ReplayPlan, explain_replay
@@ -96,10 +96,33 @@ def test_chunks_wait_for_their_turn_within_a_replay_and_among_those_of_a_job(rep
     replays.ended(other, "cancelled")
     # Time to look: there is nothing to wait for any more.
     assert replays.turn(other, 2, "two", wide).is_over
-    with pytest.raises(OperationError, match="was cancelled"):
+    with pytest.raises(RefusedError, match="was cancelled"):
         replays.take_turn(other, 2, "two", wide)
-    replays.reopen(other)
-    assert replays.find(other).outcome is None
+    # Only somebody who means it goes on with it.
+    with pytest.raises(RefusedError, match="was cancelled"):
+        replays.reopen(other)
+    replays.reopen(other, "three")
+    assert (replays.find(other).outcome, replays.find(other).holder) == (None, "three")
+
+
+def test_what_comes_first_of_cancelled_and_completed_stays(replays):
+    """A report takes minutes, in which somebody may end the replay."""
+    replays.ended(plan().id, "cancelled")
+    with pytest.raises(RefusedError, match="was cancelled"):
+        replays.ended(plan().id, "completed", {"rows": 1})
+    replays.reopen(plan().id, "one")
+    replays.ended(plan().id, "completed", {"rows": 1})
+    with pytest.raises(RefusedError, match="has completed: there is nothing to end"):
+        replays.ended(plan().id, "cancelled")
+
+
+def test_what_a_late_watcher_has_seen_changes_nothing(replays):
+    """The cluster forgets what it ran: by then another one has recorded how it ended."""
+    flink_job_id = begun(replays)
+    replays.chunk_ended(plan().id, 1, "finished", flink_job_id=flink_job_id, records=7)
+    replays.chunk_ended(plan().id, 1, "failed", flink_job_id=flink_job_id, reason="unknown to the cluster")
+    row = replays.chunk(plan().id, 1)
+    assert (row.state, row.records, row.reason) == ("finished", 7, None)
 
 
 def test_a_flink_job_that_has_ended_is_in_nobodys_way(replays, monkeypatch):

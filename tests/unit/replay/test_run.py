@@ -220,9 +220,64 @@ def test_a_replay_is_ended_by_whoever_asks_for_it(cluster):
     (job,) = begin(cluster, 1)
     cancel_backfill(cluster.project, "counts", cluster.plan.id[:8], json=False)
     assert (cluster.states[job], cluster.ledger.replays.find(cluster.plan.id).outcome) == ("CANCELED", "cancelled")
+    cluster.ledger.replays.reopen(cluster.plan.id, "another")
     cluster.ledger.replays.ended(cluster.plan.id, "completed", {})
     with pytest.raises(RefusedError, match="has completed: there is nothing to end"):
         cancel_backfill(cluster.project, "counts", cluster.plan.id[:8], json=False)
+
+
+def test_a_replay_that_is_cancelled_elsewhere_ends_at_once(cluster, quick):
+    cluster.ledger.replays.ended(cluster.plan.id, "cancelled")
+    with pytest.raises(RefusedError, match="was cancelled"):
+        run.run_chunks(cluster.project, cluster.ledger.replays.find(cluster.plan.id), cluster.told.append)
+    assert not [told for told in cluster.told if "attempt" in told]
+
+
+def test_who_is_interrupted_before_a_first_look_leaves_the_chunk_to_be_ended(cluster, monkeypatch, quick):
+    ends, chunk = Event(), cluster.chunk()
+    start = chunk.start
+
+    def starts(_ends):
+        job = start()
+        ends.set()
+        return job
+
+    monkeypatch.setattr(chunk, "start", starts)
+    monkeypatch.setattr(chunk, "cancel", lambda: None)
+    monkeypatch.setattr(ends, "is_set", iter([False, False, True, True, True]).__next__)
+    run._try(cluster.project, chunk, cluster.told.append, ends, Patience(1))
+    assert (cluster.row().state, len(cluster.alive())) == ("running", 1)
+    cancel_replay(cluster.project, cluster.ledger.replays.find(cluster.plan.id), cluster.told.append)
+    assert cluster.alive() == []
+
+
+def test_a_report_that_is_made_while_the_replay_is_cancelled_completes_nothing(cluster, monkeypatch):
+    replays = cluster.ledger.replays
+    for number in (1, 2):
+        chunk = cluster.chunk(number)
+        assert chunk.take()
+        replays.chunk_ended(cluster.plan.id, number, "finished", flink_job_id=chunk.start())
+
+    def report(*_arguments):
+        replays.ended(cluster.plan.id, "cancelled")
+        return {"rows": 3}
+
+    monkeypatch.setattr(run, "output_ends", lambda *_arguments: {})
+    monkeypatch.setattr(run, "refuse_expired", lambda *_arguments: None)
+    monkeypatch.setattr(run, "_report", report)
+    with pytest.raises(RefusedError, match="was cancelled"):
+        run.finish_replay(cluster.project, replays.find(cluster.plan.id), cluster.told.append)
+    assert replays.find(cluster.plan.id).outcome == "cancelled"
+
+
+def test_what_another_one_goes_on_with_is_not_given_up_with_who_began_it(cluster):
+    """It waits for its turn, and has nothing on the cluster yet."""
+    cluster.ledger.replays.ended(cluster.plan.id, "failed")
+    run.resume_replay(cluster.project, "counts", cluster.plan.id[:8], "two")
+    assert end_abandoned(cluster.project, lambda holder: holder == "one", cluster.told.append) == []
+    assert cluster.ledger.replays.find(cluster.plan.id).outcome is None
+    end_abandoned(cluster.project, lambda holder: holder == "two", cluster.told.append)
+    assert cluster.ledger.replays.find(cluster.plan.id).outcome == "failed"
 
 
 def test_a_chunk_that_fails_again_and_again_is_given_up(cluster, monkeypatch, quick):

@@ -305,7 +305,7 @@ def test_gates_that_wait_hold_no_worker_slot(airflow, root):
 def test_what_a_bug_has_written_is_replayed_and_promoted(airflow, root, local, stack):
     """Found, mended, redeployed, replayed in chunks, promoted: read by key, the live topic is right.
 
-    The triggerer is killed while the chunks wait in it.
+    A worker is killed while it starts a chunk, and the triggerer while the chunks wait in it.
     """
     servers, file = local.kafka_servers, root / "flink_jobs" / "counted.py"
 
@@ -329,17 +329,26 @@ def test_what_a_bug_has_written_is_replayed_and_promoted(airflow, root, local, s
     run, tasks = run_dag(airflow, "backfill.counted", **asked)
     assert (run["state"], tasks["promote"]["state"], tasks["promote"]["try_number"]) == ("failed", "failed", 1)
 
-    def lose_the_triggerer():
+    def lose_worker_and_triggerer():
+        clients = wait_for(lambda: [process for process in psutil.process_iter() if is_client_of(process, local)], 90)
+        clients[0].parent().kill()
         waiting = "/dags/backfill.counted/dagRuns/~/taskInstances"
         wait_for(lambda: get(airflow, waiting, state="deferred")["total_entries"])
         os.killpg(os.getpgid(stack.supervisor.states()["airflow-triggerer"]["pid"]), signal.SIGKILL)
 
     # Slow enough to be caught at it.
     more = {"accept_differences": True, "config_pause_ms": 3}
-    run, tasks = run_dag(airflow, "backfill.counted", lose_the_triggerer, **asked, **more)
+    run, tasks = run_dag(airflow, "backfill.counted", lose_worker_and_triggerer, **asked, **more)
     assert run["state"] == "success", tasks
-    path = f"/dags/backfill.counted/dagRuns/{run['dag_run_id']}/taskInstances/report/xcomEntries/return_value"
-    report = get(airflow, path, deserialize=True)["value"]
+    path = f"/dags/backfill.counted/dagRuns/{run['dag_run_id']}/taskInstances"
+    tries = [task for task in get(airflow, path, limit=100)["task_instances"] if task["task_id"] == "replay"]
+    assert sum(task["try_number"] for task in tries) == len(tries) + 1
+    report = get(airflow, f"{path}/report/xcomEntries/return_value", deserialize=True)["value"]
+    for task, part in zip(tries, report["chunks"], strict=True):
+        of_task = {"deserialize": True, "map_index": task["map_index"]}
+        told = get(airflow, f"{path}/replay/xcomEntries/progress", **of_task)["value"]
+        assert told["records"] == part["records"] <= told["of"]
+        assert part["attempts"] == 1
     assert report["parity"]["counted"]["differing"] > 0
     assert len(report["chunks"]) == 2
 

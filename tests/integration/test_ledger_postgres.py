@@ -14,6 +14,8 @@ from tests.unit.release.test_approvals import *  # noqa: F403
 from tests.unit.release.test_ledger import *  # noqa: F403
 from tests.unit.release.test_samples import *  # noqa: F403
 from tests.unit.release.test_told import *  # noqa: F403
+from tests.unit.replay.test_outputs import *  # noqa: F403
+from tests.unit.replay.test_turns import *  # noqa: F403
 
 pytestmark = needs_server
 _NUMBERS = itertools.count()

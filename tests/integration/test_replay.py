@@ -190,6 +190,8 @@ def test_a_chunk_goes_on_where_it_was(live):
     assert report["chunks"][0]["attempts"] == 1
     assert report["records"] > 0
     # Run again on purpose, its rows are the same by their keys.
+    assert not two.take()
+    project.ledger.replays.run_again(replay.id, 1)
     assert two.take()
     job_id = two.start()
     with FlinkClient(live.lab.local.flink_url) as flink:
@@ -294,6 +296,7 @@ def test_a_bug_is_mended_and_the_live_topic_with_it(live, expected):
         finish_replay(live.lab.project, replay, print)
     assert live.lab.project.ledger.replays.find(replay.id).report["rows"] == len(mended)
     assert live.newest(topic, start, end) == right
+    replay_moved(live, job, replay)
 
 
 def promoted(project, replay):
@@ -317,7 +320,7 @@ def replay_beside(live, job, start, end, mended):
         assert (parity["only_replayed"], parity["only_live"]) == (len(mended), len(mended))
         assert len(live.rows(topic)) == (turn + 1) * len(mended)
     goes_on = begin_replay(project, job, ReplayRequest(start, end, output=topic), "another", None, print)
-    with pytest.raises(RefusedError, match=f"replay {goes_on.id[:8]} of {job} writes {topic} just now"):
+    with pytest.raises(RefusedError, match=f"replay {goes_on.id[:8]} of {job} goes on, and may write the same rows"):
         plan_replay(project, job, ReplayRequest(start, end, output=topic))
     cancel_replay(project, goes_on, print)
 
@@ -340,6 +343,23 @@ def replay_over(live, job, topic, start, end, right):
     assert live.newest(topic, start, end) == right
     with pytest.raises(RefusedError, match="it is there already"):
         promote(project, replay, print)
+
+
+def replay_moved(live, job, replay):
+    """The sink has another topic by now: what a former release has written is neither live nor another one."""
+    live.lab.deployment(
+        f"jobs:\n  {job}:\n    reads: {{events: {{topic: {TOPIC}, idle_timeout: null}}}}\n"
+        f"    writes: {{topic: moved_{job}}}\n"
+    )
+    project, plan = live.lab.project, ReplayPlan.model_validate(replay.plan)
+    deploy(project, job)
+    former = ReplayRequest(plan.start, plan.end, release=plan.release, accept_differences=True)
+    with pytest.raises(RefusedError, match=f"to mended_{job}, and moved_{job} is live now"):
+        plan_replay(project, job, replace(former, output="live"))
+    with pytest.raises(RefusedError, match=f"moved_{job} is the live topic of {job}"):
+        plan_replay(project, job, replace(former, output=f"moved_{job}"))
+    with pytest.raises(RefusedError, match=f"to mended_{job}, and moved_{job} is live now"):
+        promote(project, replay, print, accept_differences=True)
 
 
 def test_what_cannot_be_is_refused_and_nothing_is_written(live):

@@ -69,6 +69,7 @@ class Simulated:
         fails_while_stopping: A job that is told to stop fails instead.
         meanwhile: Called once, while something is compiled.
         stands_still: The cluster's metrics don't change any more.
+        lets_nothing_through: No checkpoint that is asked for comes to an end.
     """
 
     def __init__(self, root, monkeypatch):
@@ -78,7 +79,7 @@ class Simulated:
         self.committed = {}
         self.ends = {(TOPIC, 0): Offsets(0, 1_000)}
         self.dies_at = self.refuses = None
-        self.fails_while_stopping = self.stands_still = False
+        self.fails_while_stopping = self.stands_still = self.lets_nothing_through = False
         self.vanishes = []
         self.meanwhile = None
         self.lab = Lab(SimpleNamespace(kafka_servers="kafka:9092", flink_url="http://flink", home=root), root, "test")
@@ -228,10 +229,13 @@ class Simulated:
         return httpx.Response(200, json={"status": {"id": "COMPLETED"}, "operation": {"location": self._stopped}})
 
     def _take_checkpoint(self, body, job):
-        self.checkpoint(job)
+        if not self.lets_nothing_through:
+            self.checkpoint(job)
         return httpx.Response(202, json={"request-id": body["triggerId"]})
 
-    def _taken(self, _body, _job, _trigger):
+    def _taken(self, _body, job, _trigger):
+        if self.lets_nothing_through and self.states[job] == "RUNNING":
+            return httpx.Response(200, json={"status": {"id": "IN_PROGRESS"}})
         return httpx.Response(200, json={"status": {"id": "COMPLETED"}, "operation": {"checkpointId": 1}})
 
     def _cancel(self, _body, job):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import TaskGroup
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException
 
 from sluice.airflow.assets import JobAssets, job_asset, tell_outlets
 from sluice.airflow.base import airflow_errors
@@ -24,6 +24,7 @@ from sluice.airflow.replay import (
     ReplayPlanOperator,
     ReplayReportOperator,
     begin,
+    goes_on_with,
     replay_extra,
 )
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from sluice.project import Project
-    from sluice.release.replays import Replay
+    from sluice.release.replay_tables import Replay
 
 RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=10)}
 
@@ -81,21 +82,25 @@ class BackfillOperator(ReplayChunkOperator):
         """The report, as `sluice backfill --json` prints it; `promoted` with it, where that was asked for."""
         with airflow_errors():
             project = self.project()
-            replay = self._newest(project, context)
-            if replay is None or not self._is_to_promote(replay):
+            replay = project.ledger.replays.newest(self.job, self._taker(context))
+            if replay is None or not self._is_to_promote(project, replay, context):
                 replay = begin(project, self.job, self.asked, context, self._taker(context), self.log.info)
         return self._go_on(context, project, replay)
 
-    def turn(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+    def turn(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - what a trigger calls
         """It may be the turn of the next chunk."""
-        project, replay = self._current_replay(context)
-        super().turn(context, event)
-        return self._go_on(context, project, replay)
+        return self._go_on(context, *self._current_replay(context))
 
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """What the trigger has seen of a chunk."""
         project, replay = self._current_replay(context)
-        super().resume(context, event)
+        with airflow_errors():
+            chunks = project.ledger.replays.chunks(replay.id)
+        for chunk in chunks:
+            # Another attempt than the chunk's last one has nothing to say.
+            if chunk.flink_job_id == event["flink_job_id"] and chunk.state != "finished":
+                self.chunk = {"replay": replay.id, "number": chunk.number}
+                super().resume(context, event)
         return self._go_on(context, project, replay)
 
     def _go_on(self, context: Context, project: Project, replay: Replay) -> dict[str, Any]:
@@ -123,22 +128,23 @@ class BackfillOperator(ReplayChunkOperator):
         return {**report, "promoted": [asdict(promotion) for promotion in done]}
 
     def _current_replay(self, context: Context) -> tuple[Project, Replay]:
-        """The replay that this task has begun, and its chunk that is on its way."""
+        """The replay that this task has begun, or goes on with."""
+        from sluice.replay.run import find_replay  # noqa: PLC0415
+
         with airflow_errors():
             project = self.project()
-            replay = self._newest(project, context)
-        if replay is None or (number := self._left(project, replay)) is None:
-            raise AirflowSkipException(f"{self.job}: the replay of this task has ended meanwhile")
-        self.chunk = {"replay": replay.id, "number": number}
+            if identity := self.asked.get("replay"):
+                return project, find_replay(project, self.job, identity)
+            replay = project.ledger.replays.newest(self.job, self._taker(context))
+        if replay is None:
+            raise AirflowFailException(f"{self.job}: the ledger has no replay of {self._taker(context)} any more")
         return project, replay
 
-    def _newest(self, project: Project, context: Context) -> Replay | None:
-        own = self._taker(context)
-        return next((replay for replay in project.ledger.replays.of(self.job) if replay.holder == own), None)
-
-    def _is_to_promote(self, replay: Replay) -> bool:
-        """A try before has come as far as that."""
-        return bool(self.asked.get("promote") and replay.outcome == "completed" and replay.promoted_at is None)
+    def _is_to_promote(self, project: Project, replay: Replay, context: Context) -> bool:
+        """A try before has come as far as that, with what is asked for now."""
+        if not self.asked.get("promote") or replay.outcome != "completed" or replay.promoted_at is not None:
+            return False
+        return goes_on_with(project, replay, self.asked, context)
 
     @staticmethod
     def _left(project: Project, replay: Replay) -> int | None:

@@ -5,6 +5,7 @@ What costs time to import is imported when a task runs: the DAG processor parses
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -93,9 +94,22 @@ def task_of(context: Context, task_id: str) -> str:
     return f"{run_of(context)}/{task_id}/{context['ti'].map_index}"
 
 
+def is_retry(context: Context) -> bool:
+    """Whether a try before has failed, of which nothing was cleared since.
+
+    Airflow lets a task that is cleared have all its retries once more, after the tries that it has had.
+    """
+    ti = context["ti"]
+    return bool(ti.try_number > ti.max_tries - (context["task"].retries or 0) + 1)
+
+
+_TASK = re.compile(r"(?<=.)/[^/]+/-?\d+$")
+"""What `task_of` adds to the run. Names of runs have no slashes."""
+
+
 def run_of_task(holder: str) -> str:
-    """The run of a task that is a holder; of another holder, nothing that a run is called."""
-    return holder.rsplit("/", 2)[0]
+    """The run of a task that is a holder; another holder as it is."""
+    return _TASK.sub("", holder)
 
 
 class SluiceOperator(ProjectOperator):
@@ -129,11 +143,10 @@ class SluiceOperator(ProjectOperator):
 
     def is_gone(self, context: Context) -> Callable[[str], bool]:
         """Whether another holder is known to have ended: a process of this machine, or a run of this Airflow."""
-        from sluice.airflow.turn import has_ended  # noqa: PLC0415
-        from sluice.operation.holder import is_gone  # noqa: PLC0415
+        from sluice.airflow.turn import is_over  # noqa: PLC0415
 
         own = self.holder(context)
-        return lambda other: other != own and (is_gone(other) or has_ended(context, other))
+        return lambda other: other != own and is_over(context, other)
 
     def await_turn(self, context: Context, project: Project) -> None:
         """Wait in the triggerer while another task holds the job, and begin again; one operation per job at a time."""

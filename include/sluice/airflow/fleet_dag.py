@@ -21,7 +21,7 @@ Looks at every job of the fleet, records what it sees, and does what is needed:
 |---|---|
 | drift | a job that differs from the deployment file or its code is redeployed |
 | down | one that should run and doesn't is started from its newest retained checkpoint |
-| gone bad | a fresh release that fails by its own code or state gives way to the former one |
+| gone bad | a fresh release that fails or stands still by its own code or state gives way to the former one |
 | ask | what loses state, going back as well, waits for an approval in a run of its own: once for each thing desired |
 | report | what needs a person (an approval, a job that nobody declares, one that was given up) stands in the log |
 

@@ -83,13 +83,14 @@ class CreateTopicsOperator(RequestOperator):
         with airflow_errors():
             project = self.project()
             admin = KafkaAdminClientHook(kafka_config_id=project.content.kafka.connection).get_conn
-            steps = create_topics(
-                project,
-                self.job,
-                admin,
-                grow_partitions=bool(asked.get("grow_partitions")),
-                change_settings=bool(asked.get("change_topics")),
-            )
+            with self.counted(context, project):
+                steps = create_topics(
+                    project,
+                    self.job,
+                    admin,
+                    grow_partitions=bool(asked.get("grow_partitions")),
+                    change_settings=bool(asked.get("change_topics")),
+                )
         for step in steps:
             self.log.info("%s", step.words)
         return [step.words for step in steps]
@@ -106,8 +107,9 @@ class PackageOperator(RequestOperator):
             raise AirflowSkipException("the release has its artifact")
         with airflow_errors():
             project = self.project()
-            module = project.catalog.job(self.job).module
-            artifact = package(project.settings.root, module, project.settings.artifacts)
+            with self.counted(context, project):
+                module = project.catalog.job(self.job).module
+                artifact = package(project.settings.root, module, project.settings.artifacts)
         return {"module": module, "artifact": artifact.digest, "file": str(artifact.file)}
 
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from sluice.airflow.assets import tell_outlets
-from sluice.airflow.base import RequestOperator, SluiceOperator, airflow_errors, run_of, task_of
+from sluice.airflow.base import RequestOperator, SluiceOperator, airflow_errors, is_retry, run_of, task_of
 from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from sluice.project import Project
-    from sluice.release.replays import Replay
+    from sluice.release.replay_tables import Replay
     from sluice.replay.chunk import Chunk
 
 PROGRESS = "progress"
@@ -61,14 +61,37 @@ def begin(
         context: The task's, for the run's data interval.
         holder: Who does it: the same for each try.
         tell: Where progress goes.
+
+    Raises:
+        RefusedError: it can't be; or somebody has cancelled it since a try before, and nobody has cleared the task.
     """
     from sluice.airflow.replay_params import replay_request  # noqa: PLC0415
-    from sluice.replay.run import begin_replay, resume_replay  # noqa: PLC0415
+    from sluice.errors import RefusedError  # noqa: PLC0415
+    from sluice.replay.run import begin_replay, find_replay, resume_replay  # noqa: PLC0415
 
-    if identity := asked.get("replay"):
-        return resume_replay(project, job, identity)
+    identity = asked.get("replay")
+    if is_retry(context):
+        own = find_replay(project, job, identity) if identity else project.ledger.replays.newest(job, holder)
+        if own is not None and own.outcome == "cancelled":
+            raise RefusedError(
+                f"replay {own.id[:8]} of {job} was cancelled", remedy="clear the task to begin or go on all the same"
+            )
+    if identity:
+        return resume_replay(project, job, identity, holder)
     request = replay_request(asked, _interval(context, of_form=asked is context["params"]))
     return begin_replay(project, job, request, holder, asked.get("reason") or None, tell)
+
+
+def goes_on_with(project: Project, replay: Replay, asked: Mapping[str, Any], context: Context) -> bool:
+    """Whether a replay is the one that is asked for; see `begin`."""
+    from sluice.airflow.replay_params import replay_request  # noqa: PLC0415
+    from sluice.replay.model import ReplayPlan  # noqa: PLC0415
+    from sluice.replay.preflight import asks_for  # noqa: PLC0415
+
+    if identity := asked.get("replay"):
+        return replay.id.startswith(identity)
+    request = replay_request(asked, _interval(context, of_form=asked is context["params"]))
+    return asks_for(project, ReplayPlan.model_validate(replay.plan), request)
 
 
 class ReplayChunkOperator(SluiceOperator):
@@ -96,9 +119,9 @@ class ReplayChunkOperator(SluiceOperator):
             project = self.project()
             chunk = self._chunk(project, context)
             state = chunk.row.state
-        if state == "finished" and context["ti"].try_number == 1:
-            # Of a replay that goes on. Cleared, it is to be run again; a retry has never finished.
-            return {"number": chunk.part.number, "records": chunk.row.records}
+            if state == "finished" and context["ti"].try_number > 1 and not is_retry(context):
+                # Cleared, it is to be run again. At first it is of a replay that goes on.
+                chunk.run_again()
         return self._go(context, project, chunk)
 
     def turn(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - what a trigger calls
@@ -138,21 +161,23 @@ class ReplayChunkOperator(SluiceOperator):
 
     def _go(self, context: Context, project: Project, chunk: Chunk) -> dict[str, Any]:
         with airflow_errors():
-            flink_job_id = chunk.find()
-            is_taken = flink_job_id is not None or chunk.take()
-            if flink_job_id is None and is_taken:
-                flink_job_id = chunk.start(lambda: self._killed)
-        if not is_taken:
-            self._wait_for_turn(context, chunk)
+            flink_job_id = None
+            if chunk.row.state != "finished":
+                flink_job_id = chunk.find()
+                if flink_job_id is None and chunk.take():
+                    flink_job_id = chunk.start(lambda: self._killed)
+            row = chunk.row
         if flink_job_id is not None:
             context["ti"].xcom_push(key=JOB_URL, value=job_url(project.flink_url, flink_job_id))
             self._wait(flink_job_id, chunk)
-        return {"number": chunk.part.number, "records": 0}
+        if row.state != "finished":
+            self._wait_for_turn(context, chunk)
+        return {"number": chunk.part.number, "records": row.records}
 
     def _wait_for_turn(self, context: Context, chunk: Chunk) -> NoReturn:
         from sluice.airflow.replay_trigger import TurnTrigger  # noqa: PLC0415
 
-        self.log.info("%s", chunk.waits_for)
+        self.log.info("%s", chunk.waits_for or f"{chunk.part.name} waits for its turn")
         trigger = TurnTrigger(
             **self.where,
             replay=self.chunk["replay"],

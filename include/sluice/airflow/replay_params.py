@@ -27,7 +27,8 @@ def replay_params(config: type[JobConfig]) -> dict[str, Param]:
             type=["null", "string"],
             format="date-time",
             title="From",
-            description="Where the range of event time begins. Empty: the run's data interval.",
+            description="Where the range of event time begins. Empty: the data interval of a run that a backfill or a "
+            "schedule has made.",
         ),
         "end": Param(
             default=None, type=["null", "string"], format="date-time", title="To", description="Where it ends."

@@ -21,9 +21,9 @@ from sluice.flink import calls
 from sluice.flink.access import Access
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.project import Project
-from sluice.release.replays import Limits, Turn
+from sluice.release.turns import Limits, Turn
 from sluice.replay.chunk import Progress, progress_of
-from sluice.replay.cluster import Patience, alive_jobs, room
+from sluice.replay.cluster import Patience, room, why_it_waits
 
 _NEWS = 60.0
 """Seconds after which the task is told how far its chunk has come."""
@@ -152,14 +152,15 @@ class TurnTrigger(BaseTrigger):
         return f"{__name__}.TurnTrigger", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """One event, without content."""
+        """One event, without content; until then a line of the log each minute says what the chunk waits for."""
         flink = (await sync_to_async(project_of)(self.root, self.environment)).flink
         patience = Patience(_PATIENCE)
         come_since: float | None = None
+        next_words = time.time() + _NEWS
         while True:
             pause = _TURN
             try:
-                turn = await sync_to_async(self._look)(flink)
+                turn, words = await sync_to_async(self._look)(flink)
                 if turn.is_over:
                     break
                 # Those with lower numbers go first: a task that is woken takes seconds until it has taken its chunk.
@@ -167,6 +168,9 @@ class TurnTrigger(BaseTrigger):
                 come_since = (come_since or time.time()) if turn.has_come else None
                 if come_since is not None and time.time() - come_since >= rank * _WAKING:
                     break
+                if time.time() > next_words:
+                    next_words = time.time() + _NEWS
+                    self.log.info("%s", words)
                 pause *= 1 + rank
                 patience.answered()
             except UnreachableError as error:
@@ -175,14 +179,14 @@ class TurnTrigger(BaseTrigger):
             await asyncio.sleep(pause)
         yield TriggerEvent({})  # type: ignore[no-untyped-call]
 
-    def _look(self, flink: Access) -> Turn:
+    def _look(self, flink: Access) -> tuple[Turn, str]:
         """Where the chunk stands, the cluster's task slots and what others are about to take of them counted."""
+        ledger, limits = ledger_of(self.root, self.environment), Limits(self.parallel, self.most)
         place = (self.replay, self.number)
         with FlinkClient(flink) as client:
-            alive = alive_jobs(client)
-            ledger = ledger_of(self.root, self.environment)
-            turn = ledger.replays.turn(*place, self.taker, Limits(self.parallel, self.most), alive=alive)
-            if turn.is_over or not turn.has_come or not self.slots:
-                return turn
-            free = room(ledger, client, ledger.replays.pending_slots(*place, alive)).free
-        return replace(turn, has_come=free >= self.slots)
+            found = room(ledger, client)
+        turn = ledger.replays.turn(*place, self.taker, limits, alive=found.alive)
+        found = found.beside(ledger.replays.pending_slots(*place, found.alive))
+        name = ledger.replays.chunk(*place).name
+        words = why_it_waits(name, self.slots, turn, limits, found)
+        return replace(turn, has_come=turn.has_come and found.free >= self.slots), words

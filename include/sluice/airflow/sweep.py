@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.standard.operators.trigger_dagrun import XCOM_RUN_ID
 from airflow.sdk.bases.notifier import BaseNotifier
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from sluice.fleet.needs import Needed
     from sluice.fleet.rows import JobStatus
+    from sluice.fleet.standing import IsGone
     from sluice.fleet.telling import Listener
     from sluice.plan.request import Request
     from sluice.project import Project
@@ -47,23 +49,23 @@ class _SweepingOperator(ProjectOperator):
         super().__init__(**kwargs)
         self.notifiers = list(notifiers)
 
-    def sweep(self, project: Project, context: Context) -> tuple[list[JobStatus], list[str]]:
+    def sweep(self, project: Project, context: Context, gone: IsGone) -> tuple[list[JobStatus], list[str]]:
         """Look at the whole fleet, and tell of verdicts; the rows, and which notifiers have failed."""
         from sluice.fleet.status import sweep_and_record  # noqa: PLC0415
         from sluice.fleet.telling import tell_verdicts  # noqa: PLC0415
 
-        rows = [found.status for found in sweep_and_record(project, context["run_id"])]
+        rows = [found.status for found in sweep_and_record(project, context["run_id"], gone)]
         for row in rows:
             self.log.info("%s: %s, %s%s", row.job, row.state, row.verdict, "".join(f"; {r}" for r in row.reasons))
         _push(context, CHANGES, [])
         told: dict[str, Listener] = {"xcom": partial(_push, context, CHANGES), **listeners(self.notifiers, context)}
         return rows, self.logged(tell_verdicts(project.ledger.told, rows, told))
 
-    def judge(self, project: Project, rows: Sequence[JobStatus]) -> list[Needed]:
+    def judge(self, project: Project, rows: Sequence[JobStatus], gone: IsGone) -> list[Needed]:
         """What the jobs of a sweep need."""
         from sluice.fleet.needs import find_needs  # noqa: PLC0415
 
-        needs = find_needs(project, rows, self.log.info)
+        needs = find_needs(project, rows, self.log.info, gone=gone)
         for needed in needs:
             level = self.log.warning if needed.decision.need == "report" else self.log.info
             level("%s", needed.words)
@@ -81,18 +83,21 @@ class SweepOperator(_SweepingOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """For each job to which something is to be done, or asked, the arguments of a run of its deploy DAG."""
-        from sluice.fleet.telling import newly_to_ask, tell_reports  # noqa: PLC0415
+        from sluice.airflow.turn import ended_holders  # noqa: PLC0415
+        from sluice.fleet.telling import newly_to_ask, not_asked, tell_reports  # noqa: PLC0415
 
         with airflow_errors():
             project = self.project()
-            rows, untold = self.sweep(project, context)
+            gone = ended_holders(context, project.ledger)
+            rows, untold = self.sweep(project, context, gone)
             self._end_abandoned(project, context)
-            needs = self.judge(project, rows)
+            needs = self.judge(project, rows, gone)
             _push(context, CRIES, _cries(rows, needs))
             told: dict[str, Listener] = {"run": partial(_push, context, REPORTS), **listeners(self.notifiers, context)}
+            in_vain = not_asked(project.ledger.told)
             asks = newly_to_ask(project.ledger.told, needs)
             # The run that asks tells of it; the next sweep does where that has not come about.
-            reported = [needed for needed in needs if needed not in asks]
+            reported = [needed for needed in needs if needed not in asks or needed.job in in_vain]
             untold += self.logged(tell_reports(project.ledger.told, rows, reported, told))
         _push(context, UNTOLD, untold)
         wanted = [_run(needed, needed.request, waits=True) for needed in needs if needed.request]
@@ -118,17 +123,23 @@ class VerifyOperator(_SweepingOperator):
 
     def execute(self, context: Context) -> None:
         """Raise, or be content."""
+        from sluice.airflow.turn import ended_holders  # noqa: PLC0415
+
         pull = partial(context["ti"].xcom_pull, task_ids="sweep")
         wanted = pull()
         if wanted is None:
             raise AirflowFailException("nobody has looked at the fleet: the task sweep says why")
-        undone = _undone(context, wanted)
+        failed = _failed(context, wanted)
+        undone = [each["trigger_dag_id"] for _, each in failed]
+        self._ask_again(context, failed)
         if any(each["wait_for_completion"] for each in wanted):
             with airflow_errors():
                 project = self.project()
-                rows, untold = self.sweep(project, context)
+                self._count(project, context, failed)
+                gone = ended_holders(context, project.ledger)
+                rows, untold = self.sweep(project, context, gone)
                 again = [row for row in rows if row.verdict == "failed" or f"deploy.{row.job}" in undone]
-                needs = self.judge(project, again)
+                needs = self.judge(project, again, gone)
                 cries = _cries(again, needs)
         else:
             needs, cries, untold = [], pull(key=CRIES), pull(key=UNTOLD)
@@ -138,15 +149,50 @@ class VerifyOperator(_SweepingOperator):
         if words or untold:
             raise AirflowFailException(" | ".join([*words, *untold]))
 
+    def _ask_again(self, context: Context, failed: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
+        """Have the next sweep ask a person, where the run that was to ask could not be made."""
+        from sluice.fleet.telling import asked_in_vain  # noqa: PLC0415
 
-def _undone(context: Context, wanted: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The DAGs of which a run was wanted that did not come to a good end, or was not even made."""
+        asking = [(number, each) for number, each in failed if not each["wait_for_completion"]]
+        unmade = [_job(each) for number, each in asking if _run_made(context, number) is None]
+        if unmade:
+            with airflow_errors():
+                asked_in_vain(self.project().ledger.told, unmade)
+
+    def _count(self, project: Project, context: Context, failed: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
+        """Count the runs that have failed before they had begun anything, whatever has ended them.
+
+        One that could not be made is none: its DAG is paused, or gone, which is over at once when somebody mends it.
+        """
+        from sluice.airflow.params import deploy_request  # noqa: PLC0415
+        from sluice.operation.unbegun import record_unless_begun  # noqa: PLC0415
+
+        since = project.ledger.samples.last_run()
+        for number, each in failed:
+            run, dag = _run_made(context, number), each["trigger_dag_id"]
+            if run and since and each["wait_for_completion"]:
+                holder, why = f"airflow:{dag}/{run}", f"run {run} of {dag} has failed before it had begun anything"
+                record_unless_begun(project, _job(each), deploy_request(each["conf"]), holder, why, since)
+
+
+def _job(wanted: Mapping[str, Any]) -> str:
+    return str(wanted["trigger_dag_id"]).removeprefix("deploy.")
+
+
+def _run_made(context: Context, number: int) -> str | None:
+    """The id of the run that was wanted with this number; None: it could not be made."""
+    run: str | None = context["ti"].xcom_pull(task_ids="operate", key=XCOM_RUN_ID, map_indexes=number)
+    return run
+
+
+def _failed(context: Context, wanted: Sequence[Mapping[str, Any]]) -> list[tuple[int, Mapping[str, Any]]]:
+    """The runs that were wanted and did not come to a good end, or were not even made; each with its number."""
     run = context["run_id"]
     found = context["ti"].get_task_states(dag_id=context["dag"].dag_id, task_ids=["operate"], run_ids=[run])
     states: Mapping[str, str] = found.get(run, {})
     # A mapped task is told by its number, in the order of what was wanted.
     return [
-        each["trigger_dag_id"]
+        (number, each)
         for number, each in enumerate(wanted)
         if states.get(f"operate_{number}", states.get("operate")) in ("failed", "upstream_failed")
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from sluice.airflow.base import settings_of
+from sluice.operation.holder import is_gone
 from sluice.project import Project
 
 if TYPE_CHECKING:
@@ -48,6 +49,20 @@ def has_ended(context: Context, holder: str) -> bool:
     if count(states=_ALIVE):
         return False
     return match["dag"] == context["dag"].dag_id or bool(count())
+
+
+def is_over(context: Context, holder: str) -> bool:
+    """Whether the holder is known to have ended: a process of this machine, or a run of this Airflow."""
+    return is_gone(holder) or has_ended(context, holder)
+
+
+def ended_holders(context: Context, ledger: Ledger) -> Callable[[str], bool]:
+    """Which of those who hold a job at this moment are known to have ended; others count as alive.
+
+    They are looked for once and here: what looks at the cluster asks from threads of its own, and Airflow answers a
+    task's own one alone.
+    """
+    return frozenset(each.holder for each in ledger.all_active() if is_over(context, each.holder)).__contains__
 
 
 class OperationTrigger(BaseTrigger):

@@ -185,6 +185,9 @@ def backfill(
     resume: Annotated[
         str | None, typer.Option(metavar="REPLAY", help="Run again what has not finished of this one.")
     ] = None,
+    cancel: Annotated[
+        str | None, typer.Option(metavar="REPLAY", help="End this one, and the Flink jobs of its chunks.")
+    ] = None,
     promote: Annotated[bool, typer.Option(help="Write the rows into the live topic afterwards.")] = False,
     accept_differences: Accepted = False,
     accept_missing: Annotated[bool, typer.Option(help="Also where Kafka may have deleted some of the range.")] = False,
@@ -197,6 +200,11 @@ def backfill(
     project, then = _project(environment), replays.Promote(promote, accept_differences)
     if resume is not None and (dry_run or start or end):
         raise ConfigError("--resume goes on with a replay as it was planned", remedy="give --resume alone")
+    if cancel is not None:
+        if dry_run or start or end or resume or promote:
+            raise ConfigError("--cancel ends a replay, and does nothing else", remedy="give --cancel alone")
+        replays.cancel_backfill(project, job, cancel, json=json)
+        return
     if resume is not None:
         replays.resume_backfill(project, job, resume, then, json=json)
         return

@@ -14,11 +14,11 @@ from sluice.cli.output import print_json
 from sluice.errors import ConfigError, SluiceError
 from sluice.operation.holder import shell_holder
 from sluice.project import Project
-from sluice.release.replays import Replay
+from sluice.release.replay_tables import Replay
 from sluice.replay.model import LIVE, ReplayPlan, ReplayRequest, explain_replay, read_length, read_moment
 from sluice.replay.preflight import plan_replay
 from sluice.replay.promote import promote
-from sluice.replay.run import begin_replay, find_replay, finish_replay, resume_replay, run_chunks
+from sluice.replay.run import begin_replay, cancel_replay, find_replay, finish_replay, resume_replay, run_chunks
 from sluice.terminal import console, print_table, teller
 
 
@@ -74,13 +74,21 @@ def backfill_job(
 ) -> None:
     """Run a replay from its plan to its report."""
     _refuse_live(asked, then)
-    holder = f"{shell_holder()}/{uuid.uuid4().hex[:8]}"
-    _complete(project, begin_replay(project, job, asked, holder, note, teller(job)), then, json=json)
+    _complete(project, begin_replay(project, job, asked, _holder(), note, teller(job)), then, json=json)
 
 
 def resume_backfill(project: Project, job: str, identity: str, then: Promote, *, json: bool) -> None:
     """Run the chunks of a replay that have not finished, and report."""
-    _complete(project, resume_replay(project, job, identity), then, json=json)
+    _complete(project, resume_replay(project, job, identity, _holder()), then, json=json)
+
+
+def cancel_backfill(project: Project, job: str, identity: str, *, json: bool) -> None:
+    """End a replay, whoever runs it."""
+    replay = find_replay(project, job, identity)
+    cancel_replay(project, replay, teller(job))
+    if json:
+        print_json(_summary(project.ledger.replays.find(replay.id)))
+    console.print(f"replay {replay.id[:8]} of {job} was cancelled", markup=False)
 
 
 def promote_replay(project: Project, job: str, identity: str, *, accept_differences: bool, json: bool) -> None:
@@ -99,6 +107,11 @@ def show_replays(project: Project, job: str, *, json: bool) -> None:
         return
     columns = ("replay", "start", "end", "release", "outcome", "records", "rows", "promoted_at", "note")
     print_table(f"Replays of {job}", columns, [[row[name] for name in columns] for row in rows])
+
+
+def _holder() -> str:
+    """Of a replay: nobody goes on with it by this name."""
+    return f"{shell_holder()}/{uuid.uuid4().hex[:8]}"
 
 
 def _refuse_live(asked: ReplayRequest, then: Promote) -> None:

@@ -10,7 +10,8 @@ from sluice.errors import SluiceError
 from sluice.fleet.decision import Case
 from sluice.fleet.past import SHORT, PastOperation
 from sluice.fleet.rows import JobStatus
-from sluice.fleet.standing import moved
+from sluice.fleet.standing import IsGone, holds, moved
+from sluice.operation.holder import is_gone
 from sluice.plan.target import healthy_before
 from sluice.project import Project
 from sluice.release.fingerprint import fingerprint
@@ -23,12 +24,19 @@ _LOOKS = 12
 """Of a job; enough for three runs, each of which looks again where something was done."""
 
 
-def read_cases(project: Project, rows: Iterable[JobStatus], now: datetime) -> list[Case]:
-    """The cases of a sweep that is recorded already; of a job that is well, nothing more is read."""
-    return [_case(project, row, now) for row in rows]
+def read_cases(project: Project, rows: Iterable[JobStatus], now: datetime, gone: IsGone = is_gone) -> list[Case]:
+    """The cases of a sweep that is recorded already; of a job that is well, nothing more is read.
+
+    Args:
+        project: The project.
+        rows: The sweep's.
+        now: The time.
+        gone: See `read_standing`.
+    """
+    return [_case(project, row, now, gone) for row in rows]
 
 
-def _case(project: Project, row: JobStatus, now: datetime) -> Case:
+def _case(project: Project, row: JobStatus, now: datetime, gone: IsGone) -> Case:
     is_known = row.phase is not None and row.state not in ("undeclared", "duplicate")
     if not is_known or (row.verdict in ("healthy", "idle") and not row.drift):
         return Case(row, now, enabled=_is_enabled(project, row.job))
@@ -53,7 +61,7 @@ def _case(project: Project, row: JobStatus, now: datetime) -> Case:
             # A savepoint changes nothing, and is no try at anything.
             if operation.kind != "savepoint"
         ],
-        holder=active.holder if active and active.lease_until > now else None,
+        holder=active.holder if active and holds(active, now, gone) else None,
     )
 
 
@@ -96,14 +104,16 @@ def _short(runs: Sequence[Sequence[Look]]) -> timedelta:
 
 def _past(operation: Operation, releases: dict[int, Release]) -> PastOperation:
     target, former = releases.get(operation.release), releases.get(operation.former_release or 0)
+    plan = operation.plan or {}
     return PastOperation(
         kind=operation.kind,
         outcome=operation.outcome,
         release=operation.release,
-        fingerprint=target.fingerprint if target else None,
+        # What came to nothing before its release was entered has it of its own.
+        fingerprint=plan.get("fingerprint") or (target.fingerprint if target else None),
         former_fingerprint=former.fingerprint if former else None,
         started_at=operation.started_at,
         ended_at=operation.ended_at,
         reason=operation.reason,
-        action=(operation.plan or {}).get("action"),
+        action=plan.get("action"),
     )

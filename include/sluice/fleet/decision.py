@@ -15,7 +15,7 @@ Need = Literal["nothing", "redeploy", "recover", "roll_back", "suspend", "report
 """nothing: it is as it should be, or it isn't the time yet.
 redeploy: it differs from what is desired.
 recover: it should run and doesn't; from its newest retained checkpoint.
-roll_back: a fresh release fails by its own code or state, and there is a former one.
+roll_back: a fresh release fails or stands still by its own code or state, and there is a former one.
 suspend: whoever was to suspend it is gone, and has not come to its end.
 report: a person has to look."""
 _ENDED = ("gone", "FAILED", "CANCELED", "FINISHED")

@@ -10,6 +10,8 @@ from sluice.errors import SluiceError, UnreachableError
 from sluice.fleet.cases import read_cases
 from sluice.fleet.decision import Case, Decision, approval_cause, decide
 from sluice.fleet.rows import JobStatus
+from sluice.fleet.standing import IsGone
+from sluice.operation.holder import is_gone
 from sluice.operation.run import make_plan
 from sluice.plan.model import Mode
 from sluice.plan.request import Request
@@ -51,7 +53,9 @@ class Needed:
         return f"{self.job}: {self.decision.need.replace('_', ' ')}: {self.decision.why}"
 
 
-def find_needs(project: Project, rows: Iterable[JobStatus], tell: Tell, now: datetime | None = None) -> list[Needed]:
+def find_needs(
+    project: Project, rows: Iterable[JobStatus], tell: Tell, now: datetime | None = None, gone: IsGone = is_gone
+) -> list[Needed]:
     """What the jobs of a sweep need.
 
     What is to be redeployed, or to go back, is planned first, since only that shows whether it compiles, and whether it
@@ -62,8 +66,9 @@ def find_needs(project: Project, rows: Iterable[JobStatus], tell: Tell, now: dat
         rows: The sweep's, which is recorded already.
         tell: Where the plans' progress goes.
         now: The time; None: now.
+        gone: See `sluice.fleet.standing.read_standing`.
     """
-    return [_needed(project, case, tell) for case in read_cases(project, rows, now or datetime.now(UTC))]
+    return [_needed(project, case, tell) for case in read_cases(project, rows, now or datetime.now(UTC), gone)]
 
 
 def _needed(project: Project, case: Case, tell: Tell) -> Needed:

@@ -33,7 +33,7 @@ class JobStatus:
         checkpoint_bytes: Size of the newest checkpoint.
         drift: The job differs from the release that runs.
         overrides: Settings that a run gave, over the deployment file's; of what is a secret a digest.
-        own_fault: It fails by its own code or state, and not by what it runs on.
+        own_fault: It fails, or stands still, by its own code or state, and not by what it runs on.
         doubles: Flink jobs that run under its name as well, and are not the ledger's.
     """
 

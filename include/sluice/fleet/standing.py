@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from sluice.fleet.rows import CHANGING, Found, JobStatus
+from sluice.operation.holder import is_gone
 from sluice.project import Project
-from sluice.release.tables import Placement
+from sluice.release.tables import Operation, Placement
 
+IsGone = Callable[[str], bool]
 _CHANGES_NOTHING = "savepoint"
 """The kind of operation that leaves the job as it is: what is wrong with it meanwhile is wrong."""
 
@@ -34,13 +36,23 @@ class Standing:
         return self.replays | {place.flink_job_id for place in self.places.values()}
 
 
-def read_standing(project: Project) -> Standing:
-    """Read it; who holds a job is read first: an operation that ends in between has its job running already."""
+def holds(operation: Operation, now: datetime, gone: IsGone) -> bool:
+    """Whether somebody may be at work on the job of an operation that has not ended: nobody who is known to be gone."""
+    return operation.lease_until > now and not gone(operation.holder)
+
+
+def read_standing(project: Project, gone: IsGone = is_gone) -> Standing:
+    """Read it; who holds a job is read first: an operation that ends in between has its job running already.
+
+    Args:
+        project: The project.
+        gone: Whether a holder is known to have ended, so that its lease needn't be waited for.
+    """
     ledger, now = project.ledger, datetime.now(UTC)
     holders = {
         operation.job: operation.holder
         for operation in ledger.all_active()
-        if operation.kind != _CHANGES_NOTHING and operation.lease_until > now
+        if operation.kind != _CHANGES_NOTHING and holds(operation, now, gone)
     }
     return Standing(ledger.places(), holders, ledger.replays.running())
 

@@ -13,10 +13,11 @@ from sluice.fleet.exposition import write_metrics
 from sluice.fleet.members import Member, all_names, read_members
 from sluice.fleet.readings import to_sample, to_snapshot
 from sluice.fleet.rows import Found, JobStatus, one_each
-from sluice.fleet.standing import read_standing
+from sluice.fleet.standing import IsGone, read_standing
 from sluice.fleet.sweep import Pace, sweep
 from sluice.flink.client import AsyncFlinkClient
 from sluice.health.snapshot import Snapshot
+from sluice.operation.holder import is_gone
 from sluice.project import Project
 
 _COMPARABLE = timedelta(hours=1)
@@ -44,19 +45,20 @@ def look(project: Project, names: Iterable[str], former: Mapping[str, Snapshot])
     return look_at(project, members, is_whole=not chosen)
 
 
-def sweep_and_record(project: Project, run: str | None = None) -> list[Found]:
+def sweep_and_record(project: Project, run: str | None = None, gone: IsGone = is_gone) -> list[Found]:
     """One sweep over the whole fleet: its samples go into the ledger, its metrics into a file.
 
     Args:
         project: The project.
         run: The run of redeploy_and_verify that looks; None: a person does.
+        gone: See `read_standing`.
 
     Returns:
         The rows, those of jobs that nobody declares as well.
     """
     began = datetime.now(UTC)
     members = read_members(project, all_names(project), last_snapshots(project))
-    found = look_at(project, members)
+    found = look_at(project, members, gone=gone)
     record(project, members, found, began, run)
     return found
 
@@ -68,8 +70,9 @@ def look_at(
     is_whole: bool = True,
     admin: AdminClient | None = None,
     pace: Pace | None = None,
+    gone: IsGone = is_gone,
 ) -> list[Found]:
-    """One sweep over these members; see `sweep`."""
+    """One sweep over these members; see `sweep` and `read_standing`."""
 
     async def go() -> list[Found]:
         async with AsyncFlinkClient(project.flink) as flink:
@@ -78,7 +81,7 @@ def look_at(
                 flink,
                 project.kafka,
                 is_whole=is_whole,
-                standing=partial(read_standing, project),
+                standing=partial(read_standing, project, gone),
                 admin=admin,
                 pace=pace or Pace(),
             )

@@ -15,10 +15,11 @@ from sluice.fleet.members import Member
 from sluice.fleet.rows import Found
 from sluice.fleet.standing import Standing, hold_together
 from sluice.fleet.strangers import with_strangers
+from sluice.fleet.together import acquit_together
 from sluice.flink import calls
 from sluice.flink.client import AsyncFlinkClient
 from sluice.flink.models import JobList
-from sluice.health.faults import fails_by_its_own
+from sluice.health.faults import fails_by_its_own, stands_still_by_its_own
 from sluice.health.positions import at_their_ends, doubtful
 from sluice.health.probe import Seen, Target, earlier_offsets, look, now_ms, place, without_position
 from sluice.health.snapshot import Snapshot
@@ -95,8 +96,8 @@ async def sweep(
     seen = await _look_at_all(flink, [target for target in targets if target.flink_job_id in known], held, pace)
     snapshots = await _place_all(seen, held, kafka, pace)
     after = await asyncio.to_thread(standing)
-    judged = [_judge(member, _of(member.target, known, snapshots)) for member in members]
-    found = hold_together(judged, before, after)
+    judged = [(_judge(member, _of(member.target, known, snapshots)), member.health) for member in members]
+    found = hold_together(acquit_together(judged), before, after)
     own = before.flink_job_ids | after.flink_job_ids
     return with_strangers(found, (job for job in cluster.jobs if job.id not in own), is_whole=is_whole)
 
@@ -253,6 +254,7 @@ def _judge(member: Member, seen: Snapshot | _Trouble | None) -> Found:
         checkpoint_bytes=seen.checkpoints.size,
         restarts=seen.restarts,
         recent_restarts=len(seen.recent_failures) if seen.state else None,
-        own_fault=judged.state == "failed" and fails_by_its_own(seen, member.health),
+        own_fault=judged.state == "failed"
+        and (fails_by_its_own(seen, member.health) or stands_still_by_its_own(seen, member.health)),
     )
     return Found(row, seen)

@@ -16,6 +16,10 @@ from sluice.release.told import Tellings
 
 News = list[dict[str, Any]]
 Listener = Callable[[News], None]
+_ASKED = ("run", "approval")
+"""The listener and the subject of what a run was made for that asks a person."""
+_IN_VAIN = "in vain: "
+"""Before the fingerprint of what nobody could be asked about."""
 
 
 def tell_verdicts(told: Tellings, rows: Iterable[JobStatus], listeners: Mapping[str, Listener]) -> list[str]:
@@ -74,12 +78,23 @@ def tell_approval(
 def newly_to_ask(told: Tellings, needs: Sequence[Needed]) -> list[Needed]:
     """What a person is to be asked to approve, and was not asked for before; the ledger remembers that it is now."""
     wanted = {needed.job: needed.to_ask.fingerprint for needed in needs if needed.to_ask}
-    known = told.known("run", "approval")
+    known = told.known(*_ASKED)
     # What was asked stays known while it is desired: a run that was deleted is not made again and again.
     causes = {each.job: each.decision.cause for each in needs if each.decision.cause}
     kept = {job: asked for job, asked in known.items() if causes.get(job) == approval_cause(asked)}
-    told.keep("run", "approval", {**kept, **wanted})
+    told.keep(*_ASKED, {**kept, **wanted})
     return [each for each in needs if each.job in wanted and known.get(each.job) != wanted[each.job]]
+
+
+def not_asked(told: Tellings) -> set[str]:
+    """The jobs whose approval was to be asked for the last time, and no run came about that would have asked."""
+    return {job for job, asked in told.known(*_ASKED).items() if asked.startswith(_IN_VAIN)}
+
+
+def asked_in_vain(told: Tellings, jobs: Iterable[str]) -> None:
+    """Remember that the run which was to ask about a job could not be made: the next sweep asks again."""
+    known, unmade = told.known(*_ASKED), frozenset(jobs)
+    told.keep(*_ASKED, {job: f"{_IN_VAIN}{asked}" if job in unmade else asked for job, asked in known.items()})
 
 
 def _tell(

@@ -71,10 +71,11 @@ class TaskManagerDetail(Answer):
 
 
 class Tasks(Answer):
-    """How many tasks there are, and how many run."""
+    """How many tasks there are, how many run, and how many have come to their end."""
 
     total: int
     running: int
+    finished: int = 0
 
 
 class JobSummary(Answer):

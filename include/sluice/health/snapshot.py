@@ -264,6 +264,19 @@ class Snapshot:
         ]
         return self.at_ms - min([*busy, newest])
 
+    def standing(self, limit_ms: int) -> dict[Partition, int]:
+        """Partitions that stand still for longer than this with records to read, each with since when."""
+        return {
+            partition: split.still_since_ms
+            for partition, split in (self.splits or {}).items()
+            if split.still_since_ms is not None and self.at_ms - split.still_since_ms > limit_ms
+        }
+
+    def reads_nothing_of_its_input(self, limit_ms: int) -> bool:
+        """Records wait for it, and nobody has read any of them for longer than this."""
+        waiting = {partition for partition, split in (self.splits or {}).items() if split.lag != 0}
+        return bool(waiting) and waiting == self.standing(limit_ms).keys()
+
     @property
     def is_idle(self) -> bool:
         """Everything was read, so that no watermark can move."""

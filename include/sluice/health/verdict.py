@@ -130,18 +130,13 @@ def _checkpoints(snapshot: Snapshot, health: Health) -> Iterator[Finding]:
 
 def _stalls(snapshot: Snapshot, health: Health) -> Iterator[Finding]:
     limit = milliseconds(health.stall)
-    still = [
-        (partition, split.still_since_ms, split.lag or 0)
-        for partition, split in (snapshot.splits or {}).items()
-        if split.still_since_ms is not None and snapshot.at_ms - split.still_since_ms > limit
-    ]
+    splits, still = snapshot.splits or {}, snapshot.standing(limit)
     if not still:
         return
-    since = min(moment for _, moment, _ in still)
-    waiting = sum(lag for _, _, lag in still)
-    partitions = [partition for partition, _, _ in still]
-    whose = "partition" if len(still) == 1 else f"{len(still)} of {len(snapshot.splits or {})} partitions,"
-    words = f"{whose} {named(partitions)} not consumed since {clock(since)}, with {waiting:,} records to read"
+    since = min(still.values())
+    waiting = sum(splits[partition].lag or 0 for partition in still)
+    whose = "partition" if len(still) == 1 else f"{len(still)} of {len(splits)} partitions,"
+    words = f"{whose} {named(list(still))} not consumed since {clock(since)}, with {waiting:,} records to read"
     yield "failed", f"{words}: {seconds(snapshot.at_ms - since)} > {seconds(limit)}"
 
 

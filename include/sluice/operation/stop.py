@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from math import inf
 
 from sluice.errors import FlinkError, OperationError
 from sluice.flink import calls
@@ -23,6 +24,10 @@ _PAUSE = 0.05
 _FORMAT = "NATIVE"
 """Written and read as checkpoints are: fastest; Flink restores it at any parallelism."""
 _CANCEL_TIMEOUT = 180.0
+_FRESH = 30.0
+"""Seconds that are at least waited for a fresh checkpoint, where there is one already."""
+_FRESH_TIMES = 3
+"""How many times as long as the newest one took: another may have to end first."""
 
 
 class StopFailedError(OperationError):
@@ -114,14 +119,27 @@ class Stop:
     def _take_checkpoint(self, job: str, trigger: str) -> None:
         """A fresh checkpoint spares work; without one the newest retained one will do, which is what the mode says."""
         try:
+            patience = self._patience(job)
+            until = time.monotonic() + patience
             self._flink.send(calls.take_checkpoint(job, trigger))
             while not (result := self._flink.send(calls.checkpoint_result(job, trigger))).status.is_done:
+                if time.monotonic() > until:
+                    self._tell(f"no fresh checkpoint within {patience:.0f} s")
+                    return
                 time.sleep(_PAUSE)
         except FlinkError as error:
             self._tell(f"no fresh checkpoint: {error.message}")
             return
         if result.failure:
             self._tell(f"no fresh checkpoint: {result.failure}")
+
+    def _patience(self, job: str) -> float:
+        """Seconds for a fresh checkpoint: one that stands still makes none, and Flink gives up after ten minutes.
+
+        Where there is no other one, it is all there is to go on from.
+        """
+        newest = self._flink.send(calls.checkpoints(job)).latest.completed
+        return inf if newest is None else max(_FRESH, _FRESH_TIMES * (newest.end_to_end_duration or 0) / 1000)
 
     def _left_behind(self, place: Placement) -> str | None:
         return left_behind(self._compiler, self._directories, self._environment, place)

@@ -227,11 +227,14 @@ class Ledger:
         except IntegrityError as error:
             raise _just_begun(job) from error
 
-    def add_failed(self, job: str, *, kind: str, holder: str, release: int, reason: str) -> None:
+    def add_failed(
+        self, job: str, *, kind: str, holder: str, release: int, reason: str, plan: Mapping[str, Any] | None = None
+    ) -> None:
         """Record a try at an operation that came to nothing before it could take the job; nobody is hindered by it."""
         now = _now()
         with self._sessions.begin() as session:
             given = {"lease_until": now, "ended_at": now, "outcome": "failed", "reason": reason[:REASON]}
+            given["plan"] = _plain(plan)
             self._add(session, job, kind, holder, release, now, given)
 
     def _add(

@@ -1,110 +1,23 @@
-"""Replays in the ledger: which parts of a job's history were run again, chunk by chunk, and what came of them."""
+"""Replays in the ledger: begun, taken chunk by chunk, ended."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, func, or_, select
-from sqlalchemy.orm import Mapped, Session, mapped_column, sessionmaker
+from sqlalchemy import func, or_, select, text
+from sqlalchemy.orm import Session, sessionmaker
 
-from sluice.errors import BusyError, OperationError
-from sluice.release.tables import REASON, Base
+from sluice.errors import BusyError, OperationError, RefusedError
+from sluice.release.replay_tables import BEGUN, ChunkState, Replay, ReplayChunk, ReplayOutcome
+from sluice.release.replay_writes import Writes, refuse_met
+from sluice.release.tables import REASON
+from sluice.release.turns import Limits, Slots, Turn, count_busy, is_busy, is_pending, is_taken
 
-ReplayOutcome = Literal["completed", "failed", "cancelled"]
-ChunkState = Literal["waiting", "starting", "running", "finished", "failed", "cancelled"]
-_BEGUN: tuple[ChunkState, ...] = ("starting", "running")
-_STARTING = timedelta(minutes=5)
-"""How long a chunk may be compiled and submitted; who has taken it for longer is taken for dead."""
-SUBMITTING = timedelta(seconds=90)
-"""How long the cluster may not know a Flink job whose id was chosen: longer than a client is given to submit it."""
-_SETTLING = timedelta(seconds=10)
-"""How long after that the slots of a Flink job may still count as free: longer than a cluster takes to give them."""
-
-
-class Replay(Base):
-    """A replay: one range of event time, run again by one release of a job."""
-
-    __tablename__ = "replays"
-    __table_args__ = (Index("ix_replays_job", "environment", "job", "started_at"),)
-
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    environment: Mapped[str] = mapped_column(String(63))
-    job: Mapped[str] = mapped_column(String(63))
-    holder: Mapped[str] = mapped_column(String(500))
-    """Who does it: a retry of the same goes on with the same replay."""
-    release: Mapped[int]
-    plan: Mapped[dict[str, Any]]
-    """`ReplayPlan`: range, chunks, output topics, settings."""
-    note: Mapped[str | None] = mapped_column(String(1000))
-    started_at: Mapped[datetime]
-    ended_at: Mapped[datetime | None]
-    outcome: Mapped[str | None] = mapped_column(String(20))
-    """completed, failed, cancelled; None while it goes on."""
-    records: Mapped[int | None] = mapped_column(BigInteger)
-    """How many it has read, once it has ended."""
-    report: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    """What the comparison with the live output gave."""
-    promoted_at: Mapped[datetime | None]
-    """When its rows were written into the live topic; None: never."""
-
-
-class ReplayChunk(Base):
-    """One chunk of a replay: a Flink job of its own."""
-
-    __tablename__ = "replay_chunks"
-
-    replay: Mapped[str] = mapped_column(ForeignKey("replays.id"), primary_key=True)
-    number: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(255))
-    """Of the Flink job."""
-    state: Mapped[str] = mapped_column(String(20))
-    """waiting; starting: `taker` compiles it; running under `flink_job_id`; finished, failed, cancelled."""
-    taker: Mapped[str | None] = mapped_column(String(500))
-    """Who has taken its turn, or sees to what another one has begun."""
-    flink_job_id: Mapped[str | None] = mapped_column(String(32))
-    """Chosen before it is submitted under it."""
-    attempt: Mapped[int]
-    records: Mapped[int | None] = mapped_column(BigInteger)
-    """How many it has read so far."""
-    reason: Mapped[str | None] = mapped_column(String(REASON))
-    """Why it failed."""
-    began_at: Mapped[datetime | None]
-    ended_at: Mapped[datetime | None]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How many chunks may run side by side: of one replay, and of all replays of a job."""
-
-    replay: int
-    job: int
-
-
-@dataclass(frozen=True)
-class Slots:
-    """The task slots that a chunk takes, and those that are free for chunks: of all replays together."""
-
-    needed: int
-    free: int
-
-
-@dataclass(frozen=True)
-class Turn:
-    """Where a chunk that waits stands.
-
-    Attributes:
-        is_over: There is nothing to wait for: its replay was cancelled, or its Flink job is there to be found.
-        has_come: It could be taken, as far as its limits go.
-        before: How many chunks of its replay with lower numbers wait as well.
-    """
-
-    is_over: bool
-    has_come: bool
-    before: int
+_LOCK = 7_154_824
+"""PostgreSQL advisory lock: one process at a time begins a replay, or takes a chunk. (SQLite has one writer anyway.)"""
 
 
 class Replays:
@@ -129,12 +42,18 @@ class Replays:
         chunks: Iterable[str],
         note: str | None,
     ) -> Replay:
-        """Enter a replay with its chunks, by the names of their Flink jobs."""
+        """Enter a replay with its chunks, by the names of their Flink jobs.
+
+        Raises:
+            RefusedError: another one that goes on writes the same rows into the same topic.
+        """
         replay = Replay(
             id=identity, environment=self.environment, job=job, holder=holder, release=release, plan=dict(plan),
             note=note, started_at=_now(), ended_at=None, outcome=None, records=None, report=None, promoted_at=None,
         )  # fmt: skip
         with self._sessions.begin() as session:
+            self._lock(session)
+            refuse_met(session, self.environment, Writes.of(job, plan))
             session.add(replay)
             session.flush()
             for number, name in enumerate(chunks, start=1):
@@ -168,6 +87,21 @@ class Replays:
         )
         with self._sessions() as session:
             return session.scalars(query.order_by(Replay.started_at.desc()).limit(1)).first()
+
+    def newest(self, job: str, holder: str) -> Replay | None:
+        """The last replay that this holder has begun, however it has ended; None: there is none."""
+        query = select(Replay).where(Replay.environment == self.environment, Replay.job == job, Replay.holder == holder)
+        with self._sessions() as session:
+            return session.scalars(query.order_by(Replay.started_at.desc()).limit(1)).first()
+
+    def refuse_met(self, writes: Writes) -> None:
+        """Refuse a replay that would write the same rows as one that goes on, into the same topic.
+
+        Raises:
+            RefusedError: there is one.
+        """
+        with self._sessions() as session:
+            refuse_met(session, self.environment, writes)
 
     def unfinished_ones(self) -> list[Replay]:
         """The replays of all jobs that go on."""
@@ -210,7 +144,7 @@ class Replays:
         """The chunks of all jobs that should run, or are being started."""
         query = select(ReplayChunk).join(Replay).where(Replay.environment == self.environment)
         with self._sessions() as session:
-            return list(session.scalars(query.where(ReplayChunk.state.in_(_BEGUN))))
+            return list(session.scalars(query.where(ReplayChunk.state.in_(BEGUN))))
 
     def adopt(self, replay: str, number: int, taker: str, flink_job_id: str) -> None:
         """Record that another one sees to the Flink job of a chunk, unless it isn't the chunk's any more."""
@@ -232,7 +166,7 @@ class Replays:
     ) -> bool:
         """Take a chunk to start it, so that nobody else does; False: it is not its turn yet.
 
-        A replay that had ended goes on with it: until it has a report again, nothing of it is promoted.
+        A replay that had failed goes on with it. One that has finished is nobody's to take; see `run_again`.
 
         One whose Flink job may be on its way is taken, by whomever: the process that submits it may be alive though
         another one has its name, and what it has sent may arrive though it is dead.
@@ -247,28 +181,54 @@ class Replays:
             slots: What it takes of the cluster, and what was free there; None: that is not asked.
 
         Raises:
-            OperationError: the replay was cancelled.
+            RefusedError: the replay was cancelled; or it had ended, and another one has written the same rows into the
+                same topic since it began.
         """
         with self._sessions.begin() as session:
             # Whoever takes a chunk waits here, so that nobody counts what another one is about to take.
-            may_run = or_(Replay.outcome.is_(None), Replay.id == replay)
-            open_ones = select(Replay.id).where(Replay.environment == self.environment, may_run)
-            session.execute(open_ones.order_by(Replay.id).with_for_update())
-            found = session.get_one(Replay, replay, populate_existing=True)
+            self._lock(session)
+            found = session.get_one(Replay, replay, with_for_update=True)
             if found.outcome == "cancelled":
-                raise OperationError(f"replay {replay[:8]} of {found.job} was cancelled", remedy="start a new one")
+                raise _cancelled(found)
             own = session.get_one(ReplayChunk, (replay, number))
-            begun = self._begun(session, found.job)
-            if _is_taken(own, taker, alive, is_gone) or not _has_room(own, begun, limits, alive):
+            if own.state == "finished" or is_taken(own, taker, alive, is_gone):
+                return False
+            busy, busy_here = count_busy(own, self._begun(session, found.job), alive)
+            if busy >= limits.job or busy_here >= limits.replay:
                 return False
             if slots and slots.needed > slots.free - self._pending_slots(session, own, alive):
                 return False
+            self._open(session, found)
             own.state, own.taker, own.began_at, own.ended_at = "starting", taker, _now(), None
-            found.outcome, found.ended_at = None, None
             return True
 
+    def give_back(self, replay: str, number: int, taker: str) -> None:
+        """Let a chunk wait again that was taken and not submitted, unless it is another one's by now."""
+        with self._sessions.begin() as session:
+            row = session.get_one(ReplayChunk, (replay, number), with_for_update=True)
+            if (row.state, row.taker) == ("starting", taker):
+                row.state, row.taker, row.began_at = "waiting", None, None
+
+    def run_again(self, replay: str, number: int) -> None:
+        """Let a chunk that has finished wait for its turn once more.
+
+        Its replay goes on with it: until it has a report again, nothing of it is promoted.
+
+        Raises:
+            RefusedError: another replay has written the same rows into the same topic since.
+        """
+        with self._sessions.begin() as session:
+            self._lock(session)
+            row = session.get_one(ReplayChunk, (replay, number), with_for_update=True)
+            if row.state == "finished":
+                self._open(session, session.get_one(Replay, replay, with_for_update=True))
+                row.state = "waiting"
+
     def pending_slots(self, replay: str, number: int, alive: Collection[str]) -> int:
-        """The task slots that other chunks will take in a moment: the cluster still counts them as free."""
+        """The task slots that other chunks will take in a moment: the cluster still counts them as free.
+
+        Those that are being started after this one, where it is being started, wait for it and don't count.
+        """
         with self._sessions() as session:
             return self._pending_slots(session, session.get_one(ReplayChunk, (replay, number)), alive)
 
@@ -278,11 +238,19 @@ class Replays:
         before = before.where(ReplayChunk.replay == replay, ReplayChunk.number < number, ReplayChunk.state == "waiting")
         with self._sessions() as session:
             job, outcome = session.execute(select(Replay.job, Replay.outcome).where(Replay.id == replay)).one()
-            own, begun = session.get_one(ReplayChunk, (replay, number)), self._begun(session, job)
+            own = session.get_one(ReplayChunk, (replay, number))
+            busy, busy_here = count_busy(own, self._begun(session, job), alive)
             others = session.scalars(before).one()
-        has_come = not _is_taken(own, taker, alive, lambda _taker: False) and _has_room(own, begun, limits, alive)
-        is_over = outcome == "cancelled" or (own.state == "running" and own.flink_job_id in alive)
-        return Turn(is_over, has_come, others)
+        taken = is_taken(own, taker, alive, lambda _taker: False)
+        is_there = own.state == "running" and own.flink_job_id in alive
+        return Turn(
+            is_over=outcome == "cancelled" or own.state == "finished" or is_there,
+            has_come=not taken and busy < limits.job and busy_here < limits.replay,
+            before=others,
+            taker=own.taker if taken else None,
+            busy=busy,
+            busy_here=busy_here,
+        )
 
     def submitting(self, replay: str, number: int, taker: str) -> str:
         """Choose the Flink job id of a chunk's next attempt, before anything is submitted under it.
@@ -326,90 +294,94 @@ class Replays:
         """
         with self._sessions.begin() as session:
             row = session.get_one(ReplayChunk, (replay, number), with_for_update=True)
-            is_starting = row.state == "starting"
-            if not is_starting if flink_job_id is None else is_starting or row.flink_job_id != flink_job_id:
+            expected = ("starting", row.flink_job_id) if flink_job_id is None else ("running", flink_job_id)
+            if (row.state, row.flink_job_id) != expected:
                 return
             row.state, row.reason, row.ended_at = state, reason and reason[:REASON], _now()
             row.records = row.records if records is None else records
 
     def ended(self, replay: str, outcome: ReplayOutcome, report: Mapping[str, Any] | None = None) -> None:
-        """Record how a replay ended; one that was cancelled, or has completed, does not fail afterwards."""
+        """Record how a replay ended; one that was cancelled, or has completed, does not fail afterwards.
+
+        Raises:
+            RefusedError: one that is to complete was cancelled, or one that is to be cancelled has completed.
+        """
         with self._sessions.begin() as session:
             row = session.get_one(Replay, replay, with_for_update=True)
             if outcome == "failed" and row.outcome is not None:
                 return
+            if (row.outcome, outcome) == ("cancelled", "completed"):
+                raise _cancelled(row)
+            if (row.outcome, outcome) == ("completed", "cancelled"):
+                raise RefusedError(
+                    f"replay {replay[:8]} of {row.job} has completed: there is nothing to end",
+                    remedy="what it has written stays in its topic until that is deleted",
+                )
             chunks = session.scalars(select(ReplayChunk).where(ReplayChunk.replay == replay))
             row.outcome, row.ended_at = outcome, _now()
             row.records = sum(chunk.records or 0 for chunk in chunks)
             row.report = dict(report) if report is not None else row.report
 
-    def reopen(self, replay: str) -> Replay:
-        """Let a replay go on that has ended without completing: its chunks that have not finished are run again."""
+    def reopen(self, replay: str, holder: str | None = None) -> Replay:
+        """Let a replay go on that has ended without completing: its chunks that have not finished are run again.
+
+        Args:
+            replay: The replay's id.
+            holder: Who goes on with it; None: who has begun it, and one that was cancelled stays so.
+
+        Raises:
+            RefusedError: another replay has written the same rows into the same topic since; or it was cancelled.
+        """
         with self._sessions.begin() as session:
-            row = session.get_one(Replay, replay)
+            self._lock(session)
+            row = session.get_one(Replay, replay, with_for_update=True)
+            if holder is None and row.outcome == "cancelled":
+                raise _cancelled(row)
             if row.outcome != "completed":
-                row.outcome, row.ended_at = None, None
+                self._open(session, row)
+                row.holder = holder or row.holder
             return row
 
     def running_chunks(self, job: str, alive: Collection[str]) -> int:
         """How many chunks of a job's replays run, or are being started; see `take_turn`."""
         with self._sessions() as session:
-            return sum(_is_busy(chunk, alive) for chunk in self._begun(session, job))
+            return sum(is_busy(chunk, alive) for chunk in self._begun(session, job))
 
     def promoted(self, replay: str) -> None:
         """Record that a replay's rows are in the live topic."""
         with self._sessions.begin() as session:
             session.get_one(Replay, replay).promoted_at = _now()
 
+    def _lock(self, session: Session) -> None:
+        if session.get_bind().dialect.name == "postgresql":
+            session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+
+    def _open(self, session: Session, replay: Replay) -> None:
+        """Let a replay go on; nothing to do where it does."""
+        if replay.outcome is not None:
+            refuse_met(session, self.environment, Writes.of(replay.job, replay.plan), ended=replay)
+            replay.outcome, replay.ended_at = None, None
+
     def _pending_slots(self, session: Session, own: ReplayChunk, alive: Collection[str]) -> int:
         query = select(ReplayChunk, Replay.plan["parallelism"].as_integer()).join(Replay)
-        query = query.where(Replay.environment == self.environment, ReplayChunk.state.in_(_BEGUN))
+        query = query.where(Replay.environment == self.environment, ReplayChunk.state.in_(BEGUN))
         return sum(
             int(parallelism or 1)
             for row, parallelism in session.execute(query)
-            if row is not own and _is_pending(row, alive)
+            if row is not own and is_pending(row, alive, own)
         )
 
     def _begun(self, session: Session, job: str) -> list[ReplayChunk]:
         """The chunks of a job's replays that run, or are being started, as the ledger has it."""
         query = select(ReplayChunk).join(Replay).where(Replay.environment == self.environment, Replay.job == job)
-        return list(session.scalars(query.where(ReplayChunk.state.in_(_BEGUN))))
+        return list(session.scalars(query.where(ReplayChunk.state.in_(BEGUN))))
 
 
-def _is_taken(own: ReplayChunk, taker: str, alive: Collection[str], is_gone: Callable[[str], bool]) -> bool:
-    """Somebody else is starting it, or it has a Flink job, or may have one in a moment."""
-    if own.state == "running":
-        return own.flink_job_id in alive or is_young(own)
-    return _is_starting(own) and own.taker != taker and not is_gone(own.taker or "")
-
-
-def _has_room(own: ReplayChunk, rows: Iterable[ReplayChunk], limits: Limits, alive: Collection[str]) -> bool:
-    busy = [row for row in rows if row is not own and _is_busy(row, alive)]
-    return len(busy) < limits.job and sum(row.replay == own.replay for row in busy) < limits.replay
-
-
-def _is_busy(chunk: ReplayChunk, alive: Collection[str]) -> bool:
-    """It runs, or is on its way."""
-    if chunk.state != "running":
-        return _is_starting(chunk)
-    return chunk.flink_job_id in alive or is_young(chunk)
-
-
-def _is_pending(chunk: ReplayChunk, alive: Collection[str]) -> bool:
-    """It is about to take task slots."""
-    if chunk.state != "running" or chunk.flink_job_id not in alive:
-        return _is_busy(chunk, alive)
-    return chunk.began_at is not None and _now() - chunk.began_at < _SETTLING
-
-
-def is_young(chunk: ReplayChunk) -> bool:
-    """Its Flink job, where the cluster doesn't know it, may be on its way."""
-    return chunk.began_at is not None and _now() - chunk.began_at < SUBMITTING
-
-
-def _is_starting(chunk: ReplayChunk) -> bool:
-    """By somebody who may be alive."""
-    return chunk.state == "starting" and chunk.began_at is not None and _now() - chunk.began_at < _STARTING
+def _cancelled(replay: Replay) -> RefusedError:
+    return RefusedError(
+        f"replay {replay.id[:8]} of {replay.job} was cancelled",
+        remedy=f"to go on with it: sluice backfill {replay.job} --resume {replay.id[:8]}",
+    )
 
 
 def _now() -> datetime:

@@ -20,9 +20,11 @@ from sluice.kafka.brokers import connect
 from sluice.kafka.offsets import read_offsets
 from sluice.plan.compiler import Compiler
 from sluice.project import Project
-from sluice.release.replays import ChunkState, Limits, ReplayChunk, Slots, is_young
-from sluice.replay.cluster import Patience, alive_jobs, is_there, room
-from sluice.replay.model import ReplayPlan
+from sluice.release.replay_tables import ChunkState, ReplayChunk
+from sluice.release.turns import Limits, Slots, is_young
+from sluice.replay.cluster import Patience, is_there, room, why_it_waits
+from sluice.replay.live import refuse_behind
+from sluice.replay.model import LIVE, ReplayPlan
 from sluice.replay.preflight import target_of
 
 Tell = Callable[[str], None]
@@ -128,42 +130,52 @@ class Chunk:
         self._replays.adopt(self._plan.id, self.part.number, self._taker, row.flink_job_id)
         return row.flink_job_id
 
-    def take(self) -> bool:
-        """Take the chunk to start it; False: it isn't its turn yet, no slots are free, or somebody else is starting it.
+    def run_again(self) -> None:
+        """Let it, which has finished, wait for its turn once more; nothing of the replay is promoted meanwhile.
 
         Raises:
-            OperationError: the replay was cancelled.
+            RefusedError: others have written into its output since.
+            OperationError: the topics no longer hold what it reads.
         """
+        self._refuse_gone()
+        self._replays.run_again(self._plan.id, self.part.number)
+
+    def take(self) -> bool:
+        """Take the chunk to start it; False: it isn't its turn yet, somebody else starts it, or it has finished.
+
+        Raises:
+            RefusedError: the replay was cancelled; or it had ended, and others have written into its output since.
+        """
+        place = (self._plan.id, self.part.number)
         with FlinkClient(self._project.flink) as flink:
-            alive, found = alive_jobs(flink), room(self._project.ledger, flink)
+            found = room(self._project.ledger, flink)
         is_taken = self._replays.take_turn(
-            self._plan.id,
-            self.part.number,
+            *place,
             self._taker,
             self.limits,
-            alive=alive,
+            alive=found.alive,
             is_gone=self._is_gone,
             slots=Slots(self.slots, found.free) if self.slots else None,
         )
         if not is_taken:
-            busy = self._replays.running_chunks(self._plan.job, alive)
-            self.waits_for = (
-                f"{self.part.name} waits for its turn: it takes {self.slots} task slots, {found.available} are free, "
-                f"{found.reserved} of them for jobs that are being redeployed; {busy} chunks of replays of "
-                f"{self._plan.job} run or are being started, of {self.limits.replay} in this replay and "
-                f"{self.limits.job} in all"
-            )
+            turn = self._replays.turn(*place, self._taker, self.limits, alive=found.alive)
+            found = found.beside(self._replays.pending_slots(*place, found.alive))
+            self.waits_for = why_it_waits(self.part.name, self.slots, turn, self.limits, found)
         return is_taken
 
     def start(self, ends: Callable[[], bool] = lambda: False) -> str | None:
-        """Submit a chunk that was taken; its Flink job, or None: the topics hold nothing of it.
+        """Submit a chunk that was taken; its Flink job.
+
+        None: the topics hold nothing of it, and it has finished; or a live job has come to need the task slots, and it
+        waits for its turn again.
 
         Args:
             ends: Asked last of all: it was called off meanwhile.
 
         Raises:
             RefusedError: it does not compile, or an output differs; nothing was touched.
-            OperationError, FlinkError, UnreachableError: it could not be submitted, or was called off.
+            OperationError, FlinkError, UnreachableError: it could not be submitted, or was called off; or it writes
+                into the live topic, and the live job isn't past the range.
         """
         if not self.part.records:
             self._create_outputs()
@@ -172,13 +184,18 @@ class Chunk:
             return None
         try:
             self._refuse_gone()
+            if self._plan.output == LIVE:
+                refuse_behind(self._project, self._plan.job, self._plan, again="run this chunk again in a while")
             with FlinkClient(self._project.flink) as flink, self._compiler() as compiler:
                 release = self._project.ledger.release(self._plan.job, self._plan.release)
                 compiler.prepare(target_of(self._plan, release), part=_order(self._plan, self.part.number))
                 self._create_outputs()
-                self._await_room(flink, ends)
+                has_room = self._await_room(flink, ends)
                 if ends():
                     raise self._called_off()
+                if not has_room:
+                    self._replays.give_back(self._plan.id, self.part.number, self._taker)
+                    return None
                 return self._submit(flink, compiler, ends)
         except SluiceError as error:
             row = self.row
@@ -192,6 +209,9 @@ class Chunk:
         Raises:
             OperationError: it has not finished, or what it was to read has been deleted meanwhile.
         """
+        if self.row.state == "finished":
+            # Another one has seen to it; the cluster forgets what it ran.
+            return
         if progress.state is JobState.FINISHED:
             try:
                 self._refuse_gone()
@@ -235,25 +255,24 @@ class Chunk:
         self._end("cancelled", row.flink_job_id)
         self._tell(f"{self.part.name} was cancelled")
 
-    def _await_room(self, flink: FlinkClient, ends: Callable[[], bool]) -> None:
+    def _await_room(self, flink: FlinkClient, ends: Callable[[], bool]) -> bool:
         """Compiling takes seconds, in which a live job may have come to need the task slots that were free before.
 
-        Raises:
-            OperationError: they are not free again in time.
+        False: they are not free again in time.
         """
         until = time.monotonic() + _ROOM
         while not ends():
-            others = self._replays.pending_slots(self._plan.id, self.part.number, alive_jobs(flink))
-            found = room(self._project.ledger, flink, others)
+            found = room(self._project.ledger, flink)
+            found = found.beside(self._replays.pending_slots(self._plan.id, self.part.number, found.alive))
             if found.free >= self.slots:
-                return
+                return True
             if time.monotonic() > until:
-                raise OperationError(
-                    f"{self.part.name} takes {self.slots} task slots, {found.available} are free, and "
-                    f"{found.reserved} of them are spoken for",
-                    remedy="run this chunk again once the jobs that are being redeployed run",
+                self._tell(
+                    f"{self.part.name} takes {self.slots} task slots, {found.words}: it waits for its turn again"
                 )
+                break
             time.sleep(PAUSE)
+        return False
 
     def _submit(self, flink: FlinkClient, compiler: Compiler, ends: Callable[[], bool]) -> str:
         part = self.part

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from sluice.errors import UnreachableError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.flink.ending import has_ended, job_state
-from sluice.flink.models import JobState
+from sluice.flink.models import JobState, JobSummary
 from sluice.release.ledger import Ledger
-
-
-def alive_jobs(flink: FlinkClient) -> frozenset[str]:
-    """The Flink jobs of a cluster that have not ended."""
-    return frozenset(job.id for job in flink.send(calls.jobs()).jobs if not job.state.is_terminal)
+from sluice.release.turns import Limits, Turn
 
 
 @dataclass(frozen=True)
@@ -24,30 +21,66 @@ class Room:
 
     Attributes:
         available: Those that nobody has.
-        reserved: Those that are spoken for: by jobs which another release is just taking the place of, or which a
-            redeploy has left stopped, and by other chunks, where those were asked for.
+        claims: Those that are spoken for, by whom: live jobs that don't run with all their tasks, because another
+            release takes their place, or because they are being restarted, or have to be.
+        alive: The Flink jobs that have not ended.
     """
 
     available: int
-    reserved: int
+    claims: Mapping[str, int]
+    alive: frozenset[str] = frozenset()
 
     @property
     def free(self) -> int:
         """What is left for chunks."""
-        return max(0, self.available - self.reserved)
+        return max(0, self.available - sum(self.claims.values()))
+
+    @property
+    def words(self) -> str:
+        """The figures, for a person."""
+        claims = ", ".join(f"{slots} for {job}" for job, slots in sorted(self.claims.items()))
+        return f"{self.available} are free" + (f", and spoken for: {claims}" if claims else "")
+
+    def beside(self, others: int) -> Room:
+        """Without those that other chunks will take in a moment."""
+        return replace(self, claims={**self.claims, "other chunks": others}) if others else self
 
 
-def room(ledger: Ledger, flink: FlinkClient, others: int = 0) -> Room:
-    """The task slots that a cluster has for chunks now.
+def room(ledger: Ledger, flink: FlinkClient) -> Room:
+    """The task slots that a cluster has for chunks now."""
+    jobs = {job.id: job for job in flink.send(calls.jobs()).jobs}
+    claims = {}
+    for job, (place, release) in ledger.placements().items():
+        found = jobs.get(place.flink_job_id)
+        if place.phase == "suspended" or (place.phase == "running" and found is not None and _has_its_slots(found)):
+            continue
+        claims[job] = int(release.resolved.get("parallelism") or 1)
+    alive = frozenset(job.id for job in jobs.values() if not job.state.is_terminal)
+    return Room(flink.send(calls.overview()).slots_available, claims, alive)
+
+
+def _has_its_slots(job: JobSummary) -> bool:
+    """One that has come to its end needs none."""
+    is_whole = job.tasks.running + job.tasks.finished >= job.tasks.total
+    return job.state is JobState.FINISHED or (job.state is JobState.RUNNING and is_whole)
+
+
+def why_it_waits(name: str, needed: int, turn: Turn, limits: Limits, found: Room) -> str:
+    """What a chunk waits for, for a person, with figures.
 
     Args:
-        ledger: The ledger.
-        flink: The cluster.
-        others: Those that other chunks will take in a moment.
+        name: The chunk's.
+        needed: Task slots that it takes.
+        turn: Where it stands.
+        limits: Of how many chunks may run.
+        found: The cluster's task slots.
     """
-    moving = ledger.placements(phases=("stopping", "stopped"))
-    reserved = sum(int(release.resolved.get("parallelism") or 1) for _, release in moving.values())
-    return Room(flink.send(calls.overview()).slots_available, reserved + others)
+    if turn.taker is not None:
+        return f"{name} waits: {turn.taker} has taken it, and starts it or has just submitted it"
+    return (
+        f"{name} waits for its turn: it takes {needed} task slots, {found.words}; other chunks that run or are being "
+        f"started: {turn.busy_here} of {limits.replay} in this replay, {turn.busy} of {limits.job} in all of the job's"
+    )
 
 
 class Patience:

@@ -46,7 +46,7 @@ def refuse_behind(project: Project, job: str, plan: ReplayPlan, *, again: str = 
     place = project.ledger.placement(job)
     if place is None or place.phase != "running":
         raise RefusedError(
-            f"{job} does not run: windows of the range that it holds open it would write over what is promoted",
+            f"{job} does not run: windows of the range that it holds open it would write over the replay's rows",
             remedy=f"bring it back first: sluice deploy {job}",
         )
     _refuse_unread(project, job, plan, again)

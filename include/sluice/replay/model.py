@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
 
 from sluice.errors import ConfigError
 from sluice.job.duration import Duration
@@ -49,9 +50,16 @@ class ReplayRequest:
     accept_differences: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        """What a plan keeps of it, to tell whether another request asks for the same."""
-        asked = {**asdict(self), "start": self.start.isoformat(), "end": self.end.isoformat()}
-        return {**asked, "chunk": None if self.chunk is None else self.chunk.total_seconds()}
+        """What a plan keeps of it, to tell whether another request asks for the same rows in the same place.
+
+        How many chunks run at once is no part of that.
+        """
+        asked = {**asdict(self), "start": self.start.astimezone(UTC), "end": self.end.astimezone(UTC)}
+        del asked["parallel"]
+        if self.output != LIVE:
+            del asked["accept_differences"]
+        plain: dict[str, Any] = to_jsonable_python(asked)
+        return plain
 
 
 def read_moment(name: str, value: object) -> datetime:
@@ -110,6 +118,13 @@ class HeldRange(_Frozen):
     first: datetime | None
     last: datetime | None
 
+    @property
+    def words(self) -> str:
+        """The range, for a person."""
+        if self.first is None:
+            return "nothing"
+        return f"what arrived from {self.first:%Y-%m-%d %H:%M:%S} to {self.last:%Y-%m-%d %H:%M:%S} UTC"
+
 
 class ReplayPlan(_Frozen):
     """A replay, planned: nothing was touched yet."""
@@ -143,6 +158,8 @@ class ReplayPlan(_Frozen):
     fingerprint: str
     begins: str
     ends: str
+    is_apart: bool = False
+    """Whether rows of another range have other keys."""
     reach: timedelta = timedelta(0)
     """How long after an event it may still change a row, by the rule and the settings of the replay."""
     seconds: float | None
@@ -158,6 +175,12 @@ class ReplayPlan(_Frozen):
     def chunk(self, number: int) -> ChunkPlan:
         """A chunk by its number, from 1."""
         return self.chunks[number - 1]
+
+
+def ends_told(report: Mapping[str, Any] | None) -> dict[str, dict[int, int]]:
+    """By sink and partition where a replay's rows end in its output, by its report; nothing where that doesn't say."""
+    told: Mapping[str, Mapping[str, int]] = (report or {}).get("output_ends") or {}
+    return {sink: {int(number): end for number, end in ends.items()} for sink, ends in told.items()}
 
 
 def explain_replay(plan: ReplayPlan) -> list[str]:
@@ -177,9 +200,4 @@ def explain_replay(plan: ReplayPlan) -> list[str]:
     if plan.overrides:
         lines.append(f"  with {', '.join(f'{name}={value}' for name, value in plan.overrides.items())}")
     lines += [f"  {sink} goes to {topic} ({plan.output})" for sink, topic in plan.outputs.items()]
-    lines += [
-        f"  {held.topic}[{held.partition}] holds "
-        + (f"{held.first:%Y-%m-%d %H:%M:%S} to {held.last:%Y-%m-%d %H:%M:%S} UTC" if held.first else "nothing")
-        for held in plan.held
-    ]
-    return lines
+    return [*lines, *(f"  {held.topic}[{held.partition}] holds {held.words}" for held in plan.held)]

@@ -21,7 +21,7 @@ from sluice.kafka.brokers import connect
 from sluice.kafka.history import offsets_at, read_between
 from sluice.kafka.offsets import read_offsets
 from sluice.project import Project
-from sluice.release.replays import Replay
+from sluice.release.replay_tables import Replay
 from sluice.replay.model import ReplayPlan
 from sluice.replay.preflight import released
 

@@ -25,8 +25,9 @@ from sluice.kafka.offsets import Offsets, Partition, read_offsets
 from sluice.kafka.topics import describe
 from sluice.plan.target import Target, release_target
 from sluice.project import Project
+from sluice.release.replay_writes import Writes
 from sluice.release.tables import Release
-from sluice.replay.cluster import alive_jobs, room
+from sluice.replay.cluster import room
 from sluice.replay.live import refuse_behind
 from sluice.replay.model import LIVE, SEPARATE, ChunkPlan, HeldRange, OutputKind, ReplayPlan, ReplayRequest
 from sluice.replay.ranges import Cut, arrivals, cut
@@ -78,6 +79,7 @@ def plan_replay(project: Project, job: str, request: ReplayRequest) -> ReplayPla
         for number, part in enumerate(cuts, start=1)
     )
     live = released(job, "writes", definition.sinks, release)
+    _refuse_moved(project, job, live, request.output, release.number)
     kind, outputs, partitions = _outputs(project, job, live, reads, request.output, identity)
     parallelism = min(rule.parallelism, max(topic.partitions for topic in reads.values()))
     parallel = max(1, min(request.parallel, len(chunks)))
@@ -106,12 +108,14 @@ def plan_replay(project: Project, job: str, request: ReplayRequest) -> ReplayPla
         fingerprint=f"{release.fingerprint[:32]}{identity}",
         begins=rule.begins,
         ends=rule.ends,
+        is_apart=all(rule.begins in topic.key for topic in live.values()),
         reach=reach,
         seconds=_expected_seconds(project, job, sum(part.records for part in chunks), parallel),
         asked=request.as_json(),
     )
-    if kind == "live":
+    if kind == LIVE:
         refuse_behind(project, job, plan, again="ask for it again in a while")
+    project.ledger.replays.refuse_met(Writes.of(job, plan.model_dump(mode="json")))
     return plan
 
 
@@ -121,8 +125,8 @@ def asks_for(project: Project, plan: ReplayPlan, request: ReplayRequest) -> bool
     Raises:
         RefusedError: the job has no such release.
     """
-    asked = replace(request, start=request.start.astimezone(UTC), end=request.end.astimezone(UTC)).as_json()
-    return plan.asked in (None, asked) and _release(project, plan.job, request.release).number == plan.release
+    is_same = plan.asked is None or request.as_json().items() <= plan.asked.items()
+    return is_same and _release(project, plan.job, request.release).number == plan.release
 
 
 def _rule(job: Job) -> Replay:
@@ -314,10 +318,30 @@ def _outputs(
         partitions[sink] = found[topic.topic].partitions
         if kind == "other":
             actual = found[output].partitions if output in found else None
-            _refuse_other(job, {read.topic for read in reads.values()}, topic, output)
+            _refuse_read(job, {read.topic for read in reads.values()}, output)
             _refuse_others(project, job, output)
             _refuse_partitions(job, topic, output, partitions[sink], actual)
     return kind, outputs, partitions
+
+
+def _refuse_moved(project: Project, job: str, live: Mapping[str, Kafka], output: str, number: int) -> None:
+    """What was the live topic of a former release may be another one by now."""
+    now = live_topics(project, job)
+    for sink, topic in live.items():
+        today = now.get(sink)
+        if output == LIVE and topic.topic != today:
+            raise RefusedError(
+                f"{job}: release {number} wrote {sink} to {topic.topic}, and {today or 'no topic'} is live now",
+                remedy=f"let the output be {SEPARATE!r}",
+            )
+    if output in now.values():
+        raise RefusedError(f"{output} is the live topic of {job}", remedy=f"to write there, let the output be {LIVE!r}")
+
+
+def live_topics(project: Project, job: str) -> dict[str, str]:
+    """By sink the topic that the job's live release writes."""
+    release = _release(project, job, None)
+    return {sink: str(values["topic"]) for sink, values in release.resolved["writes"].items()}
 
 
 def output_ends(project: Project, outputs: Mapping[str, str]) -> dict[str, dict[int, int]]:
@@ -339,26 +363,18 @@ def _output(kind: OutputKind, live: str, named: str, identity: str) -> str:
             return named
 
 
-def _refuse_other(job: str, reads: set[str], live: Kafka, output: str) -> None:
+def _refuse_read(job: str, reads: set[str], output: str) -> None:
     if output in reads:
         raise RefusedError(f"{job} reads {output}: a replay can't write there", remedy="name another topic")
-    if output == live.topic:
-        raise RefusedError(f"{output} is the live topic of {job}", remedy=f"to write there, let the output be {LIVE!r}")
 
 
 def _refuse_others(project: Project, job: str, output: str) -> None:
-    """A topic that another job reads or writes, or another replay writes just now, is nowhere to replay into."""
+    """A topic that another job reads or writes is nowhere to replay into."""
     for name, what, topics in _topics_of_others(project, job):
         if output in topics:
             raise RefusedError(
                 f"{name} {what} {output}: a replay of {job} can't write there",
                 remedy=f"name another topic, or let the output be {SEPARATE!r}",
-            )
-    for replay in project.ledger.replays.unfinished_ones():
-        if output in replay.plan["outputs"].values():
-            raise RefusedError(
-                f"replay {replay.id[:8]} of {replay.job} writes {output} just now: nobody could tell the rows apart",
-                remedy=f"let it finish (sluice backfill {replay.job} --resume {replay.id[:8]}), or name another topic",
             )
 
 
@@ -399,9 +415,11 @@ def _refuse_slots(project: Project, job: str, rule: Replay, parallelism: int, pa
             remedy=f"run {max(1, rule.slots // parallelism)} at once, or raise Replay(slots=...) in the job",
         )
     with FlinkClient(project.flink) as flink:
-        free, alive = room(project.ledger, flink).free, alive_jobs(flink)
+        found = room(project.ledger, flink)
     # What other replays of the job take now they give back: its chunks wait for each other.
-    free += parallelism * project.ledger.replays.running_chunks(job, alive)
+    given_back = parallelism * project.ledger.replays.running_chunks(job, found.alive)
+    # For what is spoken for they wait as well: a live job may be restarting just now.
+    free = found.available + given_back
     if slots > free:
         raise RefusedError(
             f"{job}: {parallel} chunks side by side take {slots} task slots, and {free} are free",

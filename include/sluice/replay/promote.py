@@ -11,10 +11,12 @@ from sluice.errors import OperationError, RefusedError
 from sluice.kafka.brokers import librdkafka, unreachable
 from sluice.kafka.producing import produce
 from sluice.project import Project
-from sluice.release.replays import Replay
+from sluice.release.replay_tables import Replay
+from sluice.release.replay_writes import Writes
 from sluice.replay.live import refuse_behind
-from sluice.replay.model import ReplayPlan
+from sluice.replay.model import ReplayPlan, ends_told
 from sluice.replay.parity import Parity, Sides, read_sides, refuse_expired
+from sluice.replay.preflight import live_topics
 
 _TIMEOUT = 60.0
 """Seconds that the brokers have for each step of the transaction."""
@@ -58,12 +60,15 @@ def promote(
         accept_differences: Live rows may be overwritten and deleted; otherwise only missing ones are added.
 
     Raises:
-        RefusedError: nothing may be, or is to be, written.
+        RefusedError: nothing may be, or is to be, written; or another replay writes to a live topic just now.
         OperationError: the live job is not past the range yet, or the brokers did not take it; nothing was written.
         UnreachableError: they don't answer.
     """
     plan = ReplayPlan.model_validate(replay.plan)
     _refuse(replay, plan)
+    _refuse_moved(project, replay, plan)
+    into = {**plan.model_dump(mode="json"), "outputs": live_topics(project, plan.job)}
+    project.ledger.replays.refuse_met(Writes.of(plan.job, into))
     if not accept_differences:
         for live, sides in _read(project, replay, plan, tell):
             _refuse_differences(replay, live, sides.parity)
@@ -92,11 +97,10 @@ def _read(
     project: Project, replay: Replay, plan: ReplayPlan, tell: Callable[[str], None]
 ) -> Iterator[tuple[str, Sides]]:
     """Both sides of each sink, by its live topic."""
-    told: dict[str, dict[str, int]] = (replay.report or {}).get("output_ends") or {}
+    told = ends_told(replay.report)
     job, resolved = project.catalog.job(plan.job), project.ledger.release(plan.job, plan.release).resolved
     for sink, topic in plan.outputs.items():
-        ends = {int(number): end for number, end in told.get(sink, {}).items()} or None
-        sides, live = read_sides(project, job, plan, sink, ends), str(resolved["writes"][sink]["topic"])
+        sides, live = read_sides(project, job, plan, sink, told.get(sink)), str(resolved["writes"][sink]["topic"])
         tell(f"{topic} against {live}: {sides.parity.words}")
         yield live, sides
 
@@ -109,6 +113,18 @@ def _refuse(replay: Replay, plan: ReplayPlan) -> None:
         )
     if plan.output == "live":
         raise RefusedError(f"replay {replay.id[:8]} of {replay.job} has written to the live topic: it is there already")
+
+
+def _refuse_moved(project: Project, replay: Replay, plan: ReplayPlan) -> None:
+    """The rows go into the topics that its release wrote: they must be the live ones still."""
+    now = live_topics(project, plan.job)
+    for sink, values in project.ledger.release(plan.job, plan.release).resolved["writes"].items():
+        if (topic := str(values["topic"])) != now.get(sink):
+            raise RefusedError(
+                f"replay {replay.id[:8]} of {replay.job} was of release {plan.release}, which wrote {sink} to {topic}, "
+                f"and {now.get(sink) or 'no topic'} is live now",
+                remedy="replay the range by a release that writes where the live one does",
+            )
 
 
 def _refuse_differences(replay: Replay, live: str, parity: Parity) -> None:

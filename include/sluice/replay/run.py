@@ -13,10 +13,10 @@ from typing import Any
 from sluice.errors import OperationError, RefusedError, SluiceError, UnreachableError
 from sluice.operation.holder import is_gone, shell_holder
 from sluice.project import Project
-from sluice.release.replays import Replay, ReplayChunk
+from sluice.release.replay_tables import Replay, ReplayChunk
 from sluice.replay.chunk import Chunk, Progress, progress_of
 from sluice.replay.cluster import Patience
-from sluice.replay.model import ReplayPlan, ReplayRequest, explain_replay
+from sluice.replay.model import ReplayPlan, ReplayRequest, ends_told, explain_replay
 from sluice.replay.parity import read_sides, refuse_expired, rows_by_chunk
 from sluice.replay.preflight import asks_for, output_ends, plan_replay
 
@@ -85,13 +85,19 @@ def find_replay(project: Project, job: str, identity: str) -> Replay:
     return found
 
 
-def resume_replay(project: Project, job: str, identity: str) -> Replay:
+def resume_replay(project: Project, job: str, identity: str, holder: str) -> Replay:
     """Let a replay go on whose chunks have not all finished; one that has completed stays as it is.
 
+    Args:
+        project: The project.
+        job: The job's name.
+        identity: The replay's id, or the beginning of it.
+        holder: Who goes on with it: it is that one's from now on.
+
     Raises:
-        RefusedError: it is none of the job's.
+        RefusedError: it is none of the job's; or another replay has written its rows anew.
     """
-    return project.ledger.replays.reopen(find_replay(project, job, identity).id)
+    return project.ledger.replays.reopen(find_replay(project, job, identity).id, holder)
 
 
 def run_chunks(project: Project, replay: Replay, tell: Tell) -> None:
@@ -148,11 +154,17 @@ def finish_replay(project: Project, replay: Replay, tell: Tell) -> dict[str, Any
             f"{left[0].reason or left[0].state}",
             remedy=f"run them again: sluice backfill {replay.job} --resume {replay.id[:8]}, or clear their tasks",
         )
-    # What others write afterwards into a topic that was there before is not of it.
-    ends = output_ends(project, plan.outputs)
-    report = _report(project, plan, rows, ends, tell)
-    # A report that is there stays: it is what a promotion is held against. The first one must be of all rows.
-    refuse_expired(project, replay, plan, report["rows"])
+    kept = project.ledger.replays.reopen(replay.id)
+    try:
+        # What others write afterwards into a topic that was there before is not of it.
+        ends = ends_told(kept.report) if kept.outcome == "completed" else None
+        report = _report(project, plan, rows, ends or output_ends(project, plan.outputs), tell)
+        # A report that is there stays: it is what a promotion is held against. The first one must be of all rows.
+        refuse_expired(project, replay, plan, report["rows"])
+    except SluiceError:
+        # Nobody else's rows are in its way then; whoever asks for the report again lets it go on.
+        project.ledger.replays.ended(replay.id, "failed")
+        raise
     project.ledger.replays.ended(replay.id, "completed", report)
     return report
 
@@ -161,6 +173,7 @@ def cancel_replay(project: Project, replay: Replay, tell: Tell) -> None:
     """End a replay and the Flink jobs of its chunks, whoever has begun them.
 
     Raises:
+        RefusedError: it has completed.
         OperationError: some don't end; the others have.
     """
     project.ledger.replays.ended(replay.id, "cancelled")
@@ -190,17 +203,22 @@ def end_chunks(project: Project, replay: Replay, takers: str, tell: Tell) -> lis
 
 
 def end_abandoned(project: Project, is_over: Callable[[str], bool], tell: Tell) -> list[str]:
-    """End the chunks of all replays that nobody sees to any more.
+    """End the chunks of all replays that nobody sees to any more; a replay that has none left has failed.
 
     Returns why some could not be ended; whoever looks next tries again.
 
     Args:
         project: The project.
-        is_over: Whether a taker is known to have ended.
+        is_over: Whether a taker of chunks, or a holder of replays, is known to have ended.
         tell: Where progress goes.
     """
     rows = [row for row in project.ledger.replays.begun() if row.taker and is_over(row.taker)]
-    return _try_to_end(project, rows, tell)
+    problems = _try_to_end(project, rows, tell)
+    for replay in project.ledger.replays.unfinished_ones():
+        if is_over(replay.holder) and not _begun_of(project, replay):
+            project.ledger.replays.ended(replay.id, "failed")
+            tell(f"replay {replay.id[:8]} of {replay.job} was given up by {replay.holder}")
+    return problems
 
 
 def _begun_of(project: Project, replay: Replay) -> list[ReplayChunk]:
@@ -241,7 +259,7 @@ def _run(project: Project, chunk: Chunk, tell: Tell, ends: threading.Event) -> N
     attempt, patience = 1, Patience(_PATIENCE)
     while True:
         try:
-            _try(project, chunk, tell, ends)
+            _try(project, chunk, tell, ends, patience)
         except RefusedError:
             raise
         except UnreachableError as error:
@@ -261,35 +279,39 @@ def _run(project: Project, chunk: Chunk, tell: Tell, ends: threading.Event) -> N
         ends.wait(_PAUSE)
 
 
-def _try(project: Project, chunk: Chunk, tell: Tell, ends: threading.Event) -> None:
-    flink_job_id = _begun(chunk, tell, ends)
+def _try(project: Project, chunk: Chunk, tell: Tell, ends: threading.Event, patience: Patience) -> None:
+    flink_job_id = _begun(chunk, tell, ends, patience)
+    patience.answered()
     if ends.is_set():
         chunk.cancel()
     elif flink_job_id is not None:
         progress = asyncio.run(_wait(project, chunk, flink_job_id, tell, ends))
-        if progress.is_over or not ends.is_set():
+        if progress is not None and (progress.is_over or not ends.is_set()):
             chunk.conclude(flink_job_id, progress)
 
 
-def _begun(chunk: Chunk, tell: Tell, ends: threading.Event) -> str | None:
+def _begun(chunk: Chunk, tell: Tell, ends: threading.Event, patience: Patience) -> str | None:
     """The Flink job to wait for, once it is the chunk's turn; None: there is nothing to wait for."""
     next_words = 0.0
-    while chunk.row.state != "finished" and not ends.is_set():
-        if found := chunk.find():
+    while not ends.is_set():
+        if found := chunk.find() or (chunk.start(ends.is_set) if chunk.take() else None):
             return found
-        if chunk.take():
-            return chunk.start(ends.is_set)
-        if time.monotonic() > next_words:
+        patience.answered()
+        if chunk.row.state == "finished":
+            break
+        if chunk.waits_for and time.monotonic() > next_words:
             next_words = time.monotonic() + _WORDS
             tell(chunk.waits_for)
         ends.wait(_TURN)
     return None
 
 
-async def _wait(project: Project, chunk: Chunk, flink_job_id: str, tell: Tell, ends: threading.Event) -> Progress:
-    """How it has ended, or stood when it was to end: whoever says so ends the Flink job."""
+async def _wait(
+    project: Project, chunk: Chunk, flink_job_id: str, tell: Tell, ends: threading.Event
+) -> Progress | None:
+    """How it has ended, or stood when it was to end: whoever says so ends the Flink job. None: nobody has looked."""
     told, begun = 0.0, time.monotonic()
-    progress = Progress(None)
+    progress: Progress | None = None
     async with contextlib.aclosing(progress_of(project.flink, flink_job_id, ends.is_set)) as looks:
         async for progress in looks:
             share = (progress.records or 0) / chunk.part.records

@@ -21,7 +21,7 @@ from sluice.release.ledger import Ledger
 
 ExecutorSafeguard.test_mode = True
 project = SimpleNamespace(ledger=Ledger(f"sqlite:///{sys.argv[1]}/ledger.db", "test"))
-told, runs, now, alive, states = [], [], {}, {}, {}
+told, runs, now, alive, states, made = [], [], {}, {}, {}, {}
 
 
 class Failing(BaseNotifier):
@@ -46,8 +46,8 @@ class Task:
         self.xcoms = {}
     def xcom_push(self, key, value):
         self.xcoms[key] = value
-    def xcom_pull(self, task_ids, key="return_value"):
-        return self.xcoms.get(key)
+    def xcom_pull(self, task_ids, key="return_value", map_indexes=None):
+        return self.xcoms.get(key) if map_indexes is None else made.get(map_indexes)
     def get_task_states(self, dag_id, task_ids, run_ids):
         assert (dag_id, task_ids) == ("redeploy_and_verify", ["operate"])
         return {run: states for run in run_ids}
@@ -55,13 +55,14 @@ class Task:
         return sum(1 for run in run_ids if (state := alive.get(run)) and (states is None or state in states))
 
 
-def sweep_and_record(project, run):
+def sweep_and_record(project, run, gone):
     runs.append(run)
+    now["gone"] = gone
     return [Found(row) for row in now["rows"]]
 
 
 status.sweep_and_record = sweep_and_record
-needs.find_needs = lambda project, rows, log: [n for n in now["needs"] if n.job in {row.job for row in rows}]
+needs.find_needs = lambda project, rows, log, gone: [n for n in now["needs"] if n.job in {row.job for row in rows}]
 notifiers = [Failing(), Template("{{ changes[0].reasons[0] }}")]
 
 
@@ -170,6 +171,41 @@ assert len(run("6")[0]) == 1
     )
 
 
+def test_what_nobody_could_be_asked_about_is_asked_for_again_and_told_once_meanwhile(tmp_path):
+    run(
+        tmp_path,
+        """
+Failing.broken = False
+now["rows"] = [JobStatus("a", "RUNNING", verdict="healthy", drift=True, phase="running")]
+now["needs"] = [
+    Needed("a", Decision("report", "it loses state", cause="approval f5"), to_ask=Question("f5", Request()))
+]
+# The DAG of a is paused.
+states["operate_0"] = "failed"
+SAID = "a run of deploy.a has failed, or could not be made"
+asks, failure = run("1")
+assert ([each["wait_for_completion"] for each in asks], told) == ([False], [])
+assert failure.startswith(SAID), failure
+for name, words in (("2", ["it loses state"]), ("3", [])):
+    asks, failure = run(name)
+    assert len(asks) == 1
+    assert SAID in failure, failure
+    assert [said for who, said in told if who == "template"] == words, told
+# It is not paused any more.
+states["operate_0"] = "success"
+made[0] = "r4"
+asks, failure = run("4")
+assert (len(asks), failure, told) == (1, None, []), (asks, failure, told)
+assert run("5") == ([], None)
+# A run that was made has asked, whatever has become of it.
+now["needs"] = [Needed("a", Decision("report", "other", cause="approval f6"), to_ask=Question("f6", Request()))]
+states["operate_0"] = "failed"
+assert len(run("6")[0]) == 1
+assert run("7")[0] == []
+""",
+    )
+
+
 def test_a_way_back_that_needs_an_approval_is_asked_for_beside_and_nothing_waits_for_the_answer(tmp_path):
     run(
         tmp_path,
@@ -201,7 +237,7 @@ def test_what_runs_that_have_ended_have_left_of_their_replays_is_ended(tmp_path)
         tmp_path,
         """
 from sluice.errors import UnreachableError
-from sluice.release.replays import Limits
+from sluice.release.turns import Limits
 import sluice.replay.run as replay_run
 
 Failing.broken = False
@@ -210,7 +246,10 @@ alive.update(over="failed", on="running")
 takers = ["airflow:mine/over/replay/-1", "airflow:mine/on/replay/3", "airflow:elsewhere/unknown/replay/1",
           "shell:me@here:1"]
 ledger = project.ledger
-ledger.replays.add("a" * 32, "counts", "airflow:mine/over", 1, {}, ["waits", *takers], None)
+plan = {"outputs": {"counts": "there"}, "start": "2026-01-01T00:00Z", "end": "2026-01-02T00:00Z"}
+ledger.replays.add("a" * 32, "counts", "airflow:mine/over", 1, plan, ["waits", *takers], None)
+for letter, holder in (("b", "airflow:mine/over"), ("c", "airflow:mine/on"), ("d", "airflow:mine/over/all/-1")):
+    ledger.replays.add(letter * 32, "counts", holder, 1, {**plan, "outputs": {"counts": letter}}, ["waits"], None)
 for number, taker in enumerate(takers, start=2):
     assert ledger.replays.take_turn("a" * 32, number, taker, Limits(9, 9))
 ended = []
@@ -229,6 +268,57 @@ replay_run._end = end
 assert run("1") == ([], None)
 assert run("2") == ([], None)
 assert ended == takers[:1] * 2, ended
+# What has no chunk left in nobody's hands is in no other replay's way.
+assert [ledger.replays.find(letter * 32).outcome for letter in "abcd"] == [None, "failed", None, "failed"]
+""",
+    )
+
+
+def test_who_holds_a_job_and_has_ended_is_known_to_both_looks(tmp_path):
+    run(
+        tmp_path,
+        """
+Failing.broken = False
+now["rows"] = now["needs"] = []
+alive.update(over="failed", on="running")
+holders = {"a": "airflow:deploy.a/over", "b": "airflow:deploy.b/on", "c": "airflow:elsewhere/unknown",
+           "d": "shell:me@elsewhere:1"}
+for job, holder in holders.items():
+    project.ledger.add_release(job, fingerprint="f", artifact="a", module="m", resolved={})
+    project.ledger.begin(job, kind="deploy", holder=holder, release=1)
+run("1")
+assert [job for job, holder in holders.items() if now["gone"](holder)] == ["a"]
+""",
+    )
+
+
+def test_runs_that_fail_before_they_begin_anything_are_counted_and_those_not_made_are_not(tmp_path):
+    run(
+        tmp_path,
+        """
+from datetime import UTC, datetime, timedelta
+import sluice.operation.unbegun as unbegun
+from sluice.fleet.readings import to_sample
+
+Failing.broken = False
+counted = []
+unbegun.record_unless_begun = lambda project, *given: counted.append(given)
+gone = {"verdict": "failed", "reasons": ("it is gone",), "phase": "running"}
+now["rows"] = [JobStatus(name, "gone", **gone) for name in ("a", "b", "c")]
+back = Needed("b", Decision("recover", "it is gone", release=1), Request(kind="rollback", to=1, seen=2))
+as_it_was = Decision("recover", "it is gone")
+now["needs"] = [Needed("a", as_it_was, Request()), back, Needed("c", as_it_was, Request())]
+states.update(operate_0="success", operate_1="failed", operate_2="failed")
+# The DAG of c is paused.
+made.update({0: "r0", 1: "r1"})
+at = datetime.now(UTC)
+sample = to_sample("test", Found(now["rows"][0]), at, "1")
+project.ledger.samples.add([sample], older_than=at - timedelta(days=1))
+run("1")
+assert counted == [
+    ("b", Request(kind="rollback", to=1, seen=2), "airflow:deploy.b/r1",
+     "run r1 of deploy.b has failed before it had begun anything", at)
+], counted
 """,
     )
 
@@ -244,7 +334,7 @@ now["needs"] = [Needed(name, Decision("recover", "it is gone"), Request()) for n
 states.update(operate_0="success", operate_1="failed")
 
 
-def look_again(project, rows, log):
+def look_again(project, rows, log, gone):
     again.append([row.job for row in rows])
     why = "recover is tried again at 12:01:00 UTC, after 1 of 6 tries: its state is gone"
     return [Needed("b", Decision("nothing", why))] if len(again) > 1 else now["needs"]
@@ -262,7 +352,7 @@ states.clear()
 states["operate_0"] = "failed"
 now["rows"] = [JobStatus("a", "RUNNING", verdict="healthy", reasons=("well",), drift=True, phase="running")]
 now["needs"] = [Needed("a", Decision("report", "x", cause="approval f5"), to_ask=Question("f5", Request()))]
-needs.find_needs = lambda project, rows, log: now["needs"]
+needs.find_needs = lambda project, rows, log, gone: now["needs"]
 _, failure = run("2")
 assert failure == f"a run of deploy.a {SAID}", failure
 """,
@@ -306,4 +396,23 @@ assert dag.get_task("operate").max_active_tis_per_dagrun == 2
         tmp_path,
         str(tmp_path),
         SLUICE_SWEEP_OPERATIONS="2",
+    )
+
+
+def test_it_comes_every_ten_minutes_or_as_the_setting_says_and_begins_paused(tmp_path):
+    run_fresh_script(
+        """
+import os, sys
+from pathlib import Path
+from sluice.airflow.fleet_dag import sweep_dag
+
+for given, expected in ((None, "*/10 * * * *"), ("0 * * * *", "0 * * * *"), ("none", None)):
+    if given:
+        os.environ["SLUICE_SWEEP_SCHEDULE"] = given
+    dag = sweep_dag(Path(sys.argv[1]))
+    assert (dag.schedule, dag.catchup, dag.max_active_runs) == (expected, False, 1), (given, dag.schedule)
+    assert dag.is_paused_upon_creation
+""",
+        tmp_path,
+        str(tmp_path),
     )

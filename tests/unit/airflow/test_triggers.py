@@ -100,11 +100,11 @@ import asyncio
 from sluice.airflow import replay_trigger
 from sluice.airflow.replay_trigger import TurnTrigger
 from sluice.errors import UnreachableError
-from sluice.release.replays import Turn
+from sluice.release.turns import Turn
 from sluice.replay import cluster
 
 replay_trigger.project_of = lambda *_: type("Project", (), {"flink": "http://flink"})
-now, pauses = [0.0], []
+now, pauses, told = [0.0], [], []
 replay_trigger.time = cluster.time = type("Clock", (), {"time": lambda: now[0], "monotonic": lambda: now[0]})
 
 async def sleep(seconds):
@@ -123,10 +123,12 @@ def waits(*turns):
         turn = left.pop(0) if len(left) > 1 else left[0]
         if isinstance(turn, Exception):
             raise turn
-        return turn
+        return turn, f"{turn.before} go before"
 
     trigger = TurnTrigger(**given)
     trigger._look = look
+    told.clear()
+    trigger._log = type("Log", (), {"info": lambda _, *words: told.append(words), "warning": lambda *_: None})()
 
     async def see():
         return [event async for event in trigger.run()]
@@ -144,6 +146,9 @@ assert waits(come(8), come(7), not_yet, come(0))[:2] == [15.0, 12.0]
 # The last ones of many ask the cluster seldom, and wait no longer for tasks that are gone.
 assert waits(come(160)) == [30.0, 30.0]
 assert len(waits(*[UnreachableError("gone")] * 9, come(0))) == 9
+# Who reads the log sees each minute what it waits for.
+assert sum(waits(*[not_yet] * 40, come(0))) == 120.0
+assert told == [("%s", "0 go before")], told
 try:
     waits(UnreachableError("gone"))
 except UnreachableError:

@@ -6,12 +6,15 @@ SCRIPT = """
 from types import SimpleNamespace
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import AirflowException
-import sluice.operation.run as operation_run, sluice.operation.unbegun as unbegun
-from sluice.airflow.operators import PlanOperator, SwitchOverOperator
+import airflow.providers.apache.kafka.hooks.client as kafka_hooks
+import sluice.operation.run as operation_run, sluice.operation.topics as topics, sluice.operation.unbegun as unbegun
+import sluice.release.artifact as artifact
+from sluice.airflow.operators import CreateTopicsOperator, PackageOperator, PlanOperator, SwitchOverOperator
 from sluice.errors import BusyError, RefusedError, UnreachableError
 
 ExecutorSafeguard.test_mode = True
 recorded = []
+kafka_hooks.KafkaAdminClientHook = lambda kafka_config_id: SimpleNamespace(get_conn=None)
 unbegun.record_unbegun = lambda project, job, request, holder, reason: recorded.append((job, request.to, reason))
 ledger = SimpleNamespace(refuse_busy=lambda *_: None, active=lambda job: None)
 
@@ -20,18 +23,21 @@ def tried(kind, error, attempt=1, held=None, **asked):
     def fails(*_arguments, **_more):
         raise error
 
-    operation_run.make_plan = fails
+    operation_run.make_plan = topics.create_topics = artifact.package = fails
     SwitchOverOperator._switch = fails
     more = {"plan": None} if kind is SwitchOverOperator else {}
     operator = kind(task_id="t", job="counts", asked={"operation": "rollback", "to_release": 3, **asked}, **more)
-    operator.project = lambda: SimpleNamespace(ledger=ledger)
+    catalog = SimpleNamespace(job=lambda _name: SimpleNamespace(module="m"))
+    content = SimpleNamespace(kafka=SimpleNamespace(connection="kafka_default"))
+    settings = SimpleNamespace(root=".", artifacts=".")
+    operator.project = lambda: SimpleNamespace(ledger=ledger, catalog=catalog, content=content, settings=settings)
     operator.await_turn = lambda *_: None
     operator.is_gone = lambda context: None
     operator.holder = lambda context: "me"
     operator.held = lambda *_: held
     recorded.clear()
     try:
-        operator.work({"ti": SimpleNamespace(try_number=attempt, max_tries=2, map_index=-1)})
+        operator.execute({"ti": SimpleNamespace(try_number=attempt, max_tries=2, map_index=-1)})
         raise SystemExit("it did not fail")
     except AirflowException as failure:
         assert str(failure) == str(error)
@@ -47,6 +53,13 @@ for kind in (PlanOperator, SwitchOverOperator):
     # A person looks, and somebody else works on it.
     assert tried(kind, REFUSED) == []
     assert tried(kind, BusyError("somebody else"), unattended=True) == []
+# What is between the plan and the switch-over, which is a deploy's.
+for kind in (CreateTopicsOperator, PackageOperator):
+    deploys = {"operation": "deploy", "to_release": None}
+    assert tried(kind, REFUSED, unattended=True, **deploys) == [("counts", None, "its state is gone")]
+    assert tried(kind, SILENT, unattended=True, **deploys) == []
+    assert tried(kind, SILENT, attempt=3, unattended=True, **deploys) == [("counts", None, "no answer")]
+    assert tried(kind, REFUSED, **deploys) == []
 # It is in the ledger already.
 begun = SimpleNamespace(record=lambda *_, **__: None)
 assert tried(SwitchOverOperator, REFUSED, held=begun, unattended=True) == []

@@ -1,5 +1,8 @@
 """What a sweep of a project leaves in the ledger and on the disk, and what a look leaves alone."""
 
+import socket
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -10,6 +13,7 @@ from sluice.fleet.cases import read_cases
 from sluice.fleet.decision import decide
 from sluice.fleet.exposition import metrics_file
 from sluice.fleet.members import read_members
+from sluice.fleet.needs import find_needs
 from sluice.fleet.readings import to_sample
 from sluice.fleet.rows import Found
 from sluice.fleet.status import fleet_status, last_snapshots, sweep_and_record
@@ -18,6 +22,7 @@ from sluice.flink import client as client_module
 from sluice.flink.client import AsyncFlinkClient
 from sluice.flink.models import JobList, JobSummary
 from sluice.health.snapshot import Snapshot
+from sluice.plan.request import Request
 from sluice.project import Project
 from sluice.release.fingerprint import fingerprint
 from sluice.settings import Settings
@@ -164,6 +169,36 @@ def test_an_operation_that_goes_on_is_known_by_the_sweep(project, monkeypatch):
     project.ledger.begin("runs", kind="savepoint", holder="me", release=1)
     [row] = fleet_status(project, ["runs"])
     assert (row.state, row.verdict) == ("gone", "failed")
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_the_lease_of_a_holder_that_is_gone_is_not_waited_for(project, monkeypatch, is_gone):
+    """It has died after it had stopped the job, and before the next one was started."""
+    operation = project.ledger.begin("runs", kind="deploy", holder="me", release=1)
+    place = {"phase": "stopped", "release": 1, "flink_job_id": "runs".ljust(32, "0")}
+    operation.record("stop", "stopped", place=place)
+    monkeypatch.setattr(AsyncFlinkClient, "send", FlinkAnswer())
+    gone = {"me"}.__contains__ if is_gone else {}.__contains__
+    rows = [found.status for found in sweep_and_record(project, "r1", gone) if found.status.job == "runs"]
+    [needed] = find_needs(project, rows, print, gone=gone)
+    assert needed.decision.need == ("recover" if is_gone else "nothing")
+    assert needed.request == (Request() if is_gone else None)
+    # Who carries that out takes the job at once.
+    if is_gone:
+        project.ledger.begin("runs", kind="deploy", holder="you", release=1, is_gone=gone)
+        assert project.ledger.operation(operation.id).outcome == "abandoned"
+
+
+def test_a_job_that_is_gone_in_the_hands_of_a_process_that_has_ended_is_not_being_changed(project, monkeypatch):
+    monkeypatch.setattr(AsyncFlinkClient, "send", FlinkAnswer())
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    holder = f"shell:me@{socket.gethostname()}:{ended.pid}"
+    project.ledger.begin("runs", kind="deploy", holder=holder, release=1)
+    [row] = fleet_status(project, ["runs"])
+    assert (row.state, row.verdict) == ("gone", "failed")
+    [case] = read_cases(project, [row], datetime.now(UTC))
+    assert (case.holder, decide(case).need) == (None, "recover")
 
 
 def test_nothing_is_done_to_a_job_that_was_changed_since_it_was_looked_at(project):

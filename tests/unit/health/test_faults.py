@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from sluice.flink.models import JobState
-from sluice.health.faults import fails_by_its_own
-from tests.unit.health.judging import GOOD, HEALTH, failures
+from sluice.health.faults import fails_by_its_own, stands_still_by_its_own
+from sluice.health.snapshot import Load, SplitReading, Trend, Work
+from tests.unit.health.judging import GOOD, HEALTH, NOW, failures
 
 DIVIDES = "java.lang.ArithmeticException: / by zero"
 NO_SLOTS = "org.apache.flink.runtime.jobmanager.scheduler.NoResourceAvailableException: no slots"
@@ -37,3 +38,52 @@ LOOP = tuple(MINUTE * number for number in range(1, HEALTH.restarts + 2))
 )
 def test_only_failures_of_code_and_state_are_the_release_s(state, found, is_own):
     assert fails_by_its_own(replace(GOOD, state=state, failures=found), HEALTH) is is_own
+
+
+EXPIRED = (
+    "org.apache.flink.util.FlinkRuntimeException: Exceeded checkpoint tolerable failure threshold. The latest "
+    "checkpoint failed due to Checkpoint expired before completing."
+)
+
+
+def split(since_ms=2 * MINUTE, lag=7):
+    return SplitReading(lag, NOW - MINUTE, still_since_ms=since_ms and NOW - since_ms)
+
+
+def busy(share, parallelism=1):
+    return {"work": (Work("map", parallelism),), "trend": Trend(since_ms=1, loads=(Load("map", share, 0.0),))}
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_own"),
+    [
+        ({}, True),
+        # What has nothing to read is no sign that anything is read.
+        ({"splits": {("t", 0): split(), ("t", 1): SplitReading(0, None)}}, True),
+        ({"splits": {("t", 0): split(), ("t", 1): split(None)}}, False),
+        ({"splits": {("t", 0): split(), ("t", 1): split(MINUTE / 2)}}, False),
+        ({"splits": {("t", 0): split(), ("t", 1): SplitReading(None, None)}}, False),
+        ({"splits": {("t", 0): SplitReading(0, None)}}, False),
+        # The brokers don't answer; or it reads no topic.
+        ({"splits": None}, False),
+        ({"splits": {}}, False),
+        # It waits for slots, is just started, has ended.
+        ({"tasks_running": 1}, False),
+        ({"running_ms": 4 * MINUTE}, False),
+        ({"state": JobState.RESTARTING}, False),
+        # Its source waits for input.
+        ({"backpressured": 0.1}, False),
+        ({"backpressured": None}, False),
+        # All is one vertex: one subtask of four works, and the others have no partition.
+        ({"backpressured": 0.0, **busy(0.25, parallelism=4)}, True),
+        ({"backpressured": 0.0, **busy(0.25)}, False),
+        # A failure of what it runs on may have left it so.
+        ({"failures": failures(MINUTE, words=NO_BROKER)}, False),
+        ({"failures": failures(20 * MINUTE, words=NO_BROKER)}, True),
+        ({"failures": failures(MINUTE, words=EXPIRED)}, True),
+        ({"failures": failures(MINUTE, words=DIVIDES)}, True),
+    ],
+)
+def test_what_works_at_something_and_reads_nothing_stands_still_by_its_own(changes, is_own):
+    stuck = replace(GOOD, splits={("t", 0): split(), ("t", 1): split()}, backpressured=0.9)
+    assert stands_still_by_its_own(replace(stuck, **changes), HEALTH) is is_own

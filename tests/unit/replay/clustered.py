@@ -23,14 +23,16 @@ class Clustered:
         slots: How many task slots are free.
         submits: What a client does that is told to submit: takes the Flink job's id.
         arrives: Jobs that the cluster gets to know once it has been asked for them so many times.
+        tasks: How many of a job's one task run, and have finished; it runs unless said.
         undying: Jobs that don't end when they are told to.
     """
 
     def __init__(self, root, monkeypatch, **more):
         self.states, self.arrives, self.undying, self.told, self.silent, self.slots = {}, {}, set(), [], 0, 7
+        self.tasks = {}
         self.submits = self.run
         self.ledger = Ledger(f"sqlite:///{root / 'ledger.db'}", "test")
-        given = {"artifact": "a", "module": "flink_jobs.counts", "resolved": {}}
+        given = {"artifact": "a", "module": "flink_jobs.counts", "resolved": {"parallelism": 1}}
         release = self.ledger.add_release("counts", fingerprint="f" * 64, **given)
         resolved = {"reads": {"events": {"topic": "lines"}}}
         self.plan = plan(**{"release": release.number, "output": "other", "resolved": resolved, **more})
@@ -62,13 +64,17 @@ class Clustered:
     def alive(self):
         return [job for job, state in self.states.items() if state == "RUNNING"]
 
+    def _tasks(self, job):
+        running, finished = self.tasks.get(job, (1, 0))
+        return {"total": 1, "running": running, "finished": finished}
+
     def _answer(self, request):
         if self.silent:
             self.silent -= 1
             raise httpx.ConnectError("refused")
         method, path = request.method, request.url.path
         if path == "/jobs/overview":
-            jobs = [{"jid": job, "name": job, "state": state, "start-time": 1, "tasks": {"total": 1, "running": 1}}
+            jobs = [{"jid": job, "name": job, "state": state, "start-time": 1, "tasks": self._tasks(job)}
                     for job, state in self.states.items()]  # fmt: skip
             return httpx.Response(200, json={"jobs": jobs})
         if path == "/overview":

@@ -10,7 +10,7 @@ from sluice.kafka.offsets import Offsets
 from sluice.replay.chunk import Progress
 from tests.unit.replay.clustered import Clustered
 
-SUBMITTING = "sluice.release.replays.SUBMITTING"
+SUBMITTING = "sluice.release.turns.SUBMITTING"
 
 
 @pytest.fixture
@@ -137,14 +137,39 @@ def test_it_waits_for_slots_and_takes_none_that_a_job_is_about_to_need(cluster):
     operation.record("stop", "stopped", place={**place, "phase": "stopped"})
     assert not chunk.take()
     assert chunk.waits_for == (
-        "counts.replay.abcdefgh.1 waits for its turn: it takes 1 task slots, 1 are free, 1 of them for jobs that are "
-        "being redeployed; 0 chunks of replays of counts run or are being started, of 2 in this replay and 4 in all"
+        "counts.replay.abcdefgh.1 waits for its turn: it takes 1 task slots, 1 are free, and spoken for: 1 for counts; "
+        "other chunks that run or are being started: 0 of 2 in this replay, 0 of 4 in all of the job's"
     )
     # One that stays stopped keeps what it needs, and nobody waits for it.
     cluster.slots = chunk.slots + 1
     assert chunk.take()
+    cluster.run(place["flink_job_id"])
     operation.record("start", "submitted", place={**place, "phase": "running"})
     assert chunk.start()
+
+
+@pytest.mark.parametrize(
+    ("state", "tasks", "phase", "is_kept"),
+    [
+        ("RUNNING", (1, 0), "running", False),
+        ("RUNNING", (0, 0), "running", True),
+        ("RUNNING", (0, 1), "running", False),
+        ("RESTARTING", (0, 0), "running", True),
+        ("FAILED", (0, 0), "running", True),
+        (None, (0, 0), "running", True),
+        ("FINISHED", (0, 1), "running", False),
+        (None, (0, 0), "suspended", False),
+    ],
+)
+def test_the_last_slots_are_for_a_live_job_that_has_lost_its_own(cluster, state, tasks, phase, is_kept):
+    """A TaskManager was lost, or the whole cluster: what is live comes first."""
+    chunk, live = cluster.chunk(), "f" * 32
+    cluster.slots = chunk.slots
+    place = {"release": 1, "flink_job_id": live, "phase": phase}
+    cluster.ledger.begin("counts", kind="deploy", holder="me", release=1).record("start", "submitted", place=place)
+    if state is not None:
+        cluster.states[live], cluster.tasks[live] = state, tasks
+    assert chunk.take() != is_kept
 
 
 def test_slots_that_a_job_has_come_to_need_while_the_chunk_was_compiled_are_left_to_it(cluster, monkeypatch):
@@ -152,9 +177,9 @@ def test_slots_that_a_job_has_come_to_need_while_the_chunk_was_compiled_are_left
     assert chunk.take()
     cluster.slots = 0
     monkeypatch.setattr("sluice.replay.chunk._ROOM", 0.0)
-    with pytest.raises(OperationError, match="takes 1 task slots, 0 are free, and 0 of them are spoken for"):
-        chunk.start()
-    assert (cluster.states, cluster.row().state) == ({}, "failed")
+    assert chunk.start() is None
+    assert cluster.told[-1] == "counts.replay.abcdefgh.1 takes 1 task slots, 0 are free: it waits for its turn again"
+    assert (cluster.states, cluster.row().state, cluster.row().attempt) == ({}, "waiting", 0)
     cluster.slots = 1
     assert chunk.take()
     assert chunk.start() in cluster.alive()

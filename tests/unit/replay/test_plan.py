@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from sluice.errors import BusyError, OperationError
+from sluice.errors import BusyError, OperationError, RefusedError
 from sluice.release.ledger import Ledger
-from sluice.release.replays import Limits
+from sluice.release.turns import Limits
 from sluice.replay.model import ReplayPlan, explain_replay
 from sluice.replay.preflight import target_of
 from tests.unit.replay.plans import plan
@@ -83,7 +83,8 @@ def test_only_who_has_taken_a_chunk_submits_it(replays):
 
 def test_chunks_wait_for_their_turn_within_a_replay_and_among_those_of_a_job(replays):
     other = "e" * 32
-    replays.add(other, "counts", "two", 3, plan().model_dump(mode="json"), ["a", "b", "c"], None)
+    elsewhere = plan(outputs={"counts": "elsewhere"}).model_dump(mode="json")
+    replays.add(other, "counts", "two", 3, elsewhere, ["a", "b", "c"], None)
     wide = Limits(replay=2, job=3)
     running = begun(replays)
     assert not has_come(replays, plan().id, 2, "one", LIMITS, alive={running})
@@ -95,24 +96,47 @@ def test_chunks_wait_for_their_turn_within_a_replay_and_among_those_of_a_job(rep
     replays.ended(other, "cancelled")
     # Time to look: there is nothing to wait for any more.
     assert replays.turn(other, 2, "two", wide).is_over
-    with pytest.raises(OperationError, match="was cancelled"):
+    with pytest.raises(RefusedError, match="was cancelled"):
         replays.take_turn(other, 2, "two", wide)
-    replays.reopen(other)
-    assert replays.find(other).outcome is None
+    # Only somebody who means it goes on with it.
+    with pytest.raises(RefusedError, match="was cancelled"):
+        replays.reopen(other)
+    replays.reopen(other, "three")
+    assert (replays.find(other).outcome, replays.find(other).holder) == (None, "three")
+
+
+def test_what_comes_first_of_cancelled_and_completed_stays(replays):
+    """A report takes minutes, in which somebody may end the replay."""
+    replays.ended(plan().id, "cancelled")
+    with pytest.raises(RefusedError, match="was cancelled"):
+        replays.ended(plan().id, "completed", {"rows": 1})
+    replays.reopen(plan().id, "one")
+    replays.ended(plan().id, "completed", {"rows": 1})
+    with pytest.raises(RefusedError, match="has completed: there is nothing to end"):
+        replays.ended(plan().id, "cancelled")
+
+
+def test_what_a_late_watcher_has_seen_changes_nothing(replays):
+    """The cluster forgets what it ran: by then another one has recorded how it ended."""
+    flink_job_id = begun(replays)
+    replays.chunk_ended(plan().id, 1, "finished", flink_job_id=flink_job_id, records=7)
+    replays.chunk_ended(plan().id, 1, "failed", flink_job_id=flink_job_id, reason="unknown to the cluster")
+    row = replays.chunk(plan().id, 1)
+    assert (row.state, row.records, row.reason) == ("finished", 7, None)
 
 
 def test_a_flink_job_that_has_ended_is_in_nobodys_way(replays, monkeypatch):
     flink_job_id = begun(replays)
     # It may be on its way; some time later it isn't.
     assert not has_come(replays, plan().id, 2, "one", LIMITS)
-    monkeypatch.setattr("sluice.release.replays.SUBMITTING", timedelta(0))
+    monkeypatch.setattr("sluice.release.turns.SUBMITTING", timedelta(0))
     assert not has_come(replays, plan().id, 2, "one", LIMITS, alive={flink_job_id})
     assert has_come(replays, plan().id, 2, "one", LIMITS)
 
 
 def test_a_flink_job_that_runs_is_there_to_be_found_and_no_turn_to_be_taken(replays, monkeypatch):
     flink_job_id = begun(replays)
-    monkeypatch.setattr("sluice.release.replays.SUBMITTING", timedelta(0))
+    monkeypatch.setattr("sluice.release.turns.SUBMITTING", timedelta(0))
     assert replays.turn(plan().id, 1, "two", LIMITS, alive={flink_job_id}).is_over
     assert not replays.take_turn(plan().id, 1, "two", LIMITS, alive={flink_job_id})
     assert replays.take_turn(plan().id, 1, "two", LIMITS)
@@ -134,7 +158,7 @@ def test_an_id_that_is_not_one_is_refused(replays):
     with pytest.raises(OperationError, match="has no replay zz"):
         replays.find("zz")
     second = "abcd" + "0" * 28
-    replays.add(second, "counts", "two", 3, plan().model_dump(mode="json"), [], None)
+    replays.add(second, "counts", "two", 3, plan(outputs={}).model_dump(mode="json"), [], None)
     with pytest.raises(OperationError, match="several replays abcd"):
         replays.find("abcd")
     assert replays.find(second[:6]).id == second

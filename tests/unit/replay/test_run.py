@@ -1,13 +1,17 @@
 """A whole replay in one process: what it does when it is told to end."""
 
 from dataclasses import replace
+from datetime import date, timedelta
 from threading import Event
 from types import SimpleNamespace
 
 import pytest
 
+from sluice.cli.replay import cancel_backfill
 from sluice.errors import OperationError, RefusedError, UnreachableError
 from sluice.replay import run
+from sluice.replay.chunk import Chunk
+from sluice.replay.cluster import Patience
 from sluice.replay.model import ReplayRequest
 from sluice.replay.run import cancel_replay, end_abandoned, end_chunks
 from tests.unit.replay.clustered import Clustered
@@ -94,8 +98,23 @@ def test_another_request_of_the_same_holder_is_another_replay(cluster, planned):
     begun = begin_again(cluster)
     assert begun.id == "c" * 32
     assert begin_again(cluster).id == begun.id
+    # How many run at once, and what may be overwritten afterwards, make no other rows.
+    assert begin_again(cluster, parallel=2, accept_differences=True).id == begun.id
     planned.plan = plan(id="d" * 32, output="other", release=cluster.plan.release)
-    assert begin_again(cluster, parallel=2).id == "d" * 32
+    assert begin_again(cluster, accept_missing=True).id == "d" * 32
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"window": timedelta(minutes=2)}, {"types": ("a", "b")}, {"since": date(2026, 1, 31)}, {"window": "2min"}],
+)
+def test_a_retry_asks_for_what_it_has_asked_for(cluster, planned, settings):
+    """Whatever types its settings have: else it would end its own replay."""
+    request = ReplayRequest(cluster.plan.start, cluster.plan.end, overrides=settings)
+    planned.plan = plan(id="c" * 32, output="other", release=cluster.plan.release, asked=request.as_json())
+    cluster.ledger.replays.ended(cluster.plan.id, "cancelled")
+    assert [begin_again(cluster, overrides=settings).id for _ in range(2)] == ["c" * 32] * 2
+    assert cluster.ledger.replays.find("c" * 32).outcome is None
 
 
 @pytest.fixture
@@ -124,6 +143,141 @@ def test_brokers_that_do_not_answer_are_waited_for_and_cost_no_attempt(cluster, 
     monkeypatch.setattr(run, "_PATIENCE", -1.0)
     with pytest.raises(UnreachableError):
         run_first(cluster, monkeypatch, *silent, None)
+
+
+def test_an_answer_makes_patient_again(cluster, monkeypatch, quick):
+    """Brokers that were silent an hour ago, and have answered since, may be so once more."""
+    silent, clock = UnreachableError("kafka does not answer"), [0.0]
+    monkeypatch.setattr("sluice.replay.cluster.time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def attempt(_project, _chunk, _tell, _ends, patience):
+        clock[0] += 500
+        if clock[0] in (500, 2_500):
+            raise silent
+        patience.answered()
+        if clock[0] < 2_500:
+            raise OperationError("lost")
+
+    monkeypatch.setattr(run, "_try", attempt)
+    monkeypatch.setattr(run, "_ATTEMPTS", 9)
+    run._run(cluster.project, cluster.chunk(), cluster.told.append, Event())
+    assert clock[0] == 3_000
+
+
+def test_a_chunk_that_another_one_has_finished_meanwhile_is_not_begun(cluster, quick):
+    two = cluster.chunk(taker="two")
+    assert two.take()
+    flink_job_id = two.start()
+    cluster.states[flink_job_id] = "FINISHED"
+    cluster.ledger.replays.chunk_ended(cluster.plan.id, 1, "finished", flink_job_id=flink_job_id)
+    assert run._begun(cluster.chunk(), cluster.told.append, Event(), Patience(1)) is None
+    assert (cluster.row().state, cluster.row().attempt) == ("finished", 1)
+
+
+def test_a_chunk_that_found_no_room_costs_no_attempt(cluster, monkeypatch, quick):
+    monkeypatch.setattr("sluice.replay.chunk._ROOM", 0.0)
+    chunk, take = cluster.chunk(), Chunk.take
+    given = iter([0, 0, 1])
+
+    def takes(self):
+        """The slots are there when it is taken, and gone when it is compiled."""
+        cluster.slots = 1
+        taken = take(self)
+        cluster.slots = next(given)
+        return taken
+
+    monkeypatch.setattr(Chunk, "take", takes)
+    assert run._begun(chunk, cluster.told.append, Event(), Patience(1)) in cluster.alive()
+    assert cluster.row().attempt == 1
+
+
+def test_a_report_that_can_not_be_made_leaves_the_replay_in_nobodys_way(cluster, monkeypatch):
+    def fails(*_arguments):
+        raise UnreachableError("no answer")
+
+    replay, replays = cluster.ledger.replays.find(cluster.plan.id), cluster.ledger.replays
+    for number in (1, 2):
+        chunk = cluster.chunk(number)
+        assert chunk.take()
+        replays.chunk_ended(replay.id, number, "finished", flink_job_id=chunk.start())
+    monkeypatch.setattr(run, "output_ends", fails)
+    with pytest.raises(UnreachableError):
+        run.finish_replay(cluster.project, replay, cluster.told.append)
+    assert replays.find(replay.id).outcome == "failed"
+    ends, asked = {"counts": {0: 5, 1: 7}}, []
+    monkeypatch.setattr(run, "output_ends", lambda *_arguments: ends)
+    monkeypatch.setattr(run, "refuse_expired", lambda *_arguments: None)
+    monkeypatch.setattr(run, "_report", lambda *given: asked.append(given[3]) or {"rows": 3, "output_ends": given[3]})
+    run.finish_replay(cluster.project, replay, cluster.told.append)
+    assert replays.find(replay.id).outcome == "completed"
+    # Rows that others have written there since are not of it.
+    monkeypatch.setattr(run, "output_ends", fails)
+    run.finish_replay(cluster.project, replay, cluster.told.append)
+    assert asked == [ends, ends]
+
+
+def test_a_replay_is_ended_by_whoever_asks_for_it(cluster):
+    (job,) = begin(cluster, 1)
+    cancel_backfill(cluster.project, "counts", cluster.plan.id[:8], json=False)
+    assert (cluster.states[job], cluster.ledger.replays.find(cluster.plan.id).outcome) == ("CANCELED", "cancelled")
+    cluster.ledger.replays.reopen(cluster.plan.id, "another")
+    cluster.ledger.replays.ended(cluster.plan.id, "completed", {})
+    with pytest.raises(RefusedError, match="has completed: there is nothing to end"):
+        cancel_backfill(cluster.project, "counts", cluster.plan.id[:8], json=False)
+
+
+def test_a_replay_that_is_cancelled_elsewhere_ends_at_once(cluster, quick):
+    cluster.ledger.replays.ended(cluster.plan.id, "cancelled")
+    with pytest.raises(RefusedError, match="was cancelled"):
+        run.run_chunks(cluster.project, cluster.ledger.replays.find(cluster.plan.id), cluster.told.append)
+    assert not [told for told in cluster.told if "attempt" in told]
+
+
+def test_who_is_interrupted_before_a_first_look_leaves_the_chunk_to_be_ended(cluster, monkeypatch, quick):
+    ends, chunk = Event(), cluster.chunk()
+    start = chunk.start
+
+    def starts(_ends):
+        job = start()
+        ends.set()
+        return job
+
+    monkeypatch.setattr(chunk, "start", starts)
+    monkeypatch.setattr(chunk, "cancel", lambda: None)
+    monkeypatch.setattr(ends, "is_set", iter([False, False, True, True, True]).__next__)
+    run._try(cluster.project, chunk, cluster.told.append, ends, Patience(1))
+    assert (cluster.row().state, len(cluster.alive())) == ("running", 1)
+    cancel_replay(cluster.project, cluster.ledger.replays.find(cluster.plan.id), cluster.told.append)
+    assert cluster.alive() == []
+
+
+def test_a_report_that_is_made_while_the_replay_is_cancelled_completes_nothing(cluster, monkeypatch):
+    replays = cluster.ledger.replays
+    for number in (1, 2):
+        chunk = cluster.chunk(number)
+        assert chunk.take()
+        replays.chunk_ended(cluster.plan.id, number, "finished", flink_job_id=chunk.start())
+
+    def report(*_arguments):
+        replays.ended(cluster.plan.id, "cancelled")
+        return {"rows": 3}
+
+    monkeypatch.setattr(run, "output_ends", lambda *_arguments: {})
+    monkeypatch.setattr(run, "refuse_expired", lambda *_arguments: None)
+    monkeypatch.setattr(run, "_report", report)
+    with pytest.raises(RefusedError, match="was cancelled"):
+        run.finish_replay(cluster.project, replays.find(cluster.plan.id), cluster.told.append)
+    assert replays.find(cluster.plan.id).outcome == "cancelled"
+
+
+def test_what_another_one_goes_on_with_is_not_given_up_with_who_began_it(cluster):
+    """It waits for its turn, and has nothing on the cluster yet."""
+    cluster.ledger.replays.ended(cluster.plan.id, "failed")
+    run.resume_replay(cluster.project, "counts", cluster.plan.id[:8], "two")
+    assert end_abandoned(cluster.project, lambda holder: holder == "one", cluster.told.append) == []
+    assert cluster.ledger.replays.find(cluster.plan.id).outcome is None
+    end_abandoned(cluster.project, lambda holder: holder == "two", cluster.told.append)
+    assert cluster.ledger.replays.find(cluster.plan.id).outcome == "failed"
 
 
 def test_a_chunk_that_fails_again_and_again_is_given_up(cluster, monkeypatch, quick):

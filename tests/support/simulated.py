@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import httpx
 
 from sluice.client.protocol import Found, Graph, Operator, OperatorState, Ready, State, Vertex
-from sluice.errors import OperationError
+from sluice.errors import StateError
 from sluice.flink import client as client_module
 from sluice.flink import stillness
 from sluice.flink.client import FlinkClient
@@ -18,7 +18,7 @@ from sluice.operation import roll_back as roll_back_module
 from sluice.operation import start as start_module
 from sluice.operation.roll_back import roll_back
 from sluice.operation.switch_over import SwitchOver
-from sluice.plan import checks, planner
+from sluice.plan import checks, given_up, planner
 from sluice.plan.approval import Approval
 from sluice.plan.planner import Planner
 from sluice.plan.request import Request
@@ -90,15 +90,19 @@ class Simulated:
         for module in (planner, start_module):
             monkeypatch.setattr(module, "connect", lambda _kafka: None)
         monkeypatch.setattr(planner, "topic_steps", lambda *_a, **_k: ())
-        monkeypatch.setattr(checks, "describe", lambda *_arguments: {})
-        for module in (checks, start_module):
+        for module in (checks, given_up):
+            monkeypatch.setattr(module, "describe", lambda *_arguments: {})
+        for module in (checks, given_up, start_module):
             monkeypatch.setattr(module, "read_offsets", lambda *_arguments: self.ends)
         monkeypatch.setattr(
             start_module, "commit_group", lambda _kafka, _group, offsets: self.committed.update(offsets)
         )
-        monkeypatch.setattr(
-            start_module, "read_committed", lambda _kafka, _group, of: {p: self.committed[p] for p in of}
-        )
+        for module in (given_up, start_module):
+            monkeypatch.setattr(
+                module,
+                "read_committed",
+                lambda _kafka, _group, of: {p: self.committed[p] for p in of if p in self.committed},
+            )
 
         async def passes(*_arguments):
             return None
@@ -306,7 +310,7 @@ class Client:
         if self._simulated.vanishes:
             raise self._simulated.vanishes.pop()
         if path not in self._simulated.files:
-            raise OperationError(f"{path} does not exist")
+            raise StateError(f"{path} does not exist")
         return self._simulated.files[path]
 
     def find(self, *directories):

@@ -76,6 +76,8 @@ def beyond(plan: Plan, approved: Plan) -> list[str]:
         more.append(f"release {plan.former_release} runs or ran, not {approved.former_release}")
     if plan.mode == "stateless" and approved.mode != "stateless":
         more.append("it abandons all state")
+    if plan.gives_up and not approved.gives_up:
+        more.append("what the job has left can't be read any more, and so not where it stood")
     if plan.no_way_back and not approved.no_way_back:
         more.append(plan.no_way_back)
     known = {operator.id for operator in (*approved.state.kept, *approved.state.dropped)}

@@ -112,6 +112,11 @@ class Plan(_Value):
         return self.needs_approval and self.category == "state_breaking"
 
     @property
+    def gives_up(self) -> bool:
+        """What the job has left can't be read, and isn't waited for."""
+        return any(stage.stage == "start" and stage.source == "group" for stage in self.stages)
+
+    @property
     def why_approval(self) -> str:
         """Why it needs one, for the person who is asked."""
         return "; ".join(self.reasons) or "it abandons its state"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from confluent_kafka.admin import AdminClient
 
 from sluice.client.protocol import Graph, State
 from sluice.deployment.hidden import shown
-from sluice.errors import RefusedError
+from sluice.errors import RefusedError, StateError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.kafka import topics
@@ -19,6 +21,7 @@ from sluice.plan.compiler import Compiler
 from sluice.plan.continuity import Continuity, topics_of
 from sluice.plan.directories import Directories, directories_at
 from sluice.plan.draft import Draft
+from sluice.plan.given_up import last_positions
 from sluice.plan.left import left_behind
 from sluice.plan.lost import newest_state, while_it_runs
 from sluice.plan.model import Category, Change, Mode, Plan
@@ -141,7 +144,7 @@ class Planner:
         return topic_steps(
             self._project,
             target.desired,
-            self._admin or connect(self._project.kafka),
+            self._brokers,
             grow_partitions=self._request.grow_partitions,
             change_settings=self._request.change_topics,
         )
@@ -174,7 +177,7 @@ class Planner:
             )
             return Planned(plan, target, steps, graph)
         # With a client that is there already: checkpoints of a job that runs come and go.
-        held = self._state(situation)
+        held, why_given_up = self._state_or_why(situation, abandons=abandons)
         if carry_over and not abandons and held is not None:
             carry_over = False
             graph = self._compiler.prepare(target, carry_over=False).graph
@@ -184,9 +187,14 @@ class Planner:
         if isinstance(situation, Runs | Stopping):
             self._check_mode(situation, mode, target)
             checks.check_slots(self._flink, self._directories(target), situation, graph)
-        continuity = self._check_positions(held, target, abandons=abandons)
+        positions: Mapping[str, Mapping[Any, int]] = held.positions if held else {}
+        if why_given_up is not None and place is not None:
+            positions = last_positions(self._project, place, topics_of(target.resolved), self._brokers)
+        continuity = self._check_positions(positions, target, abandons=abandons)
         category: Category = "state_compatible"
-        if held is None or state.is_positions_alone(change):
+        if why_given_up is not None:
+            category = "state_breaking"
+        elif held is None or state.is_positions_alone(change):
             category = "stateless"
         elif abandons or breaking:
             category = "state_breaking"
@@ -203,8 +211,11 @@ class Planner:
             mode=mode if isinstance(situation, Runs | Stopping) or abandons else None,
             changes=changed,
             state=change,
-            doing=self._doing(situation, mode, abandons=abandons, carry_over=carry_over),
+            doing=self._doing(
+                situation, mode, abandons=abandons, carry_over=carry_over, gives_up=why_given_up is not None
+            ),
             reasons=(
+                *([f"its state is given up, since {why_given_up}"] if why_given_up is not None else []),
                 *(f"{change.path}: {change.why}" for change in breaking),
                 *([gone] if (gone := continuity.words_of_gone) else []),
             ),
@@ -236,6 +247,15 @@ class Planner:
             and not (abandons or asked_for or situation.place.carried_over)
         )
 
+    def _state_or_why(self, situation: Situation, *, abandons: bool) -> tuple[State | None, str | None]:
+        """What the state holds that would be taken over; or why that can't be told, where it is abandoned anyway."""
+        try:
+            return self._state(situation), None
+        except (StateError, RefusedError) as error:
+            if not abandons:
+                raise
+            return None, error.message
+
     def _state(self, situation: Situation) -> State | None:
         """What the state that would be taken over holds; None: there is none yet."""
         path: str | None = None
@@ -266,12 +286,18 @@ class Planner:
         environment = self._project.environment
         checks.check_mode(self._flink, self._directories(target), environment, situation, mode)
 
-    def _check_positions(self, held: State | None, target: Target, *, abandons: bool) -> Continuity:
+    @property
+    def _brokers(self) -> AdminClient:
+        return self._admin or connect(self._project.kafka)
+
+    def _check_positions(
+        self, positions: Mapping[str, Mapping[Any, int]], target: Target, *, abandons: bool
+    ) -> Continuity:
         return checks.check_positions(
             self._job,
-            held.positions if held else {},
+            positions,
             topics_of(target.resolved),
-            self._admin or connect(self._project.kafka),
+            self._brokers,
             self._project.kafka_servers,
             abandons=abandons,
         )
@@ -280,14 +306,18 @@ class Planner:
         return Directories(self._flink, target.resolved["options"])
 
     @staticmethod
-    def _doing(situation: Situation, mode: Mode, *, abandons: bool, carry_over: bool) -> tuple[stages.Stage, ...]:
-        start = stages.Start(source="offsets" if abandons or carry_over else "stopped")
+    def _doing(
+        situation: Situation, mode: Mode, *, abandons: bool, carry_over: bool, gives_up: bool = False
+    ) -> tuple[stages.Stage, ...]:
+        start = stages.Start(source="group" if gives_up else "offsets" if abandons or carry_over else "stopped")
         match situation:
             case Runs(place) | Stopping(place, _):
                 # What began without state may have some once it is stopped.
-                start = stages.Start(source="offsets" if abandons else "stopped")
-                return (stages.Prepare(), stages.Stop(flink_job_id=place.flink_job_id, mode=mode), start)
-            case Lost() if start.source != "offsets":
+                if not gives_up:
+                    start = stages.Start(source="offsets" if abandons else "stopped")
+                how: stages.StopMode = "cancel" if gives_up and isinstance(situation, Stopping) else mode
+                return (stages.Prepare(), stages.Stop(flink_job_id=place.flink_job_id, mode=how), start)
+            case Lost() if start.source == "stopped":
                 start = stages.Start(source="checkpoint")
             case Absent():
                 start = stages.Start(source="nothing")

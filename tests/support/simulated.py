@@ -16,6 +16,7 @@ from sluice.flink.client import FlinkClient
 from sluice.kafka.offsets import Offsets
 from sluice.operation import roll_back as roll_back_module
 from sluice.operation import start as start_module
+from sluice.operation import stop as stop_module
 from sluice.operation.roll_back import roll_back
 from sluice.operation.switch_over import SwitchOver
 from sluice.plan import checks, given_up, planner
@@ -67,6 +68,7 @@ class Simulated:
         refuses: What each submission fails with, first come, first served.
         vanishes: What the next looks at a checkpoint fail with.
         fails_while_stopping: A job that is told to stop fails instead.
+        savepoint_fails: What the savepoint of a stop fails with; the job runs on, unless it `fails_while_stopping`.
         stands_still: The cluster's metrics don't change any more.
     """
 
@@ -76,7 +78,7 @@ class Simulated:
         self.compiles_to = {}
         self.committed = {}
         self.ends = {(TOPIC, 0): Offsets(0, 1_000)}
-        self.dies_at = self.refuses = None
+        self.dies_at = self.refuses = self.savepoint_fails = None
         self.fails_while_stopping = self.stands_still = False
         self.vanishes = []
         self.lab = Lab(SimpleNamespace(kafka_servers="kafka:9092", flink_url="http://flink", home=root), root, "test")
@@ -85,6 +87,7 @@ class Simulated:
         self.flink = FlinkClient("http://flink", exchange=answered_by(self._answer))
         monkeypatch.setattr(client_module, "_PAUSES", ())
         monkeypatch.setattr(stillness, "_DEFAULT", timedelta(0))
+        monkeypatch.setattr(stop_module, "_SETTLES", 0.01)
         for module, name in ((stillness, "_SLACK"), (stillness, "_PAUSE"), (roll_back_module, "_RECOVERY")):
             monkeypatch.setattr(module, name, 0.01)
         for module in (planner, start_module):
@@ -214,6 +217,7 @@ class Simulated:
     def _stop(self, body, job):
         if self.fails_while_stopping:
             self.states[job] = "FAILED"
+        if self.fails_while_stopping or self.savepoint_fails:
             return httpx.Response(202, json={"request-id": body["triggerId"]})
         path = f"{body['targetDirectory']}/savepoint-1"
         held = self.files[self.completed[job]] if job in self.completed else state("Window")
@@ -222,6 +226,9 @@ class Simulated:
         return httpx.Response(202, json={"request-id": body["triggerId"]})
 
     def _result(self, _body, job, _trigger):
+        if self.savepoint_fails:
+            cause = {"class": "c", "stack-trace": self.savepoint_fails}
+            return httpx.Response(200, json={"status": {"id": "COMPLETED"}, "operation": {"failure-cause": cause}})
         if self.states[job] != "FINISHED":
             return httpx.Response(404, json={"errors": ["no such operation"]})
         return httpx.Response(200, json={"status": {"id": "COMPLETED"}, "operation": {"location": self._stopped}})

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from sluice.errors import FlinkError, OperationError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
-from sluice.flink.ending import await_end, cancel, job_state, send_to
+from sluice.flink.ending import await_end, cancel, has_ended, job_state, send_to
 from sluice.flink.models import JobState, SavepointResult
 from sluice.plan.compiler import Compiler
 from sluice.plan.directories import Directories
 from sluice.plan.left import left_behind, savepoint_directory
+from sluice.release.handle import OperationHandle
 from sluice.release.tables import Placement
 
 _PAUSE = 0.05
@@ -23,10 +24,18 @@ _PAUSE = 0.05
 _FORMAT = "NATIVE"
 """Written and read as checkpoints are: fastest; Flink restores it at any parallelism."""
 _CANCEL_TIMEOUT = 180.0
+_SETTLES = 1.0
+"""Seconds until a job whose stop has failed shows it, if it has failed with that."""
 
 
 class StopFailedError(OperationError):
     """The job could not be stopped as planned; it runs on."""
+
+
+def record_failed(operation: OperationHandle, error: StopFailedError) -> None:
+    """Journal that the job runs on, and let it stand so in the ledger: its trigger is spent."""
+    still = {"phase": "running", "stop_mode": None, "trigger_id": None, "savepoint_directory": None}
+    operation.record("stop", "failed", place=still, reason=str(error))
 
 
 class Stop:
@@ -82,6 +91,8 @@ class Stop:
                 send_to(self._flink, calls.stop(job, trigger, self._savepoints(place), _FORMAT), job)
             result = self._result(job, trigger)
             if result is not None and result.failure:
+                if has_ended(self._settled(job)):
+                    return self._left_behind(place)
                 # Flink lets the job run on, from before or from the savepoint that it then had.
                 raise StopFailedError(
                     f"{place.job}: the savepoint failed, the job runs on: {result.failure}",
@@ -92,6 +103,16 @@ class Stop:
                 return result.location
             if state is JobState.FINISHED:
                 return self._left_behind(place)
+
+    def _settled(self, job: str) -> JobState | None:
+        """The job's state once it is clear whether a stop that has failed has ended it: a failure takes its time."""
+        began = time.monotonic()
+        while True:
+            state, waited = job_state(self._flink, job), time.monotonic() - began
+            within = _CANCEL_TIMEOUT if state in (JobState.FAILING, JobState.CANCELLING) else _SETTLES
+            if has_ended(state) or waited > within:
+                return state
+            time.sleep(_PAUSE)
 
     def _result(self, job: str, trigger: str) -> SavepointResult | None:
         """The savepoint's result; None: the JobManager has forgotten it."""

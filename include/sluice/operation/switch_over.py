@@ -18,7 +18,7 @@ from sluice.kafka import topics
 from sluice.kafka.brokers import connect
 from sluice.operation.holder import is_gone
 from sluice.operation.start import Start
-from sluice.operation.stop import Stop, StopFailedError
+from sluice.operation.stop import Stop, StopFailedError, record_failed
 from sluice.plan import stages
 from sluice.plan.approval import Approval, refuse_unapproved
 from sluice.plan.compiler import Compiler
@@ -217,8 +217,7 @@ class SwitchOver:
         try:
             path = stop.complete(place)
         except StopFailedError as error:
-            still = {"phase": "running", "stop_mode": None, "trigger_id": None, "savepoint_directory": None}
-            operation.record("stop", "failed", place=still, reason=str(error))
+            record_failed(operation, error)
             raise
         savepoint = path if is_savepoint(place, path) else None
         if savepoint is not None:

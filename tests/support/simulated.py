@@ -69,6 +69,7 @@ class Simulated:
         vanishes: What the next looks at a checkpoint fail with.
         fails_while_stopping: A job that is told to stop fails instead.
         savepoint_fails: What the savepoint of a stop fails with; the job runs on, unless it `fails_while_stopping`.
+        retains: Checkpoints outlive a cancel.
         stands_still: The cluster's metrics don't change any more.
     """
 
@@ -80,6 +81,7 @@ class Simulated:
         self.ends = {(TOPIC, 0): Offsets(0, 1_000)}
         self.dies_at = self.refuses = self.savepoint_fails = None
         self.fails_while_stopping = self.stands_still = False
+        self.retains = True
         self.vanishes = []
         self.lab = Lab(SimpleNamespace(kafka_servers="kafka:9092", flink_url="http://flink", home=root), root, "test")
         self.lab.job(JOB, source(JOB))
@@ -196,7 +198,13 @@ class Simulated:
 
     def _overview(self, _body):
         jobs = [
-            {"jid": job, "name": JOB, "state": stands, "start-time": 1, "tasks": {"total": 1, "running": 1}}
+            {
+                "jid": job,
+                "name": JOB,
+                "state": stands,
+                "start-time": 1,
+                "tasks": {"total": 1, "running": int(stands == "RUNNING")},
+            }
             for job, stands in self.states.items()
         ]
         return httpx.Response(200, json={"jobs": jobs})
@@ -242,6 +250,8 @@ class Simulated:
 
     def _cancel(self, _body, job):
         self.states[job] = "CANCELED"
+        if not self.retains:
+            self.files.pop(self.completed.pop(job, None), None)
         return httpx.Response(202, json={})
 
     def _config(self, _body):
@@ -253,7 +263,7 @@ class Simulated:
         return httpx.Response(200, json=[{"id": "Status.JVM.CPU.Time", "value": str(moment)}])
 
     def _retained(self, _body, _job):
-        kept = {"enabled": True, "delete_on_cancellation": False}
+        kept = {"enabled": self.retains, "delete_on_cancellation": not self.retains}
         return httpx.Response(200, json={"interval": 1, "timeout": 1, "externalization": kept})
 
     def _cluster(self, _body):

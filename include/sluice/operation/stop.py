@@ -38,6 +38,17 @@ def record_failed(operation: OperationHandle, error: StopFailedError) -> None:
     operation.record("stop", "failed", place=still, reason=str(error))
 
 
+def _otherwise(place: Placement) -> str:
+    """What there is beside a savepoint."""
+    if place.stop_mode == "stateless":
+        # Mode last-state would take the state along that is to be left behind.
+        return (
+            f"mend the cause and deploy again, or: sluice suspend {place.job} --mode last-state, then "
+            f"sluice deploy {place.job} --mode stateless --wake"
+        )
+    return "mend the cause and deploy again, or take mode last-state"
+
+
 class Stop:
     """The stop of one Flink job.
 
@@ -96,7 +107,7 @@ class Stop:
                 # Flink lets the job run on, from before or from the savepoint that it then had.
                 raise StopFailedError(
                     f"{place.job}: the savepoint failed, the job runs on: {result.failure}",
-                    remedy="mend the cause and deploy again, or take mode last-state",
+                    remedy=_otherwise(place),
                 )
             if result is not None and result.location:
                 await_end(self._flink, job, _CANCEL_TIMEOUT)

@@ -24,7 +24,7 @@ from sluice.plan.draft import Draft
 from sluice.plan.given_up import last_positions
 from sluice.plan.left import left_behind
 from sluice.plan.lost import newest_state, while_it_runs
-from sluice.plan.model import Category, Change, Mode, Plan
+from sluice.plan.model import Action, Change, Mode, Plan
 from sluice.plan.request import Request
 from sluice.plan.situation import Absent, Lost, Runs, Situation, Stopped, Stopping, Suspended, locate
 from sluice.plan.target import Target, wanted_target
@@ -184,27 +184,20 @@ class Planner:
         change = state.compare(held, graph)
         if change.dropped and not abandons:
             raise checks.state_would_be_lost(self._job, self._request.kind, change)
+        how, why_given_up = self._how_to_stop(situation, mode, why_given_up)
         if isinstance(situation, Runs | Stopping):
-            self._check_mode(situation, mode, target)
+            if how == mode:
+                self._check_mode(situation, mode, target)
             checks.check_slots(self._flink, self._directories(target), situation, graph)
         positions: Mapping[str, Mapping[Any, int]] = held.positions if held else {}
         if why_given_up is not None and place is not None:
             positions = last_positions(self._project, place, topics_of(target.resolved), self._brokers)
         continuity = self._check_positions(positions, target, abandons=abandons)
-        category: Category = "state_compatible"
-        if why_given_up is not None:
-            category = "state_breaking"
-        elif held is None or state.is_positions_alone(change):
-            category = "stateless"
-        elif abandons or breaking:
-            category = "state_breaking"
         plan = self._draft.plan(
-            "redeploy"
-            if isinstance(situation, Runs)
-            else "start"
-            if isinstance(situation, Absent | Suspended)
-            else "recover",
-            category,
+            _action(situation),
+            "state_breaking"
+            if why_given_up is not None
+            else state.categorise(held, change, breaks=abandons or bool(breaking)),
             situation,
             target,
             steps,
@@ -212,12 +205,18 @@ class Planner:
             changes=changed,
             state=change,
             doing=self._doing(
-                situation, mode, abandons=abandons, carry_over=carry_over, gives_up=why_given_up is not None
+                situation, how, abandons=abandons, carry_over=carry_over, gives_up=why_given_up is not None
             ),
-            reasons=(
-                *([f"its state is given up, since {why_given_up}"] if why_given_up is not None else []),
-                *(f"{change.path}: {change.why}" for change in breaking),
-                *([gone] if (gone := continuity.words_of_gone) else []),
+            reasons=tuple(
+                filter(
+                    None,
+                    (
+                        _NO_SAVEPOINT if how != mode and isinstance(situation, Runs) else None,
+                        None if why_given_up is None else f"its state is given up, since {why_given_up}",
+                        *(f"{change.path}: {change.why}" for change in breaking),
+                        continuity.words_of_gone,
+                    ),
+                )
             ),
         )
         # A job that is down has nothing to go back to, and a rollback is the way back itself.
@@ -264,7 +263,7 @@ class Planner:
                 path = left_behind(
                     self._compiler, directories_at(self._project, self._flink, place), self._project.environment, place
                 )
-            case Runs(place) | Stopping(place):
+            case Runs(place, _) | Stopping(place):
                 return while_it_runs(lambda: self._held_by(place))
             case Stopped(place) | Suspended(place):
                 path = place.state_path
@@ -275,6 +274,22 @@ class Planner:
             case Absent():
                 path = None
         return self._compiler.inspect(path) if path else None
+
+    def _how_to_stop(
+        self, situation: Situation, mode: Mode, why_given_up: str | None
+    ) -> tuple[stages.StopMode, str | None]:
+        """How it is stopped, and why what it leaves tells nothing; None: it does.
+
+        One that is to leave its state behind, and can't write a savepoint, is cancelled.
+        """
+        if isinstance(situation, Stopping) and why_given_up is not None:
+            return "cancel", why_given_up
+        if mode != "stateless" or not isinstance(situation, Runs) or situation.is_whole:
+            return mode, why_given_up
+        place = situation.place
+        if why_given_up is None and not self._flink.send(calls.checkpoint_config(place.flink_job_id)).is_retained:
+            why_given_up = "its checkpoints are deleted when it is cancelled"
+        return "last-state" if why_given_up is None else "cancel", why_given_up
 
     def _held_by(self, place: Placement) -> State | None:
         """What the newest checkpoint of a job that runs holds, or what it was restored from."""
@@ -307,21 +322,30 @@ class Planner:
 
     @staticmethod
     def _doing(
-        situation: Situation, mode: Mode, *, abandons: bool, carry_over: bool, gives_up: bool = False
+        situation: Situation, how: stages.StopMode, *, abandons: bool, carry_over: bool, gives_up: bool = False
     ) -> tuple[stages.Stage, ...]:
         start = stages.Start(source="group" if gives_up else "offsets" if abandons or carry_over else "stopped")
         match situation:
-            case Runs(place) | Stopping(place, _):
+            case Runs(place, _) | Stopping(place, _):
                 # What began without state may have some once it is stopped.
                 if not gives_up:
                     start = stages.Start(source="offsets" if abandons else "stopped")
-                how: stages.StopMode = "cancel" if gives_up and isinstance(situation, Stopping) else mode
                 return (stages.Prepare(), stages.Stop(flink_job_id=place.flink_job_id, mode=how), start)
             case Lost() if start.source == "stopped":
                 start = stages.Start(source="checkpoint")
             case Absent():
                 start = stages.Start(source="nothing")
         return (stages.Prepare(), start)
+
+
+_NO_SAVEPOINT = "it can't write a savepoint, since not all of its tasks run: it is cancelled"
+
+
+def _action(situation: Situation) -> Action:
+    """What happens to a job that is started, or started anew."""
+    if isinstance(situation, Runs):
+        return "redeploy"
+    return "start" if isinstance(situation, Absent | Suspended) else "recover"
 
 
 def _without_a_way_back(plan: Plan, why: str | None) -> Plan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sluice.client.protocol import Graph, State
-from sluice.plan.model import StateChange, StateOfOperator
+from sluice.plan.model import Category, StateChange, StateOfOperator
 
 
 def compare(state: State | None, graph: Graph) -> StateChange:
@@ -26,6 +26,19 @@ def compare(state: State | None, graph: Graph) -> StateChange:
         if any(id_ not in compiled for id_ in held)
         else (),
     )
+
+
+def categorise(held: State | None, change: StateChange, *, breaks: bool) -> Category:
+    """The category of a restart.
+
+    Args:
+        held: What the old job holds; None: nothing.
+        change: What becomes of it.
+        breaks: It is abandoned, or alters its meaning.
+    """
+    if held is None or is_positions_alone(change):
+        return "stateless"
+    return "state_breaking" if breaks else "state_compatible"
 
 
 def is_positions_alone(change: StateChange) -> bool:

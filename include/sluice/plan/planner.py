@@ -109,7 +109,9 @@ class Planner:
         if self._request.kind == "suspend":
             return self._suspension(situation, target)
         if isinstance(situation, Runs) and former and former.fingerprint == target.fingerprint:
-            runs = self._draft.plan("none", "none", situation, target, steps, reasons=("it runs this release",))
+            checks.refuse_without_change(self._job, self._request, active)
+            reasons = ("it runs this release", *checks.unused_mode(self._request))
+            runs = self._draft.plan("none", "none", situation, target, steps, reasons=reasons)
             return Planned(runs, target, steps, None)
         if not self._compiles_always and self._request.mode is None:
             if isinstance(situation, Absent):
@@ -167,6 +169,7 @@ class Planner:
         changed = self._changes(former, target)
         breaking = [change for change in changed if change.category == "state_breaking"]
         mode: Mode = self._request.mode or ("stateless" if breaking else "savepoint")
+        checks.refuse_mode(self._job, self._request, breaking)
         abandons = mode == "stateless" and not isinstance(situation, Absent)
         place = None if isinstance(situation, Absent) else situation.place
         carry_over = abandons or bool(place and place.carried_over and not place.had_checkpoint)
@@ -203,7 +206,7 @@ class Planner:
             steps,
             mode=mode if isinstance(situation, Runs | Stopping) or abandons else None,
             changes=changed,
-            state=change,
+            state=state.fates(change, abandons=abandons, alters=bool(breaking)),
             doing=self._doing(
                 situation, how, abandons=abandons, carry_over=carry_over, gives_up=why_given_up is not None
             ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,13 +106,18 @@ class Project:
         """A job's Kafka consumer group."""
         return consumer_group(self.environment, name)
 
-    def desired(self, name: str, overrides: Mapping[str, Any] | None = None) -> DesiredJob:
-        """A job as it is to run; `overrides` are settings that lie over the deployment file's.
+    def desired(self, name: str, overrides: Mapping[str, Any] | None = None, given: Iterable[str] = ()) -> DesiredJob:
+        """A job as it is to run.
+
+        Args:
+            name: The job's name.
+            overrides: Settings that lie over the deployment file's.
+            given: Those of them that a run gives now; the others are kept from former ones.
 
         Raises:
             ConfigError: there is no such job, or a value is wrong.
         """
-        return desired_job(self.catalog.job(name), self.environment, *self._file, overrides, self.kafka)
+        return desired_job(self.catalog.job(name), self.environment, *self._file, overrides, self.kafka, given)
 
     def opened(
         self, name: str, resolved: Mapping[str, Any], overrides: Mapping[str, Any] | None = None

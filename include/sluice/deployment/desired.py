@@ -94,6 +94,7 @@ def desired_job(
     document: Document,
     overrides: Mapping[str, Any] | None = None,
     kafka: Mapping[str, str] | None = None,
+    given: Iterable[str] = (),
 ) -> DesiredJob:
     """Lay a deployment file's values over a job, and over those what a run gave for its settings.
 
@@ -104,14 +105,15 @@ def desired_job(
         document: Where it says so.
         overrides: What runs gave; what a run gives anew is held against `refuse_secrets` before.
         kafka: How the brokers are reached; None: as the deployment file says.
+        given: Those of the overrides that a run gives now; the others are kept from former ones.
 
     Raises:
         ConfigError: an unknown name or a value out of its range; names job, field, file and line, allowed range.
     """
     section = content.jobs.get(job.name, JobSection())
-    given = dict(overrides or {})
-    reading = _Reading(job, document, frozenset(given))
-    config = reading.model(("config",), job.config, lambda: job.config(**{**section.config, **given}))
+    laid_over = dict(overrides or {})
+    reading = _Reading(job, document, frozenset(given), frozenset(laid_over).difference(given))
+    config = reading.model(("config",), job.config, lambda: job.config(**{**section.config, **laid_over}))
     replication = {"replication": content.defaults.replication} if content.defaults.replication else {}
     reads = {
         name: reading.topic(("reads", name), topic, {**replication, **section.reads.get(name, {})})
@@ -179,12 +181,19 @@ def _by_sink(job: Job, values: Mapping[str, Any]) -> dict[str, Any]:
 class _Reading:
     job: Job
     document: Document
-    overrides: frozenset[str]
+    given: frozenset[str]
+    standing: frozenset[str]
 
     def place(self, *path: str) -> str:
-        if path[:1] == ("config",) and self.overrides.intersection(path[1:2]):
+        if path[:1] == ("config",) and self.given.intersection(path[1:2]):
             return "given for this run"
+        if self.is_standing(path):
+            return "kept from a former run"
         return self.document.place(("jobs", self.job.name, *path))
+
+    def is_standing(self, path: tuple[str, ...]) -> bool:
+        """Whether a setting is one that a former run gave."""
+        return path[:1] == ("config",) and bool(self.standing.intersection(path[1:2]))
 
     def known_names(self, section: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
         for name in given:
@@ -200,7 +209,11 @@ class _Reading:
         except ValidationError as error:
             inner, words = first_problem(error, model)
             where = (*path, *inner)
-            raise ConfigError(f"{self.job.name}: {'.'.join(where)}: {words} ({self.place(*where)})") from error
+            take_back = f"sluice deploy {self.job.name} --clear-overrides takes back what former runs gave"
+            raise ConfigError(
+                f"{self.job.name}: {'.'.join(where)}: {words} ({self.place(*where)})",
+                remedy=take_back if self.is_standing(where) else None,
+            ) from error
 
     def topic(self, path: tuple[str, ...], declared: Kafka, values: Any) -> Kafka:
         if not isinstance(values, Mapping):

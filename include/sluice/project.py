@@ -11,6 +11,7 @@ from sluice.deployment.catalog import Catalog, read_catalog
 from sluice.deployment.desired import DesiredJob, desired_job, flink_options
 from sluice.deployment.file import DeploymentFile, read_deployment_file
 from sluice.deployment.hidden import holds_digests, opened
+from sluice.deployment.jars import jar_digests
 from sluice.deployment.lines import Document
 from sluice.errors import ConfigError
 from sluice.flink.access import Access
@@ -117,7 +118,8 @@ class Project:
         Raises:
             ConfigError: there is no such job, or a value is wrong.
         """
-        return desired_job(self.catalog.job(name), self.environment, *self._file, overrides, self.kafka, given)
+        jars = jar_digests(self.content.flink.jars, self.settings.root)
+        return desired_job(self.catalog.job(name), self.environment, *self._file, overrides, self.kafka, given, jars)
 
     def opened(
         self, name: str, resolved: Mapping[str, Any], overrides: Mapping[str, Any] | None = None

@@ -42,6 +42,8 @@ class DesiredJob:
     options: Mapping[str, str]
     credentials: Mapping[str, str] = field(default_factory=dict)
     """What the brokers' configuration has of secrets, as digests: the job holds those that it was started with."""
+    jars: Mapping[str, str] = field(default_factory=dict)
+    """The jars that are shipped with it, with digests of their content."""
 
     @property
     def name(self) -> str:
@@ -66,7 +68,9 @@ class DesiredJob:
 
     def values(self) -> dict[str, Any]:
         """Everything that decides how it runs, as JSON values; of secrets their digests."""
+        # What most jobs have none of is left out: they keep their fingerprints.
         credentials = {"credentials": dict(self.credentials)} if self.credentials else {}
+        jars = {"jars": dict(self.jars)} if self.jars else {}
         return {
             "parallelism": self.parallelism,
             "state_version": self.job.state_version,
@@ -75,6 +79,7 @@ class DesiredJob:
             "writes": {name: topic_values(topic) for name, topic in self.writes.items()},
             "options": hidden(self.options),
             **credentials,
+            **jars,
         }
 
     def secrets(self) -> dict[str, Any]:
@@ -95,6 +100,7 @@ def desired_job(
     overrides: Mapping[str, Any] | None = None,
     kafka: Mapping[str, str] | None = None,
     given: Iterable[str] = (),
+    jars: Mapping[str, str] | None = None,
 ) -> DesiredJob:
     """Lay a deployment file's values over a job, and over those what a run gave for its settings.
 
@@ -106,6 +112,7 @@ def desired_job(
         overrides: What runs gave; what a run gives anew is held against `refuse_secrets` before.
         kafka: How the brokers are reached; None: as the deployment file says.
         given: Those of the overrides that a run gives now; the others are kept from former ones.
+        jars: Those of the deployment file, with digests of their content.
 
     Raises:
         ConfigError: an unknown name or a value out of its range; names job, field, file and line, allowed range.
@@ -139,6 +146,7 @@ def desired_job(
         health=health,
         options=flink_options(content, job.name),
         credentials=secrets_of(content.kafka.config if kafka is None else kafka),
+        jars=dict(jars or {}),
     )
     _check_parallelism(desired, document)
     return desired

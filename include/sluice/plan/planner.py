@@ -174,7 +174,9 @@ class Planner:
         place = None if isinstance(situation, Absent) else situation.place
         carry_over = abandons or bool(place and place.carried_over and not place.had_checkpoint)
         graph = self._compiler.prepare(target, carry_over=carry_over).graph
-        if self._compiles_to_the_same(situation, former, graph, abandons=abandons):
+        # A jar comes beside the graph, which names it alone.
+        has_other_jars = any(change.path.startswith("jars.") for change in changed)
+        if not has_other_jars and self._compiles_to_the_same(situation, former, graph, abandons=abandons):
             plan = self._draft.plan(
                 "record", "metadata", situation, target, steps, changes=changed, reasons=("the same graph",)
             )

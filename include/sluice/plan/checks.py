@@ -8,7 +8,7 @@ from typing import Any
 
 from confluent_kafka.admin import AdminClient
 
-from sluice.client.protocol import Graph
+from sluice.client.protocol import Graph, State
 from sluice.errors import FlinkError, RefusedError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
@@ -135,6 +135,23 @@ def check_mode(
             )
     else:
         directories.savepoints(environment, job, "-")
+
+
+def check_max_parallelism(job: str, held: State | None, graph: Graph) -> None:
+    """What Flink would refuse to restore, since state can't be spread so widely, is refused before the stop.
+
+    Raises:
+        RefusedError: a vertex has more subtasks than the state of one of its operators can be spread over.
+    """
+    most = {operator.id: operator.max_parallelism for operator in held.operators} if held else {}
+    for vertex in graph.vertices:
+        limit = min((most[each.id] for each in vertex.operators if most.get(each.id, 0) > 0), default=None)
+        if limit is not None and vertex.parallelism > limit:
+            raise RefusedError(
+                f"{job}: the state of {vertex.name} can be spread over {limit} subtasks, and parallelism "
+                f"{vertex.parallelism} is asked for",
+                remedy=f"set the parallelism to {limit} or less; mode stateless leaves the state behind",
+            )
 
 
 def check_slots(flink: FlinkClient, directories: Directories, situation: Situation, graph: Graph) -> None:

@@ -189,6 +189,8 @@ class Planner:
         change = state.compare(held, graph)
         if change.dropped and not abandons:
             raise checks.state_would_be_lost(self._job, self._request.kind, change)
+        checks.check_max_parallelism(self._job, None if abandons else held, graph)
+        is_unseen = held is None and why_given_up is None and (abandons or bool(breaking)) and _may_hold(situation)
         how, why_given_up = self._how_to_stop(situation, mode, why_given_up)
         if isinstance(situation, Runs | Stopping):
             if how == mode:
@@ -201,7 +203,7 @@ class Planner:
         plan = self._draft.plan(
             _action(situation),
             "state_breaking"
-            if why_given_up is not None
+            if why_given_up is not None or is_unseen
             else state.categorise(held, change, breaks=abandons or bool(breaking)),
             situation,
             target,
@@ -217,6 +219,7 @@ class Planner:
                     None,
                     (
                         _NO_SAVEPOINT if how != mode and isinstance(situation, Runs) else None,
+                        _UNSEEN if is_unseen else None,
                         None if why_given_up is None else f"its state is given up, since {why_given_up}",
                         *(f"{change.path}: {change.why}" for change in breaking),
                         continuity.words_of_gone,
@@ -344,6 +347,18 @@ class Planner:
 
 
 _NO_SAVEPOINT = "it can't write a savepoint, since not all of its tasks run: it is cancelled"
+
+_UNSEEN = "it has made no checkpoint yet: what state it holds can't be told"
+
+
+def _may_hold(situation: Situation) -> bool:
+    """Whether a job of which there is no checkpoint may hold state all the same, which it hands over when it stops."""
+    match situation:
+        case Runs(_, is_whole):
+            return is_whole
+        case Stopping(place, is_alive):
+            return is_alive and place.stop_mode != "cancel"
+    return False
 
 
 def _action(situation: Situation) -> Action:

@@ -203,6 +203,10 @@ class Ledger:
                 if active is not None and is_own and self._is_of(session, active, release):
                     active.token += 1
                     active.lease_until = now + LEASE
+                    if not _is_touched(session, active):
+                        # Nothing was done yet of what was meant before.
+                        for name, value in (details or {}).items():
+                            setattr(active, name, value)
                     return OperationHandle(self._sessions, active.id, active.token, active)
                 if active is not None:
                     _refuse(active, holder, is_gone)

@@ -12,6 +12,7 @@
     ├── FlinkError            the cluster answered, and said no
     │   └── JobNotFoundError  it does not know the job
     └── OperationError        an operation began and failed; exit status 1
+        └── StateError        what a job has left can't be found or read
 
 A message says what was found, what was expected, and the next step.
 """
@@ -100,3 +101,7 @@ class JobNotFoundError(FlinkError):
 
 class OperationError(SluiceError):
     """An operation began and failed."""
+
+
+class StateError(OperationError):
+    """The state that a job has left can't be found, or can't be read."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from sluice.deployment.catalog import Catalog, read_catalog
 from sluice.deployment.desired import DesiredJob, desired_job, flink_options
 from sluice.deployment.file import DeploymentFile, read_deployment_file
 from sluice.deployment.hidden import holds_digests, opened
+from sluice.deployment.jars import jar_digests
 from sluice.deployment.lines import Document
 from sluice.errors import ConfigError
 from sluice.flink.access import Access
@@ -106,13 +107,19 @@ class Project:
         """A job's Kafka consumer group."""
         return consumer_group(self.environment, name)
 
-    def desired(self, name: str, overrides: Mapping[str, Any] | None = None) -> DesiredJob:
-        """A job as it is to run; `overrides` are settings that lie over the deployment file's.
+    def desired(self, name: str, overrides: Mapping[str, Any] | None = None, given: Iterable[str] = ()) -> DesiredJob:
+        """A job as it is to run.
+
+        Args:
+            name: The job's name.
+            overrides: Settings that lie over the deployment file's.
+            given: Those of them that a run gives now; the others are kept from former ones.
 
         Raises:
             ConfigError: there is no such job, or a value is wrong.
         """
-        return desired_job(self.catalog.job(name), self.environment, *self._file, overrides, self.kafka)
+        jars = jar_digests(self.content.flink.jars, self.settings.root)
+        return desired_job(self.catalog.job(name), self.environment, *self._file, overrides, self.kafka, given, jars)
 
     def opened(
         self, name: str, resolved: Mapping[str, Any], overrides: Mapping[str, Any] | None = None

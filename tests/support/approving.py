@@ -21,7 +21,7 @@ told, alive = [], set()
 PLAN = Plan(
     job="counts", action="redeploy", category="state_breaking", mode="stateless", former_release=1, fingerprint="f",
     reasons=("windows of another length",), needs_approval=True,
-    state=StateChange(kept=(StateOfOperator(id="1", name="Window", size=2048),)),
+    state=StateChange(dropped=(StateOfOperator(id="1", name="Window", size=2048),)),
 )
 OTHER = PLAN.model_copy(update={"fingerprint": "g"})
 

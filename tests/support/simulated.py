@@ -9,16 +9,17 @@ from types import SimpleNamespace
 import httpx
 
 from sluice.client.protocol import Found, Graph, Operator, OperatorState, Ready, State, Vertex
-from sluice.errors import OperationError
+from sluice.errors import StateError
 from sluice.flink import client as client_module
 from sluice.flink import stillness
 from sluice.flink.client import FlinkClient
 from sluice.kafka.offsets import Offsets
 from sluice.operation import roll_back as roll_back_module
 from sluice.operation import start as start_module
+from sluice.operation import stop as stop_module
 from sluice.operation.roll_back import roll_back
 from sluice.operation.switch_over import SwitchOver
-from sluice.plan import checks, planner
+from sluice.plan import checks, given_up, planner
 from sluice.plan.approval import Approval
 from sluice.plan.planner import Planner
 from sluice.plan.request import Request
@@ -68,6 +69,8 @@ class Simulated:
         vanishes: What the next looks at a checkpoint fail with.
         fails_while_stopping: A job that is told to stop fails instead.
         meanwhile: Called once, while something is compiled.
+        savepoint_fails: What the savepoint of a stop fails with; the job runs on, unless it `fails_while_stopping`.
+        retains: Checkpoints outlive a cancel.
         stands_still: The cluster's metrics don't change any more.
         lets_nothing_through: No checkpoint that is asked for comes to an end.
     """
@@ -78,8 +81,9 @@ class Simulated:
         self.compiles_to = {}
         self.committed = {}
         self.ends = {(TOPIC, 0): Offsets(0, 1_000)}
-        self.dies_at = self.refuses = None
+        self.dies_at = self.refuses = self.savepoint_fails = None
         self.fails_while_stopping = self.stands_still = self.lets_nothing_through = False
+        self.retains = True
         self.vanishes = []
         self.meanwhile = None
         self.lab = Lab(SimpleNamespace(kafka_servers="kafka:9092", flink_url="http://flink", home=root), root, "test")
@@ -88,20 +92,25 @@ class Simulated:
         self.flink = FlinkClient("http://flink", exchange=answered_by(self._answer))
         monkeypatch.setattr(client_module, "_PAUSES", ())
         monkeypatch.setattr(stillness, "_DEFAULT", timedelta(0))
+        monkeypatch.setattr(stop_module, "_SETTLES", 0.01)
         for module, name in ((stillness, "_SLACK"), (stillness, "_PAUSE"), (roll_back_module, "_RECOVERY")):
             monkeypatch.setattr(module, name, 0.01)
         for module in (planner, start_module):
             monkeypatch.setattr(module, "connect", lambda _kafka: None)
         monkeypatch.setattr(planner, "topic_steps", lambda *_a, **_k: ())
-        monkeypatch.setattr(checks, "describe", lambda *_arguments: {})
-        for module in (checks, start_module):
+        for module in (checks, given_up):
+            monkeypatch.setattr(module, "describe", lambda *_arguments: {})
+        for module in (checks, given_up, start_module):
             monkeypatch.setattr(module, "read_offsets", lambda *_arguments: self.ends)
         monkeypatch.setattr(
             start_module, "commit_group", lambda _kafka, _group, offsets: self.committed.update(offsets)
         )
-        monkeypatch.setattr(
-            start_module, "read_committed", lambda _kafka, _group, of: {p: self.committed[p] for p in of}
-        )
+        for module in (given_up, start_module):
+            monkeypatch.setattr(
+                module,
+                "read_committed",
+                lambda _kafka, _group, of: {p: self.committed[p] for p in of if p in self.committed},
+            )
 
         async def passes(*_arguments):
             return None
@@ -195,7 +204,13 @@ class Simulated:
 
     def _overview(self, _body):
         jobs = [
-            {"jid": job, "name": JOB, "state": stands, "start-time": 1, "tasks": {"total": 1, "running": 1}}
+            {
+                "jid": job,
+                "name": JOB,
+                "state": stands,
+                "start-time": 1,
+                "tasks": {"total": 1, "running": int(stands == "RUNNING")},
+            }
             for job, stands in self.states.items()
         ]
         return httpx.Response(200, json={"jobs": jobs})
@@ -216,6 +231,7 @@ class Simulated:
     def _stop(self, body, job):
         if self.fails_while_stopping:
             self.states[job] = "FAILED"
+        if self.fails_while_stopping or self.savepoint_fails:
             return httpx.Response(202, json={"request-id": body["triggerId"]})
         path = f"{body['targetDirectory']}/savepoint-1"
         held = self.files[self.completed[job]] if job in self.completed else state("Window")
@@ -224,6 +240,9 @@ class Simulated:
         return httpx.Response(202, json={"request-id": body["triggerId"]})
 
     def _result(self, _body, job, _trigger):
+        if self.savepoint_fails:
+            cause = {"class": "c", "stack-trace": self.savepoint_fails}
+            return httpx.Response(200, json={"status": {"id": "COMPLETED"}, "operation": {"failure-cause": cause}})
         if self.states[job] != "FINISHED":
             return httpx.Response(404, json={"errors": ["no such operation"]})
         return httpx.Response(200, json={"status": {"id": "COMPLETED"}, "operation": {"location": self._stopped}})
@@ -240,6 +259,8 @@ class Simulated:
 
     def _cancel(self, _body, job):
         self.states[job] = "CANCELED"
+        if not self.retains:
+            self.files.pop(self.completed.pop(job, None), None)
         return httpx.Response(202, json={})
 
     def _config(self, _body):
@@ -251,7 +272,7 @@ class Simulated:
         return httpx.Response(200, json=[{"id": "Status.JVM.CPU.Time", "value": str(moment)}])
 
     def _retained(self, _body, _job):
-        kept = {"enabled": True, "delete_on_cancellation": False}
+        kept = {"enabled": self.retains, "delete_on_cancellation": not self.retains}
         return httpx.Response(200, json={"interval": 1, "timeout": 1, "externalization": kept})
 
     def _cluster(self, _body):
@@ -318,7 +339,7 @@ class Client:
         if self._simulated.vanishes:
             raise self._simulated.vanishes.pop()
         if path not in self._simulated.files:
-            raise OperationError(f"{path} does not exist")
+            raise StateError(f"{path} does not exist")
         return self._simulated.files[path]
 
     def find(self, *directories):

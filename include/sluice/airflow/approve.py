@@ -104,7 +104,8 @@ class ApproveOperator(RequestOperator, HITLOperator):
         approvals, asker, is_gone = project.ledger.approvals, self.holder(context), self.is_gone(context)
         # Before anything is shown: nobody would wait for an answer to it.
         approvals.refuse_another(self.job, asker, is_gone)
-        fate = "loses state" if plan.loses_state else "has no way back"
+        fates = {"loses state": plan.loses_state, "alters what its state means": plan.alters_state}
+        fate = next((words for words, applies in fates.items() if applies), "has no way back")
         self.subject = f"{self.job}: {plan.kind} that {fate}"
         reason = self.request(context).get("reason")
         mark = f"Plan {identity(plan)}."

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from types import NoneType
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from airflow.sdk import DAG, Param
 from airflow.sdk.definitions.param import ParamsDict
@@ -131,24 +131,40 @@ def tick(title: str, description: str, **more: Any) -> Param:
 def _param(name: str, field: FieldInfo) -> Param:
     default = "" if field.default is PydanticUndefined else f"Default: {_words(field.default)}. "
     bounds = allowed_range(field)
+    choices = _choices(field.annotation)
+    listed: dict[str, Any] = {"enum": [None, *choices]} if choices else {}
     return Param(
         default=None,
         type=["null", _type(field.annotation)],
         title=name,
         description=f"{default}{f'Allowed: {bounds}. ' if bounds else ''}Empty: as the deployment file says.",
         section="Settings of the job",
+        **listed,
     )
 
 
 def _type(annotation: Any) -> str:
-    members = [member for member in get_args(annotation) if member is not NoneType]
-    if get_origin(annotation) in (list, tuple, set, frozenset):
+    inner = _required(annotation)
+    if get_origin(inner) in (list, tuple, set, frozenset):
         return "array"
-    if annotation in _TYPES:
-        return _TYPES[annotation]
-    if len(members) == 1 and members[0] in _TYPES:
-        return _TYPES[members[0]]
-    return "string"
+    kinds = {type(choice) for choice in _choices(inner)}
+    return _TYPES.get(kinds.pop() if len(kinds) == 1 else inner, "string")
+
+
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    """The values that a setting may have, where they are named one by one."""
+    inner = _required(annotation)
+    return tuple(choice for choice in get_args(inner) if choice is not None) if get_origin(inner) is Literal else ()
+
+
+def _required(annotation: Any) -> Any:
+    """What is behind `X | None`, and behind what is annotated."""
+    if get_origin(annotation) is Annotated:
+        return _required(get_args(annotation)[0])
+    if get_origin(annotation) not in (Union, UnionType):
+        return annotation
+    members = [member for member in get_args(annotation) if member is not NoneType]
+    return _required(members[0]) if len(members) == 1 else annotation
 
 
 def _words(value: object) -> str:

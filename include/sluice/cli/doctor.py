@@ -17,13 +17,13 @@ import httpx
 import psutil
 from confluent_kafka import KafkaException
 
+from sluice.deployment.jars import jar_urls
 from sluice.errors import SluiceError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.kafka.brokers import TIMEOUT, connect
 from sluice.local.layout import Local
 from sluice.local.survivors import survivors
-from sluice.plan.compiler import jar_urls
 from sluice.project import Project
 from sluice.release.versions import FLINK, KAFKA_CONNECTOR
 from sluice.settings import Settings

@@ -35,7 +35,7 @@ def failed(error: Exception, *, step: str, job: str, job_file: Path | None) -> F
         )
     words = java_words(error) if isinstance(error, Py4JJavaError) else f"{type(error).__name__}: {error}"
     if step == "checkpoint":
-        return Failed(kind="internal", message=f"the checkpoint can't be read: {words}", detail=detail)
+        return Failed(kind="state", message=f"the checkpoint can't be read: {words}", detail=detail)
     if step in ("connect", "submit"):
         kind: FailureKind = "unreachable" if step == "connect" else "flink"
         remedy = "check the cluster's address and that it answers" if step == "connect" else None

@@ -38,6 +38,7 @@ from sluice.errors import (
     RefusedError,
     SchemaError,
     SluiceError,
+    StateError,
     UnreachableError,
 )
 
@@ -49,6 +50,7 @@ _ERRORS: dict[FailureKind, type[SluiceError]] = {
     "schema": SchemaError,
     "flink": FlinkError,
     "unreachable": UnreachableError,
+    "state": StateError,
     "internal": OperationError,
 }
 
@@ -133,7 +135,8 @@ class ClientProcess:
         """What a checkpoint or savepoint holds.
 
         Raises:
-            OperationError: it can't be read, or the client died or took too long.
+            StateError: it can't be read.
+            OperationError: the client died or took too long.
         """
         return self._ask("inspect", Inspect(path=path), State, timeout, path)
 
@@ -141,7 +144,8 @@ class ClientProcess:
         """The newest complete checkpoint or savepoint directly below these directories.
 
         Raises:
-            OperationError: they can't be read, or the client died or took too long.
+            StateError: they can't be read.
+            OperationError: the client died or took too long.
         """
         return self._ask("find", Find(directories=directories), Found, timeout, ", ".join(directories))
 

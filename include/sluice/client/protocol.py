@@ -185,7 +185,7 @@ class Submitted(_Message):
     flink_job_id: str
 
 
-FailureKind = Literal["config", "compile", "schema", "flink", "unreachable", "internal"]
+FailureKind = Literal["config", "compile", "schema", "flink", "unreachable", "state", "internal"]
 
 
 class Failed(_Message):

@@ -42,6 +42,8 @@ class DesiredJob:
     options: Mapping[str, str]
     credentials: Mapping[str, str] = field(default_factory=dict)
     """What the brokers' configuration has of secrets, as digests: the job holds those that it was started with."""
+    jars: Mapping[str, str] = field(default_factory=dict)
+    """The jars that are shipped with it, with digests of their content."""
 
     @property
     def name(self) -> str:
@@ -66,7 +68,9 @@ class DesiredJob:
 
     def values(self) -> dict[str, Any]:
         """Everything that decides how it runs, as JSON values; of secrets their digests."""
+        # What most jobs have none of is left out: they keep their fingerprints.
         credentials = {"credentials": dict(self.credentials)} if self.credentials else {}
+        jars = {"jars": dict(self.jars)} if self.jars else {}
         return {
             "parallelism": self.parallelism,
             "state_version": self.job.state_version,
@@ -75,6 +79,7 @@ class DesiredJob:
             "writes": {name: topic_values(topic) for name, topic in self.writes.items()},
             "options": hidden(self.options),
             **credentials,
+            **jars,
         }
 
     def secrets(self) -> dict[str, Any]:
@@ -94,6 +99,8 @@ def desired_job(
     document: Document,
     overrides: Mapping[str, Any] | None = None,
     kafka: Mapping[str, str] | None = None,
+    given: Iterable[str] = (),
+    jars: Mapping[str, str] | None = None,
 ) -> DesiredJob:
     """Lay a deployment file's values over a job, and over those what a run gave for its settings.
 
@@ -104,14 +111,16 @@ def desired_job(
         document: Where it says so.
         overrides: What runs gave; what a run gives anew is held against `refuse_secrets` before.
         kafka: How the brokers are reached; None: as the deployment file says.
+        given: Those of the overrides that a run gives now; the others are kept from former ones.
+        jars: Those of the deployment file, with digests of their content.
 
     Raises:
         ConfigError: an unknown name or a value out of its range; names job, field, file and line, allowed range.
     """
     section = content.jobs.get(job.name, JobSection())
-    given = dict(overrides or {})
-    reading = _Reading(job, document, frozenset(given))
-    config = reading.model(("config",), job.config, lambda: job.config(**{**section.config, **given}))
+    laid_over = dict(overrides or {})
+    reading = _Reading(job, document, frozenset(given), frozenset(laid_over).difference(given))
+    config = reading.model(("config",), job.config, lambda: job.config(**{**section.config, **laid_over}))
     replication = {"replication": content.defaults.replication} if content.defaults.replication else {}
     reads = {
         name: reading.topic(("reads", name), topic, {**replication, **section.reads.get(name, {})})
@@ -137,6 +146,7 @@ def desired_job(
         health=health,
         options=flink_options(content, job.name),
         credentials=secrets_of(content.kafka.config if kafka is None else kafka),
+        jars=dict(jars or {}),
     )
     _check_parallelism(desired, document)
     return desired
@@ -179,12 +189,19 @@ def _by_sink(job: Job, values: Mapping[str, Any]) -> dict[str, Any]:
 class _Reading:
     job: Job
     document: Document
-    overrides: frozenset[str]
+    given: frozenset[str]
+    standing: frozenset[str]
 
     def place(self, *path: str) -> str:
-        if path[:1] == ("config",) and self.overrides.intersection(path[1:2]):
+        if path[:1] == ("config",) and self.given.intersection(path[1:2]):
             return "given for this run"
+        if self.is_standing(path):
+            return "kept from a former run"
         return self.document.place(("jobs", self.job.name, *path))
+
+    def is_standing(self, path: tuple[str, ...]) -> bool:
+        """Whether a setting is one that a former run gave."""
+        return path[:1] == ("config",) and bool(self.standing.intersection(path[1:2]))
 
     def known_names(self, section: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
         for name in given:
@@ -200,7 +217,11 @@ class _Reading:
         except ValidationError as error:
             inner, words = first_problem(error, model)
             where = (*path, *inner)
-            raise ConfigError(f"{self.job.name}: {'.'.join(where)}: {words} ({self.place(*where)})") from error
+            take_back = f"sluice deploy {self.job.name} --clear-overrides takes back what former runs gave"
+            raise ConfigError(
+                f"{self.job.name}: {'.'.join(where)}: {words} ({self.place(*where)})",
+                remedy=take_back if self.is_standing(where) else None,
+            ) from error
 
     def topic(self, path: tuple[str, ...], declared: Kafka, values: Any) -> Kafka:
         if not isinstance(values, Mapping):

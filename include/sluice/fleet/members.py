@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from sluice.deployment.desired import DesiredJob, open_secrets
 from sluice.deployment.hidden import covered_settings
-from sluice.errors import SluiceError
+from sluice.errors import ConfigError, SluiceError
 from sluice.fleet.rows import JobStatus
 from sluice.health.probe import Target
 from sluice.health.snapshot import Snapshot
@@ -61,8 +61,13 @@ def _member(project: Project, name: str, placed: tuple[Placement, Release] | Non
     if name not in project.catalog.jobs:
         return Member(_without_file(project, name, placed))
     place, release = placed or (None, None)
+    trouble: tuple[str, ...] = ()
     try:
-        desired = project.desired(name, release.overrides if release else None)
+        try:
+            desired = project.desired(name, release.overrides if release else None)
+        except ConfigError as error:
+            # Where what a former run gave is at fault, the release that has it runs all the same.
+            desired, trouble = project.desired(name), (str(error),)
         # It reads every module that the job imports, also those that nothing has imported yet.
         found = fingerprint(project.settings.root, desired)
     except SluiceError as error:
@@ -76,8 +81,8 @@ def _member(project: Project, name: str, placed: tuple[Placement, Release] | Non
         "",
         place.release,
         place.flink_job_id,
-        reasons=open_secrets(desired.job.config, overrides),
-        drift=found != release.fingerprint,
+        reasons=(*trouble, *open_secrets(desired.job.config, overrides)),
+        drift=bool(trouble) or found != release.fingerprint,
         overrides=overrides,
         phase=place.phase,
     )

@@ -77,6 +77,11 @@ class Tasks(Answer):
     running: int
     finished: int = 0
 
+    @property
+    def are_up(self) -> bool:
+        """None of them has yet to run, or to run again."""
+        return self.running + self.finished >= self.total
+
 
 class JobSummary(Answer):
     """A job in the list of jobs."""

@@ -16,7 +16,7 @@ from sluice.flink.client import FlinkClient
 from sluice.flink.ending import job_state
 from sluice.flink.models import JobState
 from sluice.operation.start import Start
-from sluice.operation.stop import Stop
+from sluice.operation.stop import Stop, StopFailedError, record_failed
 from sluice.operation.switch_over import Started, Tell, is_touched
 from sluice.operation.verify import Outcome, pass_gates
 from sluice.plan.changes import compare_values
@@ -77,6 +77,10 @@ def roll_back(
         back = _RollBack(project, operation, flink, tell).run(reason, compile_with)
     except UnreachableError:
         raise
+    except StopFailedError as error:
+        # It was the old job's own stop that was gone on with.
+        record_failed(operation, error)
+        back = Back("failed", f"{reason}; {error.message}; nothing was changed")
     except SluiceError as error:
         back = Back("failed", f"{reason}; and going back failed: {error}. The next deploy goes on from the journal")
     operation.finish(back.outcome, back.words)

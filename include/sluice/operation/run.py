@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from sluice.errors import BusyError, OperationError, SluiceError
+from sluice.errors import BusyError, OperationError, RefusedError, SluiceError
 from sluice.flink.client import FlinkClient
 from sluice.operation.holder import is_gone
 from sluice.operation.roll_back import roll_back
@@ -128,6 +128,11 @@ def _cause(project: Project, job: str, holder: str, error: SluiceError) -> Sluic
         _refuse_busy(project, job, holder)
     except BusyError as busy:
         return busy
+    place = project.ledger.placement(job)
+    if isinstance(error, RefusedError) and place is not None and place.phase == "stopped":
+        down = f"{error.message}; and {job} is down: an operation that had stopped it has died"
+        back = f"sluice resume {job} runs release {place.release} again, from the state that it stopped with"
+        return type(error)(down, remedy=f"{error.remedy}; {back}" if error.remedy else back)
     return error
 
 

@@ -12,11 +12,12 @@ from math import inf
 from sluice.errors import FlinkError, OperationError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
-from sluice.flink.ending import await_end, cancel, job_state, send_to
+from sluice.flink.ending import await_end, cancel, has_ended, job_state, send_to
 from sluice.flink.models import JobState, SavepointResult
 from sluice.plan.compiler import Compiler
 from sluice.plan.directories import Directories
 from sluice.plan.left import left_behind, savepoint_directory
+from sluice.release.handle import OperationHandle
 from sluice.release.tables import Placement
 
 _PAUSE = 0.05
@@ -28,10 +29,29 @@ _FRESH = 30.0
 """Seconds that are at least waited for a fresh checkpoint, where there is one already."""
 _FRESH_TIMES = 3
 """How many times as long as the newest one took: another may have to end first."""
+_SETTLES = 1.0
+"""Seconds until a job whose stop has failed shows it, if it has failed with that."""
 
 
 class StopFailedError(OperationError):
     """The job could not be stopped as planned; it runs on."""
+
+
+def record_failed(operation: OperationHandle, error: StopFailedError) -> None:
+    """Journal that the job runs on, and let it stand so in the ledger: its trigger is spent."""
+    still = {"phase": "running", "stop_mode": None, "trigger_id": None, "savepoint_directory": None}
+    operation.record("stop", "failed", place=still, reason=str(error))
+
+
+def _otherwise(place: Placement) -> str:
+    """What there is beside a savepoint."""
+    if place.stop_mode == "stateless":
+        # Mode last-state would take the state along that is to be left behind.
+        return (
+            f"mend the cause and deploy again, or: sluice suspend {place.job} --mode last-state, then "
+            f"sluice deploy {place.job} --mode stateless --wake"
+        )
+    return "mend the cause and deploy again, or take mode last-state"
 
 
 class Stop:
@@ -87,16 +107,28 @@ class Stop:
                 send_to(self._flink, calls.stop(job, trigger, self._savepoints(place), _FORMAT), job)
             result = self._result(job, trigger)
             if result is not None and result.failure:
+                if has_ended(self._settled(job)):
+                    return self._left_behind(place)
                 # Flink lets the job run on, from before or from the savepoint that it then had.
                 raise StopFailedError(
                     f"{place.job}: the savepoint failed, the job runs on: {result.failure}",
-                    remedy="mend the cause and deploy again, or take mode last-state",
+                    remedy=_otherwise(place),
                 )
             if result is not None and result.location:
                 await_end(self._flink, job, _CANCEL_TIMEOUT)
                 return result.location
             if state is JobState.FINISHED:
                 return self._left_behind(place)
+
+    def _settled(self, job: str) -> JobState | None:
+        """The job's state once it is clear whether a stop that has failed has ended it: a failure takes its time."""
+        began = time.monotonic()
+        while True:
+            state, waited = job_state(self._flink, job), time.monotonic() - began
+            within = _CANCEL_TIMEOUT if state in (JobState.FAILING, JobState.CANCELLING) else _SETTLES
+            if has_ended(state) or waited > within:
+                return state
+            time.sleep(_PAUSE)
 
     def _result(self, job: str, trigger: str) -> SavepointResult | None:
         """The savepoint's result; None: the JobManager has forgotten it."""

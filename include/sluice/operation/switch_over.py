@@ -18,11 +18,13 @@ from sluice.kafka import topics
 from sluice.kafka.brokers import connect
 from sluice.operation.holder import is_gone
 from sluice.operation.start import Start
-from sluice.operation.stop import Stop, StopFailedError
+from sluice.operation.stop import Stop, StopFailedError, record_failed
 from sluice.plan import stages
 from sluice.plan.approval import Approval, refuse_unapproved
 from sluice.plan.compiler import Compiler
+from sluice.plan.continuity import topics_of
 from sluice.plan.directories import Directories, directories_at
+from sluice.plan.given_up import last_positions
 from sluice.plan.left import is_savepoint, takes_savepoint
 from sluice.plan.lost import left_at
 from sluice.plan.planner import Planned
@@ -224,9 +226,9 @@ class SwitchOver:
 
     def _stop(self, stage: stages.Stop, operation: OperationHandle) -> None:
         place = self._place()
-        if place.phase == "running":
+        if place.phase == "running" or stage.mode == "cancel":
             self._tell(stage.words)
-            intention = self._intention(stage)
+            intention = self._giving_up(place) if stage.mode == "cancel" else self._intention(stage)
             operation.record("stop", "stop", place=intention, flink_job_id=place.flink_job_id, **intention)
             place = self._place()
         elif place.phase != (phase := self._phase(stage)):
@@ -239,8 +241,7 @@ class SwitchOver:
         try:
             path = stop.complete(place)
         except StopFailedError as error:
-            still = {"phase": "running", "stop_mode": None, "trigger_id": None, "savepoint_directory": None}
-            operation.record("stop", "failed", place=still, reason=str(error))
+            record_failed(operation, error)
             raise
         savepoint = path if is_savepoint(place, path) else None
         if savepoint is not None:
@@ -282,9 +283,25 @@ class SwitchOver:
             "savepoint_directory": directory,
         }
 
+    def _giving_up(self, place: Placement) -> dict[str, Any]:
+        """What the placement holds of a cancel that leaves no state to be read: whoever goes on begins there, too."""
+        return {
+            "phase": "stopping",
+            "stop_mode": "cancel",
+            "trigger_id": None,
+            "savepoint_directory": None,
+            "state_path": None,
+            "positions": self._last_positions(place),
+            "had_checkpoint": False,
+            "carried_over": True,
+        }
+
     def _start(self, stage: stages.Start, operation: OperationHandle) -> None:
         job = self._planned.plan.job
         place = self._project.ledger.placement(job)
+        if stage.source == "group" and place is not None:
+            self._start_given_up(place, operation)
+            return
         path = place.state_path if place else None
         if place is not None and place.phase == "running":
             path = left_at(self._project, self._flink, self._compiler, place)
@@ -298,6 +315,18 @@ class SwitchOver:
         Start(self._project, self._flink, self._compiler, operation, self._tell).run(
             operation.row.release, state_path=path, positions=positions, carry_over=carry_over
         )
+
+    def _start_given_up(self, place: Placement, operation: OperationHandle) -> None:
+        """Start without state, of which nothing can be read: from where the group stands."""
+        positions = self._last_positions(place)
+        self._compiler.prepare(self._planned.target, carry_over=True)
+        Start(self._project, self._flink, self._compiler, operation, self._tell).run(
+            operation.row.release, state_path=None, positions=positions, carry_over=True
+        )
+
+    def _last_positions(self, place: Placement) -> dict[str, dict[str, int]]:
+        topics = topics_of(self._planned.target.resolved)
+        return last_positions(self._project, place, topics, self._admin or connect(self._project.kafka))
 
     def _record(self, operation: OperationHandle) -> None:
         """The job that runs is the new release's: the graph is the same."""

@@ -6,9 +6,10 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from typing import get_args
 
 from sluice.errors import RefusedError
-from sluice.plan.model import Plan
+from sluice.plan.model import Fate, Plan
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,17 @@ def refuse_unapproved(plan: Plan, approval: Approval | None) -> None:
     """
     if not plan.needs_approval:
         return
-    if approval is None and plan.no_way_back and not plan.loses_state:
+    if approval is None and plan.no_way_back and plan.category != "state_breaking":
         raise RefusedError(
             f"{plan.job}: a person has to approve this: {'; '.join(plan.reasons)}",
             remedy="keep that in the deployment file for this one deploy; to go on without, give --allow-state-loss "
             "(Airflow: deploy again, and approve the plan)",
+        )
+    if approval is None and plan.alters_state:
+        raise RefusedError(
+            f"{plan.job}: state would go on under another meaning: {'; '.join(plan.reasons)}",
+            remedy="leave the mode out, which abandons it; to go on, give --allow-state-loss (Airflow: deploy again, "
+            "and approve the plan)",
         )
     if approval is None:
         raise RefusedError(
@@ -57,7 +64,7 @@ def identity(plan: Plan) -> str:
 
     The same for plans that differ in figures alone: how large state is, and how long the job is down.
     """
-    without_sizes = {name: {"__all__": {"size"}} for name in ("kept", "dropped", "added")}
+    without_sizes = {name: {"__all__": {"size"}} for name in get_args(Fate)}
     values = plan.model_dump(mode="json", exclude={"expected_downtime_ms": True, "state": without_sizes})
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -76,10 +83,14 @@ def beyond(plan: Plan, approved: Plan) -> list[str]:
         more.append(f"release {plan.former_release} runs or ran, not {approved.former_release}")
     if plan.mode == "stateless" and approved.mode != "stateless":
         more.append("it abandons all state")
+    if plan.gives_up and not approved.gives_up:
+        more.append("what the job has left can't be read any more, and so not where it stood")
     if plan.no_way_back and not approved.no_way_back:
         more.append(plan.no_way_back)
-    known = {operator.id for operator in (*approved.state.kept, *approved.state.dropped)}
-    new = [operator.name for operator in (*plan.state.kept, *plan.state.dropped) if operator.id not in known]
+    if plan.alters_state and approved.category != "state_breaking":
+        more.append("its state goes on under another meaning")
+    known = {operator.id for operator in approved.state.held}
+    new = [operator.name for operator in plan.state.held if operator.id not in known]
     if new:
         more.append(f"there is state that was not there: {', '.join(new)}")
     return more

@@ -12,6 +12,7 @@ from sluice.plan.model import Category, Change
 
 _AT_A_RESTART = {
     "options": "a Flink option takes effect at a restart",
+    "jars": "the job runs with the jars that it was started with",
     "credentials": "the job holds the brokers' credentials that it was started with",
 }
 

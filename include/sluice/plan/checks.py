@@ -8,7 +8,7 @@ from typing import Any
 
 from confluent_kafka.admin import AdminClient
 
-from sluice.client.protocol import Graph
+from sluice.client.protocol import Graph, State
 from sluice.errors import FlinkError, RefusedError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
@@ -17,7 +17,7 @@ from sluice.kafka.offsets import read_offsets
 from sluice.kafka.topics import describe
 from sluice.plan.continuity import Continuity, hold_against, offsets_by_partition
 from sluice.plan.directories import Directories
-from sluice.plan.model import Kind, Mode, StateChange
+from sluice.plan.model import Change, Kind, Mode, StateChange
 from sluice.plan.request import Request
 from sluice.plan.situation import Runs, Situation, Stopped, Stopping, Suspended
 from sluice.plan.target import Target
@@ -60,6 +60,42 @@ def refuse_suspended(job: str, request: Request, situation: Situation, active: O
     is_begun = active is not None and active.kind == "resume"
     if request.kind == "resume" and not is_begun and not isinstance(situation, Suspended | Stopped | Stopping):
         raise RefusedError(f"{job} is not suspended", remedy=f"see sluice status {job}")
+
+
+def refuse_mode(job: str, request: Request, breaking: Iterable[Change]) -> None:
+    """Refuse a mode that takes along what the release leaves behind on purpose.
+
+    Raises:
+        RefusedError: `state_version` is another one, and the mode isn't stateless.
+    """
+    version = next((change for change in breaking if change.path == "state_version"), None)
+    if version is None or request.mode in (None, "stateless"):
+        return
+    raise RefusedError(
+        f"{job}: state_version {version.old} becomes {version.new}, which abandons the state, and mode "
+        f"{request.mode} would take it over",
+        remedy="leave the mode out, or take mode stateless",
+    )
+
+
+def refuse_without_change(job: str, request: Request, active: Operation | None) -> None:
+    """Refuse to abandon the state of a job that runs what is wanted, unless an operation has done so and goes on.
+
+    Raises:
+        RefusedError: nothing would restart, and so nothing would be abandoned.
+    """
+    if request.mode != "stateless" or active is not None:
+        return
+    raise RefusedError(
+        f"{job} runs this release already: mode stateless would abandon nothing",
+        remedy=f"raise the job's state_version; or run sluice suspend {job}, then sluice deploy {job} --mode stateless "
+        "--wake",
+    )
+
+
+def unused_mode(request: Request) -> tuple[str, ...]:
+    """What is to be said of a mode where nothing is handed over."""
+    return (f"nothing is handed over, by mode {request.mode} or any other",) if request.mode else ()
 
 
 def no_way_back(project: Project, former: Release | None, target: Target) -> str | None:
@@ -109,6 +145,23 @@ def check_mode(
             )
     else:
         directories.savepoints(environment, job, "-")
+
+
+def check_max_parallelism(job: str, held: State | None, graph: Graph) -> None:
+    """What Flink would refuse to restore, since state can't be spread so widely, is refused before the stop.
+
+    Raises:
+        RefusedError: a vertex has more subtasks than the state of one of its operators can be spread over.
+    """
+    most = {operator.id: operator.max_parallelism for operator in held.operators} if held else {}
+    for vertex in graph.vertices:
+        limit = min((most[each.id] for each in vertex.operators if most.get(each.id, 0) > 0), default=None)
+        if limit is not None and vertex.parallelism > limit:
+            raise RefusedError(
+                f"{job}: the state of {vertex.name} can be spread over {limit} subtasks, and parallelism "
+                f"{vertex.parallelism} is asked for",
+                remedy=f"set the parallelism to {limit} or less; mode stateless leaves the state behind",
+            )
 
 
 def check_slots(flink: FlinkClient, directories: Directories, situation: Situation, graph: Graph) -> None:

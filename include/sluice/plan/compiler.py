@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from sluice.client.address import login_variables
 from sluice.client.class_path import CACHE
 from sluice.client.process import ClientProcess
+from sluice.deployment.jars import jar_urls
 from sluice.project import Project
 
 if TYPE_CHECKING:
@@ -145,8 +145,3 @@ class Compiler:
             carry_over=carry_over,
             part=part,
         )
-
-
-def jar_urls(jars: tuple[str, ...], root: Path) -> tuple[str, ...]:
-    """The URLs of the deployment file's jars: a path counts from the project's root."""
-    return tuple(jar if ":" in jar else (root / jar).as_uri() for jar in jars)

@@ -34,23 +34,14 @@ def explain(plan: Plan) -> list[str]:
     if plan.expected_downtime_ms is not None:
         lines.append(f"  expected downtime: {plan.expected_downtime_ms / 1000:.1f} s")
     if plan.needs_approval:
-        why = [
-            *(["it loses state"] if plan.loses_state else []),
-            *(["there is no way back"] if plan.no_way_back else []),
-        ]
-        lines.append(f"  needs an approval: {' and '.join(why)}")
+        lines.append(f"  needs an approval: {' and '.join(plan.dangers)}")
     return [*lines, *(f"  {number}. {stage.words}" for number, stage in enumerate(plan.stages, 1))]
 
 
 def _state(plan: Plan) -> Iterator[str]:
-    for word, operators in (
-        ("kept", plan.state.kept),
-        ("dropped", plan.state.dropped),
-        ("added", plan.state.added),
-    ):
-        for operator in operators:
-            size = size_of(operator)
-            yield f"  state {word}: {operator.name}{f', {size}' if size else ''}"
+    for fate, operator in plan.state.fates:
+        size = size_of(operator)
+        yield f"  state {fate}: {operator.name}{f', {size}' if size else ''}"
 
 
 def size_of(operator: StateOfOperator) -> str:

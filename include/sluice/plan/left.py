@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from sluice.errors import OperationError
+from sluice.errors import StateError
 from sluice.plan.compiler import Compiler
 from sluice.plan.directories import Directories
 from sluice.release.tables import Placement
+
+GIVE_UP = "mode stateless gives that up, and needs an approval"
+"""The last resort where what a job has left is gone."""
 
 
 def takes_savepoint(place: Placement) -> bool:
@@ -35,7 +38,7 @@ def left_behind(compiler: Compiler, directories: Directories, environment: str, 
         place: In phase `stopping`; the job has ended.
 
     Raises:
-        OperationError: it had a checkpoint, and nothing is found.
+        StateError: it had a checkpoint, and nothing is found; or what is there can't be read.
     """
     if place.stop_mode == "cancel":
         return place.state_path
@@ -44,9 +47,9 @@ def left_behind(compiler: Compiler, directories: Directories, environment: str, 
     if found.path is not None:
         return found.path
     if place.had_checkpoint:
-        raise OperationError(
+        raise StateError(
             f"{place.job}: Flink job {place.flink_job_id} has ended, and nothing it left is found in "
             f"{' or '.join(directory for directory in candidates if directory)}",
-            remedy="bring the directory back; starting without it would lose the job's state",
+            remedy=f"bring the directory back; starting without it would lose the job's state: {GIVE_UP}",
         )
     return place.restored_from

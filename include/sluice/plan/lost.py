@@ -6,11 +6,12 @@ import contextlib
 from collections.abc import Callable
 from typing import TypeVar
 
-from sluice.errors import OperationError, RefusedError
+from sluice.errors import OperationError, RefusedError, StateError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.plan.compiler import Compiler
 from sluice.plan.directories import Directories, directories_at
+from sluice.plan.left import GIVE_UP
 from sluice.plan.situation import Lost
 from sluice.project import Project
 from sluice.release.tables import Placement
@@ -45,10 +46,10 @@ def newest_state(flink: FlinkClient, compiler: Compiler, directories: Directorie
     if directory is not None:
         try:
             found = compiler.find(directory)
-        except OperationError as error:
+        except StateError as error:
             raise RefusedError(
                 f"{place.job}: the checkpoints of Flink job {place.flink_job_id} can't be looked at: {error.message}",
-                remedy=f"make {directory} readable from here",
+                remedy=f"make {directory} readable from here; {GIVE_UP}",
             ) from error
         if found.path is not None:
             return found.path
@@ -58,7 +59,7 @@ def newest_state(flink: FlinkClient, compiler: Compiler, directories: Directorie
         raise RefusedError(
             f"{place.job}: Flink job {place.flink_job_id} had state, and no checkpoint of it is found in "
             f"{directory or 'execution.checkpointing.dir, which is not set'}",
-            remedy="bring the checkpoint directory back; starting without it would lose the job's state",
+            remedy=f"bring the checkpoint directory back; starting without it would lose the job's state: {GIVE_UP}",
         )
     return place.restored_from
 
@@ -75,6 +76,6 @@ def _remembered(flink: FlinkClient, compiler: Compiler, flink_job_id: str) -> st
         return None
     try:
         compiler.inspect(completed.external_path)
-    except OperationError:
+    except StateError:
         return None
     return completed.external_path

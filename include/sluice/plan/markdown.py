@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from sluice.plan.explain import ACTIONS, size_of, words_of
-from sluice.plan.model import Plan, StateOfOperator
+from sluice.plan.model import Fate, Plan
+
+_FATES: dict[Fate, str] = {
+    "kept": "kept",
+    "altered": "kept, **with another meaning**",
+    "dropped": "**lost**",
+    "added": "new",
+}
 
 
 def markdown(plan: Plan) -> str:
@@ -15,6 +22,7 @@ def markdown(plan: Plan) -> str:
     parts = [
         f"**{plan.job}** {ACTIONS[plan.action]} ({plan.category}{mode})."
         + (" This **loses state**." if plan.loses_state else "")
+        + (" Its state **goes on under another meaning**." if plan.alters_state else "")
         + (" There is **no way back**." if plan.no_way_back else "")
         + (f" Expected downtime: {downtime / 1000:.1f} s." if downtime is not None else ""),
         _list("Why", plan.reasons),
@@ -34,13 +42,7 @@ def markdown(plan: Plan) -> str:
 
 
 def _state(plan: Plan) -> list[tuple[str, str, str]]:
-    is_lost = plan.mode == "stateless"
-    fates: Iterable[tuple[str, Sequence[StateOfOperator]]] = (
-        ("**lost**" if is_lost else "kept", plan.state.kept),
-        ("**lost**", plan.state.dropped),
-        ("new", plan.state.added),
-    )
-    return [(operator.name, size_of(operator) or "–", fate) for fate, operators in fates for operator in operators]
+    return [(operator.name, size_of(operator) or "–", _FATES[fate]) for fate, operator in plan.state.fates]
 
 
 def _list(title: str, lines: Iterable[str], mark: str = "-") -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,7 +16,7 @@ none: nothing differs.
 metadata: it is recorded, nothing restarts: the job compiles to the same graph.
 stateless: the job restarts; it has no state but its reading positions.
 state_compatible: the job restarts with all its state.
-state_breaking: state is abandoned.
+state_breaking: state is abandoned, or goes on under another meaning.
 """
 Mode = Literal["savepoint", "last-state", "stateless"]
 """How the old job hands over.
@@ -71,12 +71,30 @@ class StateOfOperator(_Value):
     """Bytes; 0 for an operator that is new."""
 
 
+Fate = Literal["kept", "altered", "dropped", "added"]
+
+
 class StateChange(_Value):
     """What becomes of the state, operator by operator."""
 
     kept: tuple[StateOfOperator, ...] = ()
+    """It goes on; of a source, whose state is its positions, also where the rest is abandoned."""
+    altered: tuple[StateOfOperator, ...] = ()
+    """It goes on, and means something else to the new release."""
     dropped: tuple[StateOfOperator, ...] = ()
+    """It is lost."""
     added: tuple[StateOfOperator, ...] = ()
+    """New operators, told of beside dropped ones, which they may replace."""
+
+    @property
+    def fates(self) -> tuple[tuple[Fate, StateOfOperator], ...]:
+        """Each operator with what becomes of it."""
+        return tuple((fate, operator) for fate in get_args(Fate) for operator in getattr(self, fate))
+
+    @property
+    def held(self) -> tuple[StateOfOperator, ...]:
+        """The operators that the old job holds state of."""
+        return (*self.kept, *self.altered, *self.dropped)
 
 
 class Plan(_Value):
@@ -109,9 +127,28 @@ class Plan(_Value):
     @property
     def loses_state(self) -> bool:
         """An approval is needed for that."""
-        return self.needs_approval and self.category == "state_breaking"
+        return self.needs_approval and self.category == "state_breaking" and not self.state.altered
+
+    @property
+    def alters_state(self) -> bool:
+        """An approval is needed since state goes on under another meaning."""
+        return self.needs_approval and self.category == "state_breaking" and bool(self.state.altered)
+
+    @property
+    def gives_up(self) -> bool:
+        """What the job has left can't be read, and isn't waited for."""
+        return any(stage.stage == "start" and stage.source == "group" for stage in self.stages)
 
     @property
     def why_approval(self) -> str:
         """Why it needs one, for the person who is asked."""
         return "; ".join(self.reasons) or "it abandons its state"
+
+    @property
+    def dangers(self) -> tuple[str, ...]:
+        """What an approval is asked for, in a few words each."""
+        return (
+            *(("it loses state",) if self.loses_state else ()),
+            *(("its state goes on under another meaning",) if self.alters_state else ()),
+            *(("there is no way back",) if self.no_way_back else ()),
+        )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from confluent_kafka.admin import AdminClient
 
 from sluice.client.protocol import Graph, State
 from sluice.deployment.hidden import shown
-from sluice.errors import RefusedError
+from sluice.errors import RefusedError, StateError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.kafka import topics
@@ -19,9 +21,10 @@ from sluice.plan.compiler import Compiler
 from sluice.plan.continuity import Continuity, topics_of
 from sluice.plan.directories import Directories, directories_at
 from sluice.plan.draft import Draft
+from sluice.plan.given_up import last_positions
 from sluice.plan.left import left_behind
 from sluice.plan.lost import newest_state, while_it_runs
-from sluice.plan.model import Category, Change, Mode, Plan
+from sluice.plan.model import Action, Change, Mode, Plan
 from sluice.plan.request import Request
 from sluice.plan.situation import Absent, Lost, Runs, Situation, Stopped, Stopping, Suspended, locate
 from sluice.plan.target import Target, wanted_target
@@ -113,7 +116,9 @@ class Planner:
         if self._request.kind == "suspend":
             return self._suspension(situation, target)
         if isinstance(situation, Runs) and former and former.fingerprint == target.fingerprint:
-            runs = self._draft.plan("none", "none", situation, target, steps, reasons=("it runs this release",))
+            checks.refuse_without_change(self._job, self._request, active)
+            reasons = ("it runs this release", *checks.unused_mode(self._request))
+            runs = self._draft.plan("none", "none", situation, target, steps, reasons=reasons)
             return Planned(runs, target, steps, None)
         if not self._compiles_always and self._request.mode is None:
             if isinstance(situation, Absent):
@@ -148,7 +153,7 @@ class Planner:
         return topic_steps(
             self._project,
             target.desired,
-            self._admin or connect(self._project.kafka),
+            self._brokers,
             grow_partitions=self._request.grow_partitions,
             change_settings=self._request.change_topics,
         )
@@ -171,49 +176,62 @@ class Planner:
         changed = self._changes(former, target)
         breaking = [change for change in changed if change.category == "state_breaking"]
         mode: Mode = self._request.mode or ("stateless" if breaking else "savepoint")
+        checks.refuse_mode(self._job, self._request, breaking)
         abandons = mode == "stateless" and not isinstance(situation, Absent)
         place = None if isinstance(situation, Absent) else situation.place
         carry_over = abandons or bool(place and place.carried_over and not place.had_checkpoint)
         graph = self._compiler.prepare(target, carry_over=carry_over).graph
-        if self._compiles_to_the_same(situation, former, graph, abandons=abandons):
+        # A jar comes beside the graph, which names it alone.
+        has_other_jars = any(change.path.startswith("jars.") for change in changed)
+        if not has_other_jars and self._compiles_to_the_same(situation, former, graph, abandons=abandons):
             plan = self._draft.plan(
                 "record", "metadata", situation, target, steps, changes=changed, reasons=("the same graph",)
             )
             return Planned(plan, target, steps, graph)
         # With a client that is there already: checkpoints of a job that runs come and go.
-        held = self._state(situation)
+        held, why_given_up = self._state_or_why(situation, abandons=abandons)
         if carry_over and not abandons and held is not None:
             carry_over = False
             graph = self._compiler.prepare(target, carry_over=False).graph
         change = state.compare(held, graph)
         if change.dropped and not abandons:
             raise checks.state_would_be_lost(self._job, self._request.kind, change)
+        checks.check_max_parallelism(self._job, None if abandons else held, graph)
+        is_unseen = held is None and why_given_up is None and (abandons or bool(breaking)) and _may_hold(situation)
+        how, why_given_up = self._how_to_stop(situation, mode, why_given_up)
         if isinstance(situation, Runs | Stopping):
-            self._check_mode(situation, mode, target)
+            if how == mode:
+                self._check_mode(situation, mode, target)
             checks.check_slots(self._flink, self._directories(target), situation, graph)
-        continuity = self._check_positions(held, target, abandons=abandons)
-        category: Category = "state_compatible"
-        if held is None or state.is_positions_alone(change):
-            category = "stateless"
-        elif abandons or breaking:
-            category = "state_breaking"
+        positions: Mapping[str, Mapping[Any, int]] = held.positions if held else {}
+        if why_given_up is not None and place is not None:
+            positions = last_positions(self._project, place, topics_of(target.resolved), self._brokers)
+        continuity = self._check_positions(positions, target, abandons=abandons)
         plan = self._draft.plan(
-            "redeploy"
-            if isinstance(situation, Runs)
-            else "start"
-            if isinstance(situation, Absent | Suspended)
-            else "recover",
-            category,
+            _action(situation),
+            "state_breaking"
+            if why_given_up is not None or is_unseen
+            else state.categorise(held, change, breaks=abandons or bool(breaking)),
             situation,
             target,
             steps,
             mode=mode if isinstance(situation, Runs | Stopping) or abandons else None,
             changes=changed,
-            state=change,
-            doing=self._doing(situation, mode, abandons=abandons, carry_over=carry_over),
-            reasons=(
-                *(f"{change.path}: {change.why}" for change in breaking),
-                *([gone] if (gone := continuity.words_of_gone) else []),
+            state=state.fates(change, abandons=abandons, alters=bool(breaking)),
+            doing=self._doing(
+                situation, how, abandons=abandons, carry_over=carry_over, gives_up=why_given_up is not None
+            ),
+            reasons=tuple(
+                filter(
+                    None,
+                    (
+                        _NO_SAVEPOINT if how != mode and isinstance(situation, Runs) else None,
+                        _UNSEEN if is_unseen else None,
+                        None if why_given_up is None else f"its state is given up, since {why_given_up}",
+                        *(f"{change.path}: {change.why}" for change in breaking),
+                        continuity.words_of_gone,
+                    ),
+                )
             ),
         )
         # A job that is down has nothing to go back to, and a rollback is the way back itself.
@@ -243,6 +261,15 @@ class Planner:
             and not (abandons or asked_for or situation.place.carried_over)
         )
 
+    def _state_or_why(self, situation: Situation, *, abandons: bool) -> tuple[State | None, str | None]:
+        """What the state holds that would be taken over; or why that can't be told, where it is abandoned anyway."""
+        try:
+            return self._state(situation), None
+        except (StateError, RefusedError) as error:
+            if not abandons:
+                raise
+            return None, error.message
+
     def _state(self, situation: Situation) -> State | None:
         """What the state that would be taken over holds; None: there is none yet."""
         path: str | None = None
@@ -251,7 +278,7 @@ class Planner:
                 path = left_behind(
                     self._compiler, directories_at(self._project, self._flink, place), self._project.environment, place
                 )
-            case Runs(place) | Stopping(place):
+            case Runs(place, _) | Stopping(place):
                 return while_it_runs(lambda: self._held_by(place))
             case Stopped(place) | Suspended(place):
                 path = place.state_path
@@ -263,6 +290,22 @@ class Planner:
                 path = None
         return self._compiler.inspect(path) if path else None
 
+    def _how_to_stop(
+        self, situation: Situation, mode: Mode, why_given_up: str | None
+    ) -> tuple[stages.StopMode, str | None]:
+        """How it is stopped, and why what it leaves tells nothing; None: it does.
+
+        One that is to leave its state behind, and can't write a savepoint, is cancelled.
+        """
+        if isinstance(situation, Stopping) and why_given_up is not None:
+            return "cancel", why_given_up
+        if mode != "stateless" or not isinstance(situation, Runs) or situation.is_whole:
+            return mode, why_given_up
+        place = situation.place
+        if why_given_up is None and not self._flink.send(calls.checkpoint_config(place.flink_job_id)).is_retained:
+            why_given_up = "its checkpoints are deleted when it is cancelled"
+        return "last-state" if why_given_up is None else "cancel", why_given_up
+
     def _held_by(self, place: Placement) -> State | None:
         """What the newest checkpoint of a job that runs holds, or what it was restored from."""
         completed = self._flink.send(calls.checkpoints(place.flink_job_id)).latest.completed
@@ -273,12 +316,18 @@ class Planner:
         environment = self._project.environment
         checks.check_mode(self._flink, self._directories(target), environment, situation, mode)
 
-    def _check_positions(self, held: State | None, target: Target, *, abandons: bool) -> Continuity:
+    @property
+    def _brokers(self) -> AdminClient:
+        return self._admin or connect(self._project.kafka)
+
+    def _check_positions(
+        self, positions: Mapping[str, Mapping[Any, int]], target: Target, *, abandons: bool
+    ) -> Continuity:
         return checks.check_positions(
             self._job,
-            held.positions if held else {},
+            positions,
             topics_of(target.resolved),
-            self._admin or connect(self._project.kafka),
+            self._brokers,
             self._project.kafka_servers,
             abandons=abandons,
         )
@@ -287,18 +336,43 @@ class Planner:
         return Directories(self._flink, target.resolved["options"])
 
     @staticmethod
-    def _doing(situation: Situation, mode: Mode, *, abandons: bool, carry_over: bool) -> tuple[stages.Stage, ...]:
-        start = stages.Start(source="offsets" if abandons or carry_over else "stopped")
+    def _doing(
+        situation: Situation, how: stages.StopMode, *, abandons: bool, carry_over: bool, gives_up: bool = False
+    ) -> tuple[stages.Stage, ...]:
+        start = stages.Start(source="group" if gives_up else "offsets" if abandons or carry_over else "stopped")
         match situation:
-            case Runs(place) | Stopping(place, _):
+            case Runs(place, _) | Stopping(place, _):
                 # What began without state may have some once it is stopped.
-                start = stages.Start(source="offsets" if abandons else "stopped")
-                return (stages.Prepare(), stages.Stop(flink_job_id=place.flink_job_id, mode=mode), start)
-            case Lost() if start.source != "offsets":
+                if not gives_up:
+                    start = stages.Start(source="offsets" if abandons else "stopped")
+                return (stages.Prepare(), stages.Stop(flink_job_id=place.flink_job_id, mode=how), start)
+            case Lost() if start.source == "stopped":
                 start = stages.Start(source="checkpoint")
             case Absent():
                 start = stages.Start(source="nothing")
         return (stages.Prepare(), start)
+
+
+_NO_SAVEPOINT = "it can't write a savepoint, since not all of its tasks run: it is cancelled"
+
+_UNSEEN = "it has made no checkpoint yet: what state it holds can't be told"
+
+
+def _may_hold(situation: Situation) -> bool:
+    """Whether a job of which there is no checkpoint may hold state all the same, which it hands over when it stops."""
+    match situation:
+        case Runs(_, is_whole):
+            return is_whole
+        case Stopping(place, is_alive):
+            return is_alive and place.stop_mode != "cancel"
+    return False
+
+
+def _action(situation: Situation) -> Action:
+    """What happens to a job that is started, or started anew."""
+    if isinstance(situation, Runs):
+        return "redeploy"
+    return "start" if isinstance(situation, Absent | Suspended) else "recover"
 
 
 def _without_a_way_back(plan: Plan, why: str | None) -> Plan:

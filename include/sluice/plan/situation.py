@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sluice.errors import RefusedError
-from sluice.flink.models import JobSummary
+from sluice.flink.models import JobState, JobSummary
 from sluice.release.tables import Placement
 
 
@@ -17,9 +17,14 @@ class Absent:
 
 @dataclass(frozen=True)
 class Runs:
-    """It runs as the ledger says."""
+    """It runs as the ledger says.
+
+    Attributes:
+        is_whole: All of its tasks run: otherwise it can't write a savepoint.
+    """
 
     place: Placement
+    is_whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -93,5 +98,6 @@ def locate(job: str, place: Placement | None, cluster: Iterable[JobSummary]) -> 
         case "suspended":
             return Suspended(place)
     if place.flink_job_id in alive:
-        return Runs(place)
+        summary = by_id[place.flink_job_id]
+        return Runs(place, summary.state is JobState.RUNNING and summary.tasks.are_up)
     return Lost(place, place.flink_job_id in by_id)

@@ -9,6 +9,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+StopMode = Literal["savepoint", "last-state", "stateless", "cancel"]
+"""How a job is stopped: as its mode says, or by a cancel that asks for nothing."""
+
 
 class _Stage(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,7 +56,7 @@ class Stop(_Stage):
 
     stage: Literal["stop"] = "stop"
     flink_job_id: str
-    mode: Literal["savepoint", "last-state", "stateless"]
+    mode: StopMode
     suspend: bool = False
 
     @property
@@ -63,6 +66,7 @@ class Stop(_Stage):
             "savepoint": "with a savepoint",
             "last-state": "after a checkpoint, by a cancel",
             "stateless": "with a savepoint, of which the positions alone go on",
+            "cancel": "by a cancel",
         }[self.mode]
         return f"stop Flink job {self.flink_job_id[:8]} {how}"
 
@@ -71,7 +75,7 @@ class Start(_Stage):
     """Submit the prepared release. Absent when the job is to be down, or is only recorded."""
 
     stage: Literal["start"] = "start"
-    source: Literal["nothing", "stopped", "checkpoint", "offsets"]
+    source: Literal["nothing", "stopped", "checkpoint", "offsets", "group"]
 
     @property
     def words(self) -> str:
@@ -81,6 +85,7 @@ class Start(_Stage):
             "stopped": "start from the state of the stopped job",
             "checkpoint": "start from the newest checkpoint that the lost job has left",
             "offsets": "start without state, from where the old job stopped",
+            "group": "start without state, from where its consumer group stands: what the old job left can't be read",
         }[self.source]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sluice.client.protocol import Graph, State
-from sluice.plan.model import StateChange, StateOfOperator
+from sluice.plan.model import Category, StateChange, StateOfOperator
 
 
 def compare(state: State | None, graph: Graph) -> StateChange:
@@ -28,9 +28,43 @@ def compare(state: State | None, graph: Graph) -> StateChange:
     )
 
 
+def fates(change: StateChange, *, abandons: bool, alters: bool) -> StateChange:
+    """What becomes of the operators where more is changed than the graph.
+
+    Args:
+        change: By the graph alone.
+        abandons: All state is left behind but the sources' positions.
+        alters: A setting that decides what state means is another one; where nothing is abandoned, it goes on.
+    """
+    sources = tuple(operator for operator in change.kept if _is_source(operator))
+    others = tuple(operator for operator in change.kept if not _is_source(operator))
+    if abandons:
+        return change.model_copy(update={"kept": sources, "dropped": (*others, *change.dropped)})
+    if alters:
+        return change.model_copy(update={"kept": (), "altered": change.kept})
+    return change
+
+
+def categorise(held: State | None, change: StateChange, *, breaks: bool) -> Category:
+    """The category of a restart.
+
+    Args:
+        held: What the old job holds; None: nothing.
+        change: What becomes of it.
+        breaks: It is abandoned, or alters its meaning.
+    """
+    if held is None or is_positions_alone(change):
+        return "stateless"
+    return "state_breaking" if breaks else "state_compatible"
+
+
 def is_positions_alone(change: StateChange) -> bool:
     """All that is kept are a source's positions and a sink's open transactions."""
     return all(
-        operator.name.startswith("Source:") or operator.name.endswith((": Writer", ": Committer"))
+        _is_source(operator) or operator.name.endswith((": Writer", ": Committer"))
         for operator in (*change.kept, *change.dropped)
     )
+
+
+def _is_source(operator: StateOfOperator) -> bool:
+    return operator.name.startswith("Source:")

@@ -47,13 +47,19 @@ class Target:
         return covered_settings(given, self.config) if self.config else given
 
 
-def desired_target(project: Project, job: str, overrides: Mapping[str, Any]) -> Target:
+def desired_target(project: Project, job: str, overrides: Mapping[str, Any], given: Iterable[str] = ()) -> Target:
     """The desired state, its code put into the artifact store, where it is found by its content.
+
+    Args:
+        project: The project.
+        job: The job's name.
+        overrides: Settings over the deployment file's.
+        given: Those of them that are given now; the others stand since former runs.
 
     Raises:
         ConfigError: the job or a setting is wrong.
     """
-    desired = project.desired(job, overrides)
+    desired = project.desired(job, overrides, given)
     settings = project.settings
     artifact = package(settings.root, desired.job.module, settings.artifacts)
     return Target(
@@ -101,7 +107,7 @@ def wanted_target(project: Project, job: str, request: Request, former: Release 
     if request.kind == "deploy":
         refuse_secrets(project.catalog.job(job), request.overrides)
         standing = {} if former is None or request.clear_overrides else former.overrides
-        target = desired_target(project, job, {**standing, **request.overrides})
+        target = desired_target(project, job, {**standing, **request.overrides}, request.overrides)
         if target.desired is not None and not target.desired.enabled:
             raise RefusedError(
                 f"{job} is disabled in {project.settings.deployment_file}",

@@ -60,4 +60,25 @@ def _digest(file: Path, _content: bytes) -> str:
                 for statement in node.body
                 if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
             ]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return hashlib.sha256(_form(tree).encode()).hexdigest()
+
+
+def _form(node: object) -> str:
+    """The tree as text, the same with every version of Python: `ast.dump` of 3.11, which later ones have changed."""
+    if isinstance(node, list):
+        return f"[{', '.join(map(_form, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = [(name, getattr(node, name, None)) for name in node._fields]
+    if isinstance(node, ast.JoinedStr):
+        # 3.12 puts an empty string behind a format that ends with a value.
+        parts = [part for part in node.values if not (isinstance(part, ast.Constant) and part.value == "")]
+        fields = [("values", parts)]
+    told = [f"{name}={_form(value)}" for name, value in fields if not _is_left_out(node, name, value)]
+    return f"{type(node).__name__}({', '.join(told)})"
+
+
+def _is_left_out(node: ast.AST, name: str, value: object) -> bool:
+    """What is optional and not there; of `type_params`, which 3.11 doesn't know, an empty list as well."""
+    is_constant = isinstance(node, ast.Constant | ast.MatchSingleton) and name == "value"
+    return (value is None and not is_constant) or (name == "type_params" and not value)

@@ -208,6 +208,10 @@ class Ledger:
                     active.token += 1
                     active.lease_until = now + LEASE
                     self._refuse_changed(session, job, stand)
+                    if not _is_touched(session, active):
+                        # Nothing was done yet of what was meant before.
+                        for name, value in (details or {}).items():
+                            setattr(active, name, value)
                     return OperationHandle(self._sessions, active.id, active.token, active)
                 if active is not None:
                     _refuse(active, holder, is_gone)

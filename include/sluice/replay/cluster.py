@@ -61,8 +61,7 @@ def room(ledger: Ledger, flink: FlinkClient) -> Room:
 
 def _has_its_slots(job: JobSummary) -> bool:
     """One that has come to its end needs none."""
-    is_whole = job.tasks.running + job.tasks.finished >= job.tasks.total
-    return job.state is JobState.FINISHED or (job.state is JobState.RUNNING and is_whole)
+    return job.state is JobState.FINISHED or (job.state is JobState.RUNNING and job.tasks.are_up)
 
 
 def why_it_waits(name: str, needed: int, turn: Turn, limits: Limits, found: Room) -> str:

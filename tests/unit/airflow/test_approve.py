@@ -231,11 +231,11 @@ def test_state_that_has_grown_is_no_other_plan(tmp_path):
         tmp_path,
         """
 ask()
-state = StateChange(kept=(StateOfOperator(id="1", name="Window", size=4096),))
+state = StateChange(dropped=(StateOfOperator(id="1", name="Window", size=4096),))
 grown = PLAN.model_copy(update={"state": state, "expected_downtime_ms": 900})
 assert ask(plan=grown).method_name == "execute_complete"
 for change in ({"mode": "savepoint"}, {"former_release": 2}, {"kind": "rollback"},
-               {"state": StateChange(dropped=state.kept)}):
+               {"state": StateChange(kept=state.dropped)}):
     assert "another plan before" in refused(plan=PLAN.model_copy(update=change)), change
     assert ask().method_name == "execute_complete"
 """,

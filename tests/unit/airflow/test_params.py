@@ -16,3 +16,35 @@ assert names == ["config_least"], names
 
 def test_a_form_asks_for_no_secret(tmp_path):
     run_script(SCRIPT, tmp_path)
+
+
+CHOICES = """
+from enum import Enum
+from typing import Annotated, Literal, Optional
+from pydantic import Field
+from sluice import JobConfig
+from sluice.airflow.params import given_settings, setting_params
+class Config(JobConfig):
+    kind: Literal["a", "b"] = "a"
+    size: Literal[1, 5] = 1
+    other: Literal["x"] | None = None
+    names: list[str] | None = None
+    flag: Optional[bool] = None
+    most: Annotated[int, Field(le=9)] | None = None
+found = {name: (each.schema["type"][1], each.schema.get("enum")) for name, each in setting_params(Config).items()}
+assert found == {
+    "config_kind": ("string", [None, "a", "b"]),
+    "config_size": ("integer", [None, 1, 5]),
+    "config_other": ("string", [None, "x"]),
+    "config_names": ("array", None),
+    "config_flag": ("boolean", None),
+    "config_most": ("integer", None),
+}, found
+size = setting_params(Config)["config_size"]
+assert size.resolve() is None
+assert Config(**given_settings({"config_size": size.resolve(5)})).size == 5
+"""
+
+
+def test_a_setting_of_named_values_is_a_choice_of_their_type(tmp_path):
+    run_script(CHOICES, tmp_path)

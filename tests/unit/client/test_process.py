@@ -49,6 +49,7 @@ def test_prepare_then_submit(tmp_path):
         ("schema", errors.SchemaError),
         ("unreachable", errors.UnreachableError),
         ("flink", errors.FlinkError),
+        ("state", errors.StateError),
         ("internal", errors.OperationError),
     ],
 )

@@ -3,6 +3,7 @@
 import pytest
 
 from sluice.errors import FlinkError, OperationError
+from sluice.flink import stillness
 from tests.support.simulated import TOPIC, Died
 
 
@@ -254,3 +255,10 @@ def test_one_that_completes_no_checkpoint_goes_back_whatever_the_metrics_say(sim
     started = simulated.operate(overrides={"least": 1})
     simulated.stands_still = True
     assert simulated.roll_back(started.operation).outcome == "rolled_back"
+
+
+def test_metrics_that_come_slowly_are_looked_at_twice(simulated, monkeypatch):
+    monkeypatch.setattr(stillness, "_SLACK", -1.0)
+    assert not stillness.stands_still(simulated.flink)
+    simulated.stands_still = True
+    assert stillness.stands_still(simulated.flink)

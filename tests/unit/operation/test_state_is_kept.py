@@ -65,10 +65,11 @@ def test_what_the_topic_still_has_is_held_against_it(simulated):
     assert started.positions == {TOPIC: {"0": 7}}
 
 
-def test_a_job_that_fails_while_it_stops_hands_over_by_a_checkpoint_which_is_called_one(simulated):
+@pytest.mark.parametrize("told", [None, "CheckpointException: The job has failed."])
+def test_a_job_that_fails_while_it_stops_hands_over_by_a_checkpoint_which_is_called_one(simulated, told):
     first = simulated.deploy()
     path = simulated.checkpoint(first.flink_job_id)
-    simulated.fails_while_stopping = True
+    simulated.fails_while_stopping, simulated.savepoint_fails = True, told
     started = simulated.operate(overrides={"least": 1})
     assert (started.restored_from, started.savepoint) == (path, None)
     assert simulated.ledger.savepoints("counts") == []

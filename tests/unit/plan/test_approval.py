@@ -23,7 +23,7 @@ PLAN = Plan(
     fingerprint="f",
     reasons=("config.hours: windows of another length",),
     changes=(Change(path="config.hours", old=1, new="2 | 3", category="state_breaking", why="windows"),),
-    state=StateChange(kept=(SOURCE, WINDOW)),
+    state=StateChange(kept=(SOURCE,), dropped=(WINDOW,)),
     needs_approval=True,
     stages=(Prepare(), Start(source="offsets")),
 )
@@ -78,7 +78,8 @@ def test_a_plan_as_markdown_says_what_is_lost_and_why():
     assert "| config.hours | 1 | 2 \\| 3 | state_breaking: windows |" in text
     assert "| GlobalWindowAggregate[5] | 25.7 KiB | **lost** |" in text
     assert "1. compile the release; its client waits\n1. start without state" in text
-    kept = markdown(changed(mode="savepoint", needs_approval=False, reasons=(), changes=()))
+    going_on = StateChange(kept=(SOURCE, WINDOW))
+    kept = markdown(changed(mode="savepoint", state=going_on, needs_approval=False, reasons=(), changes=()))
     assert "| GlobalWindowAggregate[5] | 25.7 KiB | kept |" in kept
     assert "loses" not in kept
     assert "### Why" not in kept

@@ -1,5 +1,6 @@
 """Artifacts and fingerprints: what changes them, and what does not."""
 
+import ast
 import os
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ from sluice.deployment.desired import desired_job
 from sluice.deployment.file import read_deployment_file
 from sluice.errors import ConfigError, OperationError
 from sluice.release.artifact import package, verify
-from sluice.release.fingerprint import fingerprint
+from sluice.release.fingerprint import _form, fingerprint
 from sluice.release.modules import job_modules
 
 JOB = '''"""A job."""
@@ -41,6 +42,7 @@ class Row(Record):
 
 ROWS = Kafka("rows", record=Row)
 """
+ROOT = Path(__file__).resolve().parents[3]
 DEPLOYMENT = "flink: {url: 'http://127.0.0.1:8081'}\n"
 
 
@@ -197,3 +199,59 @@ def test_a_setting_that_is_a_set_gives_every_process_the_same_fingerprint(root):
     answers = {found(seed) for seed in ("1", "2", "3")}
     assert len(answers) == 1
     assert f"'names': {list('abcdefgh')}, 'nested': {{'x': [{list('stuvwxyz')}]}}" in answers.pop()
+
+
+_DIGEST = """
+import ast, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+source = Path(sys.argv[1], "sluice", "release", "fingerprint.py").read_text()
+# The two functions alone: another Python has none of what the module imports.
+tree = ast.parse(source)
+tree.body = [node for node in tree.body if getattr(node, "name", None) in ("_form", "_is_left_out")]
+names = {"ast": ast}
+exec(compile(tree, "fingerprint", "exec"), names)
+print(names["_form"](ast.parse(Path(sys.argv[2]).read_text())))
+"""
+CODE = """
+import a.b as c
+from . import d
+X: int = None
+async def f(x, /, y=1, *z, k, **more): return [i async for i in x if not i]
+class A(B, metaclass=C):
+    @property
+    def g(self): return f"{self!r:>{10}} {{}}" "tail" + b"x".decode() + u"u"
+    def h(self):
+        match self:
+            case None | {"k": [1, *_], **rest}: return lambda: (yield)
+            case A(x=0) as found: raise E from None
+        try: del x[1:2, ...]
+        except* E as e: global X
+        with open("f") as g, h: return (y := -1.5j)
+"""
+
+
+def test_the_form_of_the_code_is_that_of_python_3_11():
+    if sys.version_info[:2] != (3, 11):
+        pytest.skip("another one dumps otherwise")
+    for text in (CODE, SHARED, JOB.format(name="first"), Path(__file__).read_text()):
+        assert _form(ast.parse(text)) == ast.dump(ast.parse(text))
+
+
+@pytest.mark.parametrize("version", ["3.12", "3.13", "3.14"])
+def test_every_python_gives_the_same_form(tmp_path, version):
+    python = next(iter(sorted(Path.home().glob(f".pyenv/versions/{version}*/bin/python"))), None)
+    python = python or shutil.which(f"python{version}")
+    if python is None:
+        pytest.skip(f"no Python {version}")
+    (tmp_path / "code.py").write_text(CODE)
+    command = [str(python), "-c", _DIGEST, str(ROOT / "include"), str(tmp_path / "code.py")]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == _form(ast.parse(CODE))
+
+
+def test_what_later_versions_add_is_left_out_where_it_is_empty():
+    tree = ast.parse("def f(): pass")
+    tree.body[0].type_params = []
+    tree.body[0]._fields = (*ast.FunctionDef._fields, *({"type_params"} - {*ast.FunctionDef._fields}))
+    assert "type_params" not in _form(tree)

@@ -1,0 +1,47 @@
+"""The jars that are shipped with a job, by their content: another one of the same name is another one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+from sluice.errors import ConfigError
+
+
+def jar_urls(jars: Iterable[str], root: Path) -> tuple[str, ...]:
+    """The URLs of the deployment file's jars: a path counts from the project's root."""
+    return tuple(jar if ":" in jar else (root / jar).as_uri() for jar in jars)
+
+
+def jar_digests(jars: Iterable[str], root: Path) -> dict[str, str]:
+    """SHA-256 of each jar's content, shortened, by its name in the deployment file; of one elsewhere its address.
+
+    Raises:
+        ConfigError: one can't be read.
+    """
+    named = tuple(jars)
+    return {jar: _digest_of(url) for jar, url in zip(named, jar_urls(named, root), strict=True)}
+
+
+def _digest_of(url: str) -> str:
+    found = urlparse(url)
+    if found.scheme != "file":
+        return url
+    file = Path(unquote(found.path))
+    try:
+        stat = file.stat()
+        return _digest(file, stat.st_mtime_ns, stat.st_size)
+    except OSError as error:
+        raise ConfigError(
+            f"flink.jars: {file} can't be read: {error.strerror}", remedy="correct the path in the deployment file"
+        ) from error
+
+
+@lru_cache(maxsize=64)
+def _digest(file: Path, _changed: int, _size: int) -> str:
+    """Of the file as it was then: every job of a fleet asks."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()[:16]

@@ -69,7 +69,7 @@ const fact = (name, value, ...under) => h("div", {}, h("dt", {}, name), h("dd", 
 function actions() {
   const dag = outward(h("a", { class: "button" }, "DAG"), `dags/${encodeURIComponent(DEPLOY)}`);
   if (!answer.may_trigger) return h("div", { class: "actions" }, h("span", { class: "quiet" }, "read only"), dag);
-  const rests = view.phase === "suspended";
+  const rests = ["suspended", "suspending"].includes(view.phase);
   return h(
     "div",
     { class: "actions" },

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import httpx
 
 from sluice.client.protocol import Found, Graph, Operator, OperatorState, Ready, State, Vertex
+from sluice.deployment.jars import kept_jars
 from sluice.errors import StateError
 from sluice.flink import client as client_module
 from sluice.flink import stillness
@@ -61,6 +62,7 @@ class Simulated:
         files: What lies in the checkpoints and savepoints that exist, by their paths.
         asked: Each request: method, path, body.
         orders: Each order that was submitted.
+        jars: The URLs of those that the last compiled release is shipped with.
         prepared: What was compiled: its settings, and whether offsets are carried over.
         compiles_to: The operators, beside the source, for a value of the setting `least`; others: a window.
         committed: Where the consumer group stands.
@@ -78,6 +80,7 @@ class Simulated:
     def __init__(self, root, monkeypatch):
         self.states, self.completed, self.files = {}, {}, {}
         self.asked, self.orders, self.prepared, self.told = [], [], [], []
+        self.jars = ()
         self.compiles_to = {}
         self.committed = {}
         self.ends = {(TOPIC, 0): Offsets(0, 1_000)}
@@ -330,6 +333,8 @@ class Client:
         doing, self._simulated.meanwhile = self._simulated.meanwhile, None
         if doing:
             doing()
+        settings = self._simulated.project.settings
+        self._simulated.jars = kept_jars(target.resolved.get("jars") or {}, settings.root, settings.artifacts)
         self._simulated.prepared.append((target.resolved["config"], carry_over))
         config = target.resolved["config"]
         operators = self._simulated.compiles_to.get(config["least"], ("Window",))

@@ -15,13 +15,16 @@ from sluice.flink import calls, stillness
 from sluice.flink.client import FlinkClient
 from sluice.flink.ending import job_state
 from sluice.flink.models import JobState
+from sluice.kafka.brokers import connect
 from sluice.operation.start import Start
 from sluice.operation.stop import Stop, StopFailedError, record_failed
 from sluice.operation.switch_over import Started, Tell, is_touched
 from sluice.operation.verify import Outcome, pass_gates
 from sluice.plan.changes import compare_values
 from sluice.plan.compiler import Compiler
+from sluice.plan.continuity import topics_of
 from sluice.plan.directories import directories_at
+from sluice.plan.given_up import is_given_up, last_positions
 from sluice.plan.lost import left_at, while_it_runs
 from sluice.plan.state import compare
 from sluice.plan.target import meanings, release_target
@@ -33,6 +36,8 @@ from sluice.release.tables import Placement, Release
 _RECOVERY = 10.0
 """Seconds until a JobManager that has just been restarted knows the jobs that it keeps for that."""
 _NOTHING_EMITTED = "It emitted nothing: no record is lost or written twice"
+_WITHOUT = "Its state was given up before: it runs without, from where its consumer group stood then"
+_TWICE = "what was written since, if anything was, stands there and is written again"
 
 
 @dataclass(frozen=True)
@@ -213,7 +218,8 @@ class _RollBack:
         if place.phase == "running" and place.flink_job_id != self._back_id():
             self._intend(place, former, compiler, graph)
         elif self._operation.entry("back", "begin") is None:
-            self._operation.record("back", "begin", meant=_NOTHING_EMITTED)
+            is_without = place.carried_over and place.state_path is None
+            self._operation.record("back", "begin", meant=_WITHOUT if is_without else _NOTHING_EMITTED)
         place = self._place()
         self._operation.prove()
         if place.phase == "stopping":
@@ -225,7 +231,11 @@ class _RollBack:
                 self._tell,
             )
             base = stop.complete(place)
-            stopped = {"phase": "stopped", "state_path": base, "release": former.number}
+            stopped: dict[str, Any] = {"phase": "stopped", "state_path": base, "release": former.number}
+            if base is None and is_given_up(place) and self._operation.entry("back", "cancel") is None:
+                # The old job's own stop was begun, and it may have gone on since.
+                topics, admin = topics_of(former.resolved), connect(self._project.kafka)
+                stopped["positions"] = last_positions(self._project, place, topics, admin)
             self._operation.record("back", "stopped", place=stopped, path=base)
         return str((self._operation.entry("back", "begin") or {}).get("meant", _NOTHING_EMITTED))
 
@@ -317,6 +327,8 @@ class _RollBack:
             completed = self._flink.send(calls.checkpoints(place.flink_job_id)).counts.completed
         except FlinkError:
             completed = None
+        if place.carried_over and place.state_path is None:
+            return _WITHOUT if completed == 0 and not weak else f"{_WITHOUT}; {_TWICE}"
         if completed == 0 and not weak:
             return "It completed no checkpoint, so it emitted nothing: no record is lost or written twice"
         if completed == 0:

@@ -24,9 +24,10 @@ from sluice.plan.approval import Approval, refuse_unapproved
 from sluice.plan.compiler import Compiler
 from sluice.plan.continuity import topics_of
 from sluice.plan.directories import Directories, directories_at
-from sluice.plan.given_up import last_positions
+from sluice.plan.given_up import is_given_up, last_positions
 from sluice.plan.left import is_savepoint, takes_savepoint
 from sluice.plan.lost import left_at
+from sluice.plan.model import Plan
 from sluice.plan.planner import Planned
 from sluice.plan.target import Target
 from sluice.project import Project
@@ -166,6 +167,8 @@ class SwitchOver:
             return False
         begun = active.plan or {}
         is_the_same = (begun.get("kind"), begun.get("fingerprint")) == (plan.kind, plan.fingerprint)
+        if plan.gives_up and not Plan.model_validate(begun).gives_up:
+            return False
         return is_the_same and place is not None and place.phase in ("stopping", "stopped")
 
     def _begin(self) -> OperationHandle:
@@ -226,9 +229,10 @@ class SwitchOver:
 
     def _stop(self, stage: stages.Stop, operation: OperationHandle) -> None:
         place = self._place()
-        if place.phase == "running" or stage.mode == "cancel":
+        gives_up = stage.mode == "cancel" and self._planned.plan.gives_up
+        if place.phase == "running" or gives_up:
             self._tell(stage.words)
-            intention = self._giving_up(place) if stage.mode == "cancel" else self._intention(stage)
+            intention = self._giving_up(place) if gives_up else self._intention(stage)
             operation.record("stop", "stop", place=intention, flink_job_id=place.flink_job_id, **intention)
             place = self._place()
         elif place.phase != (phase := self._phase(stage)):
@@ -249,6 +253,8 @@ class SwitchOver:
             operation.add_savepoint(savepoint, release=place.release, flink_job_id=place.flink_job_id)
         elif path is not None and takes_savepoint(place):
             self._tell("it ended before its savepoint was complete: its newest checkpoint takes the place of that")
+        # It may have gone on between the two, for as long as nobody came to cancel it.
+        further = {"positions": self._last_positions(place)} if path is None and is_given_up(place) else {}
         operation.record(
             "stop",
             "stopped",
@@ -256,6 +262,7 @@ class SwitchOver:
                 "phase": "suspended" if stage.suspend else "stopped",
                 "state_path": path,
                 "carried_over": place.carried_over and path is None,
+                **further,
             },
             flink_job_id=place.flink_job_id,
             path=path,

@@ -78,13 +78,14 @@ def refuse_mode(job: str, request: Request, breaking: Iterable[Change]) -> None:
     )
 
 
-def refuse_without_change(job: str, request: Request, active: Operation | None) -> None:
-    """Refuse to abandon the state of a job that runs what is wanted, unless an operation has done so and goes on.
+def refuse_without_change(job: str, request: Request, active: Operation | None, running: Release | None) -> None:
+    """Refuse to abandon the state of a job that runs what is wanted, unless that was just done and is to be proven.
 
     Raises:
         RefusedError: nothing would restart, and so nothing would be abandoned.
     """
-    if request.mode != "stateless" or active is not None:
+    is_proven = running is not None and running.healthy_at is not None
+    if request.mode != "stateless" or active is not None or not is_proven:
         return
     raise RefusedError(
         f"{job} runs this release already: mode stateless would abandon nothing",

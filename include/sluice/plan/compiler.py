@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 from sluice.client.address import login_variables
 from sluice.client.class_path import CACHE
 from sluice.client.process import ClientProcess
-from sluice.deployment.jars import jar_urls
+from sluice.deployment.jars import kept_jars
 from sluice.project import Project
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Compiler:
             brokers=java_properties(project.kafka),
             parallelism=resolved["parallelism"],
             options=resolved["options"],
-            jars=jar_urls(project.content.flink.jars, settings.root),
+            jars=kept_jars(target.resolved.get("jars") or {}, settings.root, settings.artifacts),
             python_files=(str(package_sdk(settings.artifacts)),),
             flink_url=project.flink_url,
             flink_tls=project.flink.tls,

@@ -13,6 +13,11 @@ from sluice.project import Project
 from sluice.release.tables import Placement
 
 
+def is_given_up(place: Placement) -> bool:
+    """Whether the job is cancelled, or to be, without anybody reading what it leaves."""
+    return place.stop_mode == "cancel" and place.carried_over and place.state_path is None
+
+
 def last_positions(
     project: Project, place: Placement, topics: Iterable[str], admin: AdminClient
 ) -> dict[str, dict[str, int]]:

@@ -7,7 +7,7 @@ from sluice.plan.compiler import Compiler
 from sluice.plan.directories import Directories
 from sluice.release.tables import Placement
 
-GIVE_UP = "mode stateless gives that up, and needs an approval"
+GIVE_UP = "a deploy with mode stateless gives that up, and needs an approval (and --wake, of a job that is to be down)"
 """The last resort where what a job has left is gone."""
 
 

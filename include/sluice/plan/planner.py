@@ -116,7 +116,7 @@ class Planner:
         if self._request.kind == "suspend":
             return self._suspension(situation, target)
         if isinstance(situation, Runs) and former and former.fingerprint == target.fingerprint:
-            checks.refuse_without_change(self._job, self._request, active)
+            checks.refuse_without_change(self._job, self._request, active, former)
             reasons = ("it runs this release", *checks.unused_mode(self._request))
             runs = self._draft.plan("none", "none", situation, target, steps, reasons=reasons)
             return Planned(runs, target, steps, None)
@@ -190,6 +190,11 @@ class Planner:
             return Planned(plan, target, steps, graph)
         # With a client that is there already: checkpoints of a job that runs come and go.
         held, why_given_up = self._state_or_why(situation, abandons=abandons)
+        unseen = None
+        if held is None and (abandons or breaking) and _may_hold(situation):
+            # It tells where it stands when it stops, whatever can't be read before.
+            unseen = f"its newest checkpoint tells nothing: {why_given_up}" if why_given_up else _UNSEEN
+            why_given_up = None
         if carry_over and not abandons and held is not None:
             carry_over = False
             graph = self._compiler.prepare(target, carry_over=False).graph
@@ -197,7 +202,6 @@ class Planner:
         if change.dropped and not abandons:
             raise checks.state_would_be_lost(self._job, self._request.kind, change)
         checks.check_max_parallelism(self._job, None if abandons else held, graph)
-        is_unseen = held is None and why_given_up is None and (abandons or bool(breaking)) and _may_hold(situation)
         how, why_given_up = self._how_to_stop(situation, mode, why_given_up)
         if isinstance(situation, Runs | Stopping):
             if how == mode:
@@ -210,7 +214,7 @@ class Planner:
         plan = self._draft.plan(
             _action(situation),
             "state_breaking"
-            if why_given_up is not None or is_unseen
+            if why_given_up is not None or unseen is not None
             else state.categorise(held, change, breaks=abandons or bool(breaking)),
             situation,
             target,
@@ -226,7 +230,7 @@ class Planner:
                     None,
                     (
                         _NO_SAVEPOINT if how != mode and isinstance(situation, Runs) else None,
-                        _UNSEEN if is_unseen else None,
+                        unseen,
                         None if why_given_up is None else f"its state is given up, since {why_given_up}",
                         *(f"{change.path}: {change.why}" for change in breaking),
                         continuity.words_of_gone,
@@ -297,7 +301,7 @@ class Planner:
 
         One that is to leave its state behind, and can't write a savepoint, is cancelled.
         """
-        if isinstance(situation, Stopping) and why_given_up is not None:
+        if isinstance(situation, Stopping) and (why_given_up is not None or situation.place.stop_mode == "cancel"):
             return "cancel", why_given_up
         if mode != "stateless" or not isinstance(situation, Runs) or situation.is_whole:
             return mode, why_given_up

@@ -41,7 +41,7 @@ def fates(change: StateChange, *, abandons: bool, alters: bool) -> StateChange:
     if abandons:
         return change.model_copy(update={"kept": sources, "dropped": (*others, *change.dropped)})
     if alters:
-        return change.model_copy(update={"kept": (), "altered": change.kept})
+        return change.model_copy(update={"kept": sources, "altered": others})
     return change
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from sluice.deployment.desired import DesiredJob, refuse_secrets
 from sluice.deployment.hidden import covered_as, covered_settings
+from sluice.deployment.jars import keep_jars
 from sluice.errors import RefusedError
 from sluice.job.config import JobConfig, state_settings
 from sluice.plan.request import Request
@@ -62,6 +63,7 @@ def desired_target(project: Project, job: str, overrides: Mapping[str, Any], giv
     desired = project.desired(job, overrides, given)
     settings = project.settings
     artifact = package(settings.root, desired.job.module, settings.artifacts)
+    keep_jars(desired.jars, settings.root, settings.artifacts)
     return Target(
         number=None,
         fingerprint=fingerprint(settings.root, desired),

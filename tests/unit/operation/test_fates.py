@@ -40,7 +40,7 @@ def test_what_goes_on_is_kept(running):
 def test_what_goes_on_under_another_meaning_is_called_so_and_nothing_is_lost(running, mode):
     plan = running.plan(overrides={"hours": 2}, mode=mode).plan
     fates, text, cell = said_of(plan)
-    assert fates == {"Source: lines": "altered", "Window": "altered"}
+    assert fates == {"Source: lines": "kept", "Window": "altered"}
     assert (text, cell) == ("state altered: Window, 0.0 KiB", "kept, **with another meaning** |")
     assert "  needs an approval: its state goes on under another meaning" in explain(plan)
     assert "Its state **goes on under another meaning**." in markdown(plan)

@@ -1,8 +1,12 @@
 """Jars that are shipped with a job: another one is another release, which restarts the job."""
 
+from pathlib import Path
+from urllib.parse import urlparse
+
 import pytest
 
 from sluice.errors import ConfigError
+from sluice.fleet.members import read_members
 from tests.support.simulated import JOB
 
 
@@ -23,6 +27,10 @@ def replace(simulated, content):
     (simulated.project.settings.root / "connector.jar").write_bytes(content)
 
 
+def contents(simulated):
+    return [Path(urlparse(url).path).read_bytes() for url in simulated.jars]
+
+
 def test_the_same_jar_is_no_change(shipped):
     replace(shipped, b"one")
     assert shipped.plan().plan.action == "none"
@@ -37,7 +45,28 @@ def test_another_jar_of_the_same_name_restarts_the_job_with_its_state(shipped):
     assert shipped.operate().restored_from
 
 
-def test_one_that_is_gone_is_refused_with_its_name(shipped):
+def test_one_that_is_gone_is_refused_with_its_name_and_hides_no_job(shipped):
     (shipped.project.settings.root / "connector.jar").unlink()
     with pytest.raises(ConfigError, match=r"flink\.jars: .*connector\.jar can't be read: No such file"):
-        shipped.project.desired(JOB)
+        shipped.plan()
+    [member] = read_members(shipped.project, [JOB], {})
+    assert (member.status.state, member.status.drift, member.target is None) == ("", True, False)
+
+
+def test_a_release_that_is_gone_back_to_has_its_own(shipped):
+    replace(shipped, b"another, broken")
+    started = shipped.switch_over(shipped.plan())
+    assert contents(shipped) == [b"another, broken"]
+    assert shipped.roll_back(started.operation).outcome == "rolled_back"
+    assert contents(shipped) == [b"one"]
+
+
+def test_one_that_is_not_kept_any_more_is_refused(shipped):
+    replace(shipped, b"another")
+    started = shipped.switch_over(shipped.plan())
+    for file in (shipped.project.settings.artifacts / "jars").iterdir():
+        if file.read_bytes() == b"one":
+            file.unlink()
+    back = shipped.roll_back(started.operation)
+    assert back.outcome == "failed"
+    assert "the jar connector.jar of this release" in back.words

@@ -43,11 +43,11 @@ def test_a_changed_setting_reaches_the_job_through_its_state(lab, running):
 
 
 def test_more_and_less_parallelism_keeps_the_state(lab, running):
-    running("wide")
+    running("spread")
     for parallelism in (2, 1):
-        lab.deployment(f"jobs:\n  wide:\n    parallelism: {parallelism}\n")
-        assert deploy(lab.project, "wide").outcome == "healthy"
-    assert close_windows(lab, "wide") == [3]
+        lab.deployment(f"jobs:\n  spread:\n    parallelism: {parallelism}\n")
+        assert deploy(lab.project, "spread").outcome == "healthy"
+    assert close_windows(lab, "spread") == [3]
 
 
 def test_code_that_compiles_to_the_same_graph_is_recorded_and_nothing_restarts(lab, running):

@@ -125,7 +125,7 @@ def test_a_fresh_release_that_stands_still_goes_back_and_what_waited_is_read_onc
     assert (row.state, row.verdict, row.recent_restarts) == ("RUNNING", "failed", 0)
     if needed.decision.need == "nothing":
         assert needed.decision.why.startswith("seen failed for the first time")
-        row, needed = run(lab, "again", "stands")
+        row, needed = wait_for(look_again, 60)
     assert needed.decision.need == "roll_back", needed.words
     assert "partition stands_lines-0 not consumed since" in needed.decision.why
     assert needed.request == Request(kind="rollback", mode="last-state", seen=2)

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import httpx
 
 from sluice.client.protocol import Found, Graph, Operator, OperatorState, Ready, State, Vertex
-from sluice.deployment.jars import kept_jars
 from sluice.errors import StateError
 from sluice.flink import client as client_module
 from sluice.flink import stillness
@@ -24,6 +23,7 @@ from sluice.plan import checks, given_up, planner
 from sluice.plan.approval import Approval
 from sluice.plan.planner import Planner
 from sluice.plan.request import Request
+from sluice.release.jars import kept_jars
 from tests.support.answering import answered_by
 from tests.support.lab import Lab
 from tests.support.windowed import source

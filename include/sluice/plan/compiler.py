@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Self
 from sluice.client.address import login_variables
 from sluice.client.class_path import CACHE
 from sluice.client.process import ClientProcess
-from sluice.deployment.jars import kept_jars
 from sluice.project import Project
+from sluice.release.jars import kept_jars
 
 if TYPE_CHECKING:
     from sluice.client.protocol import Build, Found, Part, Ready, State, Submit

@@ -8,13 +8,13 @@ from typing import Any
 
 from sluice.deployment.desired import DesiredJob, refuse_secrets
 from sluice.deployment.hidden import covered_as, covered_settings
-from sluice.deployment.jars import keep_jars
 from sluice.errors import RefusedError
 from sluice.job.config import JobConfig, state_settings
 from sluice.plan.request import Request
 from sluice.project import Project
 from sluice.release.artifact import package
 from sluice.release.fingerprint import fingerprint
+from sluice.release.jars import keep_jars
 from sluice.release.tables import Release
 
 

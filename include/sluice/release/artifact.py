@@ -6,8 +6,11 @@ import hashlib
 import os
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from sluice.errors import OperationError
 from sluice.release.modules import job_modules
@@ -98,16 +101,22 @@ def _digest(contents: dict[str, bytes]) -> str:
 
 
 def _write(file: Path, contents: dict[str, bytes]) -> None:
-    """Write beside it and rename: another process sees all of it or nothing."""
+    with written_whole(file) as raw, zipfile.ZipFile(raw, "w", zipfile.ZIP_STORED) as archive:
+        for entry, content in sorted(contents.items()):
+            info = zipfile.ZipInfo(entry, date_time=_EPOCH)
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, content)
+
+
+@contextmanager
+def written_whole(file: Path) -> Iterator[BinaryIO]:
+    """A file to write to: beside the real one, and renamed, so that another process sees all of it or nothing."""
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".part")
     partial = Path(name)
     try:
-        with os.fdopen(handle, "wb") as raw, zipfile.ZipFile(raw, "w", zipfile.ZIP_STORED) as archive:
-            for entry, content in sorted(contents.items()):
-                info = zipfile.ZipInfo(entry, date_time=_EPOCH)
-                info.external_attr = 0o644 << 16
-                archive.writestr(info, content)
+        with os.fdopen(handle, "wb") as raw:
+            yield raw
         partial.chmod(0o644)
         partial.rename(file)
     finally:

@@ -1,0 +1,71 @@
+"""The jars of releases, kept beside their artifacts: one that is gone back to runs with those that it had."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from sluice.deployment.jars import jar_file, jar_urls
+from sluice.errors import ConfigError, OperationError, RefusedError
+from sluice.release.artifact import written_whole
+
+
+def keep_jars(digests: Mapping[str, str], root: Path, store: Path) -> None:
+    """Put jars into the store, unless they are there.
+
+    Args:
+        digests: See `sluice.deployment.jars.jar_digests`.
+        root: The project's directory.
+        store: Where artifacts lie.
+
+    Raises:
+        ConfigError: one can't be read.
+        OperationError: the store can't be written to.
+    """
+    for url, digest in zip(jar_urls(digests, root), digests.values(), strict=True):
+        file, kept = jar_file(url), _kept(store, digest)
+        if file is None or kept.is_file():
+            continue
+        try:
+            content = file.open("rb")
+        except OSError as error:
+            raise ConfigError(
+                f"flink.jars: {file} can't be read: {error.strerror}", remedy="correct the path in the deployment file"
+            ) from error
+        with content:
+            try:
+                with written_whole(kept) as copy:
+                    shutil.copyfileobj(content, copy)
+            except OSError as error:
+                raise OperationError(
+                    f"the artifact can't be written to {kept.parent}: {error.strerror}",
+                    remedy="free space, or set SLUICE_ARTIFACTS to a directory that can be written to",
+                ) from error
+
+
+def kept_jars(digests: Mapping[str, str], root: Path, store: Path) -> tuple[str, ...]:
+    """The URLs of a release's jars, as they were then.
+
+    Args:
+        digests: The release's.
+        root: The project's directory.
+        store: Where artifacts lie.
+
+    Raises:
+        RefusedError: one isn't kept.
+    """
+    urls = []
+    for jar, url, digest in zip(digests, jar_urls(digests, root), digests.values(), strict=True):
+        is_elsewhere, kept = jar_file(url) is None, _kept(store, digest)
+        if not is_elsewhere and not kept.is_file():
+            raise RefusedError(
+                f"the jar {jar} of this release ({digest}) is not kept in {kept.parent}",
+                remedy="restore it from a backup; a release runs with the jars that it had, or not at all",
+            )
+        urls.append(url if is_elsewhere else kept.as_uri())
+    return tuple(urls)
+
+
+def _kept(store: Path, digest: str) -> Path:
+    return store.absolute() / "jars" / f"{digest}.jar"

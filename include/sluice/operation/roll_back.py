@@ -17,7 +17,7 @@ from sluice.flink.ending import job_state
 from sluice.flink.models import JobState
 from sluice.kafka.brokers import connect
 from sluice.operation.start import Start
-from sluice.operation.stop import Stop, StopFailedError, record_failed
+from sluice.operation.stop import BY_CANCEL, Stop, StopFailedError, record_failed
 from sluice.operation.switch_over import Started, Tell, is_touched
 from sluice.operation.verify import Outcome, pass_gates
 from sluice.plan.changes import compare_values
@@ -245,12 +245,7 @@ class _RollBack:
         Raises:
             OperationError: the former release can take none; the job is left as it is.
         """
-        intention: dict[str, Any] = {
-            "phase": "stopping",
-            "stop_mode": "cancel",
-            "trigger_id": None,
-            "savepoint_directory": None,
-        }
+        intention: dict[str, Any] = {**BY_CANCEL}
         is_other = self._is_other(self._project.ledger.release(place.job, place.release), former)
         hands_over = self._found_unproven(place) and not place.carried_over
         if hands_over and not is_other and self._takes_newest(graph, compiler, place):

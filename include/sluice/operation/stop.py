@@ -33,6 +33,10 @@ _SETTLES = 1.0
 """Seconds until a job whose stop has failed shows it, if it has failed with that."""
 
 
+BY_CANCEL = {"phase": "stopping", "stop_mode": "cancel", "trigger_id": None, "savepoint_directory": None}
+"""What a placement holds of a job that is cancelled, and asked for nothing."""
+
+
 class StopFailedError(OperationError):
     """The job could not be stopped as planned; it runs on."""
 

@@ -18,7 +18,7 @@ from sluice.kafka import topics
 from sluice.kafka.brokers import connect
 from sluice.operation.holder import is_gone
 from sluice.operation.start import Start
-from sluice.operation.stop import Stop, StopFailedError, record_failed
+from sluice.operation.stop import BY_CANCEL, Stop, StopFailedError, record_failed
 from sluice.plan import stages
 from sluice.plan.approval import Approval, refuse_unapproved
 from sluice.plan.compiler import Compiler
@@ -293,10 +293,7 @@ class SwitchOver:
     def _giving_up(self, place: Placement) -> dict[str, Any]:
         """What the placement holds of a cancel that leaves no state to be read: whoever goes on begins there, too."""
         return {
-            "phase": "stopping",
-            "stop_mode": "cancel",
-            "trigger_id": None,
-            "savepoint_directory": None,
+            **BY_CANCEL,
             "state_path": None,
             "positions": self._last_positions(place),
             "had_checkpoint": False,
@@ -304,32 +301,29 @@ class SwitchOver:
         }
 
     def _start(self, stage: stages.Start, operation: OperationHandle) -> None:
-        job = self._planned.plan.job
-        place = self._project.ledger.placement(job)
-        if stage.source == "group" and place is not None:
-            self._start_given_up(place, operation)
-            return
-        path = place.state_path if place else None
-        if place is not None and place.phase == "running":
-            path = left_at(self._project, self._flink, self._compiler, place)
-        positions = self._compiler.inspect(path).positions if path else None
-        # Where even a job that began without state has left none, its successor begins where it did.
-        carry_over = stage.source == "offsets" or bool(place and place.carried_over and path is None)
-        if carry_over and place is not None and path is None:
-            path, positions = place.state_path, place.positions
+        place = self._project.ledger.placement(self._planned.plan.job)
+        path, positions, carry_over = self._begins(stage, place)
         if carry_over and not self._planned.carry_over:
             self._compiler.prepare(self._planned.target, carry_over=True)
         Start(self._project, self._flink, self._compiler, operation, self._tell).run(
             operation.row.release, state_path=path, positions=positions, carry_over=carry_over
         )
 
-    def _start_given_up(self, place: Placement, operation: OperationHandle) -> None:
-        """Start without state, of which nothing can be read: from where the group stands."""
-        positions = self._last_positions(place)
-        self._compiler.prepare(self._planned.target, carry_over=True)
-        Start(self._project, self._flink, self._compiler, operation, self._tell).run(
-            operation.row.release, state_path=None, positions=positions, carry_over=True
-        )
+    def _begins(
+        self, stage: stages.Start, place: Placement | None
+    ) -> tuple[str | None, Mapping[str, Mapping[Any, int]] | None, bool]:
+        """The state from which the job starts, its positions, and whether they alone go on."""
+        if stage.source == "group" and place is not None:
+            # Nothing can be read of its state.
+            return None, self._last_positions(place), True
+        path = place.state_path if place else None
+        if place is not None and place.phase == "running":
+            path = left_at(self._project, self._flink, self._compiler, place)
+        # Where even a job that began without state has left none, its successor begins where it did.
+        carry_over = stage.source == "offsets" or bool(place and place.carried_over and path is None)
+        if carry_over and place is not None and path is None:
+            return place.state_path, place.positions, carry_over
+        return path, self._compiler.inspect(path).positions if path else None, carry_over
 
     def _last_positions(self, place: Placement) -> dict[str, dict[str, int]]:
         topics = topics_of(self._planned.target.resolved)

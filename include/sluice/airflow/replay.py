@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sluice.project import Project
     from sluice.release.replay_tables import Replay
     from sluice.replay.chunk import Chunk
+    from sluice.replay.model import ReplayRequest
 
 PROGRESS = "progress"
 """The XCom with how far a chunk has come: {records, of, seconds_left}; anew each minute."""
@@ -65,7 +66,6 @@ def begin(
     Raises:
         RefusedError: it can't be; or somebody has cancelled it since a try before, and nobody has cleared the task.
     """
-    from sluice.airflow.replay_params import replay_request  # noqa: PLC0415
     from sluice.errors import RefusedError  # noqa: PLC0415
     from sluice.replay.run import begin_replay, find_replay, resume_replay  # noqa: PLC0415
 
@@ -78,20 +78,23 @@ def begin(
             )
     if identity:
         return resume_replay(project, job, identity, holder)
-    request = replay_request(asked, _interval(context, of_form=asked is context["params"]))
-    return begin_replay(project, job, request, holder, asked.get("reason") or None, tell)
+    return begin_replay(project, job, _request(asked, context), holder, asked.get("reason") or None, tell)
 
 
 def goes_on_with(project: Project, replay: Replay, asked: Mapping[str, Any], context: Context) -> bool:
     """Whether a replay is the one that is asked for; see `begin`."""
-    from sluice.airflow.replay_params import replay_request  # noqa: PLC0415
     from sluice.replay.model import ReplayPlan  # noqa: PLC0415
     from sluice.replay.preflight import asks_for  # noqa: PLC0415
 
     if identity := asked.get("replay"):
         return replay.id.startswith(identity)
-    request = replay_request(asked, _interval(context, of_form=asked is context["params"]))
-    return asks_for(project, ReplayPlan.model_validate(replay.plan), request)
+    return asks_for(project, ReplayPlan.model_validate(replay.plan), _request(asked, context))
+
+
+def _request(asked: Mapping[str, Any], context: Context) -> ReplayRequest:
+    from sluice.airflow.replay_params import replay_request  # noqa: PLC0415
+
+    return replay_request(asked, _interval(context, of_form=asked is context["params"]))
 
 
 class ReplayChunkOperator(SluiceOperator):
@@ -161,12 +164,7 @@ class ReplayChunkOperator(SluiceOperator):
 
     def _go(self, context: Context, project: Project, chunk: Chunk) -> dict[str, Any]:
         with airflow_errors():
-            flink_job_id = None
-            if chunk.row.state != "finished":
-                flink_job_id = chunk.find()
-                if flink_job_id is None and chunk.take():
-                    flink_job_id = chunk.start(lambda: self._killed)
-            row = chunk.row
+            flink_job_id, row = chunk.begin(lambda: self._killed), chunk.row
         if flink_job_id is not None:
             context["ti"].xcom_push(key=JOB_URL, value=job_url(project.flink_url, flink_job_id))
             self._wait(flink_job_id, chunk)

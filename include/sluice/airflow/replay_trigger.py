@@ -23,7 +23,7 @@ from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.project import Project
 from sluice.release.turns import Limits, Turn
 from sluice.replay.chunk import Progress, progress_of
-from sluice.replay.cluster import Patience, room, why_it_waits
+from sluice.replay.cluster import Patience, Room, room, why_it_waits
 
 _NEWS = 60.0
 """Seconds after which the task is told how far its chunk has come."""
@@ -160,7 +160,7 @@ class TurnTrigger(BaseTrigger):
         while True:
             pause = _TURN
             try:
-                turn, words = await sync_to_async(self._look)(flink)
+                turn, found = await sync_to_async(self._look)(flink)
                 if turn.is_over:
                     break
                 # Those with lower numbers go first: a task that is woken takes seconds until it has taken its chunk.
@@ -170,7 +170,7 @@ class TurnTrigger(BaseTrigger):
                     break
                 if time.time() > next_words:
                     next_words = time.time() + _NEWS
-                    self.log.info("%s", words)
+                    self.log.info("%s", await sync_to_async(self._words)(turn, found))
                 pause *= 1 + rank
                 patience.answered()
             except UnreachableError as error:
@@ -179,14 +179,19 @@ class TurnTrigger(BaseTrigger):
             await asyncio.sleep(pause)
         yield TriggerEvent({})  # type: ignore[no-untyped-call]
 
-    def _look(self, flink: Access) -> tuple[Turn, str]:
+    def _look(self, flink: Access) -> tuple[Turn, Room]:
         """Where the chunk stands, the cluster's task slots and what others are about to take of them counted."""
-        ledger, limits = ledger_of(self.root, self.environment), Limits(self.parallel, self.most)
-        place = (self.replay, self.number)
+        ledger, place = ledger_of(self.root, self.environment), (self.replay, self.number)
         with FlinkClient(flink) as client:
             found = room(ledger, client)
-        turn = ledger.replays.turn(*place, self.taker, limits, alive=found.alive)
+        turn = ledger.replays.turn(*place, self.taker, self._limits, alive=found.alive)
         found = found.beside(ledger.replays.pending_slots(*place, found.alive))
-        name = ledger.replays.chunk(*place).name
-        words = why_it_waits(name, self.slots, turn, limits, found)
-        return replace(turn, has_come=turn.has_come and found.free >= self.slots), words
+        return replace(turn, has_come=turn.has_come and found.free >= self.slots), found
+
+    def _words(self, turn: Turn, found: Room) -> str:
+        name = ledger_of(self.root, self.environment).replays.chunk(self.replay, self.number).name
+        return why_it_waits(name, self.slots, turn, self._limits, found)
+
+    @property
+    def _limits(self) -> Limits:
+        return Limits(self.parallel, self.most)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import func, or_, select, text
+from sqlalchemy import ColumnElement, func, or_, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from sluice.errors import BusyError, OperationError, RefusedError
@@ -81,18 +81,16 @@ class Replays:
 
         One that was cancelled stays so.
         """
-        is_unfinished = or_(Replay.outcome.is_(None), Replay.outcome == "failed")
-        query = select(Replay).where(
-            Replay.environment == self.environment, Replay.job == job, Replay.holder == holder, is_unfinished
-        )
-        with self._sessions() as session:
-            return session.scalars(query.order_by(Replay.started_at.desc()).limit(1)).first()
+        return self._newest(job, holder, or_(Replay.outcome.is_(None), Replay.outcome == "failed"))
 
     def newest(self, job: str, holder: str) -> Replay | None:
         """The last replay that this holder has begun, however it has ended; None: there is none."""
+        return self._newest(job, holder)
+
+    def _newest(self, job: str, holder: str, *more: ColumnElement[bool]) -> Replay | None:
         query = select(Replay).where(Replay.environment == self.environment, Replay.job == job, Replay.holder == holder)
         with self._sessions() as session:
-            return session.scalars(query.order_by(Replay.started_at.desc()).limit(1)).first()
+            return session.scalars(query.where(*more).order_by(Replay.started_at.desc()).limit(1)).first()
 
     def refuse_met(self, writes: Writes) -> None:
         """Refuse a replay that would write the same rows as one that goes on, into the same topic.
@@ -193,8 +191,7 @@ class Replays:
             own = session.get_one(ReplayChunk, (replay, number))
             if own.state == "finished" or is_taken(own, taker, alive, is_gone):
                 return False
-            busy, busy_here = count_busy(own, self._begun(session, found.job), alive)
-            if busy >= limits.job or busy_here >= limits.replay:
+            if not limits.leave_room(*count_busy(own, self._begun(session, found.job), alive)):
                 return False
             if slots and slots.needed > slots.free - self._pending_slots(session, own, alive):
                 return False
@@ -245,7 +242,7 @@ class Replays:
         is_there = own.state == "running" and own.flink_job_id in alive
         return Turn(
             is_over=outcome == "cancelled" or own.state == "finished" or is_there,
-            has_come=not taken and busy < limits.job and busy_here < limits.replay,
+            has_come=not taken and limits.leave_room(busy, busy_here),
             before=others,
             taker=own.taker if taken else None,
             busy=busy,

@@ -23,6 +23,10 @@ class Limits:
     replay: int
     job: int
 
+    def leave_room(self, busy: int, busy_here: int) -> bool:
+        """Whether one more may, beside so many of the job's, and of those so many of its own replay."""
+        return busy < self.job and busy_here < self.replay
+
 
 @dataclass(frozen=True)
 class Slots:

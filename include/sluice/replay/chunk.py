@@ -118,6 +118,19 @@ class Chunk:
         """The chunk as the ledger has it."""
         return self._replays.chunk(self._plan.id, self.part.number)
 
+    def begin(self, ends: Callable[[], bool] = lambda: False) -> str | None:
+        """The Flink job that runs the chunk, found or started; None: it waits for its turn, or has finished.
+
+        Args:
+            ends: See `start`.
+
+        Raises:
+            RefusedError, OperationError, FlinkError, UnreachableError: see `take` and `start`.
+        """
+        if self.row.state == "finished":
+            return None
+        return self.find() or (self.start(ends) if self.take() else None)
+
     def find(self) -> str | None:
         """The Flink job that runs the chunk, or has just run it: this taker's from now on; None: there is none."""
         row = self.row

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -12,6 +12,7 @@ from pydantic_core import to_jsonable_python
 
 from sluice.errors import ConfigError
 from sluice.job.duration import Duration
+from sluice.release.replay_writes import Writes
 
 SEPARATE = "separate"
 """Output to a topic of the replay's own."""
@@ -171,6 +172,10 @@ class ReplayPlan(_Frozen):
     def records(self) -> int:
         """How many records are read, at the most."""
         return sum(chunk.records for chunk in self.chunks)
+
+    def writes(self, topics: Iterable[str]) -> Writes:
+        """What it writes into these topics, to hold against what other replays do."""
+        return Writes(self.job, frozenset(topics), self.start, self.end, self.is_apart)
 
     def chunk(self, number: int) -> ChunkPlan:
         """A chunk by its number, from 1."""

@@ -25,7 +25,6 @@ from sluice.kafka.offsets import Offsets, Partition, read_offsets
 from sluice.kafka.topics import describe
 from sluice.plan.target import Target, release_target
 from sluice.project import Project
-from sluice.release.replay_writes import Writes
 from sluice.release.tables import Release
 from sluice.replay.cluster import room
 from sluice.replay.live import refuse_behind
@@ -115,7 +114,7 @@ def plan_replay(project: Project, job: str, request: ReplayRequest) -> ReplayPla
     )
     if kind == LIVE:
         refuse_behind(project, job, plan, again="ask for it again in a while")
-    project.ledger.replays.refuse_met(Writes.of(job, plan.model_dump(mode="json")))
+    project.ledger.replays.refuse_met(plan.writes(outputs.values()))
     return plan
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaException, Producer
@@ -12,7 +12,6 @@ from sluice.kafka.brokers import librdkafka, unreachable
 from sluice.kafka.producing import produce
 from sluice.project import Project
 from sluice.release.replay_tables import Replay
-from sluice.release.replay_writes import Writes
 from sluice.replay.live import refuse_behind
 from sluice.replay.model import ReplayPlan, ends_told
 from sluice.replay.parity import Parity, Sides, read_sides, refuse_expired
@@ -66,9 +65,9 @@ def promote(
     """
     plan = ReplayPlan.model_validate(replay.plan)
     _refuse(replay, plan)
-    _refuse_moved(project, replay, plan)
-    into = {**plan.model_dump(mode="json"), "outputs": live_topics(project, plan.job)}
-    project.ledger.replays.refuse_met(Writes.of(plan.job, into))
+    now = live_topics(project, plan.job)
+    _refuse_moved(project, replay, plan, now)
+    project.ledger.replays.refuse_met(plan.writes(now.values()))
     if not accept_differences:
         for live, sides in _read(project, replay, plan, tell):
             _refuse_differences(replay, live, sides.parity)
@@ -115,9 +114,8 @@ def _refuse(replay: Replay, plan: ReplayPlan) -> None:
         raise RefusedError(f"replay {replay.id[:8]} of {replay.job} has written to the live topic: it is there already")
 
 
-def _refuse_moved(project: Project, replay: Replay, plan: ReplayPlan) -> None:
+def _refuse_moved(project: Project, replay: Replay, plan: ReplayPlan, now: Mapping[str, str]) -> None:
     """The rows go into the topics that its release wrote: they must be the live ones still."""
-    now = live_topics(project, plan.job)
     for sink, values in project.ledger.release(plan.job, plan.release).resolved["writes"].items():
         if (topic := str(values["topic"])) != now.get(sink):
             raise RefusedError(

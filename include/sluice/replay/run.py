@@ -294,7 +294,7 @@ def _begun(chunk: Chunk, tell: Tell, ends: threading.Event, patience: Patience) 
     """The Flink job to wait for, once it is the chunk's turn; None: there is nothing to wait for."""
     next_words = 0.0
     while not ends.is_set():
-        if found := chunk.find() or (chunk.start(ends.is_set) if chunk.take() else None):
+        if found := chunk.begin(ends.is_set):
             return found
         patience.answered()
         if chunk.row.state == "finished":

@@ -137,6 +137,7 @@ ExecutorSafeguard.test_mode = True
 done = []
 row = SimpleNamespace(state="finished", records=5)
 chunk = SimpleNamespace(row=row, part=SimpleNamespace(number=1), run_again=lambda: done.append("again"))
+chunk.begin = lambda _ends: None
 ReplayChunkOperator.project = lambda self: None
 ReplayChunkOperator._chunk = lambda self, project, context: chunk
 task = ReplayChunkOperator(task_id="t", job="counts", chunk={"replay": "r", "number": 1}, retries=2)

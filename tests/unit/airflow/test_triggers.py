@@ -123,10 +123,10 @@ def waits(*turns):
         turn = left.pop(0) if len(left) > 1 else left[0]
         if isinstance(turn, Exception):
             raise turn
-        return turn, f"{turn.before} go before"
+        return turn, None
 
     trigger = TurnTrigger(**given)
-    trigger._look = look
+    trigger._look, trigger._words = look, lambda turn, _found: f"{turn.before} go before"
     told.clear()
     trigger._log = type("Log", (), {"info": lambda _, *words: told.append(words), "warning": lambda *_: None})()
 

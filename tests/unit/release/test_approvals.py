@@ -12,11 +12,6 @@ LATER = datetime.now(UTC) + timedelta(hours=1)
 
 
 @pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
-
-
-@pytest.fixture
 def ledger(url):
     return Ledger(url, "test")
 

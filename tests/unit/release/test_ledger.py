@@ -16,11 +16,6 @@ from tests.support.ledgers import somebody_writes
 
 
 @pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
-
-
-@pytest.fixture
 def ledger(url):
     return Ledger(url, "test")
 

@@ -1,13 +1,6 @@
 """What was told, in the ledger."""
 
-import pytest
-
 from sluice.release.ledger import Ledger
-
-
-@pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
 
 
 def test_what_is_kept_replaces_what_was_known_of_that_subject_by_that_listener(url):

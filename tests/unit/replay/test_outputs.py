@@ -11,11 +11,6 @@ WIDE = Limits(replay=9, job=9)
 
 
 @pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
-
-
-@pytest.fixture
 def shared(url):
     return Ledger(url, "test").replays
 

@@ -14,11 +14,6 @@ WIDE = Limits(replay=9, job=9)
 
 
 @pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
-
-
-@pytest.fixture
 def replays(url):
     """Two replays, of a job each, whose chunks take two slots."""
     replays = Ledger(url, "test").replays

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from airflow.sdk import TaskGroup
 from airflow.sdk.exceptions import AirflowFailException
 
 from sluice.airflow.assets import JobAssets, job_asset, tell_outlets
-from sluice.airflow.base import airflow_errors
+from sluice.airflow.base import RETRIES, airflow_errors
 from sluice.airflow.params import SETTING
 from sluice.airflow.replay import (
     EndChunksOperator,
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 
     from sluice.project import Project
     from sluice.release.replay_tables import Replay
-
-RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=10)}
 
 
 def replay_asked(config: Mapping[str, Any] | None, **fields: Any) -> dict[str, Any]:

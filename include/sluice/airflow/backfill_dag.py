@@ -7,7 +7,8 @@ from pathlib import Path
 from airflow.sdk import DAG
 
 from sluice.airflow.assets import JobAssets, read_lineage
-from sluice.airflow.backfill import RETRIES, replay_tasks
+from sluice.airflow.backfill import replay_tasks
+from sluice.airflow.base import RETRIES
 from sluice.airflow.params import give_params
 from sluice.airflow.parsing import nothing_to_collect
 from sluice.airflow.replay_params import replay_params

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from sluice.settings import Settings
 
 
+RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=10), "retry_exponential_backoff": True}
+"""What the operators have where a DAG gives them no `retries`: each of them continues from the journal.
+
+Airflow itself can lose a task: where the scheduler is slower than a trigger, it learns that the task has deferred only
+when the task is queued again, and marks it failed ("state mismatch"). The job is not at fault then.
+"""
 BACKSTOP = timedelta(minutes=2)
 """How long after a trigger's own deadline Airflow gives up on the trigger."""
 _LONGEST = timedelta(days=7)
@@ -37,11 +43,15 @@ class ProjectOperator(BaseOperator):
     Args:
         root: The project's directory; None: SLUICE_ROOT, or the working directory's.
         environment: Which file of deployments/ applies; None: SLUICE_ENVIRONMENT.
+        kwargs: Airflow's own arguments; without `retries` there, or among the DAG's `default_args`, those of `RETRIES`.
     """
 
     ui_color = "#e8f4f8"
 
     def __init__(self, *, root: str | None = None, environment: str | None = None, **kwargs: Any) -> None:
+        if has_no_retries(kwargs):
+            given = {**(kwargs.get("default_args") or {}), **kwargs}
+            kwargs.update({name: value for name, value in RETRIES.items() if name not in given})
         super().__init__(**kwargs)
         self.root = root
         self.environment = environment
@@ -54,6 +64,11 @@ class ProjectOperator(BaseOperator):
     def where(self) -> dict[str, str | None]:
         """Of which project a trigger's arguments are: the triggerer finds it by itself."""
         return {"root": self.root, "environment": self.environment}
+
+
+def has_no_retries(kwargs: Mapping[str, Any]) -> bool:
+    """Whether neither an operator's arguments nor its DAG's `default_args` say how often it is tried again."""
+    return "retries" not in {**(kwargs.get("default_args") or {}), **kwargs}
 
 
 def project_of(root: str | None, environment: str | None) -> Project:

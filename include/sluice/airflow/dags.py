@@ -13,7 +13,8 @@ from airflow.sdk.bases.notifier import BaseNotifier
 from airflow.sdk.exceptions import AirflowFailException
 
 from sluice.airflow.assets import JobAssets, read_lineage
-from sluice.airflow.deploy_tasks import RETRIES, deploy_tasks
+from sluice.airflow.base import RETRIES
+from sluice.airflow.deploy_tasks import deploy_tasks
 from sluice.airflow.params import deploy_params, give_params
 from sluice.airflow.parsing import nothing_to_collect
 from sluice.deployment.catalog import BrokenFile, read_catalog

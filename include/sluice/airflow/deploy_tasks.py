@@ -13,6 +13,7 @@ from airflow.sdk.bases.notifier import BaseNotifier
 from sluice.airflow.approve import ApproveOperator
 from sluice.airflow.asked import asked_for
 from sluice.airflow.assets import JobAssets, job_asset
+from sluice.airflow.base import RETRIES
 from sluice.airflow.gates import GateOperator
 from sluice.airflow.operators import (
     CreateTopicsOperator,
@@ -24,9 +25,6 @@ from sluice.airflow.operators import (
 )
 from sluice.job.limits import Health
 from sluice.plan.model import Kind, Mode
-
-RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=10), "retry_exponential_backoff": True}
-"""The next try goes on where the journal stands."""
 
 
 def deploy_tasks(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import TaskGroup
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from sluice.airflow.base import BACKSTOP, SluiceOperator, airflow_errors, refuse_lost
+from sluice.airflow.base import BACKSTOP, SluiceOperator, airflow_errors, has_no_retries, refuse_lost
 from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
 from sluice.errors import RefusedError
 
@@ -47,6 +47,8 @@ class GateOperator(SluiceOperator):
     operator_extra_links = (FlinkJobLink(),)
 
     def __init__(self, *, gate: Gate, started: Any = None, patience: timedelta | None = None, **kwargs: Any) -> None:
+        # Tries that nobody asked for are for tasks that Airflow loses, not for a gate that isn't passed in time.
+        self.fails_at_once = started is not None or has_no_retries(kwargs)
         super().__init__(**kwargs)
         self.gate = gate
         self.started = started
@@ -91,7 +93,7 @@ class GateOperator(SluiceOperator):
             self._tell_operation(context, project, None if passed else f"{self.gate}: {words}")
         if not passed:
             # A job that runs by itself may be better at the next try; a deploy has waited as long as it may.
-            error = AirflowException if self.started is None else AirflowFailException
+            error = AirflowFailException if self.fails_at_once else AirflowException
             raise error(f"{self.job}: {self.gate}: {words}")
         return words
 

@@ -72,6 +72,9 @@ def environment(local: Local) -> dict[str, str]:
         "AIRFLOW__API__BASE_URL": local.airflow_url,
         "AIRFLOW__API__SECRET_KEY": keys["api"],
         "AIRFLOW__API__WORKERS": "1",
+        # On a busy machine an answer takes longer than the default of 5 s. The worker then asks again, is told that the
+        # state has changed already, and the task fails.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         "AIRFLOW__API_AUTH__JWT_SECRET": keys["jwt"],
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{directory / 'airflow.db'}",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(local.logs / "airflow"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.own_process import run_fresh_script
+from tests.support.own_process import run_fresh_script, run_script
 from tests.support.pages import examples
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -50,6 +50,30 @@ print(" ".join(sluice.airflow.__all__))
         "gate_group",
         "job_asset",
         "topic_asset",
+    ]
+
+
+RETRIES = """
+from datetime import timedelta
+from airflow.sdk import DAG
+from sluice.airflow import GateOperator, SavepointOperator
+
+with DAG("default_retries", schedule=None):
+    silent = SavepointOperator(task_id="silent", job="j")
+    given = SavepointOperator(task_id="given", job="j", retries=5, retry_delay=timedelta(seconds=7))
+    gate = GateOperator(task_id="gate", job="j", gate="running")
+    patient = GateOperator(task_id="patient", job="j", gate="running", retries=1)
+with DAG("own_retries", schedule=None, default_args={"retries": 0}):
+    own = SavepointOperator(task_id="own", job="j")
+print([(each.retries, each.retry_delay.total_seconds()) for each in (silent, given, gate)])
+print(own.retries, gate.fails_at_once, patient.fails_at_once)
+"""
+
+
+def test_operators_are_retried_unless_the_dag_says_otherwise(tmp_path):
+    assert run_script(RETRIES, tmp_path).stdout.splitlines()[-2:] == [
+        "[(2, 10.0), (5, 7.0), (2, 10.0)]",
+        "0 True False",
     ]
 
 

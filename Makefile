@@ -61,7 +61,8 @@ test-jobs: env jars ## Your jobs' own tests, in tests/jobs/ (where sluice new wr
 
 test-e2e: client ## The whole stack, Airflow and a browser included
 	@scripts/ensure-chromium
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=20 tests/e2e
+	@# One stack and one worker: two stacks on two cores take longer than one after the other, and each waits for the other.
+	$(BIN)/python -m pytest --durations=20 tests/e2e
 
 audit: client ## The long audits: redeploys, kills, deaths and replays, verdicts on jobs in trouble (more than an hour)
 	SLUICE_AUDIT_REDEPLOYS=30 SLUICE_AUDIT_KILLS=30 SLUICE_AUDIT_DEATHS=all SLUICE_AUDIT_REPLAYS=all \

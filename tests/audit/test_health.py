@@ -27,7 +27,8 @@ from sluice.operation.topics import create_topics
 from sluice.plan.compiler import Compiler
 from sluice.plan.target import desired_target
 from tests.support.lab import Lab
-from tests.support.running import deploy, wait_for
+from tests.support.running import deploy
+from tests.support.waiting import wait_for
 from tests.support.watching import Watch
 
 JOB = """

@@ -46,7 +46,7 @@ def main_job(stack: Stack) -> list[JobStatus]:
 def swept(main_job: list[JobStatus], local: Local) -> None:
     """The sweep of the fleet has looked."""
     with _api(local) as airflow:
-        run_dag(airflow, "redeploy_and_verify", timeout=240)
+        run_dag(airflow, "redeploy_and_verify")
 
 
 @pytest.fixture(scope="session")

@@ -1,28 +1,13 @@
 """Runs of DAGs through Airflow's own API."""
 
-import time
-
 from sluice.fleet.status import fleet_status
 from sluice.project import Project
 from sluice.settings import Settings
+from tests.support.waiting import wait_for
 
+ENDED = ("success", "failed")
 _LOG = 30
 """Lines of a failed task's log that are printed."""
-
-
-def wait_for(condition, timeout=90, instead=lambda: "nothing"):
-    """Ask until the answer is true; returns it.
-
-    Args:
-        condition: What is asked.
-        timeout: Seconds.
-        instead: What is the case where it doesn't come about.
-    """
-    deadline = time.monotonic() + timeout
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, f"it did not happen; instead: {instead()}"
-        time.sleep(1)
-    return answer
 
 
 def get(airflow, path, **params):
@@ -40,13 +25,44 @@ def tasks_of(airflow, path):
     return {task["task_id"]: task for task in get(airflow, f"{path}/taskInstances")["task_instances"]}
 
 
-def ended(airflow, path, timeout=120):
+def await_dag(airflow, dag):
+    """Wait until Airflow has read a DAG; an error in its file ends the wait."""
+
+    def broken():
+        found = [each for each in get(airflow, "/importErrors")["import_errors"] if f"{dag}.py" in each["filename"]]
+        return found[0]["stack_trace"] if found else None
+
+    wait_for(lambda: airflow.get(f"/dags/{dag}").status_code == 200, f"there is no DAG {dag}", lost=broken)
+
+
+def states_of(airflow, path):
+    """State and number of tries of the run's tasks, mapped ones each."""
+    found = get(airflow, f"{path}/taskInstances", limit=1000)["task_instances"]
+    return {(task["task_id"], task["map_index"]): (task["state"], task["try_number"]) for task in found}
+
+
+def await_task(airflow, path, task, state):
+    """Wait until a task of a run is in a state; the end of the run ends the wait."""
+
+    def over():
+        run = get(airflow, path)["state"]
+        return f"the run is {run}: {states_of(airflow, path)}" if run in ENDED else None
+
+    return wait_for(
+        lambda: (found := tasks_of(airflow, path)[task])["state"] == state and found,
+        f"{task} is never {state}",
+        watched=lambda: states_of(airflow, path),
+        lost=over,
+    )
+
+
+def ended(airflow, path):
     """The run at the path, once it has ended; of one that has failed, the last lines of its tasks' logs are printed."""
-
-    def states():
-        return {name: (task["state"], task["try_number"]) for name, task in tasks_of(airflow, path).items()}
-
-    run = wait_for(lambda: (run := get(airflow, path))["state"] in ("success", "failed") and run, timeout, states)
+    run = wait_for(
+        lambda: (run := get(airflow, path))["state"] in ENDED and run,
+        f"{path} does not end",
+        watched=lambda: states_of(airflow, path),
+    )
     if run["state"] == "failed":
         _print_logs(airflow, path)
     return run
@@ -62,11 +78,11 @@ def _print_logs(airflow, path):
         print(f"{task['dag_id']} {task['task_id']} {task['map_index']}:", *events[-_LOG:], sep="\n  ")
 
 
-def run_dag(airflow, dag, meanwhile=lambda: None, timeout=180, **conf):
+def run_dag(airflow, dag, meanwhile=lambda: None, **conf):
     """Trigger a DAG, wait for its end; the run and its tasks by name."""
     path = trigger(airflow, dag, **conf)
     meanwhile()
-    return ended(airflow, path, timeout), tasks_of(airflow, path)
+    return ended(airflow, path), tasks_of(airflow, path)
 
 
 def deploy(airflow, job, meanwhile=lambda: None, **conf):

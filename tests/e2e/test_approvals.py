@@ -7,7 +7,8 @@ import pytest
 
 from sluice.project import Project
 from sluice.settings import Settings
-from tests.e2e.running import ended, get, run_dag, status, tasks_of, trigger, wait_for
+from tests.e2e.running import await_dag, await_task, ended, get, run_dag, states_of, status, tasks_of, trigger
+from tests.support.waiting import wait_for
 
 JOB = "processing_metrics"
 IMPATIENT = """
@@ -32,7 +33,7 @@ def ledger(root):
 def ask(airflow, minutes, **conf):
     """A run of the deploy DAG that waits for an approval; its path."""
     path = trigger(airflow, f"deploy.{JOB}", config_metrics_window_minutes=minutes, **conf)
-    wait_for(lambda: tasks_of(airflow, path)["approve"]["state"] == "awaiting_input")
+    await_task(airflow, path, "approve", "awaiting_input")
     return path
 
 
@@ -51,7 +52,7 @@ def answer(airflow, path, option):
         is_asked_again = task["state"] == "awaiting_input" and task["try_number"] > asked
         return is_asked_again or task["state"] in ("success", "failed")
 
-    wait_for(taken)
+    wait_for(taken, watched=lambda: states_of(airflow, path))
     if tasks_of(airflow, path)["approve"]["state"] == "awaiting_input":
         return answer(airflow, path, option)
     return given
@@ -140,7 +141,7 @@ def test_without_an_answer_in_time_it_is_refused(airflow, root, ledger):
     """In a DAG of one's own, with the same tasks as a group."""
     before = status(root, JOB)[0]
     (root / "dags" / "impatient.py").write_text(IMPATIENT)
-    wait_for(lambda: airflow.get("/dags/impatient").status_code == 200)
+    await_dag(airflow, "impatient")
     run, tasks = run_dag(airflow, "impatient")
     assert (run["state"], tasks["deploy.approve"]["state"], tasks["deploy.approve"]["try_number"]) == (
         "failed",
@@ -232,7 +233,7 @@ def test_a_sweep_asks_once_for_what_loses_state(airflow, root, ledger):
         assert run["state"] == "success", tasks
         newest = get(airflow, f"/dags/{dag}/dagRuns", order_by="-id", limit=1)["dag_runs"][0]
         path = f"/dags/{dag}/dagRuns/{newest['dag_run_id']}"
-        wait_for(lambda: tasks_of(airflow, path)["approve"]["state"] == "awaiting_input")
+        await_task(airflow, path, "approve", "awaiting_input")
         # The next one reports it, with where it is answered, and asks no more.
         run, tasks = run_dag(airflow, "redeploy_and_verify")
         assert (run["state"], tasks["verify"]["state"]) == ("failed", "failed")

@@ -6,9 +6,10 @@ import pytest
 
 from sluice.project import Project
 from sluice.settings import Settings
-from tests.e2e.running import get, run_dag, status, wait_for
+from tests.e2e.running import await_dag, get, run_dag, status
 from tests.support.pages import examples
 from tests.support.stacks import ROOT
+from tests.support.waiting import wait_for
 
 JOB = "event_metrics"
 
@@ -53,7 +54,7 @@ def test_a_deploy_is_an_event_that_says_what_was_done(airflow, root):
 def test_a_replay_is_an_event_with_its_range(airflow, root):
     now = datetime.now(UTC)
     asked = {"start": (now - timedelta(minutes=2)).isoformat(), "end": (now - timedelta(minutes=1)).isoformat()}
-    run, tasks_ = run_dag(airflow, f"backfill.{JOB}", timeout=300, **asked, accept_missing=True)
+    run, tasks_ = run_dag(airflow, f"backfill.{JOB}", **asked, accept_missing=True)
     assert run["state"] == "success", tasks_
     replay = Project(Settings(root=root)).ledger.replays.of(JOB)[0]
     found = get(
@@ -72,8 +73,8 @@ def test_a_dag_begins_when_the_rows_of_a_minute_can_be_read(airflow, root):
     """The page's example, with minutes for hours."""
     text = examples(ROOT / "docs" / "assets-and-lineage.md")["hourly_rows.py"]
     (root / "dags" / "hourly_rows.py").write_text(text.replace("hours=1", "minutes=1"))
-    wait_for(lambda: airflow.get("/dags/hourly_rows").status_code == 200)
-    wait_for(lambda: status(root, JOB)[0].verdict == "healthy", 180)
+    await_dag(airflow, "hourly_rows")
+    wait_for(lambda: status(root, JOB)[0].verdict == "healthy")
 
     def runs():
         run, _ = run_dag(airflow, "redeploy_and_verify")
@@ -81,7 +82,7 @@ def test_a_dag_begins_when_the_rows_of_a_minute_can_be_read(airflow, root):
         found = get(airflow, "/dags/hourly_rows/dagRuns", order_by="-id", limit=5)["dag_runs"]
         return [run for run in found if run["state"] == "success"]
 
-    newest = wait_for(runs, 300)[0]
+    newest = wait_for(runs)[0]
     path = f"/dags/hourly_rows/dagRuns/{newest['dag_run_id']}"
     words = airflow.get(f"{path}/taskInstances/report/logs/1").text
     assert f"{JOB}: the rows from " in words

@@ -11,9 +11,9 @@ from sluice.flink import calls
 from sluice.flink.access import Access
 from sluice.flink.client import FlinkClient
 from sluice.local.main_job import Airflow, show_cluster
+from tests.e2e.running import await_dag, ended
 from tests.integration import sources
 from tests.support.proxy import proxy_before
-from tests.support.running import wait_for
 
 pytestmark = pytest.mark.usefixtures("stack")
 
@@ -148,12 +148,12 @@ def test_a_deploy_through_connections_leaves_no_secret_anywhere(airflow, local, 
     (root / "deployments" / "guarded.yaml").write_text(DEPLOYMENT)
     dag.write_text(DAG)
     try:
-        wait_for(lambda: airflow.get("/dags/guarded").status_code == 200, 90, "the DAG is not parsed")
+        await_dag(airflow, "guarded")
         airflow.patch("/dags/guarded", json={"is_paused": False}).raise_for_status()
         body = {"logical_date": None, "dag_run_id": "one"}
         airflow.post("/dags/guarded/dagRuns", json=body).raise_for_status()
         path = "/dags/guarded/dagRuns/one"
-        wait_for(lambda: airflow.get(path).json()["state"] in ("success", "failed"), 240, "it does not end")
+        ended(airflow, path)
         tasks = airflow.get(f"{path}/taskInstances").json()["task_instances"]
         states = {task["task_id"]: task["state"] for task in tasks}
         assert set(states.values()) == {"success"}, states

@@ -20,10 +20,11 @@ from sluice.local.traffic import oracle, wire
 from sluice.local.traffic.generator import Message
 from sluice.project import Project
 from sluice.settings import Settings
-from tests.e2e.running import deploy, get, run_dag, status, wait_for
+from tests.e2e.running import await_dag, deploy, get, run_dag, states_of, status
 from tests.support import counted
 from tests.support.running import slots
 from tests.support.stacks import ROOT
+from tests.support.waiting import wait_for
 from tests.support.watching import Watch
 
 JOBS = ["dead_letters", "event_metrics", "performance_metrics", "processing_metrics", "session_metrics"]
@@ -65,7 +66,7 @@ def assert_right_rows(local, after=None):
         rows = [row for row in wire.rows(servers, "event_metrics") if row["event_type"] in types]
         return rows if after is None or any(row["window_start"] > after for row in rows) else None
 
-    found, letters = wait_for(closed, 180), wire.consume(servers, "analytics_events_dead_letters")
+    found, letters = wait_for(closed), wire.consume(servers, "analytics_events_dead_letters")
     read = wire.consume(servers, "analytics_events")
     messages = [Message(each.key, each.value, each.at_ms, each.partition) for each in read]
     expected = oracle.compute(messages)
@@ -181,10 +182,7 @@ def test_a_task_that_is_killed_while_the_job_stops_goes_on_in_its_next_try(airfl
     before = status(root, "performance_metrics")[0]
 
     def kill_the_task():
-        deadline = time.monotonic() + 90
-        while ledger.placement("performance_metrics").phase != "stopping":
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_for(lambda: ledger.placement("performance_metrics").phase == "stopping", pause=0.02)
         clients = [process for process in psutil.process_iter() if is_client_of(process, local)]
         assert len(clients) == 1
         clients[0].parent().kill()
@@ -213,13 +211,13 @@ def is_client_of(process, local):
 
 def test_a_new_file_alone_gives_a_deployable_job(airflow, root, local):
     write_job(root, "page_counts")
-    wait_for(lambda: airflow.get("/dags/deploy.page_counts").status_code == 200)
+    await_dag(airflow, "deploy.page_counts")
     run, _ = deploy(airflow, "page_counts")
     assert run["state"] == "success"
     row = status(root, "page_counts")[0]
     assert (row.state, row.verdict, row.release) == ("RUNNING", "healthy", 1)
     assert "page_counts" in {row.job for row in status(root)}
-    assert wait_for(lambda: wire.rows(local.kafka_servers, "page_counts"), 180)[0].keys() == {
+    assert wait_for(lambda: wire.rows(local.kafka_servers, "page_counts"))[0].keys() == {
         "window_start",
         "window_end",
         "url",
@@ -261,14 +259,14 @@ def test_what_dies_is_started_again_and_up_is_idempotent(stack, root, local):
     stack.up(extra=(traffic_service(local),))
     assert {name: info["pid"] for name, info in stack.supervisor.states().items()} == untouched
     # Their restarts are told for ten minutes.
-    wait_for(lambda: all(row.state == "RUNNING" and row.consumer_lag is not None for row in status(root, *JOBS)), 180)
+    wait_for(lambda: all(row.state == "RUNNING" and row.consumer_lag is not None for row in status(root, *JOBS)))
 
 
 def test_a_dag_of_one_s_own_waits_for_a_job_as_the_page_says(airflow, root):
     page = (ROOT / "docs" / "wait-for-a-job.md").read_text()
     block = page[page.index("    # dags/hourly_report.py") : page.index("| gate |")]
     (root / "dags" / "hourly_report.py").write_text(textwrap.dedent(block))
-    wait_for(lambda: airflow.get("/dags/hourly_report").status_code == 200)
+    await_dag(airflow, "hourly_report")
     run, tasks = run_dag(airflow, "hourly_report")
     assert run["state"] == "success", tasks
     path = f"/dags/hourly_report/dagRuns/{run['dag_run_id']}/taskInstances/event_metrics_is_healthy.consumer_lag"
@@ -285,7 +283,7 @@ def test_gates_that_wait_hold_no_worker_slot(airflow, root):
     file.write_text(before.replace("  event_metrics:\n", "  event_metrics:\n    health: {checkpoint_age: 1ms}\n"))
     (root / "dags" / "waiting.py").write_text(WAITING.format(count=count))
     try:
-        wait_for(lambda: airflow.get("/dags/waiting").status_code == 200)
+        await_dag(airflow, "waiting")
         run = airflow.post("/dags/waiting/dagRuns", json={"logical_date": None}).raise_for_status().json()
         path = f"/dags/waiting/dagRuns/{run['dag_run_id']}"
 
@@ -293,7 +291,7 @@ def test_gates_that_wait_hold_no_worker_slot(airflow, root):
             found = get(airflow, f"{path}/taskInstances", limit=1000)["task_instances"]
             return [task["state"] for task in found]
 
-        wait_for(lambda: states() == ["deferred"] * count, 120 + 6 * count, states)
+        wait_for(lambda: states() == ["deferred"] * count, "not all gates wait", watched=states)
         pool = get(airflow, "/pools/default_pool")
         assert (pool["deferred_slots"], pool["occupied_slots"], pool["running_slots"]) == (count, 0, 0)
         assert pool["open_slots"] == pool["slots"]
@@ -315,7 +313,7 @@ def test_what_a_bug_has_written_is_replayed_and_promoted(airflow, root, local, s
 
     file.write_text(counted.WRONG)
     for dag in ("deploy.counted", "backfill.counted"):
-        wait_for(lambda dag=dag: airflow.get(f"/dags/{dag}").status_code == 200)
+        await_dag(airflow, dag)
     assert deploy(airflow, "counted")[0]["state"] == "success"
     wait_for(lambda: len({row["window_start"] for row in rows()}) >= 3)
     file.write_text(counted.SOURCE)
@@ -331,7 +329,7 @@ def test_what_a_bug_has_written_is_replayed_and_promoted(airflow, root, local, s
     assert (run["state"], tasks["promote"]["state"], tasks["promote"]["try_number"]) == ("failed", "failed", 1)
 
     def lose_worker_and_triggerer():
-        clients = wait_for(lambda: [process for process in psutil.process_iter() if is_client_of(process, local)], 90)
+        clients = wait_for(lambda: [process for process in psutil.process_iter() if is_client_of(process, local)])
         clients[0].parent().kill()
         waiting = "/dags/backfill.counted/dagRuns/~/taskInstances"
         wait_for(lambda: get(airflow, waiting, state="deferred")["total_entries"])
@@ -343,7 +341,8 @@ def test_what_a_bug_has_written_is_replayed_and_promoted(airflow, root, local, s
     assert run["state"] == "success", tasks
     path = f"/dags/backfill.counted/dagRuns/{run['dag_run_id']}/taskInstances"
     tries = [task for task in get(airflow, path, limit=100)["task_instances"] if task["task_id"] == "replay"]
-    assert sum(task["try_number"] for task in tries) == len(tries) + 1
+    # One was killed; on a busy machine Airflow may lose another.
+    assert sum(task["try_number"] for task in tries) >= len(tries) + 1
     report = get(airflow, f"{path}/report/xcomEntries/return_value", deserialize=True)["value"]
     for task, part in zip(tries, report["chunks"], strict=True):
         of_task = {"deserialize": True, "map_index": task["map_index"]}
@@ -403,7 +402,7 @@ def test_a_replay_that_is_given_up_leaves_no_flink_job(airflow, root, stack):
             cluster = flink.send(calls.jobs()).jobs
         return [job.name for job in cluster if ".replay." in job.name and not job.state.is_terminal]
 
-    wait_for(lambda: chunk() == "deferred" and replayed(), 120)
+    wait_for(lambda: chunk() == "deferred" and replayed(), watched=lambda: states_of(airflow, path))
     # It is nobody's job, and yet no stranger.
     assert not [row for row in status(root) if row.state == "undeclared"]
     triggerer = os.getpgid(stack.supervisor.states()["airflow-triggerer"]["pid"])
@@ -411,7 +410,7 @@ def test_a_replay_that_is_given_up_leaves_no_flink_job(airflow, root, stack):
     try:
         airflow.patch(path, json={"state": "failed"}).raise_for_status()
         begun = time.monotonic()
-        wait_for(lambda: not replayed(), 30)
+        wait_for(lambda: not replayed())
     finally:
         os.killpg(triggerer, signal.SIGCONT)
     print(f"the Flink job of a replay that was given up ended after {time.monotonic() - begun:.1f} s")
@@ -445,7 +444,7 @@ def test_airflow_s_own_backfill_runs_a_day(airflow, root):
 def test_a_sweep_redeploys_the_one_job_that_differs(airflow, root):
     file = root / "deployments" / "local.yaml"
     # A sweep leaves alone what it can't look at, or sees failed for the first time.
-    wait_for(lambda: {row.verdict for row in status(root, *JOBS)} <= {"healthy", "degraded", "idle"}, 180)
+    wait_for(lambda: {row.verdict for row in status(root, *JOBS)} <= {"healthy", "degraded", "idle"})
     before = {row.job: row for row in status(root, *JOBS)}
     text = file.read_text()
     file.write_text(
@@ -472,7 +471,7 @@ def test_a_sweep_brings_every_job_back_after_the_whole_cluster_was_killed(airflo
         os.killpg(os.getpgid(pid), signal.SIGKILL)
     wait_for(lambda: all(stack.supervisor.states()[name]["pid"] not in (0, pid) for name, pid in killed.items()))
     wait_for(lambda: slots(local.flink_url))
-    run, tasks = run_dag(airflow, "redeploy_and_verify", timeout=400)
+    run, tasks = run_dag(airflow, "redeploy_and_verify")
     assert run["state"] == "success", tasks
     for row in status(root, *JOBS):
         if row.job == "processing_metrics":

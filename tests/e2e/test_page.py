@@ -7,7 +7,7 @@ import pytest
 
 from tests.e2e.running import ended
 from tests.support.api_server import token
-from tests.support.browser import chromium, needs_browser, shoot
+from tests.support.browser import chromium, needs_browser, open_context, shoot
 from tests.support.by_hand import log_in, open_fleet, open_form, open_job, trigger
 
 pytestmark = pytest.mark.usefixtures("main_job")
@@ -69,7 +69,7 @@ def test_nothing_would_change_until_a_file_does(url, swept, root):
 def test_a_day_s_work(url, swept, airflow):
     """Log in, find a job, redeploy it with another setting by the form, and see it healthy in its new release."""
     with chromium() as browser, client(url, "admin") as admin:
-        page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+        page = open_context(browser, viewport={"width": 1440, "height": 900}).new_page()
         log_in(page, url, "admin")
         frame = open_fleet(page)
         frame.get_by_role("searchbox").fill("event_m")
@@ -106,7 +106,7 @@ def test_a_day_s_work(url, swept, airflow):
 @needs_browser
 def test_a_range_is_backfilled_from_the_form(url, swept):
     with chromium() as browser:
-        context = browser.new_context()
+        context = open_context(browser)
         context.add_cookies([{"name": "_token", "value": token(url, "admin"), "url": url}])
         page = context.new_page()
         page.goto(f"{url}/sluice/job?name=event_metrics&hours=1")

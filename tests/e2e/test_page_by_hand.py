@@ -9,7 +9,7 @@ import pytest
 from sluice.project import Project
 from sluice.settings import Settings
 from tests.e2e.running import ended, status
-from tests.support.browser import chromium, needs_browser, shoot
+from tests.support.browser import chromium, needs_browser, open_context, shoot
 from tests.support.by_hand import find_question, log_in, open_fleet, open_form, open_job, trigger
 
 pytestmark = [pytest.mark.usefixtures("swept"), needs_browser]
@@ -24,7 +24,7 @@ def ledger(root):
 @pytest.fixture
 def context():
     with chromium() as browser:
-        yield browser.new_context(viewport={"width": 1440, "height": 900})
+        yield open_context(browser, viewport={"width": 1440, "height": 900})
 
 
 def look(root, job):
@@ -52,7 +52,7 @@ def test_a_setting_that_loses_state_is_asked_about_approved_and_watched(context,
     dialog.get_by_label("metrics_window_minutes", exact=True).fill("15")
     shoot(page, "by-hand-form")
     run = trigger(page, dialog, f"deploy.{ASKED}")
-    row.get_by_role("link", name="waits for approval").wait_for(timeout=90_000)
+    row.get_by_role("link", name="waits for approval").wait_for()
     shoot(watching, "by-hand-fleet-waits")
 
     # Airflow's own pages: the question, the plan in it, the answer.
@@ -71,8 +71,8 @@ def test_a_setting_that_loses_state_is_asked_about_approved_and_watched(context,
     page.get_by_text(re.compile(r"Response received at .* admin")).wait_for()
 
     # The first tab tells the rest by itself.
-    row.locator("td[data-label=Release]", has_text=re.compile(rf"^{before.release + 1}$")).wait_for(timeout=120_000)
-    row.locator(".badge.healthy").wait_for(timeout=60_000)
+    row.locator("td[data-label=Release]", has_text=re.compile(rf"^{before.release + 1}$")).wait_for()
+    row.locator(".badge.healthy").wait_for()
     assert row.get_by_text("waits for approval").count() == 0
     assert watching.frames[-1].evaluate("window.isTheSame")
     shoot(watching, "by-hand-fleet-healthy")
@@ -99,7 +99,7 @@ def test_the_way_to_a_question_leads_from_the_job_s_page(context, url, airflow, 
     dialog.get_by_label("metrics_window_minutes", exact=True).fill("35")
     run = trigger(page, dialog, f"deploy.{ASKED}")
     open_job(page, url, ASKED)
-    frame.get_by_text("A deploy waits for an approval").wait_for(timeout=90_000)
+    frame.get_by_text("A deploy waits for an approval").wait_for()
     shoot(page, "by-hand-job-waits")
     frame.get_by_role("link", name="Read the plan and answer").click()
     page.get_by_role("button", name="Reject", exact=True).click()

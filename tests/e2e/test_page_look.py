@@ -14,7 +14,7 @@ from benchmarks.seed import seed
 from sluice.release.ledger import Ledger
 from sluice.release.samples import Sample
 from tests.support.api_server import AIRFLOW, api_server, token
-from tests.support.browser import chromium, needs_browser, shoot, violations
+from tests.support.browser import chromium, needs_browser, open_context, shoot, violations
 from tests.support.ledgers import NOW
 
 pytestmark = needs_browser
@@ -66,7 +66,7 @@ def look(url, browser):
     contexts, complaints = [], []
 
     def look(path, user="admin", **more):
-        context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **more})
+        context = open_context(browser, **{"viewport": {"width": 1440, "height": 900}, **more})
         contexts.append(context)
         context.add_cookies([{"name": "_token", "value": token(url, user), "url": url}])
         page = context.new_page()
@@ -163,7 +163,7 @@ def test_a_job_s_page(look):
     chosen = page.locator("#since").input_value(), page.locator("#until").input_value()
     assert since < chosen[0] < chosen[1]
     # What somebody has chosen stays, as the page goes on.
-    with page.expect_response(lambda response: "api/timeline" in response.url, timeout=25_000):
+    with page.expect_response(lambda response: "api/timeline" in response.url):
         pass
     assert (page.locator("#since").input_value(), page.locator("#until").input_value()) == chosen
     page.get_by_role("button", name="Show", exact=True).click()
@@ -241,7 +241,7 @@ def test_it_stays_as_the_ledger_is_and_reads_text_as_text(look, directory):
         for job, verdict in names.items()
     ]
     ledger.samples.add(samples, older_than=NOW - timedelta(days=30))
-    page.get_by_role("link", name=EVIL).wait_for(timeout=25_000)
+    page.get_by_role("link", name=EVIL).wait_for()
     shoot(page, "fleet-evil", whole=False)
     assert page.locator("#fleet img").count() == 0
     page.get_by_role("link", name=EVIL).click()
@@ -254,7 +254,7 @@ def test_it_stays_as_the_ledger_is_and_reads_text_as_text(look, directory):
 def test_what_has_not_changed_is_not_sent_again(look):
     page = look("/sluice/")
     page.wait_for_selector("#fleet tbody tr")
-    with page.expect_response(lambda response: response.url.endswith("api/fleet"), timeout=25_000) as told:
+    with page.expect_response(lambda response: response.url.endswith("api/fleet")) as told:
         pass
     assert told.value.status == 304
 
@@ -263,7 +263,7 @@ def test_a_login_that_has_ended_is_told(look):
     page = look("/sluice/")
     page.wait_for_selector("#fleet tbody tr")
     page.context.clear_cookies()
-    page.get_by_text("Your login has ended.").wait_for(timeout=25_000)
+    page.get_by_text("Your login has ended.").wait_for()
     assert json.loads(page.evaluate("fetch('api/fleet').then((answer) => answer.text())"))["detail"]
 
 

@@ -12,8 +12,9 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.support.running import deploy, operate, slots, wait_for
+from tests.support.running import deploy, operate, slots
 from tests.support.stream import JOBS, Stream
+from tests.support.waiting import wait_for
 
 REDEPLOYS = int(os.environ.get("SLUICE_AUDIT_REDEPLOYS", "3"))
 KILLS = int(os.environ.get("SLUICE_AUDIT_KILLS", "1"))
@@ -77,13 +78,13 @@ def interrupted(stream, job, victim, after, least):
         process.kill()
     else:
         lab.kill_service(victim)
-    process.wait(timeout=300)
+    process.wait()
 
 
 def comes_back(stream, job):
     """Whether one more attempt, or two while the cluster is still coming up, has it run once, within its limits."""
     lab = stream.lab
-    wait_for(lambda: slots(lab.local.flink_url), 90, "the cluster does not come back")
+    wait_for(lambda: slots(lab.local.flink_url), "the cluster does not come back")
     for _ in range(3):
         result = operate(lab.project, job, holder="next")
         if result.error is None:

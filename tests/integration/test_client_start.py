@@ -28,7 +28,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, lib: Path) -> Path:
     """A cache with one class path and its archive."""
     cache = tmp_path_factory.mktemp("cache")
     command = [sys.executable, "-m", "sluice.client.archive", str(cache)]
-    subprocess.run(command, env={**os.environ, "FLINK_LIB_DIR": str(lib)}, check=True, timeout=300)
+    subprocess.run(command, env={**os.environ, "FLINK_LIB_DIR": str(lib)}, check=True)
     return cache
 
 

@@ -12,8 +12,8 @@ from textwrap import dedent
 from sluice.kafka.brokers import connect
 from sluice.local.traffic import wire
 from sluice.local.traffic.generator import Message
-from tests.support.running import wait_for
 from tests.support.stacks import ROOT
+from tests.support.waiting import wait_for
 
 PAGE = (ROOT / "docs" / "adding-a-job.md").read_text()
 BIN = Path(sys.executable).parent
@@ -73,7 +73,7 @@ def test_the_page_s_job_is_added_as_the_page_says(lab):
     events = [event("click", begins + 20_000), event("click", begins + 40_000), event("page_view", begins + 30_000)]
     events += [event("click", begins + 2 * FIVE_MINUTES, partition) for partition in partitions]
     wire.produce(lab.local.kafka_servers, TOPIC, events)
-    wait_for(lambda: len(_rows(lab, begins)) == 2, 90, "the window's rows do not come")
+    wait_for(lambda: len(_rows(lab, begins)) == 2, "the window's rows do not come")
     assert _rows(lab, begins) == {"click": 2, "page_view": 1}
 
 

@@ -11,7 +11,8 @@ from sluice.local.supervise import Supervisor
 from sluice.operation.run import run_operation
 from sluice.operation.stop import StopFailedError
 from sluice.plan.request import Request
-from tests.support.running import deploy, die_once_submitted, operate, wait_for
+from tests.support.running import deploy, die_once_submitted, operate
+from tests.support.waiting import wait_for
 from tests.support.windowed import alive, base, close_windows, produce, source, start_with_state
 
 SHORT = "15s"

@@ -9,7 +9,8 @@ from sluice.health.probe import probe
 from sluice.health.verdict import verdict
 from sluice.local.traffic import oracle, wire
 from sluice.local.traffic.generator import Shares, Traffic
-from tests.support.running import deploy, wait_for
+from tests.support.running import deploy
+from tests.support.waiting import wait_for
 
 JOB = "event_metrics"
 MINUTE = 60_000
@@ -64,7 +65,7 @@ def test_live_records_all_count(lab):
     messages = traffic(rate=300, count=9_000)
     want = wanted(messages)
     wire.produce(run.servers, run.topic, at_their_pace(messages, closing=3))
-    wait_for(lambda: run.rows().total() >= want.total(), timeout=120)
+    wait_for(lambda: run.rows().total() >= want.total())
     assert run.rows() == want
     assert run.snapshot().counters.late_dropped == 0
 
@@ -76,7 +77,7 @@ def test_what_a_partition_brings_too_late_is_counted_against_the_job(lab):
     wire.produce(run.servers, run.topic, first)
     # That its rows come out says that the others are taken for idle.
     want = wanted(first)
-    wait_for(lambda: run.rows().total() >= want.total(), timeout=120)
+    wait_for(lambda: run.rows().total() >= want.total())
     wire.produce(run.servers, run.topic, [message for message in messages if message.partition != 0])
     judged = wait_for(
         lambda: (found := run.snapshot()).counters.late_dropped and verdict(found, lab.project.desired(JOB).health)

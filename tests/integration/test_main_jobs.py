@@ -9,7 +9,8 @@ import pytest
 
 from sluice.local.traffic import generator, oracle, wire
 from sluice.operation.topics import create_topics
-from tests.support.running import deploy, wait_for
+from tests.support.running import deploy
+from tests.support.waiting import wait_for
 
 EVENTS = 200_000
 JOBS = ("dead_letters", "event_metrics", "performance_metrics", "processing_metrics", "session_metrics")

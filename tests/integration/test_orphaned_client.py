@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.support.running import wait_for
+from tests.support.waiting import wait_for
 
 PARENT = """
 import sys, time
@@ -26,14 +26,14 @@ def test_a_client_and_its_jvm_end_soon_after_a_killed_parent(tmp_path: Path) -> 
         try:
             assert parent.stdout is not None
             client = psutil.Process(int(parent.stdout.readline()))
-            jvm = wait_for(lambda: java_below(client), timeout=120, message="no JVM was started")
+            jvm = wait_for(lambda: java_below(client), message="no JVM was started")
             # One that is still starting sees the end of its input only once it reads it.
-            wait_for(lambda: listens(jvm), timeout=120, message="the JVM does not come to serve")
+            wait_for(lambda: listens(jvm), message="the JVM does not come to serve")
             assert is_there(client)
         finally:
             os.kill(parent.pid, signal.SIGKILL)
-    wait_for(lambda: not is_there(client), timeout=60, message="the client lives on")
-    wait_for(lambda: not is_there(jvm), timeout=60, message="the JVM lives on")
+    wait_for(lambda: not is_there(client), message="the client lives on")
+    wait_for(lambda: not is_there(jvm), message="the JVM lives on")
 
 
 def java_below(process: psutil.Process) -> psutil.Process | None:

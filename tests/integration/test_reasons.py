@@ -13,7 +13,8 @@ from sluice.local.traffic.generator import Message
 from sluice.project import Project
 from tests.integration import sources
 from tests.support.guarded import PASSWORD, guarded_broker, login
-from tests.support.running import deploy, wait_for
+from tests.support.running import deploy
+from tests.support.waiting import wait_for
 
 GENERATED = '''
 from sluice import Job, Kafka, Record
@@ -99,7 +100,7 @@ def test_a_topic_that_is_deleted_under_its_job_is_named(lab):
         (row,) = fleet_status(lab.project, ["bereft"])
         return row if "bereft_lines" in " ".join(row.reasons) else None
 
-    row = wait_for(named, 60)
+    row = wait_for(named)
     assert row.verdict in ("unknown", "failed", "degraded")
     assert "nknown topic" in " ".join(row.reasons) or "the broker does not know it" in " ".join(row.reasons)
     try:

@@ -14,7 +14,8 @@ from sluice.local.traffic import wire
 from sluice.local.traffic.generator import Message
 from sluice.operation.topics import create_topics
 from tests.integration import sources
-from tests.support.running import deploy, wait_for
+from tests.support.running import deploy
+from tests.support.waiting import wait_for
 
 COUNT = '''
 @job.pipeline

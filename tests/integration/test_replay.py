@@ -27,7 +27,8 @@ from sluice.replay.parity import Parity, moment
 from sluice.replay.preflight import plan_replay
 from sluice.replay.promote import promote
 from sluice.replay.run import begin_replay, cancel_replay, end_abandoned, end_chunks, finish_replay, run_chunks
-from tests.support.running import deploy, wait_for
+from tests.support.running import deploy
+from tests.support.waiting import wait_for
 
 TOPIC = "replayed_events"
 WINDOWS = {
@@ -279,7 +280,7 @@ def test_a_bug_is_mended_and_the_live_topic_with_it(live, expected):
     with pytest.raises(RefusedError, match=f"delete {len(mended):,} rows"):
         promote(live.lab.project, replay, print)
     assert live.lab.project.ledger.replays.find(replay.id).promoted_at is None
-    (done,) = wait_for(lambda: promoted(live.lab.project, replay), 60)
+    (done,) = wait_for(lambda: promoted(live.lab.project, replay))
     assert (done.written, done.deleted) == (len(mended), len(mended))
     assert live.newest(topic, start, end) == right
     (again,) = promote(live.lab.project, replay, print)

@@ -17,7 +17,8 @@ from sluice.local.traffic import oracle, wire
 from sluice.local.traffic.generator import Traffic
 from sluice.operation.topics import create_topics
 from tests.support import counted
-from tests.support.running import deploy, slots, wait_for
+from tests.support.running import deploy, slots
+from tests.support.waiting import wait_for
 
 JOB, TOPIC = "counted", "mortal_events"
 START = datetime.fromtimestamp(int(time.time() - 86_400) // 3600 * 3600, UTC)
@@ -73,7 +74,7 @@ def in_the_middle(lab):
         newest = next(iter(replays.of(JOB)), None)
         return newest if newest and [row for row in replays.chunks(newest.id) if row.records] else None
 
-    return wait_for(found, 90)
+    return wait_for(found)
 
 
 def alive(lab):
@@ -99,8 +100,8 @@ def test_a_cluster_that_loses_a_part_gives_the_same_rows(deployed, messages, vic
     process = ordered(deployed)
     in_the_middle(deployed)
     deployed.kill_service(victim)
-    wait_for(lambda: slots(deployed.local.flink_url), 90)
-    output, _ = process.communicate(timeout=300)
+    wait_for(lambda: slots(deployed.local.flink_url))
+    output, _ = process.communicate()
     assert process.returncode == 0
     assert_right(deployed, json.loads(output), messages)
 
@@ -112,7 +113,7 @@ def test_a_shell_that_is_killed_leaves_a_replay_that_can_be_resumed(deployed, me
     process.wait()
     attempts = [row.attempt for row in deployed.project.ledger.replays.chunks(replay.id)]
     again = backfill(deployed, "--resume", replay.id[:8])
-    output, _ = again.communicate(timeout=300)
+    output, _ = again.communicate()
     assert again.returncode == 0
     report = json.loads(output)
     # Those that were running were found, and not submitted once more.
@@ -126,7 +127,7 @@ def test_a_shell_that_is_told_to_end_leaves_no_flink_job(deployed, word):
     replay = in_the_middle(deployed)
     begun = time.monotonic()
     process.send_signal(word)
-    process.communicate(timeout=60)
+    process.communicate()
     assert process.returncode != 0
     assert alive(deployed) == []
     assert time.monotonic() - begun < 30

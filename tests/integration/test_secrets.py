@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, Producer
 from sluice.flink.access import Access
 from tests.support.guarded import guarded_broker, login
 from tests.support.proxy import proxy_before
-from tests.support.running import wait_for
+from tests.support.waiting import wait_for
 
 SLUICE = str(Path(sys.executable).parent / "sluice")
 JOB = """
@@ -217,7 +217,7 @@ def _reads_and_signs(planted):
     )
     consumer.subscribe(["signed_out"])
     try:
-        row = wait_for(lambda: consumer.poll(1.0), 60, "no row was signed")
+        row = wait_for(lambda: consumer.poll(1.0), "no row was signed")
     finally:
         consumer.close()
     expected = hmac.new(planted.secrets["key"].encode(), b"a", "sha256").hexdigest()

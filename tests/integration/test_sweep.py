@@ -9,7 +9,8 @@ from sluice.local.traffic import wire
 from sluice.local.traffic.generator import Message
 from sluice.operation.run import run_operation
 from sluice.plan.request import Request
-from tests.support.running import deploy, wait_for
+from tests.support.running import deploy
+from tests.support.waiting import wait_for
 from tests.support.windowed import alive, base, close_windows, produce, source, start_with_state
 
 JOB = "spoils"
@@ -121,11 +122,11 @@ def test_a_fresh_release_that_stands_still_goes_back_and_what_waited_is_read_onc
         print(row.verdict, row.reasons, needed.words)
         return (row, needed) if row.own_fault else None
 
-    row, needed = wait_for(look_again, 90)
+    row, needed = wait_for(look_again)
     assert (row.state, row.verdict, row.recent_restarts) == ("RUNNING", "failed", 0)
     if needed.decision.need == "nothing":
         assert needed.decision.why.startswith("seen failed for the first time")
-        row, needed = wait_for(look_again, 60)
+        row, needed = wait_for(look_again)
     assert needed.decision.need == "roll_back", needed.words
     assert "partition stands_lines-0 not consumed since" in needed.decision.why
     assert needed.request == Request(kind="rollback", mode="last-state", seen=2)

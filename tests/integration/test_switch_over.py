@@ -9,7 +9,8 @@ from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.operation.run import make_plan
 from sluice.plan.request import Request
-from tests.support.running import deploy, die_once_submitted, operate, wait_for
+from tests.support.running import deploy, die_once_submitted, operate
+from tests.support.waiting import wait_for
 from tests.support.windowed import alive, base, close_windows, produce, source, start_with_state
 
 

@@ -5,11 +5,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.support.stacks import ROOT
+from tests.support.waiting import STUCK
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 # Where CI runs it must be there: a test that is left out shows nothing.
@@ -30,6 +32,13 @@ def chromium() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def open_context(browser: Browser, **options: Any) -> BrowserContext:
+    """A browser context in which nothing is too slow: what doesn't come up keeps a test until it counts as stuck."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(STUCK * 1000)
+    return context
 
 
 def shoot(page: Page, name: str, *, whole: bool = True) -> None:

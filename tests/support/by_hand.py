@@ -43,7 +43,7 @@ def open_form(frame: FrameLocator, button: str) -> Locator:
 def trigger(page: Page, dialog: Locator, dag: str) -> str:
     """Send the form, and be led to its run; the run's path in Airflow's API."""
     dialog.get_by_role("button", name="Trigger").click()
-    page.wait_for_url(f"**/dags/{dag}/runs/**", timeout=30_000)
+    page.wait_for_url(f"**/dags/{dag}/runs/**")
     return f"/dags/{dag}/dagRuns/{unquote(re.search(r'/runs/([^/?#]+)', page.url)[1])}"
 
 

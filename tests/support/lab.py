@@ -11,8 +11,9 @@ from sluice.local.layout import Local
 from sluice.local.supervise import Supervisor
 from sluice.project import Project
 from sluice.settings import Settings
-from tests.support.running import slots, wait_for
+from tests.support.running import slots
 from tests.support.stacks import ROOT
+from tests.support.waiting import wait_for
 
 DEPLOYMENT = """
 kafka:
@@ -90,7 +91,7 @@ class Lab:
         """
         if self.has_lost_tasks:
             self.kill_service("flink-jobmanager")
-            wait_for(lambda: slots(self.local.flink_url), 120)
+            wait_for(lambda: slots(self.local.flink_url))
 
     def cancel_all(self) -> None:
         """Cancel every job and wait for their ends: the next test may use the same names."""

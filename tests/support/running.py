@@ -47,15 +47,6 @@ def die_once_submitted(project: Project, job: str, *, after: float = 0, approved
         run_operation(project, job, Request(**request), holder_that_is_gone(), dies, approved=approved)
 
 
-def wait_for(condition, timeout: float = 60, message: str = "it did not happen"):
-    """Ask until the answer is true; returns it."""
-    deadline = time.monotonic() + timeout
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, message
-        time.sleep(0.5)
-    return answer
-
-
 def slots(url):
     """The task slots of a cluster; 0 while it doesn't answer."""
     try:

@@ -10,7 +10,7 @@ from sluice.flink.client import FlinkClient
 from sluice.local.traffic import oracle, wire
 from sluice.local.traffic.generator import Traffic
 from sluice.operation.topics import create_topics
-from tests.support.running import wait_for
+from tests.support.waiting import wait_for
 
 JOBS = ("event_metrics", "session_metrics")
 PARTITIONS = 3
@@ -104,7 +104,7 @@ class Stream:
         expected = oracle.compute(self._messages)
         for job in JOBS:
             want = Counter(map(_frozen, getattr(expected, job)))
-            wait_for(lambda job=job, want=want: len(self._rows(job)) >= want.total(), 120, f"{job} gives too few rows")
+            wait_for(lambda job=job, want=want: len(self._rows(job)) >= want.total(), f"{job} gives too few rows")
             found = Counter(map(_frozen, self._rows(job)))
             assert (found - want, want - found) == (Counter(), Counter()), job
 

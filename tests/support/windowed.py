@@ -8,7 +8,8 @@ from sluice.flink.client import FlinkClient
 from sluice.local.traffic import wire
 from sluice.local.traffic.generator import Message
 from sluice.operation.topics import create_topics
-from tests.support.running import deploy, wait_for
+from tests.support.running import deploy
+from tests.support.waiting import wait_for
 
 HOUR = 3_600_000
 JOB = """
@@ -57,7 +58,7 @@ def source(name, **words):
         words: `count` (the aggregate), `where` (more of the filter), `table` (what is read), `partitions` (of the
             topic), `timeout` and `lag` (of its health).
     """
-    usual = {"count": "COUNT(*)", "where": "", "table": "lines", "partitions": 2, "timeout": "40s", "lag": 10_000}
+    usual = {"count": "COUNT(*)", "where": "", "table": "lines", "partitions": 2, "timeout": "5min", "lag": 10_000}
     return JOB.format(name=name, **usual | words)
 
 

@@ -19,7 +19,7 @@ from sluice import literal
 Category = Literal["Mobile", "Tablet", "Bot", "Desktop", "Unknown"]
 CATEGORIES: tuple[Category, ...] = get_args(Category)
 EXAMINED = 1_024
-"""How many characters of a user agent decide its category. Of 329,000 that were collected in ten years, 10 are longer."""
+"""How many characters of a user agent decide its category. Of 329,000 collected ones, 10 are longer."""
 
 _BOT = (
     # Cubot is a maker of telephones. People's agents carry no address to ask at. By first letters: a regular
@@ -65,8 +65,7 @@ def device_category(user_agent: str) -> str:
     """
     examined = f"LOWER(SUBSTRING({user_agent}, 1, {EXAMINED}))"
     cases = " ".join(
-        f"WHEN REGEXP({examined}, {literal(pattern)}) THEN {literal(category)}"
-        for category, pattern in _PATTERNS
+        f"WHEN REGEXP({examined}, {literal(pattern)}) THEN {literal(category)}" for category, pattern in _PATTERNS
     )
     return f"CAST(CASE {cases} ELSE 'Unknown' END AS STRING)"
 

@@ -142,9 +142,10 @@ FAMILIES = {"iPhone": "Mobile", "iPad": "Tablet", "Mac": "Desktop", "Generic Sma
 
 
 WORDS = (
-    *("silk/", "puffin/", "puffin/1.", "android ", "android tv", "dalvik", "mobi", "opera mini ", "cubot", "bot", "+ ", "+h"),
-    *("aft", " aft1", "smart-", "sm-", "gt-", "nexus ", "tablet pc ", "series ", "developerpreview", "1", ".", " ", "a", "\n"),
-)  # fmt: skip
+    *("silk/", "puffin/", "puffin/1.", "android ", "android tv", "dalvik", "mobi", "opera mini ", "cubot", "bot"),
+    *("+ ", "+h", "aft", " aft1", "smart-", "sm-", "gt-", "nexus ", "tablet pc ", "series ", "developerpreview"),
+    *("1", ".", " ", "a", "\n"),
+)
 ENDS = ("", "mobile", "android", "opera mini", "!")
 PATTERNS = re.findall(r"REGEXP\(.*?, '((?:[^']|'')*)'\)", device_category("agent"))
 """As Flink is given them."""

@@ -235,6 +235,12 @@ def test_every_volume_is_declared_and_every_mounted_file_is_there(compose, servi
     assert os.access(ROOT / "scripts/make-databases.sh", os.X_OK)
 
 
+def test_other_web_pages_are_not_let_into_flinks_rest_api(services):
+    options = yaml.safe_load(services["flink-jobmanager"]["environment"]["FLINK_PROPERTIES"])
+    assert options["web.access-control-allow-origin"] == "http://127.0.0.1:8081"
+    assert options["web.submit.enable"] is False
+
+
 def test_only_the_cluster_writes_its_state(services):
     writers = {name for name, service in services.items() if "flink-state:/var/lib/flink" in service.get("volumes", [])}
     assert writers == {"flink-jobmanager", "flink-taskmanager"}

@@ -70,3 +70,30 @@ def test_one_that_is_not_kept_any_more_is_refused(shipped):
     back = shipped.roll_back(started.operation)
     assert back.outcome == "failed"
     assert "the jar connector.jar of this release" in back.words
+
+
+def kept_with(simulated, content):
+    return next(
+        file for file in (simulated.project.settings.artifacts / "jars").iterdir() if file.read_bytes() == content
+    )
+
+
+def test_a_jar_that_was_replaced_in_the_store_does_not_run(shipped):
+    replace(shipped, b"another")
+    started = shipped.switch_over(shipped.plan())
+    kept_with(shipped, b"one").write_bytes(b"evil")
+    back = shipped.roll_back(started.operation)
+    assert back.outcome == "failed"
+    assert "the jar connector.jar of this release has changed in the store" in back.words
+    assert b"evil" not in contents(shipped)
+
+
+def test_a_jar_of_the_project_replaces_its_altered_copy_in_the_store(shipped):
+    kept = kept_with(shipped, b"one")
+    kept.write_bytes(b"evil")
+    replace(shipped, b"another")
+    shipped.checkpoint(shipped.operate().flink_job_id)
+    replace(shipped, b"one")
+    shipped.operate()
+    assert contents(shipped) == [b"one"]
+    assert kept.read_bytes() == b"one"

@@ -239,6 +239,10 @@ def test_other_web_pages_are_not_let_into_flinks_rest_api(services):
     options = yaml.safe_load(services["flink-jobmanager"]["environment"]["FLINK_PROPERTIES"])
     assert options["web.access-control-allow-origin"] == "http://127.0.0.1:8081"
     assert options["web.submit.enable"] is False
+    # The containers' own name for it is what the deployment file has.
+    content, _ = read_deployment_file(ROOT / "deployments" / "docker.yaml", read_catalog(ROOT).jobs)
+    hosts = {"127.0.0.1", "localhost", urlsplit(content.flink.url).hostname}
+    assert set(options["sluice.rest.hosts"].split(";")) == hosts
 
 
 def test_only_the_cluster_writes_its_state(services):

@@ -5,8 +5,10 @@ from urllib.parse import urlparse
 
 import pytest
 
+from sluice.deployment.jars import jar_digests
 from sluice.errors import ConfigError
 from sluice.fleet.members import read_members
+from sluice.release.jars import keep_jars
 from tests.support.simulated import JOB
 
 
@@ -88,12 +90,12 @@ def test_a_jar_that_was_replaced_in_the_store_does_not_run(shipped):
     assert b"evil" not in contents(shipped)
 
 
-def test_a_jar_of_the_project_replaces_its_altered_copy_in_the_store(shipped):
-    kept = kept_with(shipped, b"one")
-    kept.write_bytes(b"evil")
-    replace(shipped, b"another")
-    shipped.checkpoint(shipped.operate().flink_job_id)
-    replace(shipped, b"one")
-    shipped.operate()
-    assert contents(shipped) == [b"one"]
+def test_a_jar_of_the_project_replaces_its_altered_copy_in_the_store(tmp_path):
+    (tmp_path / "connector.jar").write_bytes(b"one")
+    digests = jar_digests(["connector.jar"], tmp_path)
+    store = tmp_path / "artifacts"
+    keep_jars(digests, tmp_path, store)
+    [kept] = (store / "jars").iterdir()
+    kept.write_bytes(b"bad")
+    keep_jars(digests, tmp_path, store)
     assert kept.read_bytes() == b"one"

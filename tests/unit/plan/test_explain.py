@@ -90,3 +90,12 @@ def test_a_plan_shows_its_warnings():
     plan = Plan(job="counts", action="none", category="none", fingerprint="f", warnings=("the login is readable",))
     assert "  warning: the login is readable" in explain(plan)
     assert "### Warnings\n\n- the login is readable" in markdown(plan)
+
+
+def test_a_plan_warns_of_a_login_that_is_sent_unencrypted(simulated):
+    file = simulated.project.settings.root / "deployments" / "test.yaml"
+    assert simulated.plan().plan.warnings == ()
+    file.write_text(file.read_text().replace("http://flink", "http://ann:secret@flink"))
+    [warning] = simulated.plan().plan.warnings
+    assert warning.startswith("the login of the Flink cluster is sent unencrypted to http://flink")
+    assert "secret" not in warning

@@ -68,7 +68,7 @@ USER root
 RUN chown airflow:0 /opt/sluice /opt/sluice/include /opt/sluice/.sluice \
     && install --directory --owner=9999 --group=9999 \
         /var/lib/flink /var/lib/flink/checkpoints /var/lib/flink/savepoints \
-    && install --directory --owner=airflow --group=root --mode=0775 /var/lib/sluice /opt/airflow/auth
+    && install --directory --owner=airflow --group=root --mode=2770 /var/lib/sluice /opt/airflow/auth
 USER airflow
 ENV JAVA_HOME=/opt/java/openjdk \
     PATH=/opt/java/openjdk/bin:${PATH} \

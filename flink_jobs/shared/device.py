@@ -3,6 +3,10 @@
 Regular expressions that Java and Python read alike, evaluated by Flink itself: no Python worker beside each task. Per
 event they cost 0.8 times as much as a Python UDF around a user-agent library with a cache on one machine, and 1.4 times
 on another (benchmarks/device_category). The tests hold the patterns against that library.
+
+A user agent is text from outside: anybody can send one that is made to be slow. So the patterns see its first 1,024
+characters alone, and each takes a time that grows linearly with them: a `.*` is tried at the start of the text, never
+again at each place where the characters before it are found.
 """
 
 from __future__ import annotations
@@ -14,6 +18,8 @@ from sluice import literal
 
 Category = Literal["Mobile", "Tablet", "Bot", "Desktop", "Unknown"]
 CATEGORIES: tuple[Category, ...] = get_args(Category)
+EXAMINED = 1_024
+"""How many characters of a user agent decide its category. Of 329,000 collected ones, 10 are longer."""
 
 _BOT = (
     # Cubot is a maker of telephones. People's agents carry no address to ask at. By first letters: a regular
@@ -28,7 +34,7 @@ _TELEVISION = (
     r"smart-?tv|hbbtv|appletv|googletv|android tv|bravia|\baft[a-z0-9]{1,6}\b|playstation|xbox|nintendo|roku|crkey"
 )
 _TABLET = (
-    r"ipad|tablet(?! pc)|kindle|silk/(?!.*mobile)|playbook"
+    r"ipad|tablet(?! pc)|kindle|^(?!.*mobile).*silk/|playbook"
     # Some say that they are mobile: Samsung's and Google's by their models, and Puffin by its own letters.
     r"|\b(?:sm-[tpx]\d|gt-(?:p\d|n[58]))|nexus (?:7|9|10)\b|puffin/[\d.]+[aiw]t\b"
     # Browsers say on telephones that they are mobile, in some apps ahead of a second `Android`. Opera Mini and the
@@ -57,14 +63,14 @@ def device_category(user_agent: str) -> str:
     Args:
         user_agent: A SQL expression of type STRING; null and unknown ones give `Unknown`.
     """
+    examined = f"LOWER(SUBSTRING({user_agent}, 1, {EXAMINED}))"
     cases = " ".join(
-        f"WHEN REGEXP(LOWER({user_agent}), {literal(pattern)}) THEN {literal(category)}"
-        for category, pattern in _PATTERNS
+        f"WHEN REGEXP({examined}, {literal(pattern)}) THEN {literal(category)}" for category, pattern in _PATTERNS
     )
     return f"CAST(CASE {cases} ELSE 'Unknown' END AS STRING)"
 
 
 def category_of(user_agent: str | None) -> Category:
     """The same in Python, to see what a user agent gives without Flink."""
-    text = (user_agent or "").lower()
+    text = (user_agent or "")[:EXAMINED].lower()
     return next((category for category, pattern in _PATTERNS if re.search(pattern, text)), "Unknown")

@@ -14,11 +14,12 @@ from sluice.deployment.hidden import holds_digests, opened
 from sluice.deployment.jars import jar_digests
 from sluice.deployment.lines import Document
 from sluice.errors import ConfigError
-from sluice.flink.access import Access
+from sluice.flink.access import Access, exposed_flink_login
 from sluice.flink.connection import from_environment
 from sluice.job.config import secret_settings
 from sluice.job.names import consumer_group
-from sluice.settings import Settings
+from sluice.kafka.exposure import exposed_kafka_login
+from sluice.settings import Settings, keep_private
 
 if TYPE_CHECKING:
     from sluice.release.ledger import Ledger
@@ -90,11 +91,22 @@ class Project:
         """The brokers' addresses, for messages."""
         return self.kafka.get("bootstrap.servers", "nowhere")
 
+    @property
+    def exposed_logins(self) -> tuple[str, ...]:
+        """The logins that leave this machine unencrypted, each in a sentence with what to do about it.
+
+        Raises:
+            ConfigError: see `flink`.
+        """
+        found = (exposed_flink_login(self.flink), exposed_kafka_login(self.kafka))
+        return tuple(sentence for sentence in found if sentence)
+
     @cached_property
     def ledger(self) -> Ledger:
         """The environment's ledger."""
         from sluice.release.ledger import Ledger  # noqa: PLC0415 - half a second to import, and not always needed
 
+        keep_private(self.settings.home)
         return Ledger(self.settings.ledger, self.environment)
 
     @property

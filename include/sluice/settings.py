@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import stat
 import sys
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,8 +35,32 @@ def find_root(start: Path | None = None) -> Path:
     )
 
 
+def is_this_machine(host: str) -> bool:
+    """Whether what is sent to a host, a name or an address, stays on this machine: a loopback address."""
+    host = host.strip("[]").lower()
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
 Directory = Annotated[Path, AfterValidator(lambda path: path.expanduser().resolve())]
 """A directory; a relative one counts from where the process was started, and stays there."""
+
+
+def keep_private(directory: Path) -> None:
+    """Have a directory of this process's user with mode 0700: ledger, logs and keys in it are nobody else's to read.
+
+    One that others own is left as it is. So are the group's rights to one with the setgid bit (chmod g+s), which is how
+    a group shares it; users beyond the group get nothing.
+    """
+    # Where there can be none, what needs it says so.
+    with contextlib.suppress(OSError):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = directory.stat()
+        loose = stat.S_IRWXO if found.st_mode & stat.S_ISGID else stat.S_IRWXO | stat.S_IRWXG
+        if found.st_uid == os.geteuid() and found.st_mode & loose:
+            directory.chmod(stat.S_IMODE(found.st_mode) & ~loose)
 
 
 class Variables(BaseSettings):

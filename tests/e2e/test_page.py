@@ -1,6 +1,7 @@
 """The fleet page of a stack that runs: its logins, its live data, and a redeploy from its form."""
 
 import re
+import time
 
 import httpx
 import pytest
@@ -51,15 +52,25 @@ def test_an_admin_sees_what_the_sweep_has_seen(url, swept):
         assert operation["stages"][0]["stage"] == "prepare"
 
 
+def desired(admin):
+    """Asked again while the server says that the files are being read."""
+    deadline = time.monotonic() + 60
+    while True:
+        answer = admin.get("/sluice/api/desired?name=session_metrics")
+        if answer.status_code != 503 or time.monotonic() > deadline:
+            return answer.raise_for_status().json()
+        time.sleep(int(answer.headers["Retry-After"]))
+
+
 def test_nothing_would_change_until_a_file_does(url, swept, root):
     file = root / "deployments" / "local.yaml"
     before = file.read_text()
     with client(url, "admin") as admin:
-        same = admin.get("/sluice/api/desired?name=session_metrics").raise_for_status().json()
+        same = desired(admin)
         assert (same["settings"], same["files"]) == ([], [])
         try:
             file.write_text(before.replace("  session_metrics:\n", "  session_metrics: {parallelism: 2}\n"))
-            other = admin.get("/sluice/api/desired?name=session_metrics").raise_for_status().json()
+            other = desired(admin)
         finally:
             file.write_text(before)
     assert [each["path"] for each in other["settings"]] == ["parallelism"], other

@@ -47,7 +47,7 @@ def test_what_follows_the_last_record_of_a_transaction_is_no_lag(kafka):
     unfinished = transaction(kafka, topic, 2)
     assert is_read_to_end(kafka, topic, 3)
     unfinished.commit_transaction(10)
-    wait_for(lambda: not is_read_to_end(kafka, topic))
+    wait_for(lambda: not is_read_to_end(kafka, topic, 3))
 
 
 def test_however_many_records_an_aborted_transaction_has_left_they_are_no_lag(kafka):

@@ -54,7 +54,8 @@ client = TestClient(outer, follow_redirects=False, base_url="http://airflow:8080
 tokens = {name: manager.generate_jwt(SimpleAuthManagerUser(username=name, role=role))
           for name, role in (("admin", "admin"), ("viewer", "viewer"), ("guest", "viewer"))}
 tokens["forged"] = tokens["admin"][:-6] + "AAAAAA"
-
+"""
+ASKING = """
 found = []
 for user, path, headers in json.loads(sys.argv[1]):
     client.cookies.clear()
@@ -87,7 +88,7 @@ class Asked:
 
     def __call__(self, *requests):
         given = json.dumps([(user, path, headers) for user, path, *rest in requests for headers in [dict(*rest)]])
-        done = run_fresh_script(SCRIPT, self.home, given, **self.variables)
+        done = run_fresh_script(SCRIPT + ASKING, self.home, given, **self.variables)
         return [tuple(answer) for answer in json.loads(done.stdout.splitlines()[-1])]
 
 
@@ -314,3 +315,69 @@ def test_a_request_makes_no_ledger(tmp_path):
     [(status, _, text)] = Asked(tmp_path, tmp_path / "airflow")(("viewer", "/sluice/api/fleet"))
     assert (status, "there is no ledger yet; trigger redeploy_and_verify" in text) == (503, True)
     assert not (tmp_path / ".sluice").exists()
+
+
+MANY = """
+import httpx
+from pathlib import Path
+root = Path(sys.argv[1])
+headers = {"Authorization": f"Bearer {tokens['viewer']}"}
+
+async def ask():
+    given = {"transport": httpx.ASGITransport(app=outer), "base_url": "http://airflow:8080", "timeout": None}
+    async with httpx.AsyncClient(headers=headers, **given) as client:
+        many = [asyncio.create_task(client.get("/sluice/api/desired?name=counts")) for _ in range(60)]
+        while not (root / "read").exists():
+            await asyncio.sleep(0.02)
+        guest = {"Authorization": f"Bearer {tokens['guest']}"}
+        try:
+            refused = await asyncio.wait_for(client.get("/sluice/api/desired?name=other", headers=guest), 20)
+            paths = ("/sluice/api/fleet", "/sluice/api/job?name=counts")
+            others = [await asyncio.wait_for(client.get(path), 20) for path in paths]
+        finally:
+            (root / "go_on").touch()
+        answers = await asyncio.gather(*many)
+        busy = [each for each in answers if each.status_code == 503]
+        return {
+            "refused": refused.status_code, "others": [each.status_code for each in others],
+            "answers": sorted({each.status_code for each in answers}),
+            "retry_after": sorted({each.headers.get("Retry-After", "-") for each in busy}),
+            "readings": len((root / "read").read_text().splitlines()),
+        }
+
+print(json.dumps(asyncio.run(ask())))
+"""
+SLOW = """
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+with (ROOT / "read").open("a") as log:
+    print("read", file=log)
+while not (ROOT / "go_on").exists():
+    time.sleep(0.05)
+"""
+
+
+def test_slow_job_files_do_not_hold_up_other_requests(tmp_path):
+    past = Past(tmp_path / "project")
+    past.deploy("counts", JOB)
+    past.deploy("other")
+    (past.root / "flink_jobs" / "counts.py").write_text(SLOW + JOB)
+    (past.root / "deployments").mkdir(exist_ok=True)
+    (past.root / "deployments" / "test.yaml").write_text(
+        "kafka: {config: {bootstrap.servers: 'nowhere:1'}}\nflink: {url: 'http://nowhere:1'}\n"
+    )
+    variables = {
+        "SLUICE_ROOT": str(past.root),
+        "SLUICE_LEDGER": past.url,
+        "SLUICE_ENVIRONMENT": "test",
+        "AIRFLOW__API_AUTH__JWT_SECRET": "s" * 64,
+    }
+    done = run_fresh_script(SCRIPT + MANY, tmp_path / "airflow", str(past.root), **variables)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert (found["refused"], found["others"]) == (403, [200, 200]), found
+    assert found["readings"] == 1, found
+    # On a slow machine some are asked to come again.
+    assert found["answers"] in ([200], [200, 503], [503]), found
+    assert found["retry_after"] in ([], ["2"]), found

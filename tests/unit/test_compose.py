@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -137,11 +138,14 @@ def test_secrets_are_asked_for_and_stand_nowhere(text, services):
     assert ".env" in (ROOT / ".gitignore").read_text().splitlines()
 
 
-def test_fresh_secrets_for_every_name():
-    first, second = (
-        dict(re.findall(r"^(\w+)=(.*)$", subprocess.check_output([ROOT / "scripts/make-secrets"], text=True), re.M))
-        for _ in range(2)
-    )
+def make_secrets(file: Path) -> dict[str, str]:
+    done = run(str(ROOT / "scripts/make-secrets"), str(file))
+    assert done.returncode == 0, done.stderr
+    return dict(re.findall(r"^(\w+)=(.*)$", file.read_text(), re.M))
+
+
+def test_fresh_secrets_for_every_name(tmp_path):
+    first, second = (make_secrets(tmp_path / name) for name in ("first", "second"))
     assert first.keys() == second.keys() == set(re.findall(r"^(\w+)=$", (ROOT / ".env.example").read_text(), re.M))
     values = [*first.values(), *second.values()]
     assert len(set(values)) == len(values)
@@ -149,6 +153,42 @@ def test_fresh_secrets_for_every_name():
     importlib.import_module("cryptography.fernet").Fernet(fernet)
     # They stand in URLs as they are.
     assert all(re.fullmatch(r"[0-9a-f]{64}", value) for value in first.values())
+
+
+def test_make_secrets_writes_a_file_that_only_its_owner_reads(tmp_path):
+    umask = os.umask(0)
+    try:
+        make_secrets(tmp_path / "secrets")
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o600
+    assert [file.name for file in tmp_path.iterdir()] == ["secrets"]
+
+
+def test_make_secrets_keeps_secrets_that_exist(tmp_path):
+    """A checkout of its own: without an argument, the file is the .env beside the example."""
+    (tmp_path / "scripts").mkdir()
+    script = shutil.copy2(ROOT / "scripts/make-secrets", tmp_path / "scripts")
+    shutil.copy2(ROOT / ".env.example", tmp_path)
+    assert run(script).returncode == 0
+    before = (tmp_path / ".env").read_bytes()
+    assert b"AIRFLOW_FERNET_KEY=" in before
+
+    again = run(script)
+
+    assert again.returncode == 1
+    assert again.stdout == ""
+    assert "exists and was left as it is" in again.stderr
+    assert (tmp_path / ".env").read_bytes() == before
+
+
+def test_make_secrets_refuses_an_empty_file_that_a_redirection_made(tmp_path):
+    file = tmp_path / "secrets"
+    file.touch()
+    done = run(str(ROOT / "scripts/make-secrets"), str(file))
+    assert done.returncode == 1
+    assert "without redirecting its output" in done.stderr
+    assert file.read_bytes() == b""
 
 
 def test_airflows_commands_are_commands_of_airflow(services):
@@ -193,6 +233,16 @@ def test_every_volume_is_declared_and_every_mounted_file_is_there(compose, servi
                 used.add(source)
     assert used == set(compose["volumes"])
     assert os.access(ROOT / "scripts/make-databases.sh", os.X_OK)
+
+
+def test_other_web_pages_are_not_let_into_flinks_rest_api(services):
+    options = yaml.safe_load(services["flink-jobmanager"]["environment"]["FLINK_PROPERTIES"])
+    assert options["web.access-control-allow-origin"] == "http://127.0.0.1:8081"
+    assert options["web.submit.enable"] is False
+    # The containers' own name for it is what the deployment file has.
+    content, _ = read_deployment_file(ROOT / "deployments" / "docker.yaml", read_catalog(ROOT).jobs)
+    hosts = {"127.0.0.1", "localhost", urlsplit(content.flink.url).hostname}
+    assert set(options["sluice.rest.hosts"].split(";")) == hosts
 
 
 def test_only_the_cluster_writes_its_state(services):

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from jinja2 import Environment
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -27,3 +28,14 @@ def test_every_link_leads_somewhere(page):
         file = page.parent / name if name else page
         assert file.is_file(), f"{page.name}: {target}"
         assert not anchor or anchor in anchors(file), f"{page.name}: {target}"
+
+
+def test_mails_of_the_examples_show_text_of_exceptions_as_text():
+    """As Airflow renders a notifier's templates: without autoescape."""
+    templates = [text for page in PAGES for text in re.findall(r'html_content="([^"]+)"', page.read_text())]
+    changes = [{"job": "counts", "old": "healthy", "new": "failed", "reasons": ["<img src=x onerror=alert(1)> it's"]}]
+    shown = [Environment(autoescape=False).from_string(text).render(changes=changes) for text in templates]
+    assert len(shown) == 2
+    for text in shown:
+        assert "onerror" in text
+        assert "<" not in text

@@ -1,12 +1,14 @@
 """Where things are: SLUICE_* variables, and what is said of those that can't be used."""
 
+import stat
 from pathlib import Path
 
 import pytest
 
 from sluice.errors import ConfigError
 from sluice.local.layout import Local
-from sluice.settings import Settings
+from sluice.project import Project
+from sluice.settings import Settings, is_this_machine, keep_private
 
 
 @pytest.fixture
@@ -55,3 +57,41 @@ def test_so_is_one_of_the_shell_s(root, monkeypatch):
     monkeypatch.setenv("SLUICE_ENVIRONMENT", "No Such")
     with pytest.raises(ConfigError, match=r"SLUICE_ENVIRONMENT: string should match pattern.*got 'No Such'"):
         Settings()
+
+
+def mode(directory: Path) -> int:
+    return stat.S_IMODE(directory.stat().st_mode)
+
+
+@pytest.mark.parametrize("before", [None, 0o755, 0o775])
+def test_only_the_user_gets_into_the_home_of_ledger_and_logs(root, before):
+    home = root / ".sluice"
+    if before:
+        home.mkdir()
+        home.chmod(before)
+    assert Project(Settings()).ledger.operations("counts") == []
+    assert (home / "ledger.db").is_file()
+    assert mode(home) == 0o700
+
+
+def test_a_home_that_a_group_shares_stays_shared_with_the_group_alone(root):
+    home = root / "shared"
+    home.mkdir()
+    home.chmod(0o2775)
+    keep_private(home)
+    assert mode(home) == 0o2770
+
+
+def test_a_home_that_can_not_be_made_is_left_to_what_needs_it(root):
+    (root / "file").touch()
+    keep_private(root / "file" / "home")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.0.1", "::1", "[::1]", "a.localhost"])
+def test_loopback_hosts_are_this_machine(host):
+    assert is_this_machine(host)
+
+
+@pytest.mark.parametrize("host", ["flink", "10.0.0.1", "0.0.0.0", "127.0.0.1.example.org", "localhost.example.org", ""])
+def test_other_hosts_are_not_this_machine(host):
+    assert not is_this_machine(host)

@@ -96,7 +96,7 @@ class ApproveOperator(RequestOperator, HITLOperator):
 
     def _ask(self, context: Context, project: Project, plan: Plan) -> None:
         from sluice.plan.approval import identity  # noqa: PLC0415
-        from sluice.plan.markdown import markdown  # noqa: PLC0415
+        from sluice.plan.markdown import escaped, markdown  # noqa: PLC0415
 
         self.response_timeout = self.patience or timedelta(hours=project.settings.approval_hours)
         until = datetime.now(UTC) + self.response_timeout
@@ -112,7 +112,7 @@ class ApproveOperator(RequestOperator, HITLOperator):
         self.body = "\n\n".join(
             [
                 markdown(plan),
-                *([f"Reason given: {reason}"] if reason else []),
+                *([f"Reason given: {escaped(str(reason))}"] if reason else []),
                 f"Without an answer within {_words(self.response_timeout)} it is refused. Meanwhile the job goes on.",
                 mark,
             ]

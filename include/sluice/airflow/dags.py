@@ -86,12 +86,17 @@ def _broken_dag(file: BrokenFile) -> DAG:
     with DAG(
         dag_id=f"deploy.{name}",
         description=f"BROKEN: {file.error}",
-        doc_md=f"This file gives no job:\n\n    {file.error}\n\nMend it; the DAG follows within seconds.",
+        doc_md=f"This file gives no job:\n\n{_as_code(file.error)}\n\nMend it; the DAG follows within seconds.",
         schedule=None,
         tags=["sluice", "deploy", "broken"],
     ) as dag:
         BrokenJobOperator(task_id="mend_the_file", error=file.error)
     return dag
+
+
+def _as_code(text: str) -> str:
+    """Text that Markdown shows as it is: each of its lines belongs to one block of code."""
+    return "\n".join(f"    {line}" for line in text.splitlines())
 
 
 def _documentation(job: Job) -> str:

@@ -37,7 +37,7 @@ class Check:
     """One thing that was looked at."""
 
     name: str
-    state: Literal["ok", "failed"]
+    state: Literal["ok", "warning", "failed"]
     found: str
     remedy: str | None = None
 
@@ -49,7 +49,7 @@ def examine(settings: Settings) -> list[Check]:
     checks = [_python(), _java(), _maven(), _pyflink(settings.client_python), *_client_jars(project)]
     checks += [_memory(runs=runs), _airflow(Local(root=settings.root, home=settings.home), runs=runs), _jobs(project)]
     try:
-        checks += [*_shipped_jars(project), _kafka(project), _flink(project)]
+        checks += [*_shipped_jars(project), _kafka(project), _flink(project), *_logins(project)]
     except SluiceError as error:
         checks.append(Check("deployment file", "failed", error.message, error.remedy))
     return [*checks, _ledger(project)]
@@ -179,6 +179,12 @@ def _flink(project: Project) -> Check:
     if found.flink_version != FLINK:
         return Check("Flink", "failed", words, f"use a cluster of Flink {FLINK}, or the Sluice made for this one")
     return Check("Flink", "ok", words)
+
+
+def _logins(project: Project) -> list[Check]:
+    """Those that others on the network can read; none when there is none."""
+    sentences = (sentence.partition("; ") for sentence in project.exposed_logins)
+    return [Check("login", "warning", found, remedy) for found, _, remedy in sentences]
 
 
 def _ledger(project: Project) -> Check:

@@ -81,7 +81,7 @@ class ClientProcess:
     ) -> None:
         self._log = log
         self._on_progress = on_progress or (lambda _progress: None)
-        log.parent.mkdir(parents=True, exist_ok=True)
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         variables = {"JVM_ARGS": JVM_ARGS, **os.environ, **(variables or {})}
         try:
             with log.open("ab") as errors:

@@ -37,14 +37,24 @@ def _digest_of(url: str) -> str:
     if file is None:
         return url
     try:
-        stat = file.stat()
-        return _digest(file, stat.st_mtime_ns, stat.st_size)
+        return digest_of(file)
     except OSError:
         return _MISSING
 
 
+def digest_of(file: Path) -> str:
+    """SHA-256 of a jar's content, shortened; read once while the file stays as it is.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    found = file.stat()
+    # The time of the inode's change as well: the one of the content can be set by whoever writes it.
+    return _digest(file, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
 @lru_cache(maxsize=64)
-def _digest(file: Path, _changed: int, _size: int) -> str:
+def _digest(file: Path, _inode: int, _size: int, _modified: int, _changed: int) -> str:
     """Of the file as it was then: every job of a fleet asks."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()[:16]

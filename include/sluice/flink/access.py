@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from pydantic import BaseModel, ConfigDict
 
 from sluice.errors import ConfigError
+from sluice.settings import is_this_machine
 
 
 class Tls(BaseModel):
@@ -98,9 +99,24 @@ class Access:
         return f"Basic {base64.b64encode(login.encode()).decode()}"
 
     @property
+    def has_login(self) -> bool:
+        """A user and password, or a token, are sent with each request."""
+        return self.authorization is not None
+
+    @property
     def is_encrypted(self) -> bool:
         """The address is one of https."""
         return self.url.startswith("https:")
 
     def __str__(self) -> str:
         return self.url
+
+
+def exposed_flink_login(access: Access) -> str | None:
+    """That the cluster's login is sent unencrypted to another machine, and what to do; None: it isn't."""
+    if not access.has_login or access.is_encrypted or is_this_machine(urlsplit(access.url).hostname or ""):
+        return None
+    return (
+        f"the login of the Flink cluster is sent unencrypted to {access.url}, where others on the network can read it; "
+        "serve the REST API over https, and change the login"
+    )

@@ -91,6 +91,12 @@ def _write_configuration(local: Local, flink_home: Path, directory: Path) -> Non
         "execution.checkpointing.num-retained": 3,
         "io.tmp.dirs": str(directory / "tmp"),
         "python.executable": sys.executable,
+        # Any page in a browser can send requests to this machine. The default, `*`, lets it read the answers too, and
+        # /jars/upload would run its code. Sluice submits compiled graphs to /jobs.
+        "web.access-control-allow-origin": local.flink_url,
+        "web.submit.enable": False,
+        # See sluice.rest.SameOriginFactory in include/java.
+        "sluice.rest.hosts": f"{HOST};localhost",
         # What the checks wait for is fresh within a second, not within ten.
         "web.refresh-interval": 1000,
         "metrics.fetcher.update-interval": 1000,

@@ -62,10 +62,12 @@ def refuse_unapproved(plan: Plan, approval: Approval | None) -> None:
 def identity(plan: Plan) -> str:
     """What of a plan a person says yes or no to, in twelve characters.
 
-    The same for plans that differ in figures alone: how large state is, and how long the job is down.
+    The same for plans that differ in figures alone: how large state is, and how long the job is down; or in warnings.
     """
     without_sizes = {name: {"__all__": {"size"}} for name in get_args(Fate)}
-    values = plan.model_dump(mode="json", exclude={"expected_downtime_ms": True, "state": without_sizes})
+    values = plan.model_dump(
+        mode="json", exclude={"expected_downtime_ms": True, "warnings": True, "state": without_sizes}
+    )
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -22,12 +22,14 @@ class Draft:
         ledger: The ledger.
         job: The job's name.
         request: What is asked for.
+        warnings: See `Plan.warnings`.
     """
 
-    def __init__(self, ledger: Ledger, job: str, request: Request) -> None:
+    def __init__(self, ledger: Ledger, job: str, request: Request, warnings: tuple[str, ...] = ()) -> None:
         self._ledger = ledger
         self._job = job
         self._request = request
+        self._warnings = warnings
 
     def plan(
         self,
@@ -65,6 +67,7 @@ class Draft:
             action=action,
             category=category,
             reasons=(*reasons, *standing),
+            warnings=self._warnings,
             mode=mode,
             release=target.number,
             former_release=self._former_release(target, place.release) if place else None,

@@ -21,6 +21,7 @@ def explain(plan: Plan) -> list[str]:
     """The plan, line by line."""
     mode = f", {plan.mode}" if plan.mode else ""
     lines = [f"{plan.job} {ACTIONS[plan.action]} ({plan.category}{mode})"]
+    lines += [f"  warning: {warning}" for warning in plan.warnings]
     lines += [f"  {reason}" for reason in plan.reasons]
     lines += [
         f"  {change.path}: {words_of(change.old)} -> {words_of(change.new)} ({change.category}: {change.why})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from sluice.plan.explain import ACTIONS, size_of, words_of
@@ -15,6 +16,25 @@ _FATES: dict[Fate, str] = {
 }
 
 
+_LINE_ENDS = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+\s*")
+_MARKS = re.compile(
+    # Code, emphasis, HTML, entities, cells; an underscore only where it isn't within a word.
+    r"[\\`*<>&|~]|(?<![^\W_])_|_(?![^\W_])"
+    # A link's address, a reference or a definition follows, or may follow in the text around.
+    r"|\](?=[(\[:])"
+    # What begins a heading, a list or a task at the start of a line.
+    r"|^[#+\-=\[]"
+)
+_NUMBER = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
+"""What begins a numbered list."""
+
+
+def escaped(text: str) -> str:
+    """Text from outside as Markdown that shows it as it is, on one line, without mark-up and HTML."""
+    line = _MARKS.sub(r"\\\g<0>", _LINE_ENDS.sub(" ", text.strip()))
+    return _NUMBER.sub(r"\1\\\2", line)
+
+
 def markdown(plan: Plan) -> str:
     """The plan, section by section; one that has nothing to say is left out."""
     mode = f", {plan.mode}" if plan.mode else ""
@@ -25,12 +45,21 @@ def markdown(plan: Plan) -> str:
         + (" Its state **goes on under another meaning**." if plan.alters_state else "")
         + (" There is **no way back**." if plan.no_way_back else "")
         + (f" Expected downtime: {downtime / 1000:.1f} s." if downtime is not None else ""),
+        _list("Warnings", plan.warnings),
         _list("Why", plan.reasons),
         _table(
             "What changes",
             ("", "from", "to", "what that means"),
             [
-                (change.path, words_of(change.old), words_of(change.new), f"{change.category}: {change.why}")
+                tuple(
+                    escaped(text)
+                    for text in (
+                        change.path,
+                        words_of(change.old),
+                        words_of(change.new),
+                        f"{change.category}: {change.why}",
+                    )
+                )
                 for change in plan.changes
             ],
         ),
@@ -42,21 +71,16 @@ def markdown(plan: Plan) -> str:
 
 
 def _state(plan: Plan) -> list[tuple[str, str, str]]:
-    return [(operator.name, size_of(operator) or "–", _FATES[fate]) for fate, operator in plan.state.fates]
+    return [(escaped(operator.name), size_of(operator) or "–", _FATES[fate]) for fate, operator in plan.state.fates]
 
 
 def _list(title: str, lines: Iterable[str], mark: str = "-") -> str:
     found = list(lines)
-    return f"### {title}\n\n" + "\n".join(f"{mark} {line}" for line in found) if found else ""
+    return f"### {title}\n\n" + "\n".join(f"{mark} {escaped(line)}" for line in found) if found else ""
 
 
 def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     if not rows:
         return ""
     lines = [head, ["---"] * len(head), *rows]
-    return f"### {title}\n\n" + "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    """Text that ends neither the cell nor the row."""
-    return text.replace("|", "\\|").replace("\n", " ")
+    return f"### {title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -105,6 +105,8 @@ class Plan(_Value):
     action: Action
     category: Category
     reasons: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """What is unsafe, whatever the plan does: logins that are sent unencrypted."""
     mode: Mode | None = None
     """None: nothing is handed over."""
     release: int | None = None

@@ -86,7 +86,7 @@ class Planner:
         self._compiler = compiler
         self._admin = admin
         self._compiles_always = compiles_always
-        self._draft = Draft(project.ledger, job, request)
+        self._draft = Draft(project.ledger, job, request, project.exposed_logins)
 
     def plan(self) -> Planned:
         """The plan.

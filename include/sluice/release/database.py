@@ -52,7 +52,7 @@ def open_database(url: str, *, migrates: bool = True) -> Engine:
     file = Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
     if file:
         if migrates:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _serialise(engine)
     try:
         if migrates:

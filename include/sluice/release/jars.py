@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from sluice.deployment.jars import jar_file, jar_urls
+from sluice.deployment.jars import digest_of, jar_file, jar_urls
 from sluice.errors import ConfigError, OperationError, RefusedError
 from sluice.release.artifact import written_whole
 
@@ -25,7 +25,8 @@ def keep_jars(digests: Mapping[str, str], root: Path, store: Path) -> None:
     """
     for url, digest in zip(jar_urls(digests, root), digests.values(), strict=True):
         file, kept = jar_file(url), _kept(store, digest)
-        if file is None or kept.is_file():
+        # A copy that holds something else is replaced: this is the jar whose digest it should have.
+        if file is None or (kept.is_file() and digest_of(kept) == digest):
             continue
         try:
             content = file.open("rb")
@@ -53,18 +54,32 @@ def kept_jars(digests: Mapping[str, str], root: Path, store: Path) -> tuple[str,
         store: Where artifacts lie.
 
     Raises:
-        RefusedError: one isn't kept.
+        RefusedError: one isn't kept, or the store holds something else in its place.
     """
     urls = []
     for jar, url, digest in zip(digests, jar_urls(digests, root), digests.values(), strict=True):
         is_elsewhere, kept = jar_file(url) is None, _kept(store, digest)
-        if not is_elsewhere and not kept.is_file():
-            raise RefusedError(
-                f"the jar {jar} of this release ({digest}) is not kept in {kept.parent}",
-                remedy="restore it from a backup; a release runs with the jars that it had, or not at all",
-            )
+        if not is_elsewhere:
+            _refuse_other(jar, digest, kept)
         urls.append(url if is_elsewhere else kept.as_uri())
     return tuple(urls)
+
+
+def _refuse_other(jar: str, digest: str, kept: Path) -> None:
+    restore = f"restore {kept} from a backup; a release runs with the jars that it had, or not at all"
+    if not kept.is_file():
+        raise RefusedError(f"the jar {jar} of this release ({digest}) is not kept in {kept.parent}", remedy=restore)
+    try:
+        found = digest_of(kept)
+    except OSError as error:
+        raise RefusedError(
+            f"the jar {jar} of this release, kept as {kept}, can't be read: {error.strerror}", remedy=restore
+        ) from error
+    if found != digest:
+        raise RefusedError(
+            f"the jar {jar} of this release has changed in the store: {kept} has digest {found}, expected {digest}",
+            remedy=f"find out who has written to {kept.parent}; then {restore}",
+        )
 
 
 def _kept(store: Path, digest: str) -> Path:

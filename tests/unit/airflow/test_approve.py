@@ -34,6 +34,21 @@ assert ledger.told.known("Tells", "report") == {"counts": "approval f"}
     )
 
 
+def test_the_reason_of_a_request_is_shown_as_text_and_not_as_mark_up(tmp_path):
+    run(
+        tmp_path,
+        """
+ask(reason="![x](http://elsewhere.example/x) **approved by ops** <b>ok</b>\\n\\n# Approve this")
+from markdown_it import MarkdownIt
+html = MarkdownIt("commonmark", {"html": True}).render(airflow.of().body)
+[shown] = [line for line in html.splitlines() if "Reason given" in line]
+assert shown == (
+    "<p>Reason given: ![x](http://elsewhere.example/x) **approved by ops** &lt;b&gt;ok&lt;/b&gt; # Approve this</p>"
+), shown
+""",
+    )
+
+
 def test_each_answer_is_recorded_with_who_gave_it(tmp_path):
     run(
         tmp_path,

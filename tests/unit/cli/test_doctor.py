@@ -10,6 +10,7 @@ import pytest
 
 from sluice.cli import doctor
 from sluice.deployment.file import FlinkSection
+from sluice.flink.access import Access
 from sluice.local.layout import Local
 from sluice.project import Project
 from sluice.release.versions import FLINK, KAFKA_CONNECTOR
@@ -99,3 +100,30 @@ def test_another_airflow_than_the_tested_one_is_told(tmp_path, monkeypatch):
     found = doctor._airflow(Local(root=tmp_path, home=tmp_path), runs=False)
     assert (found.state, found.found) == ("failed", "2.0")
     assert found.remedy.startswith("install apache-airflow==3")
+
+
+def test_a_login_that_others_can_read_is_a_warning(tmp_path):
+    kafka = {"bootstrap.servers": "127.0.0.1:9092,kafka-1:9092", "security.protocol": "sasl_plaintext"}
+    project = Project(Settings(root=tmp_path), kafka=kafka, flink=Access.of("http://ann:secret@flink:8081"))
+    flink, brokers = doctor._logins(project)
+    assert (flink.state, brokers.state) == ("warning", "warning")
+    assert "the login of the Flink cluster is sent unencrypted to http://flink:8081" in flink.found
+    assert "https" in flink.remedy
+    assert "Kafka at kafka-1:9092 has a login and no encryption (SASL_PLAINTEXT)" in brokers.found
+    assert "SASL_SSL" in brokers.remedy
+    assert "secret" not in f"{flink}{brokers}"
+
+
+@pytest.mark.parametrize(
+    ("url", "kafka"),
+    [
+        ("http://flink:8081", {"bootstrap.servers": "kafka:9092"}),
+        ("https://ann:secret@flink:8081", {"bootstrap.servers": "kafka:9092", "security.protocol": "SASL_SSL"}),
+        (
+            "http://ann:secret@127.0.0.1:8081",
+            {"bootstrap.servers": "localhost:9092,[::1]:9093", "security.protocol": "SASL_PLAINTEXT"},
+        ),
+    ],
+)
+def test_a_login_that_nobody_else_can_read_is_none(tmp_path, url, kafka):
+    assert doctor._logins(Project(Settings(root=tmp_path), kafka=kafka, flink=Access.of(url))) == []

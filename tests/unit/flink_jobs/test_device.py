@@ -1,15 +1,18 @@
 """Device categories of real user agents: known traps, labelled collections, and a parser library's own results."""
 
 import json
+import re
+import time
 import zipfile
 from collections import Counter
 from importlib.resources import files
+from itertools import product
 
 import pytest
 from crawleruseragents import CRAWLER_USER_AGENTS_DATA
 from ua_parser import parse
 
-from flink_jobs.shared.device import category_of
+from flink_jobs.shared.device import category_of, device_category
 from sluice.local.traffic.user_agents import categories
 
 CHROME = "AppleWebKit/537.36 (KHTML, like Gecko)"
@@ -136,3 +139,44 @@ def test_telephones_and_tablets_are_what_a_parser_library_takes_them_for():
 
 
 FAMILIES = {"iPhone": "Mobile", "iPad": "Tablet", "Mac": "Desktop", "Generic Smartphone": "Mobile"}
+
+
+WORDS = (
+    *("silk/", "puffin/", "puffin/1.", "android ", "android tv", "dalvik", "mobi", "opera mini ", "cubot", "bot"),
+    *("+ ", "+h", "aft", " aft1", "smart-", "sm-", "gt-", "nexus ", "tablet pc ", "series ", "developerpreview"),
+    *("1", ".", " ", "a", "\n"),
+)
+ENDS = ("", "mobile", "android", "opera mini", "!")
+PATTERNS = re.findall(r"REGEXP\(.*?, '((?:[^']|'')*)'\)", device_category("agent"))
+"""As Flink is given them."""
+
+
+def seconds(agent: str) -> float:
+    """CPU time, the least of three."""
+
+    def once() -> float:
+        since = time.process_time()
+        for pattern in PATTERNS:
+            re.search(pattern, agent)
+        return time.process_time() - since
+
+    return min(once() for _ in range(3))
+
+
+@pytest.mark.parametrize("start", ["", "mozilla/5.0 ", "dalvik"])
+def test_patterns_take_linear_time_on_hostile_user_agents(start):
+    """Over the patterns alone, without the bound: eight times the length, and not 64 times the time."""
+    assert len(PATTERNS) == 5
+    steep = {}
+    for word, end in product(WORDS, ENDS):
+        short, long = (start + word * (length // len(word)) + end for length in (4_000, 32_000))
+        if (ratio := seconds(long) / seconds(short)) > 24:
+            steep[word, end] = ratio
+    assert steep == {}
+
+
+def test_only_the_start_of_a_user_agent_is_examined():
+    assert category_of(f"{'x' * 1_018}iphone") == "Mobile"
+    assert category_of(f"{'x' * 1_019}iphone") == "Unknown"
+    sql = device_category("device.user_agent")
+    assert sql.count("device.user_agent") == sql.count("REGEXP(LOWER(SUBSTRING(device.user_agent, 1, 1024)), ") == 5

@@ -5,8 +5,10 @@ from urllib.parse import urlparse
 
 import pytest
 
+from sluice.deployment.jars import jar_digests
 from sluice.errors import ConfigError
 from sluice.fleet.members import read_members
+from sluice.release.jars import keep_jars
 from tests.support.simulated import JOB
 
 
@@ -70,3 +72,30 @@ def test_one_that_is_not_kept_any_more_is_refused(shipped):
     back = shipped.roll_back(started.operation)
     assert back.outcome == "failed"
     assert "the jar connector.jar of this release" in back.words
+
+
+def kept_with(simulated, content):
+    return next(
+        file for file in (simulated.project.settings.artifacts / "jars").iterdir() if file.read_bytes() == content
+    )
+
+
+def test_a_jar_that_was_replaced_in_the_store_does_not_run(shipped):
+    replace(shipped, b"another")
+    started = shipped.switch_over(shipped.plan())
+    kept_with(shipped, b"one").write_bytes(b"evil")
+    back = shipped.roll_back(started.operation)
+    assert back.outcome == "failed"
+    assert "the jar connector.jar of this release has changed in the store" in back.words
+    assert b"evil" not in contents(shipped)
+
+
+def test_a_jar_of_the_project_replaces_its_altered_copy_in_the_store(tmp_path):
+    (tmp_path / "connector.jar").write_bytes(b"one")
+    digests = jar_digests(["connector.jar"], tmp_path)
+    store = tmp_path / "artifacts"
+    keep_jars(digests, tmp_path, store)
+    [kept] = (store / "jars").iterdir()
+    kept.write_bytes(b"bad")
+    keep_jars(digests, tmp_path, store)
+    assert kept.read_bytes() == b"one"

@@ -1,8 +1,13 @@
 """A plan in words."""
 
+import re
+
+import pytest
+from markdown_it import MarkdownIt
+
 from sluice.plan.explain import explain
-from sluice.plan.markdown import markdown
-from sluice.plan.model import Change, Plan
+from sluice.plan.markdown import escaped, markdown
+from sluice.plan.model import Change, Plan, StateChange, StateOfOperator, TopicAction
 
 
 def test_each_change_tells_its_category_and_why():
@@ -22,3 +27,75 @@ def test_why_an_approval_is_needed_is_said():
     both = stuck.model_copy(update={"category": "state_breaking"})
     assert "  needs an approval: it loses state and there is no way back" in explain(both)
     assert "This **loses state**. There is **no way back**." in markdown(both)
+
+
+HOSTILE = (
+    "<img src=x onerror=alert(1)>",
+    "[approve](https://elsewhere.example)",
+    "[approve]: https://elsewhere.example",
+    "![x](https://elsewhere.example/x.png)",
+    "**kept** *kept* _kept_ __kept__ ~~kept~~ `kept`",
+    "# Approved\n\n- nothing is lost",
+    "1. nothing is lost",
+    "- nothing is lost",
+    "a | b \\| c",
+    "&lt;b&gt; <!-- hidden -->",
+    "<https://elsewhere.example>",
+    "> quoted",
+    "```\ncode\n```",
+    "trailing \\",
+    "line\u2028end\r\nand\x0bmore",
+)
+
+
+def rendered(text: str) -> str:
+    return MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(text)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("before", ["", "- ", "1. ", "Reason given: "])
+def test_escaped_text_gives_no_markup(text, before):
+    tags = set(re.findall(r"<(\w+)", rendered(before + escaped(text))))
+    assert tags <= {"p", "ul", "ol", "li"}
+    assert len(re.findall("<li>", rendered(before + escaped(text)))) == before.count(".") + before.count("-")
+
+
+def test_a_plan_as_markdown_shows_text_of_jobs_as_text():
+    """Settings, exceptions, operators and topics, in lists and cells."""
+    change = Change(path="config.text", old=HOSTILE[0], new=" ".join(HOSTILE), category="stateless", why=HOSTILE[1])
+    plan = Plan(
+        job="counts",
+        action="redeploy",
+        category="state_breaking",
+        fingerprint="f",
+        reasons=HOSTILE,
+        warnings=HOSTILE,
+        changes=(change,),
+        state=StateChange(dropped=(StateOfOperator(id="a", name=HOSTILE[3], size=1),)),
+        topics=(TopicAction(topic="t", action="create", words=HOSTILE[4]),),
+    )
+    html = rendered(markdown(plan))
+    found = set(re.findall(r"<(\w+)", html)) - {"p", "strong", "ul", "li", "h3", "table", "thead", "tbody", "tr"}
+    assert found - {"th", "td"} == set()
+    assert html.count("<tr>") == 4
+    assert html.count("<strong>") == 2  # the job, and what is lost
+
+
+def test_names_and_figures_stay_readable_in_markdown():
+    for text in ("window_start", "GlobalWindowAggregate[5]", "1.5 KiB", "it's 2 (of 3): a-b, c.d", "2026-01-31"):
+        assert escaped(text) == text
+
+
+def test_a_plan_shows_its_warnings():
+    plan = Plan(job="counts", action="none", category="none", fingerprint="f", warnings=("the login is readable",))
+    assert "  warning: the login is readable" in explain(plan)
+    assert "### Warnings\n\n- the login is readable" in markdown(plan)
+
+
+def test_a_plan_warns_of_a_login_that_is_sent_unencrypted(simulated):
+    file = simulated.project.settings.root / "deployments" / "test.yaml"
+    assert simulated.plan().plan.warnings == ()
+    file.write_text(file.read_text().replace("http://flink", "http://ann:secret@flink"))
+    [warning] = simulated.plan().plan.warnings
+    assert warning.startswith("the login of the Flink cluster is sent unencrypted to http://flink")
+    assert "secret" not in warning

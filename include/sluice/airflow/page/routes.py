@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
@@ -18,13 +19,14 @@ from sqlalchemy.orm import Session
 from sluice.airflow.base import settings_of
 from sluice.airflow.page.access import Viewer, ViewerDep
 from sluice.airflow.page.answers import answer
+from sluice.airflow.page.shared import BusyError, SharedReadings
 from sluice.errors import OperationError, SluiceError
 from sluice.fleet.page.curves import read_curves
 from sluice.fleet.page.desired import read_desired, read_placed
 from sluice.fleet.page.difference import read_difference
 from sluice.fleet.page.fleet import of_rows, read_fleet, read_row
 from sluice.fleet.page.job import read_job
-from sluice.fleet.page.models import FleetRow, JobView
+from sluice.fleet.page.models import Difference, FleetRow, JobView
 from sluice.fleet.page.timeline import read_timeline
 from sluice.release.ledger import Ledger
 from sluice.settings import Settings
@@ -107,33 +109,54 @@ def timeline(
 
 
 @router.get("/difference")
-def difference(
+async def difference(
     request: Request,
     viewer: ViewerDep,
     name: Job,
     new: Annotated[int, Query(ge=1)],
     old: Annotated[int, Query(ge=0)] = 0,
 ) -> Response:
-    """What differs between two of its releases."""
-    with _ledger() as (session, page):
-        _row(session, page, viewer, name)
-        found = read_difference(session, page.settings.environment, name, (old, new), page.settings.artifacts)
-    if not viewer.may_see_code(name):
-        found = found.model_copy(update={"files": (), "code": "you may not read the code of this DAG"})
-    return answer(request, found)
+    """What differs between two of its releases; 503 with Retry-After while that is being read."""
+    page, sees_code, _ = await run_in_threadpool(_permitted, viewer, name)
+
+    def read() -> Difference:
+        with page.ledger.reading() as session:
+            return read_difference(session, page.settings.environment, name, (old, new), page.settings.artifacts)
+
+    with _told():
+        found = await _readings.get(("difference", name, old, new), read)
+    return answer(request, found if sees_code else _without_code(found))
 
 
 @router.get("/desired")
-def desired(request: Request, viewer: ViewerDep, name: Job) -> Response:
-    """What differs between the release that runs and the files."""
+async def desired(request: Request, viewer: ViewerDep, name: Job) -> Response:
+    """What differs between the release that runs and the files; 503 with Retry-After while that is being read."""
+    page, sees_code, placed = await run_in_threadpool(_permitted, viewer, name, read_placed)
+    with _told():
+        found = await _readings.get(("desired", placed.model_dump_json()), lambda: read_desired(page.settings, placed))
+    return answer(request, found if sees_code else _without_code(found))
+
+
+_readings = SharedReadings()
+"""What takes longer than a look into the ledger."""
+
+
+def _permitted(
+    viewer: Viewer, name: str, read: Callable[[Session, str, str], Any] = lambda *_: None
+) -> tuple[_Place, bool, Any]:
+    """Refuse a viewer who may not see the job, before any work for the request.
+
+    Returns:
+        Where to read, whether the viewer may see the job's code, and what `read` has read from the ledger.
+    """
     with _ledger() as (session, page):
         _row(session, page, viewer, name)
-        placed = read_placed(session, page.settings.environment, name)
-    with _told():
-        found = read_desired(page.settings, placed)
-    if not viewer.may_see_code(name):
-        found = found.model_copy(update={"files": (), "code": "you may not read the code of this DAG"})
-    return answer(request, found)
+        found = read(session, page.settings.environment, name)
+    return page, viewer.may_see_code(name), found
+
+
+def _without_code(found: Difference) -> Difference:
+    return found.model_copy(update={"files": (), "code": "you may not read the code of this DAG"})
 
 
 @contextmanager
@@ -149,6 +172,8 @@ def _told() -> Iterator[None]:
     """What is wrong is said as it is: 409 where what was asked for can't be told, 503 where the page can't serve."""
     try:
         yield
+    except BusyError as error:
+        raise HTTPException(503, str(error), headers={"Retry-After": str(error.retry_after)}) from error
     except OperationError as error:
         raise HTTPException(409, str(error)) from error
     except SluiceError as error:

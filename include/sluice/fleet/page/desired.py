@@ -12,7 +12,6 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Mapping
-from threading import BoundedSemaphore
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -31,8 +30,6 @@ from sluice.settings import Settings
 
 _SECONDS = 30.0
 """How long reading the files may take."""
-_AT_ONCE = BoundedSemaphore(2)
-"""So many are read side by side, however many ask."""
 _HANDED = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "HOME", "LANG")
 _KEPT = ("SLUICE_LEDGER", "AIRFLOW__", "AIRFLOW_CONN_")
 """How the names of variables begin that are never handed over."""
@@ -82,10 +79,9 @@ def read_desired(settings: Settings, placed: Placed) -> Difference:
     given = placed.model_dump_json()
     try:
         variables = _variables(settings, os.environ)
-        with _AT_ONCE:
-            done = subprocess.run(
-                command, input=given, capture_output=True, text=True, check=False, env=variables, timeout=_SECONDS
-            )
+        done = subprocess.run(
+            command, input=given, capture_output=True, text=True, check=False, env=variables, timeout=_SECONDS
+        )
     except subprocess.TimeoutExpired:
         raise OperationError(
             f"{job}: its files could not be read within {_SECONDS:.0f} s", remedy=f"see what sluice plan {job} says"

@@ -1,7 +1,7 @@
 // The page of one job.
 import { byId, fill, h } from "./dom.js";
 import { count, duration, exact, NOTHING, retell, when } from "./format.js";
-import { ask, live, Refused } from "./live.js";
+import { ask, askPatiently, live, Refused } from "./live.js";
 import { followNavigation, outward, pathOf } from "./airflow.js";
 import { badge, lastDeploy, outcome, standing } from "./parts.js";
 import { Charts } from "./charts.js";
@@ -186,7 +186,7 @@ function desired() {
     compare.disabled = true;
     fill(result, h("p", { class: "quiet" }, "Reading the files …"));
     try {
-      const found = await ask(address("desired"));
+      const found = await askPatiently(address("desired"), (words) => fill(result, h("p", { class: "quiet", role: "status" }, words)));
       fill(result, h("p", { class: "quiet" }, `${found.old} against ${found.new}; what becomes of the state is told by a plan.`), showDifference(found, "Nothing differs: a deploy would find nothing to do."));
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
@@ -214,9 +214,10 @@ function releases() {
     const differ = button(before ? `Diff to ${before}` : "What is in it", "small", async () => {
       line.hidden = !line.hidden;
       differ.setAttribute("aria-expanded", String(!line.hidden));
-      if (line.hidden || place.childElementCount) return;
+      if (line.hidden || (place.childElementCount && !place.querySelector(".refusal"))) return;
       try {
-        fill(place, showDifference(await ask(address("difference", { old: before, new: each.number })), "Nothing that is kept of them differs."));
+        const found = await askPatiently(address("difference", { old: before, new: each.number }), (words) => fill(place, h("p", { class: "quiet", role: "status" }, words)));
+        fill(place, showDifference(found, "Nothing that is kept of them differs."));
       } catch (error) {
         fill(place, h("p", { class: "refusal", role: "alert" }, error.message));
       }

@@ -8,9 +8,10 @@ export const PERIOD = 10_000;
 
 /** An answer that was no answer. */
 export class Refused extends Error {
-  constructor(status, words) {
+  constructor(status, words, retryAfter = null) {
     super(words);
     this.status = status;
+    this.retryAfter = retryAfter; // seconds; null: the server names none
   }
 }
 
@@ -29,7 +30,7 @@ export async function ask(path) {
   const headers = before ? { "If-None-Match": before.tag } : {};
   const response = await reach(path, { headers, cache: "no-store" });
   if (response.status === 304 && before) return before.value;
-  if (!response.ok) throw new Refused(response.status, await reason(response));
+  if (!response.ok) throw new Refused(response.status, await reason(response), secondsOf(response));
   const value = await response.json();
   const tag = response.headers.get("ETag");
   if (tag) {
@@ -38,6 +39,28 @@ export async function ask(path) {
     if (held.size > HELD) held.delete(held.keys().next().value);
   }
   return value;
+}
+
+const TRIES = 30;
+const BUSY = [429, 503];
+
+/** `ask`, again and again while the server is busy and says when to ask again. `waiting`: called with what it says. */
+export async function askPatiently(path, waiting) {
+  for (let tried = 1; ; tried += 1) {
+    try {
+      return await ask(path);
+    } catch (error) {
+      if (!BUSY.includes(error.status) || error.retryAfter === null || tried === TRIES) throw error;
+      waiting(`The server is busy (${error.message}). This page asks again by itself.`);
+      await new Promise((resolve) => setTimeout(resolve, Math.min(error.retryAfter, 30) * 1000));
+    }
+  }
+}
+
+/** The header Retry-After in seconds; null: there is none, or it is a date. */
+function secondsOf(response) {
+  const text = response.headers.get("Retry-After");
+  return text && Number.isFinite(Number(text)) ? Math.max(1, Number(text)) : null;
 }
 
 /** What a refusal says. */
@@ -49,6 +72,8 @@ export async function reason(response) {
     if (Array.isArray(detail)) return detail.map((each) => `${(each.loc ?? []).slice(1).join(".")}: ${each.msg}`).join("; ");
     return detail ? JSON.stringify(detail) : text;
   } catch {
+    // A proxy's own page: its HTML is of no use to a reader.
+    if (BUSY.includes(response.status)) return `the server, or a proxy before it, is busy (${response.status})`;
     return text.slice(0, 500) || `the server answered with ${response.status}`;
   }
 }

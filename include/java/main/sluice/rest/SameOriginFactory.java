@@ -1,0 +1,31 @@
+package sluice.rest;
+
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.apache.flink.configuration.ConfigOption;
+import org.apache.flink.configuration.ConfigOptions;
+import org.apache.flink.configuration.Configuration;
+import org.apache.flink.runtime.io.network.netty.InboundChannelHandlerFactory;
+import org.apache.flink.shaded.netty4.io.netty.channel.ChannelHandler;
+
+/**
+ * Closes a REST API that has no login to the web pages that a browser shows: a page can send requests to this machine,
+ * and a request to /jobs carries Java objects that Flink deserializes. Found by Flink's ServiceLoader; off unless
+ * {@link #HOSTS} is set.
+ */
+public final class SameOriginFactory implements InboundChannelHandlerFactory {
+    /** By which names the API is asked for; requests under other ones are refused. */
+    static final ConfigOption<List<String>> HOSTS =
+            ConfigOptions.key("sluice.rest.hosts").stringType().asList().noDefaultValue();
+
+    @Override
+    public int priority() {
+        return 0;
+    }
+
+    @Override
+    public Optional<ChannelHandler> createHandler(Configuration configuration, Map<String, String> responseHeaders) {
+        return configuration.getOptional(HOSTS).map(hosts -> new SameOriginHandler.Installer(List.copyOf(hosts)));
+    }
+}

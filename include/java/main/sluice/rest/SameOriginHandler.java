@@ -1,0 +1,94 @@
+package sluice.rest;
+
+import static java.nio.charset.StandardCharsets.UTF_8;
+
+import java.util.List;
+import java.util.Locale;
+import org.apache.flink.shaded.netty4.io.netty.buffer.Unpooled;
+import org.apache.flink.shaded.netty4.io.netty.channel.ChannelFutureListener;
+import org.apache.flink.shaded.netty4.io.netty.channel.ChannelHandlerContext;
+import org.apache.flink.shaded.netty4.io.netty.channel.ChannelInboundHandlerAdapter;
+import org.apache.flink.shaded.netty4.io.netty.handler.codec.http.DefaultFullHttpResponse;
+import org.apache.flink.shaded.netty4.io.netty.handler.codec.http.HttpHeaderNames;
+import org.apache.flink.shaded.netty4.io.netty.handler.codec.http.HttpMethod;
+import org.apache.flink.shaded.netty4.io.netty.handler.codec.http.HttpRequest;
+import org.apache.flink.shaded.netty4.io.netty.handler.codec.http.HttpResponseStatus;
+import org.apache.flink.shaded.netty4.io.netty.handler.codec.http.HttpServerCodec;
+import org.apache.flink.shaded.netty4.io.netty.handler.codec.http.HttpVersion;
+import org.apache.flink.shaded.netty4.io.netty.util.ReferenceCountUtil;
+
+/**
+ * Refuses with 403 what a browser sends for a page of another origin, and what comes under another host name (DNS
+ * rebinding). What sends no such headers is no browser and passes: clients, scripts, health checks.
+ */
+final class SameOriginHandler extends ChannelInboundHandlerAdapter {
+    private final List<String> hosts;
+    private boolean refused;
+
+    SameOriginHandler(List<String> hosts) {
+        this.hosts = hosts;
+    }
+
+    /** Flink adds handlers behind the one that stores uploads; this one puts the check before it. */
+    static final class Installer extends ChannelInboundHandlerAdapter {
+        private final List<String> hosts;
+
+        Installer(List<String> hosts) {
+            this.hosts = hosts;
+        }
+
+        @Override
+        public void handlerAdded(ChannelHandlerContext context) {
+            var codec = context.pipeline().context(HttpServerCodec.class);
+            context.pipeline().addAfter(codec.name(), "sluice-same-origin", new SameOriginHandler(hosts));
+        }
+    }
+
+    @Override
+    public void channelRead(ChannelHandlerContext context, Object message) {
+        if (message instanceof HttpRequest request && !refused) {
+            var why = whyRefused(request);
+            if (why != null) {
+                refused = true;
+                var body = Unpooled.copiedBuffer("{\"errors\":[\"" + why + "\"]}", UTF_8);
+                var response =
+                        new DefaultFullHttpResponse(HttpVersion.HTTP_1_1, HttpResponseStatus.FORBIDDEN, body);
+                response.headers()
+                        .set(HttpHeaderNames.CONTENT_TYPE, "application/json")
+                        .setInt(HttpHeaderNames.CONTENT_LENGTH, body.readableBytes())
+                        .set(HttpHeaderNames.CONNECTION, "close");
+                context.writeAndFlush(response).addListener(ChannelFutureListener.CLOSE);
+            }
+        }
+        if (refused) {
+            ReferenceCountUtil.release(message);
+        } else {
+            context.fireChannelRead(message);
+        }
+    }
+
+    /** Why a request is refused; null: it isn't. */
+    private String whyRefused(HttpRequest request) {
+        var headers = request.headers();
+        var host = headers.get(HttpHeaderNames.HOST);
+        if (host != null && !hosts.contains(nameOf(host))) {
+            return "this host name is not one of sluice.rest.hosts";
+        }
+        var origin = headers.get(HttpHeaderNames.ORIGIN);
+        if (origin != null && !origin.equalsIgnoreCase("http://" + host) && !origin.equalsIgnoreCase("https://" + host)) {
+            return "requests of web pages from elsewhere are refused";
+        }
+        // A link from another page may open the UI; nothing else of another site may ask for anything.
+        var site = headers.get("Sec-Fetch-Site");
+        var isLink = request.method().equals(HttpMethod.GET) && "navigate".equals(headers.get("Sec-Fetch-Mode"));
+        if (("cross-site".equals(site) || "same-site".equals(site)) && !isLink) {
+            return "requests of web pages from elsewhere are refused";
+        }
+        return null;
+    }
+
+    /** The host without its port. */
+    private static String nameOf(String host) {
+        return host.replaceFirst(":\\d*$", "").toLowerCase(Locale.ROOT);
+    }
+}

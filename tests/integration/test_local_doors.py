@@ -1,0 +1,63 @@
+"""Who gets at the local stack: what a web page can do with the cluster's REST API, and who reads the stack's files."""
+
+import stat
+
+import httpx
+import pytest
+
+FOREIGN = {"Origin": "https://elsewhere.example"}
+
+
+@pytest.fixture(scope="module")
+def rest(local):
+    with httpx.Client(base_url=local.flink_url, timeout=30) as client:
+        yield client
+
+
+@pytest.mark.parametrize("path", ["/overview", "/jobs", "/nowhere"])
+def test_a_foreign_origin_is_not_allowed_to_read_answers(rest, path):
+    answer = rest.get(path, headers=FOREIGN)
+    assert answer.headers.get("Access-Control-Allow-Origin") not in ("*", "null", FOREIGN["Origin"])
+
+
+def test_the_cluster_takes_no_uploaded_jars(rest):
+    upload = {"jarfile": ("job.jar", b"PK", "application/x-java-archive")}
+    assert rest.post("/jars/upload", files=upload).is_error
+    assert rest.get("/jars").status_code == 404
+
+
+OF_A_PAGE = (
+    {"Origin": "https://elsewhere.example"},
+    {"Origin": "null"},
+    {"Origin": "http://127.0.0.1:1"},
+    {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
+    {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors"},
+    {"Host": "elsewhere.example"},
+    {"Host": "elsewhere.example:8081"},
+)
+
+
+@pytest.mark.parametrize("headers", OF_A_PAGE, ids=str)
+def test_a_web_page_from_elsewhere_reads_and_submits_nothing(rest, headers):
+    # A form may send this anywhere without asking first, and the cluster would deserialize it.
+    job = {"request": ("request", b'{"jobGraphFileName": "graph"}', "application/json"), "file_0": ("graph", b"x")}
+    assert rest.post("/jobs", files=job, headers=headers).status_code == 403
+    answer = rest.get("/overview", headers=headers)
+    assert (answer.status_code, "errors" in answer.json()) == (403, True)
+
+
+def test_flinks_own_pages_links_and_clients_get_through(rest):
+    own = f"http://127.0.0.1:{rest.base_url.port}"
+    for headers in (
+        {},
+        {"Origin": own, "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"},
+        {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"},
+        # A link in Airflow's UI, which has another port.
+        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate"},
+        {"Host": f"localhost:{rest.base_url.port}", "Origin": f"http://localhost:{rest.base_url.port}"},
+    ):
+        assert rest.get("/overview", headers=headers).status_code == 200, headers
+
+
+def test_only_the_user_gets_into_the_stacks_home(local):
+    assert stat.S_IMODE(local.home.stat().st_mode) == 0o700

@@ -1,0 +1,112 @@
+"""Slow readings of the page: shared, bounded in number, and waited for by no request for long."""
+
+import asyncio
+from threading import Event
+
+import pytest
+
+from sluice.airflow.page.shared import BusyError, SharedReadings
+
+
+class Slow:
+    """A reading that ends when it is let go on."""
+
+    def __init__(self, value="read"):
+        self.value = value
+        self.times = 0
+        self.go_on = Event()
+
+    def __call__(self):
+        self.times += 1
+        assert self.go_on.wait(30)
+        if isinstance(self.value, Exception):
+            raise self.value
+        return self.value
+
+
+async def ended(readings, question, slow):
+    """Ask until the answer is there."""
+    while True:
+        try:
+            return await readings.get(question, slow)
+        except BusyError:
+            await asyncio.sleep(0)
+
+
+def test_one_reading_answers_all_who_ask_meanwhile():
+    readings, slow = SharedReadings(patience=30), Slow()
+
+    async def ask():
+        many = [asyncio.create_task(readings.get("counts", slow)) for _ in range(60)]
+        await asyncio.sleep(0)
+        slow.go_on.set()
+        return await asyncio.gather(*many)
+
+    assert asyncio.run(ask()) == ["read"] * 60
+    assert slow.times == 1
+
+
+def test_who_asks_after_the_end_of_a_reading_gets_a_new_one():
+    readings, slow = SharedReadings(patience=30), Slow()
+    slow.go_on.set()
+
+    async def ask():
+        return [await readings.get("counts", slow) for _ in range(2)]
+
+    assert asyncio.run(ask()) == ["read"] * 2
+    assert slow.times == 2
+
+
+def test_a_request_waits_no_longer_than_the_patience_and_its_next_one_gets_the_answer():
+    readings, slow = SharedReadings(patience=0.01, kept=60, retry_after=3), Slow()
+
+    async def ask():
+        with pytest.raises(BusyError, match="still being read; ask again in 3 s") as refused:
+            await readings.get("counts", slow)
+        assert refused.value.retry_after == 3
+        slow.go_on.set()
+        return await ended(readings, "counts", slow)
+
+    assert asyncio.run(ask()) == "read"
+    assert slow.times == 1
+
+
+def test_a_reading_that_fails_fails_for_all_who_wait():
+    readings, slow = SharedReadings(patience=30), Slow(ValueError("broken"))
+
+    async def ask():
+        many = [asyncio.create_task(readings.get("counts", slow)) for _ in range(3)]
+        await asyncio.sleep(0)
+        slow.go_on.set()
+        return await asyncio.gather(*many, return_exceptions=True)
+
+    assert [str(error) for error in asyncio.run(ask())] == ["broken"] * 3
+
+
+def test_a_question_beyond_the_pending_ones_is_refused_at_once():
+    readings, slow = SharedReadings(at_once=1, pending=2, patience=30), Slow()
+
+    async def ask():
+        many = [asyncio.create_task(readings.get(name, slow)) for name in ("a", "b")]
+        await asyncio.sleep(0)
+        with pytest.raises(BusyError, match="reads the files of 2 other questions"):
+            await readings.get("c", slow)
+        slow.go_on.set()
+        await asyncio.gather(*many)
+        return await readings.get("c", slow)
+
+    assert asyncio.run(ask()) == "read"
+
+
+def test_a_request_that_is_given_up_does_not_end_the_reading_for_others():
+    readings, slow = SharedReadings(patience=30), Slow()
+
+    async def ask():
+        first, second = (asyncio.create_task(readings.get("counts", slow)) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.sleep(0)
+        slow.go_on.set()
+        return await second
+
+    assert asyncio.run(ask()) == "read"

@@ -48,7 +48,6 @@ def backfill_dag(job: Job, root: Path, assets: JobAssets | None = None) -> DAG:
         max_active_runs=1,
         tags=["sluice", "backfill", *job.tags],
         default_args={"owner": job.owner, **RETRIES},
-        render_template_as_native_obj=True,
     ) as dag:
         replay_tasks(common=common, assets=assets)
     give_params(dag, replay_params(job.config))

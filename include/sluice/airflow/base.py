@@ -205,6 +205,15 @@ class RequestOperator(SluiceOperator):
         found: Mapping[str, Any] = context["params"] if self.asked is None else self.asked
         return found
 
+    def render_template(self, content: Any, context: Context, *more: Any, **options: Any) -> Any:
+        """What a DAG's author has written is a template, what another task has given by `expand` is not.
+
+        Airflow knows such a value again, but not what this operator makes of it.
+        """
+        if content is self.asked and _is_expanded_by_a_task(self):
+            return content
+        return super().render_template(content, context, *more, **options)
+
     @contextmanager
     def counted(self, context: Context, project: Project) -> Iterator[None]:
         """Let a sweep's try that comes to nothing before an operation has begun be found by the next sweep.
@@ -224,6 +233,18 @@ class RequestOperator(SluiceOperator):
             if asked.get("unattended") and is_last and self.held(project, context) is None:
                 record_unbegun(project, self.job, deploy_request(asked), self.holder(context), str(error))
             raise
+
+
+def _is_expanded_by_a_task(task: BaseOperator) -> bool:
+    """Whether it is mapped over what another task gives."""
+    from airflow.sdk.definitions.xcom_arg import XComArg  # noqa: PLC0415
+
+    mapped = task.dag.task_dict.get(task.task_id)
+    values = getattr(getattr(mapped, "expand_input", None), "value", None)
+    if isinstance(values, XComArg):
+        return True
+    given = values.values() if isinstance(values, Mapping) else values or ()
+    return any(isinstance(value, XComArg) for value in given)
 
 
 @contextmanager

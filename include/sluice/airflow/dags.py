@@ -52,7 +52,6 @@ def deploy_dag(job: Job, root: Path, *, notifiers: Sequence[BaseNotifier] = (), 
         max_active_runs=2,
         tags=["sluice", "deploy", *job.tags],
         default_args={"owner": job.owner, **RETRIES},
-        render_template_as_native_obj=True,
     ) as dag:
         common = {"job": job.name, "root": str(root)}
         deploy_tasks(common=common, notifiers=notifiers, health=job.health, assets=assets)

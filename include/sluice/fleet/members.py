@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from sluice.deployment.catalog import describe
 from sluice.deployment.desired import DesiredJob, open_secrets
 from sluice.deployment.hidden import covered_settings
-from sluice.errors import ConfigError, SluiceError
+from sluice.errors import ConfigError
 from sluice.fleet.rows import JobStatus
 from sluice.health.probe import Target
 from sluice.health.snapshot import Snapshot
@@ -70,8 +71,8 @@ def _member(project: Project, name: str, placed: tuple[Placement, Release] | Non
             desired, trouble = project.desired(name), (str(error),)
         # It reads every module that the job imports, also those that nothing has imported yet.
         found = fingerprint(project.settings.root, desired)
-    except SluiceError as error:
-        return Member(_broken(name, place, str(error)))
+    except Exception as error:  # noqa: BLE001 - a job's settings are anybody's code: the others are looked at
+        return Member(_broken(name, place, describe(error)))
     if place is None or release is None:
         state = "not deployed" if desired.enabled else "disabled"
         return Member(JobStatus(name, state, reasons=(f"run: sluice deploy {name}",) if desired.enabled else ()))

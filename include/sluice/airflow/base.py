@@ -141,6 +141,16 @@ class SluiceOperator(ProjectOperator):
             part += f"[{index}]"
         return f"{run_of(context)} {part}" if part else run_of(context)
 
+    def render_template(self, content: Any, context: Context, *more: Any, **options: Any) -> Any:
+        """What a DAG's author has written is a template, what another task has given by `expand` is not.
+
+        Airflow knows such a text again, but renders the texts inside of a dict or a list that was given so.
+        """
+        is_field = any(content is getattr(self, name, None) for name in self.template_fields)
+        if is_field and isinstance(content, dict | list) and _is_expanded_by_a_task(self):
+            return content
+        return super().render_template(content, context, *more, **options)
+
     def is_gone(self, context: Context) -> Callable[[str], bool]:
         """Whether another holder is known to have ended: a process of this machine, or a run of this Airflow."""
         from sluice.airflow.turn import is_over  # noqa: PLC0415
@@ -204,15 +214,6 @@ class RequestOperator(SluiceOperator):
         """What is asked for."""
         found: Mapping[str, Any] = context["params"] if self.asked is None else self.asked
         return found
-
-    def render_template(self, content: Any, context: Context, *more: Any, **options: Any) -> Any:
-        """What a DAG's author has written is a template, what another task has given by `expand` is not.
-
-        Airflow knows such a value again, but not what this operator makes of it.
-        """
-        if content is self.asked and _is_expanded_by_a_task(self):
-            return content
-        return super().render_template(content, context, *more, **options)
 
     @contextmanager
     def counted(self, context: Context, project: Project) -> Iterator[None]:

@@ -119,7 +119,8 @@ def test_settings_and_reasons_that_tasks_give_to_mapped_operators_are_not_templa
     run(
         tmp_path,
         """
-from sluice.airflow import DeployOperator, SavepointOperator
+from sluice.airflow import BackfillOperator, DeployOperator, SavepointOperator
+from sluice.airflow.gates import GateOperator
 
 for text in HOSTILE:
     given = [{"job": "counts", "config": {"window": text}, "reason": text}]
@@ -128,11 +129,17 @@ for text in HOSTILE:
     with dag:
         whole = DeployOperator.partial(task_id="whole").expand_kwargs(output)
         one = DeployOperator.partial(task_id="one", job="counts", reason="by {{ ds }}").expand(config=output)
+        again = BackfillOperator.partial(task_id="again").expand_kwargs(output)
+        gate = GateOperator.partial(task_id="gate", gate="running").expand_kwargs(output)
         taken = SavepointOperator.partial(task_id="taken", job="counts").expand(reason=output)
     task = rendered(whole, given)
     assert (task.asked["config_window"], task.asked["reason"]) == (text, text), task.asked
     assert rendered(one, [{"window": text}]).asked["config_window"] == text
     assert rendered(taken, [text]).reason == text
+    given = [{"job": "counts", "asked": {"chunk": text}}]
+    assert rendered(again, given).asked["chunk"] == text
+    given = [{"job": "counts", "started": {"savepoint": text, "of": [text]}}]
+    assert rendered(gate, given).started == given[0]["started"]
 """,
     )
 

@@ -29,6 +29,8 @@ _BUDGET = 20.0
 """Seconds for all trials of one reading: Airflow gives a DAG file 30 s."""
 _SLACK = 5.0
 """Seconds that a process which is to end itself gets to do so."""
+_START_WITHIN = 25.0
+"""Seconds until the process must have begun with the first file, also on a machine that is busy."""
 _TRIED_AGAIN = 300.0
 """Seconds until a file that didn't end well is tried again: what it waited for may answer by then."""
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); import sluice.deployment.tried as it; it.main()"
@@ -60,12 +62,16 @@ def refused_files(root: Path, files: Sequence[Path]) -> dict[Path, str]:
         else:
             unknown.append(file)
     if unknown:
-        tried = _try(root, unknown)
-        new = {digests[file]: {"error": tried[file], "at": now} for file in unknown if file in tried}
-        _finished.update(digest for digest, outcome in new.items() if outcome["error"] is None)
-        kept = {digest: known[digest] for digest in digests.values() if digest in known}
-        ended = {digest: {"error": None, "at": now} for digest in digests.values() if digest in _finished}
-        store.write({**kept, **ended, **new})
+        tried: dict[Path, str | None] = {}
+        try:
+            _try(root, unknown, tried)
+        finally:
+            # Airflow may end the reading of very many new files: the next one begins with those that are left.
+            new = {digests[file]: {"error": tried[file], "at": now} for file in unknown if file in tried}
+            _finished.update(digest for digest, outcome in new.items() if outcome["error"] is None)
+            kept = {digest: known[digest] for digest in digests.values() if digest in known}
+            ended = {digest: {"error": None, "at": now} for digest in digests.values() if digest in _finished}
+            store.write({**kept, **ended, **new})
         refused |= {file: error for file, error in tried.items() if error is not None}
         late = f"not imported yet: other files took the {_BUDGET:.0f} s that there are; it is tried at the next reading"
         refused |= {file: f"{file}:1: {late}" for file in unknown if file not in tried}
@@ -135,27 +141,36 @@ class _Store:
                 Path(name).unlink(missing_ok=True)
 
 
-def _try(root: Path, files: Sequence[Path]) -> dict[Path, str | None]:
-    """Import files in processes of their own, one process until a file ends it; None: it ended as an import does.
+def _try(root: Path, files: Sequence[Path], outcomes: dict[Path, str | None]) -> None:
+    """Import files in processes of their own, one process until a file ends it.
 
-    Those that the time did not suffice for are missing.
+    Args:
+        root: The project's directory.
+        files: The files.
+        outcomes: Gets what is wrong with each; None: its import has ended. Those that the time did not suffice for are
+            missing.
     """
     until = time.monotonic() + _BUDGET
-    waiting, outcomes = list(files), dict[Path, str | None]()
+    waiting = list(files)
     while waiting and (left := until - time.monotonic()) > 0:
-        done, culprit, words = _try_in_one(root, waiting, min(LIMIT, left))
-        outcomes |= {file: done[file.stem] for file in waiting if file.stem in done}
+        done: dict[str, str | None] = {}
+        try:
+            culprit, words = _try_in_one(root, waiting, min(LIMIT, left), done)
+        finally:
+            outcomes |= {file: done[file.stem] for file in waiting if file.stem in done}
+        if culprit is None and words:
+            # It has not even begun: this machine is too busy.
+            return
         if culprit is None:
-            # Without one that is to blame, the process could not even be started: importing them here says why.
+            # The process could not be started: importing them here says why.
             outcomes |= {file: None for file in waiting if file not in outcomes}
         elif left >= LIMIT or "within" not in words:
             outcomes |= {file: words for file in waiting if file.stem == culprit}
         waiting = [file for file in waiting if file not in outcomes and not (left < LIMIT and file.stem == culprit)]
-    return outcomes
 
 
-def _try_in_one(root: Path, files: Sequence[Path], limit: float) -> tuple[dict[str, str | None], str | None, str]:
-    """What has become of the files in one process; the one that has ended it, and how."""
+def _try_in_one(root: Path, files: Sequence[Path], limit: float, done: dict[str, str | None]) -> tuple[str | None, str]:
+    """Import files in one process, and take down what has become of each; the file that has ended it, and how."""
     reading, writing = os.pipe()
     with tempfile.TemporaryFile() as trace:
         command = [sys.executable, "-c", _START, json.dumps(sys.path), str(root), str(limit), str(writing)]
@@ -167,27 +182,32 @@ def _try_in_one(root: Path, files: Sequence[Path], limit: float) -> tuple[dict[s
             pass_fds=(writing, trace.fileno()),
         )
         os.close(writing)
-        done, begun, is_silent = _follow(reading, limit)
-        if is_silent:
-            process.kill()
-        code = process.wait()
+        is_silent, begun = True, None
+        try:
+            is_silent, begun = _follow(reading, limit, done)
+        finally:
+            if is_silent:
+                process.kill()
+            code = process.wait()
         trace.seek(0)
         told = trace.read().decode(errors="replace")
-    culprit = begun if begun not in done else None
+    if begun is None:
+        return None, "nothing was begun" if is_silent else ""
+    if begun in done:
+        return None, ""
     is_late = is_silent or "Timeout" in told
-    words = _blame(root, culprit, told, None if is_late else code, limit) if culprit else ""
-    return done, culprit, words
+    return begun, _blame(root, begun, told, None if is_late else code, limit)
 
 
-def _follow(reading: int, limit: float) -> tuple[dict[str, str | None], str | None, bool]:
-    """What the process says of each file, which it has begun last, and whether it has said nothing for too long."""
-    done, begun, rest = dict[str, str | None](), None, b""
+def _follow(reading: int, limit: float, done: dict[str, str | None]) -> tuple[bool, str | None]:
+    """Take down what the process says of each file; whether it has said nothing for too long, what it began last."""
+    begun, rest = None, b""
     with os.fdopen(reading, "rb", buffering=0) as pipe:
         while True:
-            ready, _, _ = select.select([pipe], [], [], limit + _SLACK)
+            ready, _, _ = select.select([pipe], [], [], _START_WITHIN if begun is None else limit + _SLACK)
             chunk = pipe.read(65_536) if ready else b""
             if not chunk:
-                return done, begun, not ready
+                return not ready, begun
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 said = json.loads(line)

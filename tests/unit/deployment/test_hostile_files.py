@@ -60,9 +60,9 @@ def tries(monkeypatch) -> list[list[str]]:
     """What is tried in a process of its own from now on."""
     made, really = [], trial._try_in_one
 
-    def try_in_one(root, files, limit):
+    def try_in_one(root, files, limit, done):
         made.append([file.stem for file in files])
-        return really(root, files, limit)
+        return really(root, files, limit, done)
 
     monkeypatch.setattr(trial, "_try_in_one", try_in_one)
     return made

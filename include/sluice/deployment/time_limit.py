@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 import time
@@ -10,6 +11,14 @@ from collections.abc import Iterator
 from types import FrameType
 
 SECONDS = 10.0
+"""On a machine that is not overloaded."""
+_LONGEST = 2.0
+"""Times that; Airflow gives a DAG file 30 s in all."""
+
+
+def slowness() -> float:
+    """How many times longer an import may take here: by the processes that wait for each core, twice at most."""
+    return min(_LONGEST, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
 
 
 class TooLongError(BaseException):
@@ -17,12 +26,16 @@ class TooLongError(BaseException):
 
 
 @contextlib.contextmanager
-def time_limit(seconds: float = SECONDS) -> Iterator[None]:
+def time_limit(seconds: float | None = None) -> Iterator[None]:
     """Raise inside once the time is up: in the main thread, and where no shorter limit is set, as Airflow's may be.
+
+    Args:
+        seconds: None: ten, and more on a machine that is overloaded.
 
     Raises:
         TooLongError: the time is up.
     """
+    seconds = SECONDS * slowness() if seconds is None else seconds
     if threading.current_thread() is not threading.main_thread():
         # Only that one gets signals.
         yield

@@ -21,10 +21,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sluice.deployment import time_limit
 from sluice.settings import JOBS_PACKAGE
 
-LIMIT = 10.0
-"""Seconds until a file must be imported."""
 _BUDGET = 20.0
 """Seconds for all trials of one reading: Airflow gives a DAG file 30 s."""
 _SLACK = 5.0
@@ -150,12 +149,13 @@ def _try(root: Path, files: Sequence[Path], outcomes: dict[Path, str | None]) ->
         outcomes: Gets what is wrong with each; None: its import has ended. Those that the time did not suffice for are
             missing.
     """
+    limit = time_limit.SECONDS * time_limit.slowness()
     until = time.monotonic() + _BUDGET
     waiting = list(files)
     while waiting and (left := until - time.monotonic()) > 0:
         done: dict[str, str | None] = {}
         try:
-            culprit, words = _try_in_one(root, waiting, min(LIMIT, left), done)
+            culprit, words = _try_in_one(root, waiting, min(limit, left), done)
         finally:
             outcomes |= {file: done[file.stem] for file in waiting if file.stem in done}
         if culprit is None and words:
@@ -164,9 +164,9 @@ def _try(root: Path, files: Sequence[Path], outcomes: dict[Path, str | None]) ->
         if culprit is None:
             # The process could not be started: importing them here says why.
             outcomes |= {file: None for file in waiting if file not in outcomes}
-        elif left >= LIMIT or "within" not in words:
+        elif left >= limit or "within" not in words:
             outcomes |= {file: words for file in waiting if file.stem == culprit}
-        waiting = [file for file in waiting if file not in outcomes and not (left < LIMIT and file.stem == culprit)]
+        waiting = [file for file in waiting if file not in outcomes and not (left < limit and file.stem == culprit)]
 
 
 def _try_in_one(root: Path, files: Sequence[Path], limit: float, done: dict[str, str | None]) -> tuple[str | None, str]:

@@ -179,3 +179,14 @@ def test_suspending_a_removed_job_of_which_nothing_runs_names_the_way_off_the_li
     simulated.states.clear()
     with pytest.raises(RefusedError, match="sluice forget counts"):
         simulated.plan(kind="suspend")
+
+
+def test_the_section_of_a_removed_job_stops_no_other_job_and_a_misspelt_one_is_refused(ghost):
+    file = ghost.settings.root / "deployments" / "local.yaml"
+    text = file.read_text()
+    file.write_text(text + "  ghost: {parallelism: 2}\n")
+    (ghost.settings.root / "flink_jobs" / "broken.py").unlink()
+    assert {"runs", "ghost"} <= {each.status.job for each in sweep_and_record(ghost.reread())}
+    file.write_text(text + "  gost: {parallelism: 2}\n")
+    with pytest.raises(ConfigError, match="there is no job 'gost'"):
+        fleet_status(ghost.reread())

@@ -13,7 +13,7 @@ from sluice.deployment.file import DeploymentFile, read_deployment_file
 from sluice.deployment.hidden import holds_digests, opened
 from sluice.deployment.jars import jar_digests
 from sluice.deployment.lines import Document
-from sluice.errors import ConfigError
+from sluice.errors import ConfigError, SluiceError
 from sluice.flink.access import Access, exposed_flink_login
 from sluice.flink.connection import from_environment
 from sluice.job.config import secret_settings
@@ -173,4 +173,19 @@ class Project:
                 f"there is no environment {self.environment!r}: {file} does not exist",
                 remedy=f"choose one of {', '.join(others) or 'none'} with --environment, or write the file",
             )
-        return read_deployment_file(file, known)
+        try:
+            return read_deployment_file(file, known)
+        except ConfigError:
+            if known is None or not (started := self._started()):
+                raise
+            # The section of a job whose file was removed must not stop all the others either.
+            return read_deployment_file(file, {*known, *started})
+
+    def _started(self) -> set[str]:
+        """The jobs that were ever started, as far as there is a ledger that tells; none is made for that."""
+        from sluice.release.ledger import Ledger  # noqa: PLC0415 - see `ledger`
+
+        try:
+            return set(Ledger(self.settings.ledger, self.environment, migrates=False).places())
+        except SluiceError:
+            return set()

@@ -40,7 +40,8 @@ class ApproveOperator(RequestOperator, HITLOperator):
         patience: How long to wait; None: SLUICE_APPROVAL_HOURS.
     """
 
-    template_fields = ("plan", "asked", *HITLOperator.template_fields)
+    # Not what is shown: subject and body hold the words of the job's settings and of whoever asks.
+    template_fields = ("plan", *RequestOperator.template_fields)
 
     def __init__(
         self,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from airflow.sdk import DAG
 
-from sluice.airflow.assets import JobAssets, read_lineage
+from sluice.airflow.assets import JobAssets, Lineage, read_lineage
 from sluice.airflow.backfill import replay_tasks
 from sluice.airflow.base import RETRIES
 from sluice.airflow.params import give_params
@@ -16,6 +17,7 @@ from sluice.airflow.timetable import IntervalsOnRequest
 from sluice.deployment.catalog import read_catalog
 from sluice.job.definition import Job
 
+_log = logging.getLogger(__name__)
 INTERVAL = "@daily"
 """The data intervals of Airflow's own backfills."""
 _DOC = """
@@ -31,7 +33,17 @@ def backfill_dags(root: Path) -> list[DAG]:
     """A DAG backfill.<job> for each job that declares a replay."""
     with nothing_to_collect():
         jobs, lineage = read_catalog(root).jobs, read_lineage(root)
-        return [backfill_dag(job, root, lineage.of(job)) for _, job in sorted(jobs.items()) if job.replay is not None]
+        made = (_backfill_dag(job, root, lineage) for _, job in sorted(jobs.items()) if job.replay is not None)
+        return [dag for dag in made if dag is not None]
+
+
+def _backfill_dag(job: Job, root: Path, lineage: Lineage) -> DAG | None:
+    """The job's DAG; None where none can be made of it: its deploy DAG says why."""
+    try:
+        return backfill_dag(job, root, lineage.of(job))
+    except Exception:  # noqa: BLE001 - as for the deploy DAG
+        _log.exception("%s: no DAG can be made of it", job.name)
+        return None
 
 
 def backfill_dag(job: Job, root: Path, assets: JobAssets | None = None) -> DAG:
@@ -49,7 +61,6 @@ def backfill_dag(job: Job, root: Path, assets: JobAssets | None = None) -> DAG:
         max_active_runs=1,
         tags=["sluice", "backfill", *job.tags],
         default_args={"owner": job.owner, **RETRIES},
-        render_template_as_native_obj=True,
     ) as dag:
         replay_tasks(common=common, assets=assets)
     give_params(dag, replay_params(job.config))

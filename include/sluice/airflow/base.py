@@ -156,6 +156,16 @@ class SluiceOperator(ProjectOperator):
             part += f"[{index}]"
         return f"{run_of(context)} {part}" if part else run_of(context)
 
+    def render_template(self, content: Any, context: Context, *more: Any, **options: Any) -> Any:
+        """What a DAG's author has written is a template, what another task has given by `expand` is not.
+
+        Airflow knows such a text again, but renders the texts inside of a dict or a list that was given so.
+        """
+        is_field = any(content is getattr(self, name, None) for name in self.template_fields)
+        if is_field and isinstance(content, dict | list) and _is_expanded_by_a_task(self):
+            return content
+        return super().render_template(content, context, *more, **options)
+
     def is_gone(self, context: Context) -> Callable[[str], bool]:
         """Whether another holder is known to have ended: a process of this machine, or a run of this Airflow."""
         from sluice.airflow.turn import is_over  # noqa: PLC0415
@@ -239,6 +249,18 @@ class RequestOperator(SluiceOperator):
             if asked.get("unattended") and is_last and self.held(project, context) is None:
                 record_unbegun(project, self.job, deploy_request(asked), self.holder(context), str(error))
             raise
+
+
+def _is_expanded_by_a_task(task: BaseOperator) -> bool:
+    """Whether it is mapped over what another task gives."""
+    from airflow.sdk.definitions.xcom_arg import XComArg  # noqa: PLC0415
+
+    mapped = task.dag.task_dict.get(task.task_id)
+    values = getattr(getattr(mapped, "expand_input", None), "value", None)
+    if isinstance(values, XComArg):
+        return True
+    given = values.values() if isinstance(values, Mapping) else values or ()
+    return any(isinstance(value, XComArg) for value in given)
 
 
 @contextmanager

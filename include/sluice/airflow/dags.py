@@ -12,12 +12,12 @@ from airflow.sdk import DAG, BaseOperator
 from airflow.sdk.bases.notifier import BaseNotifier
 from airflow.sdk.exceptions import AirflowFailException
 
-from sluice.airflow.assets import JobAssets, read_lineage
+from sluice.airflow.assets import JobAssets, Lineage, read_lineage
 from sluice.airflow.base import RETRIES
 from sluice.airflow.deploy_tasks import deploy_tasks
 from sluice.airflow.params import deploy_params, give_params
 from sluice.airflow.parsing import nothing_to_collect
-from sluice.deployment.catalog import BrokenFile, read_catalog
+from sluice.deployment.catalog import BrokenFile, describe, read_catalog
 from sluice.job.definition import Job
 from sluice.job.names import is_job_name
 
@@ -32,12 +32,17 @@ def deploy_dags(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> list[D
     with nothing_to_collect():
         catalog, lineage = read_catalog(root), read_lineage(root)
         return [
-            *(
-                deploy_dag(job, root, notifiers=notifiers, assets=lineage.of(job))
-                for _, job in sorted(catalog.jobs.items())
-            ),
+            *(_deploy_dag(job, root, notifiers, lineage) for _, job in sorted(catalog.jobs.items())),
             *(_broken_dag(file) for file in catalog.broken),
         ]
+
+
+def _deploy_dag(job: Job, root: Path, notifiers: Sequence[BaseNotifier], lineage: Lineage) -> DAG:
+    """The job's DAG; where none can be made of it, one that says so: it must take no other job's away."""
+    try:
+        return deploy_dag(job, root, notifiers=notifiers, assets=lineage.of(job))
+    except Exception as error:  # noqa: BLE001 - a job's settings and annotations are anybody's code
+        return _broken_dag(BrokenFile(job.file, f"{job.place}: no DAG can be made of it: {describe(error)}"))
 
 
 def deploy_dag(job: Job, root: Path, *, notifiers: Sequence[BaseNotifier] = (), assets: JobAssets | None = None) -> DAG:
@@ -53,7 +58,6 @@ def deploy_dag(job: Job, root: Path, *, notifiers: Sequence[BaseNotifier] = (), 
         max_active_runs=2,
         tags=["sluice", "deploy", *job.tags],
         default_args={"owner": job.owner, **RETRIES},
-        render_template_as_native_obj=True,
     ) as dag:
         common = {"job": job.name, "root": str(root)}
         deploy_tasks(common=common, notifiers=notifiers, health=job.health, assets=assets)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.trigger_dagrun import XCOM_RUN_ID
@@ -11,11 +13,14 @@ from airflow.sdk.bases.notifier import BaseNotifier
 from airflow.sdk.exceptions import AirflowFailException
 
 from sluice.airflow.base import ProjectOperator, airflow_errors, run_of_task
+from sluice.airflow.deploy_run import removed_words
 from sluice.airflow.listening import listeners
+from sluice.settings import JOBS_PACKAGE
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from sluice.airflow.going import GoingRun
     from sluice.fleet.needs import Needed
     from sluice.fleet.rows import JobStatus
     from sluice.fleet.standing import IsGone
@@ -42,12 +47,16 @@ class _SweepingOperator(ProjectOperator):
     Args:
         notifiers: Told when verdicts change or a job needs a person, with `changes` in their context; not at each
             sweep. One that fails is told again at the next sweep, and hinders nothing else.
+        budget: How long it may plan; what is not planned by then is planned first by the next sweep. None: no limit.
         kwargs: See `ProjectOperator`.
     """
 
-    def __init__(self, *, notifiers: Sequence[BaseNotifier] = (), **kwargs: Any) -> None:
+    def __init__(
+        self, *, notifiers: Sequence[BaseNotifier] = (), budget: timedelta | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.notifiers = list(notifiers)
+        self.budget = budget
 
     def sweep(self, project: Project, context: Context, gone: IsGone) -> tuple[list[JobStatus], list[str]]:
         """Look at the whole fleet, and tell of verdicts; the rows, and which notifiers have failed."""
@@ -65,7 +74,7 @@ class _SweepingOperator(ProjectOperator):
         """What the jobs of a sweep need."""
         from sluice.fleet.needs import find_needs  # noqa: PLC0415
 
-        needs = find_needs(project, rows, self.log.info, gone=gone)
+        needs = find_needs(project, rows, self.log.info, gone=gone, budget=self.budget)
         for needed in needs:
             level = self.log.warning if needed.decision.need == "report" else self.log.info
             level("%s", needed.words)
@@ -83,15 +92,19 @@ class SweepOperator(_SweepingOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """For each job to which something is to be done, or asked, the arguments of a run of its deploy DAG."""
+        from sluice.airflow.going import still_going, without_second_run  # noqa: PLC0415
         from sluice.airflow.turn import ended_holders  # noqa: PLC0415
         from sluice.fleet.telling import newly_to_ask, not_asked, tell_reports  # noqa: PLC0415
 
         with airflow_errors():
             project = self.project()
             gone = ended_holders(context, project.ledger)
+            known = self._known_runs(project, context)
             rows, untold = self.sweep(project, context, gone)
+            going = still_going(known, lambda job, run: _goes_on(context, job, run))
+            needs = without_second_run(self.judge(project, rows, gone), going)
+            _keep_going(project, going)
             self._end_abandoned(project, context)
-            needs = self.judge(project, rows, gone)
             _push(context, CRIES, _cries(rows, needs))
             told: dict[str, Listener] = {"run": partial(_push, context, REPORTS), **listeners(self.notifiers, context)}
             in_vain = not_asked(project.ledger.told)
@@ -100,8 +113,20 @@ class SweepOperator(_SweepingOperator):
             reported = [needed for needed in needs if needed not in asks or needed.job in in_vain]
             untold += self.logged(tell_reports(project.ledger.told, rows, reported, told))
         _push(context, UNTOLD, untold)
-        wanted = [_run(needed, needed.request, waits=True) for needed in needs if needed.request]
+        # A job that is down comes first: so many run at once as SLUICE_SWEEP_OPERATIONS says.
+        first = sorted((each for each in needs if each.request), key=lambda each: each.decision.need == "redeploy")
+        wanted = [_run(needed, needed.request, waits=True) for needed in first if needed.request]
         return [*wanted, *(_run(each, each.to_ask.request, waits=False) for each in asks if each.to_ask)]
+
+    def _known_runs(self, project: Project, context: Context) -> dict[str, GoingRun]:
+        """The runs that a sweep before has not seen to their ends; those that have failed since are counted."""
+        from sluice.airflow.going import known_runs  # noqa: PLC0415
+
+        known = known_runs(project.ledger.told)
+        for job, going in known.items():
+            if _has_failed(context, job, going.run):
+                _count_run(project, job, going.run, going.conf, datetime.fromisoformat(going.since))
+        return known
 
     def _end_abandoned(self, project: Project, context: Context) -> None:
         """End what runs have left of their replays; what doesn't end now is tried again by the next sweep."""
@@ -123,6 +148,7 @@ class VerifyOperator(_SweepingOperator):
 
     def execute(self, context: Context) -> None:
         """Raise, or be content."""
+        from sluice.airflow.going import known_runs, without_second_run  # noqa: PLC0415
         from sluice.airflow.turn import ended_holders  # noqa: PLC0415
 
         pull = partial(context["ti"].xcom_pull, task_ids="sweep")
@@ -132,20 +158,23 @@ class VerifyOperator(_SweepingOperator):
         failed = _failed(context, wanted)
         undone = [each["trigger_dag_id"] for _, each in failed]
         self._ask_again(context, failed)
+        going = self._not_awaited(context, wanted)
         if any(each["wait_for_completion"] for each in wanted):
             with airflow_errors():
                 project = self.project()
                 self._count(project, context, failed)
+                self._keep_not_awaited(project, going)
                 gone = ended_holders(context, project.ledger)
                 rows, untold = self.sweep(project, context, gone)
                 again = [row for row in rows if row.verdict == "failed" or f"deploy.{row.job}" in undone]
-                needs = self.judge(project, again, gone)
+                needs = without_second_run(self.judge(project, again, gone), known_runs(project.ledger.told))
                 cries = _cries(again, needs)
         else:
             needs, cries, untold = [], pull(key=CRIES), pull(key=UNTOLD)
         reports = [f"{each['job']}: {'; '.join(each['reasons'])}" for each in pull(key=REPORTS) or () if _runs(each)]
         words = [f"a person has to look: {' | '.join([*cries, *reports])}"] if cries or reports else []
         words += _said(undone, needs)
+        words += [removed_words(f"deploy.{job}", run) for job, (run, _) in going.items() if not self._has_file(job)]
         if words or untold:
             raise AirflowFailException(" | ".join([*words, *untold]))
 
@@ -164,15 +193,60 @@ class VerifyOperator(_SweepingOperator):
 
         One that could not be made is none: its DAG is paused, or gone, which is over at once when somebody mends it.
         """
-        from sluice.airflow.params import deploy_request  # noqa: PLC0415
-        from sluice.operation.unbegun import record_unless_begun  # noqa: PLC0415
-
         since = project.ledger.samples.last_run()
         for number, each in failed:
-            run, dag = _run_made(context, number), each["trigger_dag_id"]
-            if run and since and each["wait_for_completion"]:
-                holder, why = f"airflow:{dag}/{run}", f"run {run} of {dag} has failed before it had begun anything"
-                record_unless_begun(project, _job(each), deploy_request(each["conf"]), holder, why, since)
+            run = _run_made(context, number)
+            if run and since and each["wait_for_completion"] and not _goes_on(context, _job(each), run):
+                _count_run(project, _job(each), run, each["conf"], since)
+
+    def _not_awaited(
+        self, context: Context, wanted: Sequence[Mapping[str, Any]]
+    ) -> dict[str, tuple[str, Mapping[str, Any]]]:
+        """The runs that were waited for and have not ended, by the job's name; each with what it was asked for."""
+        found: dict[str, tuple[str, Mapping[str, Any]]] = {}
+        for number, each in enumerate(wanted):
+            run = _run_made(context, number) if each["wait_for_completion"] else None
+            if run and _goes_on(context, _job(each), run):
+                self.log.warning("run %s of %s goes on: it is not waited for any longer", run, each["trigger_dag_id"])
+                found[_job(each)] = (run, each["conf"])
+        return found
+
+    def _keep_not_awaited(self, project: Project, going: Mapping[str, tuple[str, Mapping[str, Any]]]) -> None:
+        """Let the next sweep find the runs that go on: it makes no second one beside them."""
+        from sluice.airflow.going import GoingRun, known_runs  # noqa: PLC0415
+
+        since = project.ledger.samples.last_run()
+        if going and since:
+            new = {job: GoingRun.of(run, conf, since) for job, (run, conf) in going.items()}
+            _keep_going(project, {**known_runs(project.ledger.told), **new})
+
+    def _has_file(self, job: str) -> bool:
+        return self.root is None or (Path(self.root) / JOBS_PACKAGE / f"{job}.py").exists()
+
+
+def _goes_on(context: Context, job: str, run: str) -> bool:
+    """Whether a run of the job's deploy DAG has not ended."""
+    return bool(context["ti"].get_dr_count(f"deploy.{job}", run_ids=[run], states=["queued", "running"]))
+
+
+def _has_failed(context: Context, job: str, run: str) -> bool:
+    return bool(context["ti"].get_dr_count(f"deploy.{job}", run_ids=[run], states=["failed"]))
+
+
+def _count_run(project: Project, job: str, run: str, conf: Mapping[str, Any], since: datetime) -> None:
+    """Count a run that has failed, unless it had begun something."""
+    from sluice.airflow.params import deploy_request  # noqa: PLC0415
+    from sluice.operation.unbegun import record_unless_begun  # noqa: PLC0415
+
+    dag = f"deploy.{job}"
+    holder, why = f"airflow:{dag}/{run}", f"run {run} of {dag} has failed before it had begun anything"
+    record_unless_begun(project, job, deploy_request(conf), holder, why, since)
+
+
+def _keep_going(project: Project, going: Mapping[str, GoingRun]) -> None:
+    from sluice.airflow.going import keep_runs  # noqa: PLC0415
+
+    keep_runs(project.ledger.told, going)
 
 
 def _job(wanted: Mapping[str, Any]) -> str:

@@ -137,6 +137,14 @@ def resume(job: OneJob, environment: Environment = None, json: Json = False, rea
 
 
 @app.command()
+def forget(job: OneJob, environment: Environment = None, json: Json = False) -> None:
+    """Take a job off the list whose file was removed, and of which nothing runs; its history stays."""
+    from sluice.cli.operations import forget_job  # noqa: PLC0415
+
+    forget_job(_project(environment), job, json=json)
+
+
+@app.command()
 def savepoint(job: OneJob, environment: Environment = None, json: Json = False, reason: Reason = None) -> None:
     """Take a savepoint of a running job, which runs on."""
     from sluice.cli.operations import savepoint_job  # noqa: PLC0415

@@ -117,6 +117,22 @@ def savepoint_job(project: Project, job: str, *, json: bool, note: str | None = 
     print_table("Savepoint", columns, [[row[column] for column in columns]])
 
 
+def forget_job(project: Project, job: str, *, json: bool) -> None:
+    """Take a job off the list, and print what it was.
+
+    Raises:
+        RefusedError: see `sluice.operation.forget.forget`.
+    """
+    from sluice.flink.client import FlinkClient  # noqa: PLC0415
+    from sluice.operation.forget import forget  # noqa: PLC0415
+
+    with FlinkClient(project.flink) as flink:
+        forgotten = forget(project, job, flink, shell_holder())
+    if json:
+        print_json(forgotten)
+    console.print(f"{job} is off the list; its history stays: sluice history {job}", soft_wrap=True)
+
+
 def show_history(project: Project, job: str, *, json: bool) -> None:
     """Print the job's operations.
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.abc
 import importlib.machinery
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sluice.deployment.time_limit import TooLongError, time_limit
 from sluice.errors import ConfigError, SluiceError
 from sluice.job.definition import Job
 from sluice.job.names import is_job_name
@@ -65,17 +68,63 @@ class Catalog:
 
 def read_catalog(root: Path) -> Catalog:
     """Import every `flink_jobs/*.py` (not those that begin with `_`) below the project's root."""
-    _use_package(root / JOBS_PACKAGE)
+    from sluice.deployment.trial import distrust, refused_files  # noqa: PLC0415 - it runs what reads this
+
+    use_package(root / JOBS_PACKAGE)
     jobs: dict[str, Job] = {}
     broken: list[BrokenFile] = []
-    for file in sorted((root / JOBS_PACKAGE).glob("[!_]*.py")):
-        try:
-            job = _load(file)
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with one file, the others must load
-            broken.append(BrokenFile(file, _words(error, file)))
-        else:
-            jobs[job.name] = job
+    files = sorted((root / JOBS_PACKAGE).glob("[!_]*.py"))
+    refused = refused_files(root, [file for file in files if is_job_name(file.stem)])
+    with _barred(refused):
+        for file in files:
+            if file in refused:
+                broken.append(BrokenFile(file, refused[file]))
+                continue
+            try:
+                with _as_it_was():
+                    job = _load(file)
+            except (Exception, SystemExit, TooLongError) as error:  # noqa: BLE001 - the others must load
+                if isinstance(error, TooLongError):
+                    distrust(root, file)
+                broken.append(BrokenFile(file, describe(error, file)))
+            else:
+                jobs[job.name] = job
     return Catalog(jobs, tuple(broken))
+
+
+@contextlib.contextmanager
+def _as_it_was() -> Iterator[None]:
+    """What a file changes of this process while it is imported is taken back, what it prints is no output of ours."""
+    directory, path = os.open(".", os.O_RDONLY), list(sys.path)
+    try:
+        with contextlib.redirect_stdout(sys.stderr), time_limit():
+            yield
+    finally:
+        os.fchdir(directory)
+        os.close(directory)
+        if sys.path != path:
+            sys.path[:] = path
+
+
+@contextlib.contextmanager
+def _barred(refused: Mapping[Path, str]) -> Iterator[None]:
+    """Importing one of these files fails, also where another file does it."""
+    bar = _Bar({f"{JOBS_PACKAGE}.{file.stem}": words for file, words in refused.items()})
+    sys.meta_path.insert(0, bar)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(bar)
+
+
+class _Bar(importlib.abc.MetaPathFinder):
+    def __init__(self, refused: Mapping[str, str]) -> None:
+        self._refused = refused
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:  # noqa: ARG002
+        """Raise, where the module must not be imported."""
+        if fullname in self._refused:
+            raise ImportError(self._refused[fullname])
 
 
 def _load(file: Path) -> Job:
@@ -138,17 +187,33 @@ def _unload(names: Iterable[str]) -> None:
             delattr(sys.modules[package], child)
 
 
-def _words(error: Exception, file: Path) -> str:
+def describe(error: BaseException, file: Path | None = None) -> str:
+    """What is wrong with a job that has raised this.
+
+    Args:
+        error: What was raised.
+        file: The job's file, whose import has raised it: its place is told; None: nothing is told of a place.
+    """
     if isinstance(error, SluiceError):
         return str(error)
+    try:
+        words = f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - an exception may be anybody's code
+        words = type(error).__name__
+    if isinstance(error, SystemExit):
+        words = f"it called sys.exit({'' if error.code is None else repr(error.code)}) when it was imported"
+    if isinstance(error, TooLongError):
+        words = str(error)
+    if file is None:
+        return words
     line = error.lineno if isinstance(error, SyntaxError) else None
     for frame in traceback.extract_tb(error.__traceback__):
         if Path(frame.filename) == file:
             line = frame.lineno
-    return f"{file}:{line or 1}: {type(error).__name__}: {error}"
+    return f"{file}:{line or 1}: {words}"
 
 
-def _use_package(directory: Path) -> None:
+def use_package(directory: Path) -> None:
     """Make `flink_jobs` the package in this directory, wherever else on the path there is one.
 
     Another project's modules are unloaded: one process may look at several (tests do).

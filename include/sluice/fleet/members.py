@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from sluice.deployment.catalog import describe
 from sluice.deployment.desired import DesiredJob, open_secrets
 from sluice.deployment.hidden import covered_settings
-from sluice.errors import ConfigError, SluiceError
+from sluice.errors import ConfigError
+from sluice.fleet.removed import REMOVED
 from sluice.fleet.rows import JobStatus
 from sluice.health.probe import Target
 from sluice.health.snapshot import Snapshot
@@ -37,7 +39,7 @@ class Member:
 
 
 def all_names(project: Project) -> list[str]:
-    """Every job of the project: its files, broken ones as well, and what was ever started."""
+    """Every job of the project: its files, broken ones as well, and what was started and is on the list."""
     broken = (file.name for file in project.catalog.broken)
     return sorted({*project.catalog.jobs, *broken, *project.ledger.placed()})
 
@@ -70,8 +72,8 @@ def _member(project: Project, name: str, placed: tuple[Placement, Release] | Non
             desired, trouble = project.desired(name), (str(error),)
         # It reads every module that the job imports, also those that nothing has imported yet.
         found = fingerprint(project.settings.root, desired)
-    except SluiceError as error:
-        return Member(_broken(name, place, str(error)))
+    except Exception as error:  # noqa: BLE001 - a job's settings are anybody's code: the others are looked at
+        return Member(_broken(name, place, describe(error)))
     if place is None or release is None:
         state = "not deployed" if desired.enabled else "disabled"
         return Member(JobStatus(name, state, reasons=(f"run: sluice deploy {name}",) if desired.enabled else ()))
@@ -124,8 +126,10 @@ def _without_file(project: Project, name: str, placed: tuple[Placement, Release]
     if place is None:
         project.catalog.job(name)
         raise AssertionError  # it isn't there
-    words = f"its file is gone; release {place.release} is {place.phase}, and stays so: sluice suspend {name}"
-    return JobStatus(name, "removed", place.release, place.flink_job_id, reasons=(words,), phase=place.phase)
+    # What of it runs the cluster says.
+    return JobStatus(
+        name, REMOVED, place.release, place.flink_job_id, reasons=("its file was removed",), phase=place.phase
+    )
 
 
 def _broken(name: str, place: Placement | None, why: str) -> JobStatus:

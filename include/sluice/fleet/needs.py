@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sluice.errors import SluiceError, UnreachableError
 from sluice.fleet.cases import read_cases
@@ -18,6 +19,10 @@ from sluice.plan.request import Request
 from sluice.project import Project
 
 Tell = Callable[[str], None]
+_PLANNED = ("redeploy", "roll_back")
+"""What is planned before it is done: that takes seconds for each job, up to minutes for one that hangs."""
+_UNPLANNED = ("run", "unplanned")
+"""The listener and the subject of the ledger's record of jobs for whose plan a sweep had no time."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,12 @@ class Needed:
 
 
 def find_needs(
-    project: Project, rows: Iterable[JobStatus], tell: Tell, now: datetime | None = None, gone: IsGone = is_gone
+    project: Project,
+    rows: Iterable[JobStatus],
+    tell: Tell,
+    now: datetime | None = None,
+    gone: IsGone = is_gone,
+    budget: timedelta | None = None,
 ) -> list[Needed]:
     """What the jobs of a sweep need.
 
@@ -67,12 +77,31 @@ def find_needs(
         tell: Where the plans' progress goes.
         now: The time; None: now.
         gone: See `sluice.fleet.standing.read_standing`.
+        budget: How long it may plan: a job that takes long must not keep the others waiting. What is not begun by then
+            is planned first the next time. None: no limit.
     """
-    return [_needed(project, case, tell) for case in read_cases(project, rows, now or datetime.now(UTC), gone)]
+    until = None if budget is None else time.monotonic() + budget.total_seconds()
+    cases = read_cases(project, rows, now or datetime.now(UTC), gone)
+    decisions = [decide(case) for case in cases]
+    late = project.ledger.told.known(*_UNPLANNED) if budget is not None else {}
+    order = sorted(range(len(cases)), key=lambda number: cases[number].status.job not in late)
+    found: dict[int, Needed] = {}
+    own = {case.status.job for case in cases}
+    unplanned = {job: need for job, need in late.items() if job not in own}
+    for number in order:
+        case, decision = cases[number], decisions[number]
+        if decision.need in _PLANNED and until is not None and time.monotonic() >= until:
+            unplanned[case.status.job] = decision.need
+            why = f"{decision.why}; not planned yet, since other jobs took the time: the next sweep plans it first"
+            found[number] = Needed(case.status.job, Decision("nothing", why))
+        else:
+            found[number] = _needed(project, case, decision, tell)
+    if budget is not None:
+        project.ledger.told.keep(*_UNPLANNED, unplanned)
+    return [found[number] for number in range(len(cases))]
 
 
-def _needed(project: Project, case: Case, tell: Tell) -> Needed:
-    decision = decide(case)
+def _needed(project: Project, case: Case, decision: Decision, tell: Tell) -> Needed:
     to_ask: Question | None = None
     if decision.need == "roll_back":
         case, decision, to_ask = _planned(project, case, decision, tell)
@@ -97,6 +126,9 @@ def _planned(project: Project, case: Case, wanted: Decision, tell: Tell) -> tupl
             return case, decide(case), None
         why = f"{wanted.why}, and can't be deployed: {error}"
         return case, Decision("report", why, cause=f"refused {case.fingerprint}"), None
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with one job, the others are looked after
+        why = f"{wanted.why}, and could not be planned: {type(error).__name__}: {error}"
+        return case, Decision("report", why, cause=f"not planned {case.fingerprint}"), None
     if not plan.needs_approval:
         return case, wanted, None
     asked = project.ledger.approvals.about(plan.model_dump(mode="json"))

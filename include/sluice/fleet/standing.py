@@ -32,8 +32,9 @@ class Standing:
 
     @property
     def flink_job_ids(self) -> frozenset[str]:
-        """All that are the ledger's."""
-        return self.replays | {place.flink_job_id for place in self.places.values()}
+        """All that are the ledger's; one of a job that was taken off the list is nobody's."""
+        listed = (place for place in self.places.values() if not place.is_forgotten)
+        return self.replays | {place.flink_job_id for place in listed}
 
 
 def holds(operation: Operation, now: datetime, gone: IsGone) -> bool:

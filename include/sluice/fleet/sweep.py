@@ -12,13 +12,14 @@ from confluent_kafka.admin import AdminClient
 
 from sluice.errors import SluiceError
 from sluice.fleet.members import Member
+from sluice.fleet.removed import REMOVED, removed_row, unseen_row
 from sluice.fleet.rows import Found
 from sluice.fleet.standing import Standing, hold_together
 from sluice.fleet.strangers import with_strangers
 from sluice.fleet.together import acquit_together
 from sluice.flink import calls
 from sluice.flink.client import AsyncFlinkClient
-from sluice.flink.models import JobList
+from sluice.flink.models import JobList, JobSummary
 from sluice.health.faults import fails_by_its_own, stands_still_by_its_own
 from sluice.health.positions import at_their_ends, doubtful
 from sluice.health.probe import Seen, Target, earlier_offsets, look, now_ms, place, without_position
@@ -96,7 +97,7 @@ async def sweep(
     seen = await _look_at_all(flink, [target for target in targets if target.flink_job_id in known], held, pace)
     snapshots = await _place_all(seen, held, kafka, pace)
     after = await asyncio.to_thread(standing)
-    judged = [(_judge(member, _of(member.target, known, snapshots)), member.health) for member in members]
+    judged = [(_judge(member, _of(member.target, known, snapshots), cluster.jobs), member.health) for member in members]
     found = hold_together(acquit_together(judged), before, after)
     own = before.flink_job_ids | after.flink_job_ids
     return with_strangers(found, (job for job in cluster.jobs if job.id not in own), is_whole=is_whole)
@@ -230,8 +231,10 @@ def _of(
     return snapshots[target.flink_job_id]
 
 
-def _judge(member: Member, seen: Snapshot | _Trouble | None) -> Found:
+def _judge(member: Member, seen: Snapshot | _Trouble | None, cluster: Iterable[JobSummary] = ()) -> Found:
     status = member.status
+    if status.state == REMOVED:
+        return Found(unseen_row(status, seen.words) if isinstance(seen, _Trouble) else removed_row(status, cluster))
     if seen is None or member.target is None:
         return Found(status)
     if isinstance(seen, _Trouble):

@@ -163,7 +163,9 @@ class Planner:
             plan = self._draft.plan("none", "none", situation, target, (), reasons=("it is suspended already",))
             return Planned(plan, target, (), None)
         if not isinstance(situation, Runs | Stopping):
-            raise RefusedError(f"{self._job} does not run", remedy=f"see sluice status {self._job}")
+            has_file = self._job in self._project.catalog.jobs
+            further = "" if has_file else f"; its file was removed: to take it off the list, sluice forget {self._job}"
+            raise RefusedError(f"{self._job} does not run", remedy=f"see sluice status {self._job}{further}")
         mode = self._request.mode or "savepoint"
         self._check_mode(situation, mode, target)
         stop = stages.Stop(flink_job_id=situation.place.flink_job_id, mode=mode, suspend=True)

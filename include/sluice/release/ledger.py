@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from sluice.errors import BusyError, OperationError
 from sluice.release.approvals import Approvals
 from sluice.release.database import for_reading, open_database
+from sluice.release.forgotten import Forgotten
 from sluice.release.handle import LEASE, TOUCHES, OperationHandle
 from sluice.release.replays import Replays
 from sluice.release.samples import Samples
@@ -55,6 +56,7 @@ class Ledger:
         self.replays = Replays(self._sessions, environment)
         self.told = Tellings(self._sessions, environment)
         self.approvals = Approvals(self._sessions, environment)
+        self.forgotten = Forgotten(self._sessions, environment)
 
     def reading(self) -> Session:
         """A session for queries of one's own, that read alone: it waits for no writer, and keeps none waiting."""
@@ -123,10 +125,11 @@ class Ledger:
             return {place.job: (place, release) for place, release in found}
 
     def placed(self) -> list[str]:
-        """The names of all jobs that were ever started, in order."""
-        query = select(Placement.job).where(Placement.environment == self.environment).order_by(Placement.job)
+        """The names of all jobs that were ever started, in order; not of those that were taken off the list."""
+        is_listed = or_(Placement.forgotten_at.is_(None), Placement.forgotten_at < Placement.since)
+        query = select(Placement.job).where(Placement.environment == self.environment, is_listed)
         with self._sessions() as session:
-            return list(session.scalars(query))
+            return list(session.scalars(query.order_by(Placement.job)))
 
     def saw_checkpoint(self, job: str, flink_job_id: str) -> None:
         """Record that the job that runs under this id has made a checkpoint, which must not be lost."""

@@ -158,6 +158,13 @@ class Placement(Base):
     carried_over: Mapped[bool] = mapped_column(default=False)
     """It was started without state, from the offsets of its group."""
     since: Mapped[datetime]
+    forgotten_at: Mapped[datetime | None]
+    """When it was taken off the list, since its file was removed; None: never."""
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether it is off the list: no operation has changed it since."""
+        return self.forgotten_at is not None and self.forgotten_at >= self.since
 
 
 class Savepoint(Base):

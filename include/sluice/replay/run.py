@@ -242,6 +242,9 @@ def _try_to_end(project: Project, rows: list[ReplayChunk], tell: Tell) -> list[s
             _end(project, row, tell)
         except SluiceError as error:
             problems.append(f"{row.name} was given up, and goes on: {error}")
+            if isinstance(error, UnreachableError):
+                # Each further one would take as long as this one to find no answer.
+                break
     return problems
 
 

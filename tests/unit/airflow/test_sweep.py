@@ -62,7 +62,9 @@ def sweep_and_record(project, run, gone):
 
 
 status.sweep_and_record = sweep_and_record
-needs.find_needs = lambda project, rows, log, gone: [n for n in now["needs"] if n.job in {row.job for row in rows}]
+needs.find_needs = lambda project, rows, log, gone, budget: [
+    n for n in now["needs"] if n.job in {row.job for row in rows}
+]
 notifiers = [Failing(), Template("{{ changes[0].reasons[0] }}")]
 
 
@@ -334,7 +336,7 @@ now["needs"] = [Needed(name, Decision("recover", "it is gone"), Request()) for n
 states.update(operate_0="success", operate_1="failed")
 
 
-def look_again(project, rows, log, gone):
+def look_again(project, rows, log, gone, budget):
     again.append([row.job for row in rows])
     why = "recover is tried again at 12:01:00 UTC, after 1 of 6 tries: its state is gone"
     return [Needed("b", Decision("nothing", why))] if len(again) > 1 else now["needs"]
@@ -352,7 +354,7 @@ states.clear()
 states["operate_0"] = "failed"
 now["rows"] = [JobStatus("a", "RUNNING", verdict="healthy", reasons=("well",), drift=True, phase="running")]
 now["needs"] = [Needed("a", Decision("report", "x", cause="approval f5"), to_ask=Question("f5", Request()))]
-needs.find_needs = lambda project, rows, log, gone: now["needs"]
+needs.find_needs = lambda project, rows, log, gone, budget: now["needs"]
 _, failure = run("2")
 assert failure == f"a run of deploy.a {SAID}", failure
 """,

@@ -52,7 +52,11 @@ def read_fleet(session: Session, environment: str, root: Path | None) -> Fleet:
         root: The project's directory, for jobs that no sweep has looked at yet; None: it isn't on this machine.
     """
     known = _read(session, environment)
-    names = {*known.seen, *known.places, *declared(root)}
+    files = set(declared(root))
+    off = {job for job, (place, _) in known.places.items() if place.is_forgotten and job not in files}
+    # One whose file is back on another machine was seen by the last sweep, as any other.
+    seen = {job for job, row in known.seen.items() if job not in off or row.state != "removed"}
+    names = {*seen, *(known.places.keys() - off), *files}
     swept = next((row.at for row in known.seen.values()), None)
     return Fleet(
         environment=environment,

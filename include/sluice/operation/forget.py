@@ -1,0 +1,98 @@
+"""Taking a job off the list whose file was removed: refused while anything of it may run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sluice.errors import ConfigError, RefusedError, SluiceError, UnreachableError
+from sluice.flink import calls
+from sluice.flink.client import FlinkClient
+from sluice.operation.holder import is_gone
+from sluice.project import Project
+from sluice.release.tables import Placement
+from sluice.settings import JOBS_PACKAGE
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What was taken off the list.
+
+    Attributes:
+        phase: Where the job stood by the ledger.
+        flink_job_id: Under which it ran last.
+    """
+
+    job: str
+    release: int
+    phase: str
+    flink_job_id: str
+
+
+def forget(
+    project: Project, job: str, flink: FlinkClient, holder: str, gone: Callable[[str], bool] = is_gone
+) -> Forgotten:
+    """Take a job off the list. Its history and savepoints stay, and it is listed again once its file is back.
+
+    Args:
+        project: The project.
+        job: The job's name.
+        flink: The cluster.
+        holder: Who asks.
+        gone: Whether a holder of an operation is known to have ended.
+
+    Raises:
+        RefusedError: it has a file, something of it runs, or the cluster does not say whether something does.
+        BusyError: an operation on it goes on.
+    """
+    place = _removed(project, job)
+    project.ledger.refuse_busy(job, holder, gone)
+    for replay in project.ledger.replays.unfinished_ones():
+        if replay.job == job:
+            raise RefusedError(
+                f"{job}: its replay {replay.id[:8]} goes on",
+                remedy=f"end it: sluice backfill {job} --cancel {replay.id[:8]}",
+            )
+    _refuse_alive(project, place, flink)
+    project.ledger.forgotten.add(place)
+    return Forgotten(job, place.release, place.phase, place.flink_job_id)
+
+
+def _removed(project: Project, job: str) -> Placement:
+    files = {*project.catalog.jobs, *(file.name for file in project.catalog.broken)}
+    if job in files:
+        raise RefusedError(
+            f"{job}: its file {JOBS_PACKAGE}/{job}.py is there, and a job with a file is listed",
+            remedy=f"to stop it: sluice suspend {job}; to take it off the list, remove the file first",
+        )
+    place = project.ledger.placement(job)
+    if place is None:
+        known = ", ".join(project.ledger.placed()) or "none"
+        raise ConfigError(f"the ledger has no job {job!r}", remedy=f"it has: {known}")
+    if place.is_forgotten:
+        raise RefusedError(f"{job} is not on the list any more", remedy=f"its history stays: sluice history {job}")
+    return place
+
+
+def _refuse_alive(project: Project, place: Placement, flink: FlinkClient) -> None:
+    """Refuse where a Flink job of this id or this name runs, or where that can't be found out."""
+    job = place.job
+    try:
+        found = flink.send(calls.jobs()).jobs
+    except UnreachableError as error:
+        raise RefusedError(
+            f"{job}: a Flink job of it may run: the cluster at {project.flink_url} does not say: {error.message}",
+            remedy="ask again once the cluster answers",
+        ) from error
+    except SluiceError as error:
+        raise RefusedError(f"{job}: a Flink job of it may run: {error}") from error
+    for each in found:
+        if each.state.is_terminal or (each.id != place.flink_job_id and each.name != job):
+            continue
+        is_own = each.id == place.flink_job_id
+        raise RefusedError(
+            f"{job}: its Flink job {each.id} is {each.state.value} on {project.flink_url}"
+            if is_own
+            else f"{job}: Flink job {each.id} runs under this name on {project.flink_url}, and is not the ledger's",
+            remedy=f"stop it first: sluice suspend {job}" if is_own else "cancel it in Flink's UI first",
+        )

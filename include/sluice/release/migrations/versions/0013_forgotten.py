@@ -1,0 +1,13 @@
+"""When a job whose file is gone was taken off the list."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0013"
+down_revision = "0009"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("placements", sa.Column("forgotten_at", sa.DateTime(timezone=True)))

@@ -1,0 +1,207 @@
+"""Job files that would end, hold up or bend the process that reads them: each is broken, and the others go on."""
+
+import json
+import os
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import pytest
+
+from sluice.deployment import time_limit, trial
+from sluice.deployment.catalog import read_catalog
+from tests.unit.deployment.test_catalog import GOOD
+
+HANG = "import time\nstarted = 1\nwhile True:\n    time.sleep(0.01)\n"
+ENDING = {
+    "exits": ("import sys\nx = 1\nsys.exit(1)\n", "exits.py:3: it called sys.exit(1) when it was imported"),
+    "quits": ("raise SystemExit\n", "quits.py:1: it called sys.exit() when it was imported"),
+    "dies": ("import os\nos._exit(3)\n", "the import ended the Python process with status 3, as os._exit does"),
+    "ends": ("import os\nos._exit(0)\n", "the import ended the Python process with status 0, as os._exit does"),
+    "crashes": (
+        "import os, signal\nx = 1\nos.kill(os.getpid(), signal.SIGSEGV)\n",
+        "crashes.py:3: the import ended the Python process by signal SIGSEGV",
+    ),
+    "interrupts": ("raise KeyboardInterrupt\n", "interrupts.py:1: KeyboardInterrupt"),
+    "own": ("class End(BaseException): pass\nraise End('x')\n", "own.py:2: End: x"),
+}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.delenv("SLUICE_HOME", raising=False)
+    monkeypatch.setattr(trial, "_finished", set())
+    monkeypatch.setattr(time_limit, "slowness", lambda: 1.0)
+    before = set(sys.modules)
+    jobs = tmp_path / "flink_jobs"
+    jobs.mkdir()
+
+    def read(**files: str):
+        for stem, text in files.items():
+            file = jobs / f"{stem}.py"
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(textwrap.dedent(text))
+            sys.modules.pop(f"flink_jobs.{stem}", None)
+        catalog = read_catalog(tmp_path)
+        return sorted(catalog.jobs), {file.name: file.error for file in catalog.broken}
+
+    yield read
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def good(name: str) -> str:
+    return textwrap.dedent(GOOD.format(name=name))
+
+
+def tries(monkeypatch) -> list[list[str]]:
+    """What is tried in a process of its own from now on."""
+    made, really = [], trial._try_in_one
+
+    def try_in_one(root, files, limit, done):
+        made.append([file.stem for file in files])
+        return really(root, files, limit, done)
+
+    monkeypatch.setattr(trial, "_try_in_one", try_in_one)
+    return made
+
+
+def test_a_file_that_ends_the_process_is_broken_and_the_others_are_jobs(project):
+    jobs, broken = project(a=good("a"), z=good("z"), **{name: text for name, (text, _) in ENDING.items()})
+    assert jobs == ["a", "z"]
+    assert {name: words for name, (_, words) in ENDING.items() if words not in broken[name]} == {}, broken
+
+
+def test_a_file_whose_import_does_not_end_is_broken_with_the_line_where_it_waits(project, tmp_path, monkeypatch):
+    monkeypatch.setattr(time_limit, "SECONDS", 4.0)
+    jobs, broken = project(a=good("a"), hangs=HANG, z=good("z"))
+    assert jobs == ["a", "z"]
+    assert broken["hangs"] == (
+        f"{tmp_path}/flink_jobs/hangs.py:4: the import did not end within 4 s; move what waits into the pipeline "
+        "function"
+    )
+
+
+def test_several_files_that_hang_hold_up_a_reading_no_longer_than_its_budget(project, monkeypatch):
+    monkeypatch.setattr(trial, "_BUDGET", 3.0)
+    monkeypatch.setattr(time_limit, "SECONDS", 2.0)
+    made = tries(monkeypatch)
+    files = {f"hangs_{number}": HANG for number in range(4)}
+    _, broken = project(**files)
+    assert len(made) <= 2
+    assert "did not end within 2 s" in broken["hangs_0"]
+    assert "other files took the 3 s that there are" in broken["hangs_3"]
+    # The next readings come to it.
+    for _ in range(3):
+        _, broken = project()
+    assert "did not end within 2 s" in broken["hangs_3"]
+
+
+def test_what_was_imported_to_its_end_is_not_tried_again_until_it_changes(project, monkeypatch):
+    made = tries(monkeypatch)
+    files = {"a": good("a"), "b": good("b"), "exits": "raise SystemExit\n"}
+    assert project(**files)[0] == ["a", "b"]
+    assert made == [["a", "b", "exits"]]
+    # Another process finds it in the project's home.
+    monkeypatch.setattr(trial, "_finished", set())
+    assert project()[0] == ["a", "b"]
+    assert len(made) == 1
+    project(b=good("b") + "x = 1\n")
+    assert made[1:] == [["b"]]
+    project(**{"shared/helper": "y = 1\n"})
+    assert made[2:] == [["a", "b", "exits"]]
+
+
+def test_a_broken_file_is_tried_again_after_some_minutes(project, monkeypatch):
+    made = tries(monkeypatch)
+    project(exits="raise SystemExit\n")
+    project()
+    assert len(made) == 1
+    monkeypatch.setattr(trial, "_TRIED_AGAIN", 0.0)
+    project()
+    assert len(made) == 2
+
+
+def test_a_file_that_imports_a_refused_one_is_broken_with_its_reason(project):
+    jobs, broken = project(a="import flink_jobs.dies\n" + good("a"), b=good("b"), dies="import os\nos._exit(3)\n")
+    assert jobs == ["b"]
+    assert "ended the Python process with status 3" in broken["dies"]
+    assert "ended the Python process with status 3" in broken["a"]
+
+
+def test_without_a_home_that_can_be_written_files_are_tried_all_the_same(project, monkeypatch, tmp_path):
+    (tmp_path / "taken").touch()
+    monkeypatch.setenv("SLUICE_HOME", str(tmp_path / "taken"))
+    jobs, broken = project(a=good("a"), exits="raise SystemExit\n")
+    assert (jobs, list(broken)) == (["a"], ["exits"])
+
+
+def test_a_store_that_was_spoilt_is_as_good_as_none(project, tmp_path):
+    (tmp_path / ".sluice").mkdir()
+    for text in ("{", "[]", '{"a": 1}', '{"a": {"error": null, "at": "x"}}'):
+        (tmp_path / ".sluice" / "imports.json").write_text(text)
+        assert project(a=good("a"), exits="raise SystemExit\n")[0] == ["a"]
+    assert len(json.loads((tmp_path / ".sluice" / "imports.json").read_text())) == 2
+
+
+def test_a_known_file_that_waits_for_something_else_by_now_is_broken_too(project, monkeypatch, tmp_path):
+    waits = f"import pathlib, time\nwhile pathlib.Path({str(tmp_path / 'down')!r}).exists():\n    time.sleep(0.01)\n"
+    assert project(a=good("a"), waits=waits + good("waits"))[0] == ["a", "waits"]
+    monkeypatch.setattr(time_limit, "SECONDS", 0.5)
+    (tmp_path / "down").touch()
+    sys.modules.pop("flink_jobs.waits")
+    jobs, broken = project()
+    assert jobs == ["a"]
+    assert "waits.py" in broken["waits"]
+    assert "did not end within" in broken["waits"]
+
+
+def test_the_time_limit_of_an_import_leaves_another_alarm_as_it_was():
+    import signal
+
+    rung = []
+    former = signal.signal(signal.SIGALRM, lambda *_: rung.append(1))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 60)
+        with time_limit.time_limit(5):
+            pass
+        left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+        assert 50 < left <= 60
+        with pytest.raises(time_limit.TooLongError), time_limit.time_limit(0.05):
+            threading.Event().wait()
+        assert not rung
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
+
+
+def test_what_a_file_does_to_the_process_is_taken_back(project, capfd):
+    directory, path = Path.cwd(), list(sys.path)
+    bends = "import os, sys\nprint('garbage')\nos.chdir('/')\nsys.path.insert(0, '/nowhere')\n"
+    jobs, broken = project(bends=bends + good("bends"), spoils=bends + "raise RuntimeError('no')\n")
+    assert (jobs, list(broken)) == (["bends"], ["spoils"])
+    assert (Path.cwd(), sys.path) == (directory, path)
+    # `--json` has standard output for itself.
+    assert capfd.readouterr().out == ""
+    os.chdir(directory)
+
+
+def test_values_and_errors_that_fail_when_they_are_looked_at_hide_no_other_job(project):
+    odd = """
+        class Odd:
+            @property
+            def __class__(self):
+                raise RuntimeError("no class")
+        odd = Odd()
+    """
+    worse = """
+        class Worse(Exception):
+            def __str__(self):
+                raise RuntimeError("no words")
+        raise Worse
+    """
+    jobs, broken = project(a=good("a"), odd=odd, worse=worse)
+    assert jobs == ["a"]
+    assert "RuntimeError: no class" in broken["odd"]
+    assert broken["worse"].endswith("worse.py:5: Worse")

@@ -242,12 +242,13 @@ class Simulated:
         self._stopped = path
         return httpx.Response(202, json={"request-id": body["triggerId"]})
 
-    def _result(self, _body, job, _trigger):
+    def _result(self, _body, job, trigger):
         if self.savepoint_fails:
             cause = {"class": "c", "stack-trace": self.savepoint_fails}
             return httpx.Response(200, json={"status": {"id": "COMPLETED"}, "operation": {"failure-cause": cause}})
         if self.states[job] != "FINISHED":
-            return httpx.Response(404, json={"errors": ["no such operation"]})
+            error = f"There is no savepoint operation with triggerId={trigger} for job {job}."
+            return httpx.Response(404, json={"errors": [error]})
         return httpx.Response(200, json={"status": {"id": "COMPLETED"}, "operation": {"location": self._stopped}})
 
     def _take_checkpoint(self, body, job):

@@ -26,7 +26,7 @@ _CONNECT, _ANSWER = 5.0, 10.0
 _PAUSES = (0.2, 0.5, 1.0)
 """Seconds between attempts of a repeatable call."""
 _NO_SUCH_JOB = re.compile(
-    r"FlinkJobNotFoundException: Could not find Flink job \(([0-9a-f]{32})\)|\bJob ([0-9a-f]{32}) not found"
+    r"(?:FlinkJobNotFoundException: Could not find Flink job \(|\bJob )([0-9a-f]{32})(?:\)| not found)"
 )
 """How Flink 2.3 says so: `/jobs/<id>/status` by a 500 with the first, `/jobs/<id>` and what lies below by a 404 with
 the second. It counts for the job that was asked for alone. Other 404s say nothing about a job."""
@@ -163,25 +163,27 @@ def _failure(url: str, call: Call[T], status: int, content: bytes) -> FlinkError
     own parts) may be over in a moment, and so may the answer of a proxy.
     """
     text = _errors(content)
-    what = f"{call.method} {call.path}: {_first_words(content.decode(errors='replace') if text is None else text) or status}"
+    words = _first_words(content.decode(errors="replace") if text is None else text)
+    what = f"{call.method} {call.path}: {words or status}"
+    failure: FlinkError | UnreachableError
     if status in _NOT_ALLOWED:
         remedy = "give the Flink connection, or flink.url in the deployment file, a login that may"
-        return FlinkError(f"Flink at {url} refuses: {status} for {what}", status=status, remedy=remedy)
-    if text is not None:
-        if _is_about(call, text):
-            return JobNotFoundError(f"Flink at {url}: {what}")
-        trigger = _NO_SUCH_TRIGGER.search(text)
-        if status == _NOT_FOUND and trigger and call.path.endswith(f"/{trigger[1]}"):
-            return TriggerNotFoundError(f"Flink at {url}: {what}")
-    if status >= _SERVER_ERROR:
-        return UnreachableError(
+        failure = FlinkError(f"Flink at {url} refuses: {status} for {what}", status=status, remedy=remedy)
+    elif _is_about(call, text or ""):
+        failure = JobNotFoundError(f"Flink at {url}: {what}")
+    elif status >= _SERVER_ERROR:
+        failure = UnreachableError(
             f"Flink at {url} is not ready: {status} for {what}", remedy="see the JobManager's log if it stays so"
         )
-    if text is None:
-        return _not_flink(url, call, status, content)
-    if status == _NOT_FOUND and _BAD_REQUEST in text:
-        return FlinkError(f"Flink at {url}: {call.method} {call.path}: it can't decode the request", status=400)
-    return FlinkError(f"Flink at {url}: {what}", status=status)
+    elif text is None:
+        failure = _not_flink(url, call, status, content)
+    elif status == _NOT_FOUND and _BAD_REQUEST in text:
+        failure = FlinkError(f"Flink at {url}: {call.method} {call.path}: it can't decode the request", status=400)
+    elif (trigger := _NO_SUCH_TRIGGER.search(text)) and call.path.endswith(f"/{trigger[1]}"):
+        failure = TriggerNotFoundError(f"Flink at {url}: {what}")
+    else:
+        failure = FlinkError(f"Flink at {url}: {what}", status=status)
+    return failure
 
 
 def _is_about(call: Call[T], text: str) -> bool:
@@ -190,7 +192,7 @@ def _is_about(call: Call[T], text: str) -> bool:
         return False
     if call.method == "PATCH" and _NOTHING_TO_CANCEL in text:
         return True
-    return any(call.job_id in found for found in _NO_SUCH_JOB.findall(text))
+    return call.job_id in _NO_SUCH_JOB.findall(text)
 
 
 def _not_flink(url: str, call: Call[T], status: int, content: bytes) -> NotFlinkError:

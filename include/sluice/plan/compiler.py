@@ -80,22 +80,32 @@ class Compiler:
     def submit(self, order: Submit) -> None:
         """Submit what was prepared. A client does so once: for another submission it is compiled anew.
 
+        The client has ended once an error is raised.
+
         Raises:
             FlinkError: the cluster refused.
             OperationError: the client died or took too long. Whether the cluster has the job, it alone can tell.
         """
-        if self._is_spent and self._process is not None and self._build is not None:
-            self._process.close()
-            self._process = None
+        if self._is_spent and self._build is not None:
+            self._end()
             self._compile(self._build)
         self._is_spent = True
-        self._running().submit(order, timeout=_SUBMIT_TIMEOUT)
+        try:
+            self._running().submit(order, timeout=_SUBMIT_TIMEOUT)
+        except BaseException:
+            # Nothing more is sent, whatever is done next.
+            self._end()
+            raise
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.close()
+        self._process = None
 
     def close(self) -> None:
         """End the process."""
-        if self._process is not None:
-            self._process.close()
-        self._process = self._prepared = self._ready = self._build = None
+        self._end()
+        self._prepared = self._ready = self._build = None
         self._is_spent = False
 
     def _compile(self, order: Build) -> Ready:

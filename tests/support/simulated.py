@@ -260,6 +260,8 @@ class Simulated:
         self.clusters[self.url], self.states, self.url = self.states, {}, url
         self.options[url] = options
         self.flink = self.client(url)
+        self.lab.local.flink_url = url
+        self.lab.deployment("")
 
     def _answer(self, request, url=None):
         self._answers_for = url or self.url

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
 from sluice.client.protocol import RELEASE
 from sluice.errors import FlinkError, RefusedError, UnreachableError
@@ -58,8 +57,8 @@ def find(
 
 
 def _listed_with_state(
-    flink: FlinkClient, place: Placement, listed: Sequence[JobSummary]
-) -> tuple[Sequence[JobSummary], JobState | None]:
+    flink: FlinkClient, place: Placement, listed: tuple[JobSummary, ...]
+) -> tuple[tuple[JobSummary, ...], JobState | None]:
     """The jobs of the cluster with the state of the one at a placement; None: Flink says that it doesn't know it.
 
     Flink leaves a job out of its list whose JobMaster doesn't answer, and may list one that has just ended.
@@ -81,7 +80,7 @@ def _listed_with_state(
     return listed, state
 
 
-def _summary(listed: Sequence[JobSummary], place: Placement) -> JobSummary | None:
+def _summary(listed: tuple[JobSummary, ...], place: Placement) -> JobSummary | None:
     return next((each for each in listed if each.id == place.flink_job_id), None)
 
 

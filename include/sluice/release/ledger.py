@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from sluice.errors import BusyError, OperationError
 from sluice.release.approvals import Approvals
+from sluice.release.clusters import Clusters
 from sluice.release.database import for_reading, open_database
 from sluice.release.handle import LEASE, TOUCHES, OperationHandle
 from sluice.release.replays import Replays
@@ -54,6 +55,7 @@ class Ledger:
         self.samples = Samples(self._sessions, environment)
         self.replays = Replays(self._sessions, environment)
         self.told = Tellings(self._sessions, environment)
+        self.clusters = Clusters(self._sessions, environment)
         self.approvals = Approvals(self._sessions, environment)
 
     def reading(self) -> Session:

@@ -226,6 +226,7 @@ def backfill(
     cancel: Annotated[
         str | None, typer.Option(metavar="REPLAY", help="End this one, and the Flink jobs of its chunks.")
     ] = None,
+    confirm_lost_cluster: LostCluster = False,
     promote: Annotated[bool, typer.Option(help="Write the rows into the live topic afterwards.")] = False,
     accept_differences: Accepted = False,
     accept_missing: Annotated[bool, typer.Option(help="Also where Kafka may have deleted some of the range.")] = False,
@@ -241,7 +242,7 @@ def backfill(
     if cancel is not None:
         if dry_run or start or end or resume or promote:
             raise ConfigError("--cancel ends a replay, and does nothing else", remedy="give --cancel alone")
-        replays.cancel_backfill(project, job, cancel, json=json)
+        replays.cancel_backfill(project, job, cancel, json=json, confirms_loss=confirm_lost_cluster)
         return
     if resume is not None:
         replays.resume_backfill(project, job, resume, then, json=json)

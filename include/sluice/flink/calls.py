@@ -59,7 +59,7 @@ class Call(Generic[T]):
         return found[1] if found else None
 
 
-_JOB_ID = re.compile(r"/jobs/([0-9a-f]{32})(?=/|$)")
+_JOB_ID = re.compile(r"/jobs/(?!overview$)([^/]+)")
 _QUERY_BYTES = 3_600
 """How long the names in a query may get: Flink's server takes request lines of 4,096 bytes; the path takes 130 of
 them, and a proxy's prefix may take some."""

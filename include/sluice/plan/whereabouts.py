@@ -123,7 +123,13 @@ def refuse_elsewhere(project: Project, flink: FlinkClient, place: Placement) -> 
 
 
 def refuse_on_other_cluster(
-    project: Project, flink: FlinkClient, name: str, flink_job_id: str, started_on: Identity | None
+    project: Project,
+    flink: FlinkClient,
+    name: str,
+    flink_job_id: str,
+    started_on: Identity | None,
+    *,
+    remedy: str | None = None,
 ) -> None:
     """As `refuse_elsewhere`, for any Flink job.
 
@@ -133,6 +139,7 @@ def refuse_on_other_cluster(
         name: What the job is called, for the message.
         flink_job_id: The job.
         started_on: Where it was submitted; None: it isn't known, and the cluster of today is taken for it.
+        remedy: The next step; None: that of a job.
     """
     if started_on is None:
         return
@@ -150,18 +157,19 @@ def refuse_on_other_cluster(
     except (UnreachableError, FlinkError) as error:
         raise RefusedError(
             f"{what}; the former cluster can't be asked whether the job still runs there: {error.message}",
-            remedy=_unless_confirmed(name),
+            remedy=remedy or _unless_confirmed(name),
         ) from error
     if not found.resembles(started_on):
         raise RefusedError(
             f"{what}; at {started_on.url} another cluster answers by now ({found.words}), so whether the job still "
             "runs on the former one can't be told",
-            remedy=_unless_confirmed(name),
+            remedy=remedy or _unless_confirmed(name),
         )
     if not has_ended(state) and state is not None:
         raise RefusedError(
             f"{what}; it is {state.value} there",
-            remedy="name the former cluster again in the deployment file or its connection; to move the job, run "
+            remedy=remedy
+            or "name the former cluster again in the deployment file or its connection; to move the job, run "
             f"sluice suspend {name} there first, then name the new cluster and run sluice resume {name}",
         )
 

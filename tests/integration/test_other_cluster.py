@@ -7,9 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from sluice.errors import RefusedError
+from sluice.errors import JobNotFoundError, RefusedError, TriggerNotFoundError
 from sluice.fleet.status import fleet_status
+from sluice.flink import calls
 from sluice.flink.access import Access
+from sluice.flink.client import FlinkClient
+from sluice.flink.ending import job_state
 from sluice.flink.identity import Identity
 from sluice.local.flink import prepare
 from sluice.operation.run import make_plan
@@ -72,3 +75,24 @@ def test_job_is_started_on_no_other_cluster_while_it_runs_or_may_run(lab, other)
 
     # At its own cluster it is found, and was never touched.
     assert deploy(lab.project, NAME).flink_job_id == started.flink_job_id
+
+
+def test_flink_says_of_each_endpoint_that_it_does_not_know_the_job(other):
+    unknown, trigger = "ab" * 16, "cd" * 16
+    with FlinkClient(other) as flink:
+        assert job_state(flink, unknown) is None
+        for call in (
+            calls.status(unknown),
+            calls.job(unknown),
+            calls.job_config(unknown),
+            calls.checkpoints(unknown),
+            calls.checkpoint_config(unknown),
+            calls.exceptions(unknown),
+            calls.subtask_times(unknown, trigger),
+            calls.cancel(unknown),
+        ):
+            with pytest.raises(JobNotFoundError):
+                flink.send(call)
+        for call in (calls.savepoint_result(unknown, trigger), calls.checkpoint_result(unknown, trigger)):
+            with pytest.raises(TriggerNotFoundError):
+                flink.send(call)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Literal
 
-from sluice.errors import FlinkError
+from sluice.errors import FlinkError, SluiceError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.flink.identity import identify
@@ -66,9 +67,10 @@ def settle(
         return "suspended", None
     place = project.ledger.placement(operation.row.job)
     if place is not None and place.cluster is None:
-        # An older Sluice has started it, and did not keep where.
-        cluster = identify(flink, project.flink_name).values
-        project.ledger.clusters.saw(place.job, started.flink_job_id, cluster)
+        # An older Sluice has started it, and did not keep where. If the cluster is silent now, the next sweep does so.
+        with contextlib.suppress(SluiceError):
+            cluster = identify(flink, project.flink_name).values
+            project.ledger.clusters.saw(place.job, started.flink_job_id, cluster)
     downtime = None
     if started.former_job_id:
         downtime = measure_downtime(flink, started.former_job_id, started.flink_job_id)

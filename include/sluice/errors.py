@@ -9,8 +9,10 @@
     │   └── BusyError         another operation holds the job
     │       └── ChangedError  another one has come and gone since this one was planned
     ├── UnreachableError      a broker or cluster did not answer; the same call may succeed later
+    │   └── NotFlinkError     something else than Flink answered: a proxy, a login page, another server
     ├── FlinkError            the cluster answered, and said no
-    │   └── JobNotFoundError  it does not know the job
+    │   ├── JobNotFoundError  it does not know the job
+    │   └── TriggerNotFoundError  it does not know the savepoint or checkpoint that was triggered, or has forgotten it
     └── OperationError        an operation began and failed; exit status 1
         └── StateError        what a job has left can't be found or read
 
@@ -74,6 +76,22 @@ class UnreachableError(SluiceError):
     """A broker or a cluster did not answer. The same call may succeed later."""
 
 
+class NotFlinkError(UnreachableError):
+    """Something else than Flink answered at its address. It says nothing about any job.
+
+    Args:
+        message: What was asked and what came back.
+        status: The HTTP status.
+    """
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(
+            message,
+            remedy="check the address, and whatever answers before Flink there: a proxy, a load balancer, a login page",
+        )
+        self.status = status
+
+
 class FlinkError(SluiceError):
     """The Flink cluster answered, and said no.
 
@@ -90,6 +108,17 @@ class FlinkError(SluiceError):
 
 class JobNotFoundError(FlinkError):
     """The Flink cluster answered that it does not know the job.
+
+    Args:
+        message: What was asked and what came back.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, status=404)
+
+
+class TriggerNotFoundError(FlinkError):
+    """The Flink cluster answered that it does not know this trigger: it never got it, or has forgotten its result.
 
     Args:
         message: What was asked and what came back.

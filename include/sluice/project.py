@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from sluice.kafka.exposure import exposed_kafka_login
 from sluice.settings import Settings, keep_private
 
 if TYPE_CHECKING:
+    from sluice.flink.client import FlinkClient
     from sluice.release.ledger import Ledger
 
 
@@ -80,6 +82,17 @@ class Project:
     def flink_url(self) -> str:
         """The cluster's REST address, without a login: for messages and links."""
         return self.flink.url
+
+    def flink_at(self, url: str) -> FlinkClient:
+        """A client of the cluster at another address, with the login and TLS of the environment's own one."""
+        from sluice.flink.client import FlinkClient  # noqa: PLC0415 - not always needed
+
+        return FlinkClient(replace(self.flink, url=url))
+
+    @property
+    def flink_name(self) -> str | None:
+        """What the deployment file calls the cluster; None: it doesn't."""
+        return self.content.flink.name
 
     @property
     def kafka(self) -> Mapping[str, str]:

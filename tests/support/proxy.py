@@ -3,6 +3,7 @@
 import http.client
 import ssl
 import threading
+from collections.abc import Callable
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,12 +22,16 @@ class Proxy:
         port: Where it listens.
         ca: Its certificate, which signs itself.
         asked: Method, path and whether it was let through, of each request.
+        before: Called with method and path of each request that is let through, before it is passed on.
+        answered: Method, path, status and body of each answer that was passed on.
     """
 
     def __init__(self, directory: Path, target: str, authorization: str | None, *, wants_certificate: bool) -> None:
         self.target = urlsplit(target)
         self.authorization = authorization
         self.asked: list[tuple[str, str, bool]] = []
+        self.before: Callable[[str, str], None] = lambda _method, _path: None
+        self.answered: list[tuple[str, str, int, bytes]] = []
         self.ca, self.client_certificate, self.client_key = (
             directory / name for name in ("ca.pem", "client.pem", "client.key")
         )
@@ -78,12 +83,15 @@ class Proxy:
         return Handler
 
     def ask(self, request, body):
+        self.before(request.command, request.path)
         headers = {name: value for name, value in request.headers.items() if name.lower() in _PASSED_ON}
         connection = http.client.HTTPConnection(self.target.hostname, self.target.port, timeout=60)
         try:
             connection.request(request.command, request.path, body, headers)
             answer = connection.getresponse()
-            return answer.status, answer.headers.get("Content-Type", "application/json"), answer.read()
+            content = answer.read()
+            self.answered.append((request.command, request.path, answer.status, content))
+            return answer.status, answer.headers.get("Content-Type", "application/json"), content
         finally:
             connection.close()
 

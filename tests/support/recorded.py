@@ -76,7 +76,8 @@ class RecordedCluster:
         text = body(name).replace(RECORDED_ID, job_id)
         if name == "job":
             text = text.replace('"name":"event_metrics"', f'"name":"{self.jobs[job_id]}"')
-        return self._give(name, text)
+        status, content = self._give(name, text)
+        return status, content.replace(RECORDED_ID.encode(), job_id.encode())
 
     def overview(self) -> str:
         [recorded] = json.loads(body("overview"))["jobs"]

@@ -4,15 +4,17 @@ import json
 import re
 import sys
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 
 import httpx
 
 from sluice.client.protocol import Found, Graph, Operator, OperatorState, Ready, State, Vertex
-from sluice.errors import StateError
+from sluice.errors import FlinkError, OperationError, StateError
 from sluice.flink import client as client_module
 from sluice.flink import stillness
 from sluice.flink.client import FlinkClient
+from sluice.flink.exchange import NoAnswerError
 from sluice.kafka.offsets import Offsets
 from sluice.operation import roll_back as roll_back_module
 from sluice.operation import start as start_module
@@ -23,6 +25,7 @@ from sluice.plan import checks, given_up, planner
 from sluice.plan.approval import Approval
 from sluice.plan.planner import Planner
 from sluice.plan.request import Request
+from sluice.project import Project
 from sluice.release.jars import kept_jars
 from tests.support.answering import answered_by
 from tests.support.lab import Lab
@@ -75,11 +78,22 @@ class Simulated:
         retains: Checkpoints outlive a cancel.
         stands_still: The cluster's metrics don't change any more.
         lets_nothing_through: No checkpoint that is asked for comes to an end.
+        releases: The release that each job was submitted as, by its id.
+        loses: How many of the next submissions are given up, and are under way from then on.
+        under_way: Those orders, in their order; `arrive` lets one come up.
+        arrives_in: After how many requests and submissions the first of them comes up by itself; None: never.
+        twice: The jobs that ran at the same moment, wherever there was more than one.
+        url: The address of the cluster that the project names.
+        clusters: Other clusters by their addresses: the states of the jobs that each knows, or None: it doesn't answer.
+        options: Of the cluster at each address, beside its directories.
     """
 
     def __init__(self, root, monkeypatch):
         self.states, self.completed, self.files = {}, {}, {}
         self.asked, self.orders, self.prepared, self.told = [], [], [], []
+        self.releases, self.under_way, self.twice = {}, [], []
+        self.loses, self.arrives_in = 0, None
+        self.url, self.clusters, self.options = "http://flink", {}, {}
         self.jars = ()
         self.compiles_to = {}
         self.committed = {}
@@ -92,7 +106,8 @@ class Simulated:
         self.lab = Lab(SimpleNamespace(kafka_servers="kafka:9092", flink_url="http://flink", home=root), root, "test")
         self.lab.job(JOB, source(JOB))
         self._project = self.lab.project
-        self.flink = FlinkClient("http://flink", exchange=answered_by(self._answer))
+        self.flink = FlinkClient(self.url, exchange=answered_by(self._answer))
+        monkeypatch.setattr(Project, "flink_at", lambda _project, url: self.client(url))
         monkeypatch.setattr(client_module, "_PAUSES", ())
         monkeypatch.setattr(stillness, "_DEFAULT", timedelta(0))
         monkeypatch.setattr(stop_module, "_SETTLES", 0.01)
@@ -188,16 +203,69 @@ class Simulated:
         return [job for job, stands in self.states.items() if stands == "RUNNING"]
 
     def submit(self, order):
+        self._goes_on()
         if self.dies_at == "before":
             raise Died
         if self.refuses:
             raise self.refuses.pop(0)
         self.orders.append(order)
-        self.states[order.flink_job_id] = "RUNNING"
+        if self.loses:
+            self.loses -= 1
+            self.under_way.append(order)
+            raise OperationError("client process: submit took longer than 60 s")
+        if not self._admit(order):
+            raise FlinkError("DuplicateJobSubmissionException: Job has already been submitted.")
         if self.dies_at == "after":
             raise Died
 
-    def _answer(self, request):
+    def arrive(self):
+        """The first submission that is under way comes to the cluster."""
+        self._admit(self.under_way.pop(0))
+
+    def _admit(self, order):
+        """Flink runs one job of an id, and none again of an id that it has had."""
+        if order.flink_job_id in self.states:
+            return False
+        self.states[order.flink_job_id] = "RUNNING"
+        self.releases[order.flink_job_id] = order.release
+        if len(self.alive()) > 1:
+            self.twice.append(self.alive())
+        return True
+
+    def _goes_on(self):
+        if self.arrives_in is not None and self.under_way:
+            self.arrives_in -= 1
+            if self.arrives_in < 0:
+                self.arrives_in = None
+                self.arrive()
+
+    def client(self, url):
+        """A client of the cluster at an address."""
+
+        def exchange(method, target, body):
+            if self.clusters.get(url, {}) is None:
+                raise NoAnswerError("connection refused")
+            here, there = self.states, self.clusters.get(url, {})
+            asks_here = url == self.url
+            self.states = here if asks_here else there
+            try:
+                return answered_by(partial(self._answer, url=url))(method, target, body)
+            finally:
+                self.states = here
+
+        return FlinkClient(url, exchange=exchange)
+
+    def move(self, url, **options):
+        """Let the project name another cluster, which knows no job; the former one goes on."""
+        self.clusters[self.url], self.states, self.url = self.states, {}, url
+        self.options[url] = options
+        self.flink = self.client(url)
+        self.lab.local.flink_url = url
+        self.lab.deployment("")
+
+    def _answer(self, request, url=None):
+        self._answers_for = url or self.url
+        self._goes_on()
         body = json.loads(request.content) if request.content else {}
         self.asked.append((request.method, request.url.path, body))
         for pattern, answer in _ROUTES.items():
@@ -242,12 +310,13 @@ class Simulated:
         self._stopped = path
         return httpx.Response(202, json={"request-id": body["triggerId"]})
 
-    def _result(self, _body, job, _trigger):
+    def _result(self, _body, job, trigger):
         if self.savepoint_fails:
             cause = {"class": "c", "stack-trace": self.savepoint_fails}
             return httpx.Response(200, json={"status": {"id": "COMPLETED"}, "operation": {"failure-cause": cause}})
         if self.states[job] != "FINISHED":
-            return httpx.Response(404, json={"errors": ["no such operation"]})
+            error = f"There is no savepoint operation with triggerId={trigger} for job {job}."
+            return httpx.Response(404, json={"errors": [error]})
         return httpx.Response(200, json={"status": {"id": "COMPLETED"}, "operation": {"location": self._stopped}})
 
     def _take_checkpoint(self, body, job):
@@ -266,8 +335,15 @@ class Simulated:
             self.files.pop(self.completed.pop(job, None), None)
         return httpx.Response(202, json={})
 
+    def _job_config(self, _body, job):
+        if job not in self.states:
+            return httpx.Response(404, json={"errors": [f"Job {job} not found"]})
+        parameters = {} if self.releases.get(job) is None else {"sluice.release": str(self.releases[job])}
+        return httpx.Response(200, json={"jid": job, "name": JOB, "execution-config": {"user-config": parameters}})
+
     def _config(self, _body):
         options = {"execution.checkpointing.dir": CHECKPOINTS, "execution.checkpointing.savepoint-dir": SAVEPOINTS}
+        options |= self.options.get(self._answers_for, {})
         return httpx.Response(200, json=[{"key": key, "value": value} for key, value in options.items()])
 
     def _metrics(self, _body):
@@ -307,6 +383,7 @@ _ROUTES = {
     "GET /jobmanager/metrics": Simulated._metrics,
     r"GET /jobs/(\w+)": Simulated._detail,
     r"GET /jobs/(\w+)/status": Simulated._status,
+    r"GET /jobs/(\w+)/config": Simulated._job_config,
     r"GET /jobs/(\w+)/checkpoints": Simulated._checkpoints,
     r"GET /jobs/(\w+)/checkpoints/config": Simulated._retained,
     r"POST /jobs/(\w+)/checkpoints": Simulated._take_checkpoint,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
 
-from sluice.errors import FlinkError, SluiceError
+from sluice.errors import FlinkError, NotFlinkError, SluiceError
 
 if TYPE_CHECKING:
     from sluice.flink.access import Access
@@ -70,7 +70,7 @@ class FlinkHook(BaseHook):
             with self.get_conn() as flink:
                 found = flink.send(calls.overview())
         except SluiceError as error:
-            if isinstance(error, FlinkError) and error.status == _NOT_FOUND:
+            if isinstance(error, FlinkError | NotFlinkError) and error.status == _NOT_FOUND:
                 return False, f"{error}; nothing of Flink's is there: check host, port and path"
             return False, str(error)
         words = f"Flink {found.flink_version}: {found.slots_available} of {found.slots_total} slots free"

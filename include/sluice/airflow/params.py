@@ -73,6 +73,10 @@ def deploy_params(config: type[JobConfig]) -> dict[str, Param]:
             format="multiline",
         ),
         "wake": tick("Start if suspended", "From the state it stopped with."),
+        "confirm_lost_cluster": tick(
+            "Confirm that the former cluster is lost",
+            "Nothing of the job runs any more on the cluster where it was started, which can't be asked.",
+        ),
         "grow_partitions": tick("Add partitions", "Where a topic has too few. Keys move.", section="Topics"),
         "change_topics": tick("Change topic settings", "To those that the job declares.", section="Topics"),
         "clear_overrides": tick(
@@ -118,6 +122,7 @@ def deploy_request(params: Mapping[str, Any]) -> Request:
         overrides=given_settings(params),
         clear_overrides=bool(params.get("clear_overrides")),
         wake=bool(params.get("wake")),
+        confirm_lost_cluster=bool(params.get("confirm_lost_cluster")),
         grow_partitions=bool(params.get("grow_partitions")),
         change_topics=bool(params.get("change_topics")),
     )

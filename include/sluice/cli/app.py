@@ -51,6 +51,13 @@ Approved = Annotated[
     bool, typer.Option("--allow-state-loss", help="Approve a plan that loses state or has no way back.")
 ]
 Accepted = Annotated[bool, typer.Option(help="Rows of the live topic may be overwritten and deleted.")]
+LostCluster = Annotated[
+    bool,
+    typer.Option(
+        help="Confirm that nothing of the job runs any more on the cluster where it was started, which is another one "
+        "than today's and can't be asked."
+    ),
+]
 Reason = Annotated[str | None, typer.Option(help="Why; kept with the operation.")]
 
 
@@ -64,12 +71,21 @@ def plan(
     clear_overrides: ClearOverrides = False,
     grow_partitions: Grow = False,
     change_topics: ChangeTopics = False,
+    confirm_lost_cluster: LostCluster = False,
 ) -> None:
     """Show what a deploy would do, and touch nothing."""
     from sluice.cli.operations import plan_jobs, request  # noqa: PLC0415
 
     project = _project(environment)
-    asked = request("deploy", mode, settings, clear=clear_overrides, grow=grow_partitions, change=change_topics)
+    asked = request(
+        "deploy",
+        mode,
+        settings,
+        clear=clear_overrides,
+        grow=grow_partitions,
+        change=change_topics,
+        confirm_lost_cluster=confirm_lost_cluster,
+    )
     plan_jobs(project, jobs or [], asked, json=json)
 
 
@@ -83,6 +99,7 @@ def deploy(
     clear_overrides: ClearOverrides = False,
     allow_state_loss: Approved = False,
     wake: Annotated[bool, typer.Option(help="Also start a suspended job.")] = False,
+    confirm_lost_cluster: LostCluster = False,
     grow_partitions: Grow = False,
     change_topics: ChangeTopics = False,
     reason: Reason = None,
@@ -96,7 +113,14 @@ def deploy(
     from sluice.cli.operations import request, run_jobs  # noqa: PLC0415 - loaded while the client starts
 
     asked = request(
-        "deploy", mode, settings, clear=clear_overrides, grow=grow_partitions, change=change_topics, wake=wake
+        "deploy",
+        mode,
+        settings,
+        clear=clear_overrides,
+        grow=grow_partitions,
+        change=change_topics,
+        wake=wake,
+        confirm_lost_cluster=confirm_lost_cluster,
     )
     run_jobs(project, names, asked, json=json, approved=allow_state_loss, note=reason, ahead=ahead)
 
@@ -109,31 +133,45 @@ def rollback(
     json: Json = False,
     mode: Mode = None,
     allow_state_loss: Approved = False,
+    confirm_lost_cluster: LostCluster = False,
     reason: Reason = None,
 ) -> None:
     """Run a former release again, from the state that the job has now."""
     from sluice.cli.operations import request, run_jobs  # noqa: PLC0415
 
-    asked = request("rollback", mode, None, to=to)
+    asked = request("rollback", mode, None, to=to, confirm_lost_cluster=confirm_lost_cluster)
     run_jobs(_project(environment), [job], asked, json=json, approved=allow_state_loss, note=reason)
 
 
 @app.command()
 def suspend(
-    job: OneJob, environment: Environment = None, json: Json = False, mode: Mode = None, reason: Reason = None
+    job: OneJob,
+    environment: Environment = None,
+    json: Json = False,
+    mode: Mode = None,
+    confirm_lost_cluster: LostCluster = False,
+    reason: Reason = None,
 ) -> None:
     """Stop a job with its state kept, until it is resumed."""
     from sluice.cli.operations import request, run_jobs  # noqa: PLC0415
 
-    run_jobs(_project(environment), [job], request("suspend", mode, None), json=json, note=reason)
+    asked = request("suspend", mode, None, confirm_lost_cluster=confirm_lost_cluster)
+    run_jobs(_project(environment), [job], asked, json=json, note=reason)
 
 
 @app.command()
-def resume(job: OneJob, environment: Environment = None, json: Json = False, reason: Reason = None) -> None:
+def resume(
+    job: OneJob,
+    environment: Environment = None,
+    json: Json = False,
+    confirm_lost_cluster: LostCluster = False,
+    reason: Reason = None,
+) -> None:
     """Start a suspended job from the state that it stopped with."""
     from sluice.cli.operations import request, run_jobs  # noqa: PLC0415
 
-    run_jobs(_project(environment), [job], request("resume", None, None), json=json, note=reason)
+    asked = request("resume", None, None, confirm_lost_cluster=confirm_lost_cluster)
+    run_jobs(_project(environment), [job], asked, json=json, note=reason)
 
 
 @app.command()
@@ -196,6 +234,7 @@ def backfill(
     cancel: Annotated[
         str | None, typer.Option(metavar="REPLAY", help="End this one, and the Flink jobs of its chunks.")
     ] = None,
+    confirm_lost_cluster: LostCluster = False,
     promote: Annotated[bool, typer.Option(help="Write the rows into the live topic afterwards.")] = False,
     accept_differences: Accepted = False,
     accept_missing: Annotated[bool, typer.Option(help="Also where Kafka may have deleted some of the range.")] = False,
@@ -211,7 +250,7 @@ def backfill(
     if cancel is not None:
         if dry_run or start or end or resume or promote:
             raise ConfigError("--cancel ends a replay, and does nothing else", remedy="give --cancel alone")
-        replays.cancel_backfill(project, job, cancel, json=json)
+        replays.cancel_backfill(project, job, cancel, json=json, confirms_loss=confirm_lost_cluster)
         return
     if resume is not None:
         replays.resume_backfill(project, job, resume, then, json=json)

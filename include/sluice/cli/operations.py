@@ -38,6 +38,7 @@ def request(
     wake: bool = False,
     grow: bool = False,
     change: bool = False,
+    confirm_lost_cluster: bool = False,
 ) -> Request:
     """What the options ask for.
 
@@ -55,6 +56,7 @@ def request(
         wake=wake,
         grow_partitions=grow,
         change_topics=change,
+        confirm_lost_cluster=confirm_lost_cluster,
     )
 
 

@@ -82,10 +82,10 @@ def resume_backfill(project: Project, job: str, identity: str, then: Promote, *,
     _complete(project, resume_replay(project, job, identity, _holder()), then, json=json)
 
 
-def cancel_backfill(project: Project, job: str, identity: str, *, json: bool) -> None:
+def cancel_backfill(project: Project, job: str, identity: str, *, json: bool, confirms_loss: bool = False) -> None:
     """End a replay, whoever runs it."""
     replay = find_replay(project, job, identity)
-    cancel_replay(project, replay, teller(job))
+    cancel_replay(project, replay, teller(job), confirms_loss=confirms_loss)
     if json:
         print_json(_summary(project.ledger.replays.find(replay.id)))
     console.print(f"replay {replay.id[:8]} of {job} was cancelled", markup=False)

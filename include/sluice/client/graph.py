@@ -13,7 +13,7 @@ from pyflink.util.java_utils import get_field
 from sluice.client.address import rest_options
 from sluice.client.generated_code import settled
 from sluice.client.pipeline import Pipeline
-from sluice.client.protocol import Build, Graph, Operator, Submit, Vertex
+from sluice.client.protocol import RELEASE, Build, Graph, Operator, Submit, Vertex
 from sluice.client.stores import tls_options
 from sluice.errors import FlinkError
 
@@ -96,6 +96,8 @@ class PreparedJob:
         """
         jvm = self._jvm
         self._job_graph.setJobID(jvm.org.apache.flink.api.common.JobID.fromHexString(order.flink_job_id))
+        if order.release is not None:
+            self._name_release(order.release)
         restore = jvm.org.apache.flink.runtime.jobgraph.SavepointRestoreSettings
         if order.savepoint:
             settings = restore.forPath(order.savepoint, order.allow_non_restored_state)
@@ -104,6 +106,17 @@ class PreparedJob:
         if answered != order.flink_job_id:
             raise FlinkError(f"{self._name}: submitted as {order.flink_job_id}, the cluster answered {answered}")
         return answered
+
+    def _name_release(self, number: int) -> None:
+        """Put the release among the global job parameters, which the REST API shows; nothing of the graph changes."""
+        jvm, graph = self._jvm, self._job_graph
+        loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
+        config = graph.getSerializedExecutionConfig().deserializeValue(loader)
+        # Into a map of Java's own, since that of the parameters may not be changed.
+        parameters = jvm.java.util.HashMap(config.getGlobalJobParameters().toMap())
+        parameters.put(RELEASE, str(number))
+        config.setGlobalJobParameters(jvm.org.apache.flink.configuration.Configuration.fromMap(parameters))
+        graph.setExecutionConfig(config)
 
     def _compile(self, pipeline: Pipeline, jars: tuple[str, ...]) -> Any:
         """Translate and generate as executing would, but keep the graph instead of running it."""

@@ -21,6 +21,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from sluice.flink.access import Tls
 
+RELEASE = "sluice.release"
+"""The global job parameter that names the release that was submitted."""
+
 
 class _Message(BaseModel):
     # What an order holds is nobody's business who reads of its being wrong.
@@ -100,6 +103,8 @@ class Submit(_Message):
     type: Literal["submit"] = "submit"
     flink_job_id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     savepoint: str | None = None
+    release: int | None = None
+    """Shown among the job's parameters, as `sluice.release`; None: it isn't."""
     allow_non_restored_state: bool = False
 
 

@@ -46,6 +46,9 @@ class FlinkSection(_Section):
     connection: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] | None = None
     """Instead of the address: the Airflow connection (type `flink`), which has TLS and login as well. The shell takes
     it from AIRFLOW_CONN_<NAME>, as Airflow does."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=63)] | None = None
+    """What the cluster is called here. With another name it counts as another cluster: what was started under the
+    former name is looked for at the address that the cluster had then."""
     jars: tuple[str, ...] = ()
     """Jars to ship with each job; none when the cluster's lib/ holds the connectors."""
 

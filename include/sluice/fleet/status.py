@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from confluent_kafka.admin import AdminClient
 
+from sluice.errors import SluiceError
+from sluice.fleet.doubts import find_doubt
 from sluice.fleet.exposition import write_metrics
 from sluice.fleet.members import Member, all_names, read_members
 from sluice.fleet.readings import to_sample, to_snapshot
 from sluice.fleet.rows import Found, JobStatus, one_each
 from sluice.fleet.standing import IsGone, read_standing
 from sluice.fleet.sweep import Pace, sweep
-from sluice.flink.client import AsyncFlinkClient
+from sluice.flink.client import AsyncFlinkClient, FlinkClient
+from sluice.flink.identity import identify
 from sluice.health.snapshot import Snapshot
 from sluice.operation.holder import is_gone
 from sluice.project import Project
@@ -84,6 +88,7 @@ def look_at(
                 standing=partial(read_standing, project, gone),
                 admin=admin,
                 pace=pace or Pace(),
+                doubt=partial(find_doubt, project),
             )
 
     return asyncio.run(go())
@@ -106,9 +111,29 @@ def record(
         snapshot, flink_job_id = row.snapshot, member.status.flink_job_id
         if snapshot and snapshot.checkpoints.completed and flink_job_id and not member.had_checkpoint:
             ledger.saw_checkpoint(member.status.job, flink_job_id)
+    _keep_clusters(project, found)
     samples = [to_sample(project.environment, row, began, run) for row in one_each(found, lambda row: row.status)]
     ledger.samples.add(samples, older_than=began - timedelta(days=project.settings.sample_days))
     write_metrics(project.settings.home, project.environment, sorted(samples, key=lambda sample: sample.job))
+
+
+def _keep_clusters(project: Project, found: Sequence[Found]) -> None:
+    """Record on which cluster the jobs run that were started where the ledger did not keep that, or under an alias."""
+    places = project.ledger.places()
+    running = {
+        row.status.job: place
+        for row in found
+        if row.snapshot and row.snapshot.state and not row.snapshot.state.is_terminal
+        if (place := places.get(row.status.job)) and place.flink_job_id == row.status.flink_job_id
+        if place.cluster is None or place.cluster["url"] != project.flink_url
+    }
+    if not running:
+        return
+    # Where it doesn't answer any more, the next sweep does it.
+    with contextlib.suppress(SluiceError), FlinkClient(project.flink) as flink:
+        cluster = identify(flink, project.flink_name).values
+        for job, place in running.items():
+            project.ledger.clusters.saw(job, place.flink_job_id, cluster)
 
 
 def last_snapshots(project: Project) -> dict[str, Snapshot]:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from confluent_kafka.admin import AdminClient
 
 from sluice.errors import SluiceError
+from sluice.fleet.doubts import Doubt, FindDoubt, is_doubtful, no_doubt
 from sluice.fleet.members import Member
 from sluice.fleet.removed import REMOVED, removed_row, unseen_row
 from sluice.fleet.rows import Found
@@ -68,6 +69,7 @@ async def sweep(
     standing: Callable[[], Standing] = Standing,
     admin: AdminClient | None = None,
     pace: Pace = Pace(),
+    doubt: FindDoubt = no_doubt,
 ) -> list[Found]:
     """Look at these jobs, and at what else runs on the cluster.
 
@@ -81,6 +83,7 @@ async def sweep(
         standing: Reads what the ledger says: asked before the cluster is, and once it has answered.
         admin: The brokers; None: by that configuration.
         pace: How fast.
+        doubt: Asks more about a job that the list of jobs leaves out, or that the ledger has as stopped.
 
     Returns:
         A row for each member in their order, then one for each job of the cluster that isn't the ledger's.
@@ -94,13 +97,42 @@ async def sweep(
     if isinstance(cluster, _Trouble):
         return [_judge(member, cluster) for member in members]
     known = {job.id for job in cluster.jobs}
+    doubts = await _doubts(members, cluster, doubt, pace)
     seen = await _look_at_all(flink, [target for target in targets if target.flink_job_id in known], held, pace)
     snapshots = await _place_all(seen, held, kafka, pace)
     after = await asyncio.to_thread(standing)
-    judged = [(_judge(member, _of(member.target, known, snapshots), cluster.jobs), member.health) for member in members]
+    judged = [
+        (
+            doubts.get(member.status.job) or _judge(member, _of(member.target, known, snapshots), cluster.jobs),
+            member.health,
+        )
+        for member in members
+    ]
     found = hold_together(acquit_together(judged), before, after)
     own = before.flink_job_ids | after.flink_job_ids
     return with_strangers(found, (job for job in cluster.jobs if job.id not in own), is_whole=is_whole)
+
+
+async def _doubts(members: Sequence[Member], cluster: JobList, doubt: FindDoubt, pace: Pace) -> dict[str, Found]:
+    """The rows of jobs that are not what the list of jobs makes them seem, by the job's name."""
+    alive = {job.id: not job.state.is_terminal for job in cluster.jobs}
+    asking: dict[str, Doing[tuple[Doubt | None] | _Trouble]] = {}
+    rows = {member.status.job: member.status for member in members}
+    for member in members:
+        name, known = member.status.job, alive.get(member.status.flink_job_id or "")
+        if is_doubtful(member, is_listed=known is not None, is_alive=bool(known)):
+            asked = partial(_asked, doubt, member, is_listed=known is not None)
+            asking[name] = partial(_attempt, asked, pace.job_seconds)
+    late = _Trouble(f"not looked at: the sweep's {pace.seconds:.0f} s were up")
+    marks: dict[str, Doubt | None] = {}
+    for name, answer in (await _within(asking, pace.consumers, pace.seconds)).items():
+        told = answer or late
+        marks[name] = Doubt("unsure", told.words) if isinstance(told, _Trouble) else told[0]
+    return {name: Found(mark.mark(rows[name])) for name, mark in marks.items() if mark}
+
+
+async def _asked(doubt: FindDoubt, member: Member, *, is_listed: bool) -> tuple[Doubt | None]:
+    return (await asyncio.to_thread(doubt, member, is_listed=is_listed),)
 
 
 async def _jobs(flink: AsyncFlinkClient) -> JobList:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -15,6 +16,7 @@ from sluice.flink.models import (
     CheckpointConfig,
     CheckpointTrigger,
     ConfigEntry,
+    JobConfig,
     JobDetail,
     JobList,
     Overview,
@@ -50,7 +52,14 @@ class Call(Generic[T]):
     # A trigger id of our own makes a POST one: the cluster does what it names once.
     repeatable: bool = True
 
+    @property
+    def job_id(self) -> str | None:
+        """The Flink job that the path names; None: it names none."""
+        found = _JOB_ID.match(self.path)
+        return found[1] if found else None
 
+
+_JOB_ID = re.compile(r"/jobs/(?!overview$)([^/]+)")
 _QUERY_BYTES = 3_600
 """How long the names in a query may get: Flink's server takes request lines of 4,096 bytes; the path takes 130 of
 them, and a proxy's prefix may take some."""
@@ -61,6 +70,7 @@ _TASK_MANAGER = TypeAdapter(TaskManagerDetail)
 _JOBS = TypeAdapter(JobList)
 _DETAIL = TypeAdapter(JobDetail)
 _STATUS = TypeAdapter(Status)
+_JOB_CONFIG = TypeAdapter(JobConfig)
 _CHECKPOINTS = TypeAdapter(Checkpoints)
 _EXCEPTIONS = TypeAdapter(Exceptions)
 _METRICS = TypeAdapter(tuple[Metric, ...])
@@ -107,6 +117,11 @@ def job(job_id: str) -> Call[JobDetail]:
 def status(job_id: str) -> Call[Status]:
     """A job's state, now."""
     return Call(f"/jobs/{job_id}/status", _STATUS)
+
+
+def job_config(job_id: str) -> Call[JobConfig]:
+    """The parameters that a job was submitted with."""
+    return Call(f"/jobs/{job_id}/config", _JOB_CONFIG)
 
 
 def checkpoints(job_id: str) -> Call[Checkpoints]:

@@ -5,23 +5,25 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sluice.errors import FlinkError, OperationError, UnreachableError
+from sluice.errors import FlinkError, JobNotFoundError, OperationError, UnreachableError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.flink.models import JobState
 
-_NOT_FOUND = 404
 _PAUSE = 0.05
 """Seconds between two looks: a job is down meanwhile."""
 
 
 def job_state(flink: FlinkClient, job: str) -> JobState | None:
-    """The job's state; None: the cluster doesn't know it."""
+    """The job's state; None: Flink itself says that it doesn't know this job.
+
+    Raises:
+        UnreachableError: the cluster doesn't answer, or something else does: the job may well run.
+        FlinkError: the cluster refuses to answer.
+    """
     try:
         return flink.send(calls.status(job)).status
-    except FlinkError as error:
-        if error.status != _NOT_FOUND:
-            raise
+    except JobNotFoundError:
         return None
 
 

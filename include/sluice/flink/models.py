@@ -105,6 +105,23 @@ class Status(Answer):
     status: JobState
 
 
+class _ExecutionConfig(Answer):
+    user_config: dict[str, str] = Field(default_factory=dict, alias="user-config")
+
+
+class JobConfig(Answer):
+    """A job's configuration."""
+
+    id: str = Field(alias="jid")
+    execution: _ExecutionConfig | None = Field(None, alias="execution-config")
+    """None: the job is being initialized, or has failed in that."""
+
+    @property
+    def parameters(self) -> dict[str, str] | None:
+        """The global job parameters; None: Flink does not show them (yet)."""
+        return self.execution.user_config if self.execution else None
+
+
 class VertexTotals(Answer):
     """What the subtasks of a vertex have done since they began, summed; those of one attempt each."""
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from sluice.errors import JobNotFoundError
+from sluice.errors import JobNotFoundError, UnreachableError
 from sluice.flink import calls
 from sluice.flink.client import AsyncFlinkClient
 from sluice.flink.history import Checkpoints
@@ -139,7 +139,8 @@ async def look(flink: AsyncFlinkClient, target: Target, held: Held) -> Seen:
         elif detail.state in (JobState.RESTARTING, JobState.FAILING):
             # Its tasks tell nothing, or what their predecessors told.
             reported = Reported(dict.fromkeys(held.of(target.topics), -1), names=before.names if before else {})
-    except JobNotFoundError:
+    except JobNotFoundError as error:
+        await _refuse_stale(flink, job_id, error)
         return Seen(Snapshot(now_ms(), None, job_id))
     snapshot = Snapshot(
         at_ms=now_ms(),
@@ -161,6 +162,22 @@ async def look(flink: AsyncFlinkClient, target: Target, held: Held) -> Seen:
         names=reported.names if reported else {},
     )
     return Seen(snapshot, reported)
+
+
+async def _refuse_stale(flink: AsyncFlinkClient, job_id: str, error: JobNotFoundError) -> None:
+    """Flink keeps what it says of a job's checkpoints for `web.refresh-interval`, that it doesn't know it as well.
+
+    Raises:
+        UnreachableError: it knows the job by now.
+    """
+    try:
+        state = (await flink.send(calls.status(job_id))).status
+    except JobNotFoundError:
+        return
+    raise UnreachableError(
+        f"{error.message}; and it is {state.value} by its status: Flink does not show all of it yet",
+        remedy="try again in a moment",
+    ) from error
 
 
 async def _restarts(flink: AsyncFlinkClient, job_id: str) -> int | None:

@@ -125,6 +125,10 @@ def read_committed(config: Mapping[str, str], group: str, partitions: Iterable[P
         raise unreachable(config.get("bootstrap.servers", ""), error) from error
     finally:
         consumer.close()
+    for item in found:
+        # That a broker refuses to say it of a partition does not mean that nothing was committed.
+        if item.error is not None and item.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise unreachable(config.get("bootstrap.servers", ""), KafkaException(item.error))
     return {(item.topic, item.partition): item.offset for item in found if item.offset >= 0}
 
 

@@ -28,6 +28,7 @@ from sluice.plan.given_up import is_given_up, last_positions
 from sluice.plan.lost import left_at, while_it_runs
 from sluice.plan.state import compare
 from sluice.plan.target import meanings, release_target
+from sluice.plan.whereabouts import refuse_elsewhere
 from sluice.project import Project
 from sluice.release.handle import OperationHandle
 from sluice.release.origin import origin
@@ -111,6 +112,8 @@ class _RollBack:
             or (operation.entry("stop", "failed") and place.phase == "running")
         ):
             return Back("failed", f"{reason}; nothing was changed")
+        if job_state(self._flink, place.flink_job_id) is None:
+            refuse_elsewhere(self._project, self._flink, place)
         if not begun and (back := self._without_fault(place, reason, compile_with)):
             return back
         if former is None:
@@ -272,7 +275,7 @@ class _RollBack:
         start = Start(self._project, self._flink, compiler, self._operation, self._tell)
         path = place.state_path
         if place.phase == "running":
-            if start.is_known(place.flink_job_id):
+            if start.has(place):
                 return place.flink_job_id
             path = self._newest(place, compiler)
         # Positions without a state: what ran had begun without any, and so does this one.

@@ -18,7 +18,8 @@ from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.flink.models import SavepointResult
 from sluice.operation.holder import is_gone
 from sluice.plan.directories import directories_at
-from sluice.plan.situation import Runs, locate
+from sluice.plan.situation import Runs
+from sluice.plan.whereabouts import find
 from sluice.project import Project
 from sluice.release.stand import Stand
 
@@ -81,7 +82,7 @@ def order_savepoint(
         UnreachableError: the cluster doesn't answer.
     """
     ledger = project.ledger
-    situation = locate(job, ledger.placement(job), flink.send(calls.jobs()).jobs)
+    situation = find(project, flink, job, ledger.placement(job))
     if not isinstance(situation, Runs):
         raise RefusedError(f"{job} does not run", remedy=f"see sluice status {job}")
     place = situation.place

@@ -5,26 +5,43 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sluice.client.protocol import Submit
-from sluice.errors import BusyError, ChangedError, FlinkError, OperationError, UnreachableError
-from sluice.flink import calls
+from sluice.errors import BusyError, ChangedError, FlinkError, OperationError, SluiceError, UnreachableError
 from sluice.flink.client import FlinkClient
 from sluice.flink.ending import cancel, job_state
+from sluice.flink.identity import identify
 from sluice.kafka.brokers import connect
 from sluice.kafka.offsets import commit_group, read_committed, read_offsets
 from sluice.plan.compiler import Compiler
 from sluice.plan.continuity import hold_against, offsets_by_partition, topics_of
-from sluice.plan.situation import Runs, locate
+from sluice.plan.situation import Runs
+from sluice.plan.whereabouts import find, running_release
 from sluice.project import Project
 from sluice.release.handle import OperationHandle
 from sluice.release.ledger import Ledger
+from sluice.release.submissions import submissions
 from sluice.release.tables import Placement
 
 _CANCEL_TIMEOUT = 180.0
-_KNOWN_TIMEOUT = 60.0
-"""Seconds until the cluster must show a job that it has accepted."""
+_PAUSE = 0.1
+_TAKEN = ("already been submitted", "DuplicateJobSubmission")
+"""How Flink says that it has had a job of this id."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long the cluster is waited for, in seconds.
+
+    Attributes:
+        shown: Until it must show a job that it has accepted.
+        arrives: Until it must show one of an id that it takes for submitted.
+    """
+
+    shown: float = 60.0
+    arrives: float = 10.0
 
 
 class Start:
@@ -36,6 +53,8 @@ class Start:
         compiler: The client, prepared.
         operation: Whose journal is written.
         tell: Where progress goes.
+        confirms_loss: A person has confirmed that nothing of the job runs on the cluster where it was started.
+        patience: How long the cluster is waited for.
     """
 
     def __init__(
@@ -45,12 +64,17 @@ class Start:
         compiler: Compiler,
         operation: OperationHandle,
         tell: Callable[[str], None],
+        *,
+        confirms_loss: bool = False,
+        patience: Patience = Patience(),
     ) -> None:
         self._project = project
         self._flink = flink
         self._compiler = compiler
         self._operation = operation
         self._tell = tell
+        self._confirms_loss = confirms_loss
+        self._patience = patience
 
     @property
     def _ledger(self) -> Ledger:
@@ -75,13 +99,14 @@ class Start:
         job = self._operation.row.job
         place = self._ledger.placement(job)
         # Looked at once more, since planning took some seconds: no job runs twice.
-        situation = locate(job, place, self._flink.send(calls.jobs()).jobs)
+        situation = find(self._project, self._flink, job, place, confirms_loss=self._confirms_loss)
         if isinstance(situation, Runs):
             return self._shown_up(situation.place, release)
         if carry_over and positions:
             self._operation.prove()
             positions = self._carry_over(job, release, positions)
-        flink_job_id = self._own_id(place, release) or uuid.uuid4().hex
+        flink_job_id = (self._open_id(place) if place else None) or uuid.uuid4().hex
+        cluster = identify(self._flink, self._project.flink_name).values
         restored_from = None if carry_over else state_path
         self._tell(f"start from {restored_from}" if restored_from else "start without state")
         while True:
@@ -100,12 +125,13 @@ class Start:
                     "state_path": state_path,
                     "positions": positions,
                     "carried_over": carry_over,
+                    "cluster": cluster,
                 },
                 release=release,
                 flink_job_id=flink_job_id,
                 state_path=state_path,
             )
-            if self._submit(flink_job_id, restored_from):
+            if self._submit(flink_job_id, restored_from, release):
                 break
             flink_job_id = uuid.uuid4().hex
         return self._submitted(flink_job_id)
@@ -144,9 +170,17 @@ class Start:
             self._tell(f"this operation was taken by another process: Flink job {flink_job_id} is ended again")
             cancel(self._flink, flink_job_id, _CANCEL_TIMEOUT)
 
-    def is_known(self, flink_job_id: str) -> bool:
-        """Whether the cluster has, or has had, a job of this id."""
-        return job_state(self._flink, flink_job_id) is not None
+    def has(self, place: Placement) -> bool:
+        """Whether the cluster has, or has had, the job at a placement, and not another release under its id."""
+        if job_state(self._flink, place.flink_job_id) is None:
+            return False
+        return self._is_release(place, place.release)
+
+    def _is_release(self, place: Placement, release: int) -> bool:
+        """Whether what Flink shows under the id of a placement was submitted as this release."""
+        if not submissions(self._ledger, place).is_shared:
+            return True
+        return running_release(self._flink, place.flink_job_id) == release
 
     def _carry_over(self, job: str, release: int, positions: Mapping[str, Any]) -> dict[str, dict[str, int]]:
         """Let the job's group stand at these positions, as far as the topics that it reads have them; where it stands.
@@ -172,29 +206,64 @@ class Start:
             stands.setdefault(topic, {})[str(number)] = offset
         return stands
 
-    def _own_id(self, place: Placement | None, release: int) -> str | None:
-        """The id under which this very operation was about to submit this release: a submission may be on its way."""
-        entry = self._operation.entry("start", "submit")
-        if entry is None or place is None or place.phase != "running" or entry["release"] != release:
-            return None
-        is_last = entry["flink_job_id"] == place.flink_job_id
-        submitted = self._operation.entry("start", "submitted")
-        return place.flink_job_id if is_last and (submitted or {}).get("flink_job_id") != place.flink_job_id else None
+    def _open_id(self, place: Placement) -> str | None:
+        """The id at a placement, where Flink has not answered for it yet: what was submitted may still arrive.
 
-    def _submit(self, flink_job_id: str, savepoint: str | None) -> bool:
-        """True: the cluster has the job. False: it has had a job of this id, which has ended."""
+        Flink admits one job of an id, so the next submission takes the same one. What has come up under it since is
+        not what is to run, and is ended; its id is used up.
+        """
+        if submissions(self._ledger, place).is_answered:
+            return None
+        state = job_state(self._flink, place.flink_job_id)
+        if state is None:
+            return place.flink_job_id
+        if not state.is_terminal:
+            self._end_late(place.flink_job_id)
+        return None
+
+    def _end_late(self, flink_job_id: str) -> None:
+        """Cancel a job that came up although its submission was given up, and wait until Flink says that it ended."""
+        self._operation.prove()
+        self._tell(f"Flink job {flink_job_id} came up after its submission was given up: it is cancelled")
+        cancel(self._flink, flink_job_id, _CANCEL_TIMEOUT)
+
+    def _submit(self, flink_job_id: str, savepoint: str | None, release: int) -> bool:
+        """True: the cluster has the job. False: the id is used up, by a job that has ended."""
         try:
-            self._compiler.submit(Submit(flink_job_id=flink_job_id, savepoint=savepoint))
+            self._compiler.submit(Submit(flink_job_id=flink_job_id, savepoint=savepoint, release=release))
         except (FlinkError, OperationError, UnreachableError) as error:
             # The answer may have been lost: the cluster knows.
-            if self.is_known(flink_job_id):
-                return True
-            if "already been submitted" in str(error) or "DuplicateJobSubmission" in str(error):
+            return self._has_arrived(flink_job_id, release, error)
+        if not self._shows(flink_job_id, self._patience.shown):
+            raise OperationError(
+                f"the cluster does not show Flink job {flink_job_id}, which it has accepted",
+                remedy="see the JobManager's log; the next attempt submits under the same id",
+            ) from None
+        return True
+
+    def _has_arrived(self, flink_job_id: str, release: int, error: SluiceError) -> bool:
+        """What has become of a submission that failed, or got no answer; as `_submit`.
+
+        Raises:
+            SluiceError: the error; nothing is known of the id.
+        """
+        is_taken = any(words in str(error) for words in _TAKEN)
+        # One that is just being admitted counts as submitted before the cluster shows it.
+        if not self._shows(flink_job_id, self._patience.arrives if is_taken else 0):
+            if is_taken:
                 return False
-            raise
-        deadline = time.monotonic() + _KNOWN_TIMEOUT
-        while not self.is_known(flink_job_id):
-            if time.monotonic() > deadline:
-                raise OperationError(f"the cluster does not show Flink job {flink_job_id}")
-            time.sleep(0.1)
+            raise error
+        place = self._ledger.placement(self._operation.row.job)
+        if place is None or self._is_release(place, release):
+            return True
+        self._end_late(flink_job_id)
+        return False
+
+    def _shows(self, flink_job_id: str, within: float) -> bool:
+        """Whether the cluster shows a job of this id within so many seconds."""
+        until = time.monotonic() + within
+        while job_state(self._flink, flink_job_id) is None:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(_PAUSE)
         return True

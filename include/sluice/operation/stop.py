@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from math import inf
 
-from sluice.errors import FlinkError, OperationError
+from sluice.errors import FlinkError, OperationError, TriggerNotFoundError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.flink.ending import await_end, cancel, has_ended, job_state, send_to
@@ -139,7 +139,7 @@ class Stop:
         while True:
             try:
                 result = self._flink.send(calls.savepoint_result(job, trigger))
-            except FlinkError:
+            except TriggerNotFoundError:
                 return None
             if result.status.is_done:
                 return result

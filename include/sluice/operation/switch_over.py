@@ -305,9 +305,15 @@ class SwitchOver:
         path, positions, carry_over = self._begins(stage, place)
         if carry_over and not self._planned.carry_over:
             self._compiler.prepare(self._planned.target, carry_over=True)
-        Start(self._project, self._flink, self._compiler, operation, self._tell).run(
-            operation.row.release, state_path=path, positions=positions, carry_over=carry_over
+        start = Start(
+            self._project,
+            self._flink,
+            self._compiler,
+            operation,
+            self._tell,
+            confirms_loss=self._planned.confirms_loss,
         )
+        start.run(operation.row.release, state_path=path, positions=positions, carry_over=carry_over)
 
     def _begins(
         self, stage: stages.Start, place: Placement | None

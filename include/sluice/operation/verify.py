@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Literal
 
-from sluice.errors import FlinkError
+from sluice.errors import FlinkError, SluiceError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
+from sluice.flink.identity import identify
 from sluice.health.gates import GATES, Gate
 from sluice.operation.gate import GateOrder, readings
 from sluice.operation.limits import limits, untimed
@@ -63,6 +65,12 @@ def settle(
     if started.flink_job_id is None:
         operation.finish("suspended")
         return "suspended", None
+    place = project.ledger.placement(operation.row.job)
+    if place is not None and place.cluster is None:
+        # An older Sluice has started it, and did not keep where. If the cluster is silent now, the next sweep does so.
+        with contextlib.suppress(SluiceError):
+            cluster = identify(flink, project.flink_name).values
+            project.ledger.clusters.saw(place.job, started.flink_job_id, cluster)
     downtime = None
     if started.former_job_id:
         downtime = measure_downtime(flink, started.former_job_id, started.flink_job_id)

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from sluice.client.protocol import Build, Found, Part, Ready, State, Submit
     from sluice.plan.target import Target
 
-_SUBMIT_TIMEOUT = 60.0
-
 
 class Compiler:
     """A client process that compiles one release of a job and may submit it. A context: leaving it ends the process.
@@ -27,12 +25,22 @@ class Compiler:
         job: The job's name.
         tell: Takes its progress.
         ahead: Start the process now, while the rest is still loaded; otherwise when it is first needed.
+        submit_timeout: Seconds until the cluster must have answered a submission.
     """
 
-    def __init__(self, project: Project, job: str, tell: Callable[[str], None], *, ahead: bool = False) -> None:
+    def __init__(
+        self,
+        project: Project,
+        job: str,
+        tell: Callable[[str], None],
+        *,
+        ahead: bool = False,
+        submit_timeout: float = 60.0,
+    ) -> None:
         self._project = project
         self._job = job
         self._tell = tell
+        self._submit_timeout = submit_timeout
         self._process: ClientProcess | None = self._start() if ahead else None
         self._prepared: tuple[str, bool, Part | None] | None = None
         self._ready: Ready | None = None
@@ -80,22 +88,32 @@ class Compiler:
     def submit(self, order: Submit) -> None:
         """Submit what was prepared. A client does so once: for another submission it is compiled anew.
 
+        The client has ended once an error is raised.
+
         Raises:
             FlinkError: the cluster refused.
             OperationError: the client died or took too long. Whether the cluster has the job, it alone can tell.
         """
-        if self._is_spent and self._process is not None and self._build is not None:
-            self._process.close()
-            self._process = None
+        if self._is_spent and self._build is not None:
+            self._end()
             self._compile(self._build)
         self._is_spent = True
-        self._running().submit(order, timeout=_SUBMIT_TIMEOUT)
+        try:
+            self._running().submit(order, timeout=self._submit_timeout)
+        except BaseException:
+            # Nothing more is sent, whatever is done next.
+            self._end()
+            raise
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.close()
+        self._process = None
 
     def close(self) -> None:
         """End the process."""
-        if self._process is not None:
-            self._process.close()
-        self._process = self._prepared = self._ready = self._build = None
+        self._end()
+        self._prepared = self._ready = self._build = None
         self._is_spent = False
 
     def _compile(self, order: Build) -> Ready:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from sluice.errors import RefusedError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
+from sluice.flink.identity import Identity
 from sluice.project import Project
 from sluice.release.tables import Placement
 
@@ -54,5 +55,10 @@ class Directories:
 
 
 def directories_at(project: Project, flink: FlinkClient, place: Placement) -> Directories:
-    """Where what runs, or ran, at a place keeps its state: another release's options may name other directories."""
-    return Directories(flink, project.ledger.release(place.job, place.release).resolved["options"])
+    """Where what runs, or ran, at a place keeps its state: another release's options may name other directories.
+
+    So may another cluster's: what the one had that the job was started on goes before what today's has.
+    """
+    options = project.ledger.release(place.job, place.release).resolved["options"]
+    started_on = Identity.of(place.cluster)
+    return Directories(flink, {**(started_on.directories if started_on else {}), **options})

@@ -14,6 +14,7 @@ from sluice.plan.directories import Directories, directories_at
 from sluice.plan.left import GIVE_UP
 from sluice.plan.situation import Lost
 from sluice.project import Project
+from sluice.release.submissions import submissions
 from sluice.release.tables import Placement
 
 T = TypeVar("T")
@@ -42,6 +43,9 @@ def newest_state(flink: FlinkClient, compiler: Compiler, directories: Directorie
         RefusedError: it had a checkpoint, and none is found: starting it from anything older would lose state.
     """
     place = lost.place
+    if lost.is_shared:
+        # Flink has not said which of them came up.
+        return place.restored_from
     directory = directories.checkpoints(place.flink_job_id)
     if directory is not None:
         try:
@@ -66,7 +70,8 @@ def newest_state(flink: FlinkClient, compiler: Compiler, directories: Directorie
 
 def left_at(project: Project, flink: FlinkClient, compiler: Compiler, place: Placement) -> str | None:
     """The newest state that the job at a place has left, or would leave; see `newest_state`."""
-    return newest_state(flink, compiler, directories_at(project, flink, place), Lost(place, is_known=False))
+    lost = Lost(place, is_known=False, is_shared=submissions(project.ledger, place).is_shared)
+    return newest_state(flink, compiler, directories_at(project, flink, place), lost)
 
 
 def _remembered(flink: FlinkClient, compiler: Compiler, flink_job_id: str) -> str | None:

@@ -26,9 +26,10 @@ from sluice.plan.left import left_behind
 from sluice.plan.lost import newest_state, while_it_runs
 from sluice.plan.model import Action, Change, Mode, Plan
 from sluice.plan.request import Request
-from sluice.plan.situation import Absent, Lost, Runs, Situation, Stopped, Stopping, Suspended, locate
+from sluice.plan.situation import Absent, Lost, Runs, Situation, Stopped, Stopping, Suspended
 from sluice.plan.target import Target, wanted_target
 from sluice.plan.topics import topic_steps
+from sluice.plan.whereabouts import find
 from sluice.project import Project
 from sluice.release.artifact import artifact_file
 from sluice.release.stand import Stand
@@ -44,6 +45,7 @@ class Planned:
         graph: What the target compiles to; None: it wasn't compiled.
         carry_over: It was compiled to begin without state, where its group stands.
         stand: Where the job stood: it is a plan for no other place. None: wherever it stands.
+        confirms_loss: A person has confirmed that nothing of the job runs on the cluster where it was started.
     """
 
     plan: Plan
@@ -52,6 +54,7 @@ class Planned:
     graph: Graph | None
     carry_over: bool = False
     stand: Stand | None = None
+    confirms_loss: bool = False
 
 
 class Planner:
@@ -97,11 +100,13 @@ class Planner:
         """
         # Read first of all: what changes later, the operation finds changed.
         place = self._project.ledger.placement(self._job)
-        return replace(self._planned(place), stand=Stand.of(place))
+        confirms_loss = self._request.confirm_lost_cluster
+        return replace(self._planned(place), stand=Stand.of(place), confirms_loss=confirms_loss)
 
     def _planned(self, place: Placement | None) -> Planned:
         job, ledger = self._job, self._project.ledger
-        situation = locate(job, place, self._flink.send(calls.jobs()).jobs)
+        confirms_loss = self._request.confirm_lost_cluster
+        situation = find(self._project, self._flink, job, place, confirms_loss=confirms_loss)
         former = ledger.release(job, place.release) if place else None
         active = ledger.active(job)
         checks.refuse_suspended(job, self._request, situation, active)

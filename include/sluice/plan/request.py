@@ -20,6 +20,8 @@ class Request:
         to: For a rollback, the release to go back to; None: the healthy one before.
         seen: The release that was placed when it was asked for; refused where another one is by now. None: any.
         wake: A deploy may start a suspended job.
+        confirm_lost_cluster: A person has confirmed that nothing of the job runs on the cluster where it was started,
+            which is another one than that of today.
         grow_partitions, change_topics: What may be done to topics.
     """
 
@@ -30,5 +32,6 @@ class Request:
     to: int | None = None
     seen: int | None = None
     wake: bool = False
+    confirm_lost_cluster: bool = False
     grow_partitions: bool = False
     change_topics: bool = False

@@ -60,25 +60,29 @@ class Lost:
 
     Attributes:
         is_known: The cluster still remembers it.
+        is_shared: Several releases were submitted under its id without an answer: what it has left may be another's.
     """
 
     place: Placement
     is_known: bool
+    is_shared: bool = False
 
 
 Situation = Absent | Runs | Stopping | Stopped | Suspended | Lost
 
 
-def locate(job: str, place: Placement | None, cluster: Iterable[JobSummary]) -> Situation:
+def locate(job: str, place: Placement | None, cluster: Iterable[JobSummary], *, is_answered: bool = True) -> Situation:
     """Where the job is.
 
     Args:
         job: The job's name.
         place: What the ledger says.
         cluster: Every job that the cluster remembers.
+        is_answered: Flink has answered for the submission of the job that the ledger knows. Otherwise one that was
+            given up may have come up after the ledger has it as stopped: the next start ends it first.
 
     Raises:
-        RefusedError: a job of this name runs that the ledger does not know.
+        RefusedError: a job of this name runs that the ledger does not know, or that it has as stopped or suspended.
     """
     by_id = {summary.id: summary for summary in cluster}
     alive = {summary.id for summary in by_id.values() if summary.name == job and not summary.state.is_terminal}
@@ -90,6 +94,8 @@ def locate(job: str, place: Placement | None, cluster: Iterable[JobSummary]) -> 
         )
     if place is None:
         return Absent()
+    if place.phase in ("stopped", "suspended") and place.flink_job_id in alive and is_answered:
+        raise _runs_after_its_stop(place, by_id[place.flink_job_id].state)
     match place.phase:
         case "stopping" | "suspending":
             return Stopping(place, place.flink_job_id in alive)
@@ -101,3 +107,13 @@ def locate(job: str, place: Placement | None, cluster: Iterable[JobSummary]) -> 
         summary = by_id[place.flink_job_id]
         return Runs(place, summary.state is JobState.RUNNING and summary.tasks.are_up)
     return Lost(place, place.flink_job_id in by_id)
+
+
+def _runs_after_its_stop(place: Placement, state: JobState) -> RefusedError:
+    begins = f"from {place.state_path}" if place.state_path else "without state"
+    return RefusedError(
+        f"{place.job}: the ledger has it as {place.phase} since {place.since:%Y-%m-%d %H:%M} UTC, and its Flink job "
+        f"{place.flink_job_id} is {state.value} on the cluster",
+        remedy=f"cancel Flink job {place.flink_job_id} in the Flink UI, and ask again: {place.job} is then started "
+        f"{begins}, and what was written since that is written again",
+    )

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from sluice.errors import BusyError, OperationError
 from sluice.release.approvals import Approvals
+from sluice.release.clusters import Clusters
 from sluice.release.database import for_reading, open_database
 from sluice.release.forgotten import Forgotten
 from sluice.release.handle import LEASE, TOUCHES, OperationHandle
@@ -55,6 +56,7 @@ class Ledger:
         self.samples = Samples(self._sessions, environment)
         self.replays = Replays(self._sessions, environment)
         self.told = Tellings(self._sessions, environment)
+        self.clusters = Clusters(self._sessions, environment)
         self.approvals = Approvals(self._sessions, environment)
         self.forgotten = Forgotten(self._sessions, environment)
 

@@ -57,6 +57,8 @@ class ReplayChunk(Base):
     """Who has taken its turn, or sees to what another one has begun."""
     flink_job_id: Mapped[str | None] = mapped_column(String(32))
     """Chosen before it is submitted under it."""
+    cluster: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """`Identity.values` of the cluster that it is submitted to; None: it was not kept then."""
     attempt: Mapped[int]
     records: Mapped[int | None] = mapped_column(BigInteger)
     """How many it has read so far."""

@@ -249,8 +249,14 @@ class Replays:
             busy_here=busy_here,
         )
 
-    def submitting(self, replay: str, number: int, taker: str) -> str:
+    def submitting(self, replay: str, number: int, taker: str, cluster: Mapping[str, Any] | None = None) -> str:
         """Choose the Flink job id of a chunk's next attempt, before anything is submitted under it.
+
+        Args:
+            replay: The replay's id.
+            number: The chunk's.
+            taker: Who submits it.
+            cluster: `Identity.values` of the cluster that it is submitted to.
 
         Raises:
             BusyError: the chunk isn't this taker's any more.
@@ -260,6 +266,7 @@ class Replays:
             if (row.state, row.taker) != ("starting", taker):
                 raise BusyError(f"{row.name} is {row.state}, and no longer {taker}'s", remedy="look at it again")
             row.flink_job_id, row.state, row.reason, row.records = uuid.uuid4().hex, "running", None, None
+            row.cluster = dict(cluster) if cluster else None
             row.attempt += 1
             row.began_at, row.ended_at = _now(), None
             return row.flink_job_id

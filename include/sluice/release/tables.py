@@ -157,6 +157,8 @@ class Placement(Base):
     """Per topic and partition the next offset of the state that it was, or will be, started from."""
     carried_over: Mapped[bool] = mapped_column(default=False)
     """It was started without state, from the offsets of its group."""
+    cluster: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """`Identity.values` of the cluster that `flink_job_id` was submitted to; None: it was not kept then."""
     since: Mapped[datetime]
     forgotten_at: Mapped[datetime | None]
     """When it was taken off the list, since its file was removed; None: never."""

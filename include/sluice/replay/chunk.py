@@ -13,12 +13,14 @@ from sluice.flink import calls, ending
 from sluice.flink.access import Access
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.flink.ending import job_state
+from sluice.flink.identity import Identity, identify
 from sluice.flink.models import JobState
 from sluice.job.duration import epoch_milliseconds
 from sluice.kafka import topics
 from sluice.kafka.brokers import connect
 from sluice.kafka.offsets import read_offsets
 from sluice.plan.compiler import Compiler
+from sluice.plan.whereabouts import refuse_on_other_cluster
 from sluice.project import Project
 from sluice.release.replay_tables import ChunkState, ReplayChunk
 from sluice.release.turns import Limits, Slots, is_young
@@ -138,6 +140,7 @@ class Chunk:
             return None
         with FlinkClient(self._project.flink) as flink:
             if not is_there(flink, row.flink_job_id):
+                self._refuse_elsewhere(flink, row, row.flink_job_id)
                 return None
         self._tell(f"{self.part.name} runs already, as Flink job {row.flink_job_id}")
         self._replays.adopt(self._plan.id, self.part.number, self._taker, row.flink_job_id)
@@ -244,13 +247,17 @@ class Chunk:
         """Record how many records it has read so far."""
         self._replays.read(self._plan.id, self.part.number, records)
 
-    def cancel(self) -> None:
+    def cancel(self, *, confirms_loss: bool = False) -> None:
         """End its Flink job, if one may run, and wait until it has ended; one that is on its way is waited for.
 
         Called while this one itself submits it, as a signal does, it returns at once: `start` ends it.
 
+        Args:
+            confirms_loss: A person has confirmed that nothing runs on the cluster where it was started.
+
         Raises:
             OperationError: it doesn't end.
+            RefusedError: it was started on another cluster than today's, and runs there, or may do so.
         """
         if self._is_submitting:
             self._is_called_off = True
@@ -264,9 +271,29 @@ class Chunk:
         with FlinkClient(self._project.flink) as flink:
             while job_state(flink, row.flink_job_id) is None and self._is_of(row.flink_job_id) and is_young(row):
                 time.sleep(PAUSE)
+            if not confirms_loss:
+                self._refuse_elsewhere(flink, row, row.flink_job_id)
             ending.cancel(flink, row.flink_job_id, _CANCEL_TIMEOUT)
         self._end("cancelled", row.flink_job_id)
         self._tell(f"{self.part.name} was cancelled")
+
+    def _refuse_elsewhere(self, flink: FlinkClient, row: ReplayChunk, flink_job_id: str) -> None:
+        """Refuse to take its Flink job for ended that was started on another cluster than today's.
+
+        Raises:
+            RefusedError: it runs there, or that can't be told.
+        """
+        if row.cluster is None or job_state(flink, flink_job_id) is not None:
+            return
+        refuse_on_other_cluster(
+            self._project,
+            flink,
+            self.part.name,
+            flink_job_id,
+            Identity.of(row.cluster),
+            remedy="name the former cluster again in the deployment file or its connection, or bring it back; if it is "
+            f"lost for good: sluice backfill {self._plan.job} --cancel {self._plan.id[:8]} --confirm-lost-cluster",
+        )
 
     def _await_room(self, flink: FlinkClient, ends: Callable[[], bool]) -> bool:
         """Compiling takes seconds, in which a live job may have come to need the task slots that were free before.
@@ -291,7 +318,8 @@ class Chunk:
         part = self.part
         self._is_submitting, self._is_called_off = True, False
         try:
-            flink_job_id = self._replays.submitting(self._plan.id, part.number, self._taker)
+            cluster = identify(flink, self._project.flink_name).values
+            flink_job_id = self._replays.submitting(self._plan.id, part.number, self._taker, cluster)
             self._send(flink, compiler, flink_job_id)
         finally:
             self._is_submitting = False

@@ -169,15 +169,21 @@ def finish_replay(project: Project, replay: Replay, tell: Tell) -> dict[str, Any
     return report
 
 
-def cancel_replay(project: Project, replay: Replay, tell: Tell) -> None:
+def cancel_replay(project: Project, replay: Replay, tell: Tell, *, confirms_loss: bool = False) -> None:
     """End a replay and the Flink jobs of its chunks, whoever has begun them.
+
+    Args:
+        project: The project.
+        replay: Which.
+        tell: Where progress goes.
+        confirms_loss: A person has confirmed that nothing of it runs on the cluster where it was started.
 
     Raises:
         RefusedError: it has completed.
         OperationError: some don't end; the others have.
     """
     project.ledger.replays.ended(replay.id, "cancelled")
-    _end_all(project, _begun_of(project, replay), tell)
+    _end_all(project, _begun_of(project, replay), tell, confirms_loss=confirms_loss)
 
 
 def end_chunks(project: Project, replay: Replay, takers: str, tell: Tell) -> list[str]:
@@ -225,8 +231,8 @@ def _begun_of(project: Project, replay: Replay) -> list[ReplayChunk]:
     return [row for row in project.ledger.replays.begun() if row.replay == replay.id]
 
 
-def _end_all(project: Project, rows: list[ReplayChunk], tell: Tell) -> list[str]:
-    if problems := _try_to_end(project, rows, tell):
+def _end_all(project: Project, rows: list[ReplayChunk], tell: Tell, *, confirms_loss: bool = False) -> list[str]:
+    if problems := _try_to_end(project, rows, tell, confirms_loss=confirms_loss):
         raise OperationError(
             f"{len(problems)} of {len(rows)} chunks that were to end go on: {' | '.join(problems)}",
             remedy="end their Flink jobs in the Flink UI, or try again",
@@ -234,12 +240,12 @@ def _end_all(project: Project, rows: list[ReplayChunk], tell: Tell) -> list[str]
     return [row.name for row in rows]
 
 
-def _try_to_end(project: Project, rows: list[ReplayChunk], tell: Tell) -> list[str]:
+def _try_to_end(project: Project, rows: list[ReplayChunk], tell: Tell, *, confirms_loss: bool = False) -> list[str]:
     """Why some could not be ended: one that doesn't end keeps none of the others."""
     problems = []
     for row in rows:
         try:
-            _end(project, row, tell)
+            _end(project, row, tell, confirms_loss=confirms_loss)
         except SluiceError as error:
             problems.append(f"{row.name} was given up, and goes on: {error}")
             if isinstance(error, UnreachableError):
@@ -248,9 +254,9 @@ def _try_to_end(project: Project, rows: list[ReplayChunk], tell: Tell) -> list[s
     return problems
 
 
-def _end(project: Project, row: ReplayChunk, tell: Tell) -> str:
+def _end(project: Project, row: ReplayChunk, tell: Tell, *, confirms_loss: bool) -> str:
     plan = ReplayPlan.model_validate(project.ledger.replays.find(row.replay).plan)
-    Chunk(project, plan, row.number, tell, taker=row.taker or "").cancel()
+    Chunk(project, plan, row.number, tell, taker=row.taker or "").cancel(confirms_loss=confirms_loss)
     return row.name
 
 

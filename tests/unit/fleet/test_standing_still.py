@@ -85,7 +85,7 @@ def test_one_that_works_and_lets_nothing_through_is_at_fault_itself():
     [
         {"is_at_work": False},
         {"brokers": HeldTopics({TOPIC: ENDS}, is_down=True)},
-        {"job": body("job").replace('"status":"RUNNING"', '"status":"SCHEDULED"', 1)},
+        {"job": body("job").replace('"RUNNING":4', '"RUNNING":3', 1)},
         {"health": Health()},
     ],
     ids=["its source waits", "no brokers", "no slots", "just started"],

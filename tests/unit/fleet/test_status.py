@@ -1,5 +1,6 @@
 """What a sweep of a project leaves in the ledger and on the disk, and what a look leaves alone."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from sluice.fleet.rows import Found
 from sluice.fleet.status import fleet_status, last_snapshots, sweep_and_record
 from sluice.fleet.strangers import with_strangers
 from sluice.flink import client as client_module
-from sluice.flink.client import AsyncFlinkClient
+from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.flink.models import JobList, JobSummary
 from sluice.health.snapshot import Snapshot
 from sluice.plan.request import Request
@@ -44,6 +45,11 @@ def build(rows):
 """
 
 
+def knows_no_job(_method, target, _body):
+    """What Flink answers about a job that it doesn't know."""
+    return 404, json.dumps({"errors": [f"Job {target.split('/')[2]} not found"]}).encode()
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     monkeypatch.setattr(client_module, "_PAUSES", ())
@@ -54,6 +60,7 @@ def project(tmp_path, monkeypatch):
         (tmp_path / "flink_jobs" / f"{name}.py").write_text(JOB % name)
     (tmp_path / "flink_jobs" / "broken.py").write_text("1 +")
     project = Project(Settings(root=tmp_path, home=tmp_path / "home"))
+    monkeypatch.setattr(Project, "flink_at", lambda _project, url: FlinkClient(url, exchange=knows_no_job))
     monkeypatch.setattr("sluice.kafka.brokers.TIMEOUT", 0.2)
     monkeypatch.setattr("sluice.kafka.offsets.TIMEOUT", 0.2)
     place(project, "runs", "running", fingerprint(tmp_path, project.desired("runs")))
@@ -72,11 +79,15 @@ class FlinkAnswer:
         return JobList(jobs=[])
 
 
+def flink_id(name):
+    return name.encode().hex().ljust(32, "0")
+
+
 def place(project, name, phase, digest, release=1, flink_job_id=None):
     ledger = project.ledger
     ledger.add_release(name, fingerprint=digest, artifact="a", module="m", resolved={})
     operation = ledger.begin(name, kind="deploy", holder="me", release=release)
-    values = {"phase": phase, "release": release, "flink_job_id": flink_job_id or name.ljust(32, "0")}
+    values = {"phase": phase, "release": release, "flink_job_id": flink_job_id or flink_id(name)}
     operation.record("x", "y", place=values)
     operation.finish("healthy")
 
@@ -175,7 +186,7 @@ def test_an_operation_that_goes_on_is_known_by_the_sweep(project, monkeypatch):
 def test_the_lease_of_a_holder_that_is_gone_is_not_waited_for(project, monkeypatch, is_gone):
     """It has died after it had stopped the job, and before the next one was started."""
     operation = project.ledger.begin("runs", kind="deploy", holder="me", release=1)
-    place = {"phase": "stopped", "release": 1, "flink_job_id": "runs".ljust(32, "0")}
+    place = {"phase": "stopped", "release": 1, "flink_job_id": flink_id("runs")}
     operation.record("stop", "stopped", place=place)
     monkeypatch.setattr(AsyncFlinkClient, "send", FlinkAnswer())
     gone = {"me"}.__contains__ if is_gone else {}.__contains__

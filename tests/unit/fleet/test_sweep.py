@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from sluice import Health
+from sluice.fleet.doubts import Doubt
 from sluice.fleet.members import Member
 from sluice.fleet.readings import to_readings, to_snapshot
 from sluice.fleet.rows import JobStatus
@@ -280,3 +281,20 @@ def test_what_runs_well_or_is_not_worked_on_is_told_as_it_is():
 def test_replays_that_begin_or_end_meanwhile_are_no_strangers():
     before, after = Standing(replays=frozenset({job_id("x")})), Standing(replays=frozenset({job_id("y")}))
     assert rows(switched_over(before, after, cluster("xyz"), [])) == {"z": ("undeclared", "unknown")}
+
+
+@pytest.mark.parametrize(
+    ("kind", "row"),
+    [("unsure", ("unreachable", "unknown")), ("other", ("gone", "failed")), (None, ("gone", "failed"))],
+)
+def test_job_that_the_cluster_does_not_list_is_asked_for_by_its_id(kind, row):
+    asked = []
+
+    def doubt(member, *, is_listed):
+        asked.append((member.status.job, is_listed))
+        return Doubt(kind, "it may run elsewhere") if kind else None
+
+    found = run(cluster("b"), [member("a"), member("b")], doubt=doubt)
+    assert asked == [("a", False)]
+    assert rows(found)["a"] == row
+    assert ("it may run elsewhere" in found[0].status.reasons) is (kind is not None)

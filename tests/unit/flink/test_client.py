@@ -3,7 +3,7 @@ import asyncio
 import httpx
 import pytest
 
-from sluice.errors import FlinkError, JobNotFoundError, UnreachableError
+from sluice.errors import FlinkError, JobNotFoundError, NotFlinkError, TriggerNotFoundError, UnreachableError
 from sluice.flink import calls
 from sluice.flink import client as client_module
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
@@ -59,16 +59,23 @@ def test_an_answer_becomes_a_model():
     assert cluster.requests[0].url == f"http://flink/jobs/{JOB}/status"
 
 
+NO_CANCEL = {"errors": ["org.apache.flink.runtime.rest.handler.RestHandlerException: Job could not be found.\n\tat x"]}
+
+
 @pytest.mark.parametrize(
-    ("status", "body"),
+    ("call", "status", "body"),
     [
-        (500, NOT_FOUND),  # /jobs/<id>/status
-        (404, {"errors": [f"org.apache.flink.runtime.rest.NotFoundException: Job {JOB} not found\n\tat x"]}),
-        (404, {"errors": ["org.apache.flink.runtime.rest.handler.RestHandlerException: Job could not be found.\n"]}),
+        (calls.status(JOB), 500, NOT_FOUND),
+        (
+            calls.job(JOB),
+            404,
+            {"errors": [f"org.apache.flink.runtime.rest.NotFoundException: Job {JOB} not found\n\tat x"]},
+        ),
+        (calls.cancel(JOB), 404, NO_CANCEL),
     ],
 )
-def test_each_way_in_which_flink_says_that_it_does_not_know_a_job(status, body):
-    error = send(Cluster(httpx.Response(status, json=body)), calls.status(JOB))
+def test_each_way_in_which_flink_says_that_it_does_not_know_a_job(call, status, body):
+    error = send(Cluster(httpx.Response(status, json=body)), call)
     assert isinstance(error, JobNotFoundError)
     assert error.status == 404
 
@@ -78,14 +85,58 @@ def test_each_way_in_which_flink_says_that_it_does_not_know_a_job(status, body):
     [
         ({"errors": ["Unable to load requested file /bad-request."]}, 400),
         ({"errors": [f"There is no savepoint operation with triggerId={JOB} for job {JOB}."]}, 404),
-        ("<html>no such page</html>", 404),
+        ({"errors": [f"org.apache.flink.runtime.rest.NotFoundException: Job {'e' * 32} not found\n\tat x"]}, 404),
+        (NO_CANCEL, 404),
     ],
 )
 def test_another_404_says_nothing_about_the_job(body, status):
-    answer = httpx.Response(404, json=body) if isinstance(body, dict) else httpx.Response(404, text=body)
-    error = send(Cluster(answer), calls.status(JOB))
+    error = send(Cluster(httpx.Response(404, json=body)), calls.status(JOB))
     assert type(error) is FlinkError
     assert error.status == status
+
+
+def test_what_flink_says_of_another_job_says_nothing_about_this_one():
+    error = send(Cluster(httpx.Response(500, json=NOT_FOUND)), calls.status("e" * 32))
+    assert type(error) is UnreachableError
+
+
+@pytest.mark.parametrize("call", [calls.status(JOB), calls.jobs(), calls.cancel(JOB), calls.savepoint_result(JOB, JOB)])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(404, text=f"<html>Job {JOB} not found</html>"),
+        httpx.Response(404),
+        httpx.Response(404, json={"message": f"FlinkJobNotFoundException: Could not find Flink job ({JOB})"}),
+        httpx.Response(404, json={"errors": f"Job {JOB} not found"}),
+        httpx.Response(302, headers={"Location": "/login"}),
+        httpx.Response(200, text="<html>log in</html>"),
+        httpx.Response(410, text="gone"),
+    ],
+)
+def test_an_answer_that_is_not_flinks_counts_as_no_answer(call, answer):
+    cluster = Cluster(answer)
+    error = send(cluster, call)
+    assert type(error) is NotFlinkError
+    assert isinstance(error, UnreachableError)
+    assert error.status == answer.status_code
+    # It may be over in a moment, as where a proxy has no route yet.
+    assert len(cluster.requests) == 3
+
+
+def test_an_answer_about_another_job_is_not_taken_for_this_ones():
+    other = {"jid": "e" * 32, "name": "x", "state": "RUNNING", "start-time": 1, "now": 2, "vertices": []}
+    for call in (calls.job(JOB), calls.job_config(JOB)):
+        error = send(Cluster(httpx.Response(200, json=other)), call)
+        assert isinstance(error, NotFlinkError)
+        assert f"the answer is about Flink job {'e' * 32}" in str(error)
+
+
+def test_a_trigger_that_flink_has_forgotten_is_told_from_other_refusals():
+    forgotten = {"errors": [f"There is no savepoint operation with triggerId={'d' * 32} for job {JOB}."]}
+    error = send(Cluster(httpx.Response(404, json=forgotten)), calls.savepoint_result(JOB, "d" * 32))
+    assert isinstance(error, TriggerNotFoundError)
+    for body in (forgotten, NO_CANCEL):
+        assert type(send(Cluster(httpx.Response(404, json=body)), calls.savepoint_result(JOB, "c" * 32))) is FlinkError
 
 
 TIMED_OUT = {"errors": ["Internal server error.", "<Exception on server side:\nakka.pattern.AskTimeoutException: late"]}

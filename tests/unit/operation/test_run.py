@@ -33,7 +33,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "pass_gates", passes)
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", "test")
     ledger.add_release("counts", fingerprint="f", artifact="a", module="m", resolved={})
-    return SimpleNamespace(ledger=ledger)
+    return SimpleNamespace(flink_name=None, ledger=ledger)
 
 
 @pytest.fixture

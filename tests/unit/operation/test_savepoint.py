@@ -8,6 +8,12 @@ from sluice.operation.savepoint import Look, enter_savepoint, order_savepoint, t
 from tests.support.simulated import _ROUTES, JOB, SAVEPOINTS
 
 
+def forgotten(job, trigger):
+    """What Flink answers whose JobManager was restarted since."""
+    error = f"There is no savepoint operation with triggerId={trigger} for job {job}."
+    return httpx.Response(404, json={"errors": [error]})
+
+
 @pytest.fixture
 def asked(simulated, monkeypatch):
     """The savepoints that the cluster was asked for; each is there at once."""
@@ -17,10 +23,10 @@ def asked(simulated, monkeypatch):
         found.append((job, body["triggerId"], body["target-directory"]))
         return httpx.Response(202, json={"request-id": body["triggerId"]})
 
-    def result(_simulated, _body, _job, trigger):
+    def result(_simulated, _body, job, trigger):
         directory = next((where for _, known, where in found if known == trigger), None)
         if directory is None:
-            return httpx.Response(404, json={"errors": ["there is no savepoint operation"]})
+            return forgotten(job, trigger)
         done = {"status": {"id": "COMPLETED"}, "operation": {"location": f"{directory}/savepoint-1"}}
         return httpx.Response(200, json=done)
 
@@ -99,11 +105,11 @@ def test_one_that_fails_says_so_and_leaves_the_job_free(simulated, asked):
 def test_what_the_jobmanager_has_forgotten_is_not_waited_for(simulated, asked, monkeypatch):
     simulated.deploy()
 
-    def forgets(*_arguments):
-        return httpx.Response(404, json={"errors": ["there is no savepoint operation"]})
+    def forgets(_simulated, _body, *asked_for):
+        return forgotten(*asked_for)
 
     monkeypatch.setitem(_ROUTES, r"GET /jobs/(\w+)/savepoints/(\w+)", forgets)
-    with pytest.raises(OperationError, match="the job runs on: .*there is no savepoint operation"):
+    with pytest.raises(OperationError, match="the job runs on: .*There is no savepoint operation"):
         take(simulated)
 
 

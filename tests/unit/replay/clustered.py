@@ -39,7 +39,9 @@ class Clustered:
         names = [chunk.name for chunk in self.plan.chunks]
         kept = self.plan.model_dump(mode="json")
         self.ledger.replays.add(self.plan.id, "counts", "one", release.number, kept, names, None)
-        self.project = SimpleNamespace(ledger=self.ledger, flink="http://flink", kafka={}, kafka_servers="")
+        self.project = SimpleNamespace(
+            ledger=self.ledger, flink="http://flink", kafka={}, kafka_servers="", flink_name=None
+        )
         held = {("lines", number): Offsets(0, 1_000) for number in (0, 1)}
         monkeypatch.setattr("sluice.flink.client._PAUSES", ())
         monkeypatch.setattr(chunk_module, "FlinkClient", self.client)
@@ -77,6 +79,8 @@ class Clustered:
             jobs = [{"jid": job, "name": job, "state": state, "start-time": 1, "tasks": self._tasks(job)}
                     for job, state in self.states.items()]  # fmt: skip
             return httpx.Response(200, json={"jobs": jobs})
+        if path == "/jobmanager/config":
+            return httpx.Response(200, json=[])
         if path == "/overview":
             figures = {"taskmanagers": 1, "slots-total": 9, "slots-available": self.slots, "flink-version": "2.3.0"}
             return httpx.Response(200, json=figures)

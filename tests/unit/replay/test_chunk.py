@@ -1,12 +1,16 @@
 """A chunk is one Flink job, whoever takes it and whatever is lost on the way to the cluster."""
 
+import json
 from datetime import timedelta
 
 import pytest
 
-from sluice.errors import OperationError, UnreachableError
+from sluice.errors import OperationError, RefusedError, UnreachableError
+from sluice.flink.client import FlinkClient
+from sluice.flink.exchange import NoAnswerError
 from sluice.flink.models import JobState
 from sluice.kafka.offsets import Offsets
+from sluice.release.replay_tables import ReplayChunk
 from sluice.replay.chunk import Progress
 from tests.unit.replay.clustered import Clustered
 
@@ -251,3 +255,31 @@ def test_a_job_whose_chunk_is_anothers_by_then_is_ended(cluster, monkeypatch):
         chunk.start()
     assert cluster.alive() == []
     assert (cluster.row().state, cluster.row().taker) == ("starting", "two")
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_chunk_of_another_cluster_is_neither_started_again_nor_taken_for_cancelled(cluster, monkeypatch, silent):
+    """The environment names another cluster by now; on the former one the chunk runs, or that can't be told."""
+    chunk = cluster.chunk()
+    flink_job_id = chunk.begin()
+    former, cluster.states = cluster.states, {}
+    with cluster.ledger.replays._sessions.begin() as session:
+        row = session.get_one(ReplayChunk, (cluster.plan.id, 1))
+        row.cluster, row.began_at = {"url": "http://former"}, row.began_at - timedelta(hours=1)
+
+    def answer(method, target, body):
+        if silent:
+            raise NoAnswerError("connection refused")
+        if target == "/jobmanager/config":
+            return 200, b"[]"
+        return 200, json.dumps({"status": former[flink_job_id]}).encode()
+
+    cluster.project.flink_at = lambda url: FlinkClient(url, exchange=answer)
+    words = "can't be asked whether" if silent else "it is RUNNING there"
+    for doing in (chunk.begin, chunk.cancel):
+        with pytest.raises(RefusedError, match=words) as refused:
+            doing()
+        assert "--cancel" in refused.value.remedy
+    assert (cluster.row().state, cluster.states) == ("running", {})
+    chunk.cancel(confirms_loss=True)
+    assert cluster.row().state == "cancelled"

@@ -1,0 +1,14 @@
+"""On which cluster a job was started, and a chunk of a replay."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0011"
+down_revision = "0009"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("placements", sa.Column("cluster", sa.JSON(none_as_null=True), nullable=True))
+    op.add_column("replay_chunks", sa.Column("cluster", sa.JSON(none_as_null=True), nullable=True))

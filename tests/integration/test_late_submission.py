@@ -1,0 +1,95 @@
+"""A submission that was given up comes to a real cluster later, held back by a proxy: no job runs twice."""
+
+import threading
+
+import pytest
+
+from sluice.flink import calls
+from sluice.flink.access import Access, Tls
+from sluice.flink.client import FlinkClient
+from sluice.operation.run import run_operation
+from sluice.plan.compiler import Compiler
+from sluice.plan.request import Request
+from sluice.plan.whereabouts import running_release
+from sluice.project import Project
+from tests.integration import sources
+from tests.support.proxy import proxy_before
+from tests.support.running import deploy, wait_for
+
+NAME = "held"
+FILTERED = sources.SQL.replace("FROM lines", "FROM lines WHERE id <> 'x'")
+
+
+class Watch:
+    """Whether two jobs of the name run at any moment."""
+
+    def __init__(self, url):
+        self.url, self.twice, self._ends = url, [], threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._ends.set()
+        self._thread.join()
+
+    def _look(self):
+        with FlinkClient(self.url) as flink:
+            while not self._ends.wait(0.05):
+                alive = alive_of(flink)
+                self.twice += [alive] if len(alive) > 1 else []
+
+
+def alive_of(flink):
+    return [job.id for job in flink.send(calls.jobs()).jobs if job.name == NAME and not job.state.is_terminal]
+
+
+class Holding:
+    """Holds the first submission back that comes through a proxy."""
+
+    def __init__(self, proxy, *, until_the_second):
+        self.proxy, self.until_the_second = proxy, until_the_second
+        self.submissions, self.let_go = 0, threading.Event()
+        proxy.before = self
+
+    def __call__(self, method, path):
+        if method != "POST" or not path.endswith("/jobs"):
+            return
+        self.submissions += 1
+        if self.submissions == 1:
+            self.let_go.wait(120)
+        elif self.submissions == 2 and self.until_the_second:
+            self.release()
+
+    def release(self):
+        """Let the first one through, and wait until Flink has answered it."""
+        before = len(self.answers())
+        self.let_go.set()
+        wait_for(lambda: len(self.answers()) > before, 30)
+
+    def answers(self):
+        return [each for each in self.proxy.answered if each[0] == "POST" and each[1].endswith("/jobs")]
+
+
+@pytest.mark.parametrize("until_the_second", [True, False], ids=["before-the-former-release", "after-it"])
+def test_submission_that_arrives_during_a_rollback_runs_beside_nothing(lab, tmp_path, until_the_second):
+    lab.job(NAME, sources.source(NAME, sources.SQL))
+    deploy(lab.project, NAME)
+    lab.job(NAME, sources.source(NAME, FILTERED))
+    with proxy_before(tmp_path / "proxy", lab.local.flink_url) as proxy, Watch(lab.local.flink_url) as watch:
+        access = Access(f"https://127.0.0.1:{proxy.port}", tls=Tls(ca_bundle=str(proxy.ca)))
+        project = Project(lab.project.settings, flink=access)
+        holding = Holding(proxy, until_the_second=until_the_second)
+        compiler = Compiler(project, NAME, print, submit_timeout=5)
+        result = run_operation(project, NAME, Request(), "test", print, compiler=compiler)
+        assert result.outcome == "rolled_back", result.error
+        if not until_the_second:
+            holding.release()
+            [(*_, status, body)] = holding.answers()[1:]
+            assert (status, b"already been submitted" in body) == (500, True)
+        with FlinkClient(lab.local.flink_url) as flink:
+            assert alive_of(flink) == [result.flink_job_id]
+            assert running_release(flink, result.flink_job_id) == project.ledger.placement(NAME).release == 1
+    assert watch.twice == []

@@ -73,6 +73,7 @@ class Simulated:
         meanwhile: Called once, while something is compiled.
         savepoint_fails: What the savepoint of a stop fails with; the job runs on, unless it `fails_while_stopping`.
         retains: Checkpoints outlive a cancel.
+        failures: What each job has failed with, newest first, by its id: epoch milliseconds and the exception's words.
         stands_still: The cluster's metrics don't change any more.
         lets_nothing_through: No checkpoint that is asked for comes to an end.
     """
@@ -88,6 +89,7 @@ class Simulated:
         self.fails_while_stopping = self.stands_still = self.lets_nothing_through = False
         self.retains = True
         self.vanishes = []
+        self.failures = {}
         self.meanwhile = None
         self.lab = Lab(SimpleNamespace(kafka_servers="kafka:9092", flink_url="http://flink", home=root), root, "test")
         self.lab.job(JOB, source(JOB))
@@ -231,6 +233,13 @@ class Simulated:
         counts = {"restored": 0, "in_progress": 0, "failed": 0, "completed": int(path is not None)}
         return httpx.Response(200, json={"counts": counts, "latest": {"completed": newest if path else None}})
 
+    def _exceptions(self, _body, job):
+        entries = [{"timestamp": at, "stacktrace": words} for at, words in self.failures.get(job, ())]
+        return httpx.Response(200, json={"exceptionHistory": {"entries": entries}})
+
+    def _job_plan(self, _body, job):
+        return httpx.Response(404, json={"errors": [f"Job {job} not found"]})
+
     def _stop(self, body, job):
         if self.fails_while_stopping:
             self.states[job] = "FAILED"
@@ -307,6 +316,8 @@ _ROUTES = {
     "GET /jobmanager/metrics": Simulated._metrics,
     r"GET /jobs/(\w+)": Simulated._detail,
     r"GET /jobs/(\w+)/status": Simulated._status,
+    r"GET /jobs/(\w+)/exceptions": Simulated._exceptions,
+    r"GET /jobs/(\w+)/plan": Simulated._job_plan,
     r"GET /jobs/(\w+)/checkpoints": Simulated._checkpoints,
     r"GET /jobs/(\w+)/checkpoints/config": Simulated._retained,
     r"POST /jobs/(\w+)/checkpoints": Simulated._take_checkpoint,

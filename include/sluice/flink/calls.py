@@ -10,6 +10,7 @@ from urllib.parse import quote
 from pydantic import TypeAdapter
 
 from sluice.flink.history import Checkpoints, Exceptions
+from sluice.flink.job_plan import JobPlan
 from sluice.flink.metrics import Metric, MetricAggregate
 from sluice.flink.models import (
     CheckpointConfig,
@@ -61,6 +62,7 @@ _TASK_MANAGER = TypeAdapter(TaskManagerDetail)
 _JOBS = TypeAdapter(JobList)
 _DETAIL = TypeAdapter(JobDetail)
 _STATUS = TypeAdapter(Status)
+_PLAN = TypeAdapter(JobPlan)
 _CHECKPOINTS = TypeAdapter(Checkpoints)
 _EXCEPTIONS = TypeAdapter(Exceptions)
 _METRICS = TypeAdapter(tuple[Metric, ...])
@@ -107,6 +109,11 @@ def job(job_id: str) -> Call[JobDetail]:
 def status(job_id: str) -> Call[Status]:
     """A job's state, now."""
     return Call(f"/jobs/{job_id}/status", _STATUS)
+
+
+def plan(job_id: str) -> Call[JobPlan]:
+    """What each vertex of a job computes."""
+    return Call(f"/jobs/{job_id}/plan", _PLAN)
 
 
 def checkpoints(job_id: str) -> Call[Checkpoints]:

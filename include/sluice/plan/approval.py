@@ -44,8 +44,8 @@ def refuse_unapproved(plan: Plan, approval: Approval | None) -> None:
     if approval is None and plan.alters_state:
         raise RefusedError(
             f"{plan.job}: state would go on under another meaning: {'; '.join(plan.reasons)}",
-            remedy="leave the mode out, which abandons it; to go on, give --allow-state-loss (Airflow: deploy again, "
-            "and approve the plan)",
+            remedy=f"{_without_it(plan)}; to go on, give --allow-state-loss (Airflow: deploy again, and approve the "
+            "plan)",
         )
     if approval is None:
         raise RefusedError(
@@ -57,6 +57,13 @@ def refuse_unapproved(plan: Plan, approval: Approval | None) -> None:
             f"{plan.job}: this is not the plan that {approval.by} has approved: {'; '.join(more)}",
             remedy="deploy again, and read the new plan",
         )
+
+
+def _without_it(plan: Plan) -> str:
+    """How to begin without the state that means something else."""
+    if any(operator.old is not None for operator in plan.state.altered):
+        return "undo the change, or take mode stateless, which abandons the state and begins where the job stands"
+    return "leave the mode out, which abandons it"
 
 
 def identity(plan: Plan) -> str:

@@ -9,6 +9,7 @@ from sluice.plan.model import Fate, Plan
 
 _FATES: dict[Fate, str] = {
     "kept": "kept",
+    "input_changed": "kept, and windows that are open mix rows from before and after the change of the input",
     "altered": "kept, **with another meaning**",
     "dropped": "**lost**",
     "added": "new",
@@ -35,6 +36,15 @@ def markdown(plan: Plan) -> str:
             ],
         ),
         _table("What becomes of the state", ("operator", "holds", ""), _state(plan)),
+        _table(
+            "What the operators compute",
+            ("operator", "old", "new"),
+            [
+                (operator.name, _code(operator.old), _code(operator.new or ""))
+                for _, operator in plan.state.fates
+                if operator.old is not None
+            ],
+        ),
         _list("Topics", (topic.words for topic in plan.topics if topic.action != "keep")),
         _list("What happens", (stage.words for stage in plan.stages), "1."),
     ]
@@ -55,6 +65,11 @@ def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> st
         return ""
     lines = [head, ["---"] * len(head), *rows]
     return f"### {title}\n\n" + "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _code(text: str) -> str:
+    """Text as it is: names with underscores and stars are no emphasis."""
+    return f"`` {text} ``"
 
 
 def _cell(text: str) -> str:

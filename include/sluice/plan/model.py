@@ -69,9 +69,13 @@ class StateOfOperator(_Value):
     name: str
     size: int
     """Bytes; 0 for an operator that is new."""
+    old: str | None = None
+    """What it computes (or, where its input has changed, the filter or function before it) in the release that holds
+    the state; None: the same as in the new one, or a setting alters what the state means."""
+    new: str | None = None
 
 
-Fate = Literal["kept", "altered", "dropped", "added"]
+Fate = Literal["kept", "input_changed", "altered", "dropped", "added"]
 
 
 class StateChange(_Value):
@@ -79,6 +83,8 @@ class StateChange(_Value):
 
     kept: tuple[StateOfOperator, ...] = ()
     """It goes on; of a source, whose state is its positions, also where the rest is abandoned."""
+    input_changed: tuple[StateOfOperator, ...] = ()
+    """It goes on, and means the same; a filter or function before it differs: windows that are open mix both."""
     altered: tuple[StateOfOperator, ...] = ()
     """It goes on, and means something else to the new release."""
     dropped: tuple[StateOfOperator, ...] = ()
@@ -94,7 +100,7 @@ class StateChange(_Value):
     @property
     def held(self) -> tuple[StateOfOperator, ...]:
         """The operators that the old job holds state of."""
-        return (*self.kept, *self.altered, *self.dropped)
+        return (*self.kept, *self.input_changed, *self.altered, *self.dropped)
 
 
 class Plan(_Value):

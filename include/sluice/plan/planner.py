@@ -8,9 +8,9 @@ from typing import Any
 
 from confluent_kafka.admin import AdminClient
 
-from sluice.client.protocol import Graph, State
+from sluice.client.protocol import Graph
 from sluice.deployment.hidden import shown
-from sluice.errors import RefusedError, StateError
+from sluice.errors import RefusedError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.kafka import topics
@@ -19,14 +19,15 @@ from sluice.plan import changes as differences
 from sluice.plan import checks, stages, state
 from sluice.plan.compiler import Compiler
 from sluice.plan.continuity import Continuity, topics_of
-from sluice.plan.directories import Directories, directories_at
+from sluice.plan.directories import Directories
 from sluice.plan.draft import Draft
+from sluice.plan.failing import HandOver, hand_over_of_failing
 from sluice.plan.given_up import last_positions
-from sluice.plan.left import left_behind
-from sluice.plan.lost import newest_state, while_it_runs
-from sluice.plan.model import Action, Change, Mode, Plan
+from sluice.plan.held import HeldState
+from sluice.plan.model import Action, Change, Mode, Plan, StateChange
 from sluice.plan.request import Request
 from sluice.plan.situation import Absent, Lost, Runs, Situation, Stopped, Stopping, Suspended, locate
+from sluice.plan.state_writer import written_operators
 from sluice.plan.target import Target, wanted_target
 from sluice.plan.topics import topic_steps
 from sluice.project import Project
@@ -87,6 +88,7 @@ class Planner:
         self._admin = admin
         self._compiles_always = compiles_always
         self._draft = Draft(project.ledger, job, request)
+        self._held = HeldState(project, flink, compiler)
 
     def plan(self) -> Planned:
         """The plan.
@@ -164,10 +166,17 @@ class Planner:
             return Planned(plan, target, (), None)
         if not isinstance(situation, Runs | Stopping):
             raise RefusedError(f"{self._job} does not run", remedy=f"see sluice status {self._job}")
-        mode = self._request.mode or "savepoint"
-        self._check_mode(situation, mode, target)
+        mode: Mode = self._request.mode or "savepoint"
+        failing = self._failing(situation, mode)
+        if failing is not None and failing.mode != mode:
+            mode = failing.mode
+        else:
+            self._check_mode(situation, mode, target)
         stop = stages.Stop(flink_job_id=situation.place.flink_job_id, mode=mode, suspend=True)
-        plan = self._draft.plan("suspend", "state_compatible", situation, target, (), mode=mode, doing=(stop,))
+        reasons = failing.reasons if failing else ()
+        plan = self._draft.plan(
+            "suspend", "state_compatible", situation, target, (), mode=mode, doing=(stop,), reasons=reasons
+        )
         return Planned(plan, target, (), None)
 
     def _replacement(
@@ -177,6 +186,10 @@ class Planner:
         breaking = [change for change in changed if change.category == "state_breaking"]
         mode: Mode = self._request.mode or ("stateless" if breaking else "savepoint")
         checks.refuse_mode(self._job, self._request, breaking)
+        failing = self._failing(situation, mode)
+        is_as_wanted = failing is None or failing.mode == mode
+        if failing is not None and isinstance(situation, Runs):
+            situation, mode = replace(situation, is_whole=False), failing.mode
         abandons = mode == "stateless" and not isinstance(situation, Absent)
         place = None if isinstance(situation, Absent) else situation.place
         carry_over = abandons or bool(place and place.carried_over and not place.had_checkpoint)
@@ -189,7 +202,7 @@ class Planner:
             )
             return Planned(plan, target, steps, graph)
         # With a client that is there already: checkpoints of a job that runs come and go.
-        held, why_given_up = self._state_or_why(situation, abandons=abandons)
+        held, why_given_up = self._held.read_or_why(situation, abandons=abandons)
         unseen = None
         if held is None and (abandons or breaking) and _may_hold(situation):
             # It tells where it stands when it stops, whatever can't be read before.
@@ -204,9 +217,11 @@ class Planner:
         checks.check_max_parallelism(self._job, None if abandons else held, graph)
         how, why_given_up = self._how_to_stop(situation, mode, why_given_up)
         if isinstance(situation, Runs | Stopping):
-            if how == mode:
+            if how == mode and is_as_wanted:
                 self._check_mode(situation, mode, target)
             checks.check_slots(self._flink, self._directories(target), situation, graph)
+        if place is not None and changed and not abandons:
+            change = self._by_meaning(change, place, graph, writes=how == "savepoint")
         positions: Mapping[str, Mapping[Any, int]] = held.positions if held else {}
         if why_given_up is not None and place is not None:
             positions = last_positions(self._project, place, topics_of(target.resolved), self._brokers)
@@ -215,7 +230,7 @@ class Planner:
             _action(situation),
             "state_breaking"
             if why_given_up is not None or unseen is not None
-            else state.categorise(held, change, breaks=abandons or bool(breaking)),
+            else state.categorise(held, change, breaks=abandons or bool(breaking or change.altered)),
             situation,
             target,
             steps,
@@ -229,10 +244,11 @@ class Planner:
                 filter(
                     None,
                     (
-                        _NO_SAVEPOINT if how != mode and isinstance(situation, Runs) else None,
+                        *(failing.reasons if failing else ()),
                         unseen,
                         None if why_given_up is None else f"its state is given up, since {why_given_up}",
                         *(f"{change.path}: {change.why}" for change in breaking),
+                        *state.reasons(change),
                         continuity.words_of_gone,
                     ),
                 )
@@ -242,6 +258,17 @@ class Planner:
         if isinstance(situation, Runs) and self._request.kind == "deploy":
             plan = _without_a_way_back(plan, checks.no_way_back(self._project, former, target))
         return Planned(plan, target, steps, graph, carry_over)
+
+    def _failing(self, situation: Situation, mode: Mode) -> HandOver | None:
+        """How a job that fails hands over, where nobody has said how it is to; None: it doesn't fail."""
+        if not isinstance(situation, Runs) or self._request.mode in ("savepoint", "last-state"):
+            return None
+        return hand_over_of_failing(self._flink, situation, mode)
+
+    def _by_meaning(self, change: StateChange, place: Placement, graph: Graph, *, writes: bool) -> StateChange:
+        """What becomes of the state by what its operators compute, where it is taken over."""
+        old = written_operators(self._project.ledger, self._flink, place, None if writes else self._held.path, graph)
+        return state.hold_against(change, old, graph)
 
     def _changes(self, former: Release | None, target: Target) -> list[Change]:
         if former is None or former.fingerprint == target.fingerprint:
@@ -265,35 +292,6 @@ class Planner:
             and not (abandons or asked_for or situation.place.carried_over)
         )
 
-    def _state_or_why(self, situation: Situation, *, abandons: bool) -> tuple[State | None, str | None]:
-        """What the state holds that would be taken over; or why that can't be told, where it is abandoned anyway."""
-        try:
-            return self._state(situation), None
-        except (StateError, RefusedError) as error:
-            if not abandons:
-                raise
-            return None, error.message
-
-    def _state(self, situation: Situation) -> State | None:
-        """What the state that would be taken over holds; None: there is none yet."""
-        path: str | None = None
-        match situation:
-            case Stopping(place, is_alive) if not is_alive or place.stop_mode == "cancel":
-                path = left_behind(
-                    self._compiler, directories_at(self._project, self._flink, place), self._project.environment, place
-                )
-            case Runs(place, _) | Stopping(place):
-                return while_it_runs(lambda: self._held_by(place))
-            case Stopped(place) | Suspended(place):
-                path = place.state_path
-            case Lost(place):
-                path = newest_state(
-                    self._flink, self._compiler, directories_at(self._project, self._flink, place), situation
-                )
-            case Absent():
-                path = None
-        return self._compiler.inspect(path) if path else None
-
     def _how_to_stop(
         self, situation: Situation, mode: Mode, why_given_up: str | None
     ) -> tuple[stages.StopMode, str | None]:
@@ -309,12 +307,6 @@ class Planner:
         if why_given_up is None and not self._flink.send(calls.checkpoint_config(place.flink_job_id)).is_retained:
             why_given_up = "its checkpoints are deleted when it is cancelled"
         return "last-state" if why_given_up is None else "cancel", why_given_up
-
-    def _held_by(self, place: Placement) -> State | None:
-        """What the newest checkpoint of a job that runs holds, or what it was restored from."""
-        completed = self._flink.send(calls.checkpoints(place.flink_job_id)).latest.completed
-        path = (completed.external_path if completed else None) or place.restored_from
-        return self._compiler.inspect(path) if path else None
 
     def _check_mode(self, situation: Runs | Stopping, mode: Mode, target: Target) -> None:
         environment = self._project.environment
@@ -356,8 +348,6 @@ class Planner:
                 start = stages.Start(source="nothing")
         return (stages.Prepare(), start)
 
-
-_NO_SAVEPOINT = "it can't write a savepoint, since not all of its tasks run: it is cancelled"
 
 _UNSEEN = "it has made no checkpoint yet: what state it holds can't be told"
 

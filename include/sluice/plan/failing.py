@@ -12,19 +12,22 @@ from sluice.plan.situation import Runs
 
 @dataclass(frozen=True)
 class HandOver:
-    """How a job hands over that can't be relied on to write a savepoint.
+    """How a job hands over.
 
     Attributes:
-        mode: `last-state` in the place of `savepoint`, where that leads to its newest state; otherwise what was wanted.
-        reasons: Why, for a person.
+        mode: What is wanted; of a job that fails, `last-state` in the place of `savepoint`, where that leads to its
+            newest state.
+        reasons: Why a savepoint can't be relied on, for a person; none: it can.
+        is_chosen: The mode is another one than what is wanted.
     """
 
     mode: Mode
-    reasons: tuple[str, ...]
+    reasons: tuple[str, ...] = ()
+    is_chosen: bool = False
 
 
-def hand_over_of_failing(flink: FlinkClient, running: Runs, mode: Mode) -> HandOver | None:
-    """How a job hands over that fails; None: nothing speaks against a savepoint.
+def hand_over_of(flink: FlinkClient, running: Runs, mode: Mode) -> HandOver:
+    """How a job hands over that runs, and may fail again and again.
 
     A savepoint needs all tasks, for as long as it takes. A job that has failed since its newest checkpoint fails again
     where the cause is a record that it reads again after each restart. Its sinks have committed nothing since that
@@ -43,7 +46,7 @@ def hand_over_of_failing(flink: FlinkClient, running: Runs, mode: Mode) -> HandO
     since = (newest.latest_ack_timestamp or newest.trigger_timestamp) if newest else 0
     failures = [entry for entry in flink.send(calls.exceptions(job)).history.entries if entry.timestamp > since]
     if not failures and running.is_whole:
-        return None
+        return HandOver(mode)
     if failures:
         when = "since its newest checkpoint" if newest else "and has completed no checkpoint"
         why = f"it can't be relied on to write a savepoint, since it has failed {when}"
@@ -58,4 +61,4 @@ def hand_over_of_failing(flink: FlinkClient, running: Runs, mode: Mode) -> HandO
         return HandOver(mode, (f"{why}; {tried}", *causes))
     state = "its newest checkpoint" if has_own else "the state that it was started from"
     words = f"{why}: it is cancelled, and {state} goes on; it has committed nothing since"
-    return HandOver("last-state", (words, *causes))
+    return HandOver("last-state", (words, *causes), is_chosen=True)

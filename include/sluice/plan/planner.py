@@ -21,7 +21,7 @@ from sluice.plan.compiler import Compiler
 from sluice.plan.continuity import Continuity, topics_of
 from sluice.plan.directories import Directories
 from sluice.plan.draft import Draft
-from sluice.plan.failing import HandOver, hand_over_of_failing
+from sluice.plan.failing import HandOver, hand_over_of
 from sluice.plan.given_up import last_positions
 from sluice.plan.held import HeldState
 from sluice.plan.model import Action, Change, Mode, Plan, StateChange
@@ -166,16 +166,13 @@ class Planner:
             return Planned(plan, target, (), None)
         if not isinstance(situation, Runs | Stopping):
             raise RefusedError(f"{self._job} does not run", remedy=f"see sluice status {self._job}")
-        mode: Mode = self._request.mode or "savepoint"
-        failing = self._failing(situation, mode)
-        if failing is not None and failing.mode != mode:
-            mode = failing.mode
-        else:
+        hand_over = self._hand_over(situation, self._request.mode or "savepoint")
+        mode = hand_over.mode
+        if not hand_over.is_chosen:
             self._check_mode(situation, mode, target)
         stop = stages.Stop(flink_job_id=situation.place.flink_job_id, mode=mode, suspend=True)
-        reasons = failing.reasons if failing else ()
         plan = self._draft.plan(
-            "suspend", "state_compatible", situation, target, (), mode=mode, doing=(stop,), reasons=reasons
+            "suspend", "state_compatible", situation, target, (), mode=mode, doing=(stop,), reasons=hand_over.reasons
         )
         return Planned(plan, target, (), None)
 
@@ -184,12 +181,11 @@ class Planner:
     ) -> Planned:
         changed = self._changes(former, target)
         breaking = [change for change in changed if change.category == "state_breaking"]
-        mode: Mode = self._request.mode or ("stateless" if breaking else "savepoint")
         checks.refuse_mode(self._job, self._request, breaking)
-        failing = self._failing(situation, mode)
-        is_as_wanted = failing is None or failing.mode == mode
-        if failing is not None and isinstance(situation, Runs):
-            situation, mode = replace(situation, is_whole=False), failing.mode
+        hand_over = self._hand_over(situation, self._request.mode or ("stateless" if breaking else "savepoint"))
+        mode = hand_over.mode
+        if isinstance(situation, Runs):
+            situation = replace(situation, is_whole=situation.is_whole and not hand_over.reasons)
         abandons = mode == "stateless" and not isinstance(situation, Absent)
         place = None if isinstance(situation, Absent) else situation.place
         carry_over = abandons or bool(place and place.carried_over and not place.had_checkpoint)
@@ -217,10 +213,10 @@ class Planner:
         checks.check_max_parallelism(self._job, None if abandons else held, graph)
         how, why_given_up = self._how_to_stop(situation, mode, why_given_up)
         if isinstance(situation, Runs | Stopping):
-            if how == mode and is_as_wanted:
+            if how == mode and not hand_over.is_chosen:
                 self._check_mode(situation, mode, target)
             checks.check_slots(self._flink, self._directories(target), situation, graph)
-        if place is not None and changed and not abandons:
+        if changed and not abandons:
             change = self._by_meaning(change, place, graph, writes=how == "savepoint")
         positions: Mapping[str, Mapping[Any, int]] = held.positions if held else {}
         if why_given_up is not None and place is not None:
@@ -244,7 +240,7 @@ class Planner:
                 filter(
                     None,
                     (
-                        *(failing.reasons if failing else ()),
+                        *hand_over.reasons,
                         unseen,
                         None if why_given_up is None else f"its state is given up, since {why_given_up}",
                         *(f"{change.path}: {change.why}" for change in breaking),
@@ -254,19 +250,29 @@ class Planner:
                 )
             ),
         )
-        # A job that is down has nothing to go back to, and a rollback is the way back itself.
-        if isinstance(situation, Runs) and self._request.kind == "deploy":
-            plan = _without_a_way_back(plan, checks.no_way_back(self._project, former, target))
+        plan = self._with_a_way_back(plan, situation, former, target)
         return Planned(plan, target, steps, graph, carry_over)
 
-    def _failing(self, situation: Situation, mode: Mode) -> HandOver | None:
-        """How a job that fails hands over, where nobody has said how it is to; None: it doesn't fail."""
-        if not isinstance(situation, Runs) or self._request.mode in ("savepoint", "last-state"):
-            return None
-        return hand_over_of_failing(self._flink, situation, mode)
+    def _with_a_way_back(self, plan: Plan, situation: Situation, former: Release | None, target: Target) -> Plan:
+        """The plan, with an approval where the release that runs could not be run again."""
+        # A job that is down has nothing to go back to, and a rollback is the way back itself.
+        if not isinstance(situation, Runs) or self._request.kind != "deploy":
+            return plan
+        why = checks.no_way_back(self._project, former, target)
+        if why is None:
+            return plan
+        return plan.model_copy(update={"needs_approval": True, "no_way_back": why, "reasons": (*plan.reasons, why)})
 
-    def _by_meaning(self, change: StateChange, place: Placement, graph: Graph, *, writes: bool) -> StateChange:
+    def _hand_over(self, situation: Situation, mode: Mode) -> HandOver:
+        """How the job hands over: as it is asked for, or by what is known of its failures where no mode is given."""
+        if not isinstance(situation, Runs) or self._request.mode in ("savepoint", "last-state"):
+            return HandOver(mode)
+        return hand_over_of(self._flink, situation, mode)
+
+    def _by_meaning(self, change: StateChange, place: Placement | None, graph: Graph, *, writes: bool) -> StateChange:
         """What becomes of the state by what its operators compute, where it is taken over."""
+        if place is None or not change.kept:
+            return change
         old = written_operators(self._project.ledger, self._flink, place, None if writes else self._held.path, graph)
         return state.hold_against(change, old, graph)
 
@@ -367,10 +373,3 @@ def _action(situation: Situation) -> Action:
     if isinstance(situation, Runs):
         return "redeploy"
     return "start" if isinstance(situation, Absent | Suspended) else "recover"
-
-
-def _without_a_way_back(plan: Plan, why: str | None) -> Plan:
-    """The plan, with an approval where there is a reason for it."""
-    if why is None:
-        return plan
-    return plan.model_copy(update={"needs_approval": True, "no_way_back": why, "reasons": (*plan.reasons, why)})

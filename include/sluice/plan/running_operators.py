@@ -14,7 +14,7 @@ from sluice.client.protocol import Graph
 from sluice.flink.job_plan import PlanNode
 from sluice.plan.operators import Described
 
-_LINE = re.compile(r"^(?P<indent>[\s:]*?)(?:(?P<branch>[+:]- ))?(?:\[\d+\]:)?(?P<text>\S.*)$")
+_LINE = re.compile(r"^(?P<indent>(?:[ :]  )*)(?P<branch>[+:]- )?(?:\[\d+\]:)?(?P<text>\S.*)$")
 _NUMBERED_NAME = re.compile(r"^([\w$]+)\[\d+\](?=$|: )")
 _INDENT = 3
 """Characters by which a line is indented below the one before it in the chain."""

@@ -38,8 +38,8 @@ def test_a_flink_option_that_sluice_sets_is_refused_by_name_and_line(tmp_path, o
     with pytest.raises(ConfigError) as refused:
         read(tmp_path, f"defaults:\n  flink:\n    a: 1\n    {option}: 4\n")
     assert re.fullmatch(
-        rf".*/local\.yaml:5: {re.escape(option)}: Sluice sets this Flink option itself, so that a value here would have "
-        "no effect",
+        rf".*/local\.yaml:5: {re.escape(option)}: Sluice sets this Flink option itself, so that a value here would "
+        "have no effect",
         refused.value.message,
     )
     assert instead in refused.value.remedy

@@ -110,8 +110,8 @@ def test_swapped_group_by_columns_do_not_take_over_state_unapproved(lab):
 def test_each_other_meaning_of_a_window_is_told_and_a_filter_needs_no_approval(lab):
     start(lab, "edits")
     for words, old, new in (
-        ({"most": "MIN(amount)"}, "MAX(max$1) AS most", "MIN(min$1) AS most"),
-        ({"most": "MAX(amount * 2)"}, "MAX(amount) AS max$1", "MAX($f4) AS max$1"),
+        ({"most": "MIN(amount)"}, "MAX(max$0) AS most", "MIN(min$0) AS most"),
+        ({"most": "MAX(amount * 2)"}, "MAX(amount) AS", "MAX($f"),
         (
             {"table": "renamed"},
             "Calc(select=[buyer, shop, amount,",

@@ -62,7 +62,10 @@ def refuse_unapproved(plan: Plan, approval: Approval | None) -> None:
 def _without_it(plan: Plan) -> str:
     """How to begin without the state that means something else."""
     if any(operator.old is not None for operator in plan.state.altered):
-        return "undo the change, or take mode stateless, which abandons the state and begins where the job stands"
+        return (
+            f"sluice plan {plan.job} shows what it computes, old and new; undo the change, or take mode stateless, which "
+            "abandons the state and begins where the job stands"
+        )
     return "leave the mode out, which abandons it"
 
 

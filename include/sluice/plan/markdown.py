@@ -69,7 +69,7 @@ def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> st
 
 def _code(text: str) -> str:
     """Text as it is: names with underscores and stars are no emphasis."""
-    return f"`` {text} ``"
+    return f"`` {text.replace('`', "'")} ``"
 
 
 def _cell(text: str) -> str:

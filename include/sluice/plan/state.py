@@ -59,10 +59,7 @@ def reasons(change: StateChange) -> tuple[str, ...]:
     """What is to be said of state whose operators compute something else, for a person."""
     mixed = ", ".join(operator.name for operator in change.input_changed)
     return (
-        *(
-            f"{operator.name} computes something else than what its state was made by: {operator.old} -> {operator.new}"
-            for operator in change.altered
-        ),
+        *(f"{operator.name} computes something else than what its state was made by" for operator in change.altered),
         *((f"what {mixed} gets is filtered or computed in another way: open windows mix both",) if mixed else ()),
     )
 

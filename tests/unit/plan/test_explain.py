@@ -2,7 +2,7 @@
 
 from sluice.plan.explain import explain
 from sluice.plan.markdown import markdown
-from sluice.plan.model import Change, Plan
+from sluice.plan.model import Change, Plan, StateChange, StateOfOperator
 
 
 def test_each_change_tells_its_category_and_why():
@@ -22,3 +22,23 @@ def test_why_an_approval_is_needed_is_said():
     both = stuck.model_copy(update={"category": "state_breaking"})
     assert "  needs an approval: it loses state and there is no way back" in explain(both)
     assert "This **loses state**. There is **no way back**." in markdown(both)
+
+
+def test_what_an_operator_computes_is_shown_old_and_new_where_it_differs():
+    old, new = "Aggregate(groupBy=[a, b])", "Aggregate(groupBy=[b, a])"
+    other = StateOfOperator(id="o", name="Aggregate", size=2048, old=old, new=new)
+    mixed = StateOfOperator(id="m", name="Join", size=0, old="Calc(where=[a | b])", new="Calc(where=[a])")
+    plan = Plan(
+        job="counts",
+        action="redeploy",
+        category="state_breaking",
+        fingerprint="f",
+        needs_approval=True,
+        state=StateChange(altered=(other,), input_changed=(mixed,)),
+    )
+    lines = explain(plan)
+    begin = lines.index("  state altered: Aggregate, 2.0 KiB")
+    assert lines[begin + 1 : begin + 3] == [f"    old: {old}", f"    new: {new}"]
+    assert "  state kept, input changed: Join" in lines
+    assert f"| Aggregate | `` {old} `` | `` {new} `` |" in markdown(plan)
+    assert "| Join | `` Calc(where=[a \\| b]) `` |" in markdown(plan)

@@ -63,8 +63,8 @@ def _without_it(plan: Plan) -> str:
     """How to begin without the state that means something else."""
     if any(operator.old is not None for operator in plan.state.altered):
         return (
-            f"sluice plan {plan.job} shows what it computes, old and new; undo the change, or take mode stateless, which "
-            "abandons the state and begins where the job stands"
+            f"sluice plan {plan.job} shows what it computes, old and new; undo the change, or take mode stateless, "
+            "which abandons the state and begins where the job stands"
         )
     return "leave the mode out, which abandons it"
 

@@ -69,7 +69,8 @@ def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> st
 
 def _code(text: str) -> str:
     """Text as it is: names with underscores and stars are no emphasis."""
-    return f"`` {text.replace('`', "'")} ``"
+    quoted = text.replace("`", "'")
+    return f"`` {quoted} ``"
 
 
 def _cell(text: str) -> str:

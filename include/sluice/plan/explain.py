@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sluice.plan.model import Fate, Plan, StateOfOperator
+from sluice.plan.model import Plan, StateOfOperator
 
 ACTIONS = {
     "none": "runs as it should",
@@ -15,14 +15,6 @@ ACTIONS = {
     "suspend": "is suspended",
 }
 """What happens to the job."""
-FATES: dict[Fate, str] = {
-    "kept": "kept",
-    "input_changed": "kept, input changed",
-    "altered": "altered",
-    "dropped": "dropped",
-    "added": "added",
-}
-"""What becomes of an operator's state."""
 
 
 def explain(plan: Plan) -> list[str]:
@@ -49,7 +41,8 @@ def explain(plan: Plan) -> list[str]:
 def _state(plan: Plan) -> Iterator[str]:
     for fate, operator in plan.state.fates:
         size = size_of(operator)
-        yield f"  state {FATES[fate]}: {operator.name}{f', {size}' if size else ''}"
+        changed = ", input changed" if fate == "kept" and operator.old is not None else ""
+        yield f"  state {fate}{changed}: {operator.name}{f', {size}' if size else ''}"
         if operator.old is not None:
             yield f"    old: {operator.old}"
             yield f"    new: {operator.new}"

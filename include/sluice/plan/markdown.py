@@ -9,11 +9,12 @@ from sluice.plan.model import Fate, Plan
 
 _FATES: dict[Fate, str] = {
     "kept": "kept",
-    "input_changed": "kept, and windows that are open mix rows from before and after the change of the input",
     "altered": "kept, **with another meaning**",
     "dropped": "**lost**",
     "added": "new",
 }
+
+_MIXED = "kept; its input has changed: windows that are open mix both"
 
 
 def markdown(plan: Plan) -> str:
@@ -52,7 +53,11 @@ def markdown(plan: Plan) -> str:
 
 
 def _state(plan: Plan) -> list[tuple[str, str, str]]:
-    return [(operator.name, size_of(operator) or "–", _FATES[fate]) for fate, operator in plan.state.fates]
+    mixed = frozenset(operator.id for operator in plan.state.input_changed)
+    return [
+        (operator.name, size_of(operator) or "–", _MIXED if operator.id in mixed else _FATES[fate])
+        for fate, operator in plan.state.fates
+    ]
 
 
 def _list(title: str, lines: Iterable[str], mark: str = "-") -> str:

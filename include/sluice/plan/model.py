@@ -75,7 +75,7 @@ class StateOfOperator(_Value):
     new: str | None = None
 
 
-Fate = Literal["kept", "input_changed", "altered", "dropped", "added"]
+Fate = Literal["kept", "altered", "dropped", "added"]
 
 
 class StateChange(_Value):
@@ -83,8 +83,6 @@ class StateChange(_Value):
 
     kept: tuple[StateOfOperator, ...] = ()
     """It goes on; of a source, whose state is its positions, also where the rest is abandoned."""
-    input_changed: tuple[StateOfOperator, ...] = ()
-    """It goes on, and means the same; a filter or function before it differs: windows that are open mix both."""
     altered: tuple[StateOfOperator, ...] = ()
     """It goes on, and means something else to the new release."""
     dropped: tuple[StateOfOperator, ...] = ()
@@ -100,7 +98,12 @@ class StateChange(_Value):
     @property
     def held(self) -> tuple[StateOfOperator, ...]:
         """The operators that the old job holds state of."""
-        return (*self.kept, *self.input_changed, *self.altered, *self.dropped)
+        return (*self.kept, *self.altered, *self.dropped)
+
+    @property
+    def input_changed(self) -> tuple[StateOfOperator, ...]:
+        """Those of `kept` before which a filter or function differs: windows that are open mix both."""
+        return tuple(operator for operator in self.kept if operator.old is not None)
 
 
 class Plan(_Value):

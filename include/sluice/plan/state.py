@@ -38,21 +38,16 @@ def hold_against(change: StateChange, old: Operators, graph: Graph) -> StateChan
         graph: What takes it.
     """
     new = operators_of(graph)
-    found: dict[str, list[StateOfOperator]] = {"same": [], "input changed": [], "altered": []}
+    kept: list[StateOfOperator] = []
+    altered: list[StateOfOperator] = []
     for operator in change.kept:
         if _is_source(operator) or _is_sink(operator):
-            found["same"].append(operator)
+            kept.append(operator)
             continue
         compared = compare_operator(operator.id, old, new)
         differs = {} if compared.likeness == "same" else {"old": compared.old, "new": compared.new}
-        found[compared.likeness].append(operator.model_copy(update=differs))
-    return change.model_copy(
-        update={
-            "kept": tuple(found["same"]),
-            "input_changed": tuple(found["input changed"]),
-            "altered": tuple(found["altered"]),
-        }
-    )
+        (altered if compared.likeness == "altered" else kept).append(operator.model_copy(update=differs))
+    return change.model_copy(update={"kept": tuple(kept), "altered": tuple(altered)})
 
 
 def reasons(change: StateChange) -> tuple[str, ...]:
@@ -75,11 +70,10 @@ def fates(change: StateChange, *, abandons: bool, alters: bool) -> StateChange:
     sources = tuple(operator for operator in change.kept if _is_source(operator))
     others = tuple(operator for operator in change.kept if not _is_source(operator))
     if abandons:
-        dropped = (*others, *change.input_changed, *change.altered, *change.dropped)
-        return change.model_copy(update={"kept": sources, "input_changed": (), "altered": (), "dropped": dropped})
+        dropped = (*others, *change.altered, *change.dropped)
+        return change.model_copy(update={"kept": sources, "altered": (), "dropped": dropped})
     if alters:
-        altered = (*others, *change.input_changed, *change.altered)
-        return change.model_copy(update={"kept": sources, "input_changed": (), "altered": altered})
+        return change.model_copy(update={"kept": sources, "altered": (*others, *change.altered)})
     return change
 
 

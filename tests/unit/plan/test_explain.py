@@ -34,7 +34,7 @@ def test_what_an_operator_computes_is_shown_old_and_new_where_it_differs():
         category="state_breaking",
         fingerprint="f",
         needs_approval=True,
-        state=StateChange(altered=(other,), input_changed=(mixed,)),
+        state=StateChange(altered=(other,), kept=(mixed,)),
     )
     lines = explain(plan)
     begin = lines.index("  state altered: Aggregate, 2.0 KiB")

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import get_args
 
 from sluice.errors import RefusedError
-from sluice.plan.model import Fate, Plan
+from sluice.plan.model import NEWEST_FAILURE, Fate, Plan
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,12 @@ def _without_it(plan: Plan) -> str:
 def identity(plan: Plan) -> str:
     """What of a plan a person says yes or no to, in twelve characters.
 
-    The same for plans that differ in figures alone: how large state is, and how long the job is down.
+    The same for plans that differ in figures alone: how large state is, and how long the job is down; or in the words of
+    the job's newest failure.
     """
     without_sizes = {name: {"__all__": {"size"}} for name in get_args(Fate)}
     values = plan.model_dump(mode="json", exclude={"expected_downtime_ms": True, "state": without_sizes})
+    values["reasons"] = [reason for reason in plan.reasons if not reason.startswith(NEWEST_FAILURE)]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 

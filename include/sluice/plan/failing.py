@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
-from sluice.plan.model import Mode
+from sluice.plan.model import NEWEST_FAILURE, Mode
 from sluice.plan.situation import Runs
 
 
@@ -52,7 +52,7 @@ def hand_over_of(flink: FlinkClient, running: Runs, mode: Mode) -> HandOver:
         why = f"it can't be relied on to write a savepoint, since it has failed {when}"
     else:
         why = "it can't write a savepoint, since not all of its tasks run"
-    causes = (f"its newest failure: {failures[0].words}",) if failures else ()
+    causes = (f"{NEWEST_FAILURE}{failures[0].words}",) if failures else ()
     if mode == "stateless":
         return HandOver(mode, (f"{why}: it is cancelled", *causes))
     has_own = running.place.had_checkpoint or newest is not None

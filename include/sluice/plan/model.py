@@ -38,6 +38,10 @@ suspend: it is stopped.
 """
 
 
+NEWEST_FAILURE = "its newest failure: "
+"""How the reason begins that quotes a job's newest failure, whose words differ from one restart to the next."""
+
+
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 

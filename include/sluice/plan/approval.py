@@ -72,8 +72,8 @@ def _without_it(plan: Plan) -> str:
 def identity(plan: Plan) -> str:
     """What of a plan a person says yes or no to, in twelve characters.
 
-    The same for plans that differ in figures alone: how large state is, and how long the job is down; or in the words of
-    the job's newest failure.
+    The same for plans that differ in figures alone: how large state is, and how long the job is down; or in the words
+    of the job's newest failure.
     """
     without_sizes = {name: {"__all__": {"size"}} for name in get_args(Fate)}
     values = plan.model_dump(mode="json", exclude={"expected_downtime_ms": True, "state": without_sizes})

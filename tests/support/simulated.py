@@ -26,6 +26,7 @@ from sluice.plan.request import Request
 from sluice.release.jars import kept_jars
 from tests.support.answering import answered_by
 from tests.support.lab import Lab
+from tests.support.ledgers import forget_operators
 from tests.support.windowed import source
 
 JOB = "counts"
@@ -46,9 +47,11 @@ def state(*operators, position=7):
     return State(checkpoint_id=1, operators=tuple(held), positions={TOPIC: {0: position}})
 
 
-def graph(*operators, digest="d"):
-    """What a release compiles to."""
-    compiled = tuple(Operator(id=id_, uid=None, name=id_) for id_ in ("Source: lines", *operators))
+def graph(*operators, digest="d", computes=""):
+    """What a release compiles to; its operators all compute the same."""
+    compiled = tuple(
+        Operator(id=id_, uid=None, name=id_, description=computes) for id_ in ("Source: lines", *operators)
+    )
     vertex = Vertex(id="v", name="v", parallelism=1, max_parallelism=-1, operators=compiled)
     return Graph(vertices=(vertex,), slots=1, columns={}, digest=digest)
 
@@ -65,6 +68,7 @@ class Simulated:
         jars: The URLs of those that the last compiled release is shipped with.
         prepared: What was compiled: its settings, and whether offsets are carried over.
         compiles_to: The operators, beside the source, for a value of the setting `least`; others: a window.
+        computes: What the operators compute, for a value of the setting `least`; others: nothing is said of it.
         committed: Where the consumer group stands.
         dies_at: Submitting dies before (`before`) or after (`after`) the cluster has the job.
         refuses: What each submission fails with, first come, first served.
@@ -83,6 +87,7 @@ class Simulated:
         self.asked, self.orders, self.prepared, self.told = [], [], [], []
         self.jars = ()
         self.compiles_to = {}
+        self.computes = {}
         self.committed = {}
         self.ends = {(TOPIC, 0): Offsets(0, 1_000)}
         self.dies_at = self.refuses = self.savepoint_fails = None
@@ -177,6 +182,10 @@ class Simulated:
         """The way back of an operation that does not pass its gates."""
         handle = self.ledger.resume(operation)
         return roll_back(self.project, handle, "it is bad", self.flink, self.told.append, lambda: Client(self))
+
+    def forget_operators(self):
+        """Leave the releases as those are that were entered before what operators compute was kept."""
+        forget_operators(self.project, JOB)
 
     def checkpoint(self, job, *operators, number=1, position=7):
         """Let a job complete a checkpoint; its path."""
@@ -349,7 +358,8 @@ class Client:
         self._simulated.prepared.append((target.resolved["config"], carry_over))
         config = target.resolved["config"]
         operators = self._simulated.compiles_to.get(config["least"], ("Window",))
-        return Ready(graph=graph(*operators, digest=str((config, target.resolved["options"]))))
+        digest, computes = str((config, target.resolved["options"])), self._simulated.computes.get(config["least"], "")
+        return Ready(graph=graph(*operators, digest=digest, computes=computes))
 
     def inspect(self, path):
         if self._simulated.vanishes:

@@ -217,7 +217,7 @@ class Planner:
                 self._check_mode(situation, mode, target)
             checks.check_slots(self._flink, self._directories(target), situation, graph)
         if changed and not abandons:
-            change = self._by_meaning(change, place, graph, writes=how == "savepoint")
+            change = self._by_meaning(change, place, graph, writes=isinstance(situation, Runs) and how == "savepoint")
         positions: Mapping[str, Mapping[Any, int]] = held.positions if held else {}
         if why_given_up is not None and place is not None:
             positions = last_positions(self._project, place, topics_of(target.resolved), self._brokers)

@@ -40,7 +40,9 @@ def asked_for(kind, least=None):
     """The fields of the request of an operation of this kind, and whether it is approved."""
     if kind == "back_stateless":
         return {"overrides": {"hours": 2}}, True
-    return {"kind": "deploy" if kind == "back" else kind, "overrides": {} if least is None else {"least": least}}, False
+    asked = {"kind": "deploy" if kind == "back" else kind, "overrides": {} if least is None else {"least": least}}
+    # What is gone back from computes something else.
+    return asked, kind == "back"
 
 
 def main(root, lib, job, kind, at, when, least=None):

@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, update
 
+from sluice.project import Project
 from sluice.release.artifact import store_files
 from sluice.release.ledger import Ledger
 from sluice.release.samples import Sample
+from sluice.release.tables import Release
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 HEALTH = {"consumer_lag": 500, "watermark_lag": "PT1M", "checkpoint_age": "PT2M"}
@@ -73,4 +75,12 @@ def somebody_writes(url: str) -> Iterator[None]:
         is_sqlite = engine.dialect.name == "sqlite"
         writer.exec_driver_sql("BEGIN IMMEDIATE" if is_sqlite else "LOCK TABLE releases IN ROW EXCLUSIVE MODE")
         yield
+    engine.dispose()
+
+
+def forget_operators(project: Project, job: str) -> None:
+    """Leave the job's releases as they are that were entered before what operators compute was kept."""
+    engine = create_engine(project.settings.ledger)
+    with engine.begin() as connection:
+        connection.execute(update(Release).where(Release.job == job).values(operators=None))
     engine.dispose()

@@ -29,6 +29,7 @@ from sluice.project import Project
 from sluice.release.jars import kept_jars
 from tests.support.answering import answered_by
 from tests.support.lab import Lab
+from tests.support.ledgers import forget_operators
 from tests.support.windowed import source
 
 JOB = "counts"
@@ -49,9 +50,11 @@ def state(*operators, position=7):
     return State(checkpoint_id=1, operators=tuple(held), positions={TOPIC: {0: position}})
 
 
-def graph(*operators, digest="d"):
-    """What a release compiles to."""
-    compiled = tuple(Operator(id=id_, uid=None, name=id_) for id_ in ("Source: lines", *operators))
+def graph(*operators, digest="d", computes=""):
+    """What a release compiles to; its operators all compute the same."""
+    compiled = tuple(
+        Operator(id=id_, uid=None, name=id_, description=computes) for id_ in ("Source: lines", *operators)
+    )
     vertex = Vertex(id="v", name="v", parallelism=1, max_parallelism=-1, operators=compiled)
     return Graph(vertices=(vertex,), slots=1, columns={}, digest=digest)
 
@@ -68,6 +71,7 @@ class Simulated:
         jars: The URLs of those that the last compiled release is shipped with.
         prepared: What was compiled: its settings, and whether offsets are carried over.
         compiles_to: The operators, beside the source, for a value of the setting `least`; others: a window.
+        computes: What the operators compute, for a value of the setting `least`; others: nothing is said of it.
         committed: Where the consumer group stands.
         dies_at: Submitting dies before (`before`) or after (`after`) the cluster has the job.
         refuses: What each submission fails with, first come, first served.
@@ -76,6 +80,7 @@ class Simulated:
         meanwhile: Called once, while something is compiled.
         savepoint_fails: What the savepoint of a stop fails with; the job runs on, unless it `fails_while_stopping`.
         retains: Checkpoints outlive a cancel.
+        failures: What each job has failed with, newest first, by its id: epoch milliseconds and the exception's words.
         stands_still: The cluster's metrics don't change any more.
         lets_nothing_through: No checkpoint that is asked for comes to an end.
         releases: The release that each job was submitted as, by its id.
@@ -96,12 +101,14 @@ class Simulated:
         self.url, self.clusters, self.options = "http://flink", {}, {}
         self.jars = ()
         self.compiles_to = {}
+        self.computes = {}
         self.committed = {}
         self.ends = {(TOPIC, 0): Offsets(0, 1_000)}
         self.dies_at = self.refuses = self.savepoint_fails = None
         self.fails_while_stopping = self.stands_still = self.lets_nothing_through = False
         self.retains = True
         self.vanishes = []
+        self.failures = {}
         self.meanwhile = None
         self.lab = Lab(SimpleNamespace(kafka_servers="kafka:9092", flink_url="http://flink", home=root), root, "test")
         self.lab.job(JOB, source(JOB))
@@ -190,6 +197,10 @@ class Simulated:
         """The way back of an operation that does not pass its gates."""
         handle = self.ledger.resume(operation)
         return roll_back(self.project, handle, "it is bad", self.flink, self.told.append, lambda: Client(self))
+
+    def forget_operators(self):
+        """Leave the releases as those are that were entered before what operators compute was kept."""
+        forget_operators(self.project, JOB)
 
     def checkpoint(self, job, *operators, number=1, position=7):
         """Let a job complete a checkpoint; its path."""
@@ -299,6 +310,13 @@ class Simulated:
         counts = {"restored": 0, "in_progress": 0, "failed": 0, "completed": int(path is not None)}
         return httpx.Response(200, json={"counts": counts, "latest": {"completed": newest if path else None}})
 
+    def _exceptions(self, _body, job):
+        entries = [{"timestamp": at, "stacktrace": words} for at, words in self.failures.get(job, ())]
+        return httpx.Response(200, json={"exceptionHistory": {"entries": entries}})
+
+    def _job_plan(self, _body, job):
+        return httpx.Response(404, json={"errors": [f"Job {job} not found"]})
+
     def _stop(self, body, job):
         if self.fails_while_stopping:
             self.states[job] = "FAILED"
@@ -384,6 +402,8 @@ _ROUTES = {
     r"GET /jobs/(\w+)": Simulated._detail,
     r"GET /jobs/(\w+)/status": Simulated._status,
     r"GET /jobs/(\w+)/config": Simulated._job_config,
+    r"GET /jobs/(\w+)/exceptions": Simulated._exceptions,
+    r"GET /jobs/(\w+)/plan": Simulated._job_plan,
     r"GET /jobs/(\w+)/checkpoints": Simulated._checkpoints,
     r"GET /jobs/(\w+)/checkpoints/config": Simulated._retained,
     r"POST /jobs/(\w+)/checkpoints": Simulated._take_checkpoint,
@@ -415,7 +435,8 @@ class Client:
         self._simulated.prepared.append((target.resolved["config"], carry_over))
         config = target.resolved["config"]
         operators = self._simulated.compiles_to.get(config["least"], ("Window",))
-        return Ready(graph=graph(*operators, digest=str((config, target.resolved["options"]))))
+        digest, computes = str((config, target.resolved["options"])), self._simulated.computes.get(config["least"], "")
+        return Ready(graph=graph(*operators, digest=digest, computes=computes))
 
     def inspect(self, path):
         if self._simulated.vanishes:

@@ -11,6 +11,7 @@ from pyflink.java_gateway import get_gateway
 from pyflink.util.java_utils import get_field
 
 from sluice.client.address import rest_options
+from sluice.client.descriptions import Described, describe, secret_texts
 from sluice.client.generated_code import settled
 from sluice.client.pipeline import Pipeline
 from sluice.client.protocol import RELEASE, Build, Graph, Operator, Submit, Vertex
@@ -31,6 +32,7 @@ class PreparedJob:
         self._order = order
         self._name = order.part.name if order.part else pipeline.job.name
         self._columns = pipeline.columns
+        self._described: dict[str, Described] = {}
         self._job_graph = self._compile(pipeline, order.jars)
         self._client = self._connect(order)
 
@@ -43,7 +45,7 @@ class PreparedJob:
         self._client.listJobs().get()
 
     def facts(self) -> Graph:
-        """What was compiled: vertices, operators with their state ids, slots."""
+        """What was compiled: vertices, operators with their state ids and what they compute, slots."""
         slots: dict[str, int] = defaultdict(int)
         vertices = []
         for vertex in self._job_graph.getVerticesAsArray():
@@ -55,7 +57,7 @@ class PreparedJob:
                     name=vertex.getName(),
                     parallelism=vertex.getParallelism(),
                     max_parallelism=vertex.getMaxParallelism(),
-                    operators=tuple(_operator(pair) for pair in vertex.getOperatorIDs()),
+                    operators=tuple(self._operator(pair) for pair in vertex.getOperatorIDs()),
                 )
             )
         return Graph(vertices=tuple(vertices), slots=sum(slots.values()), columns=self._columns, digest=self._digest())
@@ -126,11 +128,25 @@ class PreparedJob:
         transformations = j_tenv.getPlanner().translate(operations)
         executor = get_field(j_tenv.getClass(), "execEnv").get(j_tenv)
         stream_graph = executor.createPipeline(transformations, j_tenv.getConfig().getConfiguration(), self._name)
+        self._described = describe(stream_graph, secret_texts(pipeline.job, self._order.config))
         loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
         job_graph = stream_graph.getJobGraph(loader)
         for jar in jars:
             job_graph.addJar(jvm.org.apache.flink.core.fs.Path(jar))
         return job_graph
+
+    def _operator(self, pair: Any) -> Operator:
+        defined = pair.getUserDefinedOperatorID()
+        generated = pair.getGeneratedOperatorID()
+        known = self._described.get(generated.toString(), Described())
+        return Operator(
+            id=(defined.get() if defined.isPresent() else generated).toString(),
+            uid=pair.getUserDefinedOperatorUid(),
+            name=pair.getUserDefinedOperatorName(),
+            description=known.text,
+            inputs=known.inputs,
+            types=known.types,
+        )
 
     def _connect(self, order: Build) -> Any:
         jvm = self._jvm
@@ -142,11 +158,3 @@ class PreparedJob:
             for name, value in {**rest_options(order.flink_url), **options}.items():
                 configuration.setString(name, value)
             return jvm.org.apache.flink.client.program.rest.RestClusterClient(configuration, cluster)
-
-
-def _operator(pair: Any) -> Operator:
-    defined = pair.getUserDefinedOperatorID()
-    state_id = defined.get() if defined.isPresent() else pair.getGeneratedOperatorID()
-    return Operator(
-        id=state_id.toString(), uid=pair.getUserDefinedOperatorUid(), name=pair.getUserDefinedOperatorName()
-    )

@@ -114,6 +114,12 @@ class Operator(_Message):
     id: str
     uid: str | None
     name: str | None
+    description: str = ""
+    """What it computes, as Flink describes it: keys, window, aggregates. Of a DataStream operator, its name."""
+    inputs: tuple[str, ...] = ()
+    """The ids of the operators that it reads from, in the order of its inputs."""
+    types: tuple[str, ...] = ()
+    """The type of each input's rows, as far as Flink tells; of the keys, too, where it is keyed."""
 
 
 class Vertex(_Message):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from sluice.deployment.explain import first_problem
 from sluice.deployment.lines import Document, read_document
+from sluice.deployment.reserved import refuse_reserved
 from sluice.errors import ConfigError
 
 
@@ -98,7 +99,8 @@ def read_deployment_file(file: Path, known_jobs: Collection[str] | None) -> tupl
         known_jobs: The names that may have a section; None: any, for want of knowing which jobs there are.
 
     Raises:
-        ConfigError: unreadable, an unknown field, a wrong value, or a job that the project doesn't have; with the line.
+        ConfigError: unreadable, an unknown field, a wrong value, a Flink option that Sluice sets itself, or a job that
+            the project doesn't have; with the line.
     """
     document = read_document(file)
     jobs = document.values.get("jobs")
@@ -110,6 +112,7 @@ def read_deployment_file(file: Path, known_jobs: Collection[str] | None) -> tupl
     except ValidationError as error:
         path, words = first_problem(error, DeploymentFile)
         raise ConfigError(f"{document.place(path)}: {'.'.join(path)}: {words}") from error
+    refuse_reserved(_flink_options(content), document.place)
     for name in content.jobs:
         if known_jobs is not None and name not in known_jobs:
             raise ConfigError(
@@ -118,3 +121,12 @@ def read_deployment_file(file: Path, known_jobs: Collection[str] | None) -> tupl
                 "the entry out",
             )
     return content, document
+
+
+def _flink_options(content: DeploymentFile) -> Iterator[tuple[str, ...]]:
+    """Where each Flink option stands in the file."""
+    for name in content.defaults.flink:
+        yield "defaults", "flink", name
+    for job, section in content.jobs.items():
+        for name in section.flink:
+            yield "jobs", job, "flink", name

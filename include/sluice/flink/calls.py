@@ -11,6 +11,7 @@ from urllib.parse import quote
 from pydantic import TypeAdapter
 
 from sluice.flink.history import Checkpoints, Exceptions
+from sluice.flink.job_plan import JobPlan
 from sluice.flink.metrics import Metric, MetricAggregate
 from sluice.flink.models import (
     CheckpointConfig,
@@ -71,6 +72,7 @@ _JOBS = TypeAdapter(JobList)
 _DETAIL = TypeAdapter(JobDetail)
 _STATUS = TypeAdapter(Status)
 _JOB_CONFIG = TypeAdapter(JobConfig)
+_PLAN = TypeAdapter(JobPlan)
 _CHECKPOINTS = TypeAdapter(Checkpoints)
 _EXCEPTIONS = TypeAdapter(Exceptions)
 _METRICS = TypeAdapter(tuple[Metric, ...])
@@ -122,6 +124,11 @@ def status(job_id: str) -> Call[Status]:
 def job_config(job_id: str) -> Call[JobConfig]:
     """The parameters that a job was submitted with."""
     return Call(f"/jobs/{job_id}/config", _JOB_CONFIG)
+
+
+def plan(job_id: str) -> Call[JobPlan]:
+    """What each vertex of a job computes."""
+    return Call(f"/jobs/{job_id}/plan", _PLAN)
 
 
 def checkpoints(job_id: str) -> Call[Checkpoints]:

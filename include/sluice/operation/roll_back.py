@@ -26,7 +26,8 @@ from sluice.plan.continuity import topics_of
 from sluice.plan.directories import directories_at
 from sluice.plan.given_up import is_given_up, last_positions
 from sluice.plan.lost import left_at, while_it_runs
-from sluice.plan.state import compare
+from sluice.plan.operators import read_values
+from sluice.plan.state import compare, hold_against
 from sluice.plan.target import meanings, release_target
 from sluice.plan.whereabouts import refuse_elsewhere
 from sluice.project import Project
@@ -249,13 +250,16 @@ class _RollBack:
             OperationError: the former release can take none; the job is left as it is.
         """
         intention: dict[str, Any] = {**BY_CANCEL}
-        is_other = self._is_other(self._project.ledger.release(place.job, place.release), former)
+        runs = self._project.ledger.release(place.job, place.release)
         hands_over = self._found_unproven(place) and not place.carried_over
+        is_other = self._is_other(runs, former) or (
+            hands_over and self._computes_other(runs, graph, compiler, lambda: self._newest(place, compiler))
+        )
         if hands_over and not is_other and self._takes_newest(graph, compiler, place):
             # It may have run for long: what it has written stands, so its own newest state goes on.
             meant = "It hands over by its newest checkpoint: no record is lost or written twice"
             intention |= {"stop_mode": "last-state", "trigger_id": uuid.uuid4().hex}
-        elif self._is_known_to(place, former) and _takes(graph, compiler, place.state_path):
+        elif self._is_known_to(place, former, graph, compiler) and _takes(graph, compiler, place.state_path):
             meant = self._meaning(place)
             # From here on it is the former release that is to run, from its state, whoever goes on with it.
             intention["release"] = former.number
@@ -300,7 +304,15 @@ class _RollBack:
         changes = compare_values(release.resolved, former.resolved, altered)
         return any(change.category == "state_breaking" for change in changes)
 
-    def _is_known_to(self, place: Placement, former: Release) -> bool:
+    @staticmethod
+    def _computes_other(release: Release, graph: Graph, compiler: Compiler, path: Callable[[], str | None]) -> bool:
+        """Whether an operator that holds state computes something else in the former release; False: it isn't known."""
+        if not release.operators:
+            return False
+        state = while_it_runs(lambda: compiler.inspect(found) if (found := path()) else None)
+        return bool(hold_against(compare(state, graph), read_values(release.operators), graph).altered)
+
+    def _is_known_to(self, place: Placement, former: Release, graph: Graph, compiler: Compiler) -> bool:
         """Whether what runs began from a state that means to the former release what it meant to its own.
 
         It may be what runs itself that wrote it, before a loss, or one between the two that was never proven.
@@ -309,7 +321,11 @@ class _RollBack:
             return True
         ledger = self._project.ledger
         writer = ledger.release(place.job, origin(ledger, place.job, place.state_path) or place.release)
-        return not self._is_other(writer, former)
+        if writer.number == former.number:
+            return True
+        return not (
+            self._is_other(writer, former) or self._computes_other(writer, graph, compiler, lambda: place.state_path)
+        )
 
     def _takes_newest(self, graph: Graph, compiler: Compiler, place: Placement) -> bool:
         return while_it_runs(lambda: _takes(graph, compiler, self._newest(place, compiler)))

@@ -55,7 +55,10 @@ def _otherwise(place: Placement) -> str:
             f"mend the cause and deploy again, or: sluice suspend {place.job} --mode last-state, then "
             f"sluice deploy {place.job} --mode stateless --wake"
         )
-    return "mend the cause and deploy again, or take mode last-state"
+    return (
+        "deploy again: where the job fails, the plan is then to go on from its newest checkpoint; for any other cause, "
+        "mend it, or take mode last-state"
+    )
 
 
 class Stop:

@@ -28,6 +28,7 @@ from sluice.plan.given_up import is_given_up, last_positions
 from sluice.plan.left import is_savepoint, takes_savepoint
 from sluice.plan.lost import left_at
 from sluice.plan.model import Plan
+from sluice.plan.operators import kept_values
 from sluice.plan.planner import Planned
 from sluice.plan.target import Target
 from sluice.project import Project
@@ -205,6 +206,7 @@ class SwitchOver:
             graph=graph.digest if graph else None,
             meanings=target.meanings,
             health=target.desired.health.model_dump(mode="json") if target.desired else None,
+            operators=kept_values(graph) if graph else None,
         )
 
     def _do(self, stage: stages.Stage, operation: OperationHandle) -> None:

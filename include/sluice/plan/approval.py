@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import get_args
 
 from sluice.errors import RefusedError
-from sluice.plan.model import Fate, Plan
+from sluice.plan.model import NEWEST_FAILURE, Fate, Plan
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ def refuse_unapproved(plan: Plan, approval: Approval | None) -> None:
     if approval is None and plan.alters_state:
         raise RefusedError(
             f"{plan.job}: state would go on under another meaning: {'; '.join(plan.reasons)}",
-            remedy="leave the mode out, which abandons it; to go on, give --allow-state-loss (Airflow: deploy again, "
-            "and approve the plan)",
+            remedy=f"{_without_it(plan)}; to go on, give --allow-state-loss (Airflow: deploy again, and approve the "
+            "plan)",
         )
     if approval is None:
         raise RefusedError(
@@ -59,15 +59,27 @@ def refuse_unapproved(plan: Plan, approval: Approval | None) -> None:
         )
 
 
+def _without_it(plan: Plan) -> str:
+    """How to begin without the state that means something else."""
+    if any(operator.old is not None for operator in plan.state.altered):
+        return (
+            f"sluice plan {plan.job} shows what it computes, old and new; undo the change, or take mode stateless, "
+            "which abandons the state and begins where the job stands"
+        )
+    return "leave the mode out, which abandons it"
+
+
 def identity(plan: Plan) -> str:
     """What of a plan a person says yes or no to, in twelve characters.
 
-    The same for plans that differ in figures alone: how large state is, and how long the job is down; or in warnings.
+    The same for plans that differ in figures alone: how large state is, and how long the job is down; in warnings; or
+    in the words of the job's newest failure.
     """
     without_sizes = {name: {"__all__": {"size"}} for name in get_args(Fate)}
     values = plan.model_dump(
         mode="json", exclude={"expected_downtime_ms": True, "warnings": True, "state": without_sizes}
     )
+    values["reasons"] = [reason for reason in plan.reasons if not reason.startswith(NEWEST_FAILURE)]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 

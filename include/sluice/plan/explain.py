@@ -42,7 +42,11 @@ def explain(plan: Plan) -> list[str]:
 def _state(plan: Plan) -> Iterator[str]:
     for fate, operator in plan.state.fates:
         size = size_of(operator)
-        yield f"  state {fate}: {operator.name}{f', {size}' if size else ''}"
+        changed = ", input changed" if fate == "kept" and operator.old is not None else ""
+        yield f"  state {fate}{changed}: {operator.name}{f', {size}' if size else ''}"
+        if operator.old is not None:
+            yield f"    old: {operator.old}"
+            yield f"    new: {operator.new}"
 
 
 def size_of(operator: StateOfOperator) -> str:

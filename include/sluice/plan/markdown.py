@@ -15,6 +15,8 @@ _FATES: dict[Fate, str] = {
     "added": "new",
 }
 
+_MIXED = "kept; its input has changed: windows that are open mix both"
+
 
 _LINE_ENDS = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+\s*")
 _MARKS = re.compile(
@@ -64,6 +66,15 @@ def markdown(plan: Plan) -> str:
             ],
         ),
         _table("What becomes of the state", ("operator", "holds", ""), _state(plan)),
+        _table(
+            "What the operators compute",
+            ("operator", "old", "new"),
+            [
+                (escaped(operator.name), _code(operator.old), _code(operator.new or ""))
+                for _, operator in plan.state.fates
+                if operator.old is not None
+            ],
+        ),
         _list("Topics", (topic.words for topic in plan.topics if topic.action != "keep")),
         _list("What happens", (stage.words for stage in plan.stages), "1."),
     ]
@@ -71,7 +82,11 @@ def markdown(plan: Plan) -> str:
 
 
 def _state(plan: Plan) -> list[tuple[str, str, str]]:
-    return [(escaped(operator.name), size_of(operator) or "–", _FATES[fate]) for fate, operator in plan.state.fates]
+    mixed = frozenset(operator.id for operator in plan.state.input_changed)
+    return [
+        (escaped(operator.name), size_of(operator) or "–", _MIXED if operator.id in mixed else _FATES[fate])
+        for fate, operator in plan.state.fates
+    ]
 
 
 def _list(title: str, lines: Iterable[str], mark: str = "-") -> str:
@@ -84,3 +99,9 @@ def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> st
         return ""
     lines = [head, ["---"] * len(head), *rows]
     return f"### {title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _code(text: str) -> str:
+    """Text from outside in a table's cell, as code: it ends neither the code, the cell nor the row."""
+    quoted = text.replace("`", "'").replace("|", "\\|")
+    return f"`` {_LINE_ENDS.sub(' ', quoted)} ``"

@@ -38,6 +38,10 @@ suspend: it is stopped.
 """
 
 
+NEWEST_FAILURE = "its newest failure: "
+"""How the reason begins that quotes a job's newest failure, whose words differ from one restart to the next."""
+
+
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -69,6 +73,10 @@ class StateOfOperator(_Value):
     name: str
     size: int
     """Bytes; 0 for an operator that is new."""
+    old: str | None = None
+    """What it computes (or, where its input has changed, the filter or function before it) in the release that holds
+    the state; None: the same as in the new one, or a setting alters what the state means."""
+    new: str | None = None
 
 
 Fate = Literal["kept", "altered", "dropped", "added"]
@@ -95,6 +103,11 @@ class StateChange(_Value):
     def held(self) -> tuple[StateOfOperator, ...]:
         """The operators that the old job holds state of."""
         return (*self.kept, *self.altered, *self.dropped)
+
+    @property
+    def input_changed(self) -> tuple[StateOfOperator, ...]:
+        """Those of `kept` before which a filter or function differs: windows that are open mix both."""
+        return tuple(operator for operator in self.kept if operator.old is not None)
 
 
 class Plan(_Value):

@@ -8,9 +8,9 @@ from typing import Any
 
 from confluent_kafka.admin import AdminClient
 
-from sluice.client.protocol import Graph, State
+from sluice.client.protocol import Graph
 from sluice.deployment.hidden import shown
-from sluice.errors import RefusedError, StateError
+from sluice.errors import RefusedError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.kafka import topics
@@ -19,14 +19,15 @@ from sluice.plan import changes as differences
 from sluice.plan import checks, stages, state
 from sluice.plan.compiler import Compiler
 from sluice.plan.continuity import Continuity, topics_of
-from sluice.plan.directories import Directories, directories_at
+from sluice.plan.directories import Directories
 from sluice.plan.draft import Draft
+from sluice.plan.failing import HandOver, hand_over_of
 from sluice.plan.given_up import last_positions
-from sluice.plan.left import left_behind
-from sluice.plan.lost import newest_state, while_it_runs
-from sluice.plan.model import Action, Change, Mode, Plan
+from sluice.plan.held import HeldState
+from sluice.plan.model import Action, Change, Mode, Plan, StateChange
 from sluice.plan.request import Request
 from sluice.plan.situation import Absent, Lost, Runs, Situation, Stopped, Stopping, Suspended
+from sluice.plan.state_writer import written_operators
 from sluice.plan.target import Target, wanted_target
 from sluice.plan.topics import topic_steps
 from sluice.plan.whereabouts import find
@@ -90,6 +91,7 @@ class Planner:
         self._admin = admin
         self._compiles_always = compiles_always
         self._draft = Draft(project.ledger, job, request, project.exposed_logins)
+        self._held = HeldState(project, flink, compiler)
 
     def plan(self) -> Planned:
         """The plan.
@@ -171,10 +173,14 @@ class Planner:
             has_file = self._job in self._project.catalog.jobs
             further = "" if has_file else f"; its file was removed: to take it off the list, sluice forget {self._job}"
             raise RefusedError(f"{self._job} does not run", remedy=f"see sluice status {self._job}{further}")
-        mode = self._request.mode or "savepoint"
-        self._check_mode(situation, mode, target)
+        hand_over = self._hand_over(situation, self._request.mode or "savepoint")
+        mode = hand_over.mode
+        if not hand_over.is_chosen:
+            self._check_mode(situation, mode, target)
         stop = stages.Stop(flink_job_id=situation.place.flink_job_id, mode=mode, suspend=True)
-        plan = self._draft.plan("suspend", "state_compatible", situation, target, (), mode=mode, doing=(stop,))
+        plan = self._draft.plan(
+            "suspend", "state_compatible", situation, target, (), mode=mode, doing=(stop,), reasons=hand_over.reasons
+        )
         return Planned(plan, target, (), None)
 
     def _replacement(
@@ -182,8 +188,11 @@ class Planner:
     ) -> Planned:
         changed = self._changes(former, target)
         breaking = [change for change in changed if change.category == "state_breaking"]
-        mode: Mode = self._request.mode or ("stateless" if breaking else "savepoint")
         checks.refuse_mode(self._job, self._request, breaking)
+        hand_over = self._hand_over(situation, self._request.mode or ("stateless" if breaking else "savepoint"))
+        mode = hand_over.mode
+        if isinstance(situation, Runs):
+            situation = replace(situation, is_whole=situation.is_whole and not hand_over.reasons)
         abandons = mode == "stateless" and not isinstance(situation, Absent)
         place = None if isinstance(situation, Absent) else situation.place
         carry_over = abandons or bool(place and place.carried_over and not place.had_checkpoint)
@@ -196,7 +205,7 @@ class Planner:
             )
             return Planned(plan, target, steps, graph)
         # With a client that is there already: checkpoints of a job that runs come and go.
-        held, why_given_up = self._state_or_why(situation, abandons=abandons)
+        held, why_given_up = self._held.read_or_why(situation, abandons=abandons)
         unseen = None
         if held is None and (abandons or breaking) and _may_hold(situation):
             # It tells where it stands when it stops, whatever can't be read before.
@@ -211,9 +220,11 @@ class Planner:
         checks.check_max_parallelism(self._job, None if abandons else held, graph)
         how, why_given_up = self._how_to_stop(situation, mode, why_given_up)
         if isinstance(situation, Runs | Stopping):
-            if how == mode:
+            if how == mode and not hand_over.is_chosen:
                 self._check_mode(situation, mode, target)
             checks.check_slots(self._flink, self._directories(target), situation, graph)
+        if changed and not abandons:
+            change = self._by_meaning(change, place, graph, writes=isinstance(situation, Runs) and how == "savepoint")
         positions: Mapping[str, Mapping[Any, int]] = held.positions if held else {}
         if why_given_up is not None and place is not None:
             positions = last_positions(self._project, place, topics_of(target.resolved), self._brokers)
@@ -222,7 +233,7 @@ class Planner:
             _action(situation),
             "state_breaking"
             if why_given_up is not None or unseen is not None
-            else state.categorise(held, change, breaks=abandons or bool(breaking)),
+            else state.categorise(held, change, breaks=abandons or bool(breaking or change.altered)),
             situation,
             target,
             steps,
@@ -236,19 +247,41 @@ class Planner:
                 filter(
                     None,
                     (
-                        _NO_SAVEPOINT if how != mode and isinstance(situation, Runs) else None,
+                        *hand_over.reasons,
                         unseen,
                         None if why_given_up is None else f"its state is given up, since {why_given_up}",
                         *(f"{change.path}: {change.why}" for change in breaking),
+                        *state.reasons(change),
                         continuity.words_of_gone,
                     ),
                 )
             ),
         )
-        # A job that is down has nothing to go back to, and a rollback is the way back itself.
-        if isinstance(situation, Runs) and self._request.kind == "deploy":
-            plan = _without_a_way_back(plan, checks.no_way_back(self._project, former, target))
+        plan = self._with_a_way_back(plan, situation, former, target)
         return Planned(plan, target, steps, graph, carry_over)
+
+    def _with_a_way_back(self, plan: Plan, situation: Situation, former: Release | None, target: Target) -> Plan:
+        """The plan, with an approval where the release that runs could not be run again."""
+        # A job that is down has nothing to go back to, and a rollback is the way back itself.
+        if not isinstance(situation, Runs) or self._request.kind != "deploy":
+            return plan
+        why = checks.no_way_back(self._project, former, target)
+        if why is None:
+            return plan
+        return plan.model_copy(update={"needs_approval": True, "no_way_back": why, "reasons": (*plan.reasons, why)})
+
+    def _hand_over(self, situation: Situation, mode: Mode) -> HandOver:
+        """How the job hands over: as it is asked for, or by what is known of its failures where no mode is given."""
+        if not isinstance(situation, Runs) or self._request.mode in ("savepoint", "last-state"):
+            return HandOver(mode)
+        return hand_over_of(self._flink, situation, mode)
+
+    def _by_meaning(self, change: StateChange, place: Placement | None, graph: Graph, *, writes: bool) -> StateChange:
+        """What becomes of the state by what its operators compute, where it is taken over."""
+        if place is None or not change.kept:
+            return change
+        old = written_operators(self._project.ledger, self._flink, place, None if writes else self._held.path, graph)
+        return state.hold_against(change, old, graph)
 
     def _changes(self, former: Release | None, target: Target) -> list[Change]:
         if former is None or former.fingerprint == target.fingerprint:
@@ -272,35 +305,6 @@ class Planner:
             and not (abandons or asked_for or situation.place.carried_over)
         )
 
-    def _state_or_why(self, situation: Situation, *, abandons: bool) -> tuple[State | None, str | None]:
-        """What the state holds that would be taken over; or why that can't be told, where it is abandoned anyway."""
-        try:
-            return self._state(situation), None
-        except (StateError, RefusedError) as error:
-            if not abandons:
-                raise
-            return None, error.message
-
-    def _state(self, situation: Situation) -> State | None:
-        """What the state that would be taken over holds; None: there is none yet."""
-        path: str | None = None
-        match situation:
-            case Stopping(place, is_alive) if not is_alive or place.stop_mode == "cancel":
-                path = left_behind(
-                    self._compiler, directories_at(self._project, self._flink, place), self._project.environment, place
-                )
-            case Runs(place, _) | Stopping(place):
-                return while_it_runs(lambda: self._held_by(place))
-            case Stopped(place) | Suspended(place):
-                path = place.state_path
-            case Lost(place):
-                path = newest_state(
-                    self._flink, self._compiler, directories_at(self._project, self._flink, place), situation
-                )
-            case Absent():
-                path = None
-        return self._compiler.inspect(path) if path else None
-
     def _how_to_stop(
         self, situation: Situation, mode: Mode, why_given_up: str | None
     ) -> tuple[stages.StopMode, str | None]:
@@ -316,12 +320,6 @@ class Planner:
         if why_given_up is None and not self._flink.send(calls.checkpoint_config(place.flink_job_id)).is_retained:
             why_given_up = "its checkpoints are deleted when it is cancelled"
         return "last-state" if why_given_up is None else "cancel", why_given_up
-
-    def _held_by(self, place: Placement) -> State | None:
-        """What the newest checkpoint of a job that runs holds, or what it was restored from."""
-        completed = self._flink.send(calls.checkpoints(place.flink_job_id)).latest.completed
-        path = (completed.external_path if completed else None) or place.restored_from
-        return self._compiler.inspect(path) if path else None
 
     def _check_mode(self, situation: Runs | Stopping, mode: Mode, target: Target) -> None:
         environment = self._project.environment
@@ -364,8 +362,6 @@ class Planner:
         return (stages.Prepare(), start)
 
 
-_NO_SAVEPOINT = "it can't write a savepoint, since not all of its tasks run: it is cancelled"
-
 _UNSEEN = "it has made no checkpoint yet: what state it holds can't be told"
 
 
@@ -384,10 +380,3 @@ def _action(situation: Situation) -> Action:
     if isinstance(situation, Runs):
         return "redeploy"
     return "start" if isinstance(situation, Absent | Suspended) else "recover"
-
-
-def _without_a_way_back(plan: Plan, why: str | None) -> Plan:
-    """The plan, with an approval where there is a reason for it."""
-    if why is None:
-        return plan
-    return plan.model_copy(update={"needs_approval": True, "no_way_back": why, "reasons": (*plan.reasons, why)})

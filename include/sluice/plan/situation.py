@@ -20,7 +20,7 @@ class Runs:
     """It runs as the ledger says.
 
     Attributes:
-        is_whole: All of its tasks run: otherwise it can't write a savepoint.
+        is_whole: All of its tasks run, and it does not fail: otherwise it can't write a savepoint.
     """
 
     place: Placement

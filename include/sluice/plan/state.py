@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sluice.client.protocol import Graph, State
 from sluice.plan.model import Category, StateChange, StateOfOperator
+from sluice.plan.operators import Operators, compare_operator, operators_of
 
 
 def compare(state: State | None, graph: Graph) -> StateChange:
@@ -28,6 +29,36 @@ def compare(state: State | None, graph: Graph) -> StateChange:
     )
 
 
+def hold_against(change: StateChange, old: Operators, graph: Graph) -> StateChange:
+    """What becomes of the state that is taken over, by what its operators compute; a source's is its positions.
+
+    Args:
+        change: By the operators' ids alone; see `compare`.
+        old: The operators of the release that holds the state; empty: nothing is known of them.
+        graph: What takes it.
+    """
+    new = operators_of(graph)
+    kept: list[StateOfOperator] = []
+    altered: list[StateOfOperator] = []
+    for operator in change.kept:
+        if _is_source(operator) or _is_sink(operator):
+            kept.append(operator)
+            continue
+        compared = compare_operator(operator.id, old, new)
+        differs = {} if compared.likeness == "same" else {"old": compared.old, "new": compared.new}
+        (altered if compared.likeness == "altered" else kept).append(operator.model_copy(update=differs))
+    return change.model_copy(update={"kept": tuple(kept), "altered": tuple(altered)})
+
+
+def reasons(change: StateChange) -> tuple[str, ...]:
+    """What is to be said of state whose operators compute something else, for a person."""
+    mixed = ", ".join(operator.name for operator in change.input_changed)
+    return (
+        *(f"{operator.name} computes something else than what its state was made by" for operator in change.altered),
+        *((f"what {mixed} gets is filtered or computed in another way: open windows mix both",) if mixed else ()),
+    )
+
+
 def fates(change: StateChange, *, abandons: bool, alters: bool) -> StateChange:
     """What becomes of the operators where more is changed than the graph.
 
@@ -39,9 +70,10 @@ def fates(change: StateChange, *, abandons: bool, alters: bool) -> StateChange:
     sources = tuple(operator for operator in change.kept if _is_source(operator))
     others = tuple(operator for operator in change.kept if not _is_source(operator))
     if abandons:
-        return change.model_copy(update={"kept": sources, "dropped": (*others, *change.dropped)})
+        dropped = (*others, *change.altered, *change.dropped)
+        return change.model_copy(update={"kept": sources, "altered": (), "dropped": dropped})
     if alters:
-        return change.model_copy(update={"kept": sources, "altered": others})
+        return change.model_copy(update={"kept": sources, "altered": (*others, *change.altered)})
     return change
 
 
@@ -60,10 +92,11 @@ def categorise(held: State | None, change: StateChange, *, breaks: bool) -> Cate
 
 def is_positions_alone(change: StateChange) -> bool:
     """All that is kept are a source's positions and a sink's open transactions."""
-    return all(
-        _is_source(operator) or operator.name.endswith((": Writer", ": Committer"))
-        for operator in (*change.kept, *change.dropped)
-    )
+    return all(_is_source(operator) or _is_sink(operator) for operator in change.held)
+
+
+def _is_sink(operator: StateOfOperator) -> bool:
+    return operator.name.endswith((": Writer", ": Committer"))
 
 
 def _is_source(operator: StateOfOperator) -> bool:

@@ -37,6 +37,7 @@ class NewRelease:
     graph: str | None = None
     meanings: Mapping[str, Any] | None = None
     health: Mapping[str, Any] | None = None
+    operators: Mapping[str, Any] | None = None
 
 
 class Ledger:
@@ -338,6 +339,7 @@ class Ledger:
         newest = session.scalars(self._releases(job).limit(1)).first()
         if newest is not None and newest.fingerprint == new.fingerprint:
             newest.graph = newest.graph or new.graph
+            newest.operators = newest.operators or _plain(new.operators)
             return newest
         release = Release(
             environment=self.environment,

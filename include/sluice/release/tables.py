@@ -55,6 +55,8 @@ class Release(Base):
     """Settings that a run gave for the job, over the deployment file's."""
     graph: Mapped[str | None] = mapped_column(String(64))
     """Digest of what it compiles to; None: it was never compiled."""
+    operators: Mapped[dict[str, Any] | None]
+    """What each of its operators computes, by the operator's id (see `sluice.plan.operators`); None: not known."""
     meanings: Mapped[dict[str, Any] | None]
     """`state_settings()` of its job; None: it was entered before this was kept."""
     health: Mapped[dict[str, Any] | None]

@@ -84,7 +84,59 @@ def test_where_its_savepoint_fails_the_way_without_its_state_is_told(looping):
     assert started.restored_from is None
 
 
-def test_with_its_state_nothing_is_cancelled_unasked(looping):
-    assert stop_of(looping.plan(overrides={"least": 1}).plan) == "savepoint"
+def test_with_its_state_it_goes_on_from_its_newest_checkpoint_as_the_plan_says(looping):
+    plan = looping.plan(overrides={"least": 1}).plan
+    assert (plan.mode, plan.category, stop_of(plan)) == ("last-state", "state_compatible", "last-state")
+    assert (
+        "  it can't write a savepoint, since not all of its tasks run: it is cancelled, and its newest checkpoint "
+        "goes on; it has committed nothing since"
+    ) in explain(plan)
+    started = looping.operate(overrides={"least": 1})
+    assert started.positions == {TOPIC: {"0": 12}}
+    assert looping.alive() == [started.flink_job_id]
+
+
+def test_a_job_that_has_failed_since_its_newest_checkpoint_is_not_asked_for_a_savepoint(looping):
+    looping.states = dict.fromkeys(looping.states, "RUNNING")
+    job = looping.alive()[0]
+    looping.failures[job] = [(5, "java.lang.RuntimeException: it fails\nCaused by: ValueError: no such place")]
+    plan = looping.plan(overrides={"least": 1}).plan
+    assert (plan.mode, stop_of(plan)) == ("last-state", "last-state")
+    assert "its newest failure: ValueError: no such place" in plan.reasons
+    # One from before its newest checkpoint is over.
+    looping.failures[job] = [(0, "java.lang.RuntimeException: it failed")]
+    assert looping.plan(overrides={"least": 1}).plan.mode == "savepoint"
+
+
+def test_a_failing_job_without_a_checkpoint_of_its_own_goes_on_from_what_it_was_started_from(simulated):
+    first = simulated.deploy()
+    simulated.checkpoint(first.flink_job_id, position=12)
+    second = simulated.operate(overrides={"least": 1})
+    simulated.settle(second)
+    simulated.retains = False
+    simulated.failures[second.flink_job_id] = [(5, "ValueError: no such place")]
+    plan = simulated.plan(overrides={"least": 2}).plan
+    assert plan.mode == "last-state"
+    simulated.lets_nothing_through = True
+    simulated.states[second.flink_job_id] = "RESTARTING"
+    third = simulated.operate(overrides={"least": 2})
+    assert (third.restored_from, third.positions) == (second.restored_from, {TOPIC: {"0": 12}})
+
+
+def test_a_failing_job_whose_checkpoints_go_with_it_is_asked_for_a_savepoint_and_the_plan_says_so(looping):
+    looping.retains = False
+    plan = looping.plan(overrides={"least": 1}).plan
+    assert plan.mode == "savepoint"
+    assert "its checkpoints are deleted when it is cancelled" in plan.reasons[0]
+
+
+def test_a_savepoint_that_is_asked_for_is_tried_whatever_the_job_does(looping):
+    assert stop_of(looping.plan(overrides={"least": 1}, mode="savepoint").plan) == "savepoint"
     with pytest.raises(StopFailedError, match="or take mode last-state"):
-        looping.operate(overrides={"least": 1})
+        looping.operate(overrides={"least": 1}, mode="savepoint")
+
+
+def test_a_failing_job_is_suspended_with_its_newest_checkpoint(looping):
+    plan = looping.plan(kind="suspend").plan
+    assert (plan.mode, stop_of(plan)) == ("last-state", "last-state")
+    assert "not all of its tasks run" in plan.reasons[0]

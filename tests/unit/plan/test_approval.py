@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from sluice.errors import RefusedError
-from sluice.plan.approval import Approval, refuse_unapproved
+from sluice.plan.approval import Approval, identity, refuse_unapproved
 from sluice.plan.markdown import markdown
 from sluice.plan.model import Change, Plan, StateChange, StateOfOperator
 from sluice.plan.stages import Prepare, Start
@@ -84,3 +84,21 @@ def test_a_plan_as_markdown_says_what_is_lost_and_why():
     assert "loses" not in kept
     assert "### Why" not in kept
     assert "### What changes" not in kept
+
+
+def test_the_words_of_a_jobs_newest_failure_make_no_other_plan():
+    first, second = (
+        changed(reasons=(*PLAN.reasons, f"its newest failure: RuntimeException: instruction {number}"))
+        for number in (1, 2)
+    )
+    assert identity(first) == identity(second) == identity(PLAN)
+    assert identity(changed(reasons=("config.hours: other words",))) != identity(PLAN)
+
+
+def test_a_window_whose_keys_were_swapped_names_the_way_without_its_state():
+    swapped = WINDOW.model_copy(update={"old": "Aggregate(groupBy=[a, b])", "new": "Aggregate(groupBy=[b, a])"})
+    plan = changed(mode="savepoint", state=StateChange(kept=(SOURCE,), altered=(swapped,)))
+    with pytest.raises(RefusedError, match="state would go on under another meaning") as refused:
+        refuse_unapproved(plan, None)
+    assert "sluice plan counts shows what it computes, old and new" in refused.value.remedy
+    assert "take mode stateless" in refused.value.remedy

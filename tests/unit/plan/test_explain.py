@@ -99,3 +99,23 @@ def test_a_plan_warns_of_a_login_that_is_sent_unencrypted(simulated):
     [warning] = simulated.plan().plan.warnings
     assert warning.startswith("the login of the Flink cluster is sent unencrypted to http://flink")
     assert "secret" not in warning
+
+
+def test_what_an_operator_computes_is_shown_old_and_new_where_it_differs():
+    old, new = "Aggregate(groupBy=[a, b])", "Aggregate(groupBy=[b, a])"
+    other = StateOfOperator(id="o", name="Aggregate", size=2048, old=old, new=new)
+    mixed = StateOfOperator(id="m", name="Join", size=0, old="Calc(where=[a | b])", new="Calc(where=[a])")
+    plan = Plan(
+        job="counts",
+        action="redeploy",
+        category="state_breaking",
+        fingerprint="f",
+        needs_approval=True,
+        state=StateChange(altered=(other,), kept=(mixed,)),
+    )
+    lines = explain(plan)
+    begin = lines.index("  state altered: Aggregate, 2.0 KiB")
+    assert lines[begin + 1 : begin + 3] == [f"    old: {old}", f"    new: {new}"]
+    assert "  state kept, input changed: Join" in lines
+    assert f"| Aggregate | `` {old} `` | `` {new} `` |" in markdown(plan)
+    assert "| Join | `` Calc(where=[a \\| b]) `` |" in markdown(plan)

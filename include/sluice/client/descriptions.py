@@ -1,0 +1,102 @@
+"""What each operator of a compiled job computes, in Flink's own words.
+
+The descriptions are those of the StreamGraph, which Flink's web UI shows too. Operators are named by the ids under
+which their state is stored; the numbers that the planner gives its nodes are left out: any node before alters them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pyflink.java_gateway import get_gateway
+from pyflink.util.java_utils import get_field
+
+from sluice.job.config import secret_settings
+from sluice.job.definition import Job
+
+_NODE_NUMBER = re.compile(r"^\[\d+\]:")
+"""`[5]:GlobalWindowAggregate(...)`."""
+_NUMBERED_NAME = re.compile(r"^([\w$]+)\[\d+\](?=$|: )")
+"""`orders__sink[7]: Writer`."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """One operator; see `sluice.client.protocol.Operator` for its fields."""
+
+    text: str = ""
+    inputs: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+
+
+def describe(stream_graph: Any, secrets: Iterable[str] = ()) -> dict[str, Described]:
+    """Every operator of a StreamGraph by its generated id.
+
+    Args:
+        stream_graph: Flink's StreamGraph, not yet translated.
+        secrets: Texts that must not be kept: each is replaced where it occurs.
+    """
+    jvm = get_gateway().jvm
+    hashes = jvm.org.apache.flink.streaming.api.graph.StreamGraphHasherV2().traverseStreamGraphAndGenerateHashes(
+        stream_graph
+    )
+    nodes = list(stream_graph.getStreamNodesSortedTopologicallyFromSources())
+    ids = {node.getId(): bytes(hashes.get(node.getId())).hex() for node in nodes}
+    hidden = sorted(filter(None, secrets), key=len, reverse=True)
+    return {
+        ids[node.getId()]: Described(
+            text=plain_text(node.getOperatorDescription() or node.getOperatorName(), hidden),
+            inputs=tuple(ids[edge.getSourceId()] for edge in sorted(node.getInEdges(), key=_input)),
+            types=tuple(_types(node)),
+        )
+        for node in nodes
+    }
+
+
+def plain_text(description: str, secrets: Iterable[str] = ()) -> str:
+    """A description without the numbers of the planner's nodes, and without secrets."""
+    text = _NUMBERED_NAME.sub(r"\1", _NODE_NUMBER.sub("", description))
+    for secret in secrets:
+        text = text.replace(secret, "(secret)")
+    return text
+
+
+def secret_texts(job: Job, config: Mapping[str, Any]) -> list[str]:
+    """The texts of a job's secret settings, also as they are written in an SQL literal."""
+    found = [text for name in secret_settings(job.config) for text in _texts(config.get(name))]
+    return [*found, *(text.replace("'", "''") for text in found if "'" in text)]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)
+
+
+def _input(edge: Any) -> int:
+    number: int = edge.getTypeNumber()
+    return number
+
+
+def _types(node: Any) -> Iterator[str]:
+    for serializer in node.getTypeSerializersIn() or ():
+        yield _type(serializer)
+    if (keys := node.getStateKeySerializer()) is not None:
+        yield f"key {_type(keys)}"
+
+
+def _type(serializer: Any) -> str:
+    """A row's columns, where the serializer is the Table API's; otherwise the serializer's name."""
+    name: str = serializer.getClass().getSimpleName()
+    if name != "RowDataSerializer":
+        return name
+    types = get_field(serializer.getClass(), "types").get(serializer)
+    return f"({', '.join(each.asSummaryString() for each in types)})"

@@ -1,0 +1,13 @@
+"""What each operator of a release computes: its state goes on only where that is the same."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0010"
+down_revision = "0009"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("releases", sa.Column("operators", sa.JSON))

@@ -17,6 +17,12 @@ from tests.unit.health.judging import GOOD
 SAVEPOINT = "file:///savepoints/savepoint-1"
 
 
+@pytest.fixture(autouse=True)
+def _brokers(monkeypatch):
+    monkeypatch.setattr(gate, "connect", lambda _kafka: None)
+    monkeypatch.setattr(gate, "read_stable_ends", lambda *_arguments: {})
+
+
 def order(**changes):
     return GateOrder(
         **{

@@ -44,7 +44,7 @@ WINDOWS = (
 )
 FUNCTION = (
     HEAD.replace("{fields}", "user: str\n    place: str")
-    + '''
+    + """
     from pyflink.table import DataTypes
     from pyflink.table.udf import udf
 
@@ -55,13 +55,13 @@ FUNCTION = (
 
     t_env.create_temporary_system_function("place", place)
     return t_env.sql_query("SELECT `user`, place(amount) AS place FROM orders")
-'''
+"""
 )
 LONG_ROWS = (
     HEAD.replace("{fields}", "user: str\n    text: str")
-    + '''
+    + """
     return t_env.sql_query("SELECT `user`, REPEAT('x', CAST(amount AS INT)) AS text FROM orders")
-'''
+"""
 )
 
 

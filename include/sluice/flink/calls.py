@@ -153,7 +153,7 @@ def aggregates(job_id: str, vertex_id: str, names: Iterable[str]) -> Iterator[Ca
 
 
 def vertex_metrics(job_id: str, vertex_id: str, names: Iterable[str]) -> Iterator[Call[tuple[Metric, ...]]]:
-    """Metrics of single subtasks, `<subtask>.<operator>.<name>`, also those that are text: as many calls as it takes."""
+    """Metrics of single subtasks, `<subtask>.<operator>.<name>`, also text: as many calls as the names need."""
     for some in _batches(names):
         yield Call(f"/jobs/{job_id}/vertices/{vertex_id}/metrics", _METRICS, params={"get": ",".join(some)})
 

@@ -181,15 +181,20 @@ def _watermark(snapshot: Snapshot, health: Health) -> Reading:
         return Reading(passed=True, words=f"{_declares(snapshot)} no event time: there is no watermark to judge")
     if lag is not None and lag <= limit:
         return Reading(passed=True, words=f"watermark {seconds(lag)} behind <= {seconds(limit)}")
-    if snapshot.is_idle and (lost := losses(snapshot, health)):
-        return Reading(passed=False, words="; ".join(("there is no fresh watermark", *(each.words for each in lost))))
     if snapshot.is_idle:
-        return Reading(passed=True, words="no input: all was read, the watermark has nothing to follow")
+        return _read_to_end(snapshot, health)
     if lag is None:
         missing = snapshot.without_watermark
         of = f" of {named(missing)}" if missing else ""
         return Reading(passed=False, words=_unread(snapshot) or f"there is no watermark{of} yet")
     return Reading(passed=False, words=f"watermark {seconds(lag)} behind > {seconds(limit)}")
+
+
+def _read_to_end(snapshot: Snapshot, health: Health) -> Reading:
+    """Without a fresh watermark: there is no input, unless records came that could not move it."""
+    if lost := losses(snapshot, health):
+        return Reading(passed=False, words="; ".join(("there is no fresh watermark", *(each.words for each in lost))))
+    return Reading(passed=True, words="no input: all was read, the watermark has nothing to follow")
 
 
 def _unread(snapshot: Snapshot) -> str | None:

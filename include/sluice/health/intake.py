@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from sluice.health.snapshot import WINDOW_MS, Snapshot
 from sluice.health.tally import Tally, difference
@@ -59,7 +60,7 @@ def _losses(snapshot: Snapshot, health: Health) -> Iterator[Loss]:
     if tally is None:
         return
     for number, read in enumerate(tally.reads):
-        since, judged = _window(snapshot, tally, lambda counted, number=number: counted.reads[number].records)
+        since, judged = _window(snapshot, tally, partial(_records, number))
         found = since.reads[number]
         records = found.records
         causes = (
@@ -71,11 +72,19 @@ def _losses(snapshot: Snapshot, health: Health) -> Iterator[Loss]:
         for lost, limit, cause in causes:
             yield Loss(lost, records, limit, judged, f"{read.name}: {lost:,} of {records:,} records {cause}")
     for number, window in enumerate(tally.windows):
-        since, judged = _window(snapshot, tally, lambda counted, number=number: counted.windows[number].rows)
+        since, judged = _window(snapshot, tally, partial(_rows, number))
         rows = since.windows[number]
         words = f"{window.name}: {rows.late:,} of {rows.rows:,} rows dropped: behind the watermark{_ahead(snapshot)}"
         # An operator that does not tell how many rows came has been given those that it dropped, at the least.
         yield Loss(rows.late, max(rows.rows, rows.late), health.late, judged, words)
+
+
+def _records(number: int, tally: Tally) -> int:
+    return tally.reads[number].records
+
+
+def _rows(number: int, tally: Tally) -> int:
+    return tally.windows[number].rows
 
 
 def _window(snapshot: Snapshot, tally: Tally, count: Callable[[Tally], int]) -> tuple[Tally, bool]:
@@ -84,12 +93,12 @@ def _window(snapshot: Snapshot, tally: Tally, count: Callable[[Tally], int]) -> 
         since, span = difference(tally, then), tally.at_ms - then.at_ms
         if span >= LEAST_MS and count(since) >= LEAST_RECORDS:
             return since, True
-    age = snapshot.cluster_ms - snapshot.began_ms if snapshot.began_ms else snapshot.running_ms
-    then, span = (snapshot.past[0], tally.at_ms - snapshot.past[0].at_ms) if snapshot.past else (None, age)
-    if then and age <= WINDOW_MS:
-        # All that the tasks have counted is recent.
-        then, span = None, age
-    since = difference(tally, then)
+    span = snapshot.cluster_ms - snapshot.began_ms if snapshot.began_ms else snapshot.running_ms
+    oldest: Tally | None = None
+    if snapshot.past and span > WINDOW_MS:
+        oldest = snapshot.past[0]
+        span = tally.at_ms - oldest.at_ms
+    since = difference(tally, oldest)
     return since, span >= LEAST_MS or count(since) >= LEAST_RECORDS
 
 

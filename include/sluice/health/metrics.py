@@ -1,4 +1,4 @@
-"""What a job's tasks report: positions and watermarks of its sources, what they leave out, what windows drop or sinks send.
+"""What a job's tasks report: positions and watermarks of its sources, and what reads, windows and sinks have counted.
 
 Everything is asked for as aggregates over subtasks: names without the subtask are few and the answers small, however
 parallel the job. Names stay the same for as long as a Flink job runs, so they are asked for once and then remembered.
@@ -68,7 +68,7 @@ class Reported:
         watermarks: Epoch milliseconds, by partition.
         idle: Whether Flink takes a partition for idle, of those that were asked for.
         reads: What reads have counted since their tasks started, by the source's operator.
-        windows: What operators that drop rows behind their watermark have counted, by operator: rows, and those dropped.
+        windows: What operators that drop rows behind their watermark have counted, by operator: rows, and late ones.
         reasons: Why records of a read were malformed, by the read: the first and the last.
         uncounted: Reads whose sources count nothing.
         sent: Records that sinks have sent since their tasks started, by the sink's operator.
@@ -118,8 +118,8 @@ async def read_metrics(
         flink: The cluster.
         detail: The job.
         topics: The partitions of each topic that it reads.
-        before: An earlier snapshot of the same Flink job. It has the metrics' names, unless they have to be asked for, a
-            call for each vertex; and why records were malformed.
+        before: An earlier snapshot of the same Flink job, with the metrics' names; without them they are asked for, a
+            call for each vertex. It has as well why records were malformed.
         quiet: Partitions of which to ask whether Flink takes them for idle.
         sources_alone: Leave out the vertices that read no topic.
 

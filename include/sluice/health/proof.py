@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sluice.flink.models import JobState
-from sluice.health.snapshot import Snapshot
+from sluice.health.snapshot import Snapshot, SplitReading
 from sluice.health.words import clock, named
 from sluice.kafka.offsets import Partition
 
@@ -45,8 +45,6 @@ class Proof:
             return None
         if self._read_ms is None and (words := self._unread(snapshot)):
             return words
-        if self._read_ms is None:
-            self._read_ms = snapshot.cluster_ms
         return self._uncovered(snapshot)
 
     def _has_settled(self, snapshot: Snapshot) -> bool:
@@ -66,37 +64,38 @@ class Proof:
             return "where it stands in its topics is not known yet"
         if snapshot.has_restarted and snapshot.cluster_ms - snapshot.began_ms < _METRICS_MS:
             return f"its tasks began anew at {clock(snapshot.began_ms)}: what they have read is not known yet"
-        known = {p: split for p, split in splits.items() if p[0] not in snapshot.unread}
-        if unknown := [p for p, split in known.items() if split.following is None and p in self._ends]:
+        waiting = {p: split for p, split in splits.items() if p in self._ends and p[0] not in snapshot.unread}
+        if unknown := [partition for partition, split in waiting.items() if split.following is None]:
             return f"where it stands in {named(unknown)} is not known yet"
-        still, left = [], []
-        for partition, split in known.items():
-            following, end = split.following or 0, self._ends.get(partition, 0)
-            begun = self._started_at.setdefault(partition, following)
-            if following >= end or split.lag == 0:
-                continue
-            left.append(partition)
-            if following <= begun or split.is_guessed:
-                still.append(partition)
-        if still:
+        return self._left(waiting, snapshot.cluster_ms)
+
+    def _left(self, waiting: Mapping[Partition, SplitReading], now_ms: int) -> str | None:
+        left = []
+        for partition, split in waiting.items():
+            self._started_at.setdefault(partition, split.following or 0)
+            if split.lag != 0 and (split.following or 0) < self._ends[partition]:
+                left.append(partition)
+        if still := [p for p in left if waiting[p].is_guessed or (waiting[p].following or 0) <= self._started_at[p]]:
             return f"of {named(still)} nothing that waits has been read"
-        if not left:
-            return None
-        if self._moved_ms is None:
-            self._moved_ms = snapshot.cluster_ms
-        if snapshot.cluster_ms - self._moved_ms > _BACKLOG_MS:
-            return None
-        return f"of {named(left)} not all that waited has been read"
+        if left and self._moved_ms is None:
+            self._moved_ms = now_ms
+        if left and now_ms - (self._moved_ms or 0) <= _BACKLOG_MS:
+            return f"of {named(left)} not all that waited has been read"
+        # Of a backlog the first records are to be covered.
+        self._read_ms = self._moved_ms if left else now_ms
+        return None
 
     def _uncovered(self, snapshot: Snapshot) -> str | None:
         began = snapshot.checkpoints.triggered_ms
         if began is None:
             return "no checkpoint yet"
-        # Where nothing was read, any checkpoint of these tasks will do.
-        after = (self._read_ms or 0) if _has_read(snapshot) else snapshot.began_ms
+        # Where nothing waited and nothing was read, any checkpoint of these tasks will do.
+        after = (self._read_ms or 0) if self._has_read(snapshot) else snapshot.began_ms
         return None if began > after else "no checkpoint yet that covers what was read"
 
-
-def _has_read(snapshot: Snapshot) -> bool:
-    """Whether its tasks have read anything; where that isn't known, they may have."""
-    return snapshot.counters.records_in != 0
+    def _has_read(self, snapshot: Snapshot) -> bool:
+        """Whether its tasks have read anything; where that isn't known, they may have."""
+        waited = any(
+            self._ends[partition] > at for partition, at in self._started_at.items() if partition in self._ends
+        )
+        return waited or snapshot.counters.records_in != 0

@@ -20,7 +20,8 @@ class ReadCounts:
         records: All that came.
         malformed: Left out because they break the contract.
         reported: They break the contract, and the job reads them on purpose (`with_malformed`).
-        old: Left out: event time further before the arrival than `watermark_delay`, or `past_tolerance` if that is less.
+        old: Left out: event time further before the arrival than `watermark_delay`, or the smaller
+            `past_tolerance`.
         ahead: Left out: event time further after the arrival than `future_tolerance`.
         timeless: Left out: no event time.
     """

@@ -247,9 +247,7 @@ def find_offsets(
     while left:
         refused = {}
         wanted = {TopicPartition(topic, number): spec for topic, number in left}
-        for asked, future in admin.list_offsets(
-            wanted, request_timeout=TIMEOUT, **options
-        ).items():
+        for asked, future in admin.list_offsets(wanted, request_timeout=TIMEOUT, **options).items():
             try:
                 found[asked.topic, asked.partition] = future.result()
             except KafkaException as error:

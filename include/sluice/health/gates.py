@@ -142,11 +142,16 @@ def _fails_by_itself(snapshot: Snapshot, health: Health) -> bool:
     It may start again as often as its limits allow; a checkpoint since then shows that it gets on. What the cluster or
     a broker may be at fault for is waited for.
     """
+    age, newest = snapshot.checkpoints.age_ms, snapshot.recent_failures[:1]
+    if newest and age is not None and snapshot.at_ms - age > newest[0].at_ms:
+        return False
+    return repeats_its_failure(snapshot, health)
+
+
+def repeats_its_failure(snapshot: Snapshot, health: Health) -> bool:
+    """Whether its newest failures, more than its limits allow, are one failure of its code or state."""
     newest = snapshot.recent_failures[: health.restarts + 1]
     if len(newest) <= health.restarts:
-        return False
-    age = snapshot.checkpoints.age_ms
-    if age is not None and snapshot.at_ms - age > newest[0].at_ms:
         return False
     return len({failure.name for failure in newest}) == 1 and is_of_the_job(newest[0])
 

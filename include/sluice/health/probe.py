@@ -178,8 +178,11 @@ async def _restarts(flink: AsyncFlinkClient, job_id: str) -> int | None:
 
 def _known_failures(detail: JobDetail, restarts: int | None, before: Snapshot | None) -> tuple[Failure, ...] | None:
     """The failures, where there can't be others than the former snapshot knew; None: they must be asked for."""
-    if detail.state is JobState.RUNNING and restarts == 0:
+    if detail.state is JobState.RUNNING and restarts == 0 and not detail.restarted_at:
         return ()
+    if before and detail.restarted_at > before.began_ms:
+        # The metric is up to 10 s old, the job's state isn't.
+        return None
     if before and detail.state is before.state and restarts is not None and restarts == before.restarts:
         return before.failures
     return None

@@ -14,7 +14,7 @@ from typing import Any
 from sluice.errors import FlinkError, UnreachableError
 from sluice.flink.access import Access
 from sluice.flink.client import AsyncFlinkClient
-from sluice.health.gates import Gate, Reading, judge
+from sluice.health.gates import Gate, Reading, judge, repeats_its_failure
 from sluice.health.probe import probe
 from sluice.health.proof import Proof
 from sluice.health.snapshot import Snapshot
@@ -123,6 +123,9 @@ class _Watch:
     def _proven(self, look: Snapshot, reading: Reading) -> Reading:
         """The reading; passed only once what waited is read and covered by a checkpoint, without a restart since."""
         missing = self._proof.missing(look) if self._proof else None
+        if missing is not None and repeats_its_failure(look, self._order.health):
+            # A checkpoint between two failures proves nothing: the records that cause them still wait.
+            return replace(reading, passed=False, hopeless=True, words=f"{reading.words}, again and again; {missing}")
         if missing is None or not reading.passed:
             return reading
         return replace(reading, passed=False, words=f"{reading.words}, {missing}")

@@ -3,8 +3,6 @@
 import json
 import time
 
-import pytest
-
 from sluice.fleet.status import sweep_and_record
 from sluice.local.traffic import wire
 from sluice.local.traffic.generator import Message
@@ -105,36 +103,35 @@ class Orders:
         return wait_for(row, 110, f"the verdict is never {wanted}")
 
 
-@pytest.fixture
-def orders(lab):
-    return Orders(lab, "orders")
-
-
-def test_deploy_fails_when_every_record_that_waits_is_malformed(orders):
+def test_deploy_fails_when_every_record_that_waits_is_malformed(lab):
+    orders = Orders(lab, "malformed")
     orders.send(120, amount="1.0")
-    result = operate(orders.lab.project, orders.name)
+    result = operate(lab.project, orders.name)
     assert result.outcome == "failed"
     assert "orders: 120 of 120 records malformed; first reason wrong type: amount" in str(result.error)
 
 
-def test_deploy_fails_when_every_record_that_waits_is_older_than_the_tolerance(orders):
+def test_deploy_fails_when_every_record_that_waits_is_older_than_the_tolerance(lab):
+    orders = Orders(lab, "old")
     orders.send(120, event_after=-7_200_000)
-    result = operate(orders.lab.project, orders.name)
+    result = operate(lab.project, orders.name)
     assert result.outcome == "failed"
     assert "120 of 120 records left out: event time more than watermark_delay before" in str(result.error)
 
 
-def test_a_healthy_job_whose_records_turn_malformed_is_failed_and_not_idle(orders):
+def test_a_healthy_job_whose_records_turn_malformed_is_failed_and_not_idle(lab):
+    orders = Orders(lab, "turned")
     orders.send(20)
-    deploy(orders.lab.project, orders.name)
+    deploy(lab.project, orders.name)
     row = orders.judged("failed", again=lambda: orders.send(60, amount="1.0"))
     assert "records malformed; first reason wrong type: amount" in " ".join(row.reasons)
     assert not any("no input" in words for words in row.reasons)
 
 
-def test_a_job_that_drops_all_after_a_record_far_ahead_is_failed(orders):
+def test_a_job_that_drops_all_after_a_record_far_ahead_is_failed(lab):
+    orders = Orders(lab, "ahead")
     orders.send(20)
-    deploy(orders.lab.project, orders.name)
+    deploy(lab.project, orders.name)
     orders.send(2, event_after=3_000_000, arrival_after=3_000_000)
     row = orders.judged("failed", again=lambda: orders.send(100))
     assert "rows dropped: behind the watermark" in " ".join(row.reasons)

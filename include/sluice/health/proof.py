@@ -13,8 +13,9 @@ _BACKLOG_MS = 30_000
 """What is not read so long after the first of it is a backlog: that some of it was read is proof enough."""
 _METRICS_MS = 15_000
 """How long after a restart positions may still be those of the tasks before it: the cluster fetches them every 10 s."""
-_SETTLED_MS = 60_000
-"""A checkpoint that began so long after the tasks covers what waited for them."""
+_SETTLED_MS = 600_000
+"""A checkpoint that began so long after the tasks were deployed covers what waited for them: they may take minutes to
+initialize, in which nothing is read."""
 
 
 class Proof:
@@ -32,6 +33,7 @@ class Proof:
         self._given = dict(started_at or {})
         self._started_at = dict(self._given)
         self._began_ms: int | None = None
+        self._running_ms = 0
         self._moved_ms: int | None = None
         self._read_ms: int | None = None
 
@@ -41,6 +43,7 @@ class Proof:
             return "not all tasks run"
         if snapshot.began_ms != self._began_ms:
             self._began_ms, self._moved_ms, self._read_ms = snapshot.began_ms, None, None
+            self._running_ms = snapshot.cluster_ms
         if self._has_settled(snapshot):
             return None
         if self._read_ms is None and (words := self._unread(snapshot)):
@@ -62,7 +65,8 @@ class Proof:
         splits = snapshot.splits
         if splits is None:
             return "where it stands in its topics is not known yet"
-        if snapshot.has_restarted and snapshot.cluster_ms - snapshot.began_ms < _METRICS_MS:
+        # From when all of them run: until then the metrics are still those of the tasks before.
+        if snapshot.has_restarted and snapshot.cluster_ms - self._running_ms < _METRICS_MS:
             return f"its tasks began anew at {clock(snapshot.began_ms)}: what they have read is not known yet"
         waiting = {p: split for p, split in splits.items() if p in self._ends and p[0] not in snapshot.unread}
         if unknown := [partition for partition, split in waiting.items() if split.following is None]:

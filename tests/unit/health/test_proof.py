@@ -42,8 +42,17 @@ def test_a_restart_takes_the_proof_back():
     assert proof.missing(look(5, following=1, checkpoint=4))
     again = {"began_ms": NOW + 6_000, "has_restarted": True}
     assert "began anew" in (proof.missing(look(9, following=1, checkpoint=8, **again)) or "")
-    assert proof.missing(look(23, following=1, checkpoint=20, **again)) == "no checkpoint yet that covers what was read"
+    assert proof.missing(look(25, following=1, checkpoint=20, **again)) == "no checkpoint yet that covers what was read"
     assert proof.missing(look(29, following=1, checkpoint=28, **again)) is None
+
+
+def test_positions_of_tasks_before_a_restart_prove_nothing_however_long_the_next_ones_initialize():
+    proof = Proof(WAITED, {("t", 0): 0})
+    assert proof.missing(look(5, following=1, checkpoint=4))
+    again = {"began_ms": NOW + 6_000, "has_restarted": True}
+    assert proof.missing(look(90, following=1, checkpoint=4, tasks_running=1, **again)) == "not all tasks run"
+    assert "began anew" in (proof.missing(look(91, following=1, checkpoint=90, **again)) or "")
+    assert "began anew" in (proof.missing(look(93, following=1, checkpoint=92, **again)) or "")
 
 
 def test_a_job_that_is_restarting_proves_nothing():

@@ -99,7 +99,9 @@ class Proof:
 
     def _has_read(self, snapshot: Snapshot) -> bool:
         """Whether its tasks have read anything; where that isn't known, they may have."""
-        waited = any(
-            self._ends[partition] > at for partition, at in self._started_at.items() if partition in self._ends
+        # The counter of records may be older than the positions.
+        moved = any(
+            split.following is not None and not split.is_guessed and split.following != self._given.get(partition)
+            for partition, split in (snapshot.splits or {}).items()
         )
-        return waited or snapshot.counters.records_in != 0
+        return moved or snapshot.counters.records_in != 0

@@ -70,9 +70,19 @@ def test_of_a_backlog_some_must_be_read_and_covered():
 
 def test_without_any_input_each_checkpoint_of_its_tasks_will_do():
     proof = Proof({("t", 0): 0})
-    quiet = {"splits": {("t", 0): SplitReading(0, None, following=0, end=0)}, "counters": Counters(records_in=0)}
+    quiet = {
+        "splits": {("t", 0): SplitReading(0, None, following=0, end=0, is_guessed=True)},
+        "counters": Counters(records_in=0),
+    }
     assert proof.missing(look(3, **quiet)) == "no checkpoint yet"
     assert proof.missing(look(5, checkpoint=4, **quiet)) is None
+
+
+def test_what_was_read_before_the_first_look_must_be_covered_though_its_counter_is_older():
+    proof = Proof(WAITED)
+    read = {"counters": Counters(records_in=0)}
+    assert proof.missing(look(3, following=1, checkpoint=2, **read)) == "no checkpoint yet that covers what was read"
+    assert proof.missing(look(6, following=1, checkpoint=5, **read)) is None
 
 
 def test_a_position_that_is_not_known_is_not_taken_for_read():

@@ -115,6 +115,8 @@ def build(order: Build, job: Job, env: StreamExecutionEnvironment, t_env: Stream
     part = order.part
     names = consumer_group(order.environment, part.name if part else order.job)
     given: dict[str, Any] = {"config": _config(order, job), "t_env": t_env, "env": env}
+    for statement in tables.functions():
+        t_env.execute_sql(statement)
     for read, declared in job.reads.items():
         topic = _topic(declared, order.reads.get(read, {}), f"{order.job}: reads.{read}")
         offsets = part.offsets[read] if part else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sluice.client.protocol import Part
 from sluice.errors import ConfigError
@@ -18,6 +18,15 @@ EVENT_TIME = "event_time"
 WATERMARK = "watermark"
 """Columns that a read's table has beside its record's: the Kafka timestamp, the checked event time, and the watermark
 that the record carries (arrival - watermark_delay - arrival_skew)."""
+
+EVENT_TIME_COUNTER = "sluice_count_event_time"
+"""The function in a read's watermark that counts the records which the read's view drops for their event time."""
+
+
+def functions() -> tuple[str, ...]:
+    """The statements that declare what the other statements call; to be executed first."""
+    counter = "sluice.json.EventTimeCounter"
+    return (f"CREATE TEMPORARY SYSTEM FUNCTION IF NOT EXISTS {EVENT_TIME_COUNTER} AS {literal(counter)} LANGUAGE JAVA",)
 
 
 def source_name(read: str) -> str:
@@ -60,7 +69,7 @@ def source_table(
         watermark = f"WATERMARK FOR `{ARRIVAL}` AS `{ARRIVAL}` - {interval(topic.arrival_skew)}"
         lines = ["`reason` STRING", "`value` BYTES", *field, "`key` BYTES", *position, arrival, *event_time, watermark]
     else:
-        lines = _record_columns(topic, arrival)
+        lines = _record_columns(topic, arrival, is_counted=True)
     options = _source_options(topic, brokers, group_id)
     if carry_over:
         options |= {"scan.startup.mode": "group-offsets", "properties.auto.offset.reset": topic.start}
@@ -114,16 +123,20 @@ def bounded_table(read: str, topic: Kafka, uri: str) -> str:
     return _create(source_name(read), lines, options)
 
 
-def _record_columns(topic: Kafka, arrival: str) -> list[str]:
-    """The columns of a read: the record's, arrival, event time and watermark."""
+def _record_columns(topic: Kafka, arrival: str, *, is_counted: bool = False) -> list[str]:
+    """The columns of a read: the record's, arrival, event time and watermark.
+
+    With `is_counted` the source counts the records that the view drops; that needs `functions()`.
+    """
     _check_names(topic, set(topic.record.model_fields), (ARRIVAL, EVENT_TIME, WATERMARK))
     lines = [*(f"`{name}` {flink}" for name, flink in columns(topic.record).items()), arrival]
     if topic.event_time:
-        lines += [
-            f"`{EVENT_TIME}` AS {_event_time(topic)}",
-            # On arrival alone: an absurd event time moves no watermark.
-            f"WATERMARK FOR `{EVENT_TIME}` AS `{ARRIVAL}` - {interval(topic.watermark_delay + topic.arrival_skew)}",
-        ]
+        # On arrival alone: an absurd event time moves no watermark.
+        watermark = f"`{ARRIVAL}` - {interval(topic.watermark_delay + topic.arrival_skew)}"
+        if is_counted:
+            past, future = milliseconds(_earliest(topic)), milliseconds(topic.future_tolerance)
+            watermark = f"{EVENT_TIME_COUNTER}({watermark}, `{EVENT_TIME}`, `{ARRIVAL}`, {past}, {future})"
+        lines += [f"`{EVENT_TIME}` AS {_event_time(topic)}", f"WATERMARK FOR `{EVENT_TIME}` AS {watermark}"]
     return lines
 
 
@@ -148,7 +161,7 @@ def source_view(read: str, topic: Kafka) -> str:
         return f"CREATE TEMPORARY VIEW `{read}` AS SELECT * FROM `{table}`"  # noqa: S608 - own names
     delay = topic.watermark_delay + topic.arrival_skew
     # Evaluated for every record: few terms, each once.
-    earliest = interval(min(topic.watermark_delay, topic.past_tolerance))
+    earliest = interval(_earliest(topic))
     return (
         f"CREATE TEMPORARY VIEW `{read}` AS "  # noqa: S608 - own names
         f"SELECT *, `{ARRIVAL}` - {interval(delay)} AS `{WATERMARK}` FROM `{table}` "
@@ -214,6 +227,11 @@ _DEAD_LETTER_OPTIONS = {
 
 def _nullable(topic: Kafka) -> str:
     return columns(topic.record)[topic.event_time or ""].removesuffix(" NOT NULL")
+
+
+def _earliest(topic: Kafka) -> timedelta:
+    """How far before its arrival a record's event time may lie for the read to take it."""
+    return min(topic.watermark_delay, topic.past_tolerance)
 
 
 def _event_time(topic: Kafka) -> str:

@@ -34,6 +34,8 @@ _GAUGES = (
     _Gauge("sluice_job_records_in_per_second", "What the sources read.", lambda s: s.records_in_per_s),
     _Gauge("sluice_job_records_out_per_second", "What the sinks send.", lambda s: s.records_out_per_s),
     _Gauge("sluice_job_dead_letters_per_minute", "Malformed records.", lambda s: s.dead_letters_per_min),
+    _Gauge("sluice_job_malformed_per_second", "Records that break their contract.", lambda s: s.malformed_per_s),
+    _Gauge("sluice_job_late_per_second", "Left out for their event time.", lambda s: s.late_per_s),
     _Gauge("sluice_job_checkpoint_age_seconds", "Since the newest one.", lambda s: _seconds(s.checkpoint_age_ms)),
     _Gauge("sluice_job_checkpoint_duration_seconds", "Of the newest.", lambda s: _seconds(s.checkpoint_duration_ms)),
     _Gauge("sluice_job_checkpoint_size_bytes", "Of the newest checkpoint.", lambda s: s.checkpoint_bytes),

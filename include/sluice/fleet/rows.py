@@ -28,6 +28,8 @@ class JobStatus:
             never started.
         consumer_lag: Records, over all partitions.
         lag_per_s: Records per second by which the lag rises; negative: it falls.
+        malformed_per_s: Records that break the contract of a read.
+        late_per_s: Records and rows that are left out for their event time, by reads and by windows.
         restarts: Since it was submitted.
         recent_restarts: In the last ten minutes.
         checkpoint_bytes: Size of the newest checkpoint.
@@ -49,6 +51,8 @@ class JobStatus:
     records_in_per_s: float | None = None
     records_out_per_s: float | None = None
     dead_letters_per_min: float | None = None
+    malformed_per_s: float | None = None
+    late_per_s: float | None = None
     checkpoint_age_ms: int | None = None
     checkpoint_duration_ms: int | None = None
     checkpoint_bytes: int | None = None

@@ -284,6 +284,8 @@ def _judge(member: Member, seen: Snapshot | _Trouble | None, cluster: Iterable[J
         records_in_per_s=seen.trend.records_in_per_s,
         records_out_per_s=seen.trend.records_out_per_s,
         dead_letters_per_min=seen.trend.dead_letters_per_min,
+        malformed_per_s=seen.trend.malformed_per_s,
+        late_per_s=seen.trend.late_per_s,
         checkpoint_age_ms=seen.checkpoints.age_ms,
         checkpoint_duration_ms=seen.checkpoints.duration_ms,
         checkpoint_bytes=seen.checkpoints.size,

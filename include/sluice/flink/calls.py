@@ -174,6 +174,12 @@ def aggregates(job_id: str, vertex_id: str, names: Iterable[str]) -> Iterator[Ca
         )
 
 
+def vertex_metrics(job_id: str, vertex_id: str, names: Iterable[str]) -> Iterator[Call[tuple[Metric, ...]]]:
+    """Metrics of single subtasks, `<subtask>.<operator>.<name>`, also text: as many calls as the names need."""
+    for some in _batches(names):
+        yield Call(f"/jobs/{job_id}/vertices/{vertex_id}/metrics", _METRICS, params={"get": ",".join(some)})
+
+
 def cancel(job_id: str) -> Call[Any]:
     """End a job without a savepoint; its checkpoints stay when they are retained."""
     return Call(f"/jobs/{job_id}", _NOTHING, method="PATCH", params={"mode": "cancel"})

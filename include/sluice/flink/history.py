@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field
 
 from sluice.flink.models import Answer
+
+_TRACEBACK = "Traceback (most recent call last):"
+"""How Python begins what it prints of an error; of chained errors the last one is the one that was raised."""
+_PYTHON_ERROR = re.compile(r"[A-Za-z_][\w.]*(?::.*)?$")
+"""A class's name, and the message if there is one."""
 
 
 class CheckpointCounts(Answer):
@@ -69,8 +75,24 @@ class ExceptionEntry(Answer):
     stacktrace: str = ""
 
     @property
+    def python_error(self) -> str | None:
+        """The error that the job's Python code has raised, as the last line of its traceback; None: there is none."""
+        _, found, traceback = self.stacktrace.rpartition(_TRACEBACK)
+        if not found:
+            return None
+        for line in traceback.splitlines():
+            # The frames are indented; what follows them begins with the error's class.
+            if match := _PYTHON_ERROR.match(line):
+                return match[0].strip()[:500]
+            if line.startswith("\tat "):
+                return None
+        return None
+
+    @property
     def words(self) -> str:
-        """The failure and its root cause, a line."""
+        """The failure's root cause, a line: the Python error where Python code has raised it."""
+        if python := self.python_error:
+            return python
         lines = [line.strip() for line in self.stacktrace.splitlines() if line.strip()]
         causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
         return (causes[-1] if causes else lines[0] if lines else self.exception_name or "unknown")[:500]

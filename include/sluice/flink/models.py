@@ -141,6 +141,8 @@ class Vertex(Answer):
     parallelism: int
     status: str
     tasks: dict[str, int]
+    start_time: int = Field(-1, alias="start-time")
+    """When the first of its subtasks began, of the attempts that are current."""
     totals: VertexTotals = Field(VertexTotals(), alias="metrics")
 
     @property
@@ -158,7 +160,15 @@ class JobDetail(Answer):
     start_time: int = Field(alias="start-time")
     end_time: int = Field(-1, alias="end-time")
     now: int
+    """The JobManager's clock."""
+    timestamps: dict[str, int] = Field(default_factory=dict)
+    """When the job last came into each of its states; 0: never."""
     vertices: tuple[Vertex, ...]
+
+    @property
+    def restarted_at(self) -> int:
+        """When tasks were last about to begin anew; 0: never."""
+        return max(self.timestamps.get(state.value, 0) for state in (JobState.RESTARTING, JobState.FAILING))
 
     @property
     def tasks_total(self) -> int:

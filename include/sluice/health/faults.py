@@ -11,6 +11,8 @@ _ITS_OWN = (
     "java.lang.",
     "org.apache.flink.table.api.TableRuntimeException",
     "org.apache.flink.util.StateMigrationException",
+    # A row that no retry makes any shorter.
+    "org.apache.kafka.common.errors.RecordTooLargeException",
 )
 """Failures of a job's code and state; those of networks, brokers and Flink's runtime are of other packages."""
 _OF_STANDING_STILL = "Checkpoint expired before completing"
@@ -21,7 +23,7 @@ _AT_WORK = 0.5
 
 def is_of_the_job(failure: Failure) -> bool:
     """Whether it is one of the job's own code or state."""
-    return failure.name.startswith(_ITS_OWN)
+    return failure.is_python or failure.name.startswith(_ITS_OWN)
 
 
 def fails_by_its_own(snapshot: Snapshot, health: Health) -> bool:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from sluice.flink.models import JobState
 from sluice.health.faults import is_of_the_job
+from sluice.health.intake import losses
 from sluice.health.snapshot import Snapshot
 from sluice.health.words import named, per_second, seconds
 from sluice.job.duration import milliseconds
@@ -59,6 +60,21 @@ def judge(
         earlier: Readings of this gate, oldest first.
         deadline_ms: Until when it must be inside the limit, epoch milliseconds: what falls fast enough passes now.
     """
+    if (most := _mostly_lost(snapshot, health)) and not _lost(snapshot, health):
+        return Reading(passed=False, words=most, hopeless=True)
+    reading = measure(gate, snapshot, health)
+    match gate:
+        case "consumer_lag":
+            reading = _catching_up(reading, earlier, health.consumer_lag, deadline_ms)
+        case "watermark":
+            reading = _catching_up(reading, earlier, milliseconds(health.watermark_lag), deadline_ms)
+        case _:
+            return reading
+    return _understood(reading, gate, snapshot, health)
+
+
+def measure(gate: Gate, snapshot: Snapshot, health: Health) -> Reading:
+    """What a gate looks at, held against its limit; whether the job understands its input is not looked at."""
     if lost := _lost(snapshot, health):
         return Reading(passed=False, words=lost, hopeless=True)
     match gate:
@@ -67,11 +83,28 @@ def judge(
         case "checkpoint":
             return _checkpoint(snapshot, health)
         case "consumer_lag":
-            reading = replace(_consumer_lag(snapshot, health), at_ms=snapshot.at_ms, behind=snapshot.consumer_lag)
-            return _catching_up(reading, earlier, health.consumer_lag, deadline_ms)
+            return replace(_consumer_lag(snapshot, health), at_ms=snapshot.at_ms, behind=snapshot.consumer_lag)
         case "watermark":
-            reading = replace(_watermark(snapshot, health), at_ms=snapshot.at_ms, behind=snapshot.watermark_lag_ms)
-            return _catching_up(reading, earlier, milliseconds(health.watermark_lag), deadline_ms)
+            return replace(_watermark(snapshot, health), at_ms=snapshot.at_ms, behind=snapshot.watermark_lag_ms)
+
+
+def _mostly_lost(snapshot: Snapshot, health: Health) -> str:
+    """What is left out of the input where that is most of it; empty: it isn't."""
+    return "; ".join(loss.words for loss in losses(snapshot, health) if loss.is_judged and loss.is_most)
+
+
+def _understood(reading: Reading, gate: Gate, snapshot: Snapshot, health: Health) -> Reading:
+    """The reading; not passed as long as tasks don't run, or more is left out of the input than the limits allow."""
+    if not reading.passed or snapshot.reads_nothing:
+        return reading
+    if snapshot.state is not JobState.RUNNING or snapshot.tasks_running < snapshot.tasks_total:
+        return replace(reading, passed=False, words=_tasks(snapshot))
+    if gate == "consumer_lag" and snapshot.uncounted:
+        words = f"how much of {', '.join(snapshot.uncounted)} is malformed or late is not counted yet"
+        return replace(reading, passed=False, words=f"{reading.words}, {words}")
+    if over := [loss.words for loss in losses(snapshot, health) if loss.exceeds]:
+        return replace(reading, passed=False, words="; ".join((reading.words, *over)))
+    return reading
 
 
 def _lost(snapshot: Snapshot, health: Health) -> str | None:
@@ -109,11 +142,16 @@ def _fails_by_itself(snapshot: Snapshot, health: Health) -> bool:
     It may start again as often as its limits allow; a checkpoint since then shows that it gets on. What the cluster or
     a broker may be at fault for is waited for.
     """
+    age, newest = snapshot.checkpoints.age_ms, snapshot.recent_failures[:1]
+    if newest and age is not None and snapshot.at_ms - age > newest[0].at_ms:
+        return False
+    return repeats_its_failure(snapshot, health)
+
+
+def repeats_its_failure(snapshot: Snapshot, health: Health) -> bool:
+    """Whether its newest failures, more than its limits allow, are one failure of its code or state."""
     newest = snapshot.recent_failures[: health.restarts + 1]
     if len(newest) <= health.restarts:
-        return False
-    age = snapshot.checkpoints.age_ms
-    if age is not None and snapshot.at_ms - age > newest[0].at_ms:
         return False
     return len({failure.name for failure in newest}) == 1 and is_of_the_job(newest[0])
 
@@ -149,12 +187,19 @@ def _watermark(snapshot: Snapshot, health: Health) -> Reading:
     if lag is not None and lag <= limit:
         return Reading(passed=True, words=f"watermark {seconds(lag)} behind <= {seconds(limit)}")
     if snapshot.is_idle:
-        return Reading(passed=True, words="no input: all was read, the watermark has nothing to follow")
+        return _read_to_end(snapshot, health)
     if lag is None:
         missing = snapshot.without_watermark
         of = f" of {named(missing)}" if missing else ""
         return Reading(passed=False, words=_unread(snapshot) or f"there is no watermark{of} yet")
     return Reading(passed=False, words=f"watermark {seconds(lag)} behind > {seconds(limit)}")
+
+
+def _read_to_end(snapshot: Snapshot, health: Health) -> Reading:
+    """Without a fresh watermark: there is no input, unless records came that could not move it."""
+    if lost := losses(snapshot, health):
+        return Reading(passed=False, words="; ".join(("there is no fresh watermark", *(each.words for each in lost))))
+    return Reading(passed=True, words="no input: all was read, the watermark has nothing to follow")
 
 
 def _unread(snapshot: Snapshot) -> str | None:

@@ -121,8 +121,10 @@ async def look(flink: AsyncFlinkClient, target: Target, held: Held) -> Seen:
     """
     job_id, before = target.flink_job_id, target.before
     try:
-        detail = await flink.send(calls.job(job_id))
+        # The job's state is read after the checkpoints: tasks that run in it have not begun anew since those.
         checkpoints = await flink.send(calls.checkpoints(job_id))
+        detail = await flink.send(calls.job(job_id))
+        offset = detail.now - now_ms()
         restarts = await _restarts(flink, job_id)
         known = _known_failures(detail, restarts, before)
         failures = await _failures(flink, job_id) if known is None else known
@@ -132,7 +134,7 @@ async def look(flink: AsyncFlinkClient, target: Target, held: Held) -> Seen:
                 flink,
                 detail,
                 _numbers(held, target.topics),
-                before.names if before else None,
+                before,
                 before.quiet_splits(_QUIET_MS) if before else (),
                 sources_alone=known is None and before is not None,
             )
@@ -160,6 +162,12 @@ async def look(flink: AsyncFlinkClient, target: Target, held: Held) -> Seen:
         backpressured=reported.backpressured if reported else None,
         problems=_missing(held, target.topics),
         names=reported.names if reported else {},
+        cluster_ms=now_ms() + offset,
+        began_ms=max([detail.restarted_at, *(vertex.start_time for vertex in detail.vertices)]),
+        has_restarted=detail.restarted_at > 0 or bool(restarts),
+        tally=reported.tally(now_ms()) if reported else None,
+        reasons=reported.reasons if reported else {},
+        uncounted=reported.uncounted if reported else (),
     )
     return Seen(snapshot, reported)
 
@@ -187,8 +195,11 @@ async def _restarts(flink: AsyncFlinkClient, job_id: str) -> int | None:
 
 def _known_failures(detail: JobDetail, restarts: int | None, before: Snapshot | None) -> tuple[Failure, ...] | None:
     """The failures, where there can't be others than the former snapshot knew; None: they must be asked for."""
-    if detail.state is JobState.RUNNING and restarts == 0:
+    if detail.state is JobState.RUNNING and restarts == 0 and not detail.restarted_at:
         return ()
+    if before and detail.restarted_at > before.began_ms:
+        # The metric is up to 10 s old, the job's state isn't.
+        return None
     if before and detail.state is before.state and restarts is not None and restarts == before.restarts:
         return before.failures
     return None
@@ -196,7 +207,9 @@ def _known_failures(detail: JobDetail, restarts: int | None, before: Snapshot | 
 
 async def _failures(flink: AsyncFlinkClient, job_id: str) -> tuple[Failure, ...]:
     history = (await flink.send(calls.exceptions(job_id))).history
-    return tuple(Failure(entry.timestamp, entry.words) for entry in history.entries)
+    return tuple(
+        Failure(entry.timestamp, entry.words, is_python=entry.python_error is not None) for entry in history.entries
+    )
 
 
 def _numbers(held: Held, topics: Iterable[str]) -> dict[str, list[int]]:
@@ -223,6 +236,7 @@ def _read_checkpoints(checkpoints: Checkpoints, now: int) -> CheckpointReading:
         size=newest.state_size if newest else None,
         failures=tuple(failure for failure in failures if failure.at_ms > now - WINDOW_MS),
         failed_in_a_row=in_a_row,
+        triggered_ms=newest.trigger_timestamp if newest else None,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sluice.flink.models import JobState
+from sluice.health.tally import Tally
 from sluice.kafka.offsets import Partition
 
 WINDOW_MS = 600_000
@@ -43,10 +44,12 @@ class Failure:
     Attributes:
         at_ms: Epoch milliseconds.
         words: One line; of an exception: its class, a colon, its message.
+        is_python: It was raised by the job's Python code.
     """
 
     at_ms: int
     words: str
+    is_python: bool = False
 
     @property
     def name(self) -> str:
@@ -66,6 +69,8 @@ class CheckpointReading:
         size: Of the newest completed one, bytes.
         failures: Those that failed in the last `WINDOW_MS`, newest first, as far as the cluster remembers them.
         failed_in_a_row: How many of the newest ones failed, as far as the cluster remembers.
+        triggered_ms: When the newest completed one began, epoch milliseconds by the JobManager's clock; None: there is
+            none.
     """
 
     completed: int = 0
@@ -75,6 +80,7 @@ class CheckpointReading:
     size: int | None = None
     failures: tuple[Failure, ...] = ()
     failed_in_a_row: int = 0
+    triggered_ms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ class VertexNames:
 
     Attributes:
         readers: Of each Kafka topic that it reads: the operator, and the topic.
-        counters: Rows that windows have dropped, records that sinks have sent.
+        counters: Records that reads have left out, rows that windows have dropped, records that sinks have sent.
     """
 
     readers: tuple[tuple[str, str], ...] = ()
@@ -142,6 +148,9 @@ class Trend:
         records_in_per_s: What the sources read.
         records_out_per_s: What the sinks send.
         dead_letters_per_min: What the sinks for dead letters send.
+        malformed_per_s: Records that break the contract of a read.
+        late_per_s: Records and rows that are left out for their event time, by reads and by windows.
+        arrived: How much further the partitions reach, by the brokers' ends; None where one of them isn't known.
         loads: By vertex.
         is_stale: The cluster's metrics stand still: nothing can be said of what else stands still.
     """
@@ -151,6 +160,9 @@ class Trend:
     records_in_per_s: float | None = None
     records_out_per_s: float | None = None
     dead_letters_per_min: float | None = None
+    malformed_per_s: float | None = None
+    late_per_s: float | None = None
+    arrived: int | None = None
     loads: tuple[Load, ...] = ()
     is_stale: bool = False
 
@@ -173,6 +185,13 @@ class Snapshot:
         backpressured: How much of the time the most hindered subtask of a source waits for those behind it, 0 to 1.
         problems: Why something could not be read.
         names: Its metrics' names by vertex; empty: they have to be asked for.
+        cluster_ms: The JobManager's clock when everything was read, epoch milliseconds.
+        began_ms: When the newest of its tasks began, or was about to begin anew, by the JobManager's clock.
+        has_restarted: Tasks have begun anew since it was submitted.
+        tally: What its reads and windows have counted since their tasks began.
+        past: What they had counted in earlier snapshots of these tasks, of the last `WINDOW_MS`, oldest first.
+        reasons: Why a record of a read was malformed: of the first since the tasks began, and of the last.
+        uncounted: Reads whose sources do not count what they leave out.
     """
 
     at_ms: int
@@ -194,6 +213,13 @@ class Snapshot:
     trend: Trend = Trend()
     problems: tuple[str, ...] = ()
     names: Mapping[str, VertexNames] = field(default_factory=dict)
+    cluster_ms: int = 0
+    began_ms: int = 0
+    has_restarted: bool = False
+    tally: Tally | None = None
+    past: tuple[Tally, ...] = ()
+    reasons: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    uncounted: tuple[str, ...] = ()
 
     @property
     def last_exception(self) -> str | None:
@@ -279,8 +305,20 @@ class Snapshot:
 
     @property
     def is_idle(self) -> bool:
-        """Everything was read, so that no watermark can move."""
+        """Everything was read; more may be coming all the time."""
         return self.consumer_lag == 0 and not self.reads_nothing
+
+    @property
+    def nothing_arrives(self) -> bool:
+        """No record came since the former snapshot; without one, since the tasks began.
+
+        By the brokers' ends where they are known, else by what the sources have counted. What isn't known is no sign.
+        """
+        if self.trend.arrived is not None:
+            return self.trend.arrived == 0
+        if self.trend.records_in_per_s is not None:
+            return self.trend.records_in_per_s == 0
+        return self.tally is not None and self.tally.records == 0
 
     def quiet_splits(self, behind_ms: int) -> tuple[Partition, ...]:
         """Partitions that are read to their end and lie this far behind the one that is furthest ahead."""

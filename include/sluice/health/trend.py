@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from sluice.health.snapshot import Counters, Load, Snapshot, SplitReading, Trend, Work
+from sluice.health.snapshot import WINDOW_MS, Counters, Load, Snapshot, SplitReading, Trend, Work
+from sluice.health.tally import Tally
 from sluice.kafka.offsets import Partition
 
 _LEAST_MS = 5_000
@@ -31,7 +32,23 @@ def compare(snapshot: Snapshot, former: Snapshot | None) -> Snapshot:
     trend = Trend(since_ms=former.at_ms, is_stale=is_stale)
     if elapsed >= _LEAST_MS and not is_stale:
         trend = _rates(snapshot, former, trend, elapsed / 1000)
-    return replace(snapshot, splits=splits, trend=trend)
+    return replace(snapshot, splits=splits, trend=trend, past=_past(snapshot, former))
+
+
+def _past(snapshot: Snapshot, former: Snapshot) -> tuple[Tally, ...]:
+    """The earlier counters that the snapshot's can be compared with: of the same tasks, and not too old."""
+    now, newest = snapshot.tally, former.tally
+    if now is None:
+        # Nothing was told this time: what came before is kept for the next one.
+        return former.past
+    if newest is None or snapshot.began_ms != former.began_ms or not newest.is_before(now):
+        # Tasks that have begun again count from zero.
+        return ()
+    apart = not former.past or newest.at_ms - former.past[-1].at_ms >= _LEAST_MS
+    kept = (*former.past, newest) if apart else former.past
+    recent = [each for each in kept if each.at_ms > now.at_ms - WINDOW_MS]
+    # One that is older shows what the whole window has brought.
+    return tuple(kept[-len(recent) - 1 :])
 
 
 def choose_former(earlier: Sequence[Snapshot], now_ms: int) -> Snapshot | None:
@@ -53,12 +70,34 @@ def _rates(snapshot: Snapshot, former: Snapshot, trend: Trend, seconds: float) -
 
     return replace(
         trend,
+        arrived=_arrived(snapshot, former),
         lag_per_s=None if lag is None or before is None else (lag - before) / seconds,
         records_in_per_s=rate(lambda counters: counters.records_in, 1),
         records_out_per_s=rate(lambda counters: counters.records_out, 1),
         dead_letters_per_min=rate(lambda counters: counters.dead_letters, 60),
+        malformed_per_s=_tally_rate(snapshot, former, lambda tally: tally.malformed),
+        late_per_s=_tally_rate(snapshot, former, lambda tally: tally.late),
         loads=tuple(_loads(snapshot.work, former.work, seconds * 1000)) if goes_on else (),
     )
+
+
+def _arrived(snapshot: Snapshot, former: Snapshot) -> int | None:
+    now, then = snapshot.splits or {}, former.splits or {}
+    moved = [
+        split.end - before.end
+        for partition, split in now.items()
+        if split.end is not None and (before := then.get(partition)) and before.end is not None
+    ]
+    return sum(moved) if now and len(moved) == len(now) else None
+
+
+def _tally_rate(snapshot: Snapshot, former: Snapshot, of: Callable[[Tally], int]) -> float | None:
+    now, then = snapshot.tally, former.tally
+    if now is None or then is None or snapshot.began_ms != former.began_ms:
+        return None
+    if not then.is_before(now) or now.at_ms <= then.at_ms:
+        return None
+    return (of(now) - of(then)) * 1000 / (now.at_ms - then.at_ms)
 
 
 def _loads(now: Iterable[Work], then: Iterable[Work], elapsed_ms: float) -> Iterable[Load]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sluice.flink.models import JobState
-from sluice.health.gates import judge
+from sluice.health.gates import measure
+from sluice.health.intake import losses
 from sluice.health.snapshot import WINDOW_MS, Snapshot
 from sluice.health.words import clock, named, per_second, percent, seconds
 from sluice.job.duration import milliseconds
@@ -41,13 +42,13 @@ def verdict(snapshot: Snapshot, health: Health) -> Verdict:
     failed: it doesn't run, or runs without getting on: a restart loop, records that nobody reads.
     degraded: it runs outside its limits.
     unknown: a limit can't be looked at; at the start of a job, not yet.
-    idle: all is well, and there is no input.
+    idle: all is well, and no record arrives: by the brokers' ends, or by what the sources have counted.
     """
     if snapshot.state is None:
         return Verdict("failed", ("the cluster does not know the job",))
     if snapshot.state.is_terminal:
         return Verdict("failed", (_ended(snapshot, snapshot.state),))
-    looks = (_problems, _tasks, _restarts, _checkpoints, _stalls, _progress, _backpressure, _dropped)
+    looks = (_problems, _tasks, _restarts, _checkpoints, _stalls, _losses, _progress, _backpressure, _dropped)
     found = [finding for look in looks for finding in look(snapshot, health)]
     worst: State = next((state for state in _WORST_FIRST if any(state == s for s, _ in found)), "healthy")
     if worst == "healthy" and _is_quiet(snapshot, health):
@@ -84,7 +85,7 @@ def _tasks(snapshot: Snapshot, health: Health) -> Iterator[Finding]:
     if snapshot.state is JobState.RUNNING and snapshot.tasks_running >= snapshot.tasks_total:
         return
     state = snapshot.state.value.lower() if snapshot.state else ""
-    words = f"{state}: {judge('running', snapshot, health).words}"
+    words = f"{state}: {measure('running', snapshot, health).words}"
     if _is_starting(snapshot, health) and not snapshot.restarts and not snapshot.failures:
         yield "unknown", f"{words}: it is starting"
         return
@@ -141,7 +142,7 @@ def _stalls(snapshot: Snapshot, health: Health) -> Iterator[Finding]:
 
 
 def _progress(snapshot: Snapshot, health: Health) -> Iterator[Finding]:
-    lag, watermark = judge("consumer_lag", snapshot, health), judge("watermark", snapshot, health)
+    lag, watermark = measure("consumer_lag", snapshot, health), measure("watermark", snapshot, health)
     if snapshot.consumer_lag is None:
         if snapshot.problems or snapshot.state is not JobState.RUNNING:
             # The reason is given already.
@@ -195,9 +196,19 @@ def _dropped(snapshot: Snapshot, _health: Health) -> Iterator[Finding]:
         yield "healthy", f"windows have dropped {dropped:,} rows that came behind the watermark"
 
 
+def _losses(snapshot: Snapshot, health: Health) -> Iterator[Finding]:
+    for loss in losses(snapshot, health):
+        state: State = "healthy"
+        if loss.is_judged and loss.exceeds:
+            state = "failed" if loss.is_most else "degraded"
+        yield state, loss.words
+    if snapshot.uncounted and snapshot.state is JobState.RUNNING:
+        names = ", ".join(snapshot.uncounted)
+        yield "unknown", f"how much of {names} is malformed or late is not counted: deploy the job again"
+
+
 def _is_quiet(snapshot: Snapshot, health: Health) -> bool:
+    """Everything was read, and no record arrives."""
     lag = snapshot.watermark_lag_ms
-    if snapshot.has_no_event_time:
-        # No watermark shows how long ago everything was read: nothing came in since the former look.
-        return snapshot.is_idle and snapshot.trend.records_in_per_s == 0
-    return snapshot.is_idle and (lag is None or lag > milliseconds(health.watermark_lag))
+    is_fresh = lag is not None and lag <= milliseconds(health.watermark_lag)
+    return snapshot.is_idle and snapshot.nothing_arrives and not is_fresh

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sluice.job.duration import Duration
 
 _Positive = Annotated[Duration, Field(gt=timedelta(0))]
+_Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Health(BaseModel):
@@ -29,6 +30,10 @@ class Health(BaseModel):
     for longer: nobody reads past an open one."""
     restarts: Annotated[int, Field(ge=0)] = 2
     """How often its tasks may start again within ten minutes. More where TaskManagers come and go."""
+    malformed: _Share = 0.01
+    """How much of what a read brings may be malformed, 0 to 1. More than half, or than this if that is more: failed."""
+    late: _Share = 0.01
+    """How much of what a read or a window is given may be left out for its event time, 0 to 1; as `malformed`."""
     start_timeout: _Positive = timedelta(minutes=5)
     """How long a fresh release may take until all of this holds."""
 

@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ListOffsetsResultInfo, OffsetSpec
 
 from sluice.errors import UnreachableError
@@ -89,6 +90,23 @@ def read_offsets(admin: AdminClient, topics: Iterable[str], servers: str) -> dic
     held = read_held(admin, topics, servers)
     refuse_missing(held.missing, servers)
     return dict(held.offsets)
+
+
+def read_stable_ends(admin: AdminClient, topics: Iterable[str], servers: str) -> dict[Partition, int]:
+    """Where each partition of these topics ends for who reads committed records: before the first open transaction.
+
+    Raises:
+        UnreachableError: the broker doesn't answer, or a topic is gone.
+    """
+    wanted = tuple(topics)
+    held = read_offsets(admin, wanted, servers) if wanted else {}
+    missing: dict[str, str] = {}
+    try:
+        found = find_offsets(admin, held, OffsetSpec.latest(), missing, isolation_level=IsolationLevel.READ_COMMITTED)
+    except KafkaException as error:
+        raise unreachable(servers, error) from error
+    refuse_missing(missing, servers)
+    return {partition: info.offset for partition, info in found.items()}
 
 
 def refuse_missing(missing: Mapping[str, str], servers: str) -> None:
@@ -213,11 +231,16 @@ _OF_THE_CONNECTION = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, Kafka
 
 
 def find_offsets(
-    admin: AdminClient, partitions: Iterable[Partition], spec: OffsetSpec, missing: dict[str, str]
+    admin: AdminClient,
+    partitions: Iterable[Partition],
+    spec: OffsetSpec,
+    missing: dict[str, str],
+    **options: Any,
 ) -> dict[Partition, ListOffsetsResultInfo]:
     """What a specification finds in each partition; why nothing is known of a topic goes to `missing`.
 
-    What is wrong with one topic (without a leader, deleted meanwhile) hides no other one.
+    What is wrong with one topic (without a leader, deleted meanwhile) hides no other one. `options` are those of
+    `AdminClient.list_offsets`.
 
     Raises:
         KafkaException: the broker doesn't answer.
@@ -228,7 +251,7 @@ def find_offsets(
     while left:
         refused = {}
         wanted = {TopicPartition(topic, number): spec for topic, number in left}
-        for asked, future in admin.list_offsets(wanted, request_timeout=TIMEOUT).items():
+        for asked, future in admin.list_offsets(wanted, request_timeout=TIMEOUT, **options).items():
             try:
                 found[asked.topic, asked.partition] = future.result()
             except KafkaException as error:

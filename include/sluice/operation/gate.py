@@ -8,16 +8,19 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sluice.errors import FlinkError, UnreachableError
 from sluice.flink.access import Access
 from sluice.flink.client import AsyncFlinkClient
-from sluice.health.gates import Gate, Reading, judge
+from sluice.health.gates import Gate, Reading, judge, repeats_its_failure
 from sluice.health.probe import probe
+from sluice.health.proof import Proof
 from sluice.health.snapshot import Snapshot
 from sluice.job.limits import Health
+from sluice.kafka.brokers import connect
+from sluice.kafka.offsets import read_stable_ends
 from sluice.plan.continuity import offsets_by_partition
 
 _PAUSE = 1.0
@@ -91,12 +94,18 @@ class _Watch:
     def __init__(self, order: GateOrder) -> None:
         self._order = order
         self._former: Snapshot | None = None
+        self._proof: Proof | None = None
         self._earlier: defaultdict[Gate, list[Reading]] = defaultdict(list)
 
     async def look(self, flink: AsyncFlinkClient) -> Snapshot | Reading:
         """The job as it is now, or why it can't be looked at."""
         order = self._order
+        started_at = offsets_by_partition(order.positions or {}, order.topics)
         try:
+            if self._proof is None and "running" in order.gates:
+                # Before the first look: what comes later did not wait.
+                ends = await asyncio.to_thread(read_stable_ends, connect(order.kafka), order.topics, _servers(order))
+                self._proof = Proof(ends, started_at)
             self._former = await probe(
                 flink,
                 order.flink_job_id,
@@ -104,12 +113,22 @@ class _Watch:
                 order.kafka,
                 order.group,
                 former=self._former,
-                started_at=offsets_by_partition(order.positions or {}, order.topics),
+                started_at=started_at,
                 untimed=order.untimed,
             )
         except (UnreachableError, FlinkError) as error:
             return Reading(passed=False, words=str(error))
         return self._former
+
+    def _proven(self, look: Snapshot, reading: Reading) -> Reading:
+        """The reading; passed only once what waited is read and covered by a checkpoint, without a restart since."""
+        missing = self._proof.missing(look) if self._proof else None
+        if missing is not None and repeats_its_failure(look, self._order.health):
+            # A checkpoint between two failures proves nothing: the records that cause them still wait.
+            return replace(reading, passed=False, hopeless=True, words=f"{reading.words}, again and again; {missing}")
+        if missing is None or not reading.passed:
+            return reading
+        return replace(reading, passed=False, words=f"{reading.words}, {missing}")
 
     def read(self, gate: Gate, look: Snapshot | Reading) -> Reading:
         """Where the gate stands."""
@@ -121,10 +140,15 @@ class _Watch:
             reading = judge(gate, look, order.health, earlier, int(order.deadline * 1000))
             earlier.append(reading)
             if gate == "running":
+                reading = self._proven(look, reading)
                 reading = _restored(order, look, reading) or _before(order, look) or reading
         if time.time() > order.deadline and not reading.passed:
             return Reading(passed=False, hopeless=True, words=f"{reading.words}, at the deadline")
         return reading
+
+
+def _servers(order: GateOrder) -> str:
+    return order.kafka.get("bootstrap.servers", "")
 
 
 def _restored(order: GateOrder, snapshot: Snapshot, reading: Reading) -> Reading | None:

@@ -42,6 +42,10 @@ class Sample(Base):
     records_in_per_s: Mapped[float | None]
     records_out_per_s: Mapped[float | None]
     dead_letters_per_min: Mapped[float | None]
+    malformed_per_s: Mapped[float | None]
+    """Records that break the contract of a read."""
+    late_per_s: Mapped[float | None]
+    """Records and rows that are left out for their event time."""
     checkpoint_age_ms: Mapped[int | None] = mapped_column(BigInteger)
     checkpoint_duration_ms: Mapped[int | None] = mapped_column(BigInteger)
     checkpoint_bytes: Mapped[int | None] = mapped_column(BigInteger)

@@ -45,7 +45,8 @@ def test_what_flink_s_intervals_do_not_hold_is_refused(duration):
 
 def test_the_watermark_follows_the_arrival_by_delay_and_skew():
     sql = tables.source_table("rows", TOPIC, BROKERS, "group")
-    assert "WATERMARK FOR `event_time` AS `arrival_time` - INTERVAL '0 00:00:11.000' DAY(3) TO SECOND(3)" in sql
+    by_arrival = "`arrival_time` - INTERVAL '0 00:00:11.000' DAY(3) TO SECOND(3)"
+    assert f"WATERMARK FOR `event_time` AS {tables.EVENT_TIME_COUNTER}({by_arrival}, " in sql
 
 
 def test_what_is_late_or_absurd_does_not_pass_the_view():

@@ -249,3 +249,17 @@ def test_where_a_reader_stood_is_remembered_while_it_reads_nothing_and_a_guess_i
     assert earlier.get((TOPIC, 0)) == known
     split = place(target, seen, held, earlier)[TOPIC, 0]
     assert (split.following, split.is_guessed) == (at, guessed)
+
+
+def test_why_records_are_malformed_is_asked_where_some_are():
+    counters = {f"{OPERATOR}.deserializer.malformedRecords": 600.0}
+    asked = cluster(metrics=counters)
+    seen = see(asked)
+    assert [read.malformed for read in seen.snapshot.tally.reads] == [600]
+    assert sum("firstMalformedReason" in target for target in asked.asked) == 1
+    assert see(cluster()).snapshot.uncounted == ()
+
+
+def test_a_source_that_does_not_count_its_records_is_named():
+    recorded = [name for name in json.loads(body("source_names")) if not name["id"].endswith(".records")]
+    assert see(cluster(changes={"source_names": json.dumps(recorded)})).snapshot.uncounted == ("events",)

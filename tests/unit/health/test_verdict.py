@@ -6,11 +6,13 @@ import pytest
 
 from sluice.flink.models import JobState
 from sluice.health.snapshot import CheckpointReading, Counters, Load, SplitReading, Trend
+from sluice.health.tally import ReadCounts, Tally
 from sluice.health.verdict import verdict
 from tests.unit.health.judging import GOOD, HEALTH, NOW, failures, splits
 
 RESTARTING = {"state": JobState.RESTARTING, "tasks_running": 0}
 STARTING = {"running_ms": 5_000, "checkpoints": CheckpointReading()}
+NOTHING = Trend(since_ms=NOW - 60_000, records_in_per_s=0.0)
 RUNNING_LONG = {"running_ms": 600_000}
 
 
@@ -214,8 +216,14 @@ CASES = {
         "watermark 61.0 s behind > 60.0 s",
     ),
     # No input.
-    "no input": ({"splits": splits((0, NOW - 900_000))}, "idle", "no input"),
-    "never any input": ({"splits": splits((0, None))}, "idle", "no input"),
+    "no input": ({"splits": splits((0, NOW - 900_000)), "trend": NOTHING}, "idle", "no input"),
+    "never any input": ({"splits": splits((0, None)), "tally": Tally(NOW, (ReadCounts("t"),))}, "idle", "no input"),
+    "all read at the first look, and the watermark is old": ({"splits": splits((0, NOW - 900_000))}, "healthy", None),
+    "records come, and none moves the watermark": (
+        {"splits": splits((0, None)), "trend": Trend(records_in_per_s=20.0)},
+        "healthy",
+        None,
+    ),
     "no input for a moment": ({"splits": splits((0, NOW - 5_000))}, "healthy", None),
     # Backpressure.
     "backpressure with rising lag": (
@@ -262,7 +270,7 @@ def test_the_worst_decides_and_every_reason_is_told():
 
 
 def test_no_input_is_told_beside_what_was_dropped():
-    snapshot = replace(GOOD, splits=splits((0, NOW - 900_000)), counters=Counters(late_dropped=2))
+    snapshot = replace(GOOD, splits=splits((0, NOW - 900_000)), counters=Counters(late_dropped=2), trend=NOTHING)
     judged = verdict(snapshot, HEALTH)
     assert judged.state == "idle"
     assert judged.reasons == ("no input", "windows have dropped 2 rows that came behind the watermark")

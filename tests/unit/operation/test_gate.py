@@ -8,13 +8,20 @@ import pytest
 from sluice.errors import FlinkError, UnreachableError
 from sluice.flink.models import JobState
 from sluice.health.gates import Reading
-from sluice.health.snapshot import Snapshot, SplitReading
+from sluice.health.proof import Proof
+from sluice.health.snapshot import Failure, Snapshot, SplitReading
 from sluice.job.limits import Health
 from sluice.operation import gate
 from sluice.operation.gate import GateOrder, _Watch
 from tests.unit.health.judging import GOOD
 
 SAVEPOINT = "file:///savepoints/savepoint-1"
+
+
+@pytest.fixture(autouse=True)
+def _brokers(monkeypatch):
+    monkeypatch.setattr(gate, "connect", lambda _kafka: None)
+    monkeypatch.setattr(gate, "read_stable_ends", lambda *_arguments: {})
 
 
 def order(**changes):
@@ -113,3 +120,26 @@ def test_it_is_not_passed_before_the_cluster_tells_what_the_job_was_restored_fro
     reading = _Watch(order(restored_from=wanted)).read("running", snapshot)
     assert (reading.passed, reading.hopeless) == (passed, False)
     assert reading.words.endswith(f"restored from nothing that the cluster tells, expected {wanted}") != passed
+
+
+def test_a_failure_that_comes_again_while_its_record_waits_is_not_waited_for():
+    watch = _Watch(order(restored_from=None, positions=None))
+    watch._proof = Proof({("lines", 0): 1}, {("lines", 0): 0})
+    fails = replace(
+        GOOD,
+        splits={("lines", 0): SplitReading(1, None, following=0, end=1)},
+        failures=tuple(Failure(GOOD.at_ms - 1_000 * ago, "KeyError: 'a'", is_python=True) for ago in (8, 9, 10)),
+        restarts=3,
+    )
+    reading = watch.read("running", fails)
+    assert reading.hopeless
+    assert "KeyError: 'a'" in reading.words
+
+
+def test_the_gate_does_not_pass_between_two_restarts():
+    watch = _Watch(order(restored_from=None, positions=None))
+    watch._proof = Proof({("lines", 0): 1}, {("lines", 0): 0})
+    waits = replace(GOOD, splits={("lines", 0): SplitReading(1, None, following=0, end=1)})
+    reading = watch.read("running", waits)
+    assert (reading.passed, reading.hopeless) == (False, False)
+    assert reading.words.endswith("of lines-0 nothing that waits has been read")

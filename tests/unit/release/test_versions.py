@@ -29,7 +29,7 @@ class Dated(Record):
     note: str | None
 
 
-PIPELINES = {1: "6da4ae99c8a1e35f"}
+PIPELINES = {1: "6da4ae99c8a1e35f", 2: "68c97660dd890506"}
 """The digest of the generated SQL by PIPELINE."""
 
 

@@ -4,6 +4,8 @@ import java.io.IOException;
 import org.apache.flink.api.common.serialization.DeserializationSchema;
 import org.apache.flink.api.common.typeinfo.TypeInformation;
 import org.apache.flink.metrics.Counter;
+import org.apache.flink.metrics.Gauge;
+import org.apache.flink.metrics.MetricGroup;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.core.JsonFactory;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.core.JsonParser;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.core.JsonProcessingException;
@@ -20,8 +22,21 @@ import org.apache.flink.util.Collector;
 final class StrictJsonDeserializer implements DeserializationSchema<RowData> {
     private static final long serialVersionUID = 1L;
 
-    /** The counter of malformed records, in the source's metric group. */
+    /** The counters of all records and of malformed ones that are left out, in the source's metric group. */
+    static final String RECORDS = "records";
+
     static final String MALFORMED = "malformedRecords";
+
+    /** The counter of malformed records that are reported as rows, for a job that reads them on purpose. */
+    static final String REPORTED = "reportedMalformedRecords";
+
+    /** Why the first and the last malformed record since the task started were so; empty: there was none. */
+    static final String FIRST_REASON = "firstMalformedReason";
+
+    static final String LAST_REASON = "lastMalformedReason";
+
+    /** A reason is shown in a line. */
+    private static final int REASON_LENGTH = 200;
 
     private final TypeInformation<RowData> produced;
     private final RowReader reader;
@@ -29,7 +44,11 @@ final class StrictJsonDeserializer implements DeserializationSchema<RowData> {
     private final Report report;
 
     private transient JsonFactory factory;
+    private transient Counter records;
     private transient Counter malformed;
+    // Written by the task's thread, read by the one that collects metrics.
+    private transient volatile String firstReason;
+    private transient volatile String lastReason;
 
     StrictJsonDeserializer(TypeInformation<RowData> produced, RowReader reader, int maxBytes, Report report) {
         this.produced = produced;
@@ -41,7 +60,17 @@ final class StrictJsonDeserializer implements DeserializationSchema<RowData> {
     @Override
     public void open(InitializationContext context) {
         factory = new JsonFactory();
-        malformed = context.getMetricGroup().counter(MALFORMED);
+        MetricGroup group = context.getMetricGroup();
+        records = group.counter(RECORDS);
+        malformed = group.counter(report == null ? MALFORMED : REPORTED);
+        firstReason = "";
+        lastReason = "";
+        group.gauge(FIRST_REASON, (Gauge<String>) () -> shown(firstReason));
+        group.gauge(LAST_REASON, (Gauge<String>) () -> shown(lastReason));
+    }
+
+    private static String shown(String reason) {
+        return reason.length() > REASON_LENGTH ? reason.substring(0, REASON_LENGTH) + "..." : reason;
     }
 
     @Override
@@ -54,11 +83,16 @@ final class StrictJsonDeserializer implements DeserializationSchema<RowData> {
 
     @Override
     public RowData deserialize(byte[] message) throws IOException {
+        records.inc();
         try {
             GenericRowData row = parse(message);
             return report == null ? row : report.row(row, null, message);
         } catch (MalformedException error) {
             malformed.inc();
+            lastReason = error.getMessage();
+            if (firstReason.isEmpty()) {
+                firstReason = lastReason;
+            }
             return report == null ? null : report.row(null, error.getMessage(), message);
         }
     }

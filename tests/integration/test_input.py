@@ -1,0 +1,153 @@
+"""What comes to a job is malformed, misdated, or makes it fail: gate and verdict say so."""
+
+import json
+import time
+
+from sluice.fleet.status import sweep_and_record
+from sluice.local.traffic import wire
+from sluice.local.traffic.generator import Message
+from sluice.operation.topics import create_topics
+from tests.support.running import deploy, operate, wait_for
+
+HEAD = """
+from datetime import datetime
+from sluice import Health, Job, Kafka, Record
+
+class Order(Record):
+    user: str
+    amount: float
+    at: int
+
+class Total(Record):
+    {fields}
+
+job = Job(
+    name="{name}",
+    reads={{"orders": Kafka("{name}_in", record=Order, event_time="at", partitions=2)}},
+    writes=Kafka("{name}_out", record=Total),
+    health=Health(start_timeout="100s"),
+)
+
+@job.pipeline
+def build(t_env, orders):
+"""
+WINDOWS = (
+    HEAD.replace("{fields}", "window_start: datetime\n    user: str\n    total: float")
+    + '''
+    return t_env.sql_query("""
+        SELECT window_start, `user`, SUM(amount) AS total
+        FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(event_time), INTERVAL '2' SECOND))
+        GROUP BY window_start, window_end, `user`""")
+'''
+)
+FUNCTION = (
+    HEAD.replace("{fields}", "user: str\n    place: str")
+    + """
+    from pyflink.table import DataTypes
+    from pyflink.table.udf import udf
+
+    @udf(result_type=DataTypes.STRING().not_null())
+    def place(amount):
+        import no_such_package
+        return no_such_package.encode(amount)
+
+    t_env.create_temporary_system_function("place", place)
+    return t_env.sql_query("SELECT `user`, place(amount) AS place FROM orders")
+"""
+)
+LONG_ROWS = (
+    HEAD.replace("{fields}", "user: str\n    text: str")
+    + """
+    return t_env.sql_query("SELECT `user`, REPEAT('x', CAST(amount AS INT)) AS text FROM orders")
+"""
+)
+
+
+class Orders:
+    """A job on a topic of its own.
+
+    Args:
+        lab: Where it runs.
+        name: The job's.
+        source: Its file.
+    """
+
+    def __init__(self, lab, name, source=WINDOWS):
+        self.lab, self.name = lab, name
+        lab.job(name, source.format(name=name))
+        create_topics(lab.project, name)
+
+    def send(self, count, *, amount=1.0, event_after=0, arrival_after=0):
+        """Records of as many users; how far after now their event time and their arrival are, milliseconds."""
+        now = time.time_ns() // 1_000_000
+        messages = [
+            Message(
+                b"",
+                json.dumps({"user": f"u{number}", "amount": amount, "at": now + event_after}).encode(),
+                now + arrival_after,
+                number % 2,
+            )
+            for number in range(count)
+        ]
+        wire.produce(self.lab.local.kafka_servers, f"{self.name}_in", messages)
+
+    def judged(self, wanted, again=None):
+        """The row of the job once its verdict is the wanted one; `again` is called before each look."""
+
+        def row():
+            if again:
+                again()
+            found = next(each.status for each in sweep_and_record(self.lab.project) if each.status.job == self.name)
+            return found if found.verdict == wanted else None
+
+        return wait_for(row, 110, f"the verdict is never {wanted}")
+
+
+def test_deploy_fails_when_every_record_that_waits_is_malformed(lab):
+    orders = Orders(lab, "malformed")
+    orders.send(120, amount="1.0")
+    result = operate(lab.project, orders.name)
+    assert result.outcome == "failed"
+    assert "orders: 120 of 120 records malformed; first reason wrong type: amount" in str(result.error)
+
+
+def test_deploy_fails_when_every_record_that_waits_is_older_than_the_tolerance(lab):
+    orders = Orders(lab, "old")
+    orders.send(120, event_after=-7_200_000)
+    result = operate(lab.project, orders.name)
+    assert result.outcome == "failed"
+    assert "120 of 120 records left out: event time more than watermark_delay before" in str(result.error)
+
+
+def test_a_healthy_job_whose_records_turn_malformed_is_failed_and_not_idle(lab):
+    orders = Orders(lab, "turned")
+    orders.send(20)
+    deploy(lab.project, orders.name)
+    row = orders.judged("failed", again=lambda: orders.send(60, amount="1.0"))
+    assert "records malformed; first reason wrong type: amount" in " ".join(row.reasons)
+    assert not any("no input" in words for words in row.reasons)
+
+
+def test_a_job_that_drops_all_after_a_record_far_ahead_is_failed(lab):
+    orders = Orders(lab, "ahead")
+    orders.send(20)
+    deploy(lab.project, orders.name)
+    orders.send(2, event_after=3_000_000, arrival_after=3_000_000)
+    row = orders.judged("failed", again=lambda: orders.send(100))
+    assert "rows dropped: behind the watermark" in " ".join(row.reasons)
+
+
+def test_deploy_fails_with_the_python_error_of_a_record_that_waits(lab):
+    orders = Orders(lab, "geo", FUNCTION)
+    orders.send(1)
+    result = operate(lab.project, "geo")
+    assert result.outcome == "failed"
+    assert "ModuleNotFoundError: No module named 'no_such_package'" in str(result.error)
+
+
+def test_deploy_fails_when_a_waiting_record_makes_a_row_that_kafka_refuses(lab):
+    orders = Orders(lab, "long_rows", LONG_ROWS)
+    orders.send(1, amount=1_200_000.0)
+    result = operate(lab.project, "long_rows")
+    assert result.outcome == "failed"
+    assert "RecordTooLargeException" in str(result.error)

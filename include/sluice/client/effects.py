@@ -30,6 +30,8 @@ _READS = frozenset({"collect", "execute_and_collect", "print", "to_pandas"})
 """Calls that look at rows instead of writing them."""
 _SHOWN = 10
 """How many further lines a message names."""
+_DEPTH = 4
+"""Frames of Python's socket module in which Py4J waits, and one more."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,6 @@ class _Call:
     def line(self) -> str:
         """The line alone, or nothing."""
         return (self.place or "").rpartition(":")[2]
-
-    def message(self, job: str, does: str) -> str:
-        """What the pipeline does, behind its place or the job's name."""
-        return f"{self.place or job}: the pipeline {does}"
 
 
 @dataclass
@@ -70,7 +68,7 @@ class Effects:
     def attempted(self) -> None:
         """Called from the JVM, on a thread of its own, while the caller of an execution waits."""
         frames = [frame for thread, frame in sys._current_frames().items() if thread != threading.get_ident()]
-        calls = [self._call(frame) for frame in frames]
+        calls = [self._call(frame) for frame in sorted(frames, key=_waits_for_java, reverse=True)]
         in_job = [call for call in calls if call.place]
         self.executions.append(in_job[0] if in_job else _Call(None, "an execution"))
 
@@ -100,8 +98,9 @@ class Effects:
         reads = call.name.rpartition(".")[2] in _READS or call.name == "Table.execute"
         lines = list(dict.fromkeys(other.line for other in others if other.line and other.line != call.line))
         more = f", also at line {', '.join(lines[:_SHOWN])}" if lines else ""
+        place, called = call.place or self.order.job, f"{call.name}{more}"
         raise CompileError(
-            call.message(self.order.job, f"executes a Flink job itself ({call.name}{more}), and a plan runs nothing"),
+            f"{place}: the pipeline executes a Flink job itself ({called}), and a plan runs nothing",
             remedy="take the call out; look at rows in a test with sluice.testing.run"
             if reads
             else "return the table or the stream instead: Sluice submits the job, and writes it to the topic of writes",
@@ -124,8 +123,9 @@ class Effects:
                 raise self._extra(call, f"the sink {_name(transformation)!r}")
 
     def _extra(self, call: _Call, what: str) -> CompileError:
+        place = call.place or self.order.job
         return CompileError(
-            call.message(self.order.job, f"adds {what} ({call.name}) beside what it returns: the job would not run it"),
+            f"{place}: the pipeline adds {what} ({call.name}) beside what it returns: the job would not run it",
             remedy="declare the topic in writes and return the table or stream for it, or take the sink out",
         )
 
@@ -188,6 +188,17 @@ def _noted(effects: Effects) -> Iterator[None]:
     finally:
         for owner, name, original in changed:
             setattr(owner, name, original)
+
+
+def _waits_for_java(frame: FrameType | None) -> bool:
+    """Whether a stack ends in a call of Py4J: a pipeline with threads of its own has several stacks."""
+    for _ in range(_DEPTH):
+        if frame is None:
+            return False
+        if frame.f_globals.get("__name__", "").startswith("py4j."):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _called(frame: FrameType | None) -> str:

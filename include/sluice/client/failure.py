@@ -7,7 +7,6 @@ import traceback
 from pathlib import Path
 
 from py4j.protocol import Py4JJavaError
-from pyflink.util.exceptions import JavaException
 
 from sluice.client.protocol import Failed, FailureKind
 from sluice.errors import CompileError, ConfigError, FlinkError, SchemaError, SluiceError, UnreachableError
@@ -71,9 +70,10 @@ _CLASS = re.compile(r"^(?:Caused by: )?(?:[\w$]+\.)+[\w$]+: ")
 def _words(error: Exception) -> str:
     if isinstance(error, Py4JJavaError):
         return _first_lines(java_words(error))
-    if isinstance(error, JavaException):
-        # PyFlink's own classes of exceptions have the whole trace as their words.
-        causes = [line for line in error.stack_trace.splitlines() if not _TRACE.fullmatch(line)]
+    trace = getattr(error, "stack_trace", None)
+    if isinstance(trace, str):
+        # PyFlink's JavaException and its subclasses have the whole trace as their words.
+        causes = [line for line in trace.splitlines() if not _TRACE.fullmatch(line)]
         found = [_CLASS.sub("", line).strip() for line in causes]
         return _first_lines(": ".join(dict.fromkeys(line for line in found if line)))
     return _first_lines(f"{type(error).__name__}: {error}")

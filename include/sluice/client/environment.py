@@ -26,8 +26,8 @@ _NAMES = (
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
     # Flink's file systems log in by these where the client reads a savepoint.
     *("AWS_*", "GOOGLE_APPLICATION_CREDENTIALS", "AZURE_*"),
-    # Its class path, and the directory that says on a machine with several stacks whose client it is.
-    *("SLUICE_CLIENT_CACHE", "SLUICE_HOME"),
+    # Its class path; and by what the local stack knows a process as its own, to end it when the stack goes down.
+    *("SLUICE_CLIENT_CACHE", "SLUICE_HOME", "SLUICE_STACK"),
 )
 
 

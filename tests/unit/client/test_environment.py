@@ -1,10 +1,12 @@
 """What the client gets of the environment of the process that starts it."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from sluice.client.environment import client_environment
+from sluice.local.survivors import marks
 from tests.unit.client.test_process import ORDER, READY, client, says
 
 
@@ -28,6 +30,12 @@ def test_what_it_does_not_need_is_left_out(name):
 )
 def test_what_it_needs_is_passed_on(name):
     assert client_environment({name: "value"}) == {name: "value"}
+
+
+def test_the_local_stack_finds_its_clients():
+    marks = {**marks(Path("/stack")), "SLUICE_HOME": "/stack"}
+    kept = client_environment(marks)
+    assert kept.items() >= {"SLUICE_STACK": "/stack", "SLUICE_HOME": "/stack"}.items()
 
 
 def test_a_job_that_reads_a_variable_can_be_given_it_by_name():

@@ -11,7 +11,7 @@ Caused by: java.lang.IllegalStateException: No ExecutorFactory found
 """
 
 
-class TableException(Exception):
+class TableException(Exception):  # noqa: N818 - its name in PyFlink
     """As PyFlink's: unit tests don't import that."""
 
     def __init__(self, stack_trace):

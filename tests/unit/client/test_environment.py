@@ -33,8 +33,8 @@ def test_what_it_needs_is_passed_on(name):
 
 
 def test_the_local_stack_finds_its_clients():
-    marks = {**marks(Path("/stack")), "SLUICE_HOME": "/stack"}
-    kept = client_environment(marks)
+    given = {**marks(Path("/stack")), "SLUICE_HOME": "/stack"}
+    kept = client_environment(given)
     assert kept.items() >= {"SLUICE_STACK": "/stack", "SLUICE_HOME": "/stack"}.items()
 
 

@@ -29,7 +29,7 @@ jars: .sluice/jars/.ready ## Fetch Kafka and the connector, build the JSON forma
 .sluice/jars/.ready: pom.xml $(shell find include/java -type f) | .venv/.ready
 	$(BIN)/python -m sluice.local java
 	@rm -rf .sluice/jars.new
-	$(call timed,fetching Kafka and the connector (54 MB the first time) and building the JSON format with Maven,mvn --quiet --batch-mode --no-transfer-progress -Djars=$(CURDIR)/.sluice/jars.new package)
+	$(call timed,fetching Kafka and its connector and flink-python (97 MB the first time) and building the JSON format with Maven,mvn --quiet --batch-mode --no-transfer-progress -Djars=$(CURDIR)/.sluice/jars.new package)
 	@touch .sluice/jars.new/.ready
 	@# By renaming: a stack that runs from the old jars keeps them until all of the new ones are there.
 	@rm -rf .sluice/jars.old; if [ -e .sluice/jars ]; then mv .sluice/jars .sluice/jars.old; fi; mv .sluice/jars.new .sluice/jars; rm -rf .sluice/jars.old

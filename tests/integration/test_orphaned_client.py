@@ -8,6 +8,8 @@ from pathlib import Path
 
 import psutil
 
+from sluice.local.flink import gather_jars
+from tests.support.stacks import local_stack
 from tests.support.waiting import wait_for
 
 PARENT = """
@@ -22,7 +24,9 @@ time.sleep(600)
 
 def test_a_client_and_its_jvm_end_soon_after_a_killed_parent(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PARENT, str(tmp_path / "client.log")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+    # The gateway is in Sluice's jar, which Flink's own lib directory doesn't have.
+    variables = {**os.environ, "FLINK_LIB_DIR": str(gather_jars(local_stack(tmp_path / "home")))}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables) as parent:
         try:
             assert parent.stdout is not None
             client = psutil.Process(int(parent.stdout.readline()))

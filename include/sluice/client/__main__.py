@@ -14,7 +14,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from sluice.client import jvm
-from sluice.client.protocol import COMMAND, Build, Failed, Find, Inspect, Progress, Ready, Submit, Submitted, _Message
+from sluice.client.protocol import (
+    Answer,
+    Build,
+    Failed,
+    Find,
+    Inspect,
+    Order,
+    Progress,
+    Ready,
+    Reply,
+    Submit,
+    Submitted,
+)
 
 if TYPE_CHECKING:
     from sluice.client.graph import PreparedJob
@@ -41,6 +53,7 @@ class _Session:
 
     def __init__(self, answers: TextIO) -> None:
         self._answers = answers
+        self._number = 0
         self._order: Build | None = None
         self._step = "load"
         self._since = time.monotonic()
@@ -56,30 +69,33 @@ class _Session:
     def _run(self, commands: queue.Queue[str]) -> int:
         prepared: PreparedJob | None = None
         while True:
-            command = COMMAND.validate_json(commands.get())
+            order = Order.model_validate_json(commands.get())
+            self._number, command = order.number, order.command
             if isinstance(command, Inspect | Find):
                 self._look(command)
             elif isinstance(command, Build) and prepared is None:
                 prepared = self._prepare(command)
             elif isinstance(command, Submit) and prepared is not None:
                 self._step = "submit"
-                _say(self._answers, Submitted(flink_job_id=prepared.submit(command)))
+                self._say(Submitted(flink_job_id=prepared.submit(command)))
                 return 0
             else:
                 expected = "build" if prepared is None else "submit"
-                _say(self._answers, Failed(kind="internal", message=f"expected {expected}, got {command.type}"))
+                self._say(Failed(kind="internal", message=f"expected {expected}, got {command.type}"))
                 return 1
 
     def _prepare(self, order: Build) -> PreparedJob:
-        from sluice.client import graph, pipeline  # noqa: PLC0415 - needs PyFlink, as does all below
+        from sluice.client import effects, graph, pipeline  # noqa: PLC0415 - needs PyFlink, as does all below
 
         self._order, self._since = order, time.monotonic()
         env, t_env = pipeline.environments(order)
         self._done("environment")
-        job = pipeline.load_job(order)
-        self._job_file = job.file
-        self._step = "build"
-        built = pipeline.build(order, job, env, t_env)
+        with effects.refused(order, env) as refused:
+            job = pipeline.load_job(order)
+            self._job_file = job.file
+            self._step = "build"
+            built = pipeline.build(order, job, env, t_env)
+            refused.check_sinks(built.statements)
         self._done("build")
         self._step = "compile"
         prepared = graph.PreparedJob(built, order)
@@ -87,7 +103,7 @@ class _Session:
         self._step = "connect"
         prepared.warm()
         self._done("connect")
-        _say(self._answers, Ready(graph=prepared.facts()))
+        self._say(Ready(graph=prepared.facts()))
         return prepared
 
     def _look(self, command: Inspect | Find) -> None:
@@ -99,7 +115,7 @@ class _Session:
         except Exception as error:  # noqa: BLE001 - the parent is told
             self._tell_failure(error, "checkpoint")
         else:
-            _say(self._answers, found)
+            self._say(found)
 
     def _tell_failure(self, error: Exception, step: str) -> None:
         from sluice.client.failure import failed  # noqa: PLC0415
@@ -107,11 +123,15 @@ class _Session:
         job = self._order.job if self._order else ""
         failure = failed(error, step=step, job=job, job_file=self._job_file)
         print(failure.detail, file=sys.stderr)
-        _say(self._answers, failure)
+        self._say(failure)
+
+    def _say(self, answer: Answer) -> None:
+        self._answers.write(Reply(number=self._number, answer=answer).line())
+        self._answers.flush()
 
     def _done(self, step: str) -> None:
         now = time.monotonic()
-        _say(self._answers, Progress(step=step, seconds=round(now - self._since, 3)))
+        self._say(Progress(step=step, seconds=round(now - self._since, 3)))
         self._since = now
 
 
@@ -139,11 +159,6 @@ def _listen(commands: queue.Queue[str]) -> None:
     for line in sys.stdin:
         commands.put(line)
     os._exit(ORPHANED)
-
-
-def _say(answers: TextIO, message: _Message) -> None:
-    answers.write(message.line())
-    answers.flush()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def failed(error: Exception, *, step: str, job: str, job_file: Path | None) -> F
         return Failed(
             kind=_KINDS.get(type(error), "internal"), message=error.message, remedy=error.remedy, detail=detail
         )
-    words = java_words(error) if isinstance(error, Py4JJavaError) else f"{type(error).__name__}: {error}"
+    words = _words(error)
     if step == "checkpoint":
         return Failed(kind="state", message=f"the checkpoint can't be read: {words}", detail=detail)
     if step in ("connect", "submit"):
@@ -56,6 +57,32 @@ def java_words(error: Py4JJavaError) -> str:
             words.append(first)
         cause = cause.getCause()
     return ": ".join(words)
+
+
+_LINES = 5
+"""How many lines of an error a message shows at most; the log has all of them."""
+_TRACE = re.compile(r"\s+at .*\(.*\)\s*|\s+\.\.\. \d+ (more|common frames omitted)\s*|\s+Suppressed: .*")
+"""A line of a Java stack trace."""
+_CLASS = re.compile(r"^(?:Caused by: )?(?:[\w$]+\.)+[\w$]+: ")
+"""What stands before the words of a Java exception in its stack trace."""
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, Py4JJavaError):
+        return _first_lines(java_words(error))
+    trace = getattr(error, "stack_trace", None)
+    if isinstance(trace, str):
+        # PyFlink's JavaException and its subclasses have the whole trace as their words.
+        causes = [line for line in trace.splitlines() if not _TRACE.fullmatch(line)]
+        found = [_CLASS.sub("", line).strip() for line in causes]
+        return _first_lines(": ".join(dict.fromkeys(line for line in found if line)))
+    return _first_lines(f"{type(error).__name__}: {error}")
+
+
+def _first_lines(text: str) -> str:
+    """Text without the lines of a stack trace, and without what a planner prints beyond the first lines."""
+    lines = [line for line in text.splitlines() if not _TRACE.fullmatch(line)]
+    return "\n".join([*lines[:_LINES], *(["(the log has the rest)"] if len(lines) > _LINES else [])])
 
 
 def _place(error: Exception, job_file: Path | None) -> str | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import sys
 from pathlib import Path
 
-from sluice.client import class_path
+from sluice.client import class_path, gateway
 
 _MAPPED = "-Xshare:auto -XX:+VerifySharedSpaces -XX:SharedArchiveFile="
 """Checked while it is mapped: the JVM does without an archive that doesn't fit or is damaged."""
@@ -29,10 +30,14 @@ def start() -> None:
     Whatever is wrong with that costs the time that it would have saved, nothing else.
 
     Raises:
+        ConfigError: the class path has no gateway of this Sluice.
         Exception: the JVM can't be started with Flink's class path either.
     """
-    from pyflink.java_gateway import get_gateway  # noqa: PLC0415 - takes a moment, and needs what was set above
-
+    # Here, since it takes a moment and needs what was set above.
+    java_gateway = importlib.import_module("pyflink.java_gateway")
+    # Left to itself, PyFlink starts a gateway that takes commands from every local process.
+    java_gateway.launch_gateway = gateway.launch  # type: ignore[attr-defined]
+    get_gateway = java_gateway.get_gateway
     own = _own_variables()
     if own:
         usual = {name: os.environ.get(name) for name in own}

@@ -1,5 +1,8 @@
 """What parent and client process say to each other: one JSON object a line.
 
+Each line is an `Order` or a `Reply`. The parent numbers its orders from 1, and each reply carries the number of its
+order: one that comes too late is never taken for the answer to the next order.
+
 parent                     client
 Inspect       ->           (at any time, any number of times)
               <-           State | Failed
@@ -17,7 +20,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field
 
 from sluice.flink.access import Tls
 
@@ -29,8 +32,13 @@ class _Message(BaseModel):
     # What an order holds is nobody's business who reads of its being wrong.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
+
+class _Line(_Message):
+    number: int
+    """The order's: 1 for the first one, then one more each time."""
+
     def line(self) -> str:
-        """The message as one line of JSON, with its line end."""
+        """One line of JSON, with its line end."""
         return self.model_dump_json() + "\n"
 
 
@@ -213,5 +221,14 @@ class Failed(_Message):
 Command = Annotated[Build | Inspect | Find | Submit, Field(discriminator="type")]
 Answer = Annotated[Progress | Ready | State | Found | Submitted | Failed, Field(discriminator="type")]
 
-COMMAND: TypeAdapter[Build | Inspect | Find | Submit] = TypeAdapter(Command)
-ANSWER: TypeAdapter[Progress | Ready | State | Found | Submitted | Failed] = TypeAdapter(Answer)
+
+class Order(_Line):
+    """A line from the parent."""
+
+    command: Command
+
+
+class Reply(_Line):
+    """A line from the client."""
+
+    answer: Answer

@@ -8,7 +8,8 @@ import pytest
 
 from sluice import errors
 from sluice.client.process import ClientProcess
-from sluice.client.protocol import Build, Failed, Graph, Progress, Ready, Submit, Submitted
+from sluice.client.protocol import Build, Failed, Found, Graph, Progress, Ready, Reply, Submit, Submitted
+from tests.support.running import wait_for
 
 ORDER = Build(
     job="j", module="m", code="c", environment="e", brokers={"bootstrap.servers": "b:1"}, flink_url="http://127.0.0.1:1"
@@ -27,14 +28,15 @@ def client(tmp_path: Path, script: str, **given) -> ClientProcess:
 
 
 def says(*messages) -> str:
-    return "".join(f"sys.stdin.readline(); sys.stdout.write({message.line()!r})\n" for message in messages)
+    """Answer each order in turn."""
+    lines = [Reply(number=number, answer=message).line() for number, message in enumerate(messages, 1)]
+    return "".join(f"sys.stdin.readline(); sys.stdout.write({line!r})\n" for line in lines)
 
 
 def test_prepare_then_submit(tmp_path):
     steps = []
-    script = f"sys.stdout.write({Progress(step='build', seconds=1.5).line()!r})\n" + says(
-        READY, Submitted(flink_job_id="0" * 32)
-    )
+    progress = Reply(number=1, answer=Progress(step="build", seconds=1.5)).line()
+    script = f"sys.stdout.write({progress!r})\n" + says(READY, Submitted(flink_job_id="0" * 32))
     with client(tmp_path, script, on_progress=steps.append) as process:
         assert process.prepare(ORDER, timeout=10) == READY
         assert process.submit(SUBMIT, timeout=10).flink_job_id == "0" * 32
@@ -86,6 +88,68 @@ def test_a_client_that_takes_too_long_is_reported_and_ended(tmp_path):
         with pytest.raises(errors.OperationError, match="prepare took longer than"):
             process.prepare(ORDER, timeout=0.2)
     assert not psutil.pid_exists(process.pid)
+
+
+def test_after_a_timeout_no_further_order_is_taken(tmp_path):
+    # It answers the first order late: the second one must not get that answer.
+    late = says(Found(path="/first", checkpoint_id=1), Found(path="/second", checkpoint_id=2))
+    with client(tmp_path, f"import time; time.sleep(0.5)\n{late}sys.stdin.read()") as process:
+        with pytest.raises(errors.OperationError, match="find took longer than"):
+            process.find("/first", timeout=0.1)
+        assert not psutil.pid_exists(process.pid)
+        with pytest.raises(errors.OperationError, match="the process was ended: find took longer than 0 s"):
+            process.find("/second", timeout=10)
+        with pytest.raises(errors.OperationError, match="submit can't be done, the process was ended"):
+            process.submit(SUBMIT, timeout=10)
+
+
+def test_a_timeout_ends_what_the_client_has_started_too(tmp_path):
+    child = "import subprocess; child = subprocess.Popen([sys.executable, '-c', 'import sys; sys.stdin.read()'])"
+    script = f"{child}\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid))\nsys.stdin.readline()\n"
+    with client(tmp_path, script + says(Submitted(flink_job_id="0" * 32)) + "sys.stdin.read()") as process:
+        wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+        started = psutil.Process(int((tmp_path / "pid").read_text()))
+        with pytest.raises(errors.OperationError, match="submit took longer than"):
+            process.submit(SUBMIT, timeout=0.1)
+    wait_for(lambda: not started.is_running() or started.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_an_answer_to_another_order_is_never_taken(tmp_path):
+    other = Reply(number=2, answer=Found(path="/other", checkpoint_id=9)).line()
+    with client(tmp_path, f"sys.stdin.readline(); sys.stdout.write({other!r}); sys.stdin.read()") as process:
+        with pytest.raises(errors.OperationError, match="got an answer to order 2, expected one to order 1"):
+            process.find("/asked", timeout=10)
+        assert not psutil.pid_exists(process.pid)
+
+
+def test_a_question_that_was_interrupted_leaves_no_answer_for_the_next_one(tmp_path):
+    def interrupted(_step):
+        raise KeyboardInterrupt
+
+    progress = Reply(number=1, answer=Progress(step="build", seconds=1)).line()
+    script = f"sys.stdin.readline(); sys.stdout.write({progress!r}); sys.stdin.read()"
+    with client(tmp_path, script, on_progress=interrupted) as process:
+        with pytest.raises(KeyboardInterrupt):
+            process.prepare(ORDER, timeout=10)
+        with pytest.raises(errors.OperationError, match="the process was ended: prepare was interrupted"):
+            process.find("/asked", timeout=10)
+
+
+def test_a_failed_question_leaves_the_client_usable(tmp_path):
+    script = says(Failed(kind="state", message="unreadable"), Found(path="/p", checkpoint_id=1))
+    with client(tmp_path, script) as process:
+        with pytest.raises(errors.StateError, match="unreadable"):
+            process.inspect("/p")
+        assert process.find("/").path == "/p"
+
+
+def test_the_last_words_of_a_dead_client_hold_no_stack_trace(tmp_path):
+    script = "print('starting', file=sys.stderr)\nsys.stdin.readline()\nraise ValueError('no such jar')"
+    with client(tmp_path, script) as process:
+        with pytest.raises(errors.OperationError) as caught:
+            process.prepare(ORDER, timeout=10)
+    assert "ended with status 1: ValueError: no such jar" in str(caught.value)
+    assert "Traceback" not in str(caught.value)
 
 
 def test_noise_on_the_protocol_is_an_error(tmp_path):

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from sluice.client.protocol import Failed, Graph, Ready, Submit, Submitted
+from sluice.client.protocol import Failed, Graph, Ready, Reply, Submit, Submitted
 from sluice.errors import FlinkError
 from sluice.plan.compiler import Compiler
 from sluice.plan.target import desired_target
@@ -12,8 +12,9 @@ from sluice.project import Project
 from sluice.settings import Settings
 from tests.support.windowed import source
 
-READY = Ready(graph=Graph(vertices=(), slots=1, columns={}, digest="d"))
-FAILED = Failed(kind="flink", message="Job has already been submitted.")
+READY = Reply(number=1, answer=Ready(graph=Graph(vertices=(), slots=1, columns={}, digest="d")))
+FAILED = Reply(number=2, answer=Failed(kind="flink", message="Job has already been submitted."))
+SUBMITTED = Reply(number=2, answer=Submitted(flink_job_id="1" * 32))
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ first.touch()
 assert '"build"' in sys.stdin.readline()
 sys.stdout.write({READY.line()!r})
 assert '"submit"' in sys.stdin.readline()
-sys.stdout.write({FAILED.line()!r} if is_first else {Submitted(flink_job_id="1" * 32).line()!r})
+sys.stdout.write({FAILED.line()!r} if is_first else {SUBMITTED.line()!r})
 """
     )
     with Compiler(project, "counts", print) as compiler:

@@ -1,10 +1,15 @@
 """A job file is removed while a run of its deploy DAG goes on: the sweep that made the run does not wait for it."""
 
+import pytest
+
 from sluice.project import Project
 from sluice.settings import Settings
-from tests.e2e.running import deploy, ended, get, tasks_of, trigger, wait_for
+from tests.e2e.running import deploy, ended, get, states_of, tasks_of, trigger
+from tests.support.waiting import wait_for
 
 JOB = "event_metrics"
+
+pytestmark = pytest.mark.usefixtures("main_job")
 
 
 def test_a_sweep_does_not_wait_for_a_run_whose_job_lost_its_file(stack, airflow, root):
@@ -22,10 +27,10 @@ def test_a_sweep_does_not_wait_for_a_run_whose_job_lost_its_file(stack, airflow,
         def made():
             return get(airflow, f"/dags/deploy.{JOB}/dagRuns")["total_entries"] > known
 
-        wait_for(made, 120, lambda: tasks_of(airflow, sweep))
+        wait_for(made, "the sweep makes no run", watched=lambda: states_of(airflow, sweep))
         job.unlink()
         # Its schedule is `none`: without its file being missed, the sweep would wait for two hours.
-        run = ended(airflow, sweep, 240)
+        run = ended(airflow, sweep)
         assert run["state"] == "failed", tasks_of(airflow, sweep)
         log = airflow.get(f"{sweep}/taskInstances/verify/logs/{tasks_of(airflow, sweep)['verify']['try_number']}").text
         assert f"the file of {JOB} was removed while run" in log
@@ -35,6 +40,6 @@ def test_a_sweep_does_not_wait_for_a_run_whose_job_lost_its_file(stack, airflow,
     newest = get(airflow, f"/dags/deploy.{JOB}/dagRuns", order_by="-id", limit=1)["dag_runs"][0]
     assert newest["conf"]["reason"].startswith(f"redeploy_and_verify: {JOB}: redeploy: ")
     # With its file back the run comes to its end, and the job is as its file says.
-    ended(airflow, f"/dags/deploy.{JOB}/dagRuns/{newest['dag_run_id']}", 240)
+    ended(airflow, f"/dags/deploy.{JOB}/dagRuns/{newest['dag_run_id']}")
     deploy(airflow, JOB)
     assert Project(Settings(root=root)).ledger.active(JOB) is None

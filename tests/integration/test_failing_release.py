@@ -11,7 +11,8 @@ from sluice.operation.run import make_plan
 from sluice.operation.topics import create_topics
 from sluice.plan.request import Request
 from tests.integration.sources import source
-from tests.support.running import deploy, operate, wait_for
+from tests.support.running import deploy, operate
+from tests.support.waiting import wait_for
 
 UDF = """
 def place(text):
@@ -53,7 +54,7 @@ def test_a_fix_replaces_a_release_that_fails_on_a_record_and_loses_no_row(lab):
     first = deploy(lab.project, name)
     assert sorted(written(lab, name, 2)) == ["A", "B"]
     produce(lab, name, "xab")
-    wait_for(lambda: failures(lab, first.flink_job_id), 90)
+    wait_for(lambda: failures(lab, first.flink_job_id))
 
     lab.job(name, source(name, FIXED, "id: str | None"))
     plan = make_plan(lab.project, name, Request())

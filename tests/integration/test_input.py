@@ -7,7 +7,8 @@ from sluice.fleet.status import sweep_and_record
 from sluice.local.traffic import wire
 from sluice.local.traffic.generator import Message
 from sluice.operation.topics import create_topics
-from tests.support.running import deploy, operate, wait_for
+from tests.support.running import deploy, operate
+from tests.support.waiting import wait_for
 
 HEAD = """
 from datetime import datetime
@@ -100,7 +101,7 @@ class Orders:
             found = next(each.status for each in sweep_and_record(self.lab.project) if each.status.job == self.name)
             return found if found.verdict == wanted else None
 
-        return wait_for(row, 110, f"the verdict is never {wanted}")
+        return wait_for(row, f"the verdict is never {wanted}")
 
 
 def test_deploy_fails_when_every_record_that_waits_is_malformed(lab):

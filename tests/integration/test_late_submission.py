@@ -14,7 +14,8 @@ from sluice.plan.whereabouts import running_release
 from sluice.project import Project
 from tests.integration import sources
 from tests.support.proxy import proxy_before
-from tests.support.running import deploy, wait_for
+from tests.support.running import deploy
+from tests.support.waiting import wait_for
 
 NAME = "held"
 FILTERED = sources.SQL.replace("FROM lines", "FROM lines WHERE id <> 'x'")
@@ -67,7 +68,7 @@ class Holding:
         """Let the first one through, and wait until Flink has answered it."""
         before = len(self.answers())
         self.let_go.set()
-        wait_for(lambda: len(self.answers()) > before, 30)
+        wait_for(lambda: len(self.answers()) > before)
 
     def answers(self):
         return [each for each in self.proxy.answered if each[0] == "POST" and each[1].endswith("/jobs")]

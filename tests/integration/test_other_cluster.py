@@ -19,8 +19,9 @@ from sluice.operation.run import make_plan
 from sluice.plan.request import Request
 from sluice.project import Project
 from tests.integration import sources
-from tests.support.running import deploy, operate, wait_for
+from tests.support.running import deploy, operate
 from tests.support.stacks import free_ports, local_stack
+from tests.support.waiting import wait_for
 
 NAME = "moved"
 
@@ -40,7 +41,7 @@ def other(tmp_path_factory):
             start_new_session=True,
         )
     try:
-        wait_for(service.is_ready, 60)
+        wait_for(service.is_ready)
         yield local.flink_url
     finally:
         os.killpg(process.pid, signal.SIGKILL)

@@ -12,7 +12,8 @@ from sluice.operation.topics import create_topics
 from sluice.plan.explain import explain
 from sluice.plan.request import Request
 from tests.support.ledgers import forget_operators
-from tests.support.running import deploy, operate, wait_for
+from tests.support.running import deploy, operate
+from tests.support.waiting import wait_for
 from tests.support.windowed import HOUR, alive, base
 
 JOB = """

@@ -9,7 +9,7 @@ import pytest
 from sluice import errors
 from sluice.client.process import ClientProcess
 from sluice.client.protocol import Build, Failed, Found, Graph, Progress, Ready, Reply, Submit, Submitted
-from tests.support.running import wait_for
+from tests.support.waiting import wait_for
 
 ORDER = Build(
     job="j", module="m", code="c", environment="e", brokers={"bootstrap.servers": "b:1"}, flink_url="http://127.0.0.1:1"

@@ -11,9 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pyflink.java_gateway import get_gateway
-from pyflink.util.java_utils import get_field
-
 from sluice.job.config import secret_settings
 from sluice.job.definition import Job
 
@@ -39,6 +36,8 @@ def describe(stream_graph: Any, secrets: Iterable[str] = ()) -> dict[str, Descri
         stream_graph: Flink's StreamGraph, not yet translated.
         secrets: Texts that must not be kept: each is replaced where it occurs.
     """
+    from pyflink.java_gateway import get_gateway  # noqa: PLC0415 - what works on text alone needs no PyFlink
+
     jvm = get_gateway().jvm
     hashes = jvm.org.apache.flink.streaming.api.graph.StreamGraphHasherV2().traverseStreamGraphAndGenerateHashes(
         stream_graph
@@ -98,5 +97,7 @@ def _type(serializer: Any) -> str:
     name: str = serializer.getClass().getSimpleName()
     if name != "RowDataSerializer":
         return name
+    from pyflink.util.java_utils import get_field  # noqa: PLC0415
+
     types = get_field(serializer.getClass(), "types").get(serializer)
     return f"({', '.join(each.asSummaryString() for each in types)})"

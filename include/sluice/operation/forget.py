@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from sluice.errors import ConfigError, RefusedError, SluiceError, UnreachableError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
+from sluice.flink.ending import has_ended, job_state
 from sluice.operation.holder import is_gone
+from sluice.plan.whereabouts import refuse_elsewhere
 from sluice.project import Project
 from sluice.release.tables import Placement
 from sluice.settings import JOBS_PACKAGE
@@ -79,6 +81,12 @@ def _refuse_alive(project: Project, place: Placement, flink: FlinkClient) -> Non
     job = place.job
     try:
         found = flink.send(calls.jobs()).jobs
+        # Flink leaves a job out of its list whose JobMaster doesn't answer.
+        state = job_state(flink, place.flink_job_id)
+        if state is None:
+            refuse_elsewhere(project, flink, place)
+    except RefusedError:
+        raise
     except UnreachableError as error:
         raise RefusedError(
             f"{job}: a Flink job of it may run: the cluster at {project.flink_url} does not say: {error.message}",
@@ -95,4 +103,9 @@ def _refuse_alive(project: Project, place: Placement, flink: FlinkClient) -> Non
             if is_own
             else f"{job}: Flink job {each.id} runs under this name on {project.flink_url}, and is not the ledger's",
             remedy=f"stop it first: sluice suspend {job}" if is_own else "cancel it in Flink's UI first",
+        )
+    if not has_ended(state):
+        raise RefusedError(
+            f"{job}: its Flink job {place.flink_job_id} runs on {project.flink_url}, which leaves it out of its list",
+            remedy="ask again in a moment; see the JobManager's log if it stays so",
         )

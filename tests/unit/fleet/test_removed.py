@@ -16,9 +16,9 @@ from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.flink.models import JobList
 from sluice.operation.forget import forget
 from tests.support.answering import answered_by
-from tests.unit.fleet.test_status import JOB, place, project  # noqa: F401 - a fixture
+from tests.unit.fleet.test_status import JOB, flink_id, place, project  # noqa: F401 - a fixture
 
-GONE = "ghost".ljust(32, "0")
+GONE = flink_id("ghost")
 
 
 def job(state="RUNNING", jid=GONE, name="ghost"):
@@ -43,10 +43,21 @@ def row(project, monkeypatch, jobs, name="ghost"):  # noqa: F811
         return next(each for each in fleet_status(project) if each.job == name)
 
 
-def cluster(*jobs, status=200):
-    """A client of a cluster that has these jobs."""
-    answer = httpx.Response(status, json={"jobs": list(jobs)}) if status == 200 else httpx.Response(status, text="<p>")
-    return FlinkClient("http://flink", exchange=answered_by(lambda _request: answer))
+def cluster(*jobs, status=200, lists=True):
+    """A client of a cluster that has these jobs, and lists them where their JobMasters answer."""
+    states = {each["jid"]: each["state"] for each in jobs}
+
+    def answer(request):
+        if status != httpx.codes.OK:
+            return httpx.Response(status, text="<p>")
+        if request.url.path == "/jobs/overview":
+            return httpx.Response(200, json={"jobs": list(jobs) if lists else []})
+        jid = request.url.path.split("/")[2]
+        if jid in states:
+            return httpx.Response(200, json={"status": states[jid]})
+        return httpx.Response(404, json={"errors": [f"Job {jid} not found"]})
+
+    return FlinkClient("http://flink", exchange=answered_by(answer))
 
 
 def listed(project):  # noqa: F811
@@ -123,6 +134,7 @@ def test_a_flink_job_that_comes_up_under_a_forgotten_name_is_one_that_nobody_dec
         (cluster(job()), f"its Flink job {GONE} is RUNNING on .*; stop it first: sluice suspend ghost"),
         (cluster(job("RESTARTING")), "is RESTARTING"),
         (cluster(job(jid="b" * 32)), "runs under this name on .* not the ledger's; cancel it in Flink's UI first"),
+        (cluster(job(), lists=False), "its Flink job .* runs on .* leaves it out of its list"),
         (cluster(status=503), "a Flink job of it may run"),
         (cluster(status=404), "a Flink job of it may run"),
     ],

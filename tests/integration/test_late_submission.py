@@ -17,7 +17,7 @@ from tests.support.proxy import proxy_before
 from tests.support.running import deploy
 from tests.support.waiting import wait_for
 
-NAME = "held"
+NAME = "submitted_late"
 FILTERED = sources.SQL.replace("FROM lines", "FROM lines WHERE id <> 'x'")
 
 

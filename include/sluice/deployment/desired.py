@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from sluice.deployment.explain import first_problem
-from sluice.deployment.file import DeploymentFile, JobSection
+from sluice.deployment.file import Defaults, DeploymentFile, JobSection
 from sluice.deployment.hidden import hidden, secrets_of
 from sluice.deployment.lines import Document
 from sluice.deployment.values import json_values
@@ -134,7 +134,7 @@ def desired_job(
     for name, topic in job.sinks.items():
         path = ("writes", name) if len(job.sinks) > 1 else ("writes",)
         writes[name] = reading.topic(path, topic, {**replication, **sinks.get(name, {})})
-    health = reading.model(("health",), Health, lambda: Health(**{**dict(job.health), **section.health}))
+    health = reading.model(("health",), Health, lambda: _limits(job, content.defaults, section))
     desired = DesiredJob(
         job=job,
         environment=environment,
@@ -178,6 +178,12 @@ def open_secrets(config: type[JobConfig], overrides: Iterable[str]) -> tuple[str
         "file, and clear former overrides"
         for name in sorted(secret_settings(config).intersection(overrides))
     )
+
+
+def _limits(job: Job, defaults: Defaults, section: JobSection) -> Health:
+    """The job's limits: of its section, of its code, of the defaults, and Sluice's own, the first that there is."""
+    given = {name: getattr(each, name) for each in (defaults.health, job.health) for name in each.model_fields_set}
+    return Health(**{**given, **section.health})
 
 
 def _by_sink(job: Job, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from sluice.deployment.explain import first_problem
 from sluice.deployment.lines import Document, read_document
 from sluice.deployment.reserved import refuse_reserved
 from sluice.errors import ConfigError
+from sluice.job.limits import Health
 
 
 def _text(value: object) -> object:
@@ -67,6 +68,8 @@ class Defaults(_Section):
     flink: dict[str, Text] = Field(default_factory=dict)
     replication: Annotated[int, Field(ge=1, le=32)] | None = None
     """Replication of every topic that isn't given one under `reads` or `writes`."""
+    health: Health = Health()
+    """Limits of the jobs that set none of their own: a job's code, and its section here, come first."""
 
 
 class JobSection(_Section):

@@ -10,6 +10,7 @@ from sluice.deployment.desired import CHECKPOINTS, DesiredJob, desired_job
 from sluice.deployment.file import read_deployment_file
 from sluice.errors import ConfigError
 from sluice.flink.access import Access
+from sluice.job.limits import Health
 from sluice.project import Project
 from sluice.settings import Settings
 
@@ -53,6 +54,19 @@ def test_a_topic_is_untimed_when_no_read_of_it_has_a_watermark(tmp_path):
     both["b"] = Kafka("both", record=Row, event_time="at")
     job = make(reads={"rows": untimed, "again": untimed, "timed": timed, "arrivals": arrivals, **both})
     assert desire(tmp_path, "    enabled: true\n", job=job).untimed == ("untimed",)
+
+
+def test_limits_of_the_defaults_apply_where_neither_job_nor_section_sets_them(tmp_path):
+    head = "defaults: {health: {late: 0.05, malformed: 0.05, restarts: 9}}\n"
+    job = make(health=Health(malformed=0.2, restarts=1))
+    health = desire(tmp_path, "    health: {restarts: 7}\n", head, job).health
+    assert (health.late, health.malformed, health.restarts) == (0.05, 0.2, 7)
+    assert health.consumer_lag == Health().consumer_lag
+
+
+def test_a_wrong_limit_in_the_defaults_is_named_with_its_line(tmp_path):
+    with pytest.raises(ConfigError, match=r"local\.yaml:2: defaults\.health\.late"):
+        desire(tmp_path, head="defaults: {health: {late: 2}}\n")
 
 
 def test_values_lie_over_defaults(tmp_path):

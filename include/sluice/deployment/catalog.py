@@ -95,15 +95,24 @@ def read_catalog(root: Path) -> Catalog:
 @contextlib.contextmanager
 def _as_it_was() -> Iterator[None]:
     """What a file changes of this process while it is imported is taken back, what it prints is no output of ours."""
-    directory, path = os.open(".", os.O_RDONLY), list(sys.path)
-    try:
-        with contextlib.redirect_stdout(sys.stderr), time_limit():
-            yield
-    finally:
+    path = list(sys.path)
+    with contextlib.ExitStack() as after:
+        # Where the directory was removed, or this user may not enter it, it can't be returned to.
+        with contextlib.suppress(OSError):
+            directory = os.open(".", os.O_RDONLY)
+            after.callback(os.close, directory)
+            after.callback(_return_to, directory)
+        try:
+            with contextlib.redirect_stdout(sys.stderr), time_limit():
+                yield
+        finally:
+            if sys.path != path:
+                sys.path[:] = path
+
+
+def _return_to(directory: int) -> None:
+    with contextlib.suppress(OSError):
         os.fchdir(directory)
-        os.close(directory)
-        if sys.path != path:
-            sys.path[:] = path
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import importlib
 import json
@@ -30,7 +31,7 @@ def main() -> None:
 
 
 def _import(root: Path, name: str) -> str | None:
-    directory, path = Path.cwd(), list(sys.path)
+    directory, path = _directory(), list(sys.path)
     try:
         importlib.import_module(f"{JOBS_PACKAGE}.{name}")
     except Exception:  # noqa: BLE001 - an import that fails ends; whoever reads the catalog sees why
@@ -38,9 +39,18 @@ def _import(root: Path, name: str) -> str | None:
     except BaseException as error:  # noqa: BLE001 - what would end the process that reads the catalog
         return describe(error, root / JOBS_PACKAGE / f"{name}.py")
     finally:
-        os.chdir(directory)
+        # It may have been removed, or this user may not enter it.
+        with contextlib.suppress(OSError):
+            os.chdir(directory)
         sys.path[:] = path
     return None
+
+
+def _directory() -> str:
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return "."
 
 
 def _say(writing: int, said: dict[str, str | None]) -> None:

@@ -27,6 +27,7 @@ _MARKS = re.compile(
     # What begins a heading, a list or a task at the start of a line.
     r"|^[#+\-=\[]"
 )
+_PIPE = re.compile(r"(\\*)\|")
 _NUMBER = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
 """What begins a numbered list."""
 
@@ -103,5 +104,6 @@ def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> st
 
 def _code(text: str) -> str:
     """Text from outside in a table's cell, as code: it ends neither the code, the cell nor the row."""
-    quoted = text.replace("`", "'").replace("|", "\\|")
+    # A backslash before a pipe would end the escape of the pipe, and with it the cell.
+    quoted = _PIPE.sub(r"\g<1>\g<1>\\|", text.replace("`", "'"))
     return f"`` {_LINE_ENDS.sub(' ', quoted)} ``"

@@ -5,6 +5,7 @@ from threading import Event
 
 import pytest
 
+from sluice.airflow.page import shared
 from sluice.airflow.page.shared import BusyError, SharedReadings
 
 
@@ -44,6 +45,20 @@ def test_one_reading_answers_all_who_ask_meanwhile():
 
     assert asyncio.run(ask()) == ["read"] * 60
     assert slow.times == 1
+
+
+def test_a_reading_without_a_thread_is_refused_and_keeps_no_place(monkeypatch):
+    readings = SharedReadings(pending=1, patience=30)
+    with monkeypatch.context() as exhausted:
+        exhausted.setattr(shared.Thread, "start", _no_thread)
+        for _ in range(2):
+            with pytest.raises(BusyError, match="no thread left"):
+                asyncio.run(readings.get("counts", lambda: "read"))
+    assert asyncio.run(readings.get("counts", lambda: "read")) == "read"
+
+
+def _no_thread(_thread):
+    raise RuntimeError("can't start new thread")
 
 
 def test_who_asks_after_the_end_of_a_reading_gets_a_new_one():

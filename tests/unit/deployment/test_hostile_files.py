@@ -187,6 +187,26 @@ def test_what_a_file_does_to_the_process_is_taken_back(project, capfd):
     os.chdir(directory)
 
 
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_jobs_are_read_from_a_directory_that_can_not_be_returned_to(project, tmp_path, monkeypatch, is_removed):
+    away = tmp_path / "away"
+    away.mkdir()
+    monkeypatch.chdir(away)
+    if is_removed:
+        away.rmdir()
+    else:
+        # As one that this user may not read, which root always may.
+        really = os.open
+        monkeypatch.setattr(os, "open", lambda path, *more, **named: _refused(really, path, *more, **named))
+    assert project(a=good("a"), b=good("b")) == (["a", "b"], {})
+
+
+def _refused(really, path, *more, **named):
+    if path == ".":
+        raise PermissionError(13, "Permission denied", ".")
+    return really(path, *more, **named)
+
+
 def test_values_and_errors_that_fail_when_they_are_looked_at_hide_no_other_job(project):
     odd = """
         class Odd:

@@ -81,6 +81,18 @@ def test_a_plan_as_markdown_shows_text_of_jobs_as_text():
     assert html.count("<strong>") == 2  # the job, and what is lost
 
 
+def test_an_operators_literals_end_no_cell_of_the_approval():
+    """GitHub's tables, as Airflow shows them, read two backslashes as one, and then the pipe ends the cell."""
+    literal = "Calc(where=[REGEXP(a, 'x\\|y\\\\|z|`<b>')])"
+    altered = StateOfOperator(id="a", name="window", size=1, old=literal, new=literal)
+    state = StateChange(altered=(altered,))
+    plan = Plan(job="counts", action="redeploy", category="none", fingerprint="f", state=state)
+    (row,) = [line for line in markdown(plan).splitlines() if "Calc" in line]
+    cells = re.findall(r"(?:\\.|[^|\\])+", row.strip("| "))
+    assert len(cells) == 3, cells
+    assert [cell.count("``") for cell in cells] == [0, 2, 2]
+
+
 def test_names_and_figures_stay_readable_in_markdown():
     for text in ("window_start", "GlobalWindowAggregate[5]", "1.5 KiB", "it's 2 (of 3): a-b, c.d", "2026-01-31"):
         assert escaped(text) == text

@@ -93,7 +93,15 @@ class SharedReadings:
         # From here on it can't be cancelled by one of those who wait for it.
         reading.result.set_running_or_notify_cancel()
         # A daemon: a reading that goes on doesn't keep the server from ending.
-        Thread(target=self._run, args=(reading, read), name="sluice-page-reading", daemon=True).start()
+        thread = Thread(target=self._run, args=(reading, read), name="sluice-page-reading", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # The machine has no thread left: a reading that never ends would keep its place for ever.
+            reading.result.set_exception(error)
+            raise BusyError(
+                f"the server has no thread left; ask again in {self._retry_after} s", self._retry_after
+            ) from error
         return reading
 
     def _is_usable(self, reading: _Reading, now: float) -> bool:

@@ -84,6 +84,12 @@ def test_an_old_watermark_is_no_sign_of_no_input_where_records_are_left_out():
     assert verdict(snapshot, HEALTH).state != "idle"
 
 
+def test_losses_within_the_limit_keep_no_job_that_read_all_from_its_watermark_gate():
+    snapshot = replace(counted(records=1_000, malformed=9, old=8), splits=splits((0, NOW - 3_600_000)))
+    assert judge("watermark", snapshot, HEALTH).passed
+    assert not judge("watermark", replace(snapshot, tally=tally(NOW, records=1_000, old=11)), HEALTH).passed
+
+
 def test_a_read_that_does_not_count_what_it_leaves_out_is_unknown():
     snapshot = replace(GOOD, uncounted=("orders",))
     assert verdict(snapshot, HEALTH).state == "unknown"

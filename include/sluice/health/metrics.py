@@ -143,7 +143,7 @@ async def read_metrics(
     unread = tuple(topic for topic in topics if topic not in _read(known))
     if names or (not unread and detail.tasks_running >= detail.tasks_total):
         reported.names = known
-    reported.uncounted = tuple(sorted(_uncounted(known)))
+    reported.uncounted = tuple(sorted(_uncounted(known, topics)))
     if names or _has_told_all(detail, known, ids) or _is_without_kafka(detail, ids):
         reported.unread = unread
     return reported
@@ -166,9 +166,13 @@ def _names(ids: Iterable[str]) -> VertexNames:
     return VertexNames(tuple(sorted(readers)), counters)
 
 
-def _uncounted(known: Mapping[str, VertexNames]) -> set[str]:
-    """Reads whose table is read, and whose sources do not count their records."""
-    readers = {operator for names in known.values() for operator, _ in names.readers}
+def _uncounted(known: Mapping[str, VertexNames], topics: Iterable[str]) -> set[str]:
+    """Reads whose table is read, and whose sources do not count their records.
+
+    A pipeline may have tables of its own, over other topics than its job's reads: their formats count nothing.
+    """
+    declared = frozenset(topics)
+    readers = {operator for names in known.values() for operator, topic in names.readers if topic in declared}
     counted = {match["operator"] for names in known.values() for name in names.counters if (match := _all(name))}
     return {read for operator in readers - counted if (read := read_name(operator)) is not None}
 

@@ -263,3 +263,9 @@ def test_why_records_are_malformed_is_asked_where_some_are():
 def test_a_source_that_does_not_count_its_records_is_named():
     recorded = [name for name in json.loads(body("source_names")) if not name["id"].endswith(".records")]
     assert see(cluster(changes={"source_names": json.dumps(recorded)})).snapshot.uncounted == ("events",)
+
+
+def test_a_table_of_the_pipeline_over_another_topic_need_not_count_its_records():
+    own = position(0).replace(OPERATOR, OPERATOR.replace("events__topic", "rates"))
+    ids = [*(each["id"] for each in json.loads(body("source_names"))), own.replace(f".topic.{TOPIC}.", ".topic.rates.")]
+    assert see(cluster(changes={"source_names": names(*ids)})).snapshot.uncounted == ()

@@ -95,12 +95,15 @@ class Reported:
         return sum(counts.get("late", 0) for counts in self.windows.values())
 
     def tally(self, at_ms: int) -> Tally | None:
-        """The counters of reads and windows; None: no source has told any."""
-        if not self.reads:
-            return None
+        """The counters of reads and windows; None: none of them has told any."""
         reads = tuple(ReadCounts(read_name(name) or name, **counts) for name, counts in sorted(self.reads.items()))
-        windows = tuple(WindowCounts(name, **counts) for name, counts in sorted(self.windows.items()))
-        return Tally(at_ms, reads, windows)
+        windows = tuple(
+            WindowCounts(name, **counts)
+            for name, counts in sorted(self.windows.items())
+            # An older Sluice remembered the names of a running job's metrics without those of rows.
+            if reads or "rows" in counts
+        )
+        return Tally(at_ms, reads, windows) if reads or windows else None
 
 
 async def read_metrics(

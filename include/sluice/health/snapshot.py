@@ -318,7 +318,7 @@ class Snapshot:
             return self.trend.arrived == 0
         if self.trend.records_in_per_s is not None:
             return self.trend.records_in_per_s == 0
-        return self.tally is not None and self.tally.records == 0
+        return self.tally is not None and bool(self.tally.reads) and self.tally.records == 0
 
     def quiet_splits(self, behind_ms: int) -> tuple[Partition, ...]:
         """Partitions that are read to their end and lie this far behind the one that is furthest ahead."""

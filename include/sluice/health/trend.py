@@ -68,6 +68,7 @@ def _rates(snapshot: Snapshot, former: Snapshot, trend: Trend, seconds: float) -
             (now - then) * per / seconds if goes_on and now is not None and then is not None and now >= then else None
         )
 
+    counts_reads = snapshot.tally is not None and bool(snapshot.tally.reads)
     return replace(
         trend,
         arrived=_arrived(snapshot, former),
@@ -75,7 +76,8 @@ def _rates(snapshot: Snapshot, former: Snapshot, trend: Trend, seconds: float) -
         records_in_per_s=rate(lambda counters: counters.records_in, 1),
         records_out_per_s=rate(lambda counters: counters.records_out, 1),
         dead_letters_per_min=rate(lambda counters: counters.dead_letters, 60),
-        malformed_per_s=_tally_rate(snapshot, former, lambda tally: tally.malformed),
+        # Windows alone tell nothing of malformed records.
+        malformed_per_s=_tally_rate(snapshot, former, lambda tally: tally.malformed) if counts_reads else None,
         late_per_s=_tally_rate(snapshot, former, lambda tally: tally.late),
         loads=tuple(_loads(snapshot.work, former.work, seconds * 1000)) if goes_on else (),
     )

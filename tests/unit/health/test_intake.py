@@ -7,6 +7,7 @@ import pytest
 from sluice import Health
 from sluice.health.gates import judge
 from sluice.health.intake import losses
+from sluice.health.metrics import Reported
 from sluice.health.snapshot import Trend
 from sluice.health.tally import ReadCounts, Tally, WindowCounts
 from sluice.health.trend import compare
@@ -88,6 +89,21 @@ def test_losses_within_the_limit_keep_no_job_that_read_all_from_its_watermark_ga
     snapshot = replace(counted(records=1_000, malformed=9, old=8), splits=splits((0, NOW - 3_600_000)))
     assert judge("watermark", snapshot, HEALTH).passed
     assert not judge("watermark", replace(snapshot, tally=tally(NOW, records=1_000, old=11)), HEALTH).passed
+
+
+def test_rows_that_windows_drop_are_judged_where_no_read_counts_records():
+    told = Reported(windows={"Window[5]": {"rows": 1_000, "late": 900}}).tally(NOW)
+    snapshot = replace(GOOD, tally=told)
+    assert verdict(snapshot, HEALTH).state == "failed"
+    assert judge("consumer_lag", snapshot, HEALTH).hopeless
+    # Nothing is known of malformed records, nor whether any record came.
+    later = compare(replace(snapshot, at_ms=NOW + 10_000, tally=replace(told, at_ms=NOW + 10_000)), snapshot)
+    assert (later.trend.malformed_per_s, later.trend.late_per_s) == (None, 0.0)
+    assert not snapshot.nothing_arrives
+
+
+def test_dropped_rows_without_the_rows_that_came_are_not_judged_for_a_job_of_an_older_sluice():
+    assert Reported(windows={"Window[5]": {"late": 3}}).tally(NOW) is None
 
 
 def test_a_read_that_does_not_count_what_it_leaves_out_is_unknown():

@@ -103,6 +103,10 @@ def beyond(plan: Plan, approved: Plan) -> list[str]:
         more.append(plan.no_way_back)
     if plan.alters_state and approved.category != "state_breaking":
         more.append("its state goes on under another meaning")
+    elif approved.state.held:
+        agreed = {operator.id for operator in approved.state.altered}
+        altered = [operator.name for operator in plan.state.altered if operator.id not in agreed]
+        more += [f"the state of {', '.join(altered)} goes on under another meaning"] if altered else []
     known = {operator.id for operator in approved.state.held}
     new = [operator.name for operator in plan.state.held if operator.id not in known]
     # Where nobody could tell what there is, all of it was given up.

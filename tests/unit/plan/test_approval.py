@@ -60,6 +60,18 @@ def test_what_goes_beyond_the_approved_plan_is_refused(now, words):
     assert str(refused.value).startswith(f"counts: this is not the plan that ann has approved: {words};")
 
 
+def test_state_under_another_meaning_is_refused_where_something_else_was_approved():
+    alters = changed(mode="savepoint", state=StateChange(kept=(SOURCE,), altered=(WINDOW, JOIN)))
+    other = changed(mode="savepoint", state=StateChange(kept=(SOURCE, JOIN), altered=(WINDOW,)))
+    loses = changed(state=StateChange(kept=(SOURCE,), dropped=(WINDOW, JOIN)))
+    for approved, name in ((other, "Join[9]"), (loses, "GlobalWindowAggregate[5], Join[9]")):
+        with pytest.raises(RefusedError) as refused:
+            refuse_unapproved(alters, Approval("ann", AT, approved))
+        assert f"the state of {name} goes on under another meaning" in str(refused.value)
+    refuse_unapproved(alters, Approval("ann", AT, alters))
+    refuse_unapproved(other, Approval("ann", AT, alters))
+
+
 def test_abandoning_all_state_is_more_than_a_change_of_its_meaning():
     approved = changed(mode="savepoint")
     refuse_unapproved(approved, Approval("ann", AT, PLAN))

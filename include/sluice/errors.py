@@ -87,7 +87,8 @@ class NotFlinkError(UnreachableError):
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(
             message,
-            remedy="check the address, and whatever answers before Flink there: a proxy, a load balancer, a login page",
+            remedy="check that the address is a Flink cluster, and what answers before it: a proxy, a load balancer, "
+            "a login page",
         )
         self.status = status
 

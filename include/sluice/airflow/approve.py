@@ -40,7 +40,7 @@ class ApproveOperator(RequestOperator, HITLOperator):
         patience: How long to wait; None: SLUICE_APPROVAL_HOURS.
     """
 
-    # Not what is shown: subject and body hold the words of the job's settings and of whoever asks.
+    # Subject and body are no templates: they hold text of the job's settings and of the requester.
     template_fields = ("plan", *RequestOperator.template_fields)
 
     def __init__(

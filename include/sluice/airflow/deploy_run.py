@@ -54,7 +54,7 @@ class DeployRunOperator(TriggerDagRunOperator):
         self.within = within
 
     def execute(self, context: Context) -> None:
-        """Make the run; wait where that is asked for."""
+        """Make the run, and wait for its end if the request says so."""
         try:
             super().execute(context)
         except DagRunTriggerException as order:

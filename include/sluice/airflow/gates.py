@@ -47,7 +47,7 @@ class GateOperator(SluiceOperator):
     operator_extra_links = (FlinkJobLink(),)
 
     def __init__(self, *, gate: Gate, started: Any = None, patience: timedelta | None = None, **kwargs: Any) -> None:
-        # Tries that nobody asked for are for tasks that Airflow loses, not for a gate that isn't passed in time.
+        # The default retries are for tasks that Airflow loses, not for a gate that isn't passed in time.
         self.fails_at_once = started is not None or has_no_retries(kwargs)
         super().__init__(**kwargs)
         self.gate = gate

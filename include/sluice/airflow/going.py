@@ -27,8 +27,8 @@ class GoingRun:
     Attributes:
         run: Its id.
         since: When the sweep wanted it, ISO 8601.
-        operation: What it was asked for.
-        to_release: The release that it was to run; None: it was asked for none.
+        operation: The kind of operation that the run requests, e.g. `deploy`.
+        to_release: The release that the run requests; None: the request names none.
         sweeps: How many sweeps have found it going on.
     """
 
@@ -45,7 +45,7 @@ class GoingRun:
 
     @property
     def conf(self) -> dict[str, Any]:
-        """What it was asked for, as the trigger form's fields."""
+        """The run's request, as the fields of the trigger form."""
         return {"operation": self.operation, "to_release": self.to_release}
 
 

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from sluice.local.service import Service, configured_by
 from sluice.local.stack import Stack
 from sluice.local.supervise import Supervisor
 from sluice.local.survivors import end_survivors, marks, stacks_of, survivors
+from tests.support.waiting import wait_for
 
 SLEEP = Service("sleeper", (sys.executable, "-c", "import time; time.sleep(600)"), variables={"A": "50% of 'it'"})
 
@@ -49,13 +49,6 @@ def pid(supervisor):
 def runs(pid):
     """Zombies, which wait for a parent that may never ask, do not."""
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_a_service_is_started_once_restarted_and_stopped(supervisor):

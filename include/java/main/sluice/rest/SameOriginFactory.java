@@ -15,7 +15,7 @@ import org.apache.flink.shaded.netty4.io.netty.channel.ChannelHandler;
  * {@link #HOSTS} is set.
  */
 public final class SameOriginFactory implements InboundChannelHandlerFactory {
-    /** By which names the API is asked for; requests under other ones are refused. */
+    /** The host names that clients use for the API; requests with another Host header are refused. */
     static final ConfigOption<List<String>> HOSTS =
             ConfigOptions.key("sluice.rest.hosts").stringType().asList().noDefaultValue();
 

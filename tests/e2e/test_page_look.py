@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -15,7 +15,6 @@ from sluice.release.ledger import Ledger
 from sluice.release.samples import Sample
 from tests.support.api_server import AIRFLOW, api_server, token
 from tests.support.browser import chromium, needs_browser, open_context, shoot, violations
-from tests.support.ledgers import NOW
 
 pytestmark = needs_browser
 JOBS = 300
@@ -234,13 +233,14 @@ def test_it_stays_as_the_ledger_is_and_reads_text_as_text(look, directory):
     page = look("/sluice/")
     page.wait_for_selector("#fleet tbody tr")
     ledger = Ledger(f"sqlite:///{directory / 'project' / '.sluice' / 'ledger.db'}", "local")
-    usual = {"environment": "local", "at": NOW + timedelta(minutes=1), "state": "RUNNING", "readings": None}
+    now = datetime.now(UTC)
+    usual = {"environment": "local", "at": now + timedelta(minutes=1), "state": "RUNNING", "readings": None}
     names = {"job_0000": "failed", EVIL: "unknown"}
     samples = [
         Sample(job=job, verdict=verdict, reasons=[EVIL], **usual | ({"state": "undeclared"} if job == EVIL else {}))
         for job, verdict in names.items()
     ]
-    ledger.samples.add(samples, older_than=NOW - timedelta(days=30))
+    ledger.samples.add(samples, older_than=now - timedelta(days=30))
     page.get_by_role("link", name=EVIL).wait_for()
     shoot(page, "fleet-evil", whole=False)
     assert page.locator("#fleet img").count() == 0

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sluice.deployment.source_loader import load_current_sources
 from sluice.deployment.time_limit import TooLongError, time_limit
 from sluice.errors import ConfigError, SluiceError
 from sluice.job.definition import Job
@@ -233,6 +234,7 @@ def use_package(directory: Path) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == JOBS_PACKAGE]:
         del sys.modules[name]
     importlib.invalidate_caches()
+    load_current_sources(directory)
     spec = importlib.machinery.ModuleSpec(JOBS_PACKAGE, None, is_package=True)
     spec.submodule_search_locations = [str(directory)]
     # What its __init__.py holds is a docstring, if anything: it is not run.

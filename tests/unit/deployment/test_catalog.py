@@ -1,5 +1,8 @@
+import os
+import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,15 @@ GOOD = """
     @job.pipeline
     def build(rows):
         return rows
+"""
+
+
+READ = """
+import sys
+from pathlib import Path
+from sluice.deployment.catalog import read_catalog
+assert list(read_catalog(Path(sys.argv[1])).jobs) == ["counts"]
+print(sys.modules["flink_jobs.counts"].SIZE)
 """
 
 
@@ -131,3 +143,18 @@ def test_another_project_is_loaded_afresh(project, tmp_path):
     (other / "flink_jobs" / "__init__.py").touch()
     (other / "flink_jobs" / "two.py").write_text(textwrap.dedent(GOOD.format(name="two")))
     assert list(read_catalog(other).jobs) == ["two"]
+
+
+def test_a_file_that_changes_twice_within_a_second_is_read_as_it_is_now(tmp_path):
+    """Its size and its time in whole seconds stay the same, by which Python takes cached bytecode for current."""
+    file = tmp_path / "flink_jobs" / "counts.py"
+    file.parent.mkdir()
+    moment = time.time() + 30
+    writing = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    for size in (1, 2):
+        file.write_text(textwrap.dedent(GOOD.format(name="counts")) + f"SIZE = {size}\n")
+        # Ahead of the clock, so that it has just changed however slow the machine is.
+        os.utime(file, (moment, moment))
+        command = [sys.executable, "-c", READ, str(tmp_path)]
+        read = subprocess.run(command, capture_output=True, text=True, check=True, env=writing)
+        assert read.stdout.strip() == str(size)

@@ -51,15 +51,17 @@ Directory = Annotated[Path, AfterValidator(lambda path: path.expanduser().resolv
 def keep_private(directory: Path) -> None:
     """Have a directory of this process's user with mode 0700: ledger, logs and keys in it are nobody else's to read.
 
-    One that others own is left as it is. So are the group's rights to one with the setgid bit (chmod g+s), which is how
-    a group shares it; users beyond the group get nothing.
+    One that others own is left as it is, and so is one that all users share (with the sticky bit, as /tmp). So are the
+    group's rights to one with the setgid bit (chmod g+s), which is how a group shares it; users beyond the group get
+    nothing.
     """
     # Where there can be none, what needs it says so.
     with contextlib.suppress(OSError):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = directory.stat()
         loose = stat.S_IRWXO if found.st_mode & stat.S_ISGID else stat.S_IRWXO | stat.S_IRWXG
-        if found.st_uid == os.geteuid() and found.st_mode & loose:
+        is_shared = bool(found.st_mode & stat.S_ISVTX)
+        if found.st_uid == os.geteuid() and found.st_mode & loose and not is_shared:
             directory.chmod(stat.S_IMODE(found.st_mode) & ~loose)
 
 

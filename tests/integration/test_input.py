@@ -120,6 +120,17 @@ def test_deploy_fails_when_every_record_that_waits_is_older_than_the_tolerance(l
     assert "120 of 120 records left out: event time more than watermark_delay before" in str(result.error)
 
 
+def test_first_deploy_that_reads_from_the_end_of_a_quiet_topic_is_healthy(lab):
+    orders = Orders(lab, "latest", WINDOWS.replace("partitions=2", 'partitions=2, start="latest"'))
+    orders.send(20)
+    deploy(lab.project, orders.name)
+    assert lab.project.ledger.placement(orders.name).positions == {"latest_in": {"0": 10, "1": 10}}
+    row = orders.judged("idle")
+    assert row.consumer_lag == 0
+    orders.send(20)
+    orders.judged("healthy", again=lambda: orders.send(2))
+
+
 def test_a_healthy_job_whose_records_turn_malformed_is_failed_and_not_idle(lab):
     orders = Orders(lab, "turned")
     orders.send(20)

@@ -46,6 +46,12 @@ def test_a_web_page_from_elsewhere_reads_and_submits_nothing(rest, headers):
     assert (answer.status_code, "errors" in answer.json()) == (403, True)
 
 
+def test_a_link_of_a_page_from_elsewhere_ends_no_job(rest):
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    for end in ("yarn-cancel", "yarn-stop"):
+        assert rest.get(f"/jobs/{'a' * 32}/{end}", headers=link).status_code == 403
+
+
 def test_flinks_own_pages_links_and_clients_get_through(rest):
     own = f"http://127.0.0.1:{rest.base_url.port}"
     for headers in (

@@ -82,6 +82,14 @@ def test_a_home_that_a_group_shares_stays_shared_with_the_group_alone(root):
     assert mode(home) == 0o2770
 
 
+def test_a_directory_that_all_users_share_keeps_its_mode(root):
+    shared = root / "tmp"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    keep_private(shared)
+    assert mode(shared) == 0o1777
+
+
 def test_a_home_that_can_not_be_made_is_left_to_what_needs_it(root):
     (root / "file").touch()
     keep_private(root / "file" / "home")

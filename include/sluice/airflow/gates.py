@@ -150,6 +150,7 @@ def gate_trigger(
         restored_from=found["restored_from"],
         positions=found["positions"],
         untimed=list(untimed(project, release)),
+        must_count=not (found["unchanged"] or found["recorded"]),
         **where,
     )
 
@@ -204,4 +205,6 @@ def _running(project: Project, job: str) -> dict[str, Any]:
         "flink_job_id": place.flink_job_id,
         "restored_from": None,
         "positions": None,
+        "unchanged": True,
+        "recorded": False,
     }

@@ -28,6 +28,7 @@ class GateTrigger(BaseTrigger):
         restored_from: What the job must have been restored from; None: not looked at.
         positions: Per topic and partition the offset before which it must not read; None: not looked at.
         untimed: Which of the topics it reads without event time.
+        must_count: See `sluice.health.gates.judge`.
         root: The project's directory; None: SLUICE_ROOT, or the working directory's.
         environment: Which file of deployments/ applies; None: SLUICE_ENVIRONMENT. It names brokers and cluster: their
             secrets are none of the trigger's arguments.
@@ -45,6 +46,7 @@ class GateTrigger(BaseTrigger):
         restored_from: str | None = None,
         positions: dict[str, dict[str, int]] | None = None,
         untimed: Sequence[str] = (),
+        must_count: bool = True,
         root: str | None = None,
         environment: str | None = None,
     ) -> None:
@@ -58,6 +60,7 @@ class GateTrigger(BaseTrigger):
         self.restored_from = restored_from
         self.positions = positions
         self.untimed = list(untimed)
+        self.must_count = must_count
         self.root = root
         self.environment = environment
 
@@ -73,6 +76,7 @@ class GateTrigger(BaseTrigger):
             "restored_from",
             "positions",
             "untimed",
+            "must_count",
             "root",
             "environment",
         )
@@ -96,6 +100,7 @@ class GateTrigger(BaseTrigger):
             restored_from=self.restored_from,
             positions=self.positions,
             untimed=tuple(self.untimed),
+            must_count=self.must_count,
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:

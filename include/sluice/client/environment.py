@@ -30,9 +30,16 @@ _NAMES = (
     *("SLUICE_CLIENT_CACHE", "SLUICE_HOME", "SLUICE_STACK"),
 )
 
+_NEVER = "PYFLINK_GATEWAY_*"
+"""Where PyFlink's gateway listens: the client starts one of its own, and would take another process's for that."""
+
 
 def client_environment(variables: Mapping[str, str]) -> dict[str, str]:
     """The variables that the client may have, of the parent's."""
     more = [name.strip() for name in variables.get(MORE, "").split(",") if name.strip()]
     names = (*_NAMES, *more)
-    return {name: value for name, value in variables.items() if any(fnmatchcase(name, known) for known in names)}
+    return {
+        name: value
+        for name, value in variables.items()
+        if any(fnmatchcase(name, known) for known in names) and not fnmatchcase(name, _NEVER)
+    }

@@ -180,6 +180,7 @@ def _try_in_one(root: Path, files: Sequence[Path], limit: float, done: dict[str,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             pass_fds=(writing, trace.fileno()),
+            start_new_session=True,
         )
         os.close(writing)
         is_silent, begun = True, None
@@ -189,6 +190,9 @@ def _try_in_one(root: Path, files: Sequence[Path], limit: float, done: dict[str,
             if is_silent:
                 process.kill()
             code = process.wait()
+            # What an import has started is ended with it.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
         trace.seek(0)
         told = trace.read().decode(errors="replace")
     if begun is None:

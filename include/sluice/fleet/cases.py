@@ -50,7 +50,7 @@ def _case(project: Project, row: JobStatus, now: datetime, gone: IsGone) -> Case
         now=now,
         moved=moved(row, ledger.placement(row.job)),
         enabled=_is_enabled(project, row.job),
-        fingerprint=_desired(project, row.job, running),
+        fingerprint=_desired(project, row.job, running, {release.fingerprint for release in releases.values()}),
         healthy_at=running.healthy_at if running else None,
         has_former=healthy_before(releases.values(), row.release or 0) is not None,
         failed_before=_failed_before(runs, row),
@@ -70,9 +70,11 @@ def _is_enabled(project: Project, job: str) -> bool:
     return section is None or section.enabled
 
 
-def _desired(project: Project, job: str, running: Release | None) -> str | None:
+def _desired(project: Project, job: str, running: Release | None, known: set[str]) -> str | None:
     try:
-        return fingerprint(project.settings.root, project.desired(job, running.overrides if running else None))
+        desired = project.desired(job, running.overrides if running else None)
+        # One that was rolled back stays so under a newer Sluice.
+        return fingerprint(project.settings.root, desired, known)
     except SluiceError:
         # Its row says what is wrong.
         return None

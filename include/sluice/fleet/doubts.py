@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 from sluice.errors import SluiceError
 from sluice.fleet.members import Member
+from sluice.fleet.removed import REMOVED, unseen_row
 from sluice.fleet.rows import JobStatus
 from sluice.flink.client import FlinkClient
 from sluice.flink.ending import job_state
@@ -36,6 +37,8 @@ class Doubt:
         """The row of the job with that."""
         reasons = (self.words, *status.reasons)
         match self.kind:
+            case "unsure" if status.state == REMOVED:
+                return unseen_row(status, self.words)
             case "unsure":
                 return replace(status, state="unreachable", verdict="unknown", reasons=(self.words,))
             case "other":
@@ -58,6 +61,8 @@ def no_doubt(_member: Member, /, *, is_listed: bool) -> Doubt | None:  # noqa: A
 
 def is_doubtful(member: Member, *, is_listed: bool, is_alive: bool) -> bool:
     """Whether more is to be asked about a job, given what the list of jobs says of it. Pure."""
+    if member.status.state == REMOVED and not is_listed:
+        return member.status.phase != "suspended"
     if member.target is None:
         return is_alive and member.status.phase in _DOWN
     return not is_listed or (is_alive and not member.had_checkpoint)

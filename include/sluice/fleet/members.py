@@ -71,7 +71,7 @@ def _member(project: Project, name: str, placed: tuple[Placement, Release] | Non
             # Where what a former run gave is at fault, the release that has it runs all the same.
             desired, trouble = project.desired(name), (str(error),)
         # It reads every module that the job imports, also those that nothing has imported yet.
-        found = fingerprint(project.settings.root, desired)
+        found = fingerprint(project.settings.root, desired, (release.fingerprint,) if release else ())
     except Exception as error:  # noqa: BLE001 - a job's settings are anybody's code: the others are looked at
         return Member(_broken(name, place, describe(error)))
     if place is None or release is None:

@@ -35,7 +35,7 @@ def removed_row(status: JobStatus, cluster: Iterable[JobSummary]) -> JobStatus:
 
 
 def unseen_row(status: JobStatus, trouble: str) -> JobStatus:
-    """The row of such a job where the cluster doesn't answer.
+    """The row of such a job where the cluster doesn't answer, or leaves it out of its list and knows it by its id.
 
     Args:
         status: Its row as far as the ledger tells.

@@ -49,7 +49,13 @@ class Reading:
 
 
 def judge(
-    gate: Gate, snapshot: Snapshot, health: Health, earlier: Sequence[Reading] = (), deadline_ms: int | None = None
+    gate: Gate,
+    snapshot: Snapshot,
+    health: Health,
+    earlier: Sequence[Reading] = (),
+    deadline_ms: int | None = None,
+    *,
+    must_count: bool = True,
 ) -> Reading:
     """Where a gate stands with this snapshot.
 
@@ -59,6 +65,8 @@ def judge(
         health: The job's limits.
         earlier: Readings of this gate, oldest first.
         deadline_ms: Until when it must be inside the limit, epoch milliseconds: what falls fast enough passes now.
+        must_count: The consumer lag's gate waits until each read counts what it leaves out. A job that an older Sluice
+            has started does not count it.
     """
     if (most := _mostly_lost(snapshot, health)) and not _lost(snapshot, health):
         return Reading(passed=False, words=most, hopeless=True)
@@ -70,7 +78,7 @@ def judge(
             reading = _catching_up(reading, earlier, milliseconds(health.watermark_lag), deadline_ms)
         case _:
             return reading
-    return _understood(reading, gate, snapshot, health)
+    return _understood(reading, snapshot, health, must_count=must_count and gate == "consumer_lag")
 
 
 def measure(gate: Gate, snapshot: Snapshot, health: Health) -> Reading:
@@ -93,13 +101,13 @@ def _mostly_lost(snapshot: Snapshot, health: Health) -> str:
     return "; ".join(loss.words for loss in losses(snapshot, health) if loss.is_judged and loss.is_most)
 
 
-def _understood(reading: Reading, gate: Gate, snapshot: Snapshot, health: Health) -> Reading:
+def _understood(reading: Reading, snapshot: Snapshot, health: Health, *, must_count: bool) -> Reading:
     """The reading; not passed as long as tasks don't run, or more is left out of the input than the limits allow."""
     if not reading.passed or snapshot.reads_nothing:
         return reading
     if snapshot.state is not JobState.RUNNING or snapshot.tasks_running < snapshot.tasks_total:
         return replace(reading, passed=False, words=_tasks(snapshot))
-    if gate == "consumer_lag" and snapshot.uncounted:
+    if must_count and snapshot.uncounted:
         words = f"how much of {', '.join(snapshot.uncounted)} is malformed or late is not counted yet"
         return replace(reading, passed=False, words=f"{reading.words}, {words}")
     if over := [loss.words for loss in losses(snapshot, health) if loss.exceeds]:

@@ -197,6 +197,7 @@ def _dropped(snapshot: Snapshot, _health: Health) -> Iterator[Finding]:
 
 
 def _losses(snapshot: Snapshot, health: Health) -> Iterator[Finding]:
+    """What is left out of the input; a job that an older Sluice has started does not count it."""
     for loss in losses(snapshot, health):
         state: State = "healthy"
         if loss.is_judged and loss.exceeds:
@@ -204,7 +205,9 @@ def _losses(snapshot: Snapshot, health: Health) -> Iterator[Finding]:
         yield state, loss.words
     if snapshot.uncounted and snapshot.state is JobState.RUNNING:
         names = ", ".join(snapshot.uncounted)
-        yield "unknown", f"how much of {names} is malformed or late is not counted: deploy the job again"
+        words = f"how much of {names} is malformed or late is not counted"
+        is_new = _is_starting(snapshot, health)
+        yield "unknown", f"{words} yet" if is_new else f"{words}: redeploy the job with --mode savepoint to count it"
 
 
 def _is_quiet(snapshot: Snapshot, health: Health) -> bool:

@@ -37,6 +37,7 @@ class GateOrder:
         restored_from: The savepoint or checkpoint that the job must have been restored from; None: not looked at.
         positions: Per topic and partition the offset before which it must not read; None: not looked at.
         untimed: Which of the topics it reads without event time.
+        must_count: See `judge`.
     """
 
     gates: tuple[Gate, ...]
@@ -50,6 +51,7 @@ class GateOrder:
     restored_from: str | None = None
     positions: Mapping[str, Mapping[Any, int]] | None = None
     untimed: tuple[str, ...] = ()
+    must_count: bool = True
 
 
 async def readings(order: GateOrder) -> AsyncGenerator[tuple[Gate, Reading]]:
@@ -137,7 +139,7 @@ class _Watch:
             reading = look
         else:
             earlier = self._earlier[gate]
-            reading = judge(gate, look, order.health, earlier, int(order.deadline * 1000))
+            reading = judge(gate, look, order.health, earlier, int(order.deadline * 1000), must_count=order.must_count)
             earlier.append(reading)
             if gate == "running":
                 reading = self._proven(look, reading)

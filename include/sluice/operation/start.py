@@ -14,9 +14,9 @@ from sluice.flink.client import FlinkClient
 from sluice.flink.ending import cancel, job_state
 from sluice.flink.identity import identify
 from sluice.kafka.brokers import connect
-from sluice.kafka.offsets import commit_group, read_committed, read_offsets
+from sluice.kafka.offsets import commit_group, read_committed, read_offsets, read_stable_ends
 from sluice.plan.compiler import Compiler
-from sluice.plan.continuity import hold_against, offsets_by_partition, topics_of
+from sluice.plan.continuity import hold_against, offsets_by_partition, topics_from_latest, topics_of
 from sluice.plan.situation import Runs
 from sluice.plan.whereabouts import find, running_release
 from sluice.project import Project
@@ -89,7 +89,7 @@ class Start:
             release: What the client has prepared.
             state_path: The savepoint or checkpoint; with `carry_over` only its positions are taken.
             positions: Per topic and partition the next offset of that state.
-            carry_over: Start without state, from these positions.
+            carry_over: Start without state, from these positions; in partitions that have none, as the read declares.
 
         Raises:
             BusyError: another process has taken the operation; what was submitted for it is ended again.
@@ -105,6 +105,8 @@ class Start:
         if carry_over and positions:
             self._operation.prove()
             positions = self._carry_over(job, release, positions)
+        if state_path is None or carry_over:
+            positions = self._with_ends(job, release, positions)
         flink_job_id = (self._open_id(place) if place else None) or uuid.uuid4().hex
         cluster = identify(self._flink, self._project.flink_name).values
         restored_from = None if carry_over else state_path
@@ -205,6 +207,23 @@ class Start:
         for (topic, number), offset in offsets.items():
             stands.setdefault(topic, {})[str(number)] = offset
         return stands
+
+    def _with_ends(self, job: str, release: int, positions: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """The positions, with the end of each partition of which it reads only what is still to come.
+
+        Neither Flink nor the group tells where a reader began at a partition's end before it has read a record.
+        """
+        topics = topics_from_latest(self._ledger.release(job, release).resolved)
+        if not topics:
+            return positions
+        given: dict[str, dict[str, Any]] = {
+            topic: {str(number): offset for number, offset in partitions.items()}
+            for topic, partitions in (positions or {}).items()
+        }
+        ends = read_stable_ends(connect(self._project.kafka), topics, self._project.kafka_servers)
+        for (topic, number), end in ends.items():
+            given.setdefault(topic, {}).setdefault(str(number), end)
+        return given
 
     def _open_id(self, place: Placement) -> str | None:
         """The id at a placement, where Flink has not answered for it yet: what was submitted may still arrive.

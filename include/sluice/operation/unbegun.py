@@ -77,7 +77,8 @@ def _meant(project: Project, job: str, request: Request) -> _Meant | None:
         return _Meant(former.number) if former else None
     running = next(release for release in releases if release.number == place.release)
     try:
-        wanted = fingerprint(project.settings.root, project.desired(job, running.overrides))
+        desired = project.desired(job, running.overrides)
+        wanted = fingerprint(project.settings.root, desired, (running.fingerprint,))
     except SluiceError:
         return None
     # Of two that are the same the one that runs is meant.

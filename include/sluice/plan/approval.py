@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import get_args
@@ -72,14 +73,16 @@ def _without_it(plan: Plan) -> str:
 def identity(plan: Plan) -> str:
     """What of a plan a person says yes or no to, in twelve characters.
 
-    The same for plans that differ in figures alone: how large state is, and how long the job is down; in warnings; or
-    in the words of the job's newest failure.
+    The same for plans that differ in figures alone: how large state is, how long the job is down, how many offsets
+    Kafka has dropped; in warnings; or in the words of the job's newest failure.
     """
     without_sizes = {name: {"__all__": {"size"}} for name in get_args(Fate)}
     values = plan.model_dump(
         mode="json", exclude={"expected_downtime_ms": True, "warnings": True, "state": without_sizes}
     )
-    values["reasons"] = [reason for reason in plan.reasons if not reason.startswith(NEWEST_FAILURE)]
+    values["reasons"] = [
+        re.sub(r"\d[\d,.]*", "0", reason) for reason in plan.reasons if not reason.startswith(NEWEST_FAILURE)
+    ]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sluice.deployment.hidden import covered_as, shown
 from sluice.plan.model import Category, Change
+from sluice.release.versions import FLINK, KAFKA_CONNECTOR, PIPELINE
 
 _AT_A_RESTART = {
     "options": "a Flink option takes effect at a restart",
@@ -51,6 +52,17 @@ def compare_code(old: Path, new: Path) -> list[Change]:
         for name in sorted({*before, *after})
         if before.get(name) != after.get(name)
     ]
+
+
+def other_versions() -> Change:
+    """The change between two releases whose code and values are the same: what compiles or runs them is another."""
+    return Change(
+        path="versions",
+        old="others",
+        new=f"generated code {PIPELINE}, Flink {FLINK}, connector {KAFKA_CONNECTOR}",
+        category="metadata",
+        why="compiled with other versions than the release that runs",
+    )
 
 
 def _meaning(path: str, meanings: Mapping[str, str]) -> tuple[Category, str]:

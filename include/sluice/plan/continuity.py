@@ -39,6 +39,14 @@ def topics_of(resolved: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(read["topic"] for read in resolved["reads"].values())
 
 
+def topics_from_latest(resolved: Mapping[str, Any]) -> frozenset[str]:
+    """The topics of which a release without state reads only what is still to come, from its resolved values."""
+    reads = resolved["reads"].values()
+    return frozenset(read["topic"] for read in reads if read.get("start") == "latest") - {
+        read["topic"] for read in reads if read.get("start") != "latest"
+    }
+
+
 def offsets_by_partition(positions: Mapping[str, Mapping[Any, int]], topics: Iterable[str]) -> dict[Partition, int]:
     """The positions in these topics as one mapping, without those of splits that have read nothing yet.
 

@@ -288,10 +288,11 @@ class Planner:
             return []
         store = self._project.settings.artifacts
         old, new = (shown(values, target.config) for values in (former.resolved, target.resolved))
-        return [
+        found = [
             *differences.compare_values(old, new, target.meanings),
             *differences.compare_code(artifact_file(store, former.artifact), artifact_file(store, target.artifact)),
         ]
+        return found or [differences.other_versions()]
 
     def _compiles_to_the_same(
         self, situation: Situation, former: Release | None, graph: Graph, *, abandons: bool

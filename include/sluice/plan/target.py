@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,13 @@ class Target:
         return covered_settings(given, self.config) if self.config else given
 
 
-def desired_target(project: Project, job: str, overrides: Mapping[str, Any], given: Iterable[str] = ()) -> Target:
+def desired_target(
+    project: Project,
+    job: str,
+    overrides: Mapping[str, Any],
+    given: Iterable[str] = (),
+    known: Container[str] = (),
+) -> Target:
     """The desired state, its code put into the artifact store, where it is found by its content.
 
     Args:
@@ -56,6 +62,7 @@ def desired_target(project: Project, job: str, overrides: Mapping[str, Any], giv
         job: The job's name.
         overrides: Settings over the deployment file's.
         given: Those of them that are given now; the others stand since former runs.
+        known: See `fingerprint`.
 
     Raises:
         ConfigError: the job or a setting is wrong.
@@ -66,7 +73,7 @@ def desired_target(project: Project, job: str, overrides: Mapping[str, Any], giv
     keep_jars(desired.jars, settings.root, settings.artifacts)
     return Target(
         number=None,
-        fingerprint=fingerprint(settings.root, desired),
+        fingerprint=fingerprint(settings.root, desired, known),
         artifact=artifact.digest,
         module=desired.job.module,
         resolved=desired.values(),
@@ -109,7 +116,8 @@ def wanted_target(project: Project, job: str, request: Request, former: Release 
     if request.kind == "deploy":
         refuse_secrets(project.catalog.job(job), request.overrides)
         standing = {} if former is None or request.clear_overrides else former.overrides
-        target = desired_target(project, job, {**standing, **request.overrides}, request.overrides)
+        same = _unchanged_by_upgrade(request, former)
+        target = desired_target(project, job, {**standing, **request.overrides}, request.overrides, same)
         if target.desired is not None and not target.desired.enabled:
             raise RefusedError(
                 f"{job} is disabled in {project.settings.deployment_file}",
@@ -124,6 +132,14 @@ def wanted_target(project: Project, job: str, request: Request, former: Release 
         return release_target(former, config=config)
     release = _rollback_release(project.ledger.releases(job), former, request.to or _begun(project, job))
     return release_target(release, {**meanings(project, former), **meanings(project, release)}, config)
+
+
+def _unchanged_by_upgrade(request: Request, former: Release | None) -> tuple[str, ...]:
+    """The fingerprint that is kept where only the code that Sluice generates is another version today.
+
+    A mode that hands the job's state over asks for the job to be restarted: then it gets today's code.
+    """
+    return () if former is None or request.mode in ("savepoint", "last-state") else (former.fingerprint,)
 
 
 def meanings(project: Project, release: Release) -> Mapping[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+from collections.abc import Container
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,17 @@ from sluice.release.modules import content, job_modules, parse
 from sluice.release.versions import FLINK, KAFKA_CONNECTOR, PIPELINE
 
 
-def fingerprint(root: Path, desired: DesiredJob) -> str:
+def fingerprint(root: Path, desired: DesiredJob, known: Container[str] = ()) -> str:
     """SHA-256, in hexadecimal, over the job's modules, resolved values, records, and the versions that run it.
 
     Comments, docstrings and layout of the code are not in it; neither are owner, tags and health limits, which take
     effect without the job being restarted.
+
+    Args:
+        root: The project's directory.
+        desired: The job.
+        known: Fingerprints of releases. If one of them differs from the job in nothing but an earlier version of the
+            code that Sluice generates (`PIPELINE`), that one is returned: upgrading Sluice restarts no job.
     """
     decisive = {
         "code": {name: _code(file) for name, file in job_modules(root, desired.job.module).items()},
@@ -29,9 +36,14 @@ def fingerprint(root: Path, desired: DesiredJob) -> str:
         "writes": {name: _spec(topic) for name, topic in desired.writes.items()},
         "flink": FLINK,
         "connector": KAFKA_CONNECTOR,
-        "pipeline": PIPELINE,
     }
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+    versions = range(PIPELINE, 0, -1)
+    candidates = [_sha256({**decisive, "pipeline": version}) for version in versions]
+    return next((each for each in candidates if each in known), candidates[0])
+
+
+def _sha256(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _spec(topic: Kafka) -> dict[str, Any]:

@@ -21,6 +21,10 @@ def test_what_it_does_not_need_is_left_out(name):
     assert client_environment({name: "planted", "PATH": "/bin"}) == {"PATH": "/bin"}
 
 
+def test_client_does_not_get_the_address_of_another_pyflink_gateway():
+    assert client_environment({"PYFLINK_GATEWAY_PORT": "1", "PYFLINK_PYTHON": "python"}) == {"PYFLINK_PYTHON": "python"}
+
+
 @pytest.mark.parametrize(
     "name",
     [

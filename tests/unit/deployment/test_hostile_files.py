@@ -83,6 +83,26 @@ def test_a_file_whose_import_does_not_end_is_broken_with_the_line_where_it_waits
     )
 
 
+def test_processes_that_a_trial_has_started_end_with_it(project, tmp_path):
+    told = tmp_path / "pid"
+    starts = f"""
+        import os, pathlib, subprocess
+        pathlib.Path({str(told)!r}).write_text(str(subprocess.Popen(["sleep", "60"]).pid))
+        os._exit(3)
+        """
+    _, broken = project(starts=starts)
+    assert "with status 3" in broken["starts"]
+    assert not _is_alive(int(told.read_text()))
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether a process goes on; one that has ended and was not waited for is a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def test_several_files_that_hang_hold_up_a_reading_no_longer_than_its_budget(project, monkeypatch):
     monkeypatch.setattr(trial, "_BUDGET", 3.0)
     monkeypatch.setattr(time_limit, "SECONDS", 2.0)

@@ -15,6 +15,7 @@ from sluice.fleet.status import fleet_status, sweep_and_record
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.flink.models import JobList
 from sluice.operation.forget import forget
+from sluice.project import Project
 from tests.support.answering import answered_by
 from tests.unit.fleet.test_status import JOB, flink_id, place, project  # noqa: F401 - a fixture
 
@@ -32,14 +33,15 @@ def ghost(project):  # noqa: F811 - the fixture
     return project.reread()
 
 
-def row(project, monkeypatch, jobs, name="ghost"):  # noqa: F811
-    """Its row, where the cluster has these jobs."""
+def row(project, monkeypatch, jobs, name="ghost", unlisted=()):  # noqa: F811
+    """Its row, where the cluster has these jobs; those that it leaves out of its list it knows by their ids."""
 
     async def send(_client, _call):
         return JobList.model_validate({"jobs": jobs})
 
     with monkeypatch.context() as patch:
         patch.setattr(AsyncFlinkClient, "send", send)
+        patch.setattr(Project, "flink_at", lambda _project, _url: cluster(*jobs, *unlisted))
         return next(each for each in fleet_status(project) if each.job == name)
 
 
@@ -86,6 +88,13 @@ def test_the_row_of_a_removed_job_says_what_of_it_runs(ghost, monkeypatch, jobs,
 def test_a_removed_job_is_not_said_to_run_where_the_cluster_does_not_answer(ghost):
     [found] = [each for each in fleet_status(ghost) if each.job == "ghost"]
     assert found.reasons[0].startswith("its file was removed; whether its Flink job runs is not known: ")
+
+
+def test_a_removed_job_that_the_cluster_leaves_out_of_its_list_is_not_said_to_run_nowhere(ghost, monkeypatch):
+    found = row(ghost, monkeypatch, [], unlisted=[job()])
+    assert found.state == "removed"
+    assert found.reasons[0].startswith("its file was removed; whether its Flink job runs is not known: ")
+    assert f"leaves Flink job {GONE} out of its list of jobs, and by its id it is RUNNING" in found.reasons[0]
 
 
 def test_a_removed_job_that_was_suspended_says_so(project, monkeypatch):  # noqa: F811

@@ -110,6 +110,16 @@ def test_a_read_that_does_not_count_what_it_leaves_out_is_unknown():
     snapshot = replace(GOOD, uncounted=("orders",))
     assert verdict(snapshot, HEALTH).state == "unknown"
     assert not judge("consumer_lag", snapshot, HEALTH).passed
+    assert judge("consumer_lag", snapshot, HEALTH, must_count=False).passed
+
+
+def test_an_uncounted_read_is_redeployed_to_be_counted_once_the_job_runs_for_long():
+    snapshot = replace(GOOD, uncounted=("orders",))
+    (words,) = [words for words in verdict(snapshot, HEALTH).reasons if "not counted" in words]
+    assert words.endswith("is not counted: redeploy the job with --mode savepoint to count it")
+    starting = replace(snapshot, running_ms=5_000)
+    (words,) = [words for words in verdict(starting, HEALTH).reasons if "not counted" in words]
+    assert words.endswith("is not counted yet")
 
 
 def test_records_that_came_and_were_read_at_once_are_no_lack_of_input():

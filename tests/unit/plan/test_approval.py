@@ -107,6 +107,14 @@ def test_the_words_of_a_jobs_newest_failure_make_no_other_plan():
     assert identity(changed(reasons=("config.hours: other words",))) != identity(PLAN)
 
 
+def test_records_that_retention_removes_while_a_plan_waits_make_no_other_plan():
+    first, second = (
+        changed(reasons=(f"Kafka no longer holds all that was not read yet: {gone} offsets are gone (in-0: {gone})",))
+        for gone in ("1,200", "35,017")
+    )
+    assert identity(first) == identity(second)
+
+
 def test_a_window_whose_keys_were_swapped_names_the_way_without_its_state():
     swapped = WINDOW.model_copy(update={"old": "Aggregate(groupBy=[a, b])", "new": "Aggregate(groupBy=[b, a])"})
     plan = changed(mode="savepoint", state=StateChange(kept=(SOURCE,), altered=(swapped,)))

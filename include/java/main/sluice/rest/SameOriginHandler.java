@@ -80,7 +80,10 @@ final class SameOriginHandler extends ChannelInboundHandlerAdapter {
         }
         // A link from another page may open the UI; nothing else of another site may ask for anything.
         var site = headers.get("Sec-Fetch-Site");
-        var isLink = request.method().equals(HttpMethod.GET) && "navigate".equals(headers.get("Sec-Fetch-Mode"));
+        // /jobs/<id>/yarn-cancel and yarn-stop end a job by a GET request.
+        var isLink = request.method().equals(HttpMethod.GET)
+                && "navigate".equals(headers.get("Sec-Fetch-Mode"))
+                && !request.uri().contains("/yarn-");
         if (("cross-site".equals(site) || "same-site".equals(site)) && !isLink) {
             return "requests of web pages from elsewhere are refused";
         }

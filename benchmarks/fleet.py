@@ -185,8 +185,8 @@ class Fleet:
     def _place(self) -> None:
         """Enter every job in the ledger as running, as a deploy would have."""
         from sluice.fleet.members import all_names
+        from sluice.ledger.tables import Placement, Release
         from sluice.release.fingerprint import fingerprint
-        from sluice.release.tables import Placement, Release
 
         project = open_project(str(self.root))
         common = {"environment": "local", "release": 1, "had_checkpoint": True, "phase": "running"}

@@ -34,8 +34,8 @@ def seed(root: Path, jobs: int, days: float, until: datetime | None = None) -> i
     Returns:
         How many samples there are.
     """
+    from sluice.ledger.ledger import Ledger
     from sluice.release.artifact import package
-    from sluice.release.ledger import Ledger
 
     generate(root, jobs)
     (root / "deployments").mkdir()

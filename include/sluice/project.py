@@ -24,7 +24,7 @@ from sluice.settings import Settings, keep_private
 
 if TYPE_CHECKING:
     from sluice.flink.client import FlinkClient
-    from sluice.release.ledger import Ledger
+    from sluice.ledger.ledger import Ledger
 
 
 class Project:
@@ -117,7 +117,7 @@ class Project:
     @cached_property
     def ledger(self) -> Ledger:
         """The environment's ledger."""
-        from sluice.release.ledger import Ledger  # noqa: PLC0415 - half a second to import, and not always needed
+        from sluice.ledger.ledger import Ledger  # noqa: PLC0415 - half a second to import, and not always needed
 
         keep_private(self.settings.home)
         return Ledger(self.settings.ledger, self.environment)
@@ -196,7 +196,7 @@ class Project:
 
     def _started(self) -> set[str]:
         """The jobs that were ever started, as far as there is a ledger that tells; none is made for that."""
-        from sluice.release.ledger import Ledger  # noqa: PLC0415 - see `ledger`
+        from sluice.ledger.ledger import Ledger  # noqa: PLC0415 - see `ledger`
 
         try:
             return set(Ledger(self.settings.ledger, self.environment, migrates=False).places())

@@ -17,6 +17,7 @@ import pytest
 from confluent_kafka import Producer
 
 from sluice.client.protocol import Submit
+from sluice.compiler import Compiler
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.flink.models import JobState
@@ -24,7 +25,6 @@ from sluice.local.layout import Local
 from sluice.local.supervise import Supervisor
 from sluice.local.traffic.wire import producer
 from sluice.operation.topics import create_topics
-from sluice.plan.compiler import Compiler
 from sluice.plan.target import desired_target
 from tests.support.lab import Lab
 from tests.support.running import deploy

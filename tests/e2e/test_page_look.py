@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks.page import ENTER
 from benchmarks.seed import seed
-from sluice.release.ledger import Ledger
-from sluice.release.samples import Sample
+from sluice.ledger.ledger import Ledger
+from sluice.ledger.samples import Sample
 from tests.support.api_server import AIRFLOW, api_server, token
 from tests.support.browser import chromium, needs_browser, open_context, shoot, violations
 

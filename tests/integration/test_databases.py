@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from sqlalchemy import inspect
 
-from sluice.release.database import open_database
+from sluice.ledger.database import open_database
 from tests.support.postgres import needs_server, postgres
 
 ROOT = Path(__file__).resolve().parents[2]

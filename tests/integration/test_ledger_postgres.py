@@ -10,10 +10,10 @@ from sqlalchemy import Pool, create_engine, event, text
 from tests.support.postgres import needs_server, postgres
 from tests.unit.fleet.page.test_fleet import *  # noqa: F403 - the tests, with another `url`
 from tests.unit.fleet.page.test_job import *  # noqa: F403
-from tests.unit.release.test_approvals import *  # noqa: F403
-from tests.unit.release.test_ledger import *  # noqa: F403
-from tests.unit.release.test_samples import *  # noqa: F403
-from tests.unit.release.test_told import *  # noqa: F403
+from tests.unit.ledger.test_approvals import *  # noqa: F403
+from tests.unit.ledger.test_ledger import *  # noqa: F403
+from tests.unit.ledger.test_notification_log import *  # noqa: F403
+from tests.unit.ledger.test_samples import *  # noqa: F403
 from tests.unit.replay.test_outputs import *  # noqa: F403
 from tests.unit.replay.test_turns import *  # noqa: F403
 

@@ -11,8 +11,9 @@ from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskAwaitingInput
 from airflow.sdk.execution_time.comms import HITLDetailRequestResult
 from sluice.airflow.approve import ApproveOperator, given_approval
-from sluice.plan.model import Plan, StateChange, StateOfOperator
-from sluice.release.ledger import Ledger, NewRelease
+from sluice.plan.model import Plan
+from sluice.state.change import StateChange, StateOfOperator
+from sluice.ledger.ledger import Ledger, NewRelease
 
 ExecutorSafeguard.test_mode = True
 ledger = Ledger(f"sqlite:///{sys.argv[1]}/ledger.db", "test")

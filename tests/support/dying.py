@@ -5,11 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sluice.ledger.operation_handle import OperationHandle
 from sluice.operation.holder import shell_holder
 from sluice.operation.run import run_operation
 from sluice.plan.request import Request
 from sluice.project import Project
-from sluice.release.handle import OperationHandle
 from sluice.settings import Settings
 from tests.support.stacks import ROOT
 

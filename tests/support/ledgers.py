@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import create_engine, update
 
+from sluice.ledger.ledger import Ledger
+from sluice.ledger.samples import Sample
+from sluice.ledger.tables import Release
 from sluice.project import Project
 from sluice.release.artifact import store_files
-from sluice.release.ledger import Ledger
-from sluice.release.samples import Sample
-from sluice.release.tables import Release
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 HEALTH = {"consumer_lag": 500, "watermark_lag": "PT1M", "checkpoint_age": "PT2M"}

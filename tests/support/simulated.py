@@ -21,12 +21,13 @@ from sluice.operation import start as start_module
 from sluice.operation import stop as stop_module
 from sluice.operation.roll_back import roll_back
 from sluice.operation.switch_over import SwitchOver
-from sluice.plan import checks, given_up, planner
+from sluice.plan import checks, planner
 from sluice.plan.approval import Approval
 from sluice.plan.planner import Planner
 from sluice.plan.request import Request
 from sluice.project import Project
 from sluice.release.jars import kept_jars
+from sluice.state import state_loss as given_up
 from tests.support.answering import answered_by
 from tests.support.lab import Lab
 from tests.support.ledgers import forget_operators

@@ -19,10 +19,10 @@ from sluice.errors import RefusedError
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from sluice.ledger.approvals import Answer
     from sluice.plan.approval import Approval
     from sluice.plan.model import Plan
     from sluice.project import Project
-    from sluice.release.approvals import Answer
 
 APPROVE, REJECT = "Approve", "Reject"
 

@@ -30,8 +30,8 @@ from sluice.airflow.replay import (
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from sluice.ledger.replay_tables import Replay
     from sluice.project import Project
-    from sluice.release.replay_tables import Replay
 
 
 def replay_asked(config: Mapping[str, Any] | None, **fields: Any) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from sluice.errors import BusyError, FlinkError, RefusedError, SluiceError
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from sluice.ledger.operation_handle import OperationHandle
     from sluice.project import Project
-    from sluice.release.handle import OperationHandle
     from sluice.settings import Settings
 
 

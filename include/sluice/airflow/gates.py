@@ -131,7 +131,7 @@ def gate_trigger(
     """
     from sluice.airflow.triggers import GateTrigger  # noqa: PLC0415
     from sluice.operation.limits import limits, untimed  # noqa: PLC0415
-    from sluice.plan.continuity import topics_of  # noqa: PLC0415
+    from sluice.state.offsets import topics_of  # noqa: PLC0415
 
     release = project.ledger.release(job, found["release"])
     health = limits(project, release, tell)

@@ -10,7 +10,7 @@ from typing import Any
 
 from sluice.fleet.decision import Decision
 from sluice.fleet.needs import Needed
-from sluice.release.told import Tellings
+from sluice.ledger.notification_log import Tellings
 
 _KEY = ("run", "going")
 """The listener and the subject of the ledger's record."""

@@ -22,11 +22,11 @@ from sluice.errors import BusyError, RefusedError, SluiceError
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from sluice.ledger.tables import Operation
     from sluice.operation.roll_back import Back
     from sluice.operation.switch_over import Started
     from sluice.plan.approval import Approval
     from sluice.project import Project
-    from sluice.release.tables import Operation
 
 
 class PlanOperator(RequestOperator, SkipMixin):
@@ -161,9 +161,9 @@ class SwitchOverOperator(RequestOperator):
 
     def _switch(self, project: Project, context: Context) -> Started:
         from sluice.airflow.params import deploy_request  # noqa: PLC0415
+        from sluice.compiler import Compiler  # noqa: PLC0415
         from sluice.flink.client import FlinkClient  # noqa: PLC0415
         from sluice.operation.switch_over import SwitchOver, again_where_changed  # noqa: PLC0415
-        from sluice.plan.compiler import Compiler  # noqa: PLC0415
         from sluice.plan.planner import Planner  # noqa: PLC0415
 
         asked, tell = self.request(context), self.log.info
@@ -299,9 +299,9 @@ def go_back(task: SluiceOperator, context: Context, project: Project, otherwise:
         project: The project.
         otherwise: The reason, where the journal has none.
     """
+    from sluice.compiler import Compiler  # noqa: PLC0415
     from sluice.flink.client import FlinkClient  # noqa: PLC0415
     from sluice.operation.roll_back import roll_back  # noqa: PLC0415
-    from sluice.plan.compiler import Compiler  # noqa: PLC0415
 
     operation = task.held(project, context)
     if operation is None:

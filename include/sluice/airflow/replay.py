@@ -20,8 +20,8 @@ from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from sluice.ledger.replay_tables import Replay
     from sluice.project import Project
-    from sluice.release.replay_tables import Replay
     from sluice.replay.chunk import Chunk
     from sluice.replay.model import ReplayRequest
 

@@ -20,8 +20,8 @@ from sluice.errors import JobNotFoundError, UnreachableError
 from sluice.flink import calls
 from sluice.flink.access import Access
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
+from sluice.ledger.chunk_scheduling import Limits, Turn
 from sluice.project import Project
-from sluice.release.turns import Limits, Turn
 from sluice.replay.chunk import Progress, progress_of
 from sluice.replay.cluster import Patience, Room, room, why_it_waits
 

@@ -19,7 +19,7 @@ from sluice.project import Project
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from sluice.release.ledger import Ledger
+    from sluice.ledger.ledger import Ledger
 
 _HOLDER = re.compile(r"airflow:(?P<dag>[^/]+)/(?P<run>.+?)(?P<part> [^ ]+)?", re.DOTALL)
 """The part of a run is a task or a group of tasks, whose names have no spaces."""

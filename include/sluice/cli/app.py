@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 from sluice.cli.output import print_json
+from sluice.compiler import Compiler
 from sluice.errors import ConfigError
-from sluice.plan.compiler import Compiler
 from sluice.project import Project
 from sluice.settings import Settings
 from sluice.terminal import console, print_table, run, teller

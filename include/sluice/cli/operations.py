@@ -11,12 +11,12 @@ from typing import Any, cast, get_args
 import yaml
 
 from sluice.cli.output import print_json
+from sluice.compiler import Compiler
 from sluice.errors import ConfigError, SluiceError
 from sluice.fleet.members import all_names
 from sluice.operation.holder import shell_holder
 from sluice.operation.run import Result, make_plan, run_operation
 from sluice.operation.savepoint import take_savepoint
-from sluice.plan.compiler import Compiler
 from sluice.plan.explain import explain
 from sluice.plan.model import Kind, Mode, Plan
 from sluice.plan.request import Request

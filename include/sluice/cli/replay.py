@@ -12,9 +12,9 @@ from typing import Any
 from sluice.cli.operations import setting
 from sluice.cli.output import print_json
 from sluice.errors import ConfigError, SluiceError
+from sluice.ledger.replay_tables import Replay
 from sluice.operation.holder import shell_holder
 from sluice.project import Project
-from sluice.release.replay_tables import Replay
 from sluice.replay.model import LIVE, ReplayPlan, ReplayRequest, explain_replay, read_length, read_moment
 from sluice.replay.preflight import plan_replay
 from sluice.replay.promote import promote

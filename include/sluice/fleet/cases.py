@@ -11,12 +11,12 @@ from sluice.fleet.decision import Case
 from sluice.fleet.past import SHORT, PastOperation
 from sluice.fleet.rows import JobStatus
 from sluice.fleet.standing import IsGone, holds, moved
+from sluice.ledger.samples import Look
+from sluice.ledger.tables import Operation, Release
 from sluice.operation.holder import is_gone
 from sluice.plan.target import healthy_before
 from sluice.project import Project
 from sluice.release.fingerprint import fingerprint
-from sluice.release.samples import Look
-from sluice.release.tables import Operation, Release
 
 _OPERATIONS = 200
 """Of a job; as far back as a roll-back is remembered."""

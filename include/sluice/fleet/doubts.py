@@ -12,10 +12,10 @@ from sluice.fleet.rows import JobStatus
 from sluice.flink.client import FlinkClient
 from sluice.flink.ending import job_state
 from sluice.flink.models import JobState
-from sluice.plan.whereabouts import refuse_elsewhere, running_release
+from sluice.ledger.submissions import submissions
+from sluice.ledger.tables import Placement
 from sluice.project import Project
-from sluice.release.submissions import submissions
-from sluice.release.tables import Placement
+from sluice.state.locate import refuse_elsewhere, running_release
 
 _DOWN = ("stopped", "suspended")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from sluice.release.samples import Sample
+from sluice.ledger.samples import Sample
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sluice.fleet.readings import SPLIT_FIELDS
 from sluice.health.verdict import STATES
-from sluice.release.samples import Sample
+from sluice.ledger.samples import Sample
 
 _LAG = SPLIT_FIELDS.index("lag")
 

@@ -15,10 +15,10 @@ from sluice.health.probe import Target
 from sluice.health.snapshot import Snapshot
 from sluice.job.dead_letter import DeadLetter
 from sluice.job.limits import Health
-from sluice.plan.continuity import offsets_by_partition
+from sluice.ledger.tables import Placement, Release
 from sluice.project import Project
 from sluice.release.fingerprint import fingerprint
-from sluice.release.tables import Placement, Release
+from sluice.state.offsets import offsets_by_partition
 
 
 @dataclass(frozen=True)

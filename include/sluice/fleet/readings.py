@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sluice.fleet.rows import Found
 from sluice.health.snapshot import Snapshot, SplitReading
-from sluice.release.samples import Sample
+from sluice.ledger.samples import Sample
 
 _SNAPSHOT = TypeAdapter(Snapshot)
 _SPLITS = "splits"

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from sluice.fleet.rows import CHANGING, Found, JobStatus
+from sluice.ledger.tables import Operation, Placement
 from sluice.operation.holder import is_gone
 from sluice.project import Project
-from sluice.release.tables import Operation, Placement
 
 IsGone = Callable[[str], bool]
 _CHANGES_NOTHING = "savepoint"

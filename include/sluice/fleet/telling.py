@@ -10,9 +10,9 @@ from sluice.fleet.changes import changes, known_then, reports
 from sluice.fleet.decision import approval_cause
 from sluice.fleet.needs import Needed
 from sluice.fleet.rows import JobStatus, one_each
+from sluice.ledger.notification_log import Tellings
+from sluice.ledger.samples import Samples
 from sluice.plan.model import Plan
-from sluice.release.samples import Samples
-from sluice.release.told import Tellings
 
 News = list[dict[str, Any]]
 Listener = Callable[[News], None]

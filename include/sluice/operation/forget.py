@@ -9,11 +9,11 @@ from sluice.errors import ConfigError, RefusedError, SluiceError, UnreachableErr
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.flink.ending import has_ended, job_state
+from sluice.ledger.tables import Placement
 from sluice.operation.holder import is_gone
-from sluice.plan.whereabouts import refuse_elsewhere
 from sluice.project import Project
-from sluice.release.tables import Placement
 from sluice.settings import JOBS_PACKAGE
+from sluice.state.locate import refuse_elsewhere
 
 
 @dataclass(frozen=True)

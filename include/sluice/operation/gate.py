@@ -21,7 +21,7 @@ from sluice.health.snapshot import Snapshot
 from sluice.job.limits import Health
 from sluice.kafka.brokers import connect
 from sluice.kafka.offsets import read_stable_ends
-from sluice.plan.continuity import offsets_by_partition
+from sluice.state.offsets import offsets_by_partition
 
 _PAUSE = 1.0
 """Seconds between two looks."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from sluice.errors import ConfigError
 from sluice.job.limits import Health
+from sluice.ledger.tables import Release
 from sluice.project import Project
-from sluice.release.tables import Release
 
 
 def limits(project: Project, release: Release, tell: Callable[[str], None]) -> Health:

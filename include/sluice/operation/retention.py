@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from sluice.errors import FlinkError, UnreachableError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
+from sluice.ledger.tables import Savepoint
 from sluice.operation.switch_over import Tell
 from sluice.project import Project
-from sluice.release.tables import Savepoint
 
 KEPT = 5
 """How many of a job's newest savepoints stay, whatever else is kept."""

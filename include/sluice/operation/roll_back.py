@@ -10,30 +10,31 @@ from dataclasses import dataclass
 from typing import Any
 
 from sluice.client.protocol import Graph
+from sluice.compiler import Compiler
 from sluice.errors import FlinkError, OperationError, SluiceError, UnreachableError
 from sluice.flink import calls, stillness
 from sluice.flink.client import FlinkClient
 from sluice.flink.ending import job_state
 from sluice.flink.models import JobState
 from sluice.kafka.brokers import connect
+from sluice.ledger.checkpoint_origin import origin
+from sluice.ledger.operation_handle import OperationHandle
+from sluice.ledger.tables import Placement, Release
 from sluice.operation.start import Start
 from sluice.operation.stop import BY_CANCEL, Stop, StopFailedError, record_failed
 from sluice.operation.switch_over import Started, Tell, is_touched
 from sluice.operation.verify import Outcome, pass_gates
 from sluice.plan.changes import compare_values
-from sluice.plan.compiler import Compiler
-from sluice.plan.continuity import topics_of
-from sluice.plan.directories import directories_at
-from sluice.plan.given_up import is_given_up, last_positions
-from sluice.plan.lost import left_at, while_it_runs
-from sluice.plan.operators import read_values
-from sluice.plan.state import compare, hold_against
-from sluice.plan.target import meanings, release_target
-from sluice.plan.whereabouts import refuse_elsewhere
+from sluice.plan.target import meanings
 from sluice.project import Project
-from sluice.release.handle import OperationHandle
-from sluice.release.origin import origin
-from sluice.release.tables import Placement, Release
+from sluice.release.target import release_target
+from sluice.state.compatibility import compare, hold_against
+from sluice.state.directories import directories_at
+from sluice.state.latest import left_at, while_it_runs
+from sluice.state.locate import refuse_elsewhere
+from sluice.state.offsets import topics_of
+from sluice.state.operators import read_values
+from sluice.state.state_loss import is_given_up, last_positions
 
 _RECOVERY = 10.0
 """Seconds until a JobManager that has just been restarted knows the jobs that it keeps for that."""

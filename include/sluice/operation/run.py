@@ -6,19 +6,19 @@ import asyncio
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from sluice.compiler import Compiler
 from sluice.errors import BusyError, OperationError, RefusedError, SluiceError
 from sluice.flink.client import FlinkClient
+from sluice.ledger.operation_handle import OperationHandle
 from sluice.operation.holder import is_gone
 from sluice.operation.roll_back import roll_back
 from sluice.operation.switch_over import Started, SwitchOver, Tell, again_where_changed, is_touched
 from sluice.operation.verify import Outcome, pass_gates, settle
 from sluice.plan.approval import Approval
-from sluice.plan.compiler import Compiler
 from sluice.plan.model import Plan
 from sluice.plan.planner import Planned, Planner
 from sluice.plan.request import Request
 from sluice.project import Project
-from sluice.release.handle import OperationHandle
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from sluice.flink import calls
 from sluice.flink.access import Access
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.flink.models import SavepointResult
+from sluice.ledger.placement_version import Stand
 from sluice.operation.holder import is_gone
-from sluice.plan.directories import directories_at
-from sluice.plan.situation import Runs
-from sluice.plan.whereabouts import find
 from sluice.project import Project
-from sluice.release.stand import Stand
+from sluice.state.directories import directories_at
+from sluice.state.locate import find
+from sluice.state.situation import Runs
 
 _PAUSE = 0.5
 """Seconds between two looks."""

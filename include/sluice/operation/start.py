@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from sluice.client.protocol import Submit
+from sluice.compiler import Compiler
 from sluice.errors import BusyError, ChangedError, FlinkError, OperationError, SluiceError, UnreachableError
 from sluice.flink.client import FlinkClient
 from sluice.flink.ending import cancel, job_state
 from sluice.flink.identity import identify
 from sluice.kafka.brokers import connect
 from sluice.kafka.offsets import commit_group, read_committed, read_offsets, read_stable_ends
-from sluice.plan.compiler import Compiler
-from sluice.plan.continuity import hold_against, offsets_by_partition, topics_from_latest, topics_of
-from sluice.plan.situation import Runs
-from sluice.plan.whereabouts import find, running_release
+from sluice.ledger.ledger import Ledger
+from sluice.ledger.operation_handle import OperationHandle
+from sluice.ledger.submissions import submissions
+from sluice.ledger.tables import Placement
 from sluice.project import Project
-from sluice.release.handle import OperationHandle
-from sluice.release.ledger import Ledger
-from sluice.release.submissions import submissions
-from sluice.release.tables import Placement
+from sluice.state.locate import find, running_release
+from sluice.state.offsets import hold_against, offsets_by_partition, topics_from_latest, topics_of
+from sluice.state.situation import Runs
 
 _CANCEL_TIMEOUT = 180.0
 _PAUSE = 0.1

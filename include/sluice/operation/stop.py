@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable
 from math import inf
 
+from sluice.compiler import Compiler
 from sluice.errors import FlinkError, OperationError, TriggerNotFoundError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.flink.ending import await_end, cancel, has_ended, job_state, send_to
 from sluice.flink.models import JobState, SavepointResult
-from sluice.plan.compiler import Compiler
-from sluice.plan.directories import Directories
-from sluice.plan.left import left_behind, savepoint_directory
-from sluice.release.handle import OperationHandle
-from sluice.release.tables import Placement
+from sluice.ledger.operation_handle import OperationHandle
+from sluice.ledger.tables import Placement
+from sluice.state.after_stop import left_behind, savepoint_directory
+from sluice.state.directories import Directories
 
 _PAUSE = 0.05
 """Seconds between two looks: a job is down meanwhile."""

@@ -12,29 +12,29 @@ from typing import Any, TypeVar
 
 from confluent_kafka.admin import AdminClient
 
+from sluice.compiler import Compiler
 from sluice.errors import BusyError, ChangedError, OperationError, RefusedError, UnreachableError
 from sluice.flink.client import FlinkClient
 from sluice.kafka import topics
 from sluice.kafka.brokers import connect
+from sluice.ledger.ledger import NewRelease
+from sluice.ledger.operation_handle import TOUCHES, OperationHandle
+from sluice.ledger.tables import Phase, Placement
 from sluice.operation.holder import is_gone
 from sluice.operation.start import Start
 from sluice.operation.stop import BY_CANCEL, Stop, StopFailedError, record_failed
 from sluice.plan import stages
 from sluice.plan.approval import Approval, refuse_unapproved
-from sluice.plan.compiler import Compiler
-from sluice.plan.continuity import topics_of
-from sluice.plan.directories import Directories, directories_at
-from sluice.plan.given_up import is_given_up, last_positions
-from sluice.plan.left import is_savepoint, takes_savepoint
-from sluice.plan.lost import left_at
 from sluice.plan.model import Plan
-from sluice.plan.operators import kept_values
 from sluice.plan.planner import Planned
-from sluice.plan.target import Target
 from sluice.project import Project
-from sluice.release.handle import TOUCHES, OperationHandle
-from sluice.release.ledger import NewRelease
-from sluice.release.tables import Phase, Placement
+from sluice.release.target import Target
+from sluice.state.after_stop import is_savepoint, takes_savepoint
+from sluice.state.directories import Directories, directories_at
+from sluice.state.latest import left_at
+from sluice.state.offsets import topics_of
+from sluice.state.operators import kept_values
+from sluice.state.state_loss import is_given_up, last_positions
 
 T = TypeVar("T")
 Tell = Callable[[str], None]

@@ -13,13 +13,13 @@ from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.flink.identity import identify
 from sluice.health.gates import GATES, Gate
+from sluice.ledger.operation_handle import LEASE, OperationHandle
 from sluice.operation.gate import GateOrder, readings
 from sluice.operation.limits import limits, untimed
 from sluice.operation.retention import thin
 from sluice.operation.switch_over import Started, Tell
-from sluice.plan.continuity import topics_of
 from sluice.project import Project
-from sluice.release.handle import LEASE, OperationHandle
+from sluice.state.offsets import topics_of
 
 Outcome = Literal["healthy", "unchanged", "recorded", "suspended", "rolled_back", "failed"]
 

@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import get_args
 
 from sluice.errors import RefusedError
-from sluice.plan.model import NEWEST_FAILURE, Fate, Plan
+from sluice.plan.model import NEWEST_FAILURE, Plan
+from sluice.state.change import Fate
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sluice.client.protocol import State
 from sluice.deployment.hidden import covered_as, shown
 from sluice.plan.model import Category, Change
 from sluice.release.versions import FLINK, KAFKA_CONNECTOR, PIPELINE
+from sluice.state.change import StateChange
+from sluice.state.compatibility import is_positions_alone
 
 _AT_A_RESTART = {
     "options": "a Flink option takes effect at a restart",
@@ -52,6 +55,19 @@ def compare_code(old: Path, new: Path) -> list[Change]:
         for name in sorted({*before, *after})
         if before.get(name) != after.get(name)
     ]
+
+
+def categorise(held: State | None, change: StateChange, *, breaks: bool) -> Category:
+    """The category of a restart.
+
+    Args:
+        held: What the old job holds; None: nothing.
+        change: What becomes of it.
+        breaks: It is abandoned, or alters its meaning.
+    """
+    if held is None or is_positions_alone(change):
+        return "stateless"
+    return "state_breaking" if breaks else "state_compatible"
 
 
 def other_versions() -> Change:

@@ -15,14 +15,15 @@ from sluice.flink.client import FlinkClient
 from sluice.flink.models import AllocatedSlot
 from sluice.kafka.offsets import read_offsets
 from sluice.kafka.topics import describe
-from sluice.plan.continuity import Continuity, hold_against, offsets_by_partition
-from sluice.plan.directories import Directories
-from sluice.plan.model import Change, Kind, Mode, StateChange
+from sluice.ledger.tables import Operation, Placement, Release
+from sluice.plan.model import Change, Kind, Mode
 from sluice.plan.request import Request
-from sluice.plan.situation import Runs, Situation, Stopped, Stopping, Suspended
-from sluice.plan.target import Target
 from sluice.project import Project
-from sluice.release.tables import Operation, Placement, Release
+from sluice.release.target import Target
+from sluice.state.change import StateChange
+from sluice.state.directories import Directories
+from sluice.state.offsets import Continuity, hold_against, offsets_by_partition
+from sluice.state.situation import Runs, Situation, Stopped, Stopping, Suspended
 
 
 def refuse_moved(job: str, request: Request, place: Placement | None) -> None:

@@ -6,13 +6,15 @@ import statistics
 
 from sluice.deployment.desired import open_secrets
 from sluice.kafka import topics
+from sluice.ledger.ledger import Ledger
+from sluice.ledger.tables import Placement
 from sluice.plan import stages
-from sluice.plan.model import Action, Category, Change, Mode, Plan, StateChange, TopicAction
+from sluice.plan.model import Action, Category, Change, Mode, Plan, TopicAction
 from sluice.plan.request import Request
-from sluice.plan.situation import Absent, Situation, Suspended
-from sluice.plan.target import Target, healthy_before
-from sluice.release.ledger import Ledger
-from sluice.release.tables import Placement
+from sluice.plan.target import healthy_before
+from sluice.release.target import Target
+from sluice.state.change import StateChange
+from sluice.state.situation import Absent, Situation, Suspended
 
 
 class Draft:

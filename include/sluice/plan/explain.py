@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sluice.plan.model import Plan, StateOfOperator
+from sluice.plan.model import Plan
+from sluice.state.change import StateOfOperator
 
 ACTIONS = {
     "none": "runs as it should",

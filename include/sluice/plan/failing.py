@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.plan.model import NEWEST_FAILURE, Mode
-from sluice.plan.situation import Runs
+from sluice.state.situation import Runs
 
 
 @dataclass(frozen=True)

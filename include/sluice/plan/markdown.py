@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from sluice.plan.explain import ACTIONS, size_of, words_of
-from sluice.plan.model import Fate, Plan
+from sluice.plan.model import Plan
+from sluice.state.change import Fate
 
 _FATES: dict[Fate, str] = {
     "kept": "kept",

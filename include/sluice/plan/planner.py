@@ -9,32 +9,35 @@ from typing import Any
 from confluent_kafka.admin import AdminClient
 
 from sluice.client.protocol import Graph
+from sluice.compiler import Compiler
 from sluice.deployment.hidden import shown
 from sluice.errors import RefusedError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.kafka import topics
 from sluice.kafka.brokers import connect
+from sluice.ledger.placement_version import Stand
+from sluice.ledger.tables import Placement, Release
 from sluice.plan import changes as differences
-from sluice.plan import checks, stages, state
-from sluice.plan.compiler import Compiler
-from sluice.plan.continuity import Continuity, topics_of
-from sluice.plan.directories import Directories
+from sluice.plan import checks, stages
 from sluice.plan.draft import Draft
 from sluice.plan.failing import HandOver, hand_over_of
-from sluice.plan.given_up import last_positions
-from sluice.plan.held import HeldState
-from sluice.plan.model import Action, Change, Mode, Plan, StateChange
+from sluice.plan.model import Action, Change, Mode, Plan
 from sluice.plan.request import Request
-from sluice.plan.situation import Absent, Lost, Runs, Situation, Stopped, Stopping, Suspended
-from sluice.plan.state_writer import written_operators
-from sluice.plan.target import Target, wanted_target
+from sluice.plan.target import wanted_target
 from sluice.plan.topics import topic_steps
-from sluice.plan.whereabouts import find
 from sluice.project import Project
 from sluice.release.artifact import artifact_file
-from sluice.release.stand import Stand
-from sluice.release.tables import Placement, Release
+from sluice.release.target import Target
+from sluice.state import compatibility as state
+from sluice.state.change import StateChange
+from sluice.state.directories import Directories
+from sluice.state.locate import find
+from sluice.state.offsets import Continuity, topics_of
+from sluice.state.situation import Absent, Lost, Runs, Situation, Stopped, Stopping, Suspended
+from sluice.state.state_loss import last_positions
+from sluice.state.successor import HeldState
+from sluice.state.writer import written_operators
 
 
 @dataclass(frozen=True)
@@ -233,7 +236,7 @@ class Planner:
             _action(situation),
             "state_breaking"
             if why_given_up is not None or unseen is not None
-            else state.categorise(held, change, breaks=abandons or bool(breaking or change.altered)),
+            else differences.categorise(held, change, breaks=abandons or bool(breaking or change.altered)),
             situation,
             target,
             steps,

@@ -1,51 +1,20 @@
-"""What is to run: the desired state of a job, or a release that ran before."""
+"""Which release a request asks to run: the desired state of a job, or a release that ran before."""
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from sluice.deployment.desired import DesiredJob, refuse_secrets
-from sluice.deployment.hidden import covered_as, covered_settings
+from sluice.deployment.desired import refuse_secrets
 from sluice.errors import RefusedError
-from sluice.job.config import JobConfig, state_settings
+from sluice.job.config import state_settings
+from sluice.ledger.tables import Release
 from sluice.plan.request import Request
 from sluice.project import Project
 from sluice.release.artifact import package
 from sluice.release.fingerprint import fingerprint
 from sluice.release.jars import keep_jars
-from sluice.release.tables import Release
-
-
-@dataclass(frozen=True)
-class Target:
-    """What is to run.
-
-    Attributes:
-        number: The release's number; None: it isn't in the ledger yet.
-        resolved: `DesiredJob.values()`.
-        overrides: Settings that a run gave.
-        meanings: The settings whose change alters what state means, with what becomes of it.
-        desired: The desired job; None for a release of the past.
-        config: The model of the job's settings today; None: it isn't known.
-    """
-
-    number: int | None
-    fingerprint: str
-    artifact: str
-    module: str
-    resolved: Mapping[str, Any]
-    overrides: Mapping[str, Any]
-    meanings: Mapping[str, str]
-    desired: DesiredJob | None = None
-    config: type[JobConfig] | None = None
-
-    @property
-    def shown_overrides(self) -> dict[str, Any]:
-        """The settings that a run gave, with digests of what is a secret by now."""
-        given: dict[str, Any] = covered_as(dict(self.overrides), self.resolved.get("config"))
-        return covered_settings(given, self.config) if self.config else given
+from sluice.release.target import Target, release_target
 
 
 def desired_target(
@@ -81,22 +50,6 @@ def desired_target(
         meanings=state_settings(desired.job.config),
         desired=desired,
         config=desired.job.config,
-    )
-
-
-def release_target(
-    release: Release, meanings: Mapping[str, str] | None = None, config: type[JobConfig] | None = None
-) -> Target:
-    """A release as it was."""
-    return Target(
-        number=release.number,
-        fingerprint=release.fingerprint,
-        artifact=release.artifact,
-        module=release.module,
-        resolved=release.resolved,
-        overrides=release.overrides,
-        meanings=dict(meanings or {}),
-        config=config,
     )
 
 

@@ -1,1 +1,1 @@
-"""Releases: the code of a job as an artifact, what decides how it runs as a fingerprint, and the ledger of it all."""
+"""Releases: the code of a job as an artifact, its jars, and the fingerprint of what decides how it runs."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from sluice.client.protocol import Part, Submit
+from sluice.compiler import Compiler
 from sluice.errors import FlinkError, JobNotFoundError, OperationError, SluiceError, UnreachableError
 from sluice.flink import calls, ending
 from sluice.flink.access import Access
@@ -19,15 +20,14 @@ from sluice.job.duration import epoch_milliseconds
 from sluice.kafka import topics
 from sluice.kafka.brokers import connect
 from sluice.kafka.offsets import read_offsets
-from sluice.plan.compiler import Compiler
-from sluice.plan.whereabouts import refuse_on_other_cluster
+from sluice.ledger.chunk_scheduling import Limits, Slots, is_young
+from sluice.ledger.replay_tables import ChunkState, ReplayChunk
 from sluice.project import Project
-from sluice.release.replay_tables import ChunkState, ReplayChunk
-from sluice.release.turns import Limits, Slots, is_young
 from sluice.replay.cluster import Patience, is_there, room, why_it_waits
 from sluice.replay.live import refuse_behind
 from sluice.replay.model import LIVE, ReplayPlan
 from sluice.replay.preflight import target_of
+from sluice.state.locate import refuse_on_other_cluster
 
 Tell = Callable[[str], None]
 PAUSE = 1.0

@@ -11,8 +11,8 @@ from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.flink.ending import has_ended, job_state
 from sluice.flink.models import JobState, JobSummary
-from sluice.release.ledger import Ledger
-from sluice.release.turns import Limits, Turn
+from sluice.ledger.chunk_scheduling import Limits, Turn
+from sluice.ledger.ledger import Ledger
 
 
 @dataclass(frozen=True)

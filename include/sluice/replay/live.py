@@ -10,11 +10,11 @@ from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.flink.models import Vertex
 from sluice.kafka.offsets import find_read_to_end, read_committed
+from sluice.ledger.tables import Placement
 from sluice.operation.limits import untimed
-from sluice.plan.continuity import topics_of
 from sluice.project import Project
-from sluice.release.tables import Placement
 from sluice.replay.model import ReplayPlan
+from sluice.state.offsets import topics_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOTHING_HELD = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)

@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 
 from sluice.errors import ConfigError
 from sluice.job.duration import Duration
-from sluice.release.replay_writes import Writes
+from sluice.ledger.write_conflicts import Writes
 
 SEPARATE = "separate"
 """Output to a topic of the replay's own."""

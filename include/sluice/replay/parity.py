@@ -20,8 +20,8 @@ from sluice.job.definition import Job
 from sluice.kafka.brokers import connect
 from sluice.kafka.history import offsets_at, read_between
 from sluice.kafka.offsets import read_offsets
+from sluice.ledger.replay_tables import Replay
 from sluice.project import Project
-from sluice.release.replay_tables import Replay
 from sluice.replay.model import ReplayPlan
 from sluice.replay.preflight import released
 

@@ -23,9 +23,9 @@ from sluice.kafka.brokers import connect
 from sluice.kafka.history import Moments, held_moments, offsets_at
 from sluice.kafka.offsets import Offsets, Partition, read_offsets
 from sluice.kafka.topics import describe
-from sluice.plan.target import Target, release_target
+from sluice.ledger.tables import Release
 from sluice.project import Project
-from sluice.release.tables import Release
+from sluice.release.target import Target, release_target
 from sluice.replay.cluster import room
 from sluice.replay.live import refuse_behind
 from sluice.replay.model import LIVE, SEPARATE, ChunkPlan, HeldRange, OutputKind, ReplayPlan, ReplayRequest

@@ -10,8 +10,8 @@ from confluent_kafka import KafkaException, Producer
 from sluice.errors import OperationError, RefusedError
 from sluice.kafka.brokers import librdkafka, unreachable
 from sluice.kafka.producing import produce
+from sluice.ledger.replay_tables import Replay
 from sluice.project import Project
-from sluice.release.replay_tables import Replay
 from sluice.replay.live import refuse_behind
 from sluice.replay.model import ReplayPlan, ends_told
 from sluice.replay.parity import Parity, Sides, read_sides, refuse_expired

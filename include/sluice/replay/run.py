@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from sluice.errors import OperationError, RefusedError, SluiceError, UnreachableError
+from sluice.ledger.replay_tables import Replay, ReplayChunk
 from sluice.operation.holder import is_gone, shell_holder
 from sluice.project import Project
-from sluice.release.replay_tables import Replay, ReplayChunk
 from sluice.replay.chunk import Chunk, Progress, progress_of
 from sluice.replay.cluster import Patience
 from sluice.replay.model import ReplayPlan, ReplayRequest, ends_told, explain_replay

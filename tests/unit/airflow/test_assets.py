@@ -61,8 +61,8 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 import sluice.airflow.event_time as event_time
 from sluice.airflow.assets import event_time_asset
-from sluice.release.ledger import Ledger
-from sluice.release.samples import Sample
+from sluice.ledger.ledger import Ledger
+from sluice.ledger.samples import Sample
 
 ledger = Ledger(f"sqlite:///{sys.argv[1]}/ledger.db", "test")
 event_time.ledger_of = lambda root, environment: ledger

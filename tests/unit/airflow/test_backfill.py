@@ -11,8 +11,8 @@ import sluice.airflow.backfill as backfill, sluice.replay.run as run, sluice.rep
 import sluice.replay.promote as promoting
 from sluice.airflow import BackfillOperator
 from sluice.airflow.backfill import ReplayChunkOperator
-from sluice.release.ledger import Ledger
-from sluice.release.turns import Limits
+from sluice.ledger.ledger import Ledger
+from sluice.ledger.chunk_scheduling import Limits
 from sluice.replay.model import ReplayRequest
 from tests.unit.replay.plans import hour, plan
 

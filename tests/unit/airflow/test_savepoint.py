@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskD
 from sluice.airflow.savepoint import SavepointOperator
 from sluice.errors import UnreachableError
 from sluice.operation.savepoint import Look, Ordered
-from sluice.release.ledger import Ledger, NewRelease
+from sluice.ledger.ledger import Ledger, NewRelease
 
 ExecutorSafeguard.test_mode = True
 ledger = Ledger(f"sqlite:///{sys.argv[1]}/ledger.db", "test")

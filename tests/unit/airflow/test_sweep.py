@@ -17,7 +17,7 @@ from sluice.fleet.decision import Decision
 from sluice.fleet.needs import Needed, Question
 from sluice.fleet.rows import Found, JobStatus
 from sluice.plan.request import Request
-from sluice.release.ledger import Ledger
+from sluice.ledger.ledger import Ledger
 
 ExecutorSafeguard.test_mode = True
 project = SimpleNamespace(ledger=Ledger(f"sqlite:///{sys.argv[1]}/ledger.db", "test"))
@@ -239,7 +239,7 @@ def test_what_runs_that_have_ended_have_left_of_their_replays_is_ended(tmp_path)
         tmp_path,
         """
 from sluice.errors import UnreachableError
-from sluice.release.turns import Limits
+from sluice.ledger.chunk_scheduling import Limits
 import sluice.replay.run as replay_run
 
 Failing.broken = False

@@ -100,7 +100,7 @@ import asyncio
 from sluice.airflow import replay_trigger
 from sluice.airflow.replay_trigger import TurnTrigger
 from sluice.errors import UnreachableError
-from sluice.release.turns import Turn
+from sluice.ledger.chunk_scheduling import Turn
 from sluice.replay import cluster
 
 replay_trigger.project_of = lambda *_: type("Project", (), {"flink": "http://flink"})

@@ -11,7 +11,7 @@ from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import TaskDeferred
 import sluice.airflow.turn as turn
 from sluice.airflow.base import SluiceOperator
-from sluice.release.ledger import Ledger, NewRelease
+from sluice.ledger.ledger import Ledger, NewRelease
 
 ExecutorSafeguard.test_mode = True
 ledger = Ledger(f"sqlite:///{sys.argv[1]}/ledger.db", "test")

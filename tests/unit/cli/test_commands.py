@@ -11,7 +11,7 @@ import pytest
 
 from sluice.cli.scaffold import write_job
 from sluice.errors import ConfigError
-from sluice.release.ledger import Ledger
+from sluice.ledger.ledger import Ledger
 
 SHARED = Path(__file__).resolve().parents[3] / "flink_jobs" / "shared"
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sluice.fleet.event_time import last_boundary, written_until
-from sluice.release.samples import Sample
+from sluice.ledger.samples import Sample
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 

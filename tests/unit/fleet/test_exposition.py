@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 
 from sluice.fleet.exposition import metrics_file, render, write_metrics
-from sluice.release.samples import Sample
+from sluice.ledger.samples import Sample
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 LINE = re.compile(r'[a-z_]+\{([a-z]+="(\\.|[^"\\])*",?)*\} -?[0-9.e+-]+')

@@ -17,7 +17,7 @@ from sluice.fleet.sweep import Pace, _lay, sweep
 from sluice.flink import client as client_module
 from sluice.flink.client import AsyncFlinkClient
 from sluice.health.probe import Target
-from sluice.release.tables import Placement
+from sluice.ledger.tables import Placement
 from tests.support.brokers import HeldTopics
 from tests.support.recorded import PARTITIONS, TOPIC, RecordedCluster, body
 

@@ -6,7 +6,7 @@ from sluice.fleet.decision import Decision
 from sluice.fleet.needs import Needed
 from sluice.fleet.rows import JobStatus
 from sluice.fleet.telling import tell_reports, tell_verdicts
-from sluice.release.ledger import Ledger
+from sluice.ledger.ledger import Ledger
 
 
 @pytest.fixture

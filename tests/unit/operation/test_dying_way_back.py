@@ -3,7 +3,7 @@
 import pytest
 
 from sluice.errors import RefusedError
-from sluice.release.handle import OperationHandle
+from sluice.ledger.operation_handle import OperationHandle
 from tests.support.simulated import JOB, Died
 
 WRITES = 8

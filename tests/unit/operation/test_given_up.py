@@ -3,10 +3,10 @@
 import pytest
 
 from sluice.errors import OperationError, RefusedError, StateError
+from sluice.ledger.operation_handle import OperationHandle
 from sluice.operation.stop import Stop
 from sluice.plan.approval import Approval
 from sluice.plan.explain import explain
-from sluice.release.handle import OperationHandle
 from tests.support.simulated import JOB, TOPIC, Died
 
 

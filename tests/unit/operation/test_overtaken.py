@@ -3,8 +3,8 @@
 import pytest
 
 from sluice.errors import BusyError
+from sluice.ledger.operation_handle import OperationHandle
 from sluice.operation.stop import Stop
-from sluice.release.handle import OperationHandle
 from tests.support.simulated import JOB, Died
 
 

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import httpx
 
 from sluice.flink.client import FlinkClient
+from sluice.ledger.tables import Savepoint
 from sluice.operation import retention
 from sluice.operation.retention import superfluous
-from sluice.release.tables import Savepoint
 from tests.support.answering import answered_by
 
 

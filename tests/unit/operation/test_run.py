@@ -8,12 +8,12 @@ import pytest
 from sluice.errors import BusyError
 from sluice.flink import client as client_module
 from sluice.flink.client import FlinkClient
+from sluice.ledger.ledger import Ledger
 from sluice.operation import run
 from sluice.operation.switch_over import Started, SwitchOver
 from sluice.plan import stages
 from sluice.plan.model import Plan
 from sluice.plan.planner import Planned
-from sluice.release.ledger import Ledger
 from tests.support.answering import answered_by
 
 NEW, FORMER = "a" * 32, "b" * 32

@@ -3,10 +3,10 @@
 import pytest
 
 from sluice.errors import RefusedError
+from sluice.ledger.operation_handle import OperationHandle
 from sluice.operation import run as run_module
 from sluice.plan.checks import check_max_parallelism
 from sluice.plan.request import Request
-from sluice.release.handle import OperationHandle
 from tests.support.simulated import JOB, Client, Died, graph, state
 
 

@@ -7,8 +7,9 @@ import pytest
 from sluice.errors import RefusedError
 from sluice.plan.approval import Approval, identity, refuse_unapproved
 from sluice.plan.markdown import markdown
-from sluice.plan.model import Change, Plan, StateChange, StateOfOperator
+from sluice.plan.model import Change, Plan
 from sluice.plan.stages import Prepare, Start
+from sluice.state.change import StateChange, StateOfOperator
 
 AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
 WINDOW = StateOfOperator(id="1", name="GlobalWindowAggregate[5]", size=26_317)

@@ -4,7 +4,7 @@ import zipfile
 
 from sluice.client.protocol import Graph, Operator, OperatorState, State, Vertex
 from sluice.plan.changes import compare_code, compare_values
-from sluice.plan.state import compare, is_positions_alone
+from sluice.state.compatibility import compare, is_positions_alone
 
 
 def values(**other):

@@ -7,7 +7,8 @@ from markdown_it import MarkdownIt
 
 from sluice.plan.explain import explain
 from sluice.plan.markdown import escaped, markdown
-from sluice.plan.model import Change, Plan, StateChange, StateOfOperator, TopicAction
+from sluice.plan.model import Change, Plan, TopicAction
+from sluice.state.change import StateChange, StateOfOperator
 
 
 def test_each_change_tells_its_category_and_why():

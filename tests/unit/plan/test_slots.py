@@ -9,7 +9,7 @@ from sluice.errors import RefusedError, UnreachableError
 from sluice.flink import client as client_module
 from sluice.flink.client import FlinkClient
 from sluice.plan.checks import check_slots
-from sluice.plan.situation import Runs
+from sluice.state.situation import Runs
 from tests.support.answering import answered_by
 
 JOB, OTHER = "a" * 32, "b" * 32

@@ -7,7 +7,7 @@ import httpx
 
 from sluice.flink.client import FlinkClient
 from sluice.kafka.offsets import Offsets
-from sluice.release.ledger import Ledger
+from sluice.ledger.ledger import Ledger
 from sluice.replay import chunk as chunk_module
 from sluice.replay.chunk import Chunk
 from tests.support.answering import answered_by

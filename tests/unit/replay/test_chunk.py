@@ -10,11 +10,11 @@ from sluice.flink.client import FlinkClient
 from sluice.flink.exchange import NoAnswerError
 from sluice.flink.models import JobState
 from sluice.kafka.offsets import Offsets
-from sluice.release.replay_tables import ReplayChunk
+from sluice.ledger.replay_tables import ReplayChunk
 from sluice.replay.chunk import Progress
 from tests.unit.replay.clustered import Clustered
 
-SUBMITTING = "sluice.release.turns.SUBMITTING"
+SUBMITTING = "sluice.ledger.chunk_scheduling.SUBMITTING"
 
 
 @pytest.fixture

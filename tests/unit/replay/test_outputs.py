@@ -3,8 +3,8 @@
 import pytest
 
 from sluice.errors import RefusedError
-from sluice.release.ledger import Ledger
-from sluice.release.turns import Limits
+from sluice.ledger.chunk_scheduling import Limits
+from sluice.ledger.ledger import Ledger
 from tests.unit.replay.plans import hour, plan
 
 WIDE = Limits(replay=9, job=9)

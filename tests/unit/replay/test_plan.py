@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from sluice.errors import BusyError, OperationError, RefusedError
-from sluice.release.ledger import Ledger
-from sluice.release.turns import Limits
+from sluice.ledger.chunk_scheduling import Limits
+from sluice.ledger.ledger import Ledger
 from sluice.replay.model import ReplayPlan, explain_replay
 from sluice.replay.preflight import target_of
 from tests.unit.replay.plans import plan
@@ -129,14 +129,14 @@ def test_a_flink_job_that_has_ended_is_in_nobodys_way(replays, monkeypatch):
     flink_job_id = begun(replays)
     # It may be on its way; some time later it isn't.
     assert not has_come(replays, plan().id, 2, "one", LIMITS)
-    monkeypatch.setattr("sluice.release.turns.SUBMITTING", timedelta(0))
+    monkeypatch.setattr("sluice.ledger.chunk_scheduling.SUBMITTING", timedelta(0))
     assert not has_come(replays, plan().id, 2, "one", LIMITS, alive={flink_job_id})
     assert has_come(replays, plan().id, 2, "one", LIMITS)
 
 
 def test_a_flink_job_that_runs_is_there_to_be_found_and_no_turn_to_be_taken(replays, monkeypatch):
     flink_job_id = begun(replays)
-    monkeypatch.setattr("sluice.release.turns.SUBMITTING", timedelta(0))
+    monkeypatch.setattr("sluice.ledger.chunk_scheduling.SUBMITTING", timedelta(0))
     assert replays.turn(plan().id, 1, "two", LIMITS, alive={flink_job_id}).is_over
     assert not replays.take_turn(plan().id, 1, "two", LIMITS, alive={flink_job_id})
     assert replays.take_turn(plan().id, 1, "two", LIMITS)

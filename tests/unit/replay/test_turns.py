@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from sluice.release.ledger import Ledger
-from sluice.release.turns import Limits, Slots
+from sluice.ledger.chunk_scheduling import Limits, Slots
+from sluice.ledger.ledger import Ledger
 from tests.unit.replay.plans import plan
 
 ONE, OTHER = "a" * 32, "b" * 32
@@ -35,7 +35,7 @@ def test_what_the_cluster_has_just_got_may_not_have_its_slots_yet(replays, monke
     assert replays.take_turn(ONE, 1, "x", WIDE)
     job = replays.submitting(ONE, 1, "x")
     assert replays.pending_slots(ONE, 2, {job}) == 2
-    monkeypatch.setattr("sluice.release.turns._SETTLING", timedelta(0))
+    monkeypatch.setattr("sluice.ledger.chunk_scheduling._SETTLING", timedelta(0))
     assert replays.pending_slots(ONE, 2, {job}) == 0
     assert replays.take_turn(ONE, 2, "x", WIDE, alive={job}, slots=Slots(2, 2))
 

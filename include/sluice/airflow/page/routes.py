@@ -28,7 +28,7 @@ from sluice.fleet.page.fleet import of_rows, read_fleet, read_row
 from sluice.fleet.page.job import read_job
 from sluice.fleet.page.models import Difference, FleetRow, JobView
 from sluice.fleet.page.timeline import read_timeline
-from sluice.release.ledger import Ledger
+from sluice.ledger.ledger import Ledger
 from sluice.settings import Settings
 
 LONGEST = timedelta(days=31)

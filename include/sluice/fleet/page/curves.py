@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from sluice.fleet.page.fleet import last_sweep
 from sluice.fleet.page.models import Curve, Curves
 from sluice.fleet.page.moments import unix
-from sluice.release.samples import Sample
+from sluice.ledger.samples import Sample
 
 SPAN = timedelta(hours=6)
 POINTS = 36

@@ -22,10 +22,10 @@ from sluice.deployment.lines import named_variables
 from sluice.errors import OperationError, SluiceError
 from sluice.fleet.page.difference import compare_files, compare_settings, read_release
 from sluice.fleet.page.models import Difference
+from sluice.ledger.tables import Placement
 from sluice.project import Project
 from sluice.release.artifact import verify
 from sluice.release.modules import content, job_modules
-from sluice.release.tables import Placement
 from sluice.settings import Settings
 
 _SECONDS = 30.0
@@ -36,7 +36,7 @@ _KEPT = ("SLUICE_LEDGER", "AIRFLOW__", "AIRFLOW_CONN_")
 
 
 class Placed(BaseModel):
-    """The release of a job that runs, or ran last; see `sluice.release.tables.Release`."""
+    """The release of a job that runs, or ran last; see `sluice.ledger.tables.Release`."""
 
     model_config = ConfigDict(frozen=True)
 

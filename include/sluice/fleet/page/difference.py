@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 from sluice.errors import OperationError
 from sluice.fleet.page.models import Difference, FileDifference, Setting
 from sluice.fleet.page.secret import read_secret_settings
+from sluice.ledger.tables import Release
 from sluice.plan.changes import compare_values
 from sluice.release.artifact import artifact_file
-from sluice.release.tables import Release
 
 LONGEST = 2_000
 """Lines of a file's diff that are shown."""

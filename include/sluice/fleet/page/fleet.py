@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 
 from sluice.fleet.page.models import Fleet, FleetRow, GoingOn, LastDeploy, Waiting
 from sluice.fleet.page.moments import in_words, unix
-from sluice.release.approvals import AskedApproval
-from sluice.release.samples import Sample
-from sluice.release.tables import Operation, Placement, Release
+from sluice.ledger.approvals import AskedApproval
+from sluice.ledger.samples import Sample
+from sluice.ledger.tables import Operation, Placement, Release
 from sluice.settings import JOBS_PACKAGE
 
 STRANGERS = ("undeclared", "duplicate", "removed")

@@ -17,8 +17,8 @@ from sluice.fleet.page.moments import unix
 from sluice.fleet.page.secret import SecretSettings, read_secret_settings
 from sluice.job.duration import milliseconds
 from sluice.job.limits import Health
-from sluice.release.replay_tables import Replay, ReplayChunk
-from sluice.release.tables import JournalEntry, Operation, Placement, Release, Savepoint
+from sluice.ledger.replay_tables import Replay, ReplayChunk
+from sluice.ledger.tables import JournalEntry, Operation, Placement, Release, Savepoint
 
 NEWEST = 30
 """Of each kind of thing so many are shown."""

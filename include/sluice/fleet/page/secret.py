@@ -14,7 +14,7 @@ from sqlalchemy import String, cast, select
 from sqlalchemy.orm import Session
 
 from sluice.deployment.hidden import MARK, covered_as
-from sluice.release.tables import Release
+from sluice.ledger.tables import Release
 
 
 @dataclass(frozen=True)

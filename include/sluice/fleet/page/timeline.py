@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 from sluice.fleet.page.models import Mark, Span, Timeline
 from sluice.fleet.page.moments import unix
 from sluice.health.verdict import State
-from sluice.release.samples import Sample
-from sluice.release.tables import Operation
+from sluice.ledger.samples import Sample
+from sluice.ledger.tables import Operation
 
 POINTS = 480
 """Moments at the most: a chart has hardly more pixels."""

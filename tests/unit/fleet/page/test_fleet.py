@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from sluice.fleet.page.curves import POINTS, read_curves
 from sluice.fleet.page.fleet import read_fleet, read_row
-from sluice.release.ledger import Ledger
+from sluice.ledger.ledger import Ledger
 from tests.support.ledgers import NOW, Past
 
 

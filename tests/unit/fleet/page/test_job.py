@@ -11,7 +11,7 @@ from sluice.fleet.page.desired import read_desired, read_placed
 from sluice.fleet.page.difference import LONGEST, compare_files, read_difference
 from sluice.fleet.page.job import read_job
 from sluice.fleet.page.timeline import POINTS, read_timeline
-from sluice.release.turns import Limits
+from sluice.ledger.chunk_scheduling import Limits
 from sluice.settings import Settings
 from tests.support.ledgers import NOW, Past, somebody_writes
 

@@ -1,0 +1,165 @@
+"""The client process of one job, from its start to its end. Light to import: it can be on its way early."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from sluice.client.address import login_variables
+from sluice.client.class_path import CACHE
+from sluice.client.process import ClientProcess
+from sluice.project import Project
+from sluice.release.jars import kept_jars
+
+if TYPE_CHECKING:
+    from sluice.client.protocol import Build, Found, Part, Ready, State, Submit
+    from sluice.release.target import Target
+
+
+class Compiler:
+    """A client process that compiles one release of a job and may submit it. A context: leaving it ends the process.
+
+    Args:
+        project: The project.
+        job: The job's name.
+        tell: Takes its progress.
+        ahead: Start the process now, while the rest is still loaded; otherwise when it is first needed.
+        submit_timeout: Seconds until the cluster must have answered a submission.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        job: str,
+        tell: Callable[[str], None],
+        *,
+        ahead: bool = False,
+        submit_timeout: float = 60.0,
+    ) -> None:
+        self._project = project
+        self._job = job
+        self._tell = tell
+        self._submit_timeout = submit_timeout
+        self._process: ClientProcess | None = self._start() if ahead else None
+        self._prepared: tuple[str, bool, Part | None] | None = None
+        self._ready: Ready | None = None
+        self._build: Build | None = None
+        self._is_spent = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def prepare(self, target: Target, *, carry_over: bool = False, part: Part | None = None) -> Ready:
+        """Compile; the second time for the same target its answer of the first. One that waits is used by `submit`.
+
+        Args:
+            target: What is to run.
+            carry_over: Begin without state, where the consumer group stands.
+            part: The part of the history to run; None: from where it stands, without an end.
+
+        Raises:
+            ConfigError, CompileError, SchemaError: the job is at fault; nothing was touched.
+            UnreachableError: the cluster doesn't answer.
+            OperationError: the client died or took too long.
+        """
+        wanted = (target.fingerprint, carry_over, part)
+        if self._ready is None or self._prepared != wanted:
+            if self._prepared is not None:
+                self.close()
+            self._prepared = wanted
+            self._build = self._order(target, carry_over=carry_over, part=part)
+            self._ready = self._compile(self._build)
+        return self._ready
+
+    def inspect(self, path: str) -> State:
+        """What a checkpoint or savepoint holds."""
+        return self._running().inspect(path)
+
+    def find(self, *directories: str) -> Found:
+        """The newest complete checkpoint or savepoint directly below the directories."""
+        return self._running().find(*directories)
+
+    def submit(self, order: Submit) -> None:
+        """Submit what was prepared. A client does so once: for another submission it is compiled anew.
+
+        The client has ended once an error is raised.
+
+        Raises:
+            FlinkError: the cluster refused.
+            OperationError: the client died or took too long. Whether the cluster has the job, it alone can tell.
+        """
+        if self._is_spent and self._build is not None:
+            self._end()
+            self._compile(self._build)
+        self._is_spent = True
+        try:
+            self._running().submit(order, timeout=self._submit_timeout)
+        except BaseException:
+            # Nothing more is sent, whatever is done next.
+            self._end()
+            raise
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.close()
+        self._process = None
+
+    def close(self) -> None:
+        """End the process."""
+        self._end()
+        self._prepared = self._ready = self._build = None
+        self._is_spent = False
+
+    def _compile(self, order: Build) -> Ready:
+        settings = self._project.settings
+        ready = self._running().prepare(order, timeout=settings.prepare_timeout, root=settings.root)
+        self._tell(f"compiled: {len(ready.graph.vertices)} vertices, {ready.graph.slots} slots")
+        return ready
+
+    def _running(self) -> ClientProcess:
+        if self._process is None:
+            self._process = self._start()
+        return self._process
+
+    def _start(self) -> ClientProcess:
+        lib, cache = self._project.flink_lib, self._project.settings.client_cache
+        variables = {CACHE: str(cache), **({"FLINK_LIB_DIR": str(lib)} if lib else {})}
+        return ClientProcess(
+            self._project.settings.client_python,
+            self._project.settings.logs / "client" / f"{self._job}.log",
+            variables={**variables, **login_variables(self._project.flink)},
+            on_progress=lambda step: self._tell(f"{step.step}: {step.seconds:.1f} s"),
+        )
+
+    def _order(self, target: Target, *, carry_over: bool, part: Part | None) -> Build:
+        from sluice.client.protocol import Build  # noqa: PLC0415 - not needed to start the process
+        from sluice.kafka.brokers import java_properties  # noqa: PLC0415
+        from sluice.release.artifact import verify  # noqa: PLC0415
+        from sluice.release.sdk import package_sdk  # noqa: PLC0415
+
+        project, settings = self._project, self._project.settings
+        resolved = project.opened(self._job, target.resolved, target.overrides)
+        return Build(
+            job=self._job,
+            module=target.module,
+            code=str(verify(settings.artifacts, target.artifact)),
+            environment=project.environment,
+            config=resolved["config"],
+            reads=resolved["reads"],
+            writes=resolved["writes"],
+            brokers=java_properties(project.kafka),
+            parallelism=resolved["parallelism"],
+            options=resolved["options"],
+            jars=kept_jars(target.resolved.get("jars") or {}, settings.root, settings.artifacts),
+            python_files=(str(package_sdk(settings.artifacts)),),
+            flink_url=project.flink_url,
+            flink_tls=project.flink.tls,
+            carry_over=carry_over,
+            part=part,
+        )

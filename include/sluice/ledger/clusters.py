@@ -1,0 +1,38 @@
+"""On which cluster a job runs, where the ledger did not keep that when it was started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session, sessionmaker
+
+from sluice.ledger.tables import Placement
+
+
+class Clusters:
+    """The clusters of one environment's placements.
+
+    Args:
+        sessions: Of the ledger's database.
+        environment: Whose jobs.
+    """
+
+    def __init__(self, sessions: sessionmaker[Session], environment: str) -> None:
+        self._sessions = sessions
+        self._environment = environment
+
+    def saw(self, job: str, flink_job_id: str, cluster: Mapping[str, Any]) -> None:
+        """Record the cluster (`Identity.values`) on which a job was seen running under this id."""
+        with self._sessions.begin() as session:
+            session.execute(
+                update(Placement)
+                .where(
+                    Placement.environment == self._environment,
+                    Placement.job == job,
+                    Placement.flink_job_id == flink_job_id,
+                    Placement.phase == "running",
+                )
+                .values(cluster=dict(cluster))
+            )

@@ -1,0 +1,181 @@
+"""Where a job is, asked of the cluster: by its id where the list of jobs alone would not do."""
+
+from __future__ import annotations
+
+import time
+
+from sluice.client.protocol import RELEASE
+from sluice.errors import FlinkError, RefusedError, UnreachableError
+from sluice.flink import calls
+from sluice.flink.client import FlinkClient
+from sluice.flink.ending import has_ended, job_state
+from sluice.flink.identity import Identity, identify
+from sluice.flink.models import JobState, JobSummary
+from sluice.ledger.submissions import submissions
+from sluice.ledger.tables import Placement
+from sluice.project import Project
+from sluice.state.situation import Lost, Runs, Situation, locate
+
+_INITIALIZED_WITHIN = 10.0
+"""Seconds until Flink must show the parameters of a job that is being initialized."""
+_PAUSE = 0.1
+_BEFORE_ITS_GRAPH = (JobState.INITIALIZING, JobState.CREATED)
+
+
+def find(
+    project: Project, flink: FlinkClient, job: str, place: Placement | None, *, confirms_loss: bool = False
+) -> Situation:
+    """Where the job is.
+
+    Args:
+        project: The project.
+        flink: Its cluster.
+        job: The job's name.
+        place: What the ledger says.
+        confirms_loss: A person has confirmed that nothing of the job runs on the cluster where it was started.
+
+    Raises:
+        RefusedError: a job of this name runs that the ledger does not know, or one that it has as stopped; or the job
+            was started on another cluster, and runs there, or may do so.
+        UnreachableError: the cluster doesn't answer, or not for this job.
+    """
+    listed = flink.send(calls.jobs()).jobs
+    if place is None:
+        return locate(job, place, listed)
+    listed, state = _listed_with_state(flink, place, listed)
+    if state is None and not confirms_loss:
+        refuse_elsewhere(project, flink, place)
+    known = submissions(project.ledger, place)
+    if has_ended(state):
+        listed = tuple(each for each in listed if each.id != place.flink_job_id or each.state.is_terminal)
+    situation = locate(job, place, listed, is_answered=known.is_answered)
+    if known.is_shared and isinstance(situation, Lost):
+        return Lost(place, situation.is_known, is_shared=True)
+    if known.is_shared and isinstance(situation, Runs) and running_release(flink, place.flink_job_id) != place.release:
+        return Lost(place, is_known=True, is_shared=True)
+    return situation
+
+
+def _listed_with_state(
+    flink: FlinkClient, place: Placement, listed: tuple[JobSummary, ...]
+) -> tuple[tuple[JobSummary, ...], JobState | None]:
+    """The jobs of the cluster with the state of the one at a placement; None: Flink says that it doesn't know it.
+
+    Flink leaves a job out of its list whose JobMaster doesn't answer, and may list one that has just ended.
+    """
+    found = _summary(listed, place)
+    if found is not None and (found.state.is_terminal or place.phase not in ("stopped", "suspended")):
+        return listed, found.state
+    state = job_state(flink, place.flink_job_id)
+    if found is not None or state is None or state.is_terminal:
+        return listed, state
+    # It may have come up between the two requests.
+    listed = flink.send(calls.jobs()).jobs
+    if _summary(listed, place) is None:
+        raise UnreachableError(
+            f"{place.job}: Flink at {flink.url} leaves Flink job {place.flink_job_id} out of its list of jobs, and by "
+            f"its id it is {state.value}: its JobMaster does not answer",
+            remedy="try again in a moment; see the JobManager's log if it stays so",
+        )
+    return listed, state
+
+
+def _summary(listed: tuple[JobSummary, ...], place: Placement) -> JobSummary | None:
+    return next((each for each in listed if each.id == place.flink_job_id), None)
+
+
+def running_release(flink: FlinkClient, flink_job_id: str) -> int | None:
+    """The release that a Flink job was submitted as; None: it doesn't say, since an older Sluice has submitted it.
+
+    Raises:
+        UnreachableError: Flink doesn't show the job's parameters yet.
+    """
+    until = time.monotonic() + _INITIALIZED_WITHIN
+    while (parameters := flink.send(calls.job_config(flink_job_id)).parameters) is None:
+        if job_state(flink, flink_job_id) not in _BEFORE_ITS_GRAPH:
+            return None
+        if time.monotonic() > until:
+            raise UnreachableError(
+                f"Flink at {flink.url} does not show yet which release Flink job {flink_job_id} is",
+                remedy="try again in a moment",
+            )
+        time.sleep(_PAUSE)
+    number = parameters.get(RELEASE, "")
+    return int(number) if number.isdigit() else None
+
+
+def refuse_elsewhere(project: Project, flink: FlinkClient, place: Placement) -> None:
+    """Refuse to take a job for ended that was started on another cluster than the one that answers now.
+
+    Args:
+        project: The project.
+        flink: Its cluster, which doesn't know the job.
+        place: What the ledger says.
+
+    Raises:
+        RefusedError: it runs there, or that can't be told.
+        UnreachableError: the cluster of today doesn't answer.
+    """
+    if place.phase in ("stopped", "suspended") and submissions(project.ledger, place).is_answered:
+        # Its former cluster has said that it had ended.
+        return
+    refuse_on_other_cluster(project, flink, place.job, place.flink_job_id, Identity.of(place.cluster))
+
+
+def refuse_on_other_cluster(
+    project: Project,
+    flink: FlinkClient,
+    name: str,
+    flink_job_id: str,
+    started_on: Identity | None,
+    *,
+    remedy: str | None = None,
+) -> None:
+    """As `refuse_elsewhere`, for any Flink job.
+
+    Args:
+        project: The project.
+        flink: Its cluster, which doesn't know the job.
+        name: What the job is called, for the message.
+        flink_job_id: The job.
+        started_on: Where it was submitted; None: it isn't known, and the cluster of today is taken for it.
+        remedy: The next step; None: that of a job.
+    """
+    if started_on is None:
+        return
+    now = identify(flink, project.flink_name)
+    if started_on.is_same(now):
+        return
+    what = (
+        f"{name}: Flink job {flink_job_id} was started on the cluster {started_on.words}, and the cluster of this "
+        f"environment is {now.words} now"
+    )
+    try:
+        with project.flink_at(started_on.url) as former:
+            found = identify(former, started_on.name)
+            state = job_state(former, flink_job_id) if found.resembles(started_on) else None
+    except (UnreachableError, FlinkError) as error:
+        raise RefusedError(
+            f"{what}; the former cluster can't be asked whether the job still runs there: {error.message}",
+            remedy=remedy or _unless_confirmed(name),
+        ) from error
+    if not found.resembles(started_on):
+        raise RefusedError(
+            f"{what}; at {started_on.url} another cluster answers by now ({found.words}), so whether the job still "
+            "runs on the former one can't be told",
+            remedy=remedy or _unless_confirmed(name),
+        )
+    if not has_ended(state) and state is not None:
+        raise RefusedError(
+            f"{what}; it is {state.value} there",
+            remedy=remedy
+            or "name the former cluster again in the deployment file or its connection; to move the job, run "
+            f"sluice suspend {name} there first, then name the new cluster and run sluice resume {name}",
+        )
+
+
+def _unless_confirmed(name: str) -> str:
+    return (
+        "bring the former cluster back, or name it again in the deployment file or its connection; if nothing of it "
+        f"runs any more, confirm that: sluice deploy {name} --confirm-lost-cluster"
+    )

@@ -1,0 +1,268 @@
+"""The ledger: releases are numbered, one operation per job, a stale holder can't write."""
+
+import sys
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import create_engine, false, inspect, select, text, update
+
+from sluice.errors import BusyError, ConfigError, OperationError
+from sluice.ledger.ledger import Ledger
+from sluice.ledger.tables import Base, Operation, Release
+from tests.support.ledgers import somebody_writes
+
+
+@pytest.fixture
+def ledger(url):
+    return Ledger(url, "test")
+
+
+def release(ledger, fingerprint="f1", job="counts"):
+    return ledger.add_release(job, fingerprint=fingerprint, artifact="a", module="m", resolved={"x": 1})
+
+
+def begin(ledger, holder="me", number=1, **more):
+    return ledger.begin("counts", kind="deploy", holder=holder, release=number, **more)
+
+
+def test_releases_are_numbered_per_job_and_the_same_one_is_not_repeated(ledger):
+    numbers = [release(ledger, f).number for f in ("f1", "f1", "f2", "f1")]
+    assert numbers == [1, 1, 2, 3]
+    assert release(ledger, job="other").number == 1
+    assert ledger.release("counts", 2).fingerprint == "f2"
+    with pytest.raises(OperationError, match="no release 9"):
+        ledger.release("counts", 9)
+
+
+def test_of_two_that_enter_a_release_at_once_one_is_refused(ledger, monkeypatch):
+    release(ledger)
+    # What the slower one has read: nothing yet.
+    monkeypatch.setattr(Ledger, "_releases", lambda _self, _job: select(Release).where(false()))
+    with pytest.raises(BusyError, match="counts: another operation has just begun"):
+        release(ledger, "f2")
+
+
+def test_a_second_operation_is_refused_and_names_the_holder(ledger):
+    begin(ledger)
+    with pytest.raises(BusyError, match="deploy by me goes on since"):
+        begin(ledger, holder="you")
+    ledger.begin("other", kind="deploy", holder="you", release=1)
+
+
+def test_the_same_holder_goes_on_and_its_former_self_can_not_write(ledger):
+    former = begin(ledger)
+    former.record("prepare", "begin", pid=7)
+    now = begin(ledger)
+    assert now.id == former.id
+    assert now.entry("prepare", "begin") == {"pid": 7}
+    with pytest.raises(BusyError, match="was taken by another process"):
+        former.record("submit", "submitted")
+    now.record("submit", "submitted")
+
+
+def test_an_operation_whose_lease_ran_out_or_whose_holder_is_gone_is_abandoned(ledger, url):
+    first = begin(ledger)
+    second = begin(ledger, holder="you", is_gone=lambda holder: holder == "me")
+    with pytest.raises(BusyError):
+        first.record("x", "y")
+    with create_engine(url).begin() as connection:
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        connection.execute(update(Operation).where(Operation.id == second.id).values(lease_until=past))
+    begin(ledger, holder="they")
+    assert [row.outcome for row in ledger.operations("counts")] == [None, "abandoned", "abandoned"]
+
+
+def touch(operation):
+    operation.record("stop", "stop", place={"phase": "stopping", "release": 1, "flink_job_id": "a" * 32})
+
+
+def test_a_holder_does_not_take_the_job_from_itself_for_something_else(ledger):
+    release(ledger)
+    release(ledger, "f2")
+    first = begin(ledger)
+    with pytest.raises(BusyError, match="counts: me is at a deploy of release 1 since .*, which has not ended; go on"):
+        ledger.begin("counts", kind="savepoint", holder="me", release=1)
+    # It has touched nothing: files have changed before it came to that.
+    second = begin(ledger, number=2)
+    with pytest.raises(BusyError):
+        touch(first)
+    touch(second)
+    with pytest.raises(BusyError, match="me is at a deploy of release 2"):
+        begin(ledger, number=1)
+    second.record("stop", "stopped")
+    # What it had begun, it goes on with.
+    assert begin(ledger, number=2).id == second.id
+
+
+def test_an_approval_is_spent_by_the_operation_that_has_it_and_by_any_that_ends_later(ledger):
+    release(ledger)
+    long_ago, at = datetime.now(UTC) - timedelta(hours=1), datetime.now(UTC)
+    begin(ledger).finish("healthy")
+    assert ledger.has_used("counts", "me", long_ago)
+    assert not ledger.has_used("counts", "you", long_ago)
+    later = datetime.now(UTC) + timedelta(hours=1)
+    operation = begin(ledger, details={"approved_by": "ann", "approved_at": later})
+    assert not ledger.has_used("counts", "me", later)
+    operation.finish("failed")
+    assert ledger.has_used("counts", "me", later)
+    # By what was abandoned only if it had it.
+    other = begin(ledger, holder="you", details={"approved_by": "ann", "approved_at": later})
+    begin(ledger, holder="they", is_gone=lambda holder: holder == "you")
+    assert ledger.operation(other.id).outcome == "abandoned"
+    assert (ledger.has_used("counts", "you", later), ledger.has_used("counts", "you", at)) == (True, False)
+
+
+def test_what_a_holder_had_begun_and_left_for_longer_than_its_lease_is_abandoned(ledger, url):
+    first = begin(ledger)
+    touch(first)
+    with create_engine(url).begin() as connection:
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        connection.execute(update(Operation).where(Operation.id == first.id).values(lease_until=past))
+    ledger.begin("counts", kind="rollback", holder="me", release=2)
+    assert [row.outcome for row in ledger.operations("counts")] == [None, "abandoned"]
+
+
+def test_where_the_job_stands_is_recorded_with_the_journal(ledger):
+    operation = begin(ledger)
+    place = {"phase": "running", "release": 1, "flink_job_id": "a" * 32, "restored_from": None}
+    operation.record("start", "submit", place=place, flink_job_id="a" * 32)
+    found = ledger.placement("counts")
+    assert (found.phase, found.flink_job_id, found.release, found.had_checkpoint) == ("running", "a" * 32, 1, False)
+    assert operation.entry("start", "submit") == {"flink_job_id": "a" * 32}
+    ledger.saw_checkpoint("counts", "b" * 32)
+    assert not ledger.placement("counts").had_checkpoint
+    ledger.saw_checkpoint("counts", "a" * 32)
+    assert ledger.placement("counts").had_checkpoint
+
+
+def test_a_holder_that_was_overtaken_cannot_move_the_job(ledger):
+    first = begin(ledger)
+    first.record("start", "submit", place={"phase": "running", "release": 1, "flink_job_id": "a" * 32})
+    begin(ledger)
+    with pytest.raises(BusyError):
+        first.record("stop", "stop", place={"phase": "stopping"})
+    assert ledger.placement("counts").phase == "running"
+
+
+def test_a_wait_keeps_the_job_longer_than_the_lease(ledger):
+    operation = begin(ledger)
+    until = datetime.now(UTC) + timedelta(hours=2)
+    operation.keep_until(until)
+    assert ledger.active("counts").lease_until == until
+
+
+def test_a_savepoint_is_recorded_once(ledger):
+    operation = begin(ledger)
+    for _ in range(2):
+        operation.add_savepoint("file:/s", release=1, flink_job_id="a" * 32)
+    [savepoint] = ledger.savepoints("counts")
+    assert (savepoint.path, savepoint.deleted_at) == ("file:/s", None)
+    ledger.savepoint_deleted(savepoint.id)
+    assert ledger.savepoints("counts")[0].deleted_at is not None
+
+
+def test_an_ended_operation_takes_no_more(ledger):
+    release(ledger)
+    operation = begin(ledger)
+    operation.finish("healthy")
+    assert ledger.release("counts", 1).healthy_at is not None
+    with pytest.raises(BusyError):
+        operation.record("x", "y")
+    with pytest.raises(BusyError, match=r"has ended \(healthy\)"):
+        ledger.resume(operation.id)
+
+
+def test_environments_do_not_see_each_other(ledger, url):
+    release(ledger)
+    begin(ledger)
+    other = Ledger(url, "production")
+    assert release(other, "f9").number == 1
+    other.begin("counts", kind="deploy", holder="you", release=1)
+
+
+def test_of_many_that_begin_at_once_one_gets_the_job(url):
+    Ledger(url, "test")
+
+    def attempt(number):
+        try:
+            return begin(Ledger(url, "test"), holder=f"h{number}")
+        except BusyError:
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(attempt, range(8)))
+    assert sum(result is not None for result in results) == 1
+
+
+def test_the_migrations_make_what_the_tables_declare(url, ledger):
+    found = inspect(create_engine(url))
+    for table in Base.metadata.sorted_tables:
+        columns = {column["name"]: column["nullable"] for column in found.get_columns(table.name)}
+        assert columns == {column.name: bool(column.nullable) for column in table.columns}
+
+
+def test_a_newer_schema_is_refused(url, ledger):
+    with create_engine(url).begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ConfigError, match="schema 9999, which this Sluice does not know"):
+        Ledger(url, "test")
+
+
+def test_who_reads_alone_neither_makes_nor_migrates_a_ledger(url, tmp_path):
+    with pytest.raises(ConfigError, match="there is no ledger yet"):
+        Ledger(url, "test", migrates=False)
+    assert list(tmp_path.iterdir()) == []
+    release(Ledger(url, "test"))
+    with Ledger(url, "test", migrates=False).reading() as session:
+        assert session.scalars(select(Release.number)).all() == [1]
+    with create_engine(url).begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0008'"))
+    with pytest.raises(ConfigError, match="the ledger has schema 0008, and this Sluice reads 0"):
+        Ledger(url, "test", migrates=False)
+
+
+def test_opening_a_ledger_waits_for_no_writer(url, ledger):
+    with somebody_writes(url):
+        began = time.monotonic()
+        for migrates in (True, False):
+            Ledger(url, "test", migrates=migrates)
+        # Who waits for it waits for 30 seconds.
+        assert time.monotonic() - began < 25
+
+
+def test_a_url_that_is_none_is_refused():
+    with pytest.raises(ConfigError, match="can't be used"):
+        Ledger("nonsense", "test")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://sluice:s3cret@db/ledger",
+        "postgresql+psycopg://sluice:s3cret@db:5432/ledger",
+        "postgresql://sluice:s3cret@db:port/ledger",
+        "postgresql://sluice:s3c/ret@db/ledger",
+        "postgresql://sluice:s3c:ret@db/ledger",
+        "nosuch://sluice:s3cret@db/ledger",
+        "nonsense:s3cret@db",
+        "postgresql:///ledger?host=db&password=s3cret",
+    ],
+)
+def test_a_url_s_password_is_never_shown(url, monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ConfigError) as caught:
+        Ledger(url, "test")
+    shown = "".join(traceback.format_exception(caught.value, limit=0))
+    assert "s3c" not in shown
+    assert "ret@" not in shown
+
+
+def test_a_missing_driver_is_named_with_the_way_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ConfigError) as caught:
+        Ledger("postgresql://sluice@db/ledger", "test")
+    assert "psycopg, the driver for that database, is not installed" in caught.value.message
+    assert "pip install 'psycopg[binary]'" in caught.value.remedy

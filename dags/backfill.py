@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sluice.airflow.backfill_dag import backfill_dags
+from sluice.airflow.dags import backfill_dags
 
 # Airflow takes what is a DAG at the top level of a module that names both "dag" and "airflow".
 for dag in backfill_dags(Path(__file__).resolve().parents[1]):

@@ -5,7 +5,7 @@ Pass notifiers here to be told of verdicts that change, and of jobs that need a 
 
 from pathlib import Path
 
-from sluice.airflow.fleet_dag import sweep_dag
+from sluice.airflow.dags import sweep_dag
 
 # Airflow takes what is a DAG at the top level of a module that names both "dag" and "airflow".
 redeploy_and_verify = sweep_dag(Path(__file__).resolve().parents[1])

@@ -154,7 +154,7 @@ class ApproveOperator(RequestOperator, HITLOperator):
 
     def _tell(self, context: Context, project: Project, plan: Plan, words: str) -> None:
         from sluice.airflow.listening import listeners  # noqa: PLC0415
-        from sluice.fleet.telling import tell_approval  # noqa: PLC0415
+        from sluice.fleet.notifications import tell_approval  # noqa: PLC0415
 
         ledger = project.ledger
         untold = tell_approval(ledger.told, ledger.samples, plan, words, listeners(self.listening, context))

@@ -5,16 +5,17 @@ What costs time to import is imported when a task runs: the DAG processor parses
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseHook, BaseOperator
+from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from sluice.airflow.holders import is_over, is_run, run_of
+from sluice.airflow.projects import project_of
 from sluice.errors import BusyError, FlinkError, RefusedError, SluiceError
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from sluice.ledger.operation_handle import OperationHandle
     from sluice.project import Project
-    from sluice.settings import Settings
 
 
 RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=10), "retry_exponential_backoff": True}
@@ -71,44 +71,6 @@ def has_no_retries(kwargs: Mapping[str, Any]) -> bool:
     return "retries" not in {**(kwargs.get("default_args") or {}), **kwargs}
 
 
-def project_of(root: str | None, environment: str | None) -> Project:
-    """The project, with the brokers and the cluster of the Airflow connections that the deployment file names.
-
-    Raises:
-        ConfigError: the deployment file or a connection is wrong.
-    """
-    from sluice.airflow.hook import FlinkHook  # noqa: PLC0415
-    from sluice.project import Project  # noqa: PLC0415
-
-    settings = settings_of(root, environment)
-    content = Project(settings).content
-    kafka = BaseHook.get_connection(content.kafka.connection).extra_dejson
-    name = content.flink.connection
-    return Project(
-        settings,
-        kafka={name: str(value) for name, value in kafka.items()},
-        flink=FlinkHook(name).access() if name else None,
-    )
-
-
-def settings_of(root: str | None, environment: str | None) -> Settings:
-    """The settings of this process, with what is given over them."""
-    from sluice.settings import Settings  # noqa: PLC0415
-
-    given = {"root": root, "environment": environment}
-    return Settings.model_validate({name: value for name, value in given.items() if value})
-
-
-def run_of(context: Context) -> str:
-    """The DAG run, as a holder."""
-    return f"airflow:{context['dag'].dag_id}/{context['run_id']}"
-
-
-def task_of(context: Context, task_id: str) -> str:
-    """The task of the DAG run, as a holder: the same for each try."""
-    return f"{run_of(context)}/{task_id}/{context['ti'].map_index}"
-
-
 def is_retry(context: Context) -> bool:
     """Whether a try before has failed, of which nothing was cleared since.
 
@@ -116,15 +78,6 @@ def is_retry(context: Context) -> bool:
     """
     ti = context["ti"]
     return bool(ti.try_number > ti.max_tries - (context["task"].retries or 0) + 1)
-
-
-_TASK = re.compile(r"(?<=.)/[^/]+/-?\d+$")
-"""What `task_of` adds to the run. Names of runs have no slashes."""
-
-
-def run_of_task(holder: str) -> str:
-    """The run of a task that is a holder; another holder as it is."""
-    return _TASK.sub("", holder)
 
 
 class SluiceOperator(ProjectOperator):
@@ -168,14 +121,12 @@ class SluiceOperator(ProjectOperator):
 
     def is_gone(self, context: Context) -> Callable[[str], bool]:
         """Whether another holder is known to have ended: a process of this machine, or a run of this Airflow."""
-        from sluice.airflow.turn import is_over  # noqa: PLC0415
-
         own = self.holder(context)
         return lambda other: other != own and is_over(context, other)
 
     def await_turn(self, context: Context, project: Project) -> None:
         """Wait in the triggerer while another task holds the job, and begin again; one operation per job at a time."""
-        from sluice.airflow.turn import OperationTrigger, is_run  # noqa: PLC0415
+        from sluice.airflow.triggers import OperationTrigger  # noqa: PLC0415
 
         active = project.ledger.active(self.job)
         if active is None or active.holder == self.holder(context) or not is_run(active.holder):

@@ -1,10 +1,15 @@
-"""The DAGs: deploy.<job> for each job of a project."""
+"""The DAGs of a project: deploy.<job>, backfill.<job>, and the one that keeps the fleet."""
 
 from __future__ import annotations
 
+import gc
 import hashlib
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +18,32 @@ from airflow.sdk.bases.notifier import BaseNotifier
 from airflow.sdk.exceptions import AirflowFailException
 
 from sluice.airflow.assets import JobAssets, Lineage, read_lineage
+from sluice.airflow.backfill import replay_tasks
 from sluice.airflow.base import RETRIES
+from sluice.airflow.deploy_run import DeployRunOperator
 from sluice.airflow.deploy_tasks import deploy_tasks
-from sluice.airflow.params import deploy_params, give_params
-from sluice.airflow.parsing import nothing_to_collect
+from sluice.airflow.params import deploy_params, give_params, replay_params
+from sluice.airflow.sweep import SweepOperator, VerifyOperator
+from sluice.airflow.timetable import IntervalsOnRequest
 from sluice.deployment.catalog import BrokenFile, describe, read_catalog
 from sluice.job.definition import Job
 from sluice.job.names import is_job_name
+from sluice.settings import Settings
+
+
+@contextmanager
+def nothing_to_collect() -> Iterator[None]:
+    """Python's cyclic collector stands still meanwhile.
+
+    All that is made here stays, and it would walk it again and again: with 1,000 jobs for a quarter of the time.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def deploy_dags(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> list[DAG]:
@@ -108,3 +132,154 @@ def _documentation(job: Job) -> str:
     topics += [f"| writes | `{topic.topic}` | {topic.partitions} |" for topic in job.sinks.values()]
     table = "\n".join(["| | topic | partitions |", "|---|---|---|", *topics])
     return f"{job.description}\n\n{table}\n\nDefined in `{job.module}`; settings in `deployments/`."
+
+
+_log = logging.getLogger(__name__)
+INTERVAL = "@daily"
+"""The data intervals of Airflow's own backfills."""
+_BACKFILL_DOC = """
+Runs a range of the history of **{job}** again: the same pipeline, bounded, with state, consumer group and output of its
+own. The live job goes on untouched.
+
+From the trigger form with *From* and *To*, or with Airflow's own backfill, a run for each day.
+The range's rows are then held against the live ones; *Promote* writes them into the live topic.
+"""
+
+
+def backfill_dags(root: Path) -> list[DAG]:
+    """A DAG backfill.<job> for each job that declares a replay."""
+    with nothing_to_collect():
+        jobs, lineage = read_catalog(root).jobs, read_lineage(root)
+        made = (_backfill_dag(job, root, lineage) for _, job in sorted(jobs.items()) if job.replay is not None)
+        return [dag for dag in made if dag is not None]
+
+
+def _backfill_dag(job: Job, root: Path, lineage: Lineage) -> DAG | None:
+    """The job's DAG; None where none can be made of it: its deploy DAG says why."""
+    try:
+        return backfill_dag(job, root, lineage.of(job))
+    except Exception:  # noqa: BLE001 - as for the deploy DAG
+        _log.exception("%s: no DAG can be made of it", job.name)
+        return None
+
+
+def backfill_dag(job: Job, root: Path, assets: JobAssets | None = None) -> DAG:
+    """The DAG that replays a job: plan, a task for each chunk, report, promote; and what ends a run given up."""
+    common = {"job": job.name, "root": str(root)}
+    with DAG(
+        dag_id=f"backfill.{job.name}",
+        dag_display_name=f"backfill {job.name}",
+        description=f"Replays history through {job.name}",
+        doc_md=_BACKFILL_DOC.format(job=job.name),
+        schedule=IntervalsOnRequest(INTERVAL, timezone="UTC"),
+        catchup=False,
+        start_date=None,
+        # They share the task slots that the job's replay rule allows.
+        max_active_runs=1,
+        tags=["sluice", "backfill", *job.tags],
+        default_args={"owner": job.owner, **RETRIES},
+    ) as dag:
+        replay_tasks(common=common, assets=assets)
+    give_params(dag, replay_params(job.config))
+    return dag
+
+
+_LONGEST_SWEEP = timedelta(hours=2)
+"""How long a sweep waits for the runs that it makes where it has no interval, or a longer one."""
+_SHORTEST_RUN = timedelta(minutes=15)
+"""What a sweep has until Airflow ends it, however short its interval is: it looks at 1,000 jobs in two minutes."""
+_FIRES = 50
+"""Of a schedule, to find its shortest interval."""
+_FLEET_DOC = """
+Looks at every job of the fleet, records what it sees, and does what is needed:
+
+| | |
+|---|---|
+| drift | a job that differs from the deployment file or its code is redeployed |
+| down | one that should run and doesn't is started from its newest retained checkpoint |
+| gone bad | a fresh release that fails or stands still by its own code or state gives way to the former one |
+| ask | what loses state, going back as well, waits for an approval in a run of its own: once for each thing desired |
+| report | what needs a person (an approval, a job that nobody declares, one that was given up) stands in the log |
+
+Of a report the notifiers are told once. Where the job is down, each run fails; where it runs, one run does.
+A run that has not ended after one interval of the sweeps goes on, and the sweep waits for it no longer.
+A suspended job stays so. Tries that come to nothing are made less and less often, and given up.
+"""
+
+
+def sweep_dag(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> DAG:
+    """The DAG redeploy_and_verify.
+
+    Args:
+        root: The project's directory.
+        notifiers: Told when a job's verdict changes or it needs a person, with `changes` in their context.
+    """
+    settings = Settings(root=root)
+    schedule = None if settings.sweep_schedule in (None, "none") else settings.sweep_schedule
+    within = min(sweep_interval(schedule) or _LONGEST_SWEEP, _LONGEST_SWEEP)
+    with DAG(
+        dag_id="redeploy_and_verify",
+        dag_display_name="redeploy and verify",
+        description="Looks at the whole fleet, redeploys what has drifted, brings back what is down",
+        doc_md=_FLEET_DOC,
+        schedule=schedule,
+        catchup=False,
+        # Whoever has deployed the fleet for the first time lets it be kept.
+        is_paused_upon_creation=True,
+        max_active_runs=1,
+        # No other run looks at the fleet while this one goes on: one that hangs gives way to the next.
+        # Later than the runs are waited for: the last task reports what has become of them.
+        dagrun_timeout=max(2 * within, _SHORTEST_RUN),
+        tags=["sluice", "fleet"],
+        default_args={"owner": "data-platform", "retries": 1, "retry_delay": timedelta(seconds=10)},
+    ) as dag:
+        sweep = SweepOperator(
+            task_id="sweep",
+            root=str(root),
+            notifiers=notifiers,
+            budget=within / 3,
+            doc_md="One look at every job; what each needs.",
+        )
+        operate = DeployRunOperator.partial(
+            task_id="operate",
+            root=str(root),
+            within=within,
+            deferrable=True,
+            # A run of it would stay queued, and this one with it.
+            fail_when_dag_is_paused=True,
+            poke_interval=5,
+            retries=0,
+            max_active_tis_per_dagrun=settings.sweep_operations,
+            map_index_template="{{ task.trigger_dag_id }}",
+            doc_md="A run of deploy.<job> for each job that needs one; one that asks a person isn't waited for. "
+            "Skipped where the run goes on after this sweep's time.",
+        ).expand_kwargs(sweep.output)
+        verify = VerifyOperator(
+            task_id="verify",
+            root=str(root),
+            notifiers=notifiers,
+            budget=within / 3,
+            # It says what has become of a run that failed.
+            trigger_rule="all_done",
+            doc_md="Another look, when something was done; fails where that failed, a person has to look, or a "
+            "notifier has failed.",
+        )
+        sweep >> operate >> verify
+    return dag
+
+
+def sweep_interval(schedule: str | None) -> timedelta | None:
+    """The shortest time between two runs of a cron expression; None: it is none."""
+    from airflow.utils.dates import cron_presets  # noqa: PLC0415
+    from croniter import CroniterError, croniter  # type: ignore[import-untyped] # noqa: PLC0415
+
+    if schedule is None:
+        return None
+    try:
+        # The same moment each time: the DAG must not change from one parse to the next.
+        fires = croniter(cron_presets.get(schedule, schedule), datetime(2026, 1, 1, tzinfo=UTC))
+        times: list[datetime] = [fires.get_next(datetime) for _ in range(_FIRES)]
+    except CroniterError:
+        # Airflow says what is wrong with it, or knows it by a name that is no cron expression.
+        return None
+    return min(later - earlier for earlier, later in pairwise(times))

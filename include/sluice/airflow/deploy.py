@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from sluice.airflow.asked import asked_for
 from sluice.airflow.assets import job_asset, tell_outlets
 from sluice.airflow.base import BACKSTOP, airflow_errors
 from sluice.airflow.gates import gate_trigger
 from sluice.airflow.operators import SwitchOverOperator, go_back, operation_extra, settle_operation
+from sluice.airflow.params import asked_for
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -36,7 +36,7 @@ class DeployOperator(SwitchOverOperator):
         config: Settings of the job over the deployment file's (templated).
         allow_state_loss: Approves ahead a plan that loses state.
         wake: Also start a suspended job.
-        kwargs: `mode`, `reason`: see `sluice.airflow.asked.asked_for`; and see `SluiceOperator`.
+        kwargs: `mode`, `reason`: see `sluice.airflow.params.asked_for`; and see `SluiceOperator`.
     """
 
     operation: ClassVar[Kind] = "deploy"

@@ -11,7 +11,6 @@ from airflow.sdk import TaskGroup
 from airflow.sdk.bases.notifier import BaseNotifier
 
 from sluice.airflow.approve import ApproveOperator
-from sluice.airflow.asked import asked_for
 from sluice.airflow.assets import JobAssets, job_asset
 from sluice.airflow.base import RETRIES
 from sluice.airflow.gates import GateOperator
@@ -23,6 +22,7 @@ from sluice.airflow.operators import (
     SettleOperator,
     SwitchOverOperator,
 )
+from sluice.airflow.params import asked_for
 from sluice.job.limits import Health
 from sluice.plan.model import Kind, Mode
 

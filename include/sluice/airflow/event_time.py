@@ -10,7 +10,7 @@ from typing import Any
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from sluice.airflow.turn import ledger_of
+from sluice.airflow.projects import ledger_of
 from sluice.errors import UnreachableError
 from sluice.fleet.event_time import last_boundary, written_until
 

@@ -12,7 +12,7 @@ from airflow.sdk.bases.notifier import BaseNotifier
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from sluice.fleet.telling import Listener, News
+    from sluice.fleet.notifications import Listener, News
 
 
 def listeners(notifiers: Iterable[BaseNotifier], context: Context) -> dict[str, Listener]:

@@ -1,12 +1,9 @@
-"""The trigger form of deploy.<job>: what may be said of a run, and the job's own settings from its model.
-
-Made from annotations alone: the DAG processor builds it for every job, and pydantic's schemas cost too much for that.
-"""
+"""The trigger forms of deploy.<job> and backfill.<job>, and the requests that their fields make."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -16,11 +13,14 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from sluice.deployment.explain import allowed_range
+from sluice.errors import ConfigError
 from sluice.job.config import JobConfig, secret_settings
 from sluice.plan.model import Kind, Mode
 
 if TYPE_CHECKING:
     from sluice.plan.request import Request
+    from sluice.replay.model import ReplayRequest
+
 
 SETTING = "config_"
 """What the names of a job's own settings begin with in the form."""
@@ -176,3 +176,139 @@ def _words(value: object) -> str:
     if isinstance(value, timedelta):
         return f"{value.total_seconds():g}s"
     return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+def asked_for(
+    operation: Kind,
+    *,
+    config: Mapping[str, Any] | None = None,
+    to_release: int | None = None,
+    mode: Mode | None = None,
+    allow_state_loss: bool = False,
+    wake: bool = False,
+    reason: str | None = None,
+) -> dict[str, Any]:
+    """The fields.
+
+    Args:
+        operation: What is to be done.
+        config: Settings of the job over the deployment file's, for a deploy.
+        to_release: For a rollback, the release; None: the healthy one before.
+        mode: How the old job hands over; None: as planned.
+        allow_state_loss: Approves ahead a plan that loses state.
+        wake: A deploy may start a suspended job.
+        reason: Kept with the operation.
+    """
+    return {
+        "operation": operation,
+        "to_release": to_release,
+        "mode": mode,
+        "allow_state_loss": allow_state_loss,
+        "wake": wake,
+        "reason": reason,
+        **{f"{SETTING}{name}": value for name, value in (config or {}).items()},
+    }
+
+
+def replay_params(config: type[JobConfig]) -> dict[str, Param]:
+    """The form's fields."""
+    return {
+        "start": Param(
+            default=None,
+            type=["null", "string"],
+            format="date-time",
+            title="From",
+            description="Where the range of event time begins. Empty: the data interval of a run that a backfill or a "
+            "schedule has made.",
+        ),
+        "end": Param(
+            default=None, type=["null", "string"], format="date-time", title="To", description="Where it ends."
+        ),
+        "chunk": Param(
+            default=None,
+            type=["null", "string"],
+            title="Length of a chunk",
+            description="E.g. 1h or 30min. Empty: the whole range is one.",
+        ),
+        "parallel": Param(
+            default=1,
+            type="integer",
+            minimum=1,
+            maximum=100,
+            title="Chunks side by side",
+            description="Each takes its own task slots.",
+        ),
+        "output": Param(
+            default="separate",
+            type="string",
+            enum=["separate", "other", "live"],
+            title="Output",
+            description="separate: a topic of the replay's own. other: the topic named below. live: the live one, "
+            "where rows of the same key are overwritten: tick Accept differences.",
+        ),
+        "output_topic": Param(
+            default=None,
+            type=["null", "string"],
+            title="Other topic",
+            description="Must exist, with the live topic's partitions.",
+        ),
+        "release": Param(
+            default=None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Release to run",
+            description="Empty: the one that runs now.",
+        ),
+        "replay": Param(
+            default=None,
+            type=["null", "string"],
+            title="Go on with a replay",
+            description="Its id, instead of a range: runs what has not finished, and promotes where that is ticked.",
+        ),
+        "accept_missing": tick("Accept missing records", "Also where Kafka may have deleted some of the range."),
+        "promote": tick("Promote", "Writes the rows into the live topic afterwards, by key, all or none."),
+        "accept_differences": tick("Accept differences", "Rows of the live topic may be overwritten and deleted."),
+        "reason": Param(
+            default=None,
+            type=["null", "string"],
+            title="Reason",
+            description="Kept with the replay.",
+            format="multiline",
+        ),
+        **setting_params(config),
+    }
+
+
+def replay_request(params: Mapping[str, Any], interval: tuple[datetime, datetime] | None) -> ReplayRequest:
+    """What a run's parameters ask for.
+
+    Args:
+        params: The run's.
+        interval: The run's data interval, for what it doesn't say.
+
+    Raises:
+        ConfigError: no range, or a value that can't be read.
+    """
+    from sluice.replay.model import ReplayRequest, read_length, read_moment  # noqa: PLC0415
+
+    start, end = (read_moment(name, given) if (given := params.get(name)) else None for name in ("start", "end"))
+    if start is None and end is None and interval is not None:
+        start, end = interval
+    if start is None or end is None:
+        raise ConfigError("the run has no range", remedy="fill in From and To in the trigger form")
+    output = params.get("output") or "separate"
+    if output == "live" and params.get("promote"):
+        raise ConfigError("a replay into the live topic has nothing to promote", remedy="leave Promote unticked")
+    if output == "other" and not params.get("output_topic"):
+        raise ConfigError("the output is another topic, and none is named", remedy="fill in Other topic")
+    return ReplayRequest(
+        start=start,
+        end=end,
+        chunk=read_length("chunk", text) if (text := params.get("chunk")) else None,
+        parallel=int(params.get("parallel") or 1),
+        output=str(params["output_topic"]) if output == "other" else output,
+        overrides=given_settings(params),
+        release=params.get("release"),
+        accept_missing=bool(params.get("accept_missing")),
+        accept_differences=bool(params.get("accept_differences")),
+    )

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from sluice.airflow.assets import tell_outlets
-from sluice.airflow.base import RequestOperator, SluiceOperator, airflow_errors, is_retry, run_of, task_of
+from sluice.airflow.base import RequestOperator, SluiceOperator, airflow_errors, is_retry
+from sluice.airflow.holders import run_of, task_of
 from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def goes_on_with(project: Project, replay: Replay, asked: Mapping[str, Any], con
 
 
 def _request(asked: Mapping[str, Any], context: Context) -> ReplayRequest:
-    from sluice.airflow.replay_params import replay_request  # noqa: PLC0415
+    from sluice.airflow.params import replay_request  # noqa: PLC0415
 
     return replay_request(asked, _interval(context, of_form=asked is context["params"]))
 
@@ -173,7 +174,7 @@ class ReplayChunkOperator(SluiceOperator):
         return {"number": chunk.part.number, "records": row.records}
 
     def _wait_for_turn(self, context: Context, chunk: Chunk) -> NoReturn:
-        from sluice.airflow.replay_trigger import TurnTrigger  # noqa: PLC0415
+        from sluice.airflow.triggers import TurnTrigger  # noqa: PLC0415
 
         self.log.info("%s", chunk.waits_for or f"{chunk.part.name} waits for its turn")
         trigger = TurnTrigger(
@@ -188,7 +189,7 @@ class ReplayChunkOperator(SluiceOperator):
         self.defer(trigger=trigger, method_name="turn", timeout=_LONGEST)
 
     def _wait(self, flink_job_id: str, chunk: Chunk) -> NoReturn:
-        from sluice.airflow.replay_trigger import ReplayTrigger  # noqa: PLC0415
+        from sluice.airflow.triggers import ReplayTrigger  # noqa: PLC0415
 
         part, begun = chunk.part, chunk.row.began_at
         trigger = ReplayTrigger(

@@ -43,7 +43,7 @@ class SavepointOperator(SluiceOperator):
 
     def work(self, context: Context) -> Any:
         """Ask for it, once it is this run's turn."""
-        from sluice.airflow.savepoint_trigger import SavepointTrigger  # noqa: PLC0415
+        from sluice.airflow.triggers import SavepointTrigger  # noqa: PLC0415
         from sluice.flink.client import FlinkClient  # noqa: PLC0415
         from sluice.operation.savepoint import order_savepoint  # noqa: PLC0415
 

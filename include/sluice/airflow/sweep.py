@@ -12,8 +12,9 @@ from airflow.providers.standard.operators.trigger_dagrun import XCOM_RUN_ID
 from airflow.sdk.bases.notifier import BaseNotifier
 from airflow.sdk.exceptions import AirflowFailException
 
-from sluice.airflow.base import ProjectOperator, airflow_errors, run_of_task
+from sluice.airflow.base import ProjectOperator, airflow_errors
 from sluice.airflow.deploy_run import removed_words
+from sluice.airflow.holders import run_of_task
 from sluice.airflow.listening import listeners
 from sluice.settings import JOBS_PACKAGE
 
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
     from sluice.airflow.going import GoingRun
     from sluice.fleet.needs import Needed
+    from sluice.fleet.notifications import Listener
+    from sluice.fleet.reconcile import IsGone
     from sluice.fleet.rows import JobStatus
-    from sluice.fleet.standing import IsGone
-    from sluice.fleet.telling import Listener
     from sluice.plan.request import Request
     from sluice.project import Project
 
@@ -60,8 +61,8 @@ class _SweepingOperator(ProjectOperator):
 
     def sweep(self, project: Project, context: Context, gone: IsGone) -> tuple[list[JobStatus], list[str]]:
         """Look at the whole fleet, and tell of verdicts; the rows, and which notifiers have failed."""
+        from sluice.fleet.notifications import tell_verdicts  # noqa: PLC0415
         from sluice.fleet.status import sweep_and_record  # noqa: PLC0415
-        from sluice.fleet.telling import tell_verdicts  # noqa: PLC0415
 
         rows = [found.status for found in sweep_and_record(project, context["run_id"], gone)]
         for row in rows:
@@ -93,8 +94,8 @@ class SweepOperator(_SweepingOperator):
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """For each job to which something is to be done, or asked, the arguments of a run of its deploy DAG."""
         from sluice.airflow.going import still_going, without_second_run  # noqa: PLC0415
-        from sluice.airflow.turn import ended_holders  # noqa: PLC0415
-        from sluice.fleet.telling import newly_to_ask, not_asked, tell_reports  # noqa: PLC0415
+        from sluice.airflow.holders import ended_holders  # noqa: PLC0415
+        from sluice.fleet.notifications import newly_to_ask, not_asked, tell_reports  # noqa: PLC0415
 
         with airflow_errors():
             project = self.project()
@@ -130,7 +131,7 @@ class SweepOperator(_SweepingOperator):
 
     def _end_abandoned(self, project: Project, context: Context) -> None:
         """End what runs have left of their replays; what doesn't end now is tried again by the next sweep."""
-        from sluice.airflow.turn import has_ended  # noqa: PLC0415
+        from sluice.airflow.holders import has_ended  # noqa: PLC0415
         from sluice.replay.run import end_abandoned  # noqa: PLC0415
 
         def is_over(taker: str) -> bool:
@@ -149,7 +150,7 @@ class VerifyOperator(_SweepingOperator):
     def execute(self, context: Context) -> None:
         """Raise, or be content."""
         from sluice.airflow.going import known_runs, without_second_run  # noqa: PLC0415
-        from sluice.airflow.turn import ended_holders  # noqa: PLC0415
+        from sluice.airflow.holders import ended_holders  # noqa: PLC0415
 
         pull = partial(context["ti"].xcom_pull, task_ids="sweep")
         wanted = pull()
@@ -180,7 +181,7 @@ class VerifyOperator(_SweepingOperator):
 
     def _ask_again(self, context: Context, failed: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
         """Have the next sweep ask a person, where the run that was to ask could not be made."""
-        from sluice.fleet.telling import asked_in_vain  # noqa: PLC0415
+        from sluice.fleet.notifications import asked_in_vain  # noqa: PLC0415
 
         asking = [(number, each) for number, each in failed if not each["wait_for_completion"]]
         unmade = [_job(each) for number, each in asking if _run_made(context, number) is None]

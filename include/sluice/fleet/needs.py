@@ -1,22 +1,129 @@
-"""From a recorded sweep to what is to be done: each job's need, as the request of an operation."""
+"""From a recorded sweep to the operations that it asks for."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import groupby, pairwise
 
 from sluice.errors import SluiceError, UnreachableError
-from sluice.fleet.cases import read_cases
-from sluice.fleet.decision import Case, Decision, approval_cause, decide
+from sluice.fleet.decision import SHORT, Case, Decision, PastOperation, approval_cause, decide
+from sluice.fleet.reconcile import IsGone, holds, moved
 from sluice.fleet.rows import JobStatus
-from sluice.fleet.standing import IsGone
+from sluice.ledger.samples import Look
+from sluice.ledger.tables import Operation, Release
 from sluice.operation.holder import is_gone
 from sluice.operation.run import make_plan
 from sluice.plan.model import Mode
 from sluice.plan.request import Request
+from sluice.plan.target import healthy_before
 from sluice.project import Project
+from sluice.release.fingerprint import fingerprint
+
+_OPERATIONS = 200
+"""Of a job; as far back as a roll-back is remembered."""
+_LOOKS = 12
+"""Of a job; enough for three runs, each of which looks again where something was done."""
+
+
+def read_cases(project: Project, rows: Iterable[JobStatus], now: datetime, gone: IsGone = is_gone) -> list[Case]:
+    """The cases of a sweep that is recorded already; of a job that is well, nothing more is read.
+
+    Args:
+        project: The project.
+        rows: The sweep's.
+        now: The time.
+        gone: See `read_standing`.
+    """
+    return [_case(project, row, now, gone) for row in rows]
+
+
+def _case(project: Project, row: JobStatus, now: datetime, gone: IsGone) -> Case:
+    is_known = row.phase is not None and row.state not in ("undeclared", "duplicate")
+    if not is_known or (row.verdict in ("healthy", "idle") and not row.drift):
+        return Case(row, now, enabled=_is_enabled(project, row.job))
+    ledger = project.ledger
+    releases = {release.number: release for release in ledger.releases(row.job)}
+    running = releases.get(row.release or 0)
+    active = ledger.active(row.job)
+    runs = _by_run(ledger.samples.looks(row.job, _LOOKS))
+    return Case(
+        status=row,
+        now=now,
+        moved=moved(row, ledger.placement(row.job)),
+        enabled=_is_enabled(project, row.job),
+        fingerprint=_desired(project, row.job, running, {release.fingerprint for release in releases.values()}),
+        healthy_at=running.healthy_at if running else None,
+        has_former=healthy_before(releases.values(), row.release or 0) is not None,
+        failed_before=_failed_before(runs, row),
+        short=_short(runs),
+        operations=[
+            _past(operation, releases)
+            for operation in ledger.operations(row.job, _OPERATIONS)
+            # A savepoint changes nothing, and is no try at anything.
+            if operation.kind != "savepoint"
+        ],
+        holder=active.holder if active and holds(active, now, gone) else None,
+    )
+
+
+def _is_enabled(project: Project, job: str) -> bool:
+    section = project.content.jobs.get(job)
+    return section is None or section.enabled
+
+
+def _desired(project: Project, job: str, running: Release | None, known: set[str]) -> str | None:
+    try:
+        desired = project.desired(job, running.overrides if running else None)
+        # One that was rolled back stays so under a newer Sluice.
+        return fingerprint(project.settings.root, desired, known)
+    except SluiceError:
+        # Its row says what is wrong.
+        return None
+
+
+def _by_run(looks: Iterable[Look]) -> list[list[Look]]:
+    """The looks of each run of redeploy_and_verify, all newest first."""
+    return [list(taken) for _, taken in groupby(looks, lambda look: look.run)]
+
+
+def _failed_before(runs: Sequence[Sequence[Look]], row: JobStatus) -> bool:
+    """Whether the run before this one of redeploy_and_verify found the same Flink job failed, however long ago.
+
+    What a person looks at, and a second look of one run, are no proof that it has failed for long.
+    """
+    before = [taken[0] for taken in runs[1:2]]
+    return any(look.verdict == "failed" and look.flink_job_id == row.flink_job_id for look in before)
+
+
+def _short(runs: Sequence[Sequence[Look]]) -> timedelta:
+    """Within what time a job is still seen at most twice, where the runs are far apart.
+
+    Of the last two times between runs the shorter one counts: after a pause nothing has become young again.
+    """
+    began = [taken[-1].at for taken in runs[:3]]
+    between = [later - earlier for later, earlier in pairwise(began)]
+    return max(SHORT, 2 * min(between)) if len(between) > 1 else SHORT
+
+
+def _past(operation: Operation, releases: dict[int, Release]) -> PastOperation:
+    target, former = releases.get(operation.release), releases.get(operation.former_release or 0)
+    plan = operation.plan or {}
+    return PastOperation(
+        kind=operation.kind,
+        outcome=operation.outcome,
+        release=operation.release,
+        # What came to nothing before its release was entered has it of its own.
+        fingerprint=plan.get("fingerprint") or (target.fingerprint if target else None),
+        former_fingerprint=former.fingerprint if former else None,
+        started_at=operation.started_at,
+        ended_at=operation.ended_at,
+        reason=operation.reason,
+        action=plan.get("action"),
+    )
+
 
 Tell = Callable[[str], None]
 _PLANNED = ("redeploy", "roll_back")
@@ -76,7 +183,7 @@ def find_needs(
         rows: The sweep's, which is recorded already.
         tell: Where the plans' progress goes.
         now: The time; None: now.
-        gone: See `sluice.fleet.standing.read_standing`.
+        gone: See `sluice.fleet.reconcile.read_standing`.
         budget: How long it may plan: a job that takes long must not keep the others waiting. What is not begun by then
             is planned first the next time. None: no limit.
     """

@@ -15,8 +15,8 @@ from sluice.fleet.doubts import find_doubt
 from sluice.fleet.exposition import write_metrics
 from sluice.fleet.members import Member, all_names, read_members
 from sluice.fleet.readings import to_sample, to_snapshot
+from sluice.fleet.reconcile import IsGone, read_standing
 from sluice.fleet.rows import Found, JobStatus, one_each
-from sluice.fleet.standing import IsGone, read_standing
 from sluice.fleet.sweep import Pace, sweep
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.flink.identity import identify

@@ -13,11 +13,9 @@ from confluent_kafka.admin import AdminClient
 from sluice.errors import SluiceError
 from sluice.fleet.doubts import Doubt, FindDoubt, is_doubtful, no_doubt
 from sluice.fleet.members import Member
+from sluice.fleet.reconcile import Standing, acquit_together, hold_together, with_strangers
 from sluice.fleet.removed import REMOVED, removed_row, unseen_row
 from sluice.fleet.rows import Found
-from sluice.fleet.standing import Standing, hold_together
-from sluice.fleet.strangers import with_strangers
-from sluice.fleet.together import acquit_together
 from sluice.flink import calls
 from sluice.flink.client import AsyncFlinkClient
 from sluice.flink.models import JobList, JobSummary

@@ -181,7 +181,7 @@ def test_a_sweep_is_bounded_by_the_interval_of_its_schedule(tmp_path):
         tmp_path,
         """
 import os
-from sluice.airflow.fleet_dag import sweep_dag
+from sluice.airflow.dags import sweep_dag
 
 for given, within, timeout in (
     ("*/10 * * * *", timedelta(minutes=10), timedelta(minutes=20)),

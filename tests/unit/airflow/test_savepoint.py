@@ -8,7 +8,7 @@ PREPARED = """
 import asyncio, sys
 from dataclasses import asdict
 from types import SimpleNamespace
-import sluice.airflow.savepoint_trigger as trigger
+import sluice.airflow.triggers as trigger
 import sluice.operation.savepoint as savepoint
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred

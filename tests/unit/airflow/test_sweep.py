@@ -384,7 +384,7 @@ from pathlib import Path
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.ti_deps.dependencies_states import ACTIVE_STATES
 from airflow.utils.state import TaskInstanceState
-from sluice.airflow.fleet_dag import sweep_dag
+from sluice.airflow.dags import sweep_dag
 
 written = DagSerialization.to_dict(sweep_dag(Path(sys.argv[1])))
 [operate] = [task["__var"] for task in written["dag"]["tasks"] if task["__var"]["task_id"] == "operate"]
@@ -406,7 +406,7 @@ def test_it_comes_every_ten_minutes_or_as_the_setting_says_and_begins_paused(tmp
         """
 import os, sys
 from pathlib import Path
-from sluice.airflow.fleet_dag import sweep_dag
+from sluice.airflow.dags import sweep_dag
 
 for given, expected in ((None, "*/10 * * * *"), ("0 * * * *", "0 * * * *"), ("none", None)):
     if given:

@@ -57,7 +57,7 @@ def test_the_reason_of_a_run_that_the_sweep_makes_is_not_a_template(tmp_path):
     run(
         tmp_path,
         """
-from sluice.airflow.fleet_dag import sweep_dag
+from sluice.airflow.dags import sweep_dag
 from sluice.airflow.sweep import _run
 from sluice.fleet.decision import Decision
 from sluice.fleet.needs import Needed

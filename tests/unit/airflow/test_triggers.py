@@ -45,7 +45,7 @@ def test_a_trigger_keeps_which_topics_have_no_event_time(tmp_path):
 
 REPLAY = """
 import asyncio, json, sys
-from sluice.airflow.replay_trigger import ReplayTrigger
+from sluice.airflow.triggers import ReplayTrigger
 
 async def see():
     given = {"root": sys.argv[1], "environment": "there", "flink_job_id": "a" * 32, "name": "chunk", "total": 1}
@@ -97,8 +97,8 @@ def test_a_trigger_finds_the_cluster_and_its_login_by_itself(tmp_path, monkeypat
 
 TURN = """
 import asyncio
-from sluice.airflow import replay_trigger
-from sluice.airflow.replay_trigger import TurnTrigger
+from sluice.airflow import triggers as replay_trigger
+from sluice.airflow.triggers import TurnTrigger
 from sluice.errors import UnreachableError
 from sluice.ledger.chunk_scheduling import Turn
 from sluice.replay import cluster

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sluice.fleet.changes import changes, known_then, reports
+from sluice.fleet.notifications import changes, known_then, reports
 from sluice.fleet.rows import JobStatus
 
 

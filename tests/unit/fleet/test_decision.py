@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sluice.fleet.decision import Case, decide
-from sluice.fleet.past import SHORT, PastOperation, blocked
+from sluice.fleet.decision import SHORT, Case, PastOperation, blocked, decide
 from sluice.fleet.rows import JobStatus
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

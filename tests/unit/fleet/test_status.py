@@ -10,15 +10,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sluice.errors import ConfigError
-from sluice.fleet.cases import read_cases
 from sluice.fleet.decision import decide
 from sluice.fleet.exposition import metrics_file
 from sluice.fleet.members import read_members
-from sluice.fleet.needs import find_needs
+from sluice.fleet.needs import find_needs, read_cases
 from sluice.fleet.readings import to_sample
+from sluice.fleet.reconcile import with_strangers
 from sluice.fleet.rows import Found
 from sluice.fleet.status import fleet_status, last_snapshots, sweep_and_record
-from sluice.fleet.strangers import with_strangers
 from sluice.flink import client as client_module
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.flink.models import JobList, JobSummary

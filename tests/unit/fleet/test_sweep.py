@@ -11,8 +11,8 @@ from sluice import Health
 from sluice.fleet.doubts import Doubt
 from sluice.fleet.members import Member
 from sluice.fleet.readings import to_readings, to_snapshot
+from sluice.fleet.reconcile import Standing
 from sluice.fleet.rows import JobStatus
-from sluice.fleet.standing import Standing
 from sluice.fleet.sweep import Pace, _lay, sweep
 from sluice.flink import client as client_module
 from sluice.flink.client import AsyncFlinkClient

@@ -4,8 +4,8 @@ import pytest
 
 from sluice.fleet.decision import Decision
 from sluice.fleet.needs import Needed
+from sluice.fleet.notifications import tell_reports, tell_verdicts
 from sluice.fleet.rows import JobStatus
-from sluice.fleet.telling import tell_reports, tell_verdicts
 from sluice.ledger.ledger import Ledger
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from sluice.errors import RefusedError
 from sluice.fleet import needs
-from sluice.fleet.cases import read_cases
 from sluice.fleet.decision import decide
 from sluice.fleet.members import read_members
+from sluice.fleet.needs import read_cases
 from sluice.operation.stop import Stop
 from sluice.plan.request import Request
 from tests.support.simulated import JOB, Died

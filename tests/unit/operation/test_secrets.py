@@ -4,8 +4,8 @@ import pytest
 
 from sluice.deployment.hidden import digest
 from sluice.errors import ConfigError, RefusedError
-from sluice.fleet.cases import read_cases
 from sluice.fleet.members import read_members
+from sluice.fleet.needs import read_cases
 from sluice.plan.approval import beyond
 from sluice.release.fingerprint import fingerprint
 from tests.support.ledgers import NOW

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import pytest
 
 from sluice.errors import ConfigError
-from sluice.fleet.cases import read_cases
 from sluice.fleet.decision import decide
 from sluice.fleet.members import read_members
+from sluice.fleet.needs import read_cases
 from sluice.fleet.rows import JobStatus
 from tests.support.simulated import JOB
 from tests.support.windowed import source

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sluice.fleet.cases import read_cases
 from sluice.fleet.decision import decide
+from sluice.fleet.needs import read_cases
 from sluice.fleet.rows import JobStatus
 from sluice.operation.unbegun import record_unbegun, record_unless_begun
 from sluice.plan.request import Request

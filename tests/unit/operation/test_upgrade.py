@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sluice.fleet.cases import read_cases
 from sluice.fleet.decision import decide
 from sluice.fleet.members import read_members
+from sluice.fleet.needs import read_cases
 from sluice.fleet.rows import JobStatus
 from sluice.release import fingerprint
 from tests.support.simulated import JOB

@@ -16,10 +16,10 @@ from pydantic import BaseModel
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from sluice.airflow.base import settings_of
 from sluice.airflow.page.access import Viewer, ViewerDep
 from sluice.airflow.page.answers import answer
 from sluice.airflow.page.shared import BusyError, SharedReadings
+from sluice.airflow.projects import settings_of
 from sluice.errors import OperationError, SluiceError
 from sluice.fleet.page.curves import read_curves
 from sluice.fleet.page.desired import read_desired, read_placed

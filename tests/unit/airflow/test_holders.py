@@ -9,7 +9,7 @@ import asyncio, sys
 from types import SimpleNamespace
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import TaskDeferred
-import sluice.airflow.turn as turn
+from sluice.airflow import holders, triggers
 from sluice.airflow.base import SluiceOperator
 from sluice.ledger.ledger import Ledger, NewRelease
 
@@ -52,7 +52,7 @@ def test_a_run_has_ended_when_airflow_says_so(tmp_path):
         """
 runs.update({("deploy.counts", "a/b"): "running", ("mine", "1"): "queued", ("mine", "2"): "failed",
              ("mine", "with spaces"): "running"})
-ended = {holder: turn.has_ended(context(), holder) for holder in (
+ended = {holder: holders.has_ended(context(), holder) for holder in (
     "airflow:deploy.counts/a/b", "airflow:mine/1", "airflow:mine/2", "airflow:deploy.counts/deleted",
     "airflow:other/unknown", "shell:me@here:1", "airflow:mine/1 deploy_counts", "airflow:mine/2 keep[3]",
     "airflow:mine/with spaces")}
@@ -162,8 +162,8 @@ def test_the_wait_is_over_when_the_operation_is_or_after_a_minute(tmp_path):
     run(
         tmp_path,
         """
-turn.ledger_of = lambda root, environment: project.ledger
-turn._PAUSE = 0.01
+triggers.ledger_of = lambda root, environment: project.ledger
+triggers._LEDGER_PAUSE = 0.01
 operation = begin("airflow:deploy.counts/r2")
 
 
@@ -173,15 +173,15 @@ async def fires(trigger):
 
 
 async def main():
-    trigger = turn.OperationTrigger(root=None, environment=None, operation=operation.id)
+    trigger = triggers.OperationTrigger(root=None, environment=None, operation=operation.id)
     waiting = asyncio.create_task(fires(trigger))
     await asyncio.sleep(0.1)
     assert not waiting.done()
     operation.finish("healthy")
     assert await asyncio.wait_for(waiting, 10) == {}
-    turn._LOOK_AGAIN = 0.0
+    triggers._LOOK_AGAIN = 0.0
     goes_on = begin("airflow:deploy.counts/r3")
-    assert await fires(turn.OperationTrigger(root=None, environment=None, operation=goes_on.id)) == {}
+    assert await fires(triggers.OperationTrigger(root=None, environment=None, operation=goes_on.id)) == {}
 
 
 asyncio.run(main())

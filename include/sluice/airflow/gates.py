@@ -150,7 +150,7 @@ def gate_trigger(
         restored_from=found["restored_from"],
         positions=found["positions"],
         untimed=list(untimed(project, release)),
-        must_count=not (found["unchanged"] or found["recorded"]),
+        must_count=not (found.get("unchanged") or found.get("recorded")),
         **where,
     )
 

@@ -11,6 +11,7 @@ import pytest
 
 from sluice.deployment import time_limit, trial
 from sluice.deployment.catalog import read_catalog
+from tests.support.waiting import wait_for
 from tests.unit.deployment.test_catalog import GOOD
 
 HANG = "import time\nstarted = 1\nwhile True:\n    time.sleep(0.01)\n"
@@ -92,7 +93,8 @@ def test_processes_that_a_trial_has_started_end_with_it(project, tmp_path):
         """
     _, broken = project(starts=starts)
     assert "with status 3" in broken["starts"]
-    assert not _is_alive(int(told.read_text()))
+    child = int(told.read_text())
+    wait_for(lambda: not _is_alive(child), f"process {child} goes on")
 
 
 def _is_alive(pid: int) -> bool:

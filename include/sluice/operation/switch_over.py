@@ -22,7 +22,7 @@ from sluice.operation.stop import BY_CANCEL, Stop, StopFailedError, record_faile
 from sluice.plan import stages
 from sluice.plan.approval import Approval, refuse_unapproved
 from sluice.plan.compiler import Compiler
-from sluice.plan.continuity import topics_of
+from sluice.plan.continuity import topics_from_latest, topics_of
 from sluice.plan.directories import Directories, directories_at
 from sluice.plan.given_up import is_given_up, last_positions
 from sluice.plan.left import is_savepoint, takes_savepoint
@@ -35,6 +35,7 @@ from sluice.project import Project
 from sluice.release.handle import TOUCHES, OperationHandle
 from sluice.release.ledger import NewRelease
 from sluice.release.tables import Phase, Placement
+from sluice.release.versions import COUNTS
 
 T = TypeVar("T")
 Tell = Callable[[str], None]
@@ -52,6 +53,7 @@ class Started:
         restored_from: The savepoint or checkpoint that it started from.
         positions: Per topic and partition the next offset of the state that it was started from.
         former_job_id: The Flink job that was stopped for it.
+        counts: Its reads count what they leave out, as they do since version 2 of the code that Sluice generates.
     """
 
     operation: str
@@ -63,6 +65,7 @@ class Started:
     savepoint: str | None = None
     positions: Mapping[str, Any] | None = None
     former_job_id: str | None = None
+    counts: bool = False
 
 
 def again_where_changed(attempt: Callable[[], T], tell: Tell) -> T:
@@ -329,6 +332,8 @@ class SwitchOver:
             path = left_at(self._project, self._flink, self._compiler, place)
         # Where even a job that began without state has left none, its successor begins where it did.
         carry_over = stage.source == "offsets" or bool(place and place.carried_over and path is None)
+        if place is None:
+            carry_over = bool(topics_from_latest(self._planned.target.resolved))
         if carry_over and place is not None and path is None:
             return place.state_path, place.positions, carry_over
         return path, self._compiler.inspect(path).positions if path else None, carry_over
@@ -364,4 +369,5 @@ class SwitchOver:
             savepoint=stopped["savepoint"] if stopped else None,
             positions=None if suspended else place.positions,
             former_job_id=stopped["flink_job_id"] if stopped else None,
+            counts=bool(submitted and submitted.get("generated_code", 1) >= COUNTS),
         )

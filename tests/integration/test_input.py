@@ -127,8 +127,16 @@ def test_first_deploy_that_reads_from_the_end_of_a_quiet_topic_is_healthy(lab):
     assert lab.project.ledger.placement(orders.name).positions == {"latest_in": {"0": 10, "1": 10}}
     row = orders.judged("idle")
     assert row.consumer_lag == 0
-    orders.send(20)
-    orders.judged("healthy", again=lambda: orders.send(2))
+    # It has read nothing yet, so that its savepoint holds no position.
+    deploy(lab.project, orders.name, kind="suspend")
+    orders.send(20, amount=1_000.0)
+    deploy(lab.project, orders.name, kind="resume")
+
+    def kept():
+        orders.send(2)
+        return {row["user"] for row in wire.rows(lab.local.kafka_servers, "latest_out") if row["total"] >= 1_000}
+
+    wait_for(lambda: len(kept()) == 20, "records that came while it was suspended are missing", watched=kept)
 
 
 def test_a_healthy_job_whose_records_turn_malformed_is_failed_and_not_idle(lab):

@@ -32,6 +32,7 @@ OF_A_PAGE = (
     {"Origin": "http://127.0.0.1:1"},
     {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
     {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors"},
+    {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
     {"Host": "elsewhere.example"},
     {"Host": "elsewhere.example:8081"},
 )
@@ -46,10 +47,11 @@ def test_a_web_page_from_elsewhere_reads_and_submits_nothing(rest, headers):
     assert (answer.status_code, "errors" in answer.json()) == (403, True)
 
 
-def test_a_link_of_a_page_from_elsewhere_ends_no_job(rest):
-    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
-    for end in ("yarn-cancel", "yarn-stop"):
-        assert rest.get(f"/jobs/{'a' * 32}/{end}", headers=link).status_code == 403
+def test_no_job_is_ended_by_a_get_request_that_a_page_may_have_sent(rest):
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    for end in ("yarn-cancel", "yarn-stop", "%79arn-cancel", "yarn%2Dstop?x=1"):
+        for headers in (link, {}):
+            assert rest.get(f"/jobs/{'a' * 32}/{end}", headers=headers).status_code == 403
 
 
 def test_flinks_own_pages_links_and_clients_get_through(rest):
@@ -59,7 +61,7 @@ def test_flinks_own_pages_links_and_clients_get_through(rest):
         {"Origin": own, "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"},
         {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"},
         # A link in Airflow's UI, which has another port.
-        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate"},
+        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"},
         {"Host": f"localhost:{rest.base_url.port}", "Origin": f"http://localhost:{rest.base_url.port}"},
     ):
         assert rest.get("/overview", headers=headers).status_code == 200, headers

@@ -129,6 +129,9 @@ class Simulated:
         for module in (checks, given_up, start_module):
             monkeypatch.setattr(module, "read_offsets", lambda *_arguments: self.ends)
         monkeypatch.setattr(
+            start_module, "read_stable_ends", lambda *_arguments: {at: held.end for at, held in self.ends.items()}
+        )
+        monkeypatch.setattr(
             start_module, "commit_group", lambda _kafka, _group, offsets: self.committed.update(offsets)
         )
         for module in (given_up, start_module):

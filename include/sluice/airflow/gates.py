@@ -150,7 +150,7 @@ def gate_trigger(
         restored_from=found["restored_from"],
         positions=found["positions"],
         untimed=list(untimed(project, release)),
-        must_count=not (found.get("unchanged") or found.get("recorded")),
+        must_count=found.get("counts", False),
         **where,
     )
 
@@ -205,6 +205,4 @@ def _running(project: Project, job: str) -> dict[str, Any]:
         "flink_job_id": place.flink_job_id,
         "restored_from": None,
         "positions": None,
-        "unchanged": True,
-        "recorded": False,
     }

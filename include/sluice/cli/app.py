@@ -175,11 +175,16 @@ def resume(
 
 
 @app.command()
-def forget(job: OneJob, environment: Environment = None, json: Json = False) -> None:
+def forget(
+    job: OneJob,
+    environment: Environment = None,
+    json: Json = False,
+    confirm_lost_cluster: LostCluster = False,
+) -> None:
     """Take a job off the list whose file was removed, and of which nothing runs; its history stays."""
     from sluice.cli.operations import forget_job  # noqa: PLC0415
 
-    forget_job(_project(environment), job, json=json)
+    forget_job(_project(environment), job, json=json, confirms_loss=confirm_lost_cluster)
 
 
 @app.command()

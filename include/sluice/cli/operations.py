@@ -119,7 +119,7 @@ def savepoint_job(project: Project, job: str, *, json: bool, note: str | None = 
     print_table("Savepoint", columns, [[row[column] for column in columns]])
 
 
-def forget_job(project: Project, job: str, *, json: bool) -> None:
+def forget_job(project: Project, job: str, *, json: bool, confirms_loss: bool = False) -> None:
     """Take a job off the list, and print what it was.
 
     Raises:
@@ -129,7 +129,7 @@ def forget_job(project: Project, job: str, *, json: bool) -> None:
     from sluice.operation.forget import forget  # noqa: PLC0415
 
     with FlinkClient(project.flink) as flink:
-        forgotten = forget(project, job, flink, shell_holder())
+        forgotten = forget(project, job, flink, shell_holder(), confirms_loss=confirms_loss)
     if json:
         print_json(forgotten)
     console.print(f"{job} is off the list; its history stays: sluice history {job}", soft_wrap=True)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby, pairwise
 
 from sluice.errors import SluiceError, UnreachableError
-from sluice.fleet.decision import SHORT, Case, Decision, PastOperation, approval_cause, decide
+from sluice.fleet.decision import SHORT, Case, Decision, PastOperation, approval_cause, blocked, decide
 from sluice.fleet.reconcile import IsGone, holds, moved
 from sluice.fleet.rows import JobStatus
 from sluice.ledger.samples import Look
@@ -49,22 +49,23 @@ def _case(project: Project, row: JobStatus, now: datetime, gone: IsGone) -> Case
     running = releases.get(row.release or 0)
     active = ledger.active(row.job)
     runs = _by_run(ledger.samples.looks(row.job, _LOOKS))
+    operations = [
+        _past(operation, releases)
+        for operation in ledger.operations(row.job, _OPERATIONS)
+        # A savepoint changes nothing, and is no try at anything.
+        if operation.kind != "savepoint"
+    ]
     return Case(
         status=row,
         now=now,
         moved=moved(row, ledger.placement(row.job)),
         enabled=_is_enabled(project, row.job),
-        fingerprint=_desired(project, row.job, running, {release.fingerprint for release in releases.values()}),
+        fingerprint=_desired(project, row.job, running, operations),
         healthy_at=running.healthy_at if running else None,
         has_former=healthy_before(releases.values(), row.release or 0) is not None,
         failed_before=_failed_before(runs, row),
         short=_short(runs),
-        operations=[
-            _past(operation, releases)
-            for operation in ledger.operations(row.job, _OPERATIONS)
-            # A savepoint changes nothing, and is no try at anything.
-            if operation.kind != "savepoint"
-        ],
+        operations=operations,
         holder=active.holder if active and holds(active, now, gone) else None,
     )
 
@@ -74,11 +75,16 @@ def _is_enabled(project: Project, job: str) -> bool:
     return section is None or section.enabled
 
 
-def _desired(project: Project, job: str, running: Release | None, known: set[str]) -> str | None:
+def _desired(project: Project, job: str, running: Release | None, operations: Sequence[PastOperation]) -> str | None:
+    known = {running.fingerprint} if running else set()
+    root = project.settings.root
     try:
         desired = project.desired(job, running.overrides if running else None)
-        # One that was rolled back stays so under a newer Sluice.
-        return fingerprint(project.settings.root, desired, known)
+        found = fingerprint(root, desired, known)
+        if any(each.fingerprint == found for each in operations):
+            return found
+        # What was rolled back before an upgrade stays so under the newer Sluice, until it is deployed by hand.
+        return fingerprint(root, desired, {*known, *filter(None, blocked(operations))})
     except SluiceError:
         # Its row says what is wrong.
         return None

@@ -107,4 +107,4 @@ class ExceptionHistory(Answer):
 class Exceptions(Answer):
     """A job's failures, as the API wraps them."""
 
-    history: ExceptionHistory = Field(ExceptionHistory(), alias="exceptionHistory")
+    history: ExceptionHistory = Field(alias="exceptionHistory")

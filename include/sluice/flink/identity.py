@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from sluice.errors import UnreachableError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 
@@ -90,7 +91,14 @@ def identify(flink: FlinkClient, name: str | None = None) -> Identity:
         UnreachableError: it doesn't answer.
         FlinkError: it refuses to.
     """
-    return identity_of({entry.key: entry.value for entry in flink.send(calls.cluster_config())}, flink.url, name)
+    options = {entry.key: entry.value for entry in flink.send(calls.cluster_config())}
+    if not options:
+        # A JobManager always has some: what has answered is none, or one that isn't ready.
+        raise UnreachableError(
+            f"Flink at {flink.url} shows no configuration of its JobManager, by which clusters are told apart",
+            remedy="look at /jobmanager/config there",
+        )
+    return identity_of(options, flink.url, name)
 
 
 def identity_of(options: Mapping[str, str], url: str, name: str | None = None) -> Identity:

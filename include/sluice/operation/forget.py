@@ -13,7 +13,7 @@ from sluice.ledger.tables import Placement
 from sluice.operation.holder import is_gone
 from sluice.project import Project
 from sluice.settings import JOBS_PACKAGE
-from sluice.state.locate import refuse_elsewhere
+from sluice.state.locate import BRING_BACK, refuse_elsewhere
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,13 @@ class Forgotten:
 
 
 def forget(
-    project: Project, job: str, flink: FlinkClient, holder: str, gone: Callable[[str], bool] = is_gone
+    project: Project,
+    job: str,
+    flink: FlinkClient,
+    holder: str,
+    gone: Callable[[str], bool] = is_gone,
+    *,
+    confirms_loss: bool = False,
 ) -> Forgotten:
     """Take a job off the list. Its history and savepoints stay, and it is listed again once its file is back.
 
@@ -42,6 +48,8 @@ def forget(
         flink: The cluster.
         holder: Who asks.
         gone: Whether a holder of an operation is known to have ended.
+        confirms_loss: A person has confirmed that nothing of the job runs on the cluster where it was started, which
+            need not answer then.
 
     Raises:
         RefusedError: it has a file, something of it runs, or the cluster does not say whether something does.
@@ -55,7 +63,7 @@ def forget(
                 f"{job}: its replay {replay.id[:8]} goes on",
                 remedy=f"end it: sluice backfill {job} --cancel {replay.id[:8]}",
             )
-    _refuse_alive(project, place, flink)
+    _refuse_alive(project, place, flink, confirms_loss=confirms_loss)
     project.ledger.forgotten.add(place)
     return Forgotten(job, place.release, place.phase, place.flink_job_id)
 
@@ -76,7 +84,7 @@ def _removed(project: Project, job: str) -> Placement:
     return place
 
 
-def _refuse_alive(project: Project, place: Placement, flink: FlinkClient) -> None:
+def _refuse_alive(project: Project, place: Placement, flink: FlinkClient, *, confirms_loss: bool) -> None:
     """Refuse where a Flink job of this id or this name runs, or where that can't be found out."""
     job = place.job
     try:
@@ -84,7 +92,8 @@ def _refuse_alive(project: Project, place: Placement, flink: FlinkClient) -> Non
         # Flink leaves a job out of its list whose JobMaster doesn't answer.
         state = job_state(flink, place.flink_job_id)
         if state is None:
-            refuse_elsewhere(project, flink, place)
+            remedy = f"{BRING_BACK}sluice forget {job} --confirm-lost-cluster"
+            refuse_elsewhere(project, flink, place, confirms_loss=confirms_loss, remedy=remedy)
     except RefusedError:
         raise
     except UnreachableError as error:

@@ -21,8 +21,9 @@ from sluice.ledger.operation_handle import OperationHandle
 from sluice.ledger.submissions import submissions
 from sluice.ledger.tables import Placement
 from sluice.project import Project
+from sluice.release.versions import PIPELINE
 from sluice.state.locate import find, running_release
-from sluice.state.offsets import hold_against, offsets_by_partition, topics_from_latest, topics_of
+from sluice.state.offsets import by_topic, hold_against, offsets_by_partition, topics_from_latest, topics_of
 from sluice.state.situation import Runs
 
 _CANCEL_TIMEOUT = 180.0
@@ -102,11 +103,11 @@ class Start:
         situation = find(self._project, self._flink, job, place, confirms_loss=self._confirms_loss)
         if isinstance(situation, Runs):
             return self._shown_up(situation.place, release)
-        if carry_over and positions:
+        if carry_over:
             self._operation.prove()
-            positions = self._carry_over(job, release, positions)
-        if state_path is None or carry_over:
-            positions = self._with_ends(job, release, positions)
+            positions = self._carry_over(job, release, positions or {})
+        elif positions:
+            positions = self._with_new_reads(job, release, positions, place)
         flink_job_id = (self._open_id(place) if place else None) or uuid.uuid4().hex
         cluster = identify(self._flink, self._project.flink_name).values
         restored_from = None if carry_over else state_path
@@ -132,6 +133,7 @@ class Start:
                 release=release,
                 flink_job_id=flink_job_id,
                 state_path=state_path,
+                generated_code=PIPELINE,
             )
             if self._submit(flink_job_id, restored_from, release):
                 break
@@ -185,45 +187,52 @@ class Start:
         return running_release(self._flink, place.flink_job_id) == release
 
     def _carry_over(self, job: str, release: int, positions: Mapping[str, Any]) -> dict[str, dict[str, int]]:
-        """Let the job's group stand at these positions, as far as the topics that it reads have them; where it stands.
+        """Commit for the job's group where each partition is read from; what was committed, per topic and partition.
+
+        That is the given position. A partition without one is read from its end where the read begins at `latest`:
+        committing it makes the job begin where the ledger says, whatever arrives before its first record. Of another
+        one only an offset that the group has from before is replaced, by the partition's first.
 
         Raises:
-            OperationError: the group stands elsewhere afterwards: somebody else commits for it.
+            OperationError: the group does not have these offsets afterwards: something else commits for it.
         """
-        kafka, group = self._project.kafka, self._project.group(job)
-        read = topics_of(self._ledger.release(job, release).resolved)
-        wanted = offsets_by_partition(positions, read)
-        held = read_offsets(connect(kafka), {topic for topic, _ in wanted}, self._project.kafka_servers)
-        anew = frozenset(hold_against(wanted, held).beyond)
+        kafka, group, servers = self._project.kafka, self._project.group(job), self._project.kafka_servers
+        resolved, admin = self._ledger.release(job, release).resolved, connect(self._project.kafka)
+        wanted = offsets_by_partition(positions, topics_of(resolved))
+        latest = topics_from_latest(resolved)
+        held = read_offsets(admin, topics_of(resolved), servers)
+        ends = read_stable_ends(admin, latest, servers) if latest else {}
+        anew = frozenset(hold_against(wanted, {at: held[at] for at in held if at[0] in {t for t, _ in wanted}}).beyond)
         offsets = {partition: offset for partition, offset in wanted.items() if partition not in anew}
+        without = sorted(held.keys() - offsets.keys())
+        committed = read_committed(kafka, group, without) if without else {}
+        offsets |= {partition: held[partition].start for partition in without if partition in committed}
+        offsets |= {partition: end for partition, end in ends.items() if partition in without}
         if offsets:
             commit_group(kafka, group, offsets)
         if offsets and read_committed(kafka, group, offsets) != offsets:
             raise OperationError(
-                f"{job}: consumer group {group} does not stand where the job stopped",
+                f"{job}: consumer group {group} does not have the offsets that were committed for the job's start",
                 remedy="end whatever else commits offsets for this group",
             )
-        stands: dict[str, dict[str, int]] = {}
-        for (topic, number), offset in offsets.items():
-            stands.setdefault(topic, {})[str(number)] = offset
-        return stands
+        return by_topic(offsets)
 
-    def _with_ends(self, job: str, release: int, positions: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-        """The positions, with the end of each partition of which it reads only what is still to come.
+    def _with_new_reads(
+        self, job: str, release: int, positions: Mapping[str, Any], place: Placement | None
+    ) -> Mapping[str, Any]:
+        """The positions of a state, and where the job begins in partitions from `latest` that it has read nothing of.
 
-        Neither Flink nor the group tells where a reader began at a partition's end before it has read a record.
+        A read that is new begins at the end. One that the state holds without a position begins where the job was
+        started before.
         """
-        topics = topics_from_latest(self._ledger.release(job, release).resolved)
-        if not topics:
+        resolved = self._ledger.release(job, release).resolved
+        latest = topics_from_latest(resolved)
+        if not latest:
             return positions
-        given: dict[str, dict[str, Any]] = {
-            topic: {str(number): offset for number, offset in partitions.items()}
-            for topic, partitions in (positions or {}).items()
-        }
-        ends = read_stable_ends(connect(self._project.kafka), topics, self._project.kafka_servers)
-        for (topic, number), end in ends.items():
-            given.setdefault(topic, {}).setdefault(str(number), end)
-        return given
+        known = offsets_by_partition(positions, topics_of(resolved))
+        before = offsets_by_partition((place.positions if place else None) or {}, latest)
+        ends = read_stable_ends(connect(self._project.kafka), latest, self._project.kafka_servers)
+        return by_topic({**ends, **before, **known})
 
     def _open_id(self, place: Placement) -> str | None:
         """The id at a placement, where Flink has not answered for it yet: what was submitted may still arrive.

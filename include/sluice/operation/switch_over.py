@@ -29,10 +29,11 @@ from sluice.plan.model import Plan
 from sluice.plan.planner import Planned
 from sluice.project import Project
 from sluice.release.target import Target
+from sluice.release.versions import COUNTS
 from sluice.state.after_stop import is_savepoint, takes_savepoint
 from sluice.state.directories import Directories, directories_at
 from sluice.state.latest import left_at
-from sluice.state.offsets import topics_of
+from sluice.state.offsets import topics_from_latest, topics_of
 from sluice.state.operators import kept_values
 from sluice.state.state_loss import is_given_up, last_positions
 
@@ -52,6 +53,7 @@ class Started:
         restored_from: The savepoint or checkpoint that it started from.
         positions: Per topic and partition the next offset of the state that it was started from.
         former_job_id: The Flink job that was stopped for it.
+        counts: Its reads count what they leave out, as they do since version 2 of the code that Sluice generates.
     """
 
     operation: str
@@ -63,6 +65,7 @@ class Started:
     savepoint: str | None = None
     positions: Mapping[str, Any] | None = None
     former_job_id: str | None = None
+    counts: bool = False
 
 
 def again_where_changed(attempt: Callable[[], T], tell: Tell) -> T:
@@ -329,6 +332,8 @@ class SwitchOver:
             path = left_at(self._project, self._flink, self._compiler, place)
         # Where even a job that began without state has left none, its successor begins where it did.
         carry_over = stage.source == "offsets" or bool(place and place.carried_over and path is None)
+        if place is None:
+            carry_over = bool(topics_from_latest(self._planned.target.resolved))
         if carry_over and place is not None and path is None:
             return place.state_path, place.positions, carry_over
         return path, self._compiler.inspect(path).positions if path else None, carry_over
@@ -364,4 +369,5 @@ class SwitchOver:
             savepoint=stopped["savepoint"] if stopped else None,
             positions=None if suspended else place.positions,
             former_job_id=stopped["flink_job_id"] if stopped else None,
+            counts=bool(submitted and submitted.get("generated_code", 1) >= COUNTS),
         )

@@ -48,7 +48,7 @@ async def pass_gates(
         restored_from=started.restored_from,
         positions=started.positions,
         untimed=untimed(project, release),
-        must_count=not (started.unchanged or started.recorded),
+        must_count=started.counts,
     )
     async for gate, reading in readings(order):
         tell(reading.words)

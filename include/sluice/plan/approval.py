@@ -12,6 +12,7 @@ from typing import get_args
 from sluice.errors import RefusedError
 from sluice.plan.model import NEWEST_FAILURE, Plan
 from sluice.state.change import Fate
+from sluice.state.offsets import NO_LONGER_HELD
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,9 @@ def identity(plan: Plan) -> str:
         mode="json", exclude={"expected_downtime_ms": True, "warnings": True, "state": without_sizes}
     )
     values["reasons"] = [
-        re.sub(r"\d[\d,.]*", "0", reason) for reason in plan.reasons if not reason.startswith(NEWEST_FAILURE)
+        re.sub(r"(?<=: )[\d,]+", "0", reason) if reason.startswith(NO_LONGER_HELD) else reason
+        for reason in plan.reasons
+        if not reason.startswith(NEWEST_FAILURE)
     ]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 

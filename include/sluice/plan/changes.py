@@ -74,10 +74,10 @@ def other_versions() -> Change:
     """The change between two releases whose code and values are the same: what compiles or runs them is another."""
     return Change(
         path="versions",
-        old="others",
+        old="those of its compilation",
         new=f"generated code {PIPELINE}, Flink {FLINK}, connector {KAFKA_CONNECTOR}",
         category="metadata",
-        why="compiled with other versions than the release that runs",
+        why="it is compiled again, by this version of Sluice",
     )
 
 

@@ -31,11 +31,15 @@ _MARKS = re.compile(
 _PIPE = re.compile(r"(\\*)\|")
 _NUMBER = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
 """What begins a numbered list."""
+_ADDRESS = re.compile(r"\b(https?:|ftp:|www\\?\.)(?=\S)", re.IGNORECASE)
+"""How an address begins that GitHub's Markdown takes for a link."""
 
 
 def escaped(text: str) -> str:
-    """Text from outside as Markdown that shows it as it is, on one line, without mark-up and HTML."""
+    """Text from outside as Markdown that shows it as it is, on one line, without mark-up, HTML and links."""
     line = _MARKS.sub(r"\\\g<0>", _LINE_ENDS.sub(" ", text.strip()))
+    # Airflow makes a link of a bare address; behind a space of no width it is none.
+    line = _ADDRESS.sub("\\g<0>\N{ZERO WIDTH SPACE}", line)
     return _NUMBER.sub(r"\1\\\2", line)
 
 

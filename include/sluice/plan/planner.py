@@ -33,7 +33,7 @@ from sluice.state import compatibility as state
 from sluice.state.change import StateChange
 from sluice.state.directories import Directories
 from sluice.state.locate import find
-from sluice.state.offsets import Continuity, topics_of
+from sluice.state.offsets import Continuity, topics_from_latest, topics_of
 from sluice.state.situation import Absent, Lost, Runs, Situation, Stopped, Stopping, Suspended
 from sluice.state.state_loss import last_positions
 from sluice.state.successor import HeldState
@@ -198,7 +198,7 @@ class Planner:
             situation = replace(situation, is_whole=situation.is_whole and not hand_over.reasons)
         abandons = mode == "stateless" and not isinstance(situation, Absent)
         place = None if isinstance(situation, Absent) else situation.place
-        carry_over = abandons or bool(place and place.carried_over and not place.had_checkpoint)
+        carry_over = abandons or _begins_at_offsets(place, target)
         graph = self._compiler.prepare(target, carry_over=carry_over).graph
         # A jar comes beside the graph, which names it alone.
         has_other_jars = any(change.path.startswith("jars.") for change in changed)
@@ -364,6 +364,17 @@ class Planner:
             case Absent():
                 start = stages.Start(source="nothing")
         return (stages.Prepare(), start)
+
+
+def _begins_at_offsets(place: Placement | None, target: Target) -> bool:
+    """Whether it begins, without any state, at the offsets of its group.
+
+    So does the first start of one that reads from `latest`: the ends, committed to its group, are where it begins, and
+    where a successor begins that finds no state.
+    """
+    if place is None:
+        return bool(topics_from_latest(target.resolved))
+    return place.carried_over and not place.had_checkpoint
 
 
 _UNSEEN = "it has made no checkpoint yet: what state it holds can't be told"

@@ -271,13 +271,14 @@ class Chunk:
         with FlinkClient(self._project.flink) as flink:
             while job_state(flink, row.flink_job_id) is None and self._is_of(row.flink_job_id) and is_young(row):
                 time.sleep(PAUSE)
-            if not confirms_loss:
-                self._refuse_elsewhere(flink, row, row.flink_job_id)
+            self._refuse_elsewhere(flink, row, row.flink_job_id, confirms_loss=confirms_loss)
             ending.cancel(flink, row.flink_job_id, _CANCEL_TIMEOUT)
         self._end("cancelled", row.flink_job_id)
         self._tell(f"{self.part.name} was cancelled")
 
-    def _refuse_elsewhere(self, flink: FlinkClient, row: ReplayChunk, flink_job_id: str) -> None:
+    def _refuse_elsewhere(
+        self, flink: FlinkClient, row: ReplayChunk, flink_job_id: str, *, confirms_loss: bool = False
+    ) -> None:
         """Refuse to take its Flink job for ended that was started on another cluster than today's.
 
         Raises:
@@ -285,14 +286,18 @@ class Chunk:
         """
         if row.cluster is None or job_state(flink, flink_job_id) is not None:
             return
+        cancel = f"sluice backfill {self._plan.job} --cancel {self._plan.id[:8]}"
         refuse_on_other_cluster(
             self._project,
             flink,
             self.part.name,
             flink_job_id,
             Identity.of(row.cluster),
+            confirms_loss=confirms_loss,
             remedy="name the former cluster again in the deployment file or its connection, or bring it back; if it is "
-            f"lost for good: sluice backfill {self._plan.job} --cancel {self._plan.id[:8]} --confirm-lost-cluster",
+            f"lost for good: {cancel} --confirm-lost-cluster",
+            remedy_where_it_runs="name the former cluster again in the deployment file or its connection, and end the "
+            f"replay there: {cancel}",
         )
 
     def _await_room(self, flink: FlinkClient, ends: Callable[[], bool]) -> bool:

@@ -19,6 +19,11 @@ from sluice.state.situation import Lost, Runs, Situation, locate
 _INITIALIZED_WITHIN = 10.0
 """Seconds until Flink must show the parameters of a job that is being initialized."""
 _PAUSE = 0.1
+BRING_BACK = (
+    "bring the former cluster back, or name it again in the deployment file or its connection; if nothing of the job "
+    "runs there any more, confirm that: "
+)
+"""How a next step begins where the cluster on which a job was started can't be asked; a command follows."""
 _BEFORE_ITS_GRAPH = (JobState.INITIALIZING, JobState.CREATED)
 
 
@@ -32,7 +37,8 @@ def find(
         flink: Its cluster.
         job: The job's name.
         place: What the ledger says.
-        confirms_loss: A person has confirmed that nothing of the job runs on the cluster where it was started.
+        confirms_loss: A person has confirmed that nothing of the job runs on the cluster where it was started: that
+            cluster need not answer. If it answers that the job runs, that counts.
 
     Raises:
         RefusedError: a job of this name runs that the ledger does not know, or one that it has as stopped; or the job
@@ -43,8 +49,8 @@ def find(
     if place is None:
         return locate(job, place, listed)
     listed, state = _listed_with_state(flink, place, listed)
-    if state is None and not confirms_loss:
-        refuse_elsewhere(project, flink, place)
+    if state is None:
+        refuse_elsewhere(project, flink, place, confirms_loss=confirms_loss)
     known = submissions(project.ledger, place)
     if has_ended(state):
         listed = tuple(each for each in listed if each.id != place.flink_job_id or each.state.is_terminal)
@@ -104,13 +110,17 @@ def running_release(flink: FlinkClient, flink_job_id: str) -> int | None:
     return int(number) if number.isdigit() else None
 
 
-def refuse_elsewhere(project: Project, flink: FlinkClient, place: Placement) -> None:
+def refuse_elsewhere(
+    project: Project, flink: FlinkClient, place: Placement, *, confirms_loss: bool = False, remedy: str | None = None
+) -> None:
     """Refuse to take a job for ended that was started on another cluster than the one that answers now.
 
     Args:
         project: The project.
         flink: Its cluster, which doesn't know the job.
         place: What the ledger says.
+        confirms_loss: See `find`.
+        remedy: See `refuse_on_other_cluster`.
 
     Raises:
         RefusedError: it runs there, or that can't be told.
@@ -119,7 +129,10 @@ def refuse_elsewhere(project: Project, flink: FlinkClient, place: Placement) -> 
     if place.phase in ("stopped", "suspended") and submissions(project.ledger, place).is_answered:
         # Its former cluster has said that it had ended.
         return
-    refuse_on_other_cluster(project, flink, place.job, place.flink_job_id, Identity.of(place.cluster))
+    started_on = Identity.of(place.cluster)
+    refuse_on_other_cluster(
+        project, flink, place.job, place.flink_job_id, started_on, confirms_loss=confirms_loss, remedy=remedy
+    )
 
 
 def refuse_on_other_cluster(
@@ -129,7 +142,9 @@ def refuse_on_other_cluster(
     flink_job_id: str,
     started_on: Identity | None,
     *,
+    confirms_loss: bool = False,
     remedy: str | None = None,
+    remedy_where_it_runs: str | None = None,
 ) -> None:
     """As `refuse_elsewhere`, for any Flink job.
 
@@ -139,7 +154,9 @@ def refuse_on_other_cluster(
         name: What the job is called, for the message.
         flink_job_id: The job.
         started_on: Where it was submitted; None: it isn't known, and the cluster of today is taken for it.
-        remedy: The next step; None: that of a job.
+        confirms_loss: See `find`.
+        remedy: The next step where the former cluster can't be asked; None: that of a job.
+        remedy_where_it_runs: The next step where the former cluster says that it runs; None: that of a job.
     """
     if started_on is None:
         return
@@ -155,27 +172,30 @@ def refuse_on_other_cluster(
             found = identify(former, started_on.name)
             state = job_state(former, flink_job_id) if found.resembles(started_on) else None
     except (UnreachableError, FlinkError) as error:
+        if confirms_loss:
+            return
         raise RefusedError(
             f"{what}; the former cluster can't be asked whether the job still runs there: {error.message}",
-            remedy=remedy or _unless_confirmed(name),
+            remedy=remedy or _unless_confirmed(project, name),
         ) from error
     if not found.resembles(started_on):
+        if confirms_loss:
+            return
         raise RefusedError(
             f"{what}; at {started_on.url} another cluster answers by now ({found.words}), so whether the job still "
             "runs on the former one can't be told",
-            remedy=remedy or _unless_confirmed(name),
+            remedy=remedy or _unless_confirmed(project, name),
         )
     if not has_ended(state) and state is not None:
         raise RefusedError(
             f"{what}; it is {state.value} there",
-            remedy=remedy
+            remedy=remedy_where_it_runs
             or "name the former cluster again in the deployment file or its connection; to move the job, run "
             f"sluice suspend {name} there first, then name the new cluster and run sluice resume {name}",
         )
 
 
-def _unless_confirmed(name: str) -> str:
-    return (
-        "bring the former cluster back, or name it again in the deployment file or its connection; if nothing of it "
-        f"runs any more, confirm that: sluice deploy {name} --confirm-lost-cluster"
-    )
+def _unless_confirmed(project: Project, name: str) -> str:
+    """A job whose file was removed can't be deployed; it is taken off the list."""
+    command = "deploy" if name in project.catalog.jobs else "forget"
+    return f"{BRING_BACK}sluice {command} {name} --confirm-lost-cluster"

@@ -12,6 +12,9 @@ from typing import Any
 
 from sluice.kafka.offsets import Offsets, Partition
 
+NO_LONGER_HELD = "Kafka no longer holds all that was not read yet: "
+"""How the reason begins that says how many offsets are gone, in all and of each partition."""
+
 
 @dataclass(frozen=True)
 class Continuity:
@@ -31,7 +34,7 @@ class Continuity:
         if not self.gone:
             return None
         each = ", ".join(f"{topic}-{number}: {count:,}" for (topic, number), count in sorted(self.gone.items()))
-        return f"Kafka no longer holds all that was not read yet: {sum(self.gone.values()):,} offsets are gone ({each})"
+        return f"{NO_LONGER_HELD}{sum(self.gone.values()):,} offsets are gone ({each})"
 
 
 def topics_of(resolved: Mapping[str, Any]) -> frozenset[str]:
@@ -60,6 +63,14 @@ def offsets_by_partition(positions: Mapping[str, Mapping[Any, int]], topics: Ite
         for number, offset in partitions.items()
         if int(offset) >= 0
     }
+
+
+def by_topic(offsets: Mapping[Partition, int]) -> dict[str, dict[str, int]]:
+    """Offsets as the ledger keeps them: per topic, then per partition, whose numbers are text in JSON."""
+    found: dict[str, dict[str, int]] = {}
+    for (topic, number), offset in sorted(offsets.items()):
+        found.setdefault(topic, {})[str(number)] = offset
+    return found
 
 
 def hold_against(positions: Mapping[Partition, int], held: Mapping[Partition, Offsets]) -> Continuity:

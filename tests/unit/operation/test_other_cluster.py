@@ -5,6 +5,7 @@ import pytest
 from sluice.errors import RefusedError
 from sluice.fleet.doubts import find_doubt
 from sluice.fleet.members import read_members
+from sluice.operation.forget import forget
 from tests.support.simulated import JOB, Died
 
 FORMER, OTHER = "http://flink", "http://other"
@@ -60,6 +61,33 @@ def test_job_of_a_silent_cluster_is_not_started_until_a_person_confirms_its_loss
     # It is this cluster's from now on.
     simulated.settle(started)
     assert simulated.operate().unchanged
+
+
+def test_confirmed_loss_of_a_cluster_starts_no_job_that_runs_there_by_its_own_answer(simulated, runs):
+    simulated.move(OTHER, **OTHERS)
+    for request_ in ({}, {"kind": "rollback", "to": 1}, {"kind": "suspend"}):
+        with pytest.raises(RefusedError, match="it is RUNNING there") as refused:
+            simulated.operate(confirm_lost_cluster=True, **request_)
+        assert "confirm" not in refused.value.remedy
+    assert running(simulated) == [runs.flink_job_id]
+
+
+def test_removed_job_of_a_silent_cluster_is_taken_off_the_list_once_its_loss_is_confirmed(simulated, runs):
+    simulated.move(OTHER, **OTHERS)
+    simulated.clusters[FORMER] = None
+    (simulated.project.settings.root / "flink_jobs" / f"{JOB}.py").unlink()
+    with pytest.raises(RefusedError, match="can't be asked") as refused:
+        forget(simulated.project, JOB, simulated.flink, "me")
+    assert refused.value.remedy.endswith(f"sluice forget {JOB} --confirm-lost-cluster")
+    forget(simulated.project, JOB, simulated.flink, "me", confirms_loss=True)
+    assert simulated.place.is_forgotten
+
+
+def test_removed_job_that_runs_on_its_former_cluster_stays_on_the_list(simulated, runs):
+    simulated.move(OTHER, **OTHERS)
+    (simulated.project.settings.root / "flink_jobs" / f"{JOB}.py").unlink()
+    with pytest.raises(RefusedError, match="it is RUNNING there"):
+        forget(simulated.project, JOB, simulated.flink, "me", confirms_loss=True)
 
 
 def test_another_cluster_at_the_former_address_is_not_taken_for_the_former_one(simulated, runs):

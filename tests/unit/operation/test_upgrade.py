@@ -8,8 +8,11 @@ from sluice.fleet.decision import decide
 from sluice.fleet.members import read_members
 from sluice.fleet.needs import read_cases
 from sluice.fleet.rows import JobStatus
+from sluice.operation import start
+from sluice.operation.unbegun import record_unbegun
+from sluice.plan.request import Request
 from sluice.release import fingerprint
-from tests.support.simulated import JOB
+from tests.support.simulated import JOB, Died
 
 
 @pytest.fixture
@@ -59,7 +62,36 @@ def test_what_was_rolled_back_before_an_upgrade_is_not_deployed_again_by_a_sweep
     simulated.deploy(kind="rollback", to=1)
     monkeypatch.setattr(fingerprint, "PIPELINE", 2)
     assert drifts(simulated)
+    assert "which was rolled back: to release 1" in decide(case_of(simulated)).why
+
+
+def case_of(simulated):
     place = simulated.place
     row = JobStatus(JOB, "RUNNING", place.release, place.flink_job_id, "healthy", drift=True, phase="running")
     (case,) = read_cases(simulated.project, [row], datetime.now(UTC))
-    assert "which was rolled back: to release 1" in decide(case).why
+    return case
+
+
+def test_a_sweep_gives_up_what_fails_again_and_again_though_an_older_release_was_the_same(simulated, monkeypatch):
+    monkeypatch.setattr(fingerprint, "PIPELINE", 1)
+    wanted = f"jobs:\n  {JOB}:\n    config:\n      least: 1\n"
+    for deployment in (wanted, ""):
+        simulated.lab.deployment(deployment)
+        simulated.checkpoint(simulated.deploy().flink_job_id)
+    monkeypatch.setattr(fingerprint, "PIPELINE", 2)
+    simulated.lab.deployment(wanted)
+    for number in range(9):
+        record_unbegun(simulated.project, JOB, Request(), f"sweep {number}", "the client could not be started")
+    assert decide(case_of(simulated)).why.startswith("given up after 9 tries")
+
+
+@pytest.mark.parametrize("submitted_by", [1, 2])
+def test_reads_are_known_to_be_counted_by_what_was_submitted(simulated, monkeypatch, submitted_by):
+    simulated.dies_at = "after"
+    monkeypatch.setattr(start, "PIPELINE", submitted_by)
+    with pytest.raises(Died):
+        simulated.operate()
+    simulated.dies_at = None
+    # The next attempt, by the newer Sluice, finds it running.
+    monkeypatch.setattr(start, "PIPELINE", 2)
+    assert simulated.deploy().counts == (submitted_by == 2)

@@ -99,6 +99,11 @@ def test_names_and_figures_stay_readable_in_markdown():
         assert escaped(text) == text
 
 
+def test_escaped_address_is_no_link_for_githubs_markdown():
+    for text in ("see https://elsewhere.example", "HTTP://x", "www.elsewhere.example"):
+        assert not re.search(r"(?i)(https?://|www\.)\w", escaped(text)), text
+
+
 def test_a_plan_shows_its_warnings():
     plan = Plan(job="counts", action="none", category="none", fingerprint="f", warnings=("the login is readable",))
     assert "  warning: the login is readable" in explain(plan)

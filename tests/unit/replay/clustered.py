@@ -80,7 +80,7 @@ class Clustered:
                     for job, state in self.states.items()]  # fmt: skip
             return httpx.Response(200, json={"jobs": jobs})
         if path == "/jobmanager/config":
-            return httpx.Response(200, json=[])
+            return httpx.Response(200, json=[{"key": "rest.port", "value": "8081"}])
         if path == "/overview":
             figures = {"taskmanagers": 1, "slots-total": 9, "slots-available": self.slots, "flink-version": "2.3.0"}
             return httpx.Response(200, json=figures)

@@ -271,7 +271,7 @@ def test_chunk_of_another_cluster_is_neither_started_again_nor_taken_for_cancell
         if silent:
             raise NoAnswerError("connection refused")
         if target == "/jobmanager/config":
-            return 200, b"[]"
+            return 200, b'[{"key": "rest.port", "value": "8081"}]'
         return 200, json.dumps({"status": former[flink_job_id]}).encode()
 
     cluster.project.flink_at = lambda url: FlinkClient(url, exchange=answer)
@@ -281,5 +281,9 @@ def test_chunk_of_another_cluster_is_neither_started_again_nor_taken_for_cancell
             doing()
         assert "--cancel" in refused.value.remedy
     assert (cluster.row().state, cluster.states) == ("running", {})
+    if not silent:
+        with pytest.raises(RefusedError, match="it is RUNNING there"):
+            chunk.cancel(confirms_loss=True)
+        former[flink_job_id] = "CANCELED"
     chunk.cancel(confirms_loss=True)
     assert cluster.row().state == "cancelled"

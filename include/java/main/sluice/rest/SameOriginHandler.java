@@ -15,6 +15,7 @@ import org.apache.flink.shaded.netty4.io.netty.handler.codec.http.HttpRequest;
 import org.apache.flink.shaded.netty4.io.netty.handler.codec.http.HttpResponseStatus;
 import org.apache.flink.shaded.netty4.io.netty.handler.codec.http.HttpServerCodec;
 import org.apache.flink.shaded.netty4.io.netty.handler.codec.http.HttpVersion;
+import org.apache.flink.shaded.netty4.io.netty.handler.codec.http.QueryStringDecoder;
 import org.apache.flink.shaded.netty4.io.netty.util.ReferenceCountUtil;
 
 /**
@@ -69,6 +70,11 @@ final class SameOriginHandler extends ChannelInboundHandlerAdapter {
 
     /** Why a request is refused; null: it isn't. */
     private String whyRefused(HttpRequest request) {
+        // These end a job by GET, which any page may have a browser send. Flink's clients take PATCH.
+        var path = new QueryStringDecoder(request.uri()).path();
+        if (path.endsWith("/yarn-cancel") || path.endsWith("/yarn-stop")) {
+            return "a job is ended by PATCH /jobs/<id>";
+        }
         var headers = request.headers();
         var host = headers.get(HttpHeaderNames.HOST);
         if (host != null && !hosts.contains(nameOf(host))) {
@@ -80,10 +86,10 @@ final class SameOriginHandler extends ChannelInboundHandlerAdapter {
         }
         // A link from another page may open the UI; nothing else of another site may ask for anything.
         var site = headers.get("Sec-Fetch-Site");
-        // /jobs/<id>/yarn-cancel and yarn-stop end a job by a GET request.
         var isLink = request.method().equals(HttpMethod.GET)
                 && "navigate".equals(headers.get("Sec-Fetch-Mode"))
-                && !request.uri().contains("/yarn-");
+                // Not into a frame of the other page.
+                && "document".equals(headers.get("Sec-Fetch-Dest"));
         if (("cross-site".equals(site) || "same-site".equals(site)) && !isLink) {
             return "requests of web pages from elsewhere are refused";
         }

@@ -43,7 +43,8 @@ from markdown_it import MarkdownIt
 html = MarkdownIt("commonmark", {"html": True}).render(airflow.of().body)
 [shown] = [line for line in html.splitlines() if "Reason given" in line]
 assert shown == (
-    "<p>Reason given: ![x](http:\u200b//elsewhere.example/x) **approved by ops** &lt;b&gt;ok&lt;/b&gt; # Approve this</p>"
+    "<p>Reason given: ![x](http:\u200b//elsewhere.example/x) **approved by ops** &lt;b&gt;ok&lt;/b&gt; "
+    "# Approve this</p>"
 ), shown
 """,
     )

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from sluice.deployment.catalog import Catalog, read_catalog
 from sluice.deployment.desired import DesiredJob, desired_job, flink_options
 from sluice.deployment.file import DeploymentFile, read_deployment_file
-from sluice.deployment.hidden import holds_digests, opened
 from sluice.deployment.jars import jar_digests
 from sluice.deployment.lines import Document
+from sluice.deployment.secrets import holds_digests, opened
 from sluice.errors import ConfigError, SluiceError
 from sluice.flink.access import Access, exposed_flink_login
 from sluice.flink.connection import from_environment

@@ -21,7 +21,7 @@ from sluice.local.traffic import oracle, wire
 from sluice.local.traffic.generator import Message, Traffic
 from sluice.operation.topics import create_topics
 from sluice.replay.chunk import Chunk, Progress
-from sluice.replay.live import refuse_behind
+from sluice.replay.live_guard import refuse_behind
 from sluice.replay.model import ReplayPlan, ReplayRequest
 from sluice.replay.parity import Parity, moment
 from sluice.replay.preflight import plan_replay

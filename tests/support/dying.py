@@ -36,7 +36,7 @@ def die(lab, job, kind, at, when, least=None):
     return done.returncode == _DIED
 
 
-def asked_for(kind, least=None):
+def request_params(kind, least=None):
     """The fields of the request of an operation of this kind, and whether it is approved."""
     if kind == "back_stateless":
         return {"overrides": {"hours": 2}}, True
@@ -69,7 +69,7 @@ def main(root, lib, job, kind, at, when, least=None):
         flink_lib=Path(lib),
         client_cache=ROOT / ".sluice" / "client",
     )
-    asked, approved = asked_for(kind, None if least is None else int(least))
+    asked, approved = request_params(kind, None if least is None else int(least))
     # The next attempt is the same holder's, or takes over from one that is gone.
     holder = "test" if int(at) % 2 else shell_holder()
     result = run_operation(Project(settings), job, Request(**asked), holder, print, approved=approved)

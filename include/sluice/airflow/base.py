@@ -124,7 +124,7 @@ class SluiceOperator(ProjectOperator):
         own = self.holder(context)
         return lambda other: other != own and is_over(context, other)
 
-    def await_turn(self, context: Context, project: Project) -> None:
+    def wait_for_lock(self, context: Context, project: Project) -> None:
         """Wait in the triggerer while another task holds the job, and begin again; one operation per job at a time."""
         from sluice.airflow.triggers import OperationTrigger  # noqa: PLC0415
 
@@ -188,7 +188,7 @@ class RequestOperator(SluiceOperator):
         Otherwise it would be made again at each, and never be given up.
         """
         from sluice.airflow.params import deploy_request  # noqa: PLC0415
-        from sluice.operation.unbegun import record_unbegun  # noqa: PLC0415
+        from sluice.operation.failed_attempts import record_unbegun  # noqa: PLC0415
 
         try:
             yield

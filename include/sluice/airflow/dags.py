@@ -32,7 +32,7 @@ from sluice.settings import Settings
 
 
 @contextmanager
-def nothing_to_collect() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Python's cyclic collector stands still meanwhile.
 
     All that is made here stays, and it would walk it again and again: with 1,000 jobs for a quarter of the time.
@@ -53,7 +53,7 @@ def deploy_dags(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> list[D
         root: The project's directory.
         notifiers: Told when a plan waits for an approval, with `changes` in their context.
     """
-    with nothing_to_collect():
+    with gc_paused():
         catalog, lineage = read_catalog(root), read_lineage(root)
         return [
             *(_deploy_dag(job, root, notifiers, lineage) for _, job in sorted(catalog.jobs.items())),
@@ -148,7 +148,7 @@ The range's rows are then held against the live ones; *Promote* writes them into
 
 def backfill_dags(root: Path) -> list[DAG]:
     """A DAG backfill.<job> for each job that declares a replay."""
-    with nothing_to_collect():
+    with gc_paused():
         jobs, lineage = read_catalog(root).jobs, read_lineage(root)
         made = (_backfill_dag(job, root, lineage) for _, job in sorted(jobs.items()) if job.replay is not None)
         return [dag for dag in made if dag is not None]

@@ -15,7 +15,7 @@ from sluice.airflow.assets import job_asset, tell_outlets
 from sluice.airflow.base import BACKSTOP, airflow_errors
 from sluice.airflow.gates import gate_trigger
 from sluice.airflow.operators import SwitchOverOperator, go_back, operation_extra, settle_operation
-from sluice.airflow.params import asked_for
+from sluice.airflow.params import request_params
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -36,7 +36,7 @@ class DeployOperator(SwitchOverOperator):
         config: Settings of the job over the deployment file's (templated).
         allow_state_loss: Approves ahead a plan that loses state.
         wake: Also start a suspended job.
-        kwargs: `mode`, `reason`: see `sluice.airflow.params.asked_for`; and see `SluiceOperator`.
+        kwargs: `mode`, `reason`: see `sluice.airflow.params.request_params`; and see `SluiceOperator`.
     """
 
     operation: ClassVar[Kind] = "deploy"
@@ -53,7 +53,7 @@ class DeployOperator(SwitchOverOperator):
         reason: str | None = None,
         **kwargs: Any,
     ) -> None:
-        asked = asked_for(
+        asked = request_params(
             self.operation,
             config=config,
             to_release=to_release,

@@ -22,7 +22,7 @@ from sluice.airflow.operators import (
     SettleOperator,
     SwitchOverOperator,
 )
-from sluice.airflow.params import asked_for
+from sluice.airflow.params import request_params
 from sluice.job.limits import Health
 from sluice.plan.model import Kind, Mode
 
@@ -156,7 +156,7 @@ def deploy_group(  # noqa: PLR0913 - what a run may be asked for
         patience: How long it waits; None: SLUICE_APPROVAL_HOURS.
         kwargs: Arguments of the operators: `retries`, `pool`, ...
     """
-    asked = asked_for(
+    asked = request_params(
         operation,
         config=config,
         to_release=to_release,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from sluice.ledger.tables import Operation
-    from sluice.operation.roll_back import Back
+    from sluice.operation.roll_back import RollbackResult
     from sluice.operation.switch_over import Started
     from sluice.plan.approval import Approval
     from sluice.project import Project
@@ -51,7 +51,7 @@ class PlanOperator(RequestOperator, SkipMixin):
         asked = self.request(context)
         with airflow_errors():
             project = self.project()
-            self.await_turn(context, project)
+            self.wait_for_lock(context, project)
             project.ledger.refuse_busy(self.job, self.holder(context), self.is_gone(context))
             with self.counted(context, project):
                 plan = make_plan(project, self.job, deploy_request(asked), self.log.info, compiles_always=False)
@@ -140,13 +140,13 @@ class SwitchOverOperator(RequestOperator):
 
         with airflow_errors():
             project = self.project()
-            self.await_turn(context, project)
+            self.wait_for_lock(context, project)
             try:
                 with self.counted(context, project):
                     started = self._switch(project, context)
             except BusyError:
                 # Somebody was faster by a moment.
-                self.await_turn(context, project)
+                self.wait_for_lock(context, project)
                 raise
             except SluiceError as error:
                 operation = self.held(project, context)
@@ -163,7 +163,7 @@ class SwitchOverOperator(RequestOperator):
         from sluice.airflow.params import deploy_request  # noqa: PLC0415
         from sluice.compiler import Compiler  # noqa: PLC0415
         from sluice.flink.client import FlinkClient  # noqa: PLC0415
-        from sluice.operation.switch_over import SwitchOver, again_where_changed  # noqa: PLC0415
+        from sluice.operation.switch_over import SwitchOver, retry_on_conflict  # noqa: PLC0415
         from sluice.plan.planner import Planner  # noqa: PLC0415
 
         asked, tell = self.request(context), self.log.info
@@ -188,7 +188,7 @@ class SwitchOverOperator(RequestOperator):
                     is_gone=self.is_gone(context),
                 ).run()
 
-            return again_where_changed(attempt, tell)
+            return retry_on_conflict(attempt, tell)
 
     def _approval(self, context: Context, project: Project) -> Approval | None:
         """What this run was given, ahead or when it asked; None: nothing."""
@@ -290,7 +290,7 @@ class RollBackOperator(SluiceOperator):
         return back.words
 
 
-def go_back(task: SluiceOperator, context: Context, project: Project, otherwise: str) -> Back | None:
+def go_back(task: SluiceOperator, context: Context, project: Project, otherwise: str) -> RollbackResult | None:
     """Take back what the task's run has begun; None: it has begun nothing, or has ended it.
 
     Args:

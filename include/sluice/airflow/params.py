@@ -178,7 +178,7 @@ def _words(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
-def asked_for(
+def request_params(
     operation: Kind,
     *,
     config: Mapping[str, Any] | None = None,

@@ -49,7 +49,7 @@ class SavepointOperator(SluiceOperator):
 
         with airflow_errors():
             project = self.project()
-            self.await_turn(context, project)
+            self.wait_for_lock(context, project)
             with FlinkClient(project.flink) as flink:
                 ordered = order_savepoint(
                     project, self.job, self.holder(context), flink, note=self.reason, is_gone=self.is_gone(context)

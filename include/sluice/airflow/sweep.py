@@ -15,13 +15,13 @@ from airflow.sdk.exceptions import AirflowFailException
 from sluice.airflow.base import ProjectOperator, airflow_errors
 from sluice.airflow.deploy_run import removed_words
 from sluice.airflow.holders import run_of_task
-from sluice.airflow.listening import listeners
+from sluice.airflow.notifier_callbacks import listeners
 from sluice.settings import JOBS_PACKAGE
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from sluice.airflow.going import GoingRun
+    from sluice.airflow.sweep_runs import GoingRun
     from sluice.fleet.needs import Needed
     from sluice.fleet.notifications import Listener
     from sluice.fleet.reconcile import IsGone
@@ -61,7 +61,7 @@ class _SweepingOperator(ProjectOperator):
 
     def sweep(self, project: Project, context: Context, gone: IsGone) -> tuple[list[JobStatus], list[str]]:
         """Look at the whole fleet, and tell of verdicts; the rows, and which notifiers have failed."""
-        from sluice.fleet.notifications import tell_verdicts  # noqa: PLC0415
+        from sluice.fleet.notifications import notify_verdicts  # noqa: PLC0415
         from sluice.fleet.status import sweep_and_record  # noqa: PLC0415
 
         rows = [found.status for found in sweep_and_record(project, context["run_id"], gone)]
@@ -69,7 +69,7 @@ class _SweepingOperator(ProjectOperator):
             self.log.info("%s: %s, %s%s", row.job, row.state, row.verdict, "".join(f"; {r}" for r in row.reasons))
         _push(context, CHANGES, [])
         told: dict[str, Listener] = {"xcom": partial(_push, context, CHANGES), **listeners(self.notifiers, context)}
-        return rows, self.logged(tell_verdicts(project.ledger.told, rows, told))
+        return rows, self.logged(notify_verdicts(project.ledger.told, rows, told))
 
     def judge(self, project: Project, rows: Sequence[JobStatus], gone: IsGone) -> list[Needed]:
         """What the jobs of a sweep need."""
@@ -93,9 +93,9 @@ class SweepOperator(_SweepingOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """For each job to which something is to be done, or asked, the arguments of a run of its deploy DAG."""
-        from sluice.airflow.going import still_going, without_second_run  # noqa: PLC0415
         from sluice.airflow.holders import ended_holders  # noqa: PLC0415
-        from sluice.fleet.notifications import newly_to_ask, not_asked, tell_reports  # noqa: PLC0415
+        from sluice.airflow.sweep_runs import still_going, without_second_run  # noqa: PLC0415
+        from sluice.fleet.notifications import new_approval_requests, notify_reports, unrequested_approvals  # noqa: PLC0415
 
         with airflow_errors():
             project = self.project()
@@ -108,11 +108,11 @@ class SweepOperator(_SweepingOperator):
             self._end_abandoned(project, context)
             _push(context, CRIES, _cries(rows, needs))
             told: dict[str, Listener] = {"run": partial(_push, context, REPORTS), **listeners(self.notifiers, context)}
-            in_vain = not_asked(project.ledger.told)
-            asks = newly_to_ask(project.ledger.told, needs)
+            in_vain = unrequested_approvals(project.ledger.told)
+            asks = new_approval_requests(project.ledger.told, needs)
             # The run that asks tells of it; the next sweep does where that has not come about.
             reported = [needed for needed in needs if needed not in asks or needed.job in in_vain]
-            untold += self.logged(tell_reports(project.ledger.told, rows, reported, told))
+            untold += self.logged(notify_reports(project.ledger.told, rows, reported, told))
         _push(context, UNTOLD, untold)
         # A job that is down comes first: so many run at once as SLUICE_SWEEP_OPERATIONS says.
         first = sorted((each for each in needs if each.request), key=lambda each: each.decision.need == "redeploy")
@@ -121,7 +121,7 @@ class SweepOperator(_SweepingOperator):
 
     def _known_runs(self, project: Project, context: Context) -> dict[str, GoingRun]:
         """The runs that a sweep before has not seen to their ends; those that have failed since are counted."""
-        from sluice.airflow.going import known_runs  # noqa: PLC0415
+        from sluice.airflow.sweep_runs import known_runs  # noqa: PLC0415
 
         known = known_runs(project.ledger.told)
         for job, going in known.items():
@@ -149,8 +149,8 @@ class VerifyOperator(_SweepingOperator):
 
     def execute(self, context: Context) -> None:
         """Raise, or be content."""
-        from sluice.airflow.going import known_runs, without_second_run  # noqa: PLC0415
         from sluice.airflow.holders import ended_holders  # noqa: PLC0415
+        from sluice.airflow.sweep_runs import known_runs, without_second_run  # noqa: PLC0415
 
         pull = partial(context["ti"].xcom_pull, task_ids="sweep")
         wanted = pull()
@@ -181,13 +181,13 @@ class VerifyOperator(_SweepingOperator):
 
     def _ask_again(self, context: Context, failed: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
         """Have the next sweep ask a person, where the run that was to ask could not be made."""
-        from sluice.fleet.notifications import asked_in_vain  # noqa: PLC0415
+        from sluice.fleet.notifications import mark_unrequested  # noqa: PLC0415
 
         asking = [(number, each) for number, each in failed if not each["wait_for_completion"]]
         unmade = [_job(each) for number, each in asking if _run_made(context, number) is None]
         if unmade:
             with airflow_errors():
-                asked_in_vain(self.project().ledger.told, unmade)
+                mark_unrequested(self.project().ledger.told, unmade)
 
     def _count(self, project: Project, context: Context, failed: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
         """Count the runs that have failed before they had begun anything, whatever has ended them.
@@ -214,7 +214,7 @@ class VerifyOperator(_SweepingOperator):
 
     def _keep_not_awaited(self, project: Project, going: Mapping[str, tuple[str, Mapping[str, Any]]]) -> None:
         """Let the next sweep find the runs that go on: it makes no second one beside them."""
-        from sluice.airflow.going import GoingRun, known_runs  # noqa: PLC0415
+        from sluice.airflow.sweep_runs import GoingRun, known_runs  # noqa: PLC0415
 
         since = project.ledger.samples.last_run()
         if going and since:
@@ -237,7 +237,7 @@ def _has_failed(context: Context, job: str, run: str) -> bool:
 def _count_run(project: Project, job: str, run: str, conf: Mapping[str, Any], since: datetime) -> None:
     """Count a run that has failed, unless it had begun something."""
     from sluice.airflow.params import deploy_request  # noqa: PLC0415
-    from sluice.operation.unbegun import record_unless_begun  # noqa: PLC0415
+    from sluice.operation.failed_attempts import record_unless_begun  # noqa: PLC0415
 
     dag = f"deploy.{job}"
     holder, why = f"airflow:{dag}/{run}", f"run {run} of {dag} has failed before it had begun anything"
@@ -245,7 +245,7 @@ def _count_run(project: Project, job: str, run: str, conf: Mapping[str, Any], si
 
 
 def _keep_going(project: Project, going: Mapping[str, GoingRun]) -> None:
-    from sluice.airflow.going import keep_runs  # noqa: PLC0415
+    from sluice.airflow.sweep_runs import keep_runs  # noqa: PLC0415
 
     keep_runs(project.ledger.told, going)
 

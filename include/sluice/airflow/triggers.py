@@ -23,7 +23,7 @@ from sluice.operation.gate import GateOrder, readings
 from sluice.operation.savepoint import await_savepoint
 from sluice.project import Project
 from sluice.replay.chunk import Progress, progress_of
-from sluice.replay.cluster import Patience, Room, room, why_it_waits
+from sluice.replay.slots import OutageTimeout, SlotAvailability, room, why_it_waits
 
 
 class GateTrigger(BaseTrigger):
@@ -186,7 +186,7 @@ _NEWS = 60.0
 """Seconds after which the task is told how far its chunk has come."""
 _TURN = 3.0
 """Seconds between two looks whether it is a chunk's turn."""
-_PATIENCE = 600.0
+_OUTAGE_TIMEOUT = 600.0
 """Seconds that the cluster may leave without an answer who only waits: a JobManager that is restarted takes some."""
 _WAKING = 6.0
 """Seconds that a task takes from being woken to having taken its chunk."""
@@ -311,7 +311,7 @@ class TurnTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One event, without content; until then a line of the log each minute says what the chunk waits for."""
         flink = (await sync_to_async(project_of)(self.root, self.environment)).flink
-        patience = Patience(_PATIENCE)
+        patience = OutageTimeout(_OUTAGE_TIMEOUT)
         come_since: float | None = None
         next_words = time.time() + _NEWS
         while True:
@@ -336,7 +336,7 @@ class TurnTrigger(BaseTrigger):
             await asyncio.sleep(pause)
         yield TriggerEvent({})  # type: ignore[no-untyped-call]
 
-    def _look(self, flink: Access) -> tuple[Turn, Room]:
+    def _look(self, flink: Access) -> tuple[Turn, SlotAvailability]:
         """Where the chunk stands, the cluster's task slots and what others are about to take of them counted."""
         ledger, place = ledger_of(self.root, self.environment), (self.replay, self.number)
         with FlinkClient(flink) as client:
@@ -345,7 +345,7 @@ class TurnTrigger(BaseTrigger):
         found = found.beside(ledger.replays.pending_slots(*place, found.alive))
         return replace(turn, has_come=turn.has_come and found.free >= self.slots), found
 
-    def _words(self, turn: Turn, found: Room) -> str:
+    def _words(self, turn: Turn, found: SlotAvailability) -> str:
         name = ledger_of(self.root, self.environment).replays.chunk(self.replay, self.number).name
         return why_it_waits(name, self.slots, turn, self._limits, found)
 

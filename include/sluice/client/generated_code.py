@@ -8,7 +8,7 @@ _ADD = re.compile(rb"set\$\d+\.add\(.*?\);")
 """A literal of an IN put into its set (Flink's ScalarOperatorGens.generateIn)."""
 
 
-def settled(code: bytes) -> bytes:
+def normalise_generated_code(code: bytes) -> bytes:
     """The same code, with what is put into sets in one order.
 
     Flink takes an IN's literals in an order that hangs on their types' identity hashes, which differ from process to

@@ -12,7 +12,7 @@ from pyflink.util.java_utils import get_field
 
 from sluice.client.address import rest_options
 from sluice.client.descriptions import Described, describe, secret_texts
-from sluice.client.generated_code import settled
+from sluice.client.generated_code import normalise_generated_code
 from sluice.client.pipeline import Pipeline
 from sluice.client.protocol import RELEASE, Build, Graph, Operator, Submit, Vertex
 from sluice.client.stores import tls_options
@@ -72,7 +72,9 @@ class PreparedJob:
 
         def add(*parts: Any) -> None:
             for part in parts:
-                content = settled(bytes(part)) if isinstance(part, bytes | bytearray) else str(part).encode()
+                content = (
+                    normalise_generated_code(bytes(part)) if isinstance(part, bytes | bytearray) else str(part).encode()
+                )
                 total.update(f"{len(content)}\0".encode() + content)
 
         has_python = False

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ValidationError
 
 from sluice.deployment.explain import first_problem
 from sluice.deployment.file import Defaults, DeploymentFile, JobSection
-from sluice.deployment.hidden import hidden, secrets_of
 from sluice.deployment.lines import Document
+from sluice.deployment.secrets import hidden, secrets_of
 from sluice.deployment.values import json_values
 from sluice.errors import ConfigError
 from sluice.job.config import JobConfig, secret_settings
@@ -171,7 +171,7 @@ def refuse_secrets(job: Job, overrides: Iterable[str]) -> None:
             )
 
 
-def open_secrets(config: type[JobConfig], overrides: Iterable[str]) -> tuple[str, ...]:
+def exposed_secrets(config: type[JobConfig], overrides: Iterable[str]) -> tuple[str, ...]:
     """What is to be said of settings that former runs gave and that are secrets by now, a line for each."""
     return tuple(
         f"config.{name} is a secret by now, and the ledger has it as a former run gave it: set it in the deployment "

@@ -12,7 +12,7 @@ import annotated_types
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from sluice.deployment.hidden import is_secret
+from sluice.deployment.secrets import is_secret
 from sluice.job.config import secret_settings
 
 _LOGIN = re.compile(r"//[^/\s]*@")

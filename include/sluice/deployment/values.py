@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from sluice.deployment.hidden import Hidden, digest
+from sluice.deployment.secrets import Hidden, digest
 
 
 def json_values(model: BaseModel, include: set[str] | None = None, *, reveal: bool = False) -> dict[str, Any]:

@@ -120,7 +120,7 @@ _STRANGERS = ("undeclared", "duplicate")
 
 
 @dataclass(frozen=True)
-class Case:
+class DecisionInput:
     """All that decides what a job needs.
 
     Attributes:
@@ -138,7 +138,7 @@ class Case:
         approval: Why a redeploy would need an approval; None: it needs none, or that isn't known yet.
         asked: What became of asking for that approval; None: nobody was asked.
         stays: Why it can't go back to the former release by itself; None: it can, or that isn't known yet.
-        stays_cause: The cause of a report of that; None: there is none.
+        rollback_blocked_cause: The cause of a report of that; None: there is none.
     """
 
     status: JobStatus
@@ -155,7 +155,7 @@ class Case:
     approval: str | None = None
     asked: str | None = None
     stays: str | None = None
-    stays_cause: str | None = None
+    rollback_blocked_cause: str | None = None
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class Decision:
     cause: str | None = None
 
 
-def decide(case: Case) -> Decision:
+def decide(case: DecisionInput) -> Decision:
     """What the job needs: the first of what follows that applies.
 
     A job that isn't the ledger's, or runs twice, is for a person. One that somebody works on, that is meant to be
@@ -208,7 +208,7 @@ def _as_it_is(status: JobStatus) -> str:
             return "it runs as it should"
 
 
-def _left_to_people(case: Case) -> Decision | None:
+def _left_to_people(case: DecisionInput) -> Decision | None:
     status = case.status
     if status.state in _STRANGERS or status.doubles:
         return Decision("report", _reasons(status))
@@ -217,7 +217,7 @@ def _left_to_people(case: Case) -> Decision | None:
     return None
 
 
-def _left_alone(case: Case) -> Decision | None:
+def _left_alone(case: DecisionInput) -> Decision | None:
     status = case.status
     if case.holder:
         return Decision("nothing", f"an operation goes on, by {case.holder}")
@@ -230,13 +230,13 @@ def _left_alone(case: Case) -> Decision | None:
     return None
 
 
-def _suspending(case: Case) -> Decision | None:
+def _suspending(case: DecisionInput) -> Decision | None:
     if case.status.state != "suspending":
         return None
     return _unless_too_often(case, Decision("suspend", f"it is to be down: {_reasons(case.status)}"))
 
 
-def _disabled(case: Case) -> Decision | None:
+def _disabled(case: DecisionInput) -> Decision | None:
     if case.enabled:
         return None
     why = "it is disabled in the deployment file"
@@ -245,7 +245,7 @@ def _disabled(case: Case) -> Decision | None:
     return Decision("report", f"{why}, and runs: sluice suspend it", cause="disabled")
 
 
-def _down(case: Case) -> Decision | None:
+def _down(case: DecisionInput) -> Decision | None:
     status = case.status
     if status.state not in (*_ENDED, "stopped", "stopping"):
         return None
@@ -255,10 +255,10 @@ def _down(case: Case) -> Decision | None:
     if case.stays:
         why = f"{why}; {case.stays}"
     # The release that ran: what has changed since comes later, and may need an approval.
-    return _unless_too_often(case, Decision("recover", why, release=status.release, cause=case.stays_cause))
+    return _unless_too_often(case, Decision("recover", why, release=status.release, cause=case.rollback_blocked_cause))
 
 
-def _failed(case: Case) -> Decision | None:
+def _failed(case: DecisionInput) -> Decision | None:
     status = case.status
     if status.verdict != "failed":
         return None
@@ -272,12 +272,12 @@ def _failed(case: Case) -> Decision | None:
         return new
     if case.stays:
         why = f"a fresh release has gone bad: {_reasons(status)}; {case.stays}"
-        return Decision("report", why, cause=case.stays_cause)
+        return Decision("report", why, cause=case.rollback_blocked_cause)
     cause = "nothing of its own code or state" if _is_fresh(case) and not status.own_fault else "no fresh release"
     return Decision("report", f"it fails, and {cause} is the cause: {_reasons(status)}")
 
 
-def _drifted(case: Case) -> Decision | None:
+def _drifted(case: DecisionInput) -> Decision | None:
     status = case.status
     if not status.drift:
         return None
@@ -292,16 +292,16 @@ def _drifted(case: Case) -> Decision | None:
     return _unless_too_often(case, Decision("redeploy", why))
 
 
-def _is_fresh(case: Case) -> bool:
+def _is_fresh(case: DecisionInput) -> bool:
     return case.healthy_at is None or case.now - case.healthy_at < case.short
 
 
-def _may_go_back(case: Case) -> bool:
+def _may_go_back(case: DecisionInput) -> bool:
     """Brokers, networks and a cluster without slots would fail the former release likewise."""
     return case.status.own_fault and _is_fresh(case) and case.has_former and case.stays is None
 
 
-def _is_try_at(wanted: Decision, case: Case, operation: PastOperation) -> bool:
+def _is_try_at(wanted: Decision, case: DecisionInput, operation: PastOperation) -> bool:
     """Whether an operation was meant to do what is wanted now."""
     # What could not even be planned says by its release what it was to be.
     is_unplanned = operation.outcome == "failed" and operation.action is None
@@ -317,7 +317,7 @@ def _is_try_at(wanted: Decision, case: Case, operation: PastOperation) -> bool:
             return operation.fingerprint == case.fingerprint and not recovers
 
 
-def _unless_too_often(case: Case, wanted: Decision) -> Decision:
+def _unless_too_often(case: DecisionInput, wanted: Decision) -> Decision:
     """What is wanted; or not yet, or not any more, after the tries that came to nothing."""
     made = tries(case.operations, case.now, case.short, partial(_is_try_at, wanted, case))
     if not made:

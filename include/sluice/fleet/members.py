@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from sluice.deployment.catalog import describe
-from sluice.deployment.desired import DesiredJob, open_secrets
-from sluice.deployment.hidden import covered_settings
+from sluice.deployment.desired import DesiredJob, exposed_secrets
+from sluice.deployment.secrets import redact_settings
 from sluice.errors import ConfigError
 from sluice.fleet.removed import REMOVED
 from sluice.fleet.rows import JobStatus
@@ -77,13 +77,13 @@ def _member(project: Project, name: str, placed: tuple[Placement, Release] | Non
     if place is None or release is None:
         state = "not deployed" if desired.enabled else "disabled"
         return Member(JobStatus(name, state, reasons=(f"run: sluice deploy {name}",) if desired.enabled else ()))
-    overrides = covered_settings(release.overrides, desired.job.config)
+    overrides = redact_settings(release.overrides, desired.job.config)
     status = JobStatus(
         name,
         "",
         place.release,
         place.flink_job_id,
-        reasons=(*trouble, *open_secrets(desired.job.config, overrides)),
+        reasons=(*trouble, *exposed_secrets(desired.job.config, overrides)),
         drift=bool(trouble) or found != release.fingerprint,
         overrides=overrides,
         phase=place.phase,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby, pairwise
 
 from sluice.errors import SluiceError, UnreachableError
-from sluice.fleet.decision import SHORT, Case, Decision, PastOperation, approval_cause, blocked, decide
+from sluice.fleet.decision import SHORT, Decision, DecisionInput, PastOperation, approval_cause, blocked, decide
 from sluice.fleet.reconcile import IsGone, holds, moved
 from sluice.fleet.rows import JobStatus
 from sluice.ledger.samples import Look
@@ -28,22 +28,24 @@ _LOOKS = 12
 """Of a job; enough for three runs, each of which looks again where something was done."""
 
 
-def read_cases(project: Project, rows: Iterable[JobStatus], now: datetime, gone: IsGone = is_gone) -> list[Case]:
+def read_decision_inputs(
+    project: Project, rows: Iterable[JobStatus], now: datetime, gone: IsGone = is_gone
+) -> list[DecisionInput]:
     """The cases of a sweep that is recorded already; of a job that is well, nothing more is read.
 
     Args:
         project: The project.
         rows: The sweep's.
         now: The time.
-        gone: See `read_standing`.
+        gone: See `read_ledger_view`.
     """
     return [_case(project, row, now, gone) for row in rows]
 
 
-def _case(project: Project, row: JobStatus, now: datetime, gone: IsGone) -> Case:
+def _case(project: Project, row: JobStatus, now: datetime, gone: IsGone) -> DecisionInput:
     is_known = row.phase is not None and row.state not in ("undeclared", "duplicate")
     if not is_known or (row.verdict in ("healthy", "idle") and not row.drift):
-        return Case(row, now, enabled=_is_enabled(project, row.job))
+        return DecisionInput(row, now, enabled=_is_enabled(project, row.job))
     ledger = project.ledger
     releases = {release.number: release for release in ledger.releases(row.job)}
     running = releases.get(row.release or 0)
@@ -55,7 +57,7 @@ def _case(project: Project, row: JobStatus, now: datetime, gone: IsGone) -> Case
         # A savepoint changes nothing, and is no try at anything.
         if operation.kind != "savepoint"
     ]
-    return Case(
+    return DecisionInput(
         status=row,
         now=now,
         moved=moved(row, ledger.placement(row.job)),
@@ -189,12 +191,12 @@ def find_needs(
         rows: The sweep's, which is recorded already.
         tell: Where the plans' progress goes.
         now: The time; None: now.
-        gone: See `sluice.fleet.reconcile.read_standing`.
+        gone: See `sluice.fleet.reconcile.read_ledger_view`.
         budget: How long it may plan: a job that takes long must not keep the others waiting. What is not begun by then
             is planned first the next time. None: no limit.
     """
     until = None if budget is None else time.monotonic() + budget.total_seconds()
-    cases = read_cases(project, rows, now or datetime.now(UTC), gone)
+    cases = read_decision_inputs(project, rows, now or datetime.now(UTC), gone)
     decisions = [decide(case) for case in cases]
     late = project.ledger.told.known(*_UNPLANNED) if budget is not None else {}
     order = sorted(range(len(cases)), key=lambda number: cases[number].status.job not in late)
@@ -214,7 +216,7 @@ def find_needs(
     return [found[number] for number in range(len(cases))]
 
 
-def _needed(project: Project, case: Case, decision: Decision, tell: Tell) -> Needed:
+def _needed(project: Project, case: DecisionInput, decision: Decision, tell: Tell) -> Needed:
     to_ask: Question | None = None
     if decision.need == "roll_back":
         case, decision, to_ask = _planned(project, case, decision, tell)
@@ -226,7 +228,9 @@ def _needed(project: Project, case: Case, decision: Decision, tell: Tell) -> Nee
     return Needed(case.status.job, decision, _request(case.status, decision), to_ask)
 
 
-def _planned(project: Project, case: Case, wanted: Decision, tell: Tell) -> tuple[Case, Decision, Question | None]:
+def _planned(
+    project: Project, case: DecisionInput, wanted: Decision, tell: Tell
+) -> tuple[DecisionInput, Decision, Question | None]:
     """What is needed when what is wanted has been planned; the case with what the plan tells; what is to be asked."""
     job, request = case.status.job, _request(case.status, wanted) or Request()
     try:
@@ -235,7 +239,9 @@ def _planned(project: Project, case: Case, wanted: Decision, tell: Tell) -> tupl
         return case, Decision("nothing", f"{wanted.why}, and could not be planned: {error}"), None
     except SluiceError as error:
         if wanted.need == "roll_back":
-            case = replace(case, stays=f"it can't go back: {error}", stays_cause=f"can't go back {case.status.release}")
+            case = replace(
+                case, stays=f"it can't go back: {error}", rollback_blocked_cause=f"can't go back {case.status.release}"
+            )
             return case, decide(case), None
         why = f"{wanted.why}, and can't be deployed: {error}"
         return case, Decision("report", why, cause=f"refused {case.fingerprint}"), None
@@ -249,7 +255,7 @@ def _planned(project: Project, case: Case, wanted: Decision, tell: Tell) -> tupl
     why, words = plan.why_approval, asked.words if asked else None
     if wanted.need == "roll_back":
         stays = f"going back needs an approval: {why}; {words or 'roll it back by hand, and approve that'}"
-        case = replace(case, stays=stays, stays_cause=approval_cause(plan.fingerprint))
+        case = replace(case, stays=stays, rollback_blocked_cause=approval_cause(plan.fingerprint))
     else:
         case = replace(case, approval=why, asked=words)
     return case, decide(case), to_ask

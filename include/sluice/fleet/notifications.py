@@ -9,7 +9,7 @@ from typing import Any, Literal
 from sluice.fleet.decision import approval_cause
 from sluice.fleet.needs import Needed
 from sluice.fleet.rows import CHANGING, JobStatus, one_each
-from sluice.ledger.notification_log import Tellings
+from sluice.ledger.notification_log import NotificationLog
 from sluice.ledger.samples import Samples
 from sluice.plan.model import Plan
 
@@ -82,7 +82,7 @@ _IN_VAIN = "in vain: "
 """Before the fingerprint of what nobody could be asked about."""
 
 
-def tell_verdicts(told: Tellings, rows: Iterable[JobStatus], listeners: Mapping[str, Listener]) -> list[str]:
+def notify_verdicts(told: NotificationLog, rows: Iterable[JobStatus], listeners: Mapping[str, Listener]) -> list[str]:
     """Tell each listener the verdicts that differ from what it was told last; see `changes`.
 
     Args:
@@ -97,8 +97,8 @@ def tell_verdicts(told: Tellings, rows: Iterable[JobStatus], listeners: Mapping[
     return _tell(told, "verdict", listeners, lambda before: (changes(before, seen), known_then(before, seen)))
 
 
-def tell_reports(
-    told: Tellings, rows: Iterable[JobStatus], needs: Iterable[Needed], listeners: Mapping[str, Listener]
+def notify_reports(
+    told: NotificationLog, rows: Iterable[JobStatus], needs: Iterable[Needed], listeners: Mapping[str, Listener]
 ) -> list[str]:
     """Tell each listener what needs a person and was not told yet, though no verdict has changed; see `reports`.
 
@@ -106,14 +106,14 @@ def tell_reports(
         told: What they were told.
         rows: What was seen now, of the whole fleet.
         needs: What the jobs need.
-        listeners: See `tell_verdicts`.
+        listeners: See `notify_verdicts`.
     """
     seen, wanted = one_each(rows, lambda row: row), list(needs)
     return _tell(told, "report", listeners, lambda before: reports(before, seen, wanted))
 
 
-def tell_approval(
-    told: Tellings, samples: Samples, plan: Plan, words: str, listeners: Mapping[str, Listener]
+def notify_approval(
+    told: NotificationLog, samples: Samples, plan: Plan, words: str, listeners: Mapping[str, Listener]
 ) -> list[str]:
     """Tell each listener that a plan waits for an approval, once; a sweep that comes to the same tells it no more.
 
@@ -122,7 +122,7 @@ def tell_approval(
         samples: What the sweeps have seen: how the job is.
         plan: The plan.
         words: What is to be done.
-        listeners: See `tell_verdicts`.
+        listeners: See `notify_verdicts`.
     """
     last = next(reversed(samples.of(plan.job, datetime.now(UTC) - timedelta(days=1))), None)
     state, verdict = (last.state, last.verdict) if last else ("unknown", "unknown")
@@ -135,7 +135,7 @@ def tell_approval(
     return _tell(told, "report", listeners, find)
 
 
-def newly_to_ask(told: Tellings, needs: Sequence[Needed]) -> list[Needed]:
+def new_approval_requests(told: NotificationLog, needs: Sequence[Needed]) -> list[Needed]:
     """What a person is to be asked to approve, and was not asked for before; the ledger remembers that it is now."""
     wanted = {needed.job: needed.to_ask.fingerprint for needed in needs if needed.to_ask}
     known = told.known(*_ASKED)
@@ -146,19 +146,19 @@ def newly_to_ask(told: Tellings, needs: Sequence[Needed]) -> list[Needed]:
     return [each for each in needs if each.job in wanted and known.get(each.job) != wanted[each.job]]
 
 
-def not_asked(told: Tellings) -> set[str]:
+def unrequested_approvals(told: NotificationLog) -> set[str]:
     """The jobs whose approval was to be asked for the last time, and no run came about that would have asked."""
     return {job for job, asked in told.known(*_ASKED).items() if asked.startswith(_IN_VAIN)}
 
 
-def asked_in_vain(told: Tellings, jobs: Iterable[str]) -> None:
+def mark_unrequested(told: NotificationLog, jobs: Iterable[str]) -> None:
     """Remember that the run which was to ask about a job could not be made: the next sweep asks again."""
     known, unmade = told.known(*_ASKED), frozenset(jobs)
     told.keep(*_ASKED, {job: f"{_IN_VAIN}{asked}" if job in unmade else asked for job, asked in known.items()})
 
 
 def _tell(
-    told: Tellings,
+    told: NotificationLog,
     subject: Literal["verdict", "report"],
     listeners: Mapping[str, Listener],
     find: Callable[[Mapping[str, str]], tuple[News, Mapping[str, str]]],

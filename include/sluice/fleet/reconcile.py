@@ -22,7 +22,7 @@ _CHANGES_NOTHING = "savepoint"
 
 
 @dataclass(frozen=True)
-class Standing:
+class LedgerView:
     """What the ledger says at one moment.
 
     Attributes:
@@ -47,7 +47,7 @@ def holds(operation: Operation, now: datetime, gone: IsGone) -> bool:
     return operation.lease_until > now and not gone(operation.holder)
 
 
-def read_standing(project: Project, gone: IsGone = is_gone) -> Standing:
+def read_ledger_view(project: Project, gone: IsGone = is_gone) -> LedgerView:
     """Read it; who holds a job is read first: an operation that ends in between has its job running already.
 
     Args:
@@ -60,7 +60,7 @@ def read_standing(project: Project, gone: IsGone = is_gone) -> Standing:
         for operation in ledger.all_active()
         if operation.kind != _CHANGES_NOTHING and holds(operation, now, gone)
     }
-    return Standing(ledger.places(), holders, ledger.replays.running())
+    return LedgerView(ledger.places(), holders, ledger.replays.running())
 
 
 def moved(status: JobStatus, place: Placement | None) -> bool:
@@ -71,7 +71,7 @@ def moved(status: JobStatus, place: Placement | None) -> bool:
     return (status.phase, status.release, status.flink_job_id) != (place.phase, place.release, place.flink_job_id)
 
 
-def hold_together(rows: Sequence[Found], before: Standing, after: Standing) -> list[Found]:
+def reconcile(rows: Sequence[Found], before: LedgerView, after: LedgerView) -> list[Found]:
     """The rows, those of jobs that are being changed without what is only true in between.
 
     A job that was switched over since its row was begun is not what was looked at any more. One that somebody works on
@@ -80,7 +80,7 @@ def hold_together(rows: Sequence[Found], before: Standing, after: Standing) -> l
     return [_held(row, before, after) for row in rows]
 
 
-def _held(row: Found, before: Standing, after: Standing) -> Found:
+def _held(row: Found, before: LedgerView, after: LedgerView) -> Found:
     status = row.status
     if status.state == "broken":
         return row
@@ -110,7 +110,7 @@ _LONGEST = 255
 _DIGITS = 8
 
 
-def with_strangers(found: Sequence[Found], cluster: Iterable[JobSummary], *, is_whole: bool) -> list[Found]:
+def add_unmanaged_jobs(found: Sequence[Found], cluster: Iterable[JobSummary], *, is_whole: bool) -> list[Found]:
     """The rows, those of jobs that run twice marked, and a row for each job that isn't the ledger's.
 
     Args:
@@ -163,7 +163,7 @@ def _undeclared(job: JobSummary) -> JobStatus:
     return JobStatus(job.name, "undeclared", flink_job_id=job.id, reasons=(words,))
 
 
-def acquit_together(judged: Iterable[tuple[Found, Health]]) -> list[Found]:
+def ignore_shared_stalls(judged: Iterable[tuple[Found, Health]]) -> list[Found]:
     """The rows; of those that stand still where others do as well, none does so by its own.
 
     Args:
@@ -171,14 +171,14 @@ def acquit_together(judged: Iterable[tuple[Found, Health]]) -> list[Found]:
     """
     rows = list(judged)
     still = [found.status.job for found, health in rows if _stands_still(found, health)]
-    return [_acquitted(found, health, still) for found, health in rows]
+    return [_ignored_stall(found, health, still) for found, health in rows]
 
 
 def _stands_still(found: Found, health: Health) -> bool:
     return found.snapshot is not None and found.snapshot.reads_nothing_of_its_input(milliseconds(health.stall))
 
 
-def _acquitted(found: Found, health: Health, still: list[str]) -> Found:
+def _ignored_stall(found: Found, health: Health, still: list[str]) -> Found:
     status, snapshot = found.status, found.snapshot
     if len(still) < 2 or status.job not in still or not status.own_fault or snapshot is None:
         return found

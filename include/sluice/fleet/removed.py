@@ -12,7 +12,7 @@ REMOVED = "removed"
 """The state of a job that has no file any more, and a placement in the ledger."""
 
 
-def removed_row(status: JobStatus, cluster: Iterable[JobSummary]) -> JobStatus:
+def row_of_removed_job(status: JobStatus, cluster: Iterable[JobSummary]) -> JobStatus:
     """The row of such a job.
 
     Args:
@@ -34,7 +34,7 @@ def removed_row(status: JobStatus, cluster: Iterable[JobSummary]) -> JobStatus:
     return replace(status, reasons=(words, *status.reasons[1:]))
 
 
-def unseen_row(status: JobStatus, trouble: str) -> JobStatus:
+def row_of_unreachable_removed_job(status: JobStatus, trouble: str) -> JobStatus:
     """The row of such a job where the cluster doesn't answer, or leaves it out of its list and knows it by its id.
 
     Args:

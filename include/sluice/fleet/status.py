@@ -11,11 +11,11 @@ from functools import partial
 from confluent_kafka.admin import AdminClient
 
 from sluice.errors import SluiceError
-from sluice.fleet.doubts import find_doubt
+from sluice.fleet.discrepancies import find_discrepancy
 from sluice.fleet.exposition import write_metrics
 from sluice.fleet.members import Member, all_names, read_members
 from sluice.fleet.readings import to_sample, to_snapshot
-from sluice.fleet.reconcile import IsGone, read_standing
+from sluice.fleet.reconcile import IsGone, read_ledger_view
 from sluice.fleet.rows import Found, JobStatus, one_each
 from sluice.fleet.sweep import Pace, sweep
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
@@ -55,7 +55,7 @@ def sweep_and_record(project: Project, run: str | None = None, gone: IsGone = is
     Args:
         project: The project.
         run: The run of redeploy_and_verify that looks; None: a person does.
-        gone: See `read_standing`.
+        gone: See `read_ledger_view`.
 
     Returns:
         The rows, those of jobs that nobody declares as well.
@@ -76,7 +76,7 @@ def look_at(
     pace: Pace | None = None,
     gone: IsGone = is_gone,
 ) -> list[Found]:
-    """One sweep over these members; see `sweep` and `read_standing`."""
+    """One sweep over these members; see `sweep` and `read_ledger_view`."""
 
     async def go() -> list[Found]:
         async with AsyncFlinkClient(project.flink) as flink:
@@ -85,10 +85,10 @@ def look_at(
                 flink,
                 project.kafka,
                 is_whole=is_whole,
-                standing=partial(read_standing, project, gone),
+                standing=partial(read_ledger_view, project, gone),
                 admin=admin,
                 pace=pace or Pace(),
-                doubt=partial(find_doubt, project),
+                doubt=partial(find_discrepancy, project),
             )
 
     return asyncio.run(go())

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 from confluent_kafka.admin import AdminClient
 
 from sluice.errors import SluiceError
-from sluice.fleet.doubts import Doubt, FindDoubt, is_doubtful, no_doubt
+from sluice.fleet.discrepancies import Discrepancy, FindDiscrepancy, is_doubtful, no_discrepancy
 from sluice.fleet.members import Member
-from sluice.fleet.reconcile import Standing, acquit_together, hold_together, with_strangers
-from sluice.fleet.removed import REMOVED, removed_row, unseen_row
+from sluice.fleet.reconcile import LedgerView, add_unmanaged_jobs, ignore_shared_stalls, reconcile
+from sluice.fleet.removed import REMOVED, row_of_removed_job, row_of_unreachable_removed_job
 from sluice.fleet.rows import Found
 from sluice.flink import calls
 from sluice.flink.client import AsyncFlinkClient
@@ -64,10 +64,10 @@ async def sweep(
     kafka: Mapping[str, str],
     *,
     is_whole: bool = True,
-    standing: Callable[[], Standing] = Standing,
+    standing: Callable[[], LedgerView] = LedgerView,
     admin: AdminClient | None = None,
     pace: Pace = Pace(),
-    doubt: FindDoubt = no_doubt,
+    doubt: FindDiscrepancy = no_discrepancy,
 ) -> list[Found]:
     """Look at these jobs, and at what else runs on the cluster.
 
@@ -106,15 +106,15 @@ async def sweep(
         )
         for member in members
     ]
-    found = hold_together(acquit_together(judged), before, after)
+    found = reconcile(ignore_shared_stalls(judged), before, after)
     own = before.flink_job_ids | after.flink_job_ids
-    return with_strangers(found, (job for job in cluster.jobs if job.id not in own), is_whole=is_whole)
+    return add_unmanaged_jobs(found, (job for job in cluster.jobs if job.id not in own), is_whole=is_whole)
 
 
-async def _doubts(members: Sequence[Member], cluster: JobList, doubt: FindDoubt, pace: Pace) -> dict[str, Found]:
+async def _doubts(members: Sequence[Member], cluster: JobList, doubt: FindDiscrepancy, pace: Pace) -> dict[str, Found]:
     """The rows of jobs that are not what the list of jobs makes them seem, by the job's name."""
     alive = {job.id: not job.state.is_terminal for job in cluster.jobs}
-    asking: dict[str, Doing[tuple[Doubt | None] | _Trouble]] = {}
+    asking: dict[str, Doing[tuple[Discrepancy | None] | _Trouble]] = {}
     rows = {member.status.job: member.status for member in members}
     for member in members:
         name, known = member.status.job, alive.get(member.status.flink_job_id or "")
@@ -122,14 +122,14 @@ async def _doubts(members: Sequence[Member], cluster: JobList, doubt: FindDoubt,
             asked = partial(_asked, doubt, member, is_listed=known is not None)
             asking[name] = partial(_attempt, asked, pace.job_seconds)
     late = _Trouble(f"not looked at: the sweep's {pace.seconds:.0f} s were up")
-    marks: dict[str, Doubt | None] = {}
+    marks: dict[str, Discrepancy | None] = {}
     for name, answer in (await _within(asking, pace.consumers, pace.seconds)).items():
         told = answer or late
-        marks[name] = Doubt("unsure", told.words) if isinstance(told, _Trouble) else told[0]
+        marks[name] = Discrepancy("unsure", told.words) if isinstance(told, _Trouble) else told[0]
     return {name: Found(mark.mark(rows[name])) for name, mark in marks.items() if mark}
 
 
-async def _asked(doubt: FindDoubt, member: Member, *, is_listed: bool) -> tuple[Doubt | None]:
+async def _asked(doubt: FindDiscrepancy, member: Member, *, is_listed: bool) -> tuple[Discrepancy | None]:
     return (await asyncio.to_thread(doubt, member, is_listed=is_listed),)
 
 
@@ -264,7 +264,11 @@ def _of(
 def _judge(member: Member, seen: Snapshot | _Trouble | None, cluster: Iterable[JobSummary] = ()) -> Found:
     status = member.status
     if status.state == REMOVED:
-        return Found(unseen_row(status, seen.words) if isinstance(seen, _Trouble) else removed_row(status, cluster))
+        return Found(
+            row_of_unreachable_removed_job(status, seen.words)
+            if isinstance(seen, _Trouble)
+            else row_of_removed_job(status, cluster)
+        )
     if seen is None or member.target is None:
         return Found(status)
     if isinstance(seen, _Trouble):

@@ -10,7 +10,7 @@ from typing import Literal
 
 from sluice.flink.models import JobState
 from sluice.health.faults import is_of_the_job
-from sluice.health.intake import losses
+from sluice.health.losses import losses
 from sluice.health.snapshot import Snapshot
 from sluice.health.words import named, per_second, seconds
 from sluice.job.duration import milliseconds

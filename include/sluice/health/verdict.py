@@ -8,7 +8,7 @@ from typing import Literal
 
 from sluice.flink.models import JobState
 from sluice.health.gates import measure
-from sluice.health.intake import losses
+from sluice.health.losses import losses
 from sluice.health.snapshot import WINDOW_MS, Snapshot
 from sluice.health.words import clock, named, per_second, percent, seconds
 from sluice.job.duration import milliseconds

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from sqlalchemy import update
 from sqlalchemy.orm import Session, sessionmaker
 
-from sluice.ledger.placement_version import Stand, refuse_changed
+from sluice.ledger.placement_version import PlacementVersion, check_placement_version
 from sluice.ledger.tables import Placement
 
 
@@ -31,7 +31,7 @@ class Forgotten:
         """
         with self._sessions.begin() as session:
             found = session.get(Placement, (self._environment, place.job))
-            refuse_changed(place.job, Stand.of(place), Stand.of(found))
+            check_placement_version(place.job, PlacementVersion.of(place), PlacementVersion.of(found))
             # The moment may be that of the change itself: the clock of another machine decides nothing then.
             moment = max(datetime.now(UTC), place.since)
             session.execute(

@@ -17,9 +17,9 @@ from sluice.ledger.approvals import Approvals
 from sluice.ledger.clusters import Clusters
 from sluice.ledger.database import for_reading, open_database
 from sluice.ledger.forgotten import Forgotten
-from sluice.ledger.notification_log import Tellings
+from sluice.ledger.notification_log import NotificationLog
 from sluice.ledger.operation_handle import LEASE, TOUCHES, OperationHandle
-from sluice.ledger.placement_version import Stand, refuse_changed
+from sluice.ledger.placement_version import PlacementVersion, check_placement_version
 from sluice.ledger.replays import Replays
 from sluice.ledger.samples import Samples
 from sluice.ledger.tables import REASON, JournalEntry, Operation, Phase, Placement, Release, Savepoint
@@ -56,7 +56,7 @@ class Ledger:
         self.environment = environment
         self.samples = Samples(self._sessions, environment)
         self.replays = Replays(self._sessions, environment)
-        self.told = Tellings(self._sessions, environment)
+        self.told = NotificationLog(self._sessions, environment)
         self.clusters = Clusters(self._sessions, environment)
         self.approvals = Approvals(self._sessions, environment)
         self.forgotten = Forgotten(self._sessions, environment)
@@ -180,7 +180,7 @@ class Ledger:
         release: int | NewRelease,
         is_gone: Callable[[str], bool] = lambda _holder: False,
         details: Mapping[str, Any] | None = None,
-        stand: Stand | None = None,
+        stand: PlacementVersion | None = None,
     ) -> OperationHandle:
         """Take the job for an operation, or go on with the holder's own.
 
@@ -353,9 +353,9 @@ class Ledger:
         session.flush()
         return release
 
-    def _refuse_changed(self, session: Session, job: str, stand: Stand | None) -> None:
+    def _refuse_changed(self, session: Session, job: str, stand: PlacementVersion | None) -> None:
         if stand is not None:
-            refuse_changed(job, stand, Stand.of(session.get(Placement, (self.environment, job))))
+            check_placement_version(job, stand, PlacementVersion.of(session.get(Placement, (self.environment, job))))
 
     def _is_of(self, session: Session, operation: Operation, release: int | NewRelease) -> bool:
         if isinstance(release, int):

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, sessionmaker
 from sluice.ledger.tables import Base
 
 
-class Told(Base):
+class Notification(Base):
     """What one listener was told of one job last."""
 
     __tablename__ = "told"
@@ -26,7 +26,7 @@ class Told(Base):
     at: Mapped[datetime]
 
 
-class Tellings:
+class NotificationLog:
     """What was told of the jobs of one environment.
 
     Args:
@@ -51,13 +51,15 @@ class Tellings:
             for job, value in values.items():
                 if job not in known:
                     key = {"environment": self.environment, "listener": listener, "subject": subject, "job": job}
-                    session.add(Told(**key, value=value, at=now))
+                    session.add(Notification(**key, value=value, at=now))
                 elif known[job].value != value:
                     known[job].value, known[job].at = value, now
             for job in known.keys() - values.keys():
                 session.delete(known[job])
 
-    def _of(self, listener: str, subject: str) -> Select[Told]:
-        return select(Told).where(
-            Told.environment == self.environment, Told.listener == listener, Told.subject == subject
+    def _of(self, listener: str, subject: str) -> Select[Notification]:
+        return select(Notification).where(
+            Notification.environment == self.environment,
+            Notification.listener == listener,
+            Notification.subject == subject,
         )

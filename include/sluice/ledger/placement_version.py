@@ -10,7 +10,7 @@ from sluice.ledger.tables import Placement
 
 
 @dataclass(frozen=True)
-class Stand:
+class PlacementVersion:
     """Where a job stood when an operation was planned, which is meant for no other place.
 
     All None: nothing of it was ever started.
@@ -23,7 +23,7 @@ class Stand:
     since: datetime | None = None
 
     @classmethod
-    def of(cls, place: Placement | None) -> Stand:
+    def of(cls, place: Placement | None) -> PlacementVersion:
         """That of a placement; None: there is none."""
         return cls(**{each.name: getattr(place, each.name) for each in fields(cls)}) if place else cls()
 
@@ -35,7 +35,7 @@ class Stand:
         return f"release {self.release} {self.phase} (Flink job {(self.flink_job_id or '')[:8]})"
 
 
-def refuse_changed(job: str, planned: Stand, found: Stand) -> None:
+def check_placement_version(job: str, planned: PlacementVersion, found: PlacementVersion) -> None:
     """Refuse what was planned of a job that stands elsewhere by now.
 
     Raises:

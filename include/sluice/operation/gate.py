@@ -16,7 +16,7 @@ from sluice.flink.access import Access
 from sluice.flink.client import AsyncFlinkClient
 from sluice.health.gates import Gate, Reading, judge, repeats_its_failure
 from sluice.health.probe import probe
-from sluice.health.proof import Proof
+from sluice.health.progress import Proof
 from sluice.health.snapshot import Snapshot
 from sluice.job.limits import Health
 from sluice.kafka.brokers import connect

@@ -30,11 +30,11 @@ from sluice.project import Project
 from sluice.release.target import release_target
 from sluice.state.compatibility import compare, hold_against
 from sluice.state.directories import directories_at
-from sluice.state.latest import left_at, while_it_runs
+from sluice.state.latest import retry_checkpoint_read, state_at_placement
 from sluice.state.locate import refuse_elsewhere
 from sluice.state.offsets import topics_of
 from sluice.state.operators import read_values
-from sluice.state.state_loss import is_given_up, last_positions
+from sluice.state.state_loss import is_state_given_up, last_positions
 
 _RECOVERY = 10.0
 """Seconds until a JobManager that has just been restarted knows the jobs that it keeps for that."""
@@ -44,7 +44,7 @@ _TWICE = "what was written since, if anything was, stands there and is written a
 
 
 @dataclass(frozen=True)
-class Back:
+class RollbackResult:
     """How going back ended.
 
     Attributes:
@@ -65,7 +65,7 @@ def roll_back(
     flink: FlinkClient,
     tell: Tell,
     compile_with: Callable[[], Compiler],
-) -> Back:
+) -> RollbackResult:
     """Cancel what this operation has started, run the former release from the state that it stopped with, and end it.
 
     May be called again after a crash: it goes on from where the journal stands.
@@ -88,9 +88,11 @@ def roll_back(
     except StopFailedError as error:
         # It was the old job's own stop that was gone on with.
         record_failed(operation, error)
-        back = Back("failed", f"{reason}; {error.message}; nothing was changed")
+        back = RollbackResult("failed", f"{reason}; {error.message}; nothing was changed")
     except SluiceError as error:
-        back = Back("failed", f"{reason}; and going back failed: {error}. The next deploy goes on from the journal")
+        back = RollbackResult(
+            "failed", f"{reason}; and going back failed: {error}. The next deploy goes on from the journal"
+        )
     operation.finish(back.outcome, back.words)
     tell(back.words)
     return back
@@ -103,7 +105,7 @@ class _RollBack:
         self._flink = flink
         self._tell = tell
 
-    def run(self, reason: str, compile_with: Callable[[], Compiler]) -> Back:
+    def run(self, reason: str, compile_with: Callable[[], Compiler]) -> RollbackResult:
         operation, ledger = self._operation, self._project.ledger
         place = ledger.placement(operation.row.job)
         former = operation.row.former_release
@@ -113,15 +115,17 @@ class _RollBack:
             or not (is_touched(operation) or self._found_unproven(place))
             or (operation.entry("stop", "failed") and place.phase == "running")
         ):
-            return Back("failed", f"{reason}; nothing was changed")
+            return RollbackResult("failed", f"{reason}; nothing was changed")
         if job_state(self._flink, place.flink_job_id) is None:
             refuse_elsewhere(self._project, self._flink, place)
         if not begun and (back := self._without_fault(place, reason, compile_with)):
             return back
         if former is None:
-            return Back("failed", f"{reason}; there is no former release to go back to: the job is left as it is")
+            return RollbackResult(
+                "failed", f"{reason}; there is no former release to go back to: the job is left as it is"
+            )
         if former == operation.row.release and place.phase == "running" and not begun:
-            return Back("failed", f"{reason}; this release ran before as well: the job is left as it is")
+            return RollbackResult("failed", f"{reason}; this release ran before as well: the job is left as it is")
         release = ledger.release(operation.row.job, former)
         with compile_with() as compiler:
             graph = compiler.prepare(release_target(release), carry_over=False).graph
@@ -133,22 +137,26 @@ class _RollBack:
         )
         problem = asyncio.run(pass_gates(self._project, operation, started, self._tell, ("running",)))
         if problem:
-            return Back("failed", f"{reason}; release {former} was started again and does not hold: {problem}")
-        return Back("rolled_back", f"{reason}; release {former} runs again. {meant}", flink_job_id)
+            return RollbackResult(
+                "failed", f"{reason}; release {former} was started again and does not hold: {problem}"
+            )
+        return RollbackResult("rolled_back", f"{reason}; release {former} runs again. {meant}", flink_job_id)
 
-    def _without_fault(self, place: Placement, reason: str, compile_with: Callable[[], Compiler]) -> Back | None:
+    def _without_fault(
+        self, place: Placement, reason: str, compile_with: Callable[[], Compiler]
+    ) -> RollbackResult | None:
         """What is done where nothing says that the release is at fault; None: something does."""
         if self._operation.row.kind == "suspend":
             # It was to be down: nothing of it is started.
-            return Back("failed", f"{reason}; sluice suspend {place.job} goes on with it")
+            return RollbackResult("failed", f"{reason}; sluice suspend {place.job} goes on with it")
         if self._operation.entry("back", "lost") or self._was_lost(place):
             return self._start_again(place, reason, compile_with)
-        if self._tells_nothing(place):
+        if self._metrics_stale(place):
             words = (
                 f"{reason}; but the metrics of the cluster stand still, and say nothing of any job: it is left as it "
                 "runs. Restart its JobManager, and deploy again, which proves it"
             )
-            return Back("failed", words)
+            return RollbackResult("failed", words)
         return None
 
     def _was_lost(self, place: Placement) -> bool:
@@ -167,7 +175,7 @@ class _RollBack:
             time.sleep(0.5)
         return False
 
-    def _start_again(self, place: Placement, reason: str, compile_with: Callable[[], Compiler]) -> Back:
+    def _start_again(self, place: Placement, reason: str, compile_with: Callable[[], Compiler]) -> RollbackResult:
         """Run the same release from its newest state: going back would write again what it has written."""
         release = self._project.ledger.release(place.job, place.release)
         if self._operation.entry("back", "lost") is None:
@@ -187,13 +195,13 @@ class _RollBack:
         problem = asyncio.run(pass_gates(self._project, self._operation, started, self._tell, ("running",)))
         words = f"{reason}; release {release.number} was started again from {place.restored_from or 'its beginning'}"
         if problem:
-            return Back("failed", f"{words}, and does not hold: {problem}")
+            return RollbackResult("failed", f"{words}, and does not hold: {problem}")
         meant = "no record is lost or written twice"
         if weak := self._at_least_once(release):
             meant = f"what it wrote to {', '.join(weak)} (at-least-once) since then stands twice; nothing is lost"
-        return Back("failed", f"{words}: {meant}. Deploy again, which proves it", flink_job_id)
+        return RollbackResult("failed", f"{words}: {meant}. Deploy again, which proves it", flink_job_id)
 
-    def _tells_nothing(self, place: Placement) -> bool:
+    def _metrics_stale(self, place: Placement) -> bool:
         """The job runs and completes checkpoints, and by the cluster's metrics nothing can be said of it."""
         if place.phase != "running":
             return False
@@ -237,7 +245,7 @@ class _RollBack:
             )
             base = stop.complete(place)
             stopped: dict[str, Any] = {"phase": "stopped", "state_path": base, "release": former.number}
-            if base is None and is_given_up(place) and self._operation.entry("back", "cancel") is None:
+            if base is None and is_state_given_up(place) and self._operation.entry("back", "cancel") is None:
                 # The old job's own stop was begun, and it may have gone on since.
                 topics, admin = topics_of(former.resolved), connect(self._project.kafka)
                 stopped["positions"] = last_positions(self._project, place, topics, admin)
@@ -310,7 +318,7 @@ class _RollBack:
         """Whether an operator that holds state computes something else in the former release; False: it isn't known."""
         if not release.operators:
             return False
-        state = while_it_runs(lambda: compiler.inspect(found) if (found := path()) else None)
+        state = retry_checkpoint_read(lambda: compiler.inspect(found) if (found := path()) else None)
         return bool(hold_against(compare(state, graph), read_values(release.operators), graph).altered)
 
     def _is_known_to(self, place: Placement, former: Release, graph: Graph, compiler: Compiler) -> bool:
@@ -329,10 +337,10 @@ class _RollBack:
         )
 
     def _takes_newest(self, graph: Graph, compiler: Compiler, place: Placement) -> bool:
-        return while_it_runs(lambda: _takes(graph, compiler, self._newest(place, compiler)))
+        return retry_checkpoint_read(lambda: _takes(graph, compiler, self._newest(place, compiler)))
 
     def _newest(self, place: Placement, compiler: Compiler) -> str | None:
-        return left_at(self._project, self._flink, compiler, place)
+        return state_at_placement(self._project, self._flink, compiler, place)
 
     def _meaning(self, place: Placement) -> str:
         """What the new release has done to the output, from its completed checkpoints and the sinks' delivery."""

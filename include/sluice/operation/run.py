@@ -12,7 +12,7 @@ from sluice.flink.client import FlinkClient
 from sluice.ledger.operation_handle import OperationHandle
 from sluice.operation.holder import is_gone
 from sluice.operation.roll_back import roll_back
-from sluice.operation.switch_over import Started, SwitchOver, Tell, again_where_changed, is_touched
+from sluice.operation.switch_over import Started, SwitchOver, Tell, is_touched, retry_on_conflict
 from sluice.operation.verify import Outcome, pass_gates, settle
 from sluice.plan.approval import Approval
 from sluice.plan.model import Plan
@@ -94,7 +94,7 @@ def run_operation(
             return planned, switch.run()
 
         try:
-            planned, started = again_where_changed(attempt, tell)
+            planned, started = retry_on_conflict(attempt, tell)
         except SluiceError as error:
             return _failed_to_start(project, job, holder, flink, tell, error)
         client.close()  # half a gigabyte that nobody needs at the gates

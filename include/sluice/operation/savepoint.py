@@ -16,7 +16,7 @@ from sluice.flink import calls
 from sluice.flink.access import Access
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.flink.models import SavepointResult
-from sluice.ledger.placement_version import Stand
+from sluice.ledger.placement_version import PlacementVersion
 from sluice.operation.holder import is_gone
 from sluice.project import Project
 from sluice.state.directories import directories_at
@@ -96,7 +96,7 @@ def order_savepoint(
         release=place.release,
         is_gone=is_gone,
         details={"note": note},
-        stand=Stand.of(place),
+        stand=PlacementVersion.of(place),
     )
     begun = operation.entry("savepoint", "order")
     if begun is not None and begun["flink_job_id"] == place.flink_job_id:

@@ -102,7 +102,7 @@ class Start:
         # Looked at once more, since planning took some seconds: no job runs twice.
         situation = find(self._project, self._flink, job, place, confirms_loss=self._confirms_loss)
         if isinstance(situation, Runs):
-            return self._shown_up(situation.place, release)
+            return self._adopt_running_job(situation.place, release)
         if carry_over:
             self._operation.prove()
             positions = self._carry_over(job, release, positions or {})
@@ -145,12 +145,12 @@ class Start:
         try:
             self._operation.record("start", "submitted", flink_job_id=flink_job_id)
         except BusyError:
-            self._end_beside(flink_job_id)
+            self._cancel_duplicate(flink_job_id)
             raise
         self._tell(f"submitted as Flink job {flink_job_id}")
         return flink_job_id
 
-    def _shown_up(self, place: Placement, release: int) -> str:
+    def _adopt_running_job(self, place: Placement, release: int) -> str:
         """The job that runs by now, where it is what this operation has submitted before; its id.
 
         Raises:
@@ -164,7 +164,7 @@ class Start:
             )
         return self._submitted(place.flink_job_id)
 
-    def _end_beside(self, flink_job_id: str) -> None:
+    def _cancel_duplicate(self, flink_job_id: str) -> None:
         """End what was submitted too late: whoever has taken the operation has started another job meanwhile.
 
         Where that one has found this job, it goes on with it.

@@ -17,7 +17,7 @@ from sluice.flink.ending import await_end, cancel, has_ended, job_state, send_to
 from sluice.flink.models import JobState, SavepointResult
 from sluice.ledger.operation_handle import OperationHandle
 from sluice.ledger.tables import Placement
-from sluice.state.after_stop import left_behind, savepoint_directory
+from sluice.state.after_stop import savepoint_directory, state_after_stop
 from sluice.state.directories import Directories
 
 _PAUSE = 0.05
@@ -181,7 +181,7 @@ class Stop:
         return inf if newest is None else max(_FRESH, _FRESH_TIMES * (newest.end_to_end_duration or 0) / 1000)
 
     def _left_behind(self, place: Placement) -> str | None:
-        return left_behind(self._compiler, self._directories, self._environment, place)
+        return state_after_stop(self._compiler, self._directories, self._environment, place)
 
     def _savepoints(self, place: Placement) -> str | None:
         return savepoint_directory(self._directories, self._environment, place)

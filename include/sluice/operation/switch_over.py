@@ -32,10 +32,10 @@ from sluice.release.target import Target
 from sluice.release.versions import COUNTS
 from sluice.state.after_stop import is_savepoint, takes_savepoint
 from sluice.state.directories import Directories, directories_at
-from sluice.state.latest import left_at
+from sluice.state.latest import state_at_placement
 from sluice.state.offsets import topics_from_latest, topics_of
 from sluice.state.operators import kept_values
-from sluice.state.state_loss import is_given_up, last_positions
+from sluice.state.state_loss import is_state_given_up, last_positions
 
 T = TypeVar("T")
 Tell = Callable[[str], None]
@@ -68,7 +68,7 @@ class Started:
     counts: bool = False
 
 
-def again_where_changed(attempt: Callable[[], T], tell: Tell) -> T:
+def retry_on_conflict(attempt: Callable[[], T], tell: Tell) -> T:
     """Plan and switch over; once more where the job has changed since it was planned: what is asked for may still hold.
 
     Raises:
@@ -259,7 +259,7 @@ class SwitchOver:
         elif path is not None and takes_savepoint(place):
             self._tell("it ended before its savepoint was complete: its newest checkpoint takes the place of that")
         # It may have gone on between the two, for as long as nobody came to cancel it.
-        further = {"positions": self._last_positions(place)} if path is None and is_given_up(place) else {}
+        further = {"positions": self._last_positions(place)} if path is None and is_state_given_up(place) else {}
         operation.record(
             "stop",
             "stopped",
@@ -329,7 +329,7 @@ class SwitchOver:
             return None, self._last_positions(place), True
         path = place.state_path if place else None
         if place is not None and place.phase == "running":
-            path = left_at(self._project, self._flink, self._compiler, place)
+            path = state_at_placement(self._project, self._flink, self._compiler, place)
         # Where even a job that began without state has left none, its successor begins where it did.
         carry_over = stage.source == "offsets" or bool(place and place.carried_over and path is None)
         if place is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sluice.client.protocol import State
-from sluice.deployment.hidden import covered_as, shown
+from sluice.deployment.secrets import redact_like, shown
 from sluice.plan.model import Category, Change
 from sluice.release.versions import FLINK, KAFKA_CONNECTOR, PIPELINE
 from sluice.state.change import StateChange
@@ -31,7 +31,7 @@ def compare_values(old: Mapping[str, Any], new: Mapping[str, Any], meanings: Map
     """
     # A release from before secrets were hidden has them as they were given.
     was, becomes = shown(old), shown(new)
-    before, after = dict(_flat(covered_as(was, becomes))), dict(_flat(covered_as(becomes, was)))
+    before, after = dict(_flat(redact_like(was, becomes))), dict(_flat(redact_like(becomes, was)))
     changes = []
     for path in sorted({*before, *after}):
         if before.get(path) == after.get(path):

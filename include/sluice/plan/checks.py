@@ -26,7 +26,7 @@ from sluice.state.offsets import Continuity, hold_against, offsets_by_partition
 from sluice.state.situation import Runs, Situation, Stopped, Stopping, Suspended
 
 
-def refuse_moved(job: str, request: Request, place: Placement | None) -> None:
+def check_expected_release(job: str, request: Request, place: Placement | None) -> None:
     """Refuse to do to one release what was asked for of another.
 
     Raises:

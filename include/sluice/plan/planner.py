@@ -10,18 +10,18 @@ from confluent_kafka.admin import AdminClient
 
 from sluice.client.protocol import Graph
 from sluice.compiler import Compiler
-from sluice.deployment.hidden import shown
+from sluice.deployment.secrets import shown
 from sluice.errors import RefusedError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.kafka import topics
 from sluice.kafka.brokers import connect
-from sluice.ledger.placement_version import Stand
+from sluice.ledger.placement_version import PlacementVersion
 from sluice.ledger.tables import Placement, Release
 from sluice.plan import changes as differences
 from sluice.plan import checks, stages
-from sluice.plan.draft import Draft
-from sluice.plan.failing import HandOver, hand_over_of
+from sluice.plan.builder import PlanBuilder
+from sluice.plan.hand_over import HandOver, hand_over_of
 from sluice.plan.model import Action, Change, Mode, Plan
 from sluice.plan.request import Request
 from sluice.plan.target import wanted_target
@@ -36,7 +36,7 @@ from sluice.state.locate import find
 from sluice.state.offsets import Continuity, topics_from_latest, topics_of
 from sluice.state.situation import Absent, Lost, Runs, Situation, Stopped, Stopping, Suspended
 from sluice.state.state_loss import last_positions
-from sluice.state.successor import HeldState
+from sluice.state.successor import SuccessorState
 from sluice.state.writer import written_operators
 
 
@@ -57,7 +57,7 @@ class Planned:
     steps: tuple[topics.Step, ...]
     graph: Graph | None
     carry_over: bool = False
-    stand: Stand | None = None
+    stand: PlacementVersion | None = None
     confirms_loss: bool = False
 
 
@@ -93,8 +93,8 @@ class Planner:
         self._compiler = compiler
         self._admin = admin
         self._compiles_always = compiles_always
-        self._draft = Draft(project.ledger, job, request, project.exposed_logins)
-        self._held = HeldState(project, flink, compiler)
+        self._draft = PlanBuilder(project.ledger, job, request, project.exposed_logins)
+        self._held = SuccessorState(project, flink, compiler)
 
     def plan(self) -> Planned:
         """The plan.
@@ -106,7 +106,7 @@ class Planner:
         # Read first of all: what changes later, the operation finds changed.
         place = self._project.ledger.placement(self._job)
         confirms_loss = self._request.confirm_lost_cluster
-        return replace(self._planned(place), stand=Stand.of(place), confirms_loss=confirms_loss)
+        return replace(self._planned(place), stand=PlacementVersion.of(place), confirms_loss=confirms_loss)
 
     def _planned(self, place: Placement | None) -> Planned:
         job, ledger = self._job, self._project.ledger
@@ -117,7 +117,7 @@ class Planner:
         checks.refuse_suspended(job, self._request, situation, active)
         if active is None:
             # A retry finds what its own first try has placed.
-            checks.refuse_moved(job, self._request, place)
+            checks.check_expected_release(job, self._request, place)
         target = wanted_target(self._project, job, self._request, former)
         if former and former.fingerprint == target.fingerprint:
             # It has its number: the newest one may be another, which was gone back from.
@@ -300,13 +300,13 @@ class Planner:
     def _compiles_to_the_same(
         self, situation: Situation, former: Release | None, graph: Graph, *, abandons: bool
     ) -> bool:
-        asked_for = self._request.mode is not None or self._request.kind != "deploy"
+        request_params = self._request.mode is not None or self._request.kind != "deploy"
         return bool(
             isinstance(situation, Runs)
             and former
             and former.graph == graph.digest
             # A graph that was compiled to carry offsets over differs in that alone.
-            and not (abandons or asked_for or situation.place.carried_over)
+            and not (abandons or request_params or situation.place.carried_over)
         )
 
     def _how_to_stop(

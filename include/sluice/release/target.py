@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sluice.deployment.desired import DesiredJob
-from sluice.deployment.hidden import covered_as, covered_settings
+from sluice.deployment.secrets import redact_like, redact_settings
 from sluice.job.config import JobConfig
 from sluice.ledger.tables import Release
 
@@ -38,8 +38,8 @@ class Target:
     @property
     def shown_overrides(self) -> dict[str, Any]:
         """The settings that a run gave, with digests of what is a secret by now."""
-        given: dict[str, Any] = covered_as(dict(self.overrides), self.resolved.get("config"))
-        return covered_settings(given, self.config) if self.config else given
+        given: dict[str, Any] = redact_like(dict(self.overrides), self.resolved.get("config"))
+        return redact_settings(given, self.config) if self.config else given
 
 
 def release_target(

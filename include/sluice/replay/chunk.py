@@ -23,10 +23,10 @@ from sluice.kafka.offsets import read_offsets
 from sluice.ledger.chunk_scheduling import Limits, Slots, is_young
 from sluice.ledger.replay_tables import ChunkState, ReplayChunk
 from sluice.project import Project
-from sluice.replay.cluster import Patience, is_there, room, why_it_waits
-from sluice.replay.live import refuse_behind
+from sluice.replay.live_guard import refuse_behind
 from sluice.replay.model import LIVE, ReplayPlan
 from sluice.replay.preflight import target_of
+from sluice.replay.slots import OutageTimeout, is_there, room, why_it_waits
 from sluice.state.locate import refuse_on_other_cluster
 
 Tell = Callable[[str], None]
@@ -414,7 +414,7 @@ async def progress_of(
         UnreachableError: the cluster has not answered for a minute; the chunk may well run.
     """
     async with AsyncFlinkClient(flink) as client:
-        patience = Patience(_PATIENCE)
+        patience = OutageTimeout(_PATIENCE)
         while not ends():
             try:
                 yield (found := await _look(client, flink_job_id))

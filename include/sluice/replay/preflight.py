@@ -26,10 +26,10 @@ from sluice.kafka.topics import describe
 from sluice.ledger.tables import Release
 from sluice.project import Project
 from sluice.release.target import Target, release_target
-from sluice.replay.cluster import room
-from sluice.replay.live import refuse_behind
+from sluice.replay.live_guard import refuse_behind
 from sluice.replay.model import LIVE, SEPARATE, ChunkPlan, HeldRange, OutputKind, ReplayPlan, ReplayRequest
-from sluice.replay.ranges import Cut, arrivals, cut
+from sluice.replay.ranges import ChunkRange, arrivals, cut
+from sluice.replay.slots import room
 
 _MOST_CHUNKS = 1_000
 """As many tasks as Airflow maps from one list, unless told otherwise."""
@@ -224,7 +224,7 @@ class _History:
             for (topic, number), moments in sorted(self._moments.items())
         )
 
-    def refuse_unfinished(self, job: str, last: Cut, reach: timedelta) -> None:
+    def refuse_unfinished(self, job: str, last: ChunkRange, reach: timedelta) -> None:
         """What belongs to the range must have arrived: a replay is not run against a topic that still grows."""
         now = datetime.now(UTC)
         complete = max((arrivals(topic, last, reach)[1] for topic in self._timed()), default=last.until)
@@ -236,7 +236,7 @@ class _History:
                 remedy=f"let it end at {_words(latest)} at the latest",
             )
 
-    def refuse_gone(self, job: str, first: Cut, reach: timedelta) -> None:
+    def refuse_gone(self, job: str, first: ChunkRange, reach: timedelta) -> None:
         """Everything that the first rows are made of must still be there."""
         for topic in self._timed():
             needed, _ = arrivals(topic, first, reach)
@@ -251,11 +251,11 @@ class _History:
                         remedy=f"{_later(first, start, needed)}accept that some of it may be missing",
                     )
 
-    def offsets(self, part: Cut, reach: timedelta) -> dict[str, dict[int, tuple[int, int]]]:
+    def offsets(self, part: ChunkRange, reach: timedelta) -> dict[str, dict[int, tuple[int, int]]]:
         """Per read and partition what a chunk reads."""
         return {name: dict(self._of(topic, part, reach)) for name, topic in self._reads.items()}
 
-    def _of(self, topic: Kafka, part: Cut, reach: timedelta) -> Iterable[tuple[int, tuple[int, int]]]:
+    def _of(self, topic: Kafka, part: ChunkRange, reach: timedelta) -> Iterable[tuple[int, tuple[int, int]]]:
         first, last = arrivals(topic, part, reach)
         held = {(topic.topic, number): offsets for number, offsets in self._partitions(topic)}
         ends = offsets_at(self._admin, held, last, self._servers)
@@ -288,7 +288,7 @@ def released(job: str, section: str, declared: Mapping[str, Kafka], release: Rel
     return {name: declared[name].with_settings(values) for name, values in settings.items()}
 
 
-def _later(first: Cut, start: datetime | None, needed: datetime) -> str:
+def _later(first: ChunkRange, start: datetime | None, needed: datetime) -> str:
     return "" if start is None else f"begin at {_words(first.since + (start - needed))} or later, or "
 
 

@@ -12,7 +12,7 @@ from sluice.kafka.brokers import librdkafka, unreachable
 from sluice.kafka.producing import produce
 from sluice.ledger.replay_tables import Replay
 from sluice.project import Project
-from sluice.replay.live import refuse_behind
+from sluice.replay.live_guard import refuse_behind
 from sluice.replay.model import ReplayPlan, ends_told
 from sluice.replay.parity import Parity, Sides, read_sides, refuse_expired
 from sluice.replay.preflight import live_topics

@@ -10,7 +10,7 @@ from sluice.job.topic import Kafka
 
 
 @dataclass(frozen=True)
-class Cut:
+class ChunkRange:
     """What one chunk emits: rows that begin in it, and end at `until` at the latest.
 
     Attributes:
@@ -24,7 +24,7 @@ class Cut:
     until: datetime
 
 
-def cut(start: datetime, end: datetime, chunk: timedelta, span: timedelta | None) -> Iterator[Cut]:
+def cut(start: datetime, end: datetime, chunk: timedelta, span: timedelta | None) -> Iterator[ChunkRange]:
     """The chunks of a range; each row that lies in the range is in exactly one of them.
 
     Args:
@@ -36,11 +36,11 @@ def cut(start: datetime, end: datetime, chunk: timedelta, span: timedelta | None
     since = start
     while since < end:
         before = min(since + chunk, end)
-        yield Cut(since, before, end if span is None else min(before + span, end))
+        yield ChunkRange(since, before, end if span is None else min(before + span, end))
         since = before
 
 
-def arrivals(topic: Kafka, part: Cut, reach: timedelta) -> tuple[datetime, datetime]:
+def arrivals(topic: Kafka, part: ChunkRange, reach: timedelta) -> tuple[datetime, datetime]:
     """Between which arrivals everything lies that a chunk's rows are made of.
 
     An event arrives `future_tolerance` before its event time at the earliest, and `watermark_delay` after it at the

@@ -15,10 +15,10 @@ from sluice.ledger.replay_tables import Replay, ReplayChunk
 from sluice.operation.holder import is_gone, shell_holder
 from sluice.project import Project
 from sluice.replay.chunk import Chunk, Progress, progress_of
-from sluice.replay.cluster import Patience
 from sluice.replay.model import ReplayPlan, ReplayRequest, ends_told, explain_replay
 from sluice.replay.parity import read_sides, refuse_expired, rows_by_chunk
 from sluice.replay.preflight import asks_for, output_ends, plan_replay
+from sluice.replay.slots import OutageTimeout
 
 Tell = Callable[[str], None]
 _ATTEMPTS = 3
@@ -265,7 +265,7 @@ def _chunk(project: Project, plan: ReplayPlan, number: int, tell: Tell) -> Chunk
 
 
 def _run(project: Project, chunk: Chunk, tell: Tell, ends: threading.Event) -> None:
-    attempt, patience = 1, Patience(_PATIENCE)
+    attempt, patience = 1, OutageTimeout(_PATIENCE)
     while True:
         try:
             _try(project, chunk, tell, ends, patience)
@@ -288,7 +288,7 @@ def _run(project: Project, chunk: Chunk, tell: Tell, ends: threading.Event) -> N
         ends.wait(_PAUSE)
 
 
-def _try(project: Project, chunk: Chunk, tell: Tell, ends: threading.Event, patience: Patience) -> None:
+def _try(project: Project, chunk: Chunk, tell: Tell, ends: threading.Event, patience: OutageTimeout) -> None:
     flink_job_id = _begun(chunk, tell, ends, patience)
     patience.answered()
     if ends.is_set():
@@ -299,7 +299,7 @@ def _try(project: Project, chunk: Chunk, tell: Tell, ends: threading.Event, pati
             chunk.conclude(flink_job_id, progress)
 
 
-def _begun(chunk: Chunk, tell: Tell, ends: threading.Event, patience: Patience) -> str | None:
+def _begun(chunk: Chunk, tell: Tell, ends: threading.Event, patience: OutageTimeout) -> str | None:
     """The Flink job to wait for, once it is the chunk's turn; None: there is nothing to wait for."""
     next_words = 0.0
     while not ends.is_set():

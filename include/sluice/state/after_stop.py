@@ -28,7 +28,7 @@ def is_savepoint(place: Placement, path: str | None) -> bool:
     return path is not None and takes_savepoint(place) and f"/{place.trigger_id}/" in path
 
 
-def left_behind(compiler: Compiler, directories: Directories, environment: str, place: Placement) -> str | None:
+def state_after_stop(compiler: Compiler, directories: Directories, environment: str, place: Placement) -> str | None:
     """The newest of what the ended job has left: this stop's savepoint, or a checkpoint; None: it had no state.
 
     Args:

@@ -21,7 +21,7 @@ T = TypeVar("T")
 _LOOKS = 3
 
 
-def while_it_runs(look: Callable[[], T]) -> T:
+def retry_checkpoint_read(look: Callable[[], T]) -> T:
     """Look at the checkpoints of a job that runs, some times over: one may give way to a newer one while it is read.
 
     Raises:
@@ -68,7 +68,7 @@ def newest_state(flink: FlinkClient, compiler: Compiler, directories: Directorie
     return place.restored_from
 
 
-def left_at(project: Project, flink: FlinkClient, compiler: Compiler, place: Placement) -> str | None:
+def state_at_placement(project: Project, flink: FlinkClient, compiler: Compiler, place: Placement) -> str | None:
     """The newest state that the job at a place has left, or would leave; see `newest_state`."""
     lost = Lost(place, is_known=False, is_shared=submissions(project.ledger, place).is_shared)
     return newest_state(flink, compiler, directories_at(project, flink, place), lost)

@@ -13,7 +13,7 @@ from sluice.project import Project
 from sluice.state.offsets import offsets_by_partition
 
 
-def is_given_up(place: Placement) -> bool:
+def is_state_given_up(place: Placement) -> bool:
     """Whether the job is cancelled, or to be, without anybody reading what it leaves."""
     return place.stop_mode == "cancel" and place.carried_over and place.state_path is None
 

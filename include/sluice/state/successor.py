@@ -9,13 +9,13 @@ from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.ledger.tables import Placement
 from sluice.project import Project
-from sluice.state.after_stop import left_behind
+from sluice.state.after_stop import state_after_stop
 from sluice.state.directories import directories_at
-from sluice.state.latest import newest_state, while_it_runs
+from sluice.state.latest import newest_state, retry_checkpoint_read
 from sluice.state.situation import Absent, Lost, Runs, Situation, Stopped, Stopping, Suspended
 
 
-class HeldState:
+class SuccessorState:
     """Reads what the state of one job holds, as far as that can be told before it stops.
 
     Args:
@@ -52,11 +52,11 @@ class HeldState:
         path: str | None = None
         match situation:
             case Stopping(place, is_alive) if not is_alive or place.stop_mode == "cancel":
-                path = left_behind(
+                path = state_after_stop(
                     self._compiler, directories_at(self._project, self._flink, place), self._project.environment, place
                 )
             case Runs(place, _) | Stopping(place):
-                return while_it_runs(lambda: self._of_running(place))
+                return retry_checkpoint_read(lambda: self._of_running(place))
             case Stopped(place) | Suspended(place):
                 path = place.state_path
             case Lost(place):

@@ -35,7 +35,7 @@ def begin(holder, kind="deploy"):
 
 def waits(run="r1"):
     try:
-        SluiceOperator(task_id="t", job="counts").await_turn(context(run), project)
+        SluiceOperator(task_id="t", job="counts").wait_for_lock(context(run), project)
     except TaskDeferred as deferred:
         return deferred
     return None
@@ -135,7 +135,7 @@ where = context(dag="mine")
 
 def waits_as(task):
     try:
-        task.await_turn(where, project)
+        task.wait_for_lock(where, project)
     except TaskDeferred:
         return True
     return False

@@ -299,7 +299,7 @@ def test_runs_that_fail_before_they_begin_anything_are_counted_and_those_not_mad
         tmp_path,
         """
 from datetime import UTC, datetime, timedelta
-import sluice.operation.unbegun as unbegun
+import sluice.operation.failed_attempts as unbegun
 from sluice.fleet.readings import to_sample
 
 Failing.broken = False

@@ -7,7 +7,7 @@ from tests.unit.airflow.test_sweep import PREPARED
 
 LOOKED = """
 from datetime import UTC, datetime, timedelta
-import sluice.operation.unbegun as unbegun
+import sluice.operation.failed_attempts as unbegun
 from sluice.fleet.readings import to_sample
 
 Failing.broken = False

@@ -101,7 +101,7 @@ from sluice.airflow import triggers as replay_trigger
 from sluice.airflow.triggers import TurnTrigger
 from sluice.errors import UnreachableError
 from sluice.ledger.chunk_scheduling import Turn
-from sluice.replay import cluster
+from sluice.replay import slots as cluster
 
 replay_trigger.project_of = lambda *_: type("Project", (), {"flink": "http://flink"})
 now, pauses, told = [0.0], [], []

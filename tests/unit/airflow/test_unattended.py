@@ -7,7 +7,8 @@ from types import SimpleNamespace
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import AirflowException
 import airflow.providers.apache.kafka.hooks.client as kafka_hooks
-import sluice.operation.run as operation_run, sluice.operation.topics as topics, sluice.operation.unbegun as unbegun
+import sluice.operation.run as operation_run, sluice.operation.topics as topics
+import sluice.operation.failed_attempts as unbegun
 import sluice.release.artifact as artifact
 from sluice.airflow.operators import CreateTopicsOperator, PackageOperator, PlanOperator, SwitchOverOperator
 from sluice.errors import BusyError, RefusedError, UnreachableError
@@ -31,7 +32,7 @@ def tried(kind, error, attempt=1, held=None, **asked):
     content = SimpleNamespace(kafka=SimpleNamespace(connection="kafka_default"))
     settings = SimpleNamespace(root=".", artifacts=".")
     operator.project = lambda: SimpleNamespace(ledger=ledger, catalog=catalog, content=content, settings=settings)
-    operator.await_turn = lambda *_: None
+    operator.wait_for_lock = lambda *_: None
     operator.is_gone = lambda context: None
     operator.holder = lambda context: "me"
     operator.held = lambda *_: held

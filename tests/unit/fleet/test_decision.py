@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sluice.fleet.decision import SHORT, Case, PastOperation, blocked, decide
+from sluice.fleet.decision import SHORT, DecisionInput, PastOperation, blocked, decide
 from sluice.fleet.rows import JobStatus
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=3)
 JUST_NOW = NOW - SHORT / 2
 WELL = JobStatus("a", "RUNNING", 4, "a" * 32, verdict="healthy", drift=False, phase="running")
-CASE = Case(WELL, NOW, fingerprint="f4", healthy_at=LONG_AGO, has_former=True)
+CASE = DecisionInput(WELL, NOW, fingerprint="f4", healthy_at=LONG_AGO, has_former=True)
 
 
 def row(**changes):
@@ -43,7 +43,7 @@ DRIFTS = row(drift=True)
 NEW = {"status": DRIFTS, "fingerprint": "f5"}
 FRESH_RELEASE = {"healthy_at": JUST_NOW}
 TWO_SWEEPS = {"failed_before": True}
-STAYS = {**FRESH_RELEASE, "stays": "going back needs an approval: x", "stays_cause": "approval f3"}
+STAYS = {**FRESH_RELEASE, "stays": "going back needs an approval: x", "rollback_blocked_cause": "approval f3"}
 
 CASES = {
     # Well.

@@ -8,7 +8,7 @@ import pytest
 
 from sluice.errors import CompileError, RefusedError, UnreachableError
 from sluice.fleet import needs
-from sluice.fleet.decision import Case, Decision
+from sluice.fleet.decision import Decision, DecisionInput
 from sluice.fleet.needs import Question
 from sluice.fleet.rows import JobStatus
 from sluice.plan.model import Plan
@@ -40,8 +40,8 @@ def found(monkeypatch, status, planned=None, asked=None, **case):
         return outcome
 
     monkeypatch.setattr(needs, "make_plan", make_plan)
-    given = Case(status, NOW, **{"fingerprint": "new", "healthy_at": NOW, "has_former": True, **case})
-    monkeypatch.setattr(needs, "read_cases", lambda *_: [given])
+    given = DecisionInput(status, NOW, **{"fingerprint": "new", "healthy_at": NOW, "has_former": True, **case})
+    monkeypatch.setattr(needs, "read_decision_inputs", lambda *_: [given])
 
     def about(plan):
         return asked[plan["kind"]] if isinstance(asked, dict) else asked

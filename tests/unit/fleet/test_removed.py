@@ -8,7 +8,7 @@ import pytest
 
 from sluice.cli.operations import forget_job
 from sluice.errors import BusyError, ChangedError, ConfigError, RefusedError
-from sluice.fleet.decision import Case, decide
+from sluice.fleet.decision import DecisionInput, decide
 from sluice.fleet.members import all_names
 from sluice.fleet.page.fleet import read_fleet
 from sluice.fleet.status import fleet_status, sweep_and_record
@@ -82,7 +82,7 @@ def test_the_row_of_a_removed_job_says_what_of_it_runs(ghost, monkeypatch, jobs,
     assert words in found.reasons[0]
     assert ("sluice forget ghost" in found.reasons[0]) == ("nothing of it runs" in words)
     # It is for a person either way.
-    assert decide(Case(found, ghost.ledger.placement("ghost").since)).need == "report"
+    assert decide(DecisionInput(found, ghost.ledger.placement("ghost").since)).need == "report"
 
 
 def test_a_removed_job_is_not_said_to_run_where_the_cluster_does_not_answer(ghost):

@@ -13,9 +13,9 @@ from sluice.errors import ConfigError
 from sluice.fleet.decision import decide
 from sluice.fleet.exposition import metrics_file
 from sluice.fleet.members import read_members
-from sluice.fleet.needs import find_needs, read_cases
+from sluice.fleet.needs import find_needs, read_decision_inputs
 from sluice.fleet.readings import to_sample
-from sluice.fleet.reconcile import with_strangers
+from sluice.fleet.reconcile import add_unmanaged_jobs
 from sluice.fleet.rows import Found
 from sluice.fleet.status import fleet_status, last_snapshots, sweep_and_record
 from sluice.flink import client as client_module
@@ -147,7 +147,7 @@ def test_what_the_ledger_knows_decides_with_the_row(project):
     rows = [replace(row, state="RUNNING", verdict="healthy") for row in fleet_status(project, ["runs"])]
 
     def decision(minutes=0):
-        [case] = read_cases(project, rows, datetime.now(UTC) + timedelta(minutes=minutes))
+        [case] = read_decision_inputs(project, rows, datetime.now(UTC) + timedelta(minutes=minutes))
         return decide(case)
 
     assert (decision().need, decision().why) == ("nothing", "an operation goes on, by me")
@@ -207,13 +207,13 @@ def test_a_job_that_is_gone_in_the_hands_of_a_process_that_has_ended_is_not_bein
     project.ledger.begin("runs", kind="deploy", holder=holder, release=1)
     [row] = fleet_status(project, ["runs"])
     assert (row.state, row.verdict) == ("gone", "failed")
-    [case] = read_cases(project, [row], datetime.now(UTC))
+    [case] = read_decision_inputs(project, [row], datetime.now(UTC))
     assert (case.holder, decide(case).need) == (None, "recover")
 
 
 def test_nothing_is_done_to_a_job_that_was_changed_since_it_was_looked_at(project):
     rows = [replace(row, state="stopped", phase="stopped") for row in fleet_status(project, ["runs"])]
-    [case] = read_cases(project, rows, datetime.now(UTC))
+    [case] = read_decision_inputs(project, rows, datetime.now(UTC))
     assert decide(case).need == "nothing"
     assert decide(replace(case, moved=False)).need == "recover"
 
@@ -226,7 +226,7 @@ def test_two_runs_in_a_row_are_remembered_and_what_a_person_looks_at_is_none(pro
     for number, run in enumerate((None, "r1", "r1", None, "r2", "r3")):
         at = now - timedelta(minutes=30 - number)
         project.ledger.samples.add([to_sample("local", Found(rows[0]), at, run)], older_than=now - timedelta(days=1))
-        remembered += [case.failed_before for case in read_cases(project, rows, now)]
+        remembered += [case.failed_before for case in read_decision_inputs(project, rows, now)]
     assert remembered == [False, False, False, False, True, True]
 
 
@@ -256,7 +256,7 @@ def test_what_is_recent_is_reckoned_by_the_sweeps(project, gaps, short):
             looked = moment + timedelta(seconds=second)
             samples = [to_sample("local", Found(rows[0]), looked, f"r{number}")]
             project.ledger.samples.add(samples, older_than=now - timedelta(days=30))
-    [case] = read_cases(project, rows, now)
+    [case] = read_decision_inputs(project, rows, now)
     assert (case.failed_before, case.short) == (bool(gaps), short)
 
 
@@ -294,7 +294,7 @@ def test_what_a_broken_file_runs_as_is_no_stranger(project):
     assert (member.status.state, member.status.release, member.status.phase) == ("broken", 1, "running")
     alone = JobSummary(**{"jid": member.status.flink_job_id, "name": "runs", "state": "RUNNING", "start-time": 1,
                           "tasks": {"total": 1, "running": 1}})  # fmt: skip
-    assert with_strangers([Found(member.status)], [alone], is_whole=True) == [Found(member.status)]
+    assert add_unmanaged_jobs([Found(member.status)], [alone], is_whole=True) == [Found(member.status)]
     # So it is where a setting is wrong.
     (project.settings.root / "flink_jobs" / "runs.py").write_text(JOB % "runs")
     (project.settings.root / "deployments" / "local.yaml").write_text(DEPLOYMENT + "  runs: {parallelism: 0}\n")
@@ -306,7 +306,7 @@ def test_a_stranger_may_have_any_name():
     names = [f"{'insert-into_' * 40}{number}" for number in (1, 2)]
     cluster = [JobSummary(**{"jid": str(number), "name": name, "state": "RUNNING", "start-time": 1,
                              "tasks": {"total": 1, "running": 1}}) for number, name in enumerate(names)]  # fmt: skip
-    found = [row.status.job for row in with_strangers([], cluster, is_whole=True)]
+    found = [row.status.job for row in add_unmanaged_jobs([], cluster, is_whole=True)]
     assert [len(name) for name in found] == [255, 255]
     assert found[0] != found[1]
     assert all(name.startswith("insert-into_") for name in found)

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from sluice import Health
-from sluice.fleet.doubts import Doubt
+from sluice.fleet.discrepancies import Discrepancy
 from sluice.fleet.members import Member
 from sluice.fleet.readings import to_readings, to_snapshot
-from sluice.fleet.reconcile import Standing
+from sluice.fleet.reconcile import LedgerView
 from sluice.fleet.rows import JobStatus
 from sluice.fleet.sweep import Pace, _lay, sweep
 from sluice.flink import client as client_module
@@ -242,7 +242,7 @@ def switched_over(before, after, cluster, members):
 
 def test_a_job_that_is_switched_over_meanwhile_is_neither_failed_nor_runs_twice():
     """The list of jobs has the old one ended, and the new one running already."""
-    before, after = Standing(placed(a=(1, "a"))), Standing(placed(a=(2, "b")), {"a": "me"})
+    before, after = LedgerView(placed(a=(1, "a"))), LedgerView(placed(a=(2, "b")), {"a": "me"})
     running = RecordedCluster({job_id("b"): "a"})
     [found] = switched_over(before, after, running, [member("a")])
     status = found.status
@@ -253,7 +253,7 @@ def test_a_job_that_is_switched_over_meanwhile_is_neither_failed_nor_runs_twice(
 
 @pytest.mark.parametrize("in_between", ["b", "c"])
 def test_what_a_switch_over_has_started_and_ended_again_is_no_stranger(in_between):
-    before, after = Standing(placed(a=(1, "a"))), Standing(placed(a=(1, "b")))
+    before, after = LedgerView(placed(a=(1, "a"))), LedgerView(placed(a=(1, "b")))
     running = RecordedCluster({job_id("a"): "a", job_id(in_between): "a"})
     found = switched_over(before, after, running, [member("a")])
     assert rows(found) == {"a": ("changing", "unknown")}
@@ -263,7 +263,7 @@ def test_what_a_switch_over_has_started_and_ended_again_is_no_stranger(in_betwee
 @pytest.mark.parametrize("held", ["before", "after"])
 def test_a_job_that_is_being_started_is_not_failed(held):
     """It stands in the ledger before it is submitted."""
-    quiet, busy = Standing(placed(a=(1, "a"))), Standing(placed(a=(1, "a")), {"a": "me"})
+    quiet, busy = LedgerView(placed(a=(1, "a"))), LedgerView(placed(a=(1, "a")), {"a": "me"})
     said = (busy, quiet) if held == "before" else (quiet, busy)
     [found] = switched_over(*said, cluster(()), [member("a")])
     assert (found.status.state, found.status.verdict) == ("changing", "unknown")
@@ -271,7 +271,7 @@ def test_a_job_that_is_being_started_is_not_failed(held):
 
 
 def test_what_runs_well_or_is_not_worked_on_is_told_as_it_is():
-    same = Standing(placed(a=(1, "a"), b=(1, "b")), {"a": "me"})
+    same = LedgerView(placed(a=(1, "a"), b=(1, "b")), {"a": "me"})
     assert rows(switched_over(same, same, cluster("a"), [member("a"), member("b")])) == {
         "a": ("RUNNING", "degraded"),
         "b": ("gone", "failed"),
@@ -279,7 +279,7 @@ def test_what_runs_well_or_is_not_worked_on_is_told_as_it_is():
 
 
 def test_replays_that_begin_or_end_meanwhile_are_no_strangers():
-    before, after = Standing(replays=frozenset({job_id("x")})), Standing(replays=frozenset({job_id("y")}))
+    before, after = LedgerView(replays=frozenset({job_id("x")})), LedgerView(replays=frozenset({job_id("y")}))
     assert rows(switched_over(before, after, cluster("xyz"), [])) == {"z": ("undeclared", "unknown")}
 
 
@@ -292,7 +292,7 @@ def test_job_that_the_cluster_does_not_list_is_asked_for_by_its_id(kind, row):
 
     def doubt(member, *, is_listed):
         asked.append((member.status.job, is_listed))
-        return Doubt(kind, "it may run elsewhere") if kind else None
+        return Discrepancy(kind, "it may run elsewhere") if kind else None
 
     found = run(cluster("b"), [member("a"), member("b")], doubt=doubt)
     assert asked == [("a", False)]

@@ -7,7 +7,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import JSON, Engine, column, create_engine, event, insert, table
 
-from sluice.deployment.hidden import digest
+from sluice.deployment.secrets import digest
 from sluice.ledger import database
 from sluice.ledger.ledger import Ledger
 

@@ -8,7 +8,7 @@ from sluice.errors import RefusedError
 from sluice.fleet import needs
 from sluice.fleet.decision import decide
 from sluice.fleet.members import read_members
-from sluice.fleet.needs import read_cases
+from sluice.fleet.needs import read_decision_inputs
 from sluice.operation.stop import Stop
 from sluice.plan.request import Request
 from tests.support.simulated import JOB, Died
@@ -49,7 +49,7 @@ def test_nothing_starts_it_by_the_way(simulated, suspending, kind):
 
 def test_the_sweep_brings_it_to_its_end(simulated, suspending):
     [member] = read_members(simulated.project, [JOB], {})
-    [case] = read_cases(simulated.project, [member.status], datetime.now(UTC) + timedelta(hours=1))
+    [case] = read_decision_inputs(simulated.project, [member.status], datetime.now(UTC) + timedelta(hours=1))
     decision = decide(case)
     assert decision.need == "suspend"
     assert needs._request(member.status, decision) == Request(kind="suspend", seen=1)

@@ -8,7 +8,7 @@ import pytest
 from sluice.errors import FlinkError, UnreachableError
 from sluice.flink.models import JobState
 from sluice.health.gates import Reading
-from sluice.health.proof import Proof
+from sluice.health.progress import Proof
 from sluice.health.snapshot import Failure, Snapshot, SplitReading
 from sluice.job.limits import Health
 from sluice.operation import gate

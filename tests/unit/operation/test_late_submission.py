@@ -5,7 +5,7 @@ import pytest
 
 from sluice.errors import OperationError, UnreachableError
 from sluice.operation.start import Patience
-from sluice.operation.switch_over import again_where_changed
+from sluice.operation.switch_over import retry_on_conflict
 from tests.support.simulated import _ROUTES, JOB, Died
 
 POINTS = range(14)
@@ -113,7 +113,7 @@ def test_a_job_under_a_shared_id_gives_no_state_to_another_release(simulated, ru
 def test_first_release_that_arrives_during_a_retry_runs_once(simulated, point):
     give_up(simulated)
     simulated.arrives_in = point
-    again_where_changed(simulated.operate, print)
+    retry_on_conflict(simulated.operate, print)
     while simulated.under_way:
         simulated.arrive()
     assert simulated.twice == []
@@ -128,7 +128,7 @@ def test_a_process_that_dies_after_a_submission_without_an_answer_leaves_the_id_
     simulated.dies_at, unanswered = None, simulated.place.flink_job_id
     simulated.under_way = [simulated.orders[-1].model_copy(update={"flink_job_id": unanswered, "release": 2})]
     simulated.arrives_in = point
-    again_where_changed(lambda: simulated.operate("next", overrides={"least": 2}), print)
+    retry_on_conflict(lambda: simulated.operate("next", overrides={"least": 2}), print)
     assert simulated.twice == []
     assert only_the_placed_release_runs(simulated)
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from sluice.deployment.hidden import digest
+from sluice.deployment.secrets import digest
 from sluice.errors import ConfigError, RefusedError
 from sluice.fleet.members import read_members
-from sluice.fleet.needs import read_cases
+from sluice.fleet.needs import read_decision_inputs
 from sluice.plan.approval import beyond
 from sluice.release.fingerprint import fingerprint
 from tests.support.ledgers import NOW
@@ -124,7 +124,7 @@ def test_a_sweep_reports_it_and_judges_the_job_by_its_true_value(standing):
     assert status.overrides == {"key": digest("planted"), "least": 1}
     [words] = status.reasons
     assert words.startswith("config.key is a secret by now")
-    [case] = read_cases(standing.project, [status], NOW)
+    [case] = read_decision_inputs(standing.project, [status], NOW)
     project = standing.project
     desired = project.desired(JOB, {"key": "planted", "least": 1})
     assert case.fingerprint == fingerprint(project.settings.root, desired)

@@ -7,7 +7,7 @@ import pytest
 from sluice.errors import ConfigError
 from sluice.fleet.decision import decide
 from sluice.fleet.members import read_members
-from sluice.fleet.needs import read_cases
+from sluice.fleet.needs import read_decision_inputs
 from sluice.fleet.rows import JobStatus
 from tests.support.simulated import JOB
 from tests.support.windowed import source
@@ -56,7 +56,7 @@ def test_where_it_is_lost_the_release_that_ran_runs_again(removed):
     removed.states.clear()
     [member] = read_members(removed.project, [JOB], {})
     gone = JobStatus(**{**vars(member.status), "state": "gone", "verdict": "failed"})
-    [case] = read_cases(removed.project, [gone], datetime.now(UTC))
+    [case] = read_decision_inputs(removed.project, [gone], datetime.now(UTC))
     assert (decide(case).need, decide(case).release) == ("recover", 1)
     started = removed.operate(kind="rollback", to=1, seen=1)
     assert (started.release, started.restored_from) == (1, path)

@@ -6,10 +6,10 @@ import pytest
 
 from sluice.fleet.decision import decide
 from sluice.fleet.members import read_members
-from sluice.fleet.needs import read_cases
+from sluice.fleet.needs import read_decision_inputs
 from sluice.fleet.rows import JobStatus
 from sluice.operation import start
-from sluice.operation.unbegun import record_unbegun
+from sluice.operation.failed_attempts import record_unbegun
 from sluice.plan.request import Request
 from sluice.release import fingerprint
 from tests.support.simulated import JOB, Died
@@ -68,7 +68,7 @@ def test_what_was_rolled_back_before_an_upgrade_is_not_deployed_again_by_a_sweep
 def case_of(simulated):
     place = simulated.place
     row = JobStatus(JOB, "RUNNING", place.release, place.flink_job_id, "healthy", drift=True, phase="running")
-    (case,) = read_cases(simulated.project, [row], datetime.now(UTC))
+    (case,) = read_decision_inputs(simulated.project, [row], datetime.now(UTC))
     return case
 
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from sluice.flink.client import FlinkClient
-from sluice.replay import live
+from sluice.replay import live_guard as live
 from tests.support.answering import answered_by
 
 NONE = -(2**63)

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from sluice import Kafka, Record
-from sluice.replay.ranges import Cut, arrivals, cut
+from sluice.replay.ranges import ChunkRange, arrivals, cut
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -39,7 +39,7 @@ def test_each_window_of_the_range_is_in_one_chunk(chunk, start, span):
     assert (parts[0].since, parts[-1].before, parts[-1].until) == (start, end, end)
     assert all(one.before == two.since for one, two in pairwise(parts))
     owned = [at for part in parts for at in starts(part, 5 * MINUTE)]
-    whole = list(starts(Cut(start, end, end), 5 * MINUTE))
+    whole = list(starts(ChunkRange(start, end, end), 5 * MINUTE))
     assert owned == whole
 
 
@@ -50,7 +50,7 @@ def test_a_chunk_reads_no_further_than_its_rows_reach():
 
 
 def test_what_arrives_early_or_late_belongs_to_it():
-    part = Cut(NOON, NOON + HOUR, NOON + HOUR)
+    part = ChunkRange(NOON, NOON + HOUR, NOON + HOUR)
     # An hour ahead of its arrival at the most; ten minutes behind it, and a minute of timestamps that run backwards.
     assert arrivals(TOPIC, part, timedelta(0)) == (NOON - HOUR, NOON + HOUR + 11 * MINUTE)
     assert arrivals(TOPIC, part, 30 * MINUTE) == (NOON - 90 * MINUTE, NOON + HOUR + 41 * MINUTE)

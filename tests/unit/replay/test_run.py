@@ -11,9 +11,9 @@ from sluice.cli.replay import cancel_backfill
 from sluice.errors import OperationError, RefusedError, UnreachableError
 from sluice.replay import run
 from sluice.replay.chunk import Chunk
-from sluice.replay.cluster import Patience
 from sluice.replay.model import ReplayRequest
 from sluice.replay.run import cancel_replay, end_abandoned, end_chunks
+from sluice.replay.slots import OutageTimeout
 from tests.unit.replay.clustered import Clustered
 from tests.unit.replay.plans import plan
 
@@ -148,7 +148,7 @@ def test_brokers_that_do_not_answer_are_waited_for_and_cost_no_attempt(cluster, 
 def test_an_answer_makes_patient_again(cluster, monkeypatch, quick):
     """Brokers that were silent an hour ago, and have answered since, may be so once more."""
     silent, clock = UnreachableError("kafka does not answer"), [0.0]
-    monkeypatch.setattr("sluice.replay.cluster.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr("sluice.replay.slots.time", SimpleNamespace(monotonic=lambda: clock[0]))
 
     def attempt(_project, _chunk, _tell, _ends, patience):
         clock[0] += 500
@@ -170,7 +170,7 @@ def test_a_chunk_that_another_one_has_finished_meanwhile_is_not_begun(cluster, q
     flink_job_id = two.start()
     cluster.states[flink_job_id] = "FINISHED"
     cluster.ledger.replays.chunk_ended(cluster.plan.id, 1, "finished", flink_job_id=flink_job_id)
-    assert run._begun(cluster.chunk(), cluster.told.append, Event(), Patience(1)) is None
+    assert run._begun(cluster.chunk(), cluster.told.append, Event(), OutageTimeout(1)) is None
     assert (cluster.row().state, cluster.row().attempt) == ("finished", 1)
 
 
@@ -187,7 +187,7 @@ def test_a_chunk_that_found_no_room_costs_no_attempt(cluster, monkeypatch, quick
         return taken
 
     monkeypatch.setattr(Chunk, "take", takes)
-    assert run._begun(chunk, cluster.told.append, Event(), Patience(1)) in cluster.alive()
+    assert run._begun(chunk, cluster.told.append, Event(), OutageTimeout(1)) in cluster.alive()
     assert cluster.row().attempt == 1
 
 
@@ -245,7 +245,7 @@ def test_who_is_interrupted_before_a_first_look_leaves_the_chunk_to_be_ended(clu
     monkeypatch.setattr(chunk, "start", starts)
     monkeypatch.setattr(chunk, "cancel", lambda: None)
     monkeypatch.setattr(ends, "is_set", iter([False, False, True, True, True]).__next__)
-    run._try(cluster.project, chunk, cluster.told.append, ends, Patience(1))
+    run._try(cluster.project, chunk, cluster.told.append, ends, OutageTimeout(1))
     assert (cluster.row().state, len(cluster.alive())) == ("running", 1)
     cancel_replay(cluster.project, cluster.ledger.replays.find(cluster.plan.id), cluster.told.append)
     assert cluster.alive() == []

@@ -17,8 +17,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
 
-from sluice.deployment.hidden import shown
 from sluice.deployment.lines import named_variables
+from sluice.deployment.secrets import shown
 from sluice.errors import OperationError, SluiceError
 from sluice.fleet.page.difference import compare_files, compare_settings, read_release
 from sluice.fleet.page.models import Difference

@@ -41,7 +41,7 @@ def read_job(session: Session, environment: str, root: Path | None, job: str) ->
         phase_since=unix(place.since) if place else None,
         flink_job_id=place.flink_job_id if place else None,
         limits=_limits(of_place.health) if of_place and of_place.health else None,
-        overrides=secret.covered(of_place.overrides) if of_place else {},
+        overrides=secret.redact(of_place.overrides) if of_place else {},
         releases=tuple(_release(release, place, secret) for release in releases),
         operations=tuple(_operations(session, environment, job)),
         savepoints=tuple(
@@ -72,7 +72,7 @@ def _release(release: Release, place: Placement | None, secret: SecretSettings) 
         healthy_at=unix(release.healthy_at),
         fingerprint=release.fingerprint,
         artifact=release.artifact,
-        overrides=secret.covered(release.overrides),
+        overrides=secret.redact(release.overrides),
         runs=place is not None and place.phase == "running" and place.release == release.number,
     )
 

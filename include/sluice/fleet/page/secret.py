@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import String, cast, select
 from sqlalchemy.orm import Session
 
-from sluice.deployment.hidden import MARK, covered_as
+from sluice.deployment.secrets import MARK, redact_like
 from sluice.ledger.tables import Release
 
 
@@ -23,16 +23,16 @@ class SecretSettings:
 
     configs: tuple[Mapping[str, Any], ...]
 
-    def covered(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def redact(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Settings, all or some, with digests of those that are a secret in any release."""
         found: dict[str, Any] = dict(settings)
         for config in self.configs:
-            found = covered_as(found, config)
+            found = redact_like(found, config)
         return found
 
     def covers(self, resolved: Mapping[str, Any]) -> dict[str, Any]:
         """What a release was resolved to, with the same done to its settings."""
-        return {**resolved, "config": self.covered(resolved["config"])} if "config" in resolved else dict(resolved)
+        return {**resolved, "config": self.redact(resolved["config"])} if "config" in resolved else dict(resolved)
 
 
 def read_secret_settings(session: Session, environment: str, job: str) -> SecretSettings:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from sluice.deployment.hidden import digest
+from sluice.deployment.secrets import digest
 from sluice.errors import OperationError
 from sluice.fleet.page.desired import read_desired, read_placed
 from sluice.fleet.page.difference import LONGEST, compare_files, read_difference

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from sluice.deployment.hidden import hidden, shown
+from sluice.deployment.secrets import hidden, shown
 
 revision = "0009"
 down_revision = "0008"

@@ -1,4 +1,4 @@
-"""Proof that a job gets on: what waited for it has been read, and a checkpoint covers that, without a restart. Pure."""
+"""Proof that a job makes progress: what waited at its start is read and covered by a checkpoint. Pure."""
 
 from __future__ import annotations
 

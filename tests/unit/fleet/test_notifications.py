@@ -4,7 +4,7 @@ import pytest
 
 from sluice.fleet.decision import Decision
 from sluice.fleet.needs import Needed
-from sluice.fleet.notifications import tell_reports, tell_verdicts
+from sluice.fleet.notifications import notify_reports, notify_verdicts
 from sluice.fleet.rows import JobStatus
 from sluice.ledger.ledger import Ledger
 
@@ -28,26 +28,26 @@ def heard(news):
 
 def test_each_listener_hears_what_it_has_not_heard(told):
     first, second = [], []
-    untold = tell_verdicts(told, [row("failed")], {"first": first.extend, "second": fail})
+    untold = notify_verdicts(told, [row("failed")], {"first": first.extend, "second": fail})
     assert untold == ["second was not told, and will be at the next sweep: OSError: no server"]
-    assert tell_verdicts(told, [row("degraded")], {"first": first.extend, "second": second.extend}) == []
+    assert notify_verdicts(told, [row("degraded")], {"first": first.extend, "second": second.extend}) == []
     assert heard(first) == [("a", None, "failed"), ("a", "failed", "degraded")]
     assert heard(second) == [("a", None, "degraded")]
-    tell_verdicts(told, [row("degraded")], {"first": fail, "second": fail})
+    notify_verdicts(told, [row("degraded")], {"first": fail, "second": fail})
 
 
 def test_what_nobody_could_be_told_is_not_lost_by_other_looks(told):
-    tell_verdicts(told, [row("healthy")], {"one": fail})
-    assert tell_verdicts(told, [row("failed")], {"one": fail})
+    notify_verdicts(told, [row("healthy")], {"one": fail})
+    assert notify_verdicts(told, [row("failed")], {"one": fail})
     news = []
-    tell_verdicts(told, [row("failed")], {"one": news.extend})
+    notify_verdicts(told, [row("failed")], {"one": news.extend})
     assert heard(news) == [("a", "healthy", "failed")]
 
 
 def test_a_job_that_runs_twice_is_told_once(told):
     rows, news = [row("failed"), row("unknown", state="duplicate")], []
     for _ in range(2):
-        tell_verdicts(told, rows, {"one": news.extend})
+        notify_verdicts(told, rows, {"one": news.extend})
     assert heard(news) == [("a", None, "failed")]
 
 
@@ -57,7 +57,7 @@ def test_a_report_is_told_once_for_each_cause(told):
     def sweep(cause, state="RUNNING"):
         news.clear()
         needs = [Needed("a", Decision("report", "look at it", cause=cause))]
-        tell_reports(told, [row("healthy", state=state)], needs, {"one": news.extend})
+        notify_reports(told, [row("healthy", state=state)], needs, {"one": news.extend})
         return [each["reasons"] for each in news]
 
     assert sweep("approval f5") == [["look at it"]]

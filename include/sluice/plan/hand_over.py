@@ -1,4 +1,4 @@
-"""Whether a job that runs can be expected to write a savepoint, by its failures and checkpoints."""
+"""Whether a running job can be expected to write a savepoint, by its failures and checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Flink jobs of replays on their cluster."""
+"""Task slots for the chunks of a replay, and the Flink jobs of replays on their cluster."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sluice.ledger.ledger import Ledger
 
 
 @dataclass(frozen=True)
-class Room:
+class SlotAvailability:
     """The task slots that a cluster has for chunks.
 
     Attributes:
@@ -41,12 +41,12 @@ class Room:
         claims = ", ".join(f"{slots} for {job}" for job, slots in sorted(self.claims.items()))
         return f"{self.available} are free" + (f", and spoken for: {claims}" if claims else "")
 
-    def beside(self, others: int) -> Room:
+    def beside(self, others: int) -> SlotAvailability:
         """Without those that other chunks will take in a moment."""
         return replace(self, claims={**self.claims, "other chunks": others}) if others else self
 
 
-def room(ledger: Ledger, flink: FlinkClient) -> Room:
+def room(ledger: Ledger, flink: FlinkClient) -> SlotAvailability:
     """The task slots that a cluster has for chunks now."""
     jobs = {job.id: job for job in flink.send(calls.jobs()).jobs}
     claims = {}
@@ -56,7 +56,7 @@ def room(ledger: Ledger, flink: FlinkClient) -> Room:
             continue
         claims[job] = int(release.resolved.get("parallelism") or 1)
     alive = frozenset(job.id for job in jobs.values() if not job.state.is_terminal)
-    return Room(flink.send(calls.overview()).slots_available, claims, alive)
+    return SlotAvailability(flink.send(calls.overview()).slots_available, claims, alive)
 
 
 def _has_its_slots(job: JobSummary) -> bool:
@@ -64,7 +64,7 @@ def _has_its_slots(job: JobSummary) -> bool:
     return job.state is JobState.FINISHED or (job.state is JobState.RUNNING and job.tasks.are_up)
 
 
-def why_it_waits(name: str, needed: int, turn: Turn, limits: Limits, found: Room) -> str:
+def why_it_waits(name: str, needed: int, turn: Turn, limits: Limits, found: SlotAvailability) -> str:
     """What a chunk waits for, for a person, with figures.
 
     Args:
@@ -82,7 +82,7 @@ def why_it_waits(name: str, needed: int, turn: Turn, limits: Limits, found: Room
     )
 
 
-class Patience:
+class OutageTimeout:
     """With a cluster or brokers that are asked again and again.
 
     Args:

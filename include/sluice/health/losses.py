@@ -1,4 +1,4 @@
-"""How much of what comes to a job is left out: malformed, or for its event time. Pure."""
+"""How much of a job's input is left out: malformed, late, or dropped behind the watermark. Pure."""
 
 from __future__ import annotations
 

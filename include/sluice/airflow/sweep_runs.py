@@ -1,4 +1,4 @@
-"""Runs of deploy DAGs that a sweep has made and not seen to their ends: the sweeps after it make no second one."""
+"""Runs of deploy DAGs that a sweep has triggered and not seen end: later sweeps trigger no second one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from sluice.fleet.decision import Decision
 from sluice.fleet.needs import Needed
-from sluice.ledger.notification_log import Tellings
+from sluice.ledger.notification_log import NotificationLog
 
 _KEY = ("run", "going")
 """The listener and the subject of the ledger's record."""
@@ -49,12 +49,12 @@ class GoingRun:
         return {"operation": self.operation, "to_release": self.to_release}
 
 
-def known_runs(told: Tellings) -> dict[str, GoingRun]:
+def known_runs(told: NotificationLog) -> dict[str, GoingRun]:
     """The runs that the sweep before has not seen to their ends, by the job's name."""
     return {job: GoingRun(**json.loads(value)) for job, value in told.known(*_KEY).items()}
 
 
-def keep_runs(told: Tellings, runs: Mapping[str, GoingRun]) -> None:
+def keep_runs(told: NotificationLog, runs: Mapping[str, GoingRun]) -> None:
     """Record the runs that go on; those that are not among them are dropped."""
     told.keep(*_KEY, {job: json.dumps(asdict(run)) for job, run in runs.items()})
 

@@ -1,4 +1,4 @@
-"""Airflow's notifiers as listeners of what is told about the fleet."""
+"""Airflow's notifiers as callbacks of the fleet's notifications."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Secrets among the values of a job: what is kept and shown of them is a digest.
-
-A changed secret is a change, then, and can't be read. What a job is started with is today's: see `opened`.
-"""
+"""Secrets among a job's values: Sluice stores and shows digests of them."""
 
 from __future__ import annotations
 
@@ -57,7 +54,7 @@ def holds_digests(values: Any) -> bool:
 
 def hidden(options: Mapping[str, str]) -> dict[str, str]:
     """Options with digests of those that are secret; what is a digest already stays one."""
-    return {name: covered(value) if is_secret(name) else value for name, value in options.items()}
+    return {name: redact(value) if is_secret(name) else value for name, value in options.items()}
 
 
 def secrets_of(options: Mapping[str, str]) -> dict[str, str]:
@@ -65,16 +62,16 @@ def secrets_of(options: Mapping[str, str]) -> dict[str, str]:
     return {name: digest(value) for name, value in options.items() if is_secret(name)}
 
 
-def covered(value: Any) -> Any:
+def redact(value: Any) -> Any:
     """Digests of all that a value holds; what is one already, or nothing, stays."""
     if isinstance(value, Mapping):
-        return {name: covered(inner) for name, inner in value.items()}
+        return {name: redact(inner) for name, inner in value.items()}
     if isinstance(value, list):
-        return [covered(inner) for inner in value]
+        return [redact(inner) for inner in value]
     return value if value is None or is_digest(value) else digest(str(value))
 
 
-def covered_as(value: Any, other: Any) -> Any:
+def redact_like(value: Any, other: Any) -> Any:
     """A value with digests wherever another one of the same setting has them: what is a secret there was one before.
 
     Args:
@@ -84,13 +81,13 @@ def covered_as(value: Any, other: Any) -> Any:
     if not holds_digests(other):
         return value
     if isinstance(value, Mapping) and isinstance(other, Mapping):
-        return {name: covered_as(inner, other.get(name)) for name, inner in value.items()}
+        return {name: redact_like(inner, other.get(name)) for name, inner in value.items()}
     if isinstance(value, list) and isinstance(other, list):
-        return [covered_as(inner, other[min(n, len(other) - 1)]) for n, inner in enumerate(value)]
-    return covered(value)
+        return [redact_like(inner, other[min(n, len(other) - 1)]) for n, inner in enumerate(value)]
+    return redact(value)
 
 
-def covered_settings(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+def redact_settings(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     """Settings of a model, all or some of them, with digests of those that its types say are secret."""
     secrets = secret_settings(model)
     return {
@@ -110,7 +107,7 @@ def shown(resolved: Mapping[str, Any], model: type[BaseModel] | None = None) -> 
     if "options" in parts:
         parts["options"] = hidden(parts["options"])
     if model is not None and "config" in parts:
-        parts["config"] = covered_settings(parts["config"], model)
+        parts["config"] = redact_settings(parts["config"], model)
     return parts
 
 
@@ -120,8 +117,8 @@ def _covered_part(value: Any, annotation: Any) -> Any:
     if isinstance(value, list):
         return [_covered_part(inner, annotation) for inner in value]
     if isinstance(value, Mapping) and len(models) == 1 and set(value) <= set(models[0].model_fields):
-        return covered_settings(value, models[0])
-    return covered(value)
+        return redact_settings(value, models[0])
+    return redact(value)
 
 
 def _parts(annotation: Any) -> Iterator[Any]:

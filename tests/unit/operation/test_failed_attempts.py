@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sluice.fleet.decision import decide
-from sluice.fleet.needs import read_cases
+from sluice.fleet.needs import read_decision_inputs
 from sluice.fleet.rows import JobStatus
-from sluice.operation.unbegun import record_unbegun, record_unless_begun
+from sluice.operation.failed_attempts import record_unbegun, record_unless_begun
 from sluice.plan.request import Request
 from tests.support.simulated import JOB
 
@@ -18,7 +18,7 @@ def decision(simulated, after, drift=False, state="gone", verdict="failed"):
     row = JobStatus(
         JOB, state, place.release, place.flink_job_id, verdict=verdict, drift=drift, phase=place.phase, reasons=("x",)
     )
-    [case] = read_cases(simulated.project, [row], datetime.now(UTC) + timedelta(minutes=after))
+    [case] = read_decision_inputs(simulated.project, [row], datetime.now(UTC) + timedelta(minutes=after))
     return decide(case)
 
 

@@ -1,4 +1,4 @@
-"""Whether the live job is done with a range: what it still holds of it, it would write over what is promoted."""
+"""Whether the live job is done with a range: open windows of it would overwrite what is promoted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came to nothing before an operation had begun: recorded, so that who counts tries finds it."""
+"""Record attempts that failed before taking the lock, so that retry limits count them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sluice.release.fingerprint import fingerprint
 
 
 @dataclass(frozen=True)
-class _Meant:
+class IntendedRelease:
     """What was to run.
 
     Attributes:
@@ -39,7 +39,7 @@ def record_unbegun(project: Project, job: str, request: Request, holder: str, re
         holder: Who has tried it.
         reason: Why it came to nothing.
     """
-    meant = _meant(project, job, request)
+    meant = _intended_release(project, job, request)
     if meant is not None:
         project.ledger.add_failed(
             job, kind=request.kind, holder=holder, release=meant.release, reason=reason, plan=meant.plan
@@ -65,16 +65,16 @@ def record_unless_begun(
         record_unbegun(project, job, request, holder, reason)
 
 
-def _meant(project: Project, job: str, request: Request) -> _Meant | None:
+def _intended_release(project: Project, job: str, request: Request) -> IntendedRelease | None:
     if request.to is not None:
-        return _Meant(request.to)
+        return IntendedRelease(request.to)
     place = project.ledger.placement(job)
     if place is None:
         return None
     releases = project.ledger.releases(job)
     if request.kind == "rollback":
         former = healthy_before(releases, place.release)
-        return _Meant(former.number) if former else None
+        return IntendedRelease(former.number) if former else None
     running = next(release for release in releases if release.number == place.release)
     try:
         desired = project.desired(job, running.overrides)
@@ -84,6 +84,6 @@ def _meant(project: Project, job: str, request: Request) -> _Meant | None:
     # Of two that are the same the one that runs is meant.
     for each in (running, *releases):
         if each.fingerprint == wanted:
-            return _Meant(each.number)
+            return IntendedRelease(each.number)
     # It would have become the next one; by that number alone it would be taken for whatever becomes that.
-    return _Meant(releases[0].number + 1, {"action": "redeploy", "fingerprint": wanted})
+    return IntendedRelease(releases[0].number + 1, {"action": "redeploy", "fingerprint": wanted})

@@ -6,7 +6,7 @@ import pytest
 
 from sluice import Health
 from sluice.health.gates import judge
-from sluice.health.intake import losses
+from sluice.health.losses import losses
 from sluice.health.metrics import Reported
 from sluice.health.snapshot import Trend
 from sluice.health.tally import ReadCounts, Tally, WindowCounts

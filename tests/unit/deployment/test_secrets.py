@@ -8,9 +8,9 @@ import pytest
 from pydantic import BaseModel, Field, SecretBytes, SecretStr
 
 from sluice import Job, JobConfig, Kafka, Record
-from sluice.deployment.desired import desired_job, open_secrets
+from sluice.deployment.desired import desired_job, exposed_secrets
 from sluice.deployment.file import read_deployment_file
-from sluice.deployment.hidden import covered_settings, digest, holds_digests, is_secret, opened, shown
+from sluice.deployment.secrets import digest, holds_digests, is_secret, opened, redact_settings, shown
 from sluice.errors import ConfigError, RefusedError
 from sluice.job.config import secret_settings
 from sluice.plan.changes import compare_values
@@ -152,7 +152,7 @@ def test_what_a_run_gave_before_it_was_a_secret_still_counts_and_is_reported(tmp
     desired = desire(tmp_path, overrides={"key": "planted-standing", "least": 2})
     assert desired.config.key.get_secret_value() == "planted-standing"
     assert desired.values()["config"]["key"] == digest("planted-standing")
-    [words] = open_secrets(Config, {"key": "planted-standing", "least": 2})
+    [words] = exposed_secrets(Config, {"key": "planted-standing", "least": 2})
     assert words.startswith("config.key is a secret by now, and the ledger has it as a former run gave it")
     assert words.endswith("clear former overrides")
 
@@ -174,15 +174,15 @@ def test_what_was_kept_before_secrets_were_hidden_is_shown_as_digests(tmp_path):
 
 def test_of_what_only_the_file_tells_that_it_is_a_secret_a_digest_is_shown():
     given = {"key": "planted", "login": {"user": "me", "password": "planted"}, "least": 1, "several": ["planted"]}
-    assert covered_settings({**given, "raw": None}, Config) == {
+    assert redact_settings({**given, "raw": None}, Config) == {
         "key": digest("planted"),
         "login": {"user": "me", "password": digest("planted")},
         "least": 1,
         "several": [digest("planted")],
         "raw": None,
     }
-    assert covered_settings({"login": "planted", "unknown": 1}, Config) == {"login": digest("planted"), "unknown": 1}
-    assert covered_settings({"login": {"pass": "planted"}}, Config) == {"login": {"pass": digest("planted")}}
+    assert redact_settings({"login": "planted", "unknown": 1}, Config) == {"login": digest("planted"), "unknown": 1}
+    assert redact_settings({"login": {"pass": "planted"}}, Config) == {"login": {"pass": digest("planted")}}
     resolved = {"options": {"s3.secret-key": "planted", "a": "1"}, "config": {"key": "planted"}}
     assert shown(resolved, Config) == {
         "options": {"s3.secret-key": digest("planted"), "a": "1"},

@@ -1,10 +1,10 @@
-"""Putting a plan into words: what was found out, with what the ledger remembers."""
+"""Build the plan's value from what the planner has found out and what the ledger remembers."""
 
 from __future__ import annotations
 
 import statistics
 
-from sluice.deployment.desired import open_secrets
+from sluice.deployment.desired import exposed_secrets
 from sluice.kafka import topics
 from sluice.ledger.ledger import Ledger
 from sluice.ledger.tables import Placement
@@ -17,7 +17,7 @@ from sluice.state.change import StateChange
 from sluice.state.situation import Absent, Situation, Suspended
 
 
-class Draft:
+class PlanBuilder:
     """Makes the plans of one request.
 
     Args:
@@ -54,7 +54,7 @@ class Draft:
         if target.number is None and action != "none":
             before.insert(0, stages.AddRelease())
         config = target.desired.job.config if target.desired else None
-        standing = open_secrets(config, target.overrides) if config else ()
+        standing = exposed_secrets(config, target.overrides) if config else ()
         after = (
             ()
             if action == "suspend" or (isinstance(situation, Suspended) and action == "none")

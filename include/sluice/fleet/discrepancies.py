@@ -1,4 +1,4 @@
-"""What the cluster's list of jobs alone does not tell of a job: asked of Flink by the job's id, and of the ledger."""
+"""Where a job differs from what Flink's list of jobs shows: asked of Flink by job id, and of the ledger."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 from sluice.errors import SluiceError
 from sluice.fleet.members import Member
-from sluice.fleet.removed import REMOVED, unseen_row
+from sluice.fleet.removed import REMOVED, row_of_unreachable_removed_job
 from sluice.fleet.rows import JobStatus
 from sluice.flink.client import FlinkClient
 from sluice.flink.ending import job_state
@@ -21,7 +21,7 @@ _DOWN = ("stopped", "suspended")
 
 
 @dataclass(frozen=True)
-class Doubt:
+class Discrepancy:
     """Why a job is not what the list of jobs makes it seem.
 
     Attributes:
@@ -38,7 +38,7 @@ class Doubt:
         reasons = (self.words, *status.reasons)
         match self.kind:
             case "unsure" if status.state == REMOVED:
-                return unseen_row(status, self.words)
+                return row_of_unreachable_removed_job(status, self.words)
             case "unsure":
                 return replace(status, state="unreachable", verdict="unknown", reasons=(self.words,))
             case "other":
@@ -47,14 +47,14 @@ class Doubt:
                 return replace(status, verdict="failed", reasons=reasons, doubles=(status.flink_job_id or "",))
 
 
-class FindDoubt(Protocol):
+class FindDiscrepancy(Protocol):
     """Asks more about a job, given whether the cluster lists it."""
 
-    def __call__(self, member: Member, /, *, is_listed: bool) -> Doubt | None:
+    def __call__(self, member: Member, /, *, is_listed: bool) -> Discrepancy | None:
         """The doubt; None: there is none."""
 
 
-def no_doubt(_member: Member, /, *, is_listed: bool) -> Doubt | None:  # noqa: ARG001 - as any other
+def no_discrepancy(_member: Member, /, *, is_listed: bool) -> Discrepancy | None:  # noqa: ARG001 - as any other
     """What the list says is taken as it is."""
     return None
 
@@ -68,7 +68,7 @@ def is_doubtful(member: Member, *, is_listed: bool, is_alive: bool) -> bool:
     return not is_listed or (is_alive and not member.had_checkpoint)
 
 
-def find_doubt(project: Project, member: Member, /, *, is_listed: bool) -> Doubt | None:
+def find_discrepancy(project: Project, member: Member, /, *, is_listed: bool) -> Discrepancy | None:
     """What there is to doubt about a job for which `is_doubtful` is true; None: it is as the list says."""
     place = project.ledger.placement(member.status.job)
     if place is None or place.flink_job_id != member.status.flink_job_id:
@@ -82,12 +82,12 @@ def find_doubt(project: Project, member: Member, /, *, is_listed: bool) -> Doubt
                 return None
             return _of_running(project, flink, place, state, is_listed=is_listed)
     except SluiceError as error:
-        return Doubt("unsure", str(error))
+        return Discrepancy("unsure", str(error))
 
 
 def _of_running(
     project: Project, flink: FlinkClient, place: Placement, state: JobState, *, is_listed: bool
-) -> Doubt | None:
+) -> Discrepancy | None:
     known = submissions(project.ledger, place)
     if place.phase in _DOWN:
         words = (
@@ -95,17 +95,17 @@ def _of_running(
             "in the Flink UI"
         )
         # What came up after its submission was given up is ended by the next start.
-        return Doubt("runs", words) if known.is_answered else None
+        return Discrepancy("runs", words) if known.is_answered else None
     if known.is_shared and (release := running_release(flink, place.flink_job_id)) != place.release:
         words = (
             f"Flink job {place.flink_job_id} runs as release {release}, whose submission was given up; release "
             f"{place.release} is to run"
         )
-        return Doubt("other", words)
+        return Discrepancy("other", words)
     if not is_listed:
         words = (
             f"Flink at {flink.url} leaves Flink job {place.flink_job_id} out of its list of jobs, and by its id it is "
             f"{state.value}: its JobMaster does not answer"
         )
-        return Doubt("unsure", words)
+        return Discrepancy("unsure", words)
     return None

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from sluice.flink.models import JobState
-from sluice.health.proof import Proof
+from sluice.health.progress import Proof
 from sluice.health.snapshot import CheckpointReading, Counters, SplitReading
 from tests.unit.health.judging import GOOD, NOW
 

@@ -9,7 +9,7 @@ import os
 
 import pytest
 
-from tests.support.dying import die, request_params
+from tests.support.dying import die, request_of
 from tests.support.running import deploy, operate
 from tests.support.windowed import alive, close_windows, source, start_with_state
 
@@ -89,7 +89,7 @@ def go_on(lab, name, kind, least):
     if operation.outcome is not None:
         # It had ended before it died.
         return operation.outcome, operation.flink_job_id
-    asked, approved = request_params(kind, least)
+    asked, approved = request_of(kind, least)
     result = operate(lab.project, name, approved=approved, **asked)
     print(result.error or "")
     if kind == "rollback":

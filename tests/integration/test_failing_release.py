@@ -9,7 +9,7 @@ from sluice.local.traffic import wire
 from sluice.local.traffic.generator import Message
 from sluice.operation.run import make_plan
 from sluice.operation.topics import create_topics
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 from tests.integration.sources import source
 from tests.support.running import deploy, operate
 from tests.support.waiting import wait_for
@@ -57,7 +57,7 @@ def test_a_fix_replaces_a_release_that_fails_on_a_record_and_loses_no_row(lab):
     wait_for(lambda: failures(lab, first.flink_job_id))
 
     lab.job(name, source(name, FIXED, "id: str | None"))
-    plan = make_plan(lab.project, name, Request())
+    plan = make_plan(lab.project, name, DeployRequest())
     assert (plan.mode, plan.category, plan.needs_approval) == ("last-state", "stateless", False)
     assert "it has failed since its newest checkpoint" in plan.reasons[0]
     assert plan.reasons[1].startswith("its newest failure: ")

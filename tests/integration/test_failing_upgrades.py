@@ -10,7 +10,7 @@ from sluice.flink.client import FlinkClient
 from sluice.local.supervise import Supervisor
 from sluice.operation.run import run_operation
 from sluice.operation.stop import StopFailedError
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 from tests.support.running import deploy, die_once_submitted, operate
 from tests.support.waiting import wait_for
 from tests.support.windowed import alive, base, close_windows, produce, source, start_with_state
@@ -105,7 +105,7 @@ def test_a_savepoint_that_takes_too_long_stops_nothing(lab):
             os.killpg(group, signal.SIGSTOP)
             threading.Timer(8, os.killpg, (group, signal.SIGCONT)).start()
 
-    request = Request(overrides={"least": 1})
+    request = DeployRequest(overrides={"least": 1})
     result = run_operation(lab.project, "slow", request, "test", tell)
     assert isinstance(result.error, StopFailedError), result.error
     assert_runs_on(lab, "slow", first, result)
@@ -195,7 +195,7 @@ def test_a_release_that_the_cluster_loses_at_its_gates_starts_again_from_its_new
 
     with Trickle(lab, "forgotten", 0.2, each=20) as trickle:
         wait_for(lambda: trickle.sent >= 100)
-        result = run_operation(lab.project, "forgotten", Request(), "test", tell)
+        result = run_operation(lab.project, "forgotten", DeployRequest(), "test", tell)
     assert (result.outcome, len(killed)) == ("failed", 1)
     assert "release 2 was started again from file:" in str(result.error)
     place = lab.project.ledger.placement("forgotten")

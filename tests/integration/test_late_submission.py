@@ -9,7 +9,7 @@ from sluice.flink import calls
 from sluice.flink.access import Access, Tls
 from sluice.flink.client import FlinkClient
 from sluice.operation.run import run_operation
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 from sluice.project import Project
 from sluice.state.locate import running_release
 from tests.integration import sources
@@ -84,7 +84,7 @@ def test_submission_that_arrives_during_a_rollback_runs_beside_nothing(lab, tmp_
         project = Project(lab.project.settings, flink=access)
         holding = Holding(proxy, until_the_second=until_the_second)
         compiler = Compiler(project, NAME, print, submit_timeout=5)
-        result = run_operation(project, NAME, Request(), "test", print, compiler=compiler)
+        result = run_operation(project, NAME, DeployRequest(), "test", print, compiler=compiler)
         assert result.outcome == "rolled_back", result.error
         if not until_the_second:
             holding.release()

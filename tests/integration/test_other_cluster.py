@@ -16,7 +16,7 @@ from sluice.flink.ending import job_state
 from sluice.flink.identity import Identity
 from sluice.local.flink import prepare
 from sluice.operation.run import make_plan
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 from sluice.project import Project
 from tests.integration import sources
 from tests.support.running import deploy, operate
@@ -70,7 +70,7 @@ def test_job_is_started_on_no_other_cluster_while_it_runs_or_may_run(lab, other)
     assert "the former cluster can't be asked whether the job still runs there" in refused.message
     assert f"sluice deploy {NAME} --confirm-lost-cluster" in refused.remedy
     # A person confirms the loss: it goes on from the checkpoints that lie where the former cluster put them.
-    plan = make_plan(elsewhere, NAME, Request(confirm_lost_cluster=True))
+    plan = make_plan(elsewhere, NAME, DeployRequest(confirm_lost_cluster=True))
     assert (plan.action, [operator.name for operator in plan.state.dropped]) == ("recover", [])
     assert plan.state.kept
 

@@ -10,7 +10,7 @@ from sluice.local.traffic.generator import Message
 from sluice.operation.run import make_plan
 from sluice.operation.topics import create_topics
 from sluice.plan.explain import explain
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 from tests.support.ledgers import forget_operators
 from tests.support.running import deploy, operate
 from tests.support.waiting import wait_for
@@ -92,7 +92,7 @@ def altered(plan):
 def test_swapped_group_by_columns_do_not_take_over_state_unapproved(lab):
     first = start(lab, "swapped")
     lab.job("swapped", source("swapped", keys="shop, buyer"))
-    plan = make_plan(lab.project, "swapped", Request())
+    plan = make_plan(lab.project, "swapped", DeployRequest())
     operator = altered(plan)
     assert "groupBy=[buyer, shop]" in operator.old
     assert "groupBy=[shop, buyer]" in operator.new
@@ -120,16 +120,16 @@ def test_each_other_meaning_of_a_window_is_told_and_a_filter_needs_no_approval(l
         ),
     ):
         lab.job("edits", source("edits", **words))
-        operator = altered(make_plan(lab.project, "edits", Request()))
+        operator = altered(make_plan(lab.project, "edits", DeployRequest()))
         assert old in operator.old, operator.old
         assert new in operator.new, operator.new
 
     # A release that was entered before this was kept is asked of the cluster that runs it.
     forget_operators(lab.project, "edits")
-    assert "Calc(select=[buyer, shop, amount," in altered(make_plan(lab.project, "edits", Request())).old
+    assert "Calc(select=[buyer, shop, amount," in altered(make_plan(lab.project, "edits", DeployRequest())).old
 
     lab.job("edits", source("edits", least=1))
-    plan = make_plan(lab.project, "edits", Request())
+    plan = make_plan(lab.project, "edits", DeployRequest())
     (operator,) = plan.state.input_changed
     assert "(amount > 0)" in operator.old
     assert "(amount > 1)" in operator.new

@@ -8,7 +8,7 @@ from sluice.fleet.status import sweep_and_record
 from sluice.local.traffic import wire
 from sluice.local.traffic.generator import Message
 from sluice.operation.run import run_operation
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 from tests.support.running import deploy
 from tests.support.waiting import wait_for
 from tests.support.windowed import alive, base, close_windows, produce, source, start_with_state
@@ -48,9 +48,9 @@ def test_a_fresh_release_that_fails_by_its_own_code_goes_back_with_its_state(lab
     assert needed.decision.why.startswith("seen failed for the first time")
     _, needed = run(lab, "again")
     assert needed.decision.need == "roll_back", needed.words
-    assert needed.request == Request(kind="rollback", mode="last-state", seen=2)
+    assert needed.request == DeployRequest(kind="rollback", mode="last-state", expected_release=2)
 
-    result = run_operation(lab.project, JOB, needed.request, "test", print, note=needed.words)
+    result = run_operation(lab.project, JOB, needed.request, "test", print)
     assert (result.outcome, result.release) == ("healthy", 1)
     assert alive(lab, JOB) == [result.flink_job_id]
     assert close_windows(lab, JOB) == [3]
@@ -129,8 +129,8 @@ def test_a_fresh_release_that_stands_still_goes_back_and_what_waited_is_read_onc
         row, needed = wait_for(look_again)
     assert needed.decision.need == "roll_back", needed.words
     assert "partition stands_lines-0 not consumed since" in needed.decision.why
-    assert needed.request == Request(kind="rollback", mode="last-state", seen=2)
-    result = run_operation(lab.project, "stands", needed.request, "test", print, note=needed.words)
+    assert needed.request == DeployRequest(kind="rollback", mode="last-state", expected_release=2)
+    result = run_operation(lab.project, "stands", needed.request, "test", print)
     assert (result.outcome, result.release) == ("healthy", 1)
     assert alive(lab, "stands") == [result.flink_job_id]
     found = wait_for(lambda: rows if len(rows := wire.rows(lab.local.kafka_servers, "stands_out")) >= 4 else None)

@@ -8,7 +8,7 @@ from sluice.errors import BusyError, RefusedError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.operation.run import make_plan
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 from tests.support.running import deploy, die_once_submitted, operate
 from tests.support.waiting import wait_for
 from tests.support.windowed import alive, base, close_windows, produce, source, start_with_state
@@ -22,7 +22,7 @@ def running(lab):
 
 def test_a_changed_setting_reaches_the_job_through_its_state(lab, running):
     first = running("changed")
-    plan = make_plan(lab.project, "changed", Request(overrides={"least": 1}))
+    plan = make_plan(lab.project, "changed", DeployRequest(overrides={"least": 1}))
     assert (plan.action, plan.category, plan.mode) == ("redeploy", "state_compatible", "savepoint")
     assert [(change.path, change.old, change.new) for change in plan.changes] == [("config.least", 0, 1)]
     assert "GlobalWindowAggregate" in {operator.name.partition("[")[0] for operator in plan.state.kept}

@@ -8,7 +8,7 @@ from pathlib import Path
 from sluice.ledger.operation_handle import OperationHandle
 from sluice.operation.holder import shell_holder
 from sluice.operation.run import run_operation
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 from sluice.project import Project
 from sluice.settings import Settings
 from tests.support.stacks import ROOT
@@ -36,7 +36,7 @@ def die(lab, job, kind, at, when, least=None):
     return done.returncode == _DIED
 
 
-def request_params(kind, least=None):
+def request_of(kind, least=None):
     """The fields of the request of an operation of this kind, and whether it is approved."""
     if kind == "back_stateless":
         return {"overrides": {"hours": 2}}, True
@@ -69,10 +69,10 @@ def main(root, lib, job, kind, at, when, least=None):
         flink_lib=Path(lib),
         client_cache=ROOT / ".sluice" / "client",
     )
-    asked, approved = request_params(kind, None if least is None else int(least))
+    asked, approved = request_of(kind, None if least is None else int(least))
     # The next attempt is the same holder's, or takes over from one that is gone.
     holder = "test" if int(at) % 2 else shell_holder()
-    result = run_operation(Project(settings), job, Request(**asked), holder, print, approved=approved)
+    result = run_operation(Project(settings), job, DeployRequest(**asked, allow_state_loss=approved), holder, print)
     return 0 if result.error is None else 1
 
 

@@ -13,6 +13,7 @@ from sluice.ledger.samples import Sample
 from sluice.ledger.tables import Release
 from sluice.project import Project
 from sluice.release.artifact import store_files
+from tests.support.placing import Columns
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 HEALTH = {"consumer_lag": 500, "watermark_lag": "PT1M", "checkpoint_age": "PT2M"}
@@ -61,7 +62,7 @@ class Past:
         place = {"release": release.number, "flink_job_id": job, "phase": "running", **more.pop("place", {})}
         operation = self.ledger.begin(job, kind=more.pop("kind", "deploy"), holder="me", release=release.number)
         operation.record("prepare", "ready")
-        operation.record("start", "submitted", place=place)
+        operation.record("start", "submitted", transition=Columns(place))
         operation.update(downtime_ms=640, **more)
         operation.finish(outcome, None if outcome == "healthy" else "consumer lag 900 > 500")
         return release.number

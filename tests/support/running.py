@@ -11,13 +11,13 @@ from sluice.errors import SluiceError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.operation.run import Result, run_operation
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 from sluice.project import Project
 
 
 def operate(project: Project, job: str, holder: str = "test", *, approved: bool = False, **request: Any) -> Result:
     """An operation, whatever its outcome."""
-    return run_operation(project, job, Request(**request), holder, print, approved=approved)
+    return run_operation(project, job, DeployRequest(**request, allow_state_loss=approved), holder, print)
 
 
 def deploy(project: Project, job: str, holder: str = "test", **request: Any) -> Result:
@@ -44,7 +44,7 @@ def die_once_submitted(project: Project, job: str, *, after: float = 0, approved
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_operation(project, job, Request(**request), holder_that_is_gone(), dies, approved=approved)
+        run_operation(project, job, DeployRequest(**request, allow_state_loss=approved), holder_that_is_gone(), dies)
 
 
 def slots(url):

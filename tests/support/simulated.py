@@ -24,7 +24,7 @@ from sluice.operation.switch_over import SwitchOver
 from sluice.plan import checks, planner
 from sluice.plan.approval import Approval
 from sluice.plan.planner import Planner
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 from sluice.project import Project
 from sluice.release.jars import kept_jars
 from sluice.state import state_loss as given_up
@@ -167,7 +167,7 @@ class Simulated:
     def plan(self, **request):
         """A plan, with what it takes to do it."""
         self.compiler = Client(self)
-        return Planner(self.project, JOB, Request(**request), self.flink, self.compiler).plan()
+        return Planner(self.project, JOB, DeployRequest(**request), self.flink, self.compiler).plan()
 
     def operate(self, holder="me", *, approved=False, **request):
         """An operation up to the start; it is left open, as at its gates."""

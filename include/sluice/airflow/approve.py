@@ -64,9 +64,9 @@ class ApproveOperator(RequestOperator, HITLOperator):
         plan, wanted = Plan.model_validate(self.plan), self.request(context)
         if not plan.needs_approval:
             raise AirflowSkipException("the plan loses nothing")
-        if wanted.get("allow_state_loss"):
+        if wanted.allow_state_loss:
             raise AirflowSkipException("it was approved ahead")
-        if wanted.get("unattended"):
+        if wanted.unattended:
             raise AirflowFailException(
                 f"{self.job}: the plan needs an approval, and this run asks nobody: {plan.why_approval}; nothing was "
                 "touched; deploy again, which asks"
@@ -108,12 +108,12 @@ class ApproveOperator(RequestOperator, HITLOperator):
         fates = {"loses state": plan.loses_state, "alters what its state means": plan.alters_state}
         fate = next((words for words, applies in fates.items() if applies), "has no way back")
         self.subject = f"{self.job}: {plan.kind} that {fate}"
-        reason = self.request(context).get("reason")
+        reason = self.request(context).reason
         mark = f"Plan {identity(plan)}."
         self.body = "\n\n".join(
             [
                 markdown(plan),
-                *([f"Reason given: {escaped(str(reason))}"] if reason else []),
+                *([f"Reason given: {escaped(reason)}"] if reason else []),
                 f"Without an answer within {_words(self.response_timeout)} it is refused. Meanwhile the job goes on.",
                 mark,
             ]

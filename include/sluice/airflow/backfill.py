@@ -15,7 +15,6 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from sluice.airflow.assets import JobAssets, job_asset, tell_outlets
 from sluice.airflow.base import RETRIES, airflow_errors
-from sluice.airflow.params import SETTING
 from sluice.airflow.replay import (
     EndChunksOperator,
     PromoteOperator,
@@ -26,6 +25,7 @@ from sluice.airflow.replay import (
     goes_on_with,
     replay_extra,
 )
+from sluice.plan.request import SETTING
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

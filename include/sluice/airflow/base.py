@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from sluice.ledger.operation_handle import OperationHandle
+    from sluice.plan.request import DeployRequest
     from sluice.project import Project
 
 
@@ -176,8 +177,19 @@ class RequestOperator(SluiceOperator):
         super().__init__(**kwargs)
         self.asked = asked
 
-    def request(self, context: Context) -> Mapping[str, Any]:
-        """What is asked for."""
+    def request(self, context: Context) -> DeployRequest:
+        """What is requested.
+
+        Raises:
+            AirflowFailException: a parameter has a value that can't be one of it.
+        """
+        from sluice.plan.request import DeployRequest  # noqa: PLC0415
+
+        with airflow_errors():
+            return DeployRequest.from_params(self.given(context))
+
+    def given(self, context: Context) -> Mapping[str, Any]:
+        """The parameters of the request, by their names in the trigger form."""
         found: Mapping[str, Any] = context["params"] if self.asked is None else self.asked
         return found
 
@@ -187,7 +199,6 @@ class RequestOperator(SluiceOperator):
 
         Otherwise it would be made again at each, and never be given up.
         """
-        from sluice.airflow.params import deploy_request  # noqa: PLC0415
         from sluice.operation.failed_attempts import record_unbegun  # noqa: PLC0415
 
         try:
@@ -195,10 +206,10 @@ class RequestOperator(SluiceOperator):
         except BusyError:
             raise
         except SluiceError as error:
-            asked, ti = self.request(context), context["ti"]
+            request, ti = self.request(context), context["ti"]
             is_last = is_for_good(error) or ti.try_number > ti.max_tries
-            if asked.get("unattended") and is_last and self.held(project, context) is None:
-                record_unbegun(project, self.job, deploy_request(asked), self.holder(context), str(error))
+            if request.unattended and is_last and self.held(project, context) is None:
+                record_unbegun(project, self.job, request, self.holder(context), str(error))
             raise
 
 

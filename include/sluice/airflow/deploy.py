@@ -5,7 +5,8 @@ What costs time to import is imported when a task runs: the DAG processor parses
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
@@ -15,13 +16,27 @@ from sluice.airflow.assets import job_asset, tell_outlets
 from sluice.airflow.base import BACKSTOP, airflow_errors
 from sluice.airflow.gates import gate_trigger
 from sluice.airflow.operators import SwitchOverOperator, go_back, operation_extra, settle_operation
-from sluice.airflow.params import request_params
+from sluice.plan.request import DeployRequest
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from sluice.health.gates import Gate
     from sluice.plan.model import Kind
+
+
+def _takes_request(init: Callable[..., None]) -> Callable[..., None]:
+    """Show Airflow, which takes no other arguments for `partial` and `expand`, those that become a request."""
+    own = list(inspect.signature(init).parameters.values())
+    others = [option.param for _, option in DeployRequest.options()]
+    named = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
+        for name in ("config", *others)
+        if name != "operation"
+    ]
+    init.__signature__ = inspect.Signature([own[0], *named, *own[1:]])  # type: ignore[attr-defined]
+    return init
+
 
 _GATES: tuple[Gate, ...] = ("running", "consumer_lag", "watermark")
 
@@ -33,37 +48,19 @@ class DeployOperator(SwitchOverOperator):
     unless it is approved ahead; `deploy_group` asks a person.
 
     Args:
-        config: Settings of the job over the deployment file's (templated).
-        allow_state_loss: Approves ahead a plan that loses state.
-        wake: Also start a suspended job.
-        kwargs: `mode`, `reason`: see `sluice.airflow.params.request_params`; and see `SluiceOperator`.
+        kwargs: The parameters of a request (templated) by their names in the trigger form, as `mode`, `reason`, `wake`
+            or `allow_state_loss`: see `sluice.plan.request`. `config`: settings of the job over the deployment file's.
+            Others: see `SluiceOperator`.
     """
 
     operation: ClassVar[Kind] = "deploy"
     is_whole = True
 
-    def __init__(
-        self,
-        *,
-        config: dict[str, Any] | None = None,
-        to_release: int | None = None,
-        mode: Any = None,
-        allow_state_loss: bool = False,
-        wake: bool = False,
-        reason: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        asked = request_params(
-            self.operation,
-            config=config,
-            to_release=to_release,
-            mode=mode,
-            allow_state_loss=allow_state_loss,
-            wake=wake,
-            reason=reason,
-        )
-        outlets = [*kwargs.pop("outlets", ()), job_asset(kwargs["job"])]
-        super().__init__(plan=None, asked=asked, outlets=outlets, **kwargs)
+    @_takes_request
+    def __init__(self, **kwargs: Any) -> None:
+        asked, others = DeployRequest.split({**kwargs, "operation": self.operation})
+        outlets = [*others.pop("outlets", ()), job_asset(others["job"])]
+        super().__init__(plan=None, asked=asked, outlets=outlets, **others)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """The operation, its outcome, the release, the Flink job id and the downtime."""

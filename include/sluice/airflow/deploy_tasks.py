@@ -22,9 +22,9 @@ from sluice.airflow.operators import (
     SettleOperator,
     SwitchOverOperator,
 )
-from sluice.airflow.params import request_params
 from sluice.job.limits import Health
-from sluice.plan.model import Kind, Mode
+from sluice.plan.model import Kind
+from sluice.plan.request import DeployRequest
 
 
 def deploy_tasks(
@@ -121,16 +121,10 @@ def deploy_tasks(
         back >> settle
 
 
-def deploy_group(  # noqa: PLR0913 - what a run may be asked for
+def deploy_group(
     job: str,
     *,
     operation: Kind = "deploy",
-    config: Mapping[str, Any] | None = None,
-    to_release: int | None = None,
-    mode: Mode | None = None,
-    allow_state_loss: bool = False,
-    wake: bool = False,
-    reason: str | None = None,
     group_id: str | None = None,
     root: str | Path | None = None,
     environment: str | None = None,
@@ -143,31 +137,19 @@ def deploy_group(  # noqa: PLR0913 - what a run may be asked for
     Args:
         job: The job's name.
         operation: `deploy`, `rollback`, `suspend` or `resume`.
-        config: Settings of the job over the deployment file's, for a deploy.
-        to_release: For a rollback, the release; None: the healthy one before.
-        mode: How the old job hands over; None: as planned.
-        allow_state_loss: Approves ahead a plan that loses state; otherwise it waits for a person.
-        wake: A deploy may start a suspended job.
-        reason: Kept with the operation; a template.
         group_id: None: `<operation>_<job>`.
         root: The project's directory; None: SLUICE_ROOT, or the working directory's.
         environment: Which file of deployments/ applies; None: SLUICE_ENVIRONMENT.
         notifiers: Told that a plan waits for an approval, with `changes` in their context.
         patience: How long it waits; None: SLUICE_APPROVAL_HOURS.
-        kwargs: Arguments of the operators: `retries`, `pool`, ...
+        kwargs: The parameters of a request by their names in the trigger form, as `mode`, `reason` (a template),
+            `to_release`, `wake` or `allow_state_loss`: see `sluice.plan.request`. `config`: settings of the job over
+            the deployment file's. Others are arguments of the operators: `retries`, `pool`, ...
     """
-    asked = request_params(
-        operation,
-        config=config,
-        to_release=to_release,
-        mode=mode,
-        allow_state_loss=allow_state_loss,
-        wake=wake,
-        reason=reason,
-    )
+    asked, others = DeployRequest.split({**kwargs, "operation": operation})
     where = {"job": job, "root": None if root is None else str(root), "environment": environment}
     with TaskGroup(group_id=group_id or f"{operation}_{job}") as group:
         deploy_tasks(
-            common={**RETRIES, **where, **kwargs}, asked=asked, notifiers=notifiers, patience=patience, one_end=True
+            common={**RETRIES, **where, **others}, asked=asked, notifiers=notifiers, patience=patience, one_end=True
         )
     return group

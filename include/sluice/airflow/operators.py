@@ -44,21 +44,20 @@ class PlanOperator(RequestOperator, SkipMixin):
     def work(self, context: Context) -> dict[str, Any]:
         """The plan, once it is this run's turn."""
         from sluice.airflow.approve import ApproveOperator  # noqa: PLC0415
-        from sluice.airflow.params import deploy_request  # noqa: PLC0415
         from sluice.operation.run import make_plan  # noqa: PLC0415
         from sluice.plan.explain import explain  # noqa: PLC0415
 
-        asked = self.request(context)
+        request = self.request(context)
         with airflow_errors():
             project = self.project()
             self.wait_for_lock(context, project)
             project.ledger.refuse_busy(self.job, self.holder(context), self.is_gone(context))
             with self.counted(context, project):
-                plan = make_plan(project, self.job, deploy_request(asked), self.log.info, compiles_always=False)
+                plan = make_plan(project, self.job, request, self.log.info, compiles_always=False)
         for line in explain(plan):
             self.log.info("%s", line)
         values = plan.model_dump(mode="json")
-        if not plan.needs_approval or asked.get("allow_state_loss"):
+        if not plan.needs_approval or request.allow_state_loss:
             # Skipping ends the task here, and costs no task of its own.
             context["ti"].xcom_push(key="return_value", value=values)
             self.skip(context["ti"], [each for each in self.downstream_list if isinstance(each, ApproveOperator)])
@@ -77,8 +76,8 @@ class CreateTopicsOperator(RequestOperator):
 
         from sluice.operation.topics import create_topics  # noqa: PLC0415
 
-        asked = self.request(context)
-        if not _deploys(asked):
+        request = self.request(context)
+        if request.kind != "deploy":
             raise AirflowSkipException("topics are a deploy's affair")
         with airflow_errors():
             project = self.project()
@@ -88,8 +87,8 @@ class CreateTopicsOperator(RequestOperator):
                     project,
                     self.job,
                     admin,
-                    grow_partitions=bool(asked.get("grow_partitions")),
-                    change_settings=bool(asked.get("change_topics")),
+                    grow_partitions=request.grow_partitions,
+                    change_settings=request.change_topics,
                 )
         for step in steps:
             self.log.info("%s", step.words)
@@ -103,7 +102,7 @@ class PackageOperator(RequestOperator):
         """Module, digest and path of the artifact."""
         from sluice.release.artifact import package  # noqa: PLC0415
 
-        if not _deploys(self.request(context)):
+        if self.request(context).kind != "deploy":
             raise AirflowSkipException("the release has its artifact")
         with airflow_errors():
             project = self.project()
@@ -160,17 +159,16 @@ class SwitchOverOperator(RequestOperator):
         return {**asdict(started), "deadline": time.time() + timeout}
 
     def _switch(self, project: Project, context: Context) -> Started:
-        from sluice.airflow.params import deploy_request  # noqa: PLC0415
         from sluice.compiler import Compiler  # noqa: PLC0415
         from sluice.flink.client import FlinkClient  # noqa: PLC0415
         from sluice.operation.switch_over import SwitchOver, retry_on_conflict  # noqa: PLC0415
         from sluice.plan.planner import Planner  # noqa: PLC0415
 
-        asked, tell = self.request(context), self.log.info
+        request, tell = self.request(context), self.log.info
         with FlinkClient(project.flink) as flink, Compiler(project, self.job, tell) as compiler:
 
             def attempt() -> Started:
-                planned = Planner(project, self.job, deploy_request(asked), flink, compiler).plan()
+                planned = Planner(project, self.job, request, flink, compiler).plan()
                 if self.plan is not None and planned.plan.fingerprint != self.plan["fingerprint"]:
                     raise RefusedError(
                         f"{self.job}: its code or settings have changed since the plan was made",
@@ -184,7 +182,7 @@ class SwitchOverOperator(RequestOperator):
                     self.holder(context),
                     tell,
                     approval=self._approval(context, project),
-                    note=asked.get("reason") or None,
+                    note=request.reason,
                     is_gone=self.is_gone(context),
                 ).run()
 
@@ -195,7 +193,7 @@ class SwitchOverOperator(RequestOperator):
         from sluice.airflow.approve import given_approval  # noqa: PLC0415
         from sluice.plan.approval import Approval  # noqa: PLC0415
 
-        if self.request(context).get("allow_state_loss"):
+        if self.request(context).allow_state_loss:
             by = getattr(context["dag_run"], "triggering_user_name", None) or self.holder(context)
             return Approval(by, datetime.now(UTC))
         return given_approval(project, self.job, self.holder(context))
@@ -263,11 +261,6 @@ def operation_extra(operation: Operation) -> dict[str, Any]:
         "downtime_ms": operation.downtime_ms,
         "approved_by": operation.approved_by,
     }
-
-
-def _deploys(params: Mapping[str, Any]) -> bool:
-    """Whether the run brings the job to what is desired now; otherwise it works with a release that is there."""
-    return bool(params.get("operation", "deploy") == "deploy")
 
 
 class RollBackOperator(SluiceOperator):

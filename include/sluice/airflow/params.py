@@ -9,81 +9,44 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 from airflow.sdk import DAG, Param
 from airflow.sdk.definitions.param import ParamsDict
+from annotated_types import Ge
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from sluice.deployment.explain import allowed_range
 from sluice.errors import ConfigError
 from sluice.job.config import JobConfig, secret_settings
-from sluice.plan.model import Kind, Mode
+from sluice.plan.request import AS_PLANNED, SETTING, DeployRequest, Option, settings_of_params
 
 if TYPE_CHECKING:
-    from sluice.plan.request import Request
     from sluice.replay.model import ReplayRequest
 
 
-SETTING = "config_"
-"""What the names of a job's own settings begin with in the form."""
 _TYPES: dict[type, str] = {bool: "boolean", int: "integer", float: "number"}
 
 
 def deploy_params(config: type[JobConfig]) -> dict[str, Param]:
-    """The form's fields."""
-    return {
-        "operation": Param(
-            default="deploy",
-            type="string",
-            enum=list(get_args(Kind)),
-            title="Operation",
-            description="deploy: what is desired now. rollback: a former release, from the state of now. suspend: stop "
-            "with the state kept. resume: go on from there.",
-        ),
-        "to_release": Param(
-            default=None,
-            type=["null", "integer"],
-            minimum=1,
-            title="Release to roll back to",
-            description="Empty: the healthy one before.",
-        ),
-        "seen_release": Param(
-            default=None,
-            type=["null", "integer"],
-            minimum=1,
-            title="Only if this release is deployed",
-            description="Refused if somebody has deployed another one meanwhile. Empty: whichever it is.",
-        ),
-        "mode": Param(
-            default="as planned",
-            type="string",
-            enum=["as planned", *get_args(Mode)],
-            title="Hand-over",
-            description="How the running job hands over to the new one.",
-        ),
-        "allow_state_loss": tick(
-            "Allow state loss", "Approves ahead what loses state or has no way back; otherwise it waits."
-        ),
-        "unattended": tick(
-            "Unattended", "What needs an approval fails the run at once, instead of waiting for a person."
-        ),
-        "reason": Param(
-            default=None,
-            type=["null", "string"],
-            title="Reason",
-            description="Kept with the operation.",
-            format="multiline",
-        ),
-        "wake": tick("Start if suspended", "From the state it stopped with."),
-        "confirm_lost_cluster": tick(
-            "Confirm that the former cluster is lost",
-            "Nothing of the job runs any more on the cluster where it was started, which can't be asked.",
-        ),
-        "grow_partitions": tick("Add partitions", "Where a topic has too few. Keys move.", section="Topics"),
-        "change_topics": tick("Change topic settings", "To those that the job declares.", section="Topics"),
-        "clear_overrides": tick(
-            "Clear former overrides", "Take back settings that former runs gave.", section="Settings of the job"
-        ),
-        **setting_params(config),
-    }
+    """The form of deploy.<job>: a field for each of `DeployRequest`, and for each of the job's own settings."""
+    fields = DeployRequest.model_fields
+    form = {option.param: _option(option, fields[name]) for name, option in DeployRequest.options()}
+    return {**form, **setting_params(config)}
+
+
+def _option(option: Option, field: FieldInfo) -> Param:
+    choices = list(_choices(field.annotation))
+    if field.annotation is bool:
+        kind: dict[str, Any] = {"default": False, "type": "boolean"}
+    elif choices and field.default is None:
+        kind = {"default": AS_PLANNED, "type": "string", "enum": [AS_PLANNED, *choices]}
+    elif choices:
+        kind = {"default": field.default, "type": "string", "enum": choices}
+    else:
+        kind = {"default": None, "type": ["null", _type(field.annotation)]}
+    if least := next((each.ge for each in field.metadata if isinstance(each, Ge)), None):
+        kind["minimum"] = least
+    if option.section:
+        kind["section"] = option.section
+    return Param(title=option.title, description=option.description, **kind, **(option.schema or {}))
 
 
 def give_params(dag: DAG, params: dict[str, Param]) -> None:
@@ -97,35 +60,6 @@ def setting_params(config: type[JobConfig]) -> dict[str, Param]:
     return {
         f"{SETTING}{name}": _param(name, field) for name, field in config.model_fields.items() if name not in secrets
     }
-
-
-def given_settings(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The job's own settings that a run's parameters give."""
-    return {
-        name.removeprefix(SETTING): value
-        for name, value in params.items()
-        if name.startswith(SETTING) and value not in (None, "")
-    }
-
-
-def deploy_request(params: Mapping[str, Any]) -> Request:
-    """What a run's parameters ask for; those that are missing ask for nothing."""
-    from sluice.plan.request import Request  # noqa: PLC0415 - not for the DAG processor
-
-    mode = params.get("mode")
-    kind = params.get("operation", "deploy")
-    return Request(
-        kind=kind if kind in get_args(Kind) else "deploy",
-        to=params.get("to_release"),
-        seen=params.get("seen_release"),
-        mode=mode if mode in get_args(Mode) else None,
-        overrides=given_settings(params),
-        clear_overrides=bool(params.get("clear_overrides")),
-        wake=bool(params.get("wake")),
-        confirm_lost_cluster=bool(params.get("confirm_lost_cluster")),
-        grow_partitions=bool(params.get("grow_partitions")),
-        change_topics=bool(params.get("change_topics")),
-    )
 
 
 def tick(title: str, description: str, **more: Any) -> Param:
@@ -176,38 +110,6 @@ def _words(value: object) -> str:
     if isinstance(value, timedelta):
         return f"{value.total_seconds():g}s"
     return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
-
-
-def request_params(
-    operation: Kind,
-    *,
-    config: Mapping[str, Any] | None = None,
-    to_release: int | None = None,
-    mode: Mode | None = None,
-    allow_state_loss: bool = False,
-    wake: bool = False,
-    reason: str | None = None,
-) -> dict[str, Any]:
-    """The fields.
-
-    Args:
-        operation: What is to be done.
-        config: Settings of the job over the deployment file's, for a deploy.
-        to_release: For a rollback, the release; None: the healthy one before.
-        mode: How the old job hands over; None: as planned.
-        allow_state_loss: Approves ahead a plan that loses state.
-        wake: A deploy may start a suspended job.
-        reason: Kept with the operation.
-    """
-    return {
-        "operation": operation,
-        "to_release": to_release,
-        "mode": mode,
-        "allow_state_loss": allow_state_loss,
-        "wake": wake,
-        "reason": reason,
-        **{f"{SETTING}{name}": value for name, value in (config or {}).items()},
-    }
 
 
 def replay_params(config: type[JobConfig]) -> dict[str, Param]:
@@ -307,7 +209,7 @@ def replay_request(params: Mapping[str, Any], interval: tuple[datetime, datetime
         chunk=read_length("chunk", text) if (text := params.get("chunk")) else None,
         parallel=int(params.get("parallel") or 1),
         output=str(params["output_topic"]) if output == "other" else output,
-        overrides=given_settings(params),
+        overrides=settings_of_params(params),
         release=params.get("release"),
         accept_missing=bool(params.get("accept_missing")),
         accept_differences=bool(params.get("accept_differences")),

@@ -42,7 +42,7 @@ class ReplayPlanOperator(RequestOperator):
         """The chunks: {replay, number}, for a task each."""
         from sluice.replay.model import ReplayPlan  # noqa: PLC0415
 
-        asked = self.request(context)
+        asked = self.given(context)
         with airflow_errors():
             project = self.project()
             replay = begin(project, self.job, asked, context, run_of(context), self.log.info)
@@ -281,7 +281,7 @@ class PromoteOperator(RequestOperator, _ReplayedOperator):
         """What was written and deleted, by topic."""
         from sluice.replay.promote import promote  # noqa: PLC0415
 
-        asked = self.request(context)
+        asked = self.given(context)
         if not asked.get("promote"):
             raise AirflowSkipException("not asked for: the rows stay in the topic of the replay")
         with airflow_errors():

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sluice.fleet.notifications import Listener
     from sluice.fleet.reconcile import IsGone
     from sluice.fleet.rows import JobStatus
-    from sluice.plan.request import Request
+    from sluice.plan.request import DeployRequest
     from sluice.project import Project
 
 CHANGES = "verdict_changes"
@@ -236,12 +236,12 @@ def _has_failed(context: Context, job: str, run: str) -> bool:
 
 def _count_run(project: Project, job: str, run: str, conf: Mapping[str, Any], since: datetime) -> None:
     """Count a run that has failed, unless it had begun something."""
-    from sluice.airflow.params import deploy_request  # noqa: PLC0415
     from sluice.operation.failed_attempts import record_unless_begun  # noqa: PLC0415
+    from sluice.plan.request import DeployRequest  # noqa: PLC0415
 
     dag = f"deploy.{job}"
     holder, why = f"airflow:{dag}/{run}", f"run {run} of {dag} has failed before it had begun anything"
-    record_unless_begun(project, job, deploy_request(conf), holder, why, since)
+    record_unless_begun(project, job, DeployRequest.from_params(conf), holder, why, since)
 
 
 def _keep_going(project: Project, going: Mapping[str, GoingRun]) -> None:
@@ -298,23 +298,11 @@ def _runs(report: Mapping[str, Any]) -> bool:
     return bool(report["new"] != "failed")
 
 
-def _run(needed: Needed, request: Request, *, waits: bool) -> dict[str, Any]:
+def _run(needed: Needed, request: DeployRequest, *, waits: bool) -> dict[str, Any]:
     """The arguments of a run of the job's deploy DAG; whether its end is waited for: not where it asks a person.
 
     One that is waited for asks nobody, whatever has changed since it was planned: no other job would be looked at
     meanwhile.
     """
-    conf = {**_conf(request, needed.words), "unattended": waits}
+    conf = {**request.params(), "reason": f"redeploy_and_verify: {needed.words}", "unattended": waits}
     return {"trigger_dag_id": f"deploy.{needed.job}", "conf": conf, "wait_for_completion": waits}
-
-
-def _conf(request: Request, words: str) -> Mapping[str, Any]:
-    """The request as the trigger form's fields."""
-    conf: dict[str, Any] = {"operation": request.kind, "reason": f"redeploy_and_verify: {words}"}
-    if request.to is not None:
-        conf["to_release"] = request.to
-    if request.seen is not None:
-        conf["seen_release"] = request.seen
-    if request.mode is not None:
-        conf["mode"] = request.mode
-    return conf

@@ -11,8 +11,10 @@ from typing import Annotated
 import typer
 
 from sluice.cli.output import print_json
+from sluice.cli.request_options import takes_request
 from sluice.compiler import Compiler
 from sluice.errors import ConfigError
+from sluice.plan.request import DeployRequest
 from sluice.project import Project
 from sluice.settings import Settings
 from sluice.terminal import console, print_table, run, teller
@@ -37,18 +39,9 @@ def main() -> None:
 
 Jobs = Annotated[list[str], typer.Argument(help="The jobs' names.", metavar="JOB...")]
 OneJob = Annotated[str, typer.Argument(help="The job's name.", metavar="JOB")]
-Mode = Annotated[
-    str | None, typer.Option("--mode", help="How the old job hands over: savepoint, last-state or stateless.")
-]
 Settings_ = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A setting of the job, over the deployment file's."),
-]
-ClearOverrides = Annotated[bool, typer.Option(help="Take back settings that former runs gave.")]
-Grow = Annotated[bool, typer.Option(help="Add partitions where a topic has too few.")]
-ChangeTopics = Annotated[bool, typer.Option(help="Change a topic's settings to the declared ones.")]
-Approved = Annotated[
-    bool, typer.Option("--allow-state-loss", help="Approve a plan that loses state or has no way back.")
 ]
 Accepted = Annotated[bool, typer.Option(help="Rows of the live topic may be overwritten and deleted.")]
 LostCluster = Annotated[
@@ -62,116 +55,58 @@ Reason = Annotated[str | None, typer.Option(help="Why; kept with the operation."
 
 
 @app.command()
+@takes_request("deploy", for_plan=True)
 def plan(
+    request: DeployRequest,
     jobs: Annotated[list[str] | None, typer.Argument(help="The jobs' names; none: all.", metavar="[JOB...]")] = None,
     environment: Environment = None,
     json: Json = False,
-    mode: Mode = None,
-    settings: Settings_ = None,
-    clear_overrides: ClearOverrides = False,
-    grow_partitions: Grow = False,
-    change_topics: ChangeTopics = False,
-    confirm_lost_cluster: LostCluster = False,
 ) -> None:
     """Show what a deploy would do, and touch nothing."""
-    from sluice.cli.operations import plan_jobs, request  # noqa: PLC0415
+    from sluice.cli.operations import plan_jobs  # noqa: PLC0415
 
-    project = _project(environment)
-    asked = request(
-        "deploy",
-        mode,
-        settings,
-        clear=clear_overrides,
-        grow=grow_partitions,
-        change=change_topics,
-        confirm_lost_cluster=confirm_lost_cluster,
-    )
-    plan_jobs(project, jobs or [], asked, json=json)
+    plan_jobs(_project(environment), jobs or [], request, json=json)
 
 
 @app.command()
-def deploy(
-    jobs: Jobs,
-    environment: Environment = None,
-    json: Json = False,
-    mode: Mode = None,
-    settings: Settings_ = None,
-    clear_overrides: ClearOverrides = False,
-    allow_state_loss: Approved = False,
-    wake: Annotated[bool, typer.Option(help="Also start a suspended job.")] = False,
-    confirm_lost_cluster: LostCluster = False,
-    grow_partitions: Grow = False,
-    change_topics: ChangeTopics = False,
-    reason: Reason = None,
-) -> None:
+@takes_request("deploy")
+def deploy(request: DeployRequest, jobs: Jobs, environment: Environment = None, json: Json = False) -> None:
     """Bring each job to what is desired, and wait until it is inside its limits; otherwise it goes back."""
     project = _project(environment)
     names = list(dict.fromkeys(jobs))
     for name in names:
         project.desired(name)  # refused before anything is touched
     ahead = {name: Compiler(project, name, teller(name), ahead=True) for name in names[:1]}
-    from sluice.cli.operations import request, run_jobs  # noqa: PLC0415 - loaded while the client starts
+    from sluice.cli.operations import run_jobs  # noqa: PLC0415 - loaded while the client starts
 
-    asked = request(
-        "deploy",
-        mode,
-        settings,
-        clear=clear_overrides,
-        grow=grow_partitions,
-        change=change_topics,
-        wake=wake,
-        confirm_lost_cluster=confirm_lost_cluster,
-    )
-    run_jobs(project, names, asked, json=json, approved=allow_state_loss, note=reason, ahead=ahead)
+    run_jobs(project, names, request, json=json, ahead=ahead)
 
 
 @app.command()
-def rollback(
-    job: OneJob,
-    to: Annotated[int | None, typer.Option(help="The release; default: the healthy one before.")] = None,
-    environment: Environment = None,
-    json: Json = False,
-    mode: Mode = None,
-    allow_state_loss: Approved = False,
-    confirm_lost_cluster: LostCluster = False,
-    reason: Reason = None,
-) -> None:
+@takes_request("rollback")
+def rollback(request: DeployRequest, job: OneJob, environment: Environment = None, json: Json = False) -> None:
     """Run a former release again, from the state that the job has now."""
-    from sluice.cli.operations import request, run_jobs  # noqa: PLC0415
-
-    asked = request("rollback", mode, None, to=to, confirm_lost_cluster=confirm_lost_cluster)
-    run_jobs(_project(environment), [job], asked, json=json, approved=allow_state_loss, note=reason)
+    _operate(request, job, environment, json=json)
 
 
 @app.command()
-def suspend(
-    job: OneJob,
-    environment: Environment = None,
-    json: Json = False,
-    mode: Mode = None,
-    confirm_lost_cluster: LostCluster = False,
-    reason: Reason = None,
-) -> None:
+@takes_request("suspend")
+def suspend(request: DeployRequest, job: OneJob, environment: Environment = None, json: Json = False) -> None:
     """Stop a job with its state kept, until it is resumed."""
-    from sluice.cli.operations import request, run_jobs  # noqa: PLC0415
-
-    asked = request("suspend", mode, None, confirm_lost_cluster=confirm_lost_cluster)
-    run_jobs(_project(environment), [job], asked, json=json, note=reason)
+    _operate(request, job, environment, json=json)
 
 
 @app.command()
-def resume(
-    job: OneJob,
-    environment: Environment = None,
-    json: Json = False,
-    confirm_lost_cluster: LostCluster = False,
-    reason: Reason = None,
-) -> None:
+@takes_request("resume")
+def resume(request: DeployRequest, job: OneJob, environment: Environment = None, json: Json = False) -> None:
     """Start a suspended job from the state that it stopped with."""
-    from sluice.cli.operations import request, run_jobs  # noqa: PLC0415
+    _operate(request, job, environment, json=json)
 
-    asked = request("resume", None, None, confirm_lost_cluster=confirm_lost_cluster)
-    run_jobs(_project(environment), [job], asked, json=json, note=reason)
+
+def _operate(request: DeployRequest, job: str, environment: str | None, *, json: bool) -> None:
+    from sluice.cli.operations import run_jobs  # noqa: PLC0415
+
+    run_jobs(_project(environment), [job], request, json=json)
 
 
 @app.command()

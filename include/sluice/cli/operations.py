@@ -6,20 +6,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import Any, cast, get_args
-
-import yaml
+from typing import Any
 
 from sluice.cli.output import print_json
 from sluice.compiler import Compiler
-from sluice.errors import ConfigError, SluiceError
+from sluice.errors import SluiceError
 from sluice.fleet.members import all_names
 from sluice.operation.holder import shell_holder
 from sluice.operation.run import Result, make_plan, run_operation
 from sluice.operation.savepoint import take_savepoint
 from sluice.plan.explain import explain
-from sluice.plan.model import Kind, Mode, Plan
-from sluice.plan.request import Request
+from sluice.plan.model import Plan
+from sluice.plan.request import DeployRequest
 from sluice.project import Project
 from sluice.terminal import console, print_table, show_error, teller
 
@@ -28,45 +26,13 @@ _PARALLEL = 4
 _DONE = ("healthy", "unchanged", "recorded", "suspended")
 
 
-def request(
-    kind: Kind,
-    mode: str | None,
-    settings: Sequence[str] | None,
-    *,
-    clear: bool = False,
-    to: int | None = None,
-    wake: bool = False,
-    grow: bool = False,
-    change: bool = False,
-    confirm_lost_cluster: bool = False,
-) -> Request:
-    """What the options ask for.
-
-    Raises:
-        ConfigError: an unknown mode, or a setting that isn't NAME=VALUE.
-    """
-    if mode is not None and mode not in get_args(Mode):
-        raise ConfigError(f"--mode: expected one of {', '.join(get_args(Mode))}, got {mode!r}")
-    return Request(
-        kind=kind,
-        mode=cast("Mode | None", mode),
-        overrides=dict(map(setting, settings or ())),
-        clear_overrides=clear,
-        to=to,
-        wake=wake,
-        grow_partitions=grow,
-        change_topics=change,
-        confirm_lost_cluster=confirm_lost_cluster,
-    )
-
-
-def plan_jobs(project: Project, jobs: Sequence[str], asked: Request, *, json: bool) -> None:
+def plan_jobs(project: Project, jobs: Sequence[str], request: DeployRequest, *, json: bool) -> None:
     """Print the plan of each job, or of all; exit status 2 when one is refused, or there is a broken file among all."""
     plans: list[Plan] = []
     errors: list[SluiceError] = [] if jobs else project.catalog.errors
     for job in jobs or project.enabled_jobs():
         try:
-            plans.append(make_plan(project, job, asked, teller(job)))
+            plans.append(make_plan(project, job, request, teller(job)))
         except SluiceError as error:
             errors.append(error)
     if json:
@@ -80,20 +46,16 @@ def plan_jobs(project: Project, jobs: Sequence[str], asked: Request, *, json: bo
 def run_jobs(
     project: Project,
     jobs: Sequence[str],
-    asked: Request,
+    request: DeployRequest,
     *,
     json: bool,
-    approved: bool = False,
-    note: str | None = None,
     ahead: Mapping[str, Compiler] | None = None,
 ) -> None:
     """Run the operation of each job, print a row for each, and exit by the worst."""
 
     def one(job: str) -> Result:
         client = (ahead or {}).get(job)
-        return run_operation(
-            project, job, asked, shell_holder(), teller(job), compiler=client, approved=approved, note=note
-        )
+        return run_operation(project, job, request, shell_holder(), teller(job), compiler=client)
 
     with ThreadPoolExecutor(_PARALLEL) as pool:
         results = list(pool.map(one, jobs))
@@ -101,7 +63,7 @@ def run_jobs(
     if json:
         print_json(rows)
     columns = ("job", "outcome", "release", "flink_job_id", "restored_from", "downtime_ms")
-    print_table(asked.kind.capitalize(), columns, [[row[column] for column in columns] for row in rows])
+    print_table(request.kind.capitalize(), columns, [[row[column] for column in columns] for row in rows])
     _exit_for([result.error for result in results if result.error], failed=any(r.outcome not in _DONE for r in results))
 
 
@@ -220,18 +182,6 @@ def _show(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...], json
         print_json(rows)
     else:
         print_table(title, columns, [[row[column] for column in columns] for row in rows])
-
-
-def setting(text: str) -> tuple[str, Any]:
-    """Name and value of a `--set NAME=VALUE`.
-
-    Raises:
-        ConfigError: it isn't of that form.
-    """
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise ConfigError(f"--set: expected NAME=VALUE, got {text!r}")
-    return name, yaml.safe_load(value)
 
 
 def _row(result: Result) -> dict[str, Any]:

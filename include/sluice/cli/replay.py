@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sluice.cli.operations import setting
 from sluice.cli.output import print_json
+from sluice.cli.request_options import setting
 from sluice.errors import ConfigError, SluiceError
 from sluice.ledger.replay_tables import Replay
 from sluice.operation.holder import shell_holder

@@ -17,7 +17,7 @@ from sluice.ledger.tables import Operation, Release
 from sluice.operation.holder import is_gone
 from sluice.operation.run import make_plan
 from sluice.plan.model import Mode
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 from sluice.plan.target import healthy_before
 from sluice.project import Project
 from sluice.release.fingerprint import fingerprint
@@ -150,7 +150,7 @@ class Question:
     """
 
     fingerprint: str
-    request: Request
+    request: DeployRequest
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class Needed:
 
     job: str
     decision: Decision
-    request: Request | None = None
+    request: DeployRequest | None = None
     to_ask: Question | None = None
 
     @property
@@ -232,7 +232,7 @@ def _planned(
     project: Project, case: DecisionInput, wanted: Decision, tell: Tell
 ) -> tuple[DecisionInput, Decision, Question | None]:
     """What is needed when what is wanted has been planned; the case with what the plan tells; what is to be asked."""
-    job, request = case.status.job, _request(case.status, wanted) or Request()
+    job, request = case.status.job, _request(case.status, wanted) or DeployRequest()
     try:
         plan = make_plan(project, job, request, lambda line: tell(f"{job}: {line}"))
     except UnreachableError as error:
@@ -261,20 +261,20 @@ def _planned(
     return case, decide(case), to_ask
 
 
-def _request(status: JobStatus, decision: Decision) -> Request | None:
+def _request(status: JobStatus, decision: Decision) -> DeployRequest | None:
     match decision.need:
         case "redeploy":
-            return Request()
+            return DeployRequest()
         case "recover":
             # The release that ran, whatever has changed since: that comes by a redeploy, which may need an approval.
             if not status.drift:
-                return Request()
-            return Request(kind="rollback", to=decision.release, seen=status.release)
+                return DeployRequest()
+            return DeployRequest(kind="rollback", target_release=decision.release, expected_release=status.release)
         case "roll_back":
             # One that fails all the time can't write a savepoint any more.
             mode: Mode | None = None if status.state == "FAILED" else "last-state"
-            return Request(kind="rollback", mode=mode, seen=status.release)
+            return DeployRequest(kind="rollback", mode=mode, expected_release=status.release)
         case "suspend":
-            return Request(kind="suspend", seen=status.release)
+            return DeployRequest(kind="suspend", expected_release=status.release)
         case _:
             return None

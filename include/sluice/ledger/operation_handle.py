@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from sluice.errors import BusyError
 from sluice.ledger.tables import REASON, JournalEntry, Operation, Placement, Release, Savepoint
+from sluice.ledger.transitions import Transition
 
 LEASE = timedelta(minutes=15)
 """How long an operation is its holder's after each sign of life: longer than any wait between two of them."""
@@ -33,13 +34,13 @@ class OperationHandle:
         self.token = token
         self.row = row
 
-    def record(self, stage: str, event: str, *, place: Mapping[str, Any] | None = None, **data: Any) -> None:
+    def record(self, stage: str, event: str, *, transition: Transition | None = None, **data: Any) -> None:
         """Write a journal entry, and renew the lease.
 
         Args:
             stage: What is being done.
             event: What is about to be done or was done.
-            place: Columns of the job's placement that change with it, in the same transaction.
+            transition: How the job's placement changes with it, in the same transaction.
             data: What whoever goes on needs to know.
 
         Raises:
@@ -49,8 +50,8 @@ class OperationHandle:
             self._prove(session)
             number = len(self._entries(session)) + 1
             session.add(JournalEntry(operation=self.id, number=number, stage=stage, event=event, data=data, at=_now()))
-            if place is not None:
-                self._place(session, place)
+            if transition is not None:
+                self._apply(session, transition)
 
     def prove(self) -> None:
         """Renew the lease: what was read before has been written by nobody else.
@@ -130,13 +131,12 @@ class OperationHandle:
                     .values(healthy_at=_now())
                 )
 
-    def _place(self, session: Session, columns: Mapping[str, Any]) -> None:
+    def _apply(self, session: Session, transition: Transition) -> None:
         placement = session.get(Placement, (self.row.environment, self.row.job))
         if placement is None:
             placement = Placement(environment=self.row.environment, job=self.row.job, had_checkpoint=False)
             session.add(placement)
-        for name, value in columns.items():
-            setattr(placement, name, value)
+        transition.apply(placement)
         placement.since = _now()
 
     def _prove(self, session: Session) -> None:

@@ -124,6 +124,8 @@ class JournalEntry(Base):
 
 
 Phase = Literal["running", "stopping", "stopped", "suspending", "suspended"]
+StopMode = Literal["savepoint", "last-state", "stateless", "cancel"]
+"""How a job is stopped: as the mode of its plan says, or by a cancel that takes no state."""
 
 
 class Placement(Base):

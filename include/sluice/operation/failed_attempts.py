@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from sluice.errors import SluiceError
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 from sluice.plan.target import healthy_before
 from sluice.project import Project
 from sluice.release.fingerprint import fingerprint
@@ -27,7 +27,7 @@ class IntendedRelease:
     plan: Mapping[str, Any] | None = None
 
 
-def record_unbegun(project: Project, job: str, request: Request, holder: str, reason: str) -> None:
+def record_unbegun(project: Project, job: str, request: DeployRequest, holder: str, reason: str) -> None:
     """Record a try that could not be planned, or was given up before it took the job, as an operation that has failed.
 
     Of a job that never ran, or has no settings that can be read, there is nothing to count.
@@ -47,7 +47,7 @@ def record_unbegun(project: Project, job: str, request: Request, holder: str, re
 
 
 def record_unless_begun(
-    project: Project, job: str, request: Request, holder: str, reason: str, since: datetime
+    project: Project, job: str, request: DeployRequest, holder: str, reason: str, since: datetime
 ) -> None:
     """Record a try of which only is known that it has failed, where nothing of the job tells what came of it.
 
@@ -65,9 +65,9 @@ def record_unless_begun(
         record_unbegun(project, job, request, holder, reason)
 
 
-def _intended_release(project: Project, job: str, request: Request) -> IntendedRelease | None:
-    if request.to is not None:
-        return IntendedRelease(request.to)
+def _intended_release(project: Project, job: str, request: DeployRequest) -> IntendedRelease | None:
+    if request.target_release is not None:
+        return IntendedRelease(request.target_release)
     place = project.ledger.placement(job)
     if place is None:
         return None

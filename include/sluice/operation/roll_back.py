@@ -7,7 +7,6 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from sluice.client.protocol import Graph
 from sluice.compiler import Compiler
@@ -20,8 +19,9 @@ from sluice.kafka.brokers import connect
 from sluice.ledger.checkpoint_origin import origin
 from sluice.ledger.operation_handle import OperationHandle
 from sluice.ledger.tables import Placement, Release
+from sluice.ledger.transitions import Cancel, Stopped
 from sluice.operation.start import Start
-from sluice.operation.stop import BY_CANCEL, Stop, StopFailedError, record_failed
+from sluice.operation.stop import Stop, StopFailedError, record_failed
 from sluice.operation.switch_over import Started, Tell, is_touched
 from sluice.operation.verify import Outcome, pass_gates
 from sluice.plan.changes import compare_values
@@ -244,12 +244,13 @@ class _RollBack:
                 self._tell,
             )
             base = stop.complete(place)
-            stopped: dict[str, Any] = {"phase": "stopped", "state_path": base, "release": former.number}
+            positions = None
             if base is None and is_state_given_up(place) and self._operation.entry("back", "cancel") is None:
                 # The old job's own stop was begun, and it may have gone on since.
                 topics, admin = topics_of(former.resolved), connect(self._project.kafka)
-                stopped["positions"] = last_positions(self._project, place, topics, admin)
-            self._operation.record("back", "stopped", place=stopped, path=base)
+                positions = last_positions(self._project, place, topics, admin)
+            stopped = Stopped("stopped", base, positions=positions, release=former.number)
+            self._operation.record("back", "stopped", transition=stopped, path=base)
         return str((self._operation.entry("back", "begin") or {}).get("meant", _NOTHING_EMITTED))
 
     def _intend(self, place: Placement, former: Release, compiler: Compiler, graph: Graph) -> None:
@@ -258,7 +259,6 @@ class _RollBack:
         Raises:
             OperationError: the former release can take none; the job is left as it is.
         """
-        intention: dict[str, Any] = {**BY_CANCEL}
         runs = self._project.ledger.release(place.job, place.release)
         hands_over = self._found_unproven(place) and not place.carried_over
         is_other = self._is_other(runs, former) or (
@@ -267,11 +267,11 @@ class _RollBack:
         if hands_over and not is_other and self._takes_newest(graph, compiler, place):
             # It may have run for long: what it has written stands, so its own newest state goes on.
             meant = "It hands over by its newest checkpoint: no record is lost or written twice"
-            intention |= {"stop_mode": "last-state", "trigger_id": uuid.uuid4().hex}
+            cancel = Cancel(by_checkpoint=uuid.uuid4().hex)
         elif self._is_known_to(place, former, graph, compiler) and _takes(graph, compiler, place.state_path):
             meant = self._meaning(place)
             # From here on it is the former release that is to run, from its state, whoever goes on with it.
-            intention["release"] = former.number
+            cancel = Cancel(release=former.number)
             if hands_over:
                 meant = f"Its newest state holds what release {former.number} does not take. {meant}"
         else:
@@ -280,7 +280,7 @@ class _RollBack:
                 remedy="mend it and deploy again, or roll back with mode stateless",
             )
         self._operation.record("back", "begin", meant=meant)
-        self._operation.record("back", "cancel", place=intention, flink_job_id=place.flink_job_id)
+        self._operation.record("back", "cancel", transition=cancel, flink_job_id=place.flink_job_id)
 
     def _run(self, release: Release, compiler: Compiler) -> str:
         """Start it; once, whatever came between an earlier attempt's journal and its submission."""

@@ -17,7 +17,7 @@ from sluice.operation.verify import Outcome, pass_gates, settle
 from sluice.plan.approval import Approval
 from sluice.plan.model import Plan
 from sluice.plan.planner import Planned, Planner
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 from sluice.project import Project
 
 
@@ -43,7 +43,7 @@ class Result:
 def make_plan(
     project: Project,
     job: str,
-    request: Request,
+    request: DeployRequest,
     tell: Tell = lambda _line: None,
     *,
     compiles_always: bool = True,
@@ -64,13 +64,11 @@ def make_plan(
 def run_operation(
     project: Project,
     job: str,
-    request: Request,
+    request: DeployRequest,
     holder: str,
     tell: Tell = lambda _line: None,
     *,
     compiler: Compiler | None = None,
-    approved: bool = False,
-    note: str | None = None,
 ) -> Result:
     """Do it all; never raises for what went wrong with the job.
 
@@ -81,16 +79,14 @@ def run_operation(
         holder: Who does it.
         tell: Where progress goes.
         compiler: A client that was started ahead; closed here. None: one is started when it is needed.
-        approved: Whether the holder has approved, ahead, that state is lost.
-        note: The reason that was given.
     """
     with FlinkClient(project.flink) as flink, compiler or Compiler(project, job, tell) as client:
 
         def attempt() -> tuple[Planned, Started]:
             _refuse_busy(project, job, holder)
             planned = Planner(project, job, request, flink, client).plan()
-            approval = Approval(holder, datetime.now(UTC)) if approved else None
-            switch = SwitchOver(project, planned, flink, client, holder, tell, approval=approval, note=note)
+            approval = Approval(holder, datetime.now(UTC)) if request.allow_state_loss else None
+            switch = SwitchOver(project, planned, flink, client, holder, tell, approval=approval, note=request.reason)
             return planned, switch.run()
 
         try:

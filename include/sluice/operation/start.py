@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sluice.client.protocol import Submit
+from sluice.client import protocol
 from sluice.compiler import Compiler
 from sluice.errors import BusyError, ChangedError, FlinkError, OperationError, SluiceError, UnreachableError
 from sluice.flink.client import FlinkClient
@@ -20,6 +20,7 @@ from sluice.ledger.ledger import Ledger
 from sluice.ledger.operation_handle import OperationHandle
 from sluice.ledger.submissions import submissions
 from sluice.ledger.tables import Placement
+from sluice.ledger.transitions import Submit
 from sluice.project import Project
 from sluice.release.versions import PIPELINE
 from sluice.state.locate import find, running_release
@@ -116,20 +117,15 @@ class Start:
             self._operation.record(
                 "start",
                 "submit",
-                place={
-                    "phase": "running",
-                    "release": release,
-                    "flink_job_id": flink_job_id,
-                    "restored_from": restored_from,
-                    "had_checkpoint": False,
-                    "stop_mode": None,
-                    "trigger_id": None,
-                    "savepoint_directory": None,
-                    "state_path": state_path,
-                    "positions": positions,
-                    "carried_over": carry_over,
-                    "cluster": cluster,
-                },
+                transition=Submit(
+                    release,
+                    flink_job_id,
+                    restored_from,
+                    state_path,
+                    positions,
+                    carried_over=carry_over,
+                    cluster=cluster,
+                ),
                 release=release,
                 flink_job_id=flink_job_id,
                 state_path=state_path,
@@ -258,7 +254,7 @@ class Start:
     def _submit(self, flink_job_id: str, savepoint: str | None, release: int) -> bool:
         """True: the cluster has the job. False: the id is used up, by a job that has ended."""
         try:
-            self._compiler.submit(Submit(flink_job_id=flink_job_id, savepoint=savepoint, release=release))
+            self._compiler.submit(protocol.Submit(flink_job_id=flink_job_id, savepoint=savepoint, release=release))
         except (FlinkError, OperationError, UnreachableError) as error:
             # The answer may have been lost: the cluster knows.
             return self._has_arrived(flink_job_id, release, error)

@@ -17,6 +17,7 @@ from sluice.flink.ending import await_end, cancel, has_ended, job_state, send_to
 from sluice.flink.models import JobState, SavepointResult
 from sluice.ledger.operation_handle import OperationHandle
 from sluice.ledger.tables import Placement
+from sluice.ledger.transitions import StopFailed
 from sluice.state.after_stop import savepoint_directory, state_after_stop
 from sluice.state.directories import Directories
 
@@ -33,18 +34,13 @@ _SETTLES = 1.0
 """Seconds until a job whose stop has failed shows it, if it has failed with that."""
 
 
-BY_CANCEL = {"phase": "stopping", "stop_mode": "cancel", "trigger_id": None, "savepoint_directory": None}
-"""What a placement holds of a job that is cancelled, and asked for nothing."""
-
-
 class StopFailedError(OperationError):
     """The job could not be stopped as planned; it runs on."""
 
 
 def record_failed(operation: OperationHandle, error: StopFailedError) -> None:
     """Journal that the job runs on, and let it stand so in the ledger: its trigger is spent."""
-    still = {"phase": "running", "stop_mode": None, "trigger_id": None, "savepoint_directory": None}
-    operation.record("stop", "failed", place=still, reason=str(error))
+    operation.record("stop", "failed", transition=StopFailed(), reason=str(error))
 
 
 def _otherwise(place: Placement) -> str:

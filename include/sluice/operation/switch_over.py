@@ -20,9 +20,10 @@ from sluice.kafka.brokers import connect
 from sluice.ledger.ledger import NewRelease
 from sluice.ledger.operation_handle import TOUCHES, OperationHandle
 from sluice.ledger.tables import Phase, Placement
+from sluice.ledger.transitions import CancelWithoutState, ChangePurpose, RecordRelease, RequestStop, Stopped
 from sluice.operation.holder import is_gone
 from sluice.operation.start import Start
-from sluice.operation.stop import BY_CANCEL, Stop, StopFailedError, record_failed
+from sluice.operation.stop import Stop, StopFailedError, record_failed
 from sluice.plan import stages
 from sluice.plan.approval import Approval, refuse_unapproved
 from sluice.plan.model import Plan
@@ -237,12 +238,12 @@ class SwitchOver:
         gives_up = stage.mode == "cancel" and self._planned.plan.gives_up
         if place.phase == "running" or gives_up:
             self._tell(stage.words)
-            intention = self._giving_up(place) if gives_up else self._intention(stage)
-            operation.record("stop", "stop", place=intention, flink_job_id=place.flink_job_id, **intention)
+            request = CancelWithoutState(self._last_positions(place)) if gives_up else self._stop_request(stage)
+            operation.record("stop", "stop", transition=request, flink_job_id=place.flink_job_id, mode=stage.mode)
             place = self._place()
         elif place.phase != (phase := self._phase(stage)):
             # It was begun for another end.
-            operation.record("stop", "stop", place={"phase": phase}, flink_job_id=place.flink_job_id)
+            operation.record("stop", "stop", transition=ChangePurpose(phase), flink_job_id=place.flink_job_id)
             place = self._place()
         operation.prove()
         directories = directories_at(self._project, self._flink, place)
@@ -259,16 +260,16 @@ class SwitchOver:
         elif path is not None and takes_savepoint(place):
             self._tell("it ended before its savepoint was complete: its newest checkpoint takes the place of that")
         # It may have gone on between the two, for as long as nobody came to cancel it.
-        further = {"positions": self._last_positions(place)} if path is None and is_state_given_up(place) else {}
+        positions = self._last_positions(place) if path is None and is_state_given_up(place) else None
         operation.record(
             "stop",
             "stopped",
-            place={
-                "phase": "suspended" if stage.suspend else "stopped",
-                "state_path": path,
-                "carried_over": place.carried_over and path is None,
-                **further,
-            },
+            transition=Stopped(
+                "suspended" if stage.suspend else "stopped",
+                path,
+                carried_over=place.carried_over and path is None,
+                positions=positions,
+            ),
             flink_job_id=place.flink_job_id,
             path=path,
             savepoint=savepoint,
@@ -281,29 +282,14 @@ class SwitchOver:
         """While it stops: what is to be suspended stays down, whoever goes on with that."""
         return "suspending" if stage.suspend else "stopping"
 
-    def _intention(self, stage: stages.Stop) -> dict[str, str | None]:
-        """What the placement holds of a stop that is about to begin, for whoever brings it to its end."""
+    def _stop_request(self, stage: stages.Stop) -> RequestStop:
+        """What the placement holds of a stop that is about to begin, so that a later attempt can complete it."""
         trigger, directory = uuid.uuid4().hex, None
         if stage.mode != "last-state":
             # Where the new release's options say: an old directory may be why it is deployed.
             directories = Directories(self._flink, self._planned.target.resolved["options"])
             directory = directories.savepoints(self._project.environment, self._planned.plan.job, trigger)
-        return {
-            "phase": self._phase(stage),
-            "stop_mode": stage.mode,
-            "trigger_id": trigger,
-            "savepoint_directory": directory,
-        }
-
-    def _giving_up(self, place: Placement) -> dict[str, Any]:
-        """What the placement holds of a cancel that leaves no state to be read: whoever goes on begins there, too."""
-        return {
-            **BY_CANCEL,
-            "state_path": None,
-            "positions": self._last_positions(place),
-            "had_checkpoint": False,
-            "carried_over": True,
-        }
+        return RequestStop(self._phase(stage), stage.mode, trigger, directory)
 
     def _start(self, stage: stages.Start, operation: OperationHandle) -> None:
         place = self._project.ledger.placement(self._planned.plan.job)
@@ -344,7 +330,7 @@ class SwitchOver:
 
     def _record(self, operation: OperationHandle) -> None:
         """The job that runs is the new release's: the graph is the same."""
-        operation.record("record", "recorded", place={"release": operation.row.release})
+        operation.record("record", "recorded", transition=RecordRelease(operation.row.release))
         self._tell(f"recorded as release {operation.row.release}: it compiles to the graph that runs")
 
     def _place(self) -> Placement:

@@ -10,7 +10,7 @@ from sluice.ledger.ledger import Ledger
 from sluice.ledger.tables import Placement
 from sluice.plan import stages
 from sluice.plan.model import Action, Category, Change, Mode, Plan, TopicAction
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 from sluice.plan.target import healthy_before
 from sluice.release.target import Target
 from sluice.state.change import StateChange
@@ -27,7 +27,7 @@ class PlanBuilder:
         warnings: See `Plan.warnings`.
     """
 
-    def __init__(self, ledger: Ledger, job: str, request: Request, warnings: tuple[str, ...] = ()) -> None:
+    def __init__(self, ledger: Ledger, job: str, request: DeployRequest, warnings: tuple[str, ...] = ()) -> None:
         self._ledger = ledger
         self._job = job
         self._request = request

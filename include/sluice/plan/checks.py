@@ -17,7 +17,7 @@ from sluice.kafka.offsets import read_offsets
 from sluice.kafka.topics import describe
 from sluice.ledger.tables import Operation, Placement, Release
 from sluice.plan.model import Change, Kind, Mode
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 from sluice.project import Project
 from sluice.release.target import Target
 from sluice.state.change import StateChange
@@ -26,26 +26,26 @@ from sluice.state.offsets import Continuity, hold_against, offsets_by_partition
 from sluice.state.situation import Runs, Situation, Stopped, Stopping, Suspended
 
 
-def check_expected_release(job: str, request: Request, place: Placement | None) -> None:
+def check_expected_release(job: str, request: DeployRequest, place: Placement | None) -> None:
     """Refuse to do to one release what was asked for of another.
 
     Raises:
         RefusedError: somebody has deployed since.
     """
-    if request.seen is None or place is None or place.release == request.seen:
+    if request.expected_release is None or place is None or place.release == request.expected_release:
         return
     raise RefusedError(
-        f"{job}: this was asked for when release {request.seen} was deployed, and release {place.release} is by now",
-        remedy="look at the job, and ask again if it is still meant",
+        f"{job}: the request expects release {request.expected_release} to be deployed, and release {place.release} is",
+        remedy="look at the job, and request it again if it is still right",
     )
 
 
-def refuse_suspended(job: str, request: Request, situation: Situation, active: Operation | None) -> None:
+def refuse_suspended(job: str, request: DeployRequest, situation: Situation, active: Operation | None) -> None:
     """A job that is suspended, or is to be, is started on purpose only.
 
     Only a suspended one is resumed, or one whose resuming died.
     """
-    starts = request.kind in ("deploy", "rollback") and not request.wake
+    starts = request.kind in ("deploy", "rollback") and not request.resume_suspended
     if starts and isinstance(situation, Stopping) and situation.suspends:
         raise RefusedError(
             f"{job} is being suspended since {situation.place.since:%Y-%m-%d %H:%M} UTC, and whoever did it is gone",
@@ -63,7 +63,7 @@ def refuse_suspended(job: str, request: Request, situation: Situation, active: O
         raise RefusedError(f"{job} is not suspended", remedy=f"see sluice status {job}")
 
 
-def refuse_mode(job: str, request: Request, breaking: Iterable[Change]) -> None:
+def refuse_mode(job: str, request: DeployRequest, breaking: Iterable[Change]) -> None:
     """Refuse a mode that takes along what the release leaves behind on purpose.
 
     Raises:
@@ -79,7 +79,7 @@ def refuse_mode(job: str, request: Request, breaking: Iterable[Change]) -> None:
     )
 
 
-def refuse_without_change(job: str, request: Request, active: Operation | None, running: Release | None) -> None:
+def refuse_without_change(job: str, request: DeployRequest, active: Operation | None, running: Release | None) -> None:
     """Refuse to abandon the state of a job that runs what is wanted, unless that was just done and is to be proven.
 
     Raises:
@@ -95,7 +95,7 @@ def refuse_without_change(job: str, request: Request, active: Operation | None, 
     )
 
 
-def unused_mode(request: Request) -> tuple[str, ...]:
+def unused_mode(request: DeployRequest) -> tuple[str, ...]:
     """What is to be said of a mode where nothing is handed over."""
     return (f"nothing is handed over, by mode {request.mode} or any other",) if request.mode else ()
 

@@ -17,13 +17,13 @@ from sluice.flink.client import FlinkClient
 from sluice.kafka import topics
 from sluice.kafka.brokers import connect
 from sluice.ledger.placement_version import PlacementVersion
-from sluice.ledger.tables import Placement, Release
+from sluice.ledger.tables import Placement, Release, StopMode
 from sluice.plan import changes as differences
 from sluice.plan import checks, stages
 from sluice.plan.builder import PlanBuilder
 from sluice.plan.hand_over import HandOver, hand_over_of
 from sluice.plan.model import Action, Change, Mode, Plan
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 from sluice.plan.target import wanted_target
 from sluice.plan.topics import topic_steps
 from sluice.project import Project
@@ -79,7 +79,7 @@ class Planner:
         self,
         project: Project,
         job: str,
-        request: Request,
+        request: DeployRequest,
         flink: FlinkClient,
         compiler: Compiler,
         admin: AdminClient | None = None,
@@ -300,18 +300,16 @@ class Planner:
     def _compiles_to_the_same(
         self, situation: Situation, former: Release | None, graph: Graph, *, abandons: bool
     ) -> bool:
-        request_params = self._request.mode is not None or self._request.kind != "deploy"
+        is_explicit = self._request.mode is not None or self._request.kind != "deploy"
         return bool(
             isinstance(situation, Runs)
             and former
             and former.graph == graph.digest
             # A graph that was compiled to carry offsets over differs in that alone.
-            and not (abandons or request_params or situation.place.carried_over)
+            and not (abandons or is_explicit or situation.place.carried_over)
         )
 
-    def _how_to_stop(
-        self, situation: Situation, mode: Mode, why_given_up: str | None
-    ) -> tuple[stages.StopMode, str | None]:
+    def _how_to_stop(self, situation: Situation, mode: Mode, why_given_up: str | None) -> tuple[StopMode, str | None]:
         """How it is stopped, and why what it leaves tells nothing; None: it does.
 
         One that is to leave its state behind, and can't write a savepoint, is cancelled.
@@ -350,7 +348,7 @@ class Planner:
 
     @staticmethod
     def _doing(
-        situation: Situation, how: stages.StopMode, *, abandons: bool, carry_over: bool, gives_up: bool = False
+        situation: Situation, how: StopMode, *, abandons: bool, carry_over: bool, gives_up: bool = False
     ) -> tuple[stages.Stage, ...]:
         start = stages.Start(source="group" if gives_up else "offsets" if abandons or carry_over else "stopped")
         match situation:

@@ -9,8 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-StopMode = Literal["savepoint", "last-state", "stateless", "cancel"]
-"""How a job is stopped: as its mode says, or by a cancel that asks for nothing."""
+from sluice.ledger.tables import StopMode
 
 
 class _Stage(BaseModel):

@@ -9,7 +9,7 @@ from sluice.deployment.desired import refuse_secrets
 from sluice.errors import RefusedError
 from sluice.job.config import state_settings
 from sluice.ledger.tables import Release
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 from sluice.project import Project
 from sluice.release.artifact import package
 from sluice.release.fingerprint import fingerprint
@@ -53,7 +53,7 @@ def desired_target(
     )
 
 
-def wanted_target(project: Project, job: str, request: Request, former: Release | None) -> Target:
+def wanted_target(project: Project, job: str, request: DeployRequest, former: Release | None) -> Target:
     """What a request asks to run.
 
     Args:
@@ -83,11 +83,11 @@ def wanted_target(project: Project, job: str, request: Request, former: Release 
     config = known.config if known else None
     if request.kind != "rollback":
         return release_target(former, config=config)
-    release = _rollback_release(project.ledger.releases(job), former, request.to or _begun(project, job))
+    release = _rollback_release(project.ledger.releases(job), former, request.target_release or _begun(project, job))
     return release_target(release, {**meanings(project, former), **meanings(project, release)}, config)
 
 
-def _unchanged_by_upgrade(request: Request, former: Release | None) -> tuple[str, ...]:
+def _unchanged_by_upgrade(request: DeployRequest, former: Release | None) -> tuple[str, ...]:
     """The fingerprint that is kept where only the code that Sluice generates is another version today.
 
     A mode that hands the job's state over asks for the job to be restarted: then it gets today's code.

@@ -23,7 +23,8 @@ from enum import Enum
 from typing import Annotated, Literal, Optional
 from pydantic import Field
 from sluice import JobConfig
-from sluice.airflow.params import given_settings, setting_params
+from sluice.airflow.params import setting_params
+from sluice.plan.request import settings_of_params
 class Config(JobConfig):
     kind: Literal["a", "b"] = "a"
     size: Literal[1, 5] = 1
@@ -42,7 +43,7 @@ assert found == {
 }, found
 size = setting_params(Config)["config_size"]
 assert size.resolve() is None
-assert Config(**given_settings({"config_size": size.resolve(5)})).size == 5
+assert Config(**settings_of_params({"config_size": size.resolve(5)})).size == 5
 """
 
 

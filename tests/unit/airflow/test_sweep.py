@@ -16,7 +16,7 @@ from sluice.airflow.sweep import SweepOperator, VerifyOperator
 from sluice.fleet.decision import Decision
 from sluice.fleet.needs import Needed, Question
 from sluice.fleet.rows import Found, JobStatus
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 from sluice.ledger.ledger import Ledger
 
 ExecutorSafeguard.test_mode = True
@@ -94,7 +94,7 @@ def test_a_notifier_that_fails_is_told_again_and_hinders_neither_the_mending_nor
         tmp_path,
         """
 now["rows"] = [JobStatus("a", "gone", verdict="failed", reasons=("it is gone",), phase="running")]
-now["needs"] = [Needed("a", Decision("recover", "it is gone"), Request())]
+now["needs"] = [Needed("a", Decision("recover", "it is gone"), DeployRequest())]
 result, failure = run("1")
 assert [each["trigger_dag_id"] for each in result] == ["deploy.a"], result
 assert told == [("template", "it is gone")], told
@@ -150,7 +150,7 @@ def test_what_loses_state_is_asked_for_once_and_reported_from_the_next_sweep_on(
         """
 Failing.broken = False
 now["rows"] = [JobStatus("a", "RUNNING", verdict="healthy", drift=True, phase="running")]
-LOSES = Needed("a", Decision("report", "it loses state", cause="approval f5"), to_ask=Question("f5", Request()))
+LOSES = Needed("a", Decision("report", "it loses state", cause="approval f5"), to_ask=Question("f5", DeployRequest()))
 now["needs"] = [LOSES]
 asks, failure = run("1")
 assert (told, failure) == ([], None), (told, failure)
@@ -180,7 +180,7 @@ def test_what_nobody_could_be_asked_about_is_asked_for_again_and_told_once_meanw
 Failing.broken = False
 now["rows"] = [JobStatus("a", "RUNNING", verdict="healthy", drift=True, phase="running")]
 now["needs"] = [
-    Needed("a", Decision("report", "it loses state", cause="approval f5"), to_ask=Question("f5", Request()))
+    Needed("a", Decision("report", "it loses state", cause="approval f5"), to_ask=Question("f5", DeployRequest()))
 ]
 # The DAG of a is paused.
 states["operate_0"] = "failed"
@@ -200,7 +200,7 @@ asks, failure = run("4")
 assert (len(asks), failure, told) == (1, None, []), (asks, failure, told)
 assert run("5") == ([], None)
 # A run that was made has asked, whatever has become of it.
-now["needs"] = [Needed("a", Decision("report", "other", cause="approval f6"), to_ask=Question("f6", Request()))]
+now["needs"] = [Needed("a", Decision("report", "other", cause="approval f6"), to_ask=Question("f6", DeployRequest()))]
 states["operate_0"] = "failed"
 assert len(run("6")[0]) == 1
 assert run("7")[0] == []
@@ -214,9 +214,9 @@ def test_a_way_back_that_needs_an_approval_is_asked_for_beside_and_nothing_waits
         """
 Failing.broken = False
 now["rows"] = [JobStatus("a", "FAILED", verdict="failed", phase="running")]
-back = Question("f1", Request(kind="rollback", seen=2))
+back = Question("f1", DeployRequest(kind="rollback", expected_release=2))
 why = Decision("recover", "it is to run; going back needs an approval", release=2, cause="approval f1")
-now["needs"] = [Needed("a", why, Request(), to_ask=back)]
+now["needs"] = [Needed("a", why, DeployRequest(), to_ask=back)]
 runs_of = lambda result: [(each["conf"]["operation"], each["conf"]["unattended"], each["wait_for_completion"])
                           for each in result]
 result, _ = run("1")
@@ -228,7 +228,7 @@ assert [each["conf"].get("seen_release") for each in result] == [None, 2]
 result, _ = run("2")
 assert runs_of(result) == [("deploy", True, True)], result
 # The run has asked, or it was rejected.
-now["needs"] = [Needed("a", why, Request())]
+now["needs"] = [Needed("a", why, DeployRequest())]
 assert runs_of(run("3")[0]) == [("deploy", True, True)]
 """,
     )
@@ -307,9 +307,10 @@ counted = []
 unbegun.record_unless_begun = lambda project, *given: counted.append(given)
 gone = {"verdict": "failed", "reasons": ("it is gone",), "phase": "running"}
 now["rows"] = [JobStatus(name, "gone", **gone) for name in ("a", "b", "c")]
-back = Needed("b", Decision("recover", "it is gone", release=1), Request(kind="rollback", to=1, seen=2))
+to_1 = DeployRequest(kind="rollback", target_release=1, expected_release=2)
+back = Needed("b", Decision("recover", "it is gone", release=1), to_1)
 as_it_was = Decision("recover", "it is gone")
-now["needs"] = [Needed("a", as_it_was, Request()), back, Needed("c", as_it_was, Request())]
+now["needs"] = [Needed("a", as_it_was, DeployRequest()), back, Needed("c", as_it_was, DeployRequest())]
 states.update(operate_0="success", operate_1="failed", operate_2="failed")
 # The DAG of c is paused.
 made.update({0: "r0", 1: "r1"})
@@ -318,8 +319,8 @@ sample = to_sample("test", Found(now["rows"][0]), at, "1")
 project.ledger.samples.add([sample], older_than=at - timedelta(days=1))
 run("1")
 assert counted == [
-    ("b", Request(kind="rollback", to=1, seen=2), "airflow:deploy.b/r1",
-     "run r1 of deploy.b has failed before it had begun anything", at)
+    ("b", to_1.model_copy(update={"unattended": True, "reason": "redeploy_and_verify: b: recover: it is gone"}),
+     "airflow:deploy.b/r1", "run r1 of deploy.b has failed before it had begun anything", at)
 ], counted
 """,
     )
@@ -332,7 +333,7 @@ def test_a_run_that_fails_is_told_of_with_what_its_job_needs_now(tmp_path):
 Failing.broken = False
 gone = {"verdict": "failed", "reasons": ("it is gone",), "phase": "running"}
 now["rows"] = [JobStatus(name, "gone", **gone) for name in ("a", "b")]
-now["needs"] = [Needed(name, Decision("recover", "it is gone"), Request()) for name in ("a", "b")]
+now["needs"] = [Needed(name, Decision("recover", "it is gone"), DeployRequest()) for name in ("a", "b")]
 states.update(operate_0="success", operate_1="failed")
 
 
@@ -353,7 +354,7 @@ assert failure == (
 states.clear()
 states["operate_0"] = "failed"
 now["rows"] = [JobStatus("a", "RUNNING", verdict="healthy", reasons=("well",), drift=True, phase="running")]
-now["needs"] = [Needed("a", Decision("report", "x", cause="approval f5"), to_ask=Question("f5", Request()))]
+now["needs"] = [Needed("a", Decision("report", "x", cause="approval f5"), to_ask=Question("f5", DeployRequest()))]
 needs.find_needs = lambda project, rows, log, gone, budget: now["needs"]
 _, failure = run("2")
 assert failure == f"a run of deploy.a {SAID}", failure

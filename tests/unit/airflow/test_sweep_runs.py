@@ -15,7 +15,7 @@ counted = []
 unbegun.record_unless_begun = lambda project, *given: counted.append(given)
 gone = {"verdict": "failed", "reasons": ("it is gone",), "phase": "running"}
 now["rows"] = [JobStatus(name, "gone", **gone) for name in ("a", "b")]
-now["needs"] = [Needed(name, Decision("recover", "it is gone"), Request()) for name in ("a", "b")]
+now["needs"] = [Needed(name, Decision("recover", "it is gone"), DeployRequest()) for name in ("a", "b")]
 at = datetime.now(UTC)
 project.ledger.samples.add([to_sample("test", Found(now["rows"][0]), at, "1")], older_than=at - timedelta(days=1))
 """
@@ -58,7 +58,8 @@ def test_a_run_that_fails_after_its_sweep_is_counted_by_the_next_one(tmp_path):
     run(
         tmp_path,
         """
-now["needs"] = [Needed("b", Decision("recover", "it is gone", release=1), Request(kind="rollback", to=1, seen=2))]
+to_1 = DeployRequest(kind="rollback", target_release=1, expected_release=2)
+now["needs"] = [Needed("b", Decision("recover", "it is gone", release=1), to_1)]
 states.update(operate_0="skipped")
 made.update({0: "r0"})
 alive["r0"] = "queued"
@@ -69,7 +70,7 @@ states.update(operate_0="success")
 made.update({0: "r1"})
 result, _ = run("2")
 assert counted == [
-    ("b", Request(kind="rollback", to=1), "airflow:deploy.b/r0",
+    ("b", DeployRequest(kind="rollback", target_release=1), "airflow:deploy.b/r0",
      "run r0 of deploy.b has failed before it had begun anything", at)
 ], counted
 assert [each["trigger_dag_id"] for each in result] == ["deploy.b"]
@@ -117,8 +118,8 @@ def test_what_is_down_is_brought_back_before_what_has_drifted_is_redeployed(tmp_
     run(
         tmp_path,
         """
-now["needs"] = [Needed("a", Decision("redeploy", "it differs"), Request()),
-                Needed("b", Decision("recover", "it is gone"), Request())]
+now["needs"] = [Needed("a", Decision("redeploy", "it differs"), DeployRequest()),
+                Needed("b", Decision("recover", "it is gone"), DeployRequest())]
 assert [each["trigger_dag_id"] for each in run("1")[0]] == ["deploy.b", "deploy.a"]
 """,
     )

@@ -61,12 +61,12 @@ from sluice.airflow.dags import sweep_dag
 from sluice.airflow.sweep import _run
 from sluice.fleet.decision import Decision
 from sluice.fleet.needs import Needed
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 
 (Path(sys.argv[1]) / "flink_jobs").mkdir()
 operate = sweep_dag(Path(sys.argv[1])).get_task("operate")
 for text in HOSTILE:
-    request = Request(kind="rollback", to=1, seen=2)
+    request = DeployRequest(kind="rollback", target_release=1, expected_release=2)
     wanted = _run(Needed(text, Decision("recover", text), request), request, waits=True)
     task = rendered(operate, [wanted])
     assert task.conf == {**wanted["conf"], "reason": f"redeploy_and_verify: {text}: recover: {text}"}, task.conf

@@ -16,7 +16,9 @@ from sluice.errors import BusyError, RefusedError, UnreachableError
 ExecutorSafeguard.test_mode = True
 recorded = []
 kafka_hooks.KafkaAdminClientHook = lambda kafka_config_id: SimpleNamespace(get_conn=None)
-unbegun.record_unbegun = lambda project, job, request, holder, reason: recorded.append((job, request.to, reason))
+def record(project, job, request, holder, reason):
+    recorded.append((job, request.target_release, reason))
+unbegun.record_unbegun = record
 ledger = SimpleNamespace(refuse_busy=lambda *_: None, active=lambda job: None)
 
 

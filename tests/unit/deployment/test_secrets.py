@@ -15,7 +15,7 @@ from sluice.errors import ConfigError, RefusedError
 from sluice.job.config import secret_settings
 from sluice.plan.changes import compare_values
 from sluice.plan.checks import no_way_back
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 from sluice.plan.target import wanted_target
 from sluice.project import Project
 from sluice.settings import Settings
@@ -145,7 +145,7 @@ def test_settings_are_secret_by_their_type():
 def test_a_secret_can_not_be_given_for_a_run(name):
     project = SimpleNamespace(catalog=SimpleNamespace(job=lambda _name: make()))
     with pytest.raises(ConfigError, match=f"copy: config.{name} is a secret, which can't be given for a run"):
-        wanted_target(project, "copy", Request(overrides={name: "planted"}), None)
+        wanted_target(project, "copy", DeployRequest(overrides={name: "planted"}), None)
 
 
 def test_what_a_run_gave_before_it_was_a_secret_still_counts_and_is_reported(tmp_path):

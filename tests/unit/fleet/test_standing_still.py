@@ -17,7 +17,7 @@ from sluice.flink import client as client_module
 from sluice.flink.client import AsyncFlinkClient
 from sluice.health.probe import Target
 from sluice.operation import stop
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 from tests.support.brokers import HeldTopics
 from tests.support.recorded import PARTITIONS, TOPIC, RecordedCluster, body
 from tests.support.simulated import JOB
@@ -133,7 +133,7 @@ def test_a_fresh_release_that_stands_still_in_two_runs_goes_back_once_and_is_not
     assert first.decision.why.startswith("seen failed for the first time")
     assert second.decision.need == "roll_back", second.words
     assert "not consumed since" in second.decision.why
-    assert second.request == Request(kind="rollback", mode="last-state", seen=2)
+    assert second.request == DeployRequest(kind="rollback", mode="last-state", expected_release=2)
     # It makes no checkpoint any more, either: the newest one that it has will do.
     simulated.lets_nothing_through = True
     monkeypatch.setattr(stop, "_FRESH", 0.2)

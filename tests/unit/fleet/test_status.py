@@ -22,10 +22,11 @@ from sluice.flink import client as client_module
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.flink.models import JobList, JobSummary
 from sluice.health.snapshot import Snapshot
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 from sluice.project import Project
 from sluice.release.fingerprint import fingerprint
 from sluice.settings import Settings
+from tests.support.placing import Columns
 
 DEPLOYMENT = """
 kafka: {config: {bootstrap.servers: "127.0.0.1:1"}}
@@ -87,7 +88,7 @@ def place(project, name, phase, digest, release=1, flink_job_id=None):
     ledger.add_release(name, fingerprint=digest, artifact="a", module="m", resolved={})
     operation = ledger.begin(name, kind="deploy", holder="me", release=release)
     values = {"phase": phase, "release": release, "flink_job_id": flink_job_id or flink_id(name)}
-    operation.record("x", "y", place=values)
+    operation.record("x", "y", transition=Columns(values))
     operation.finish("healthy")
 
 
@@ -186,13 +187,13 @@ def test_the_lease_of_a_holder_that_is_gone_is_not_waited_for(project, monkeypat
     """It has died after it had stopped the job, and before the next one was started."""
     operation = project.ledger.begin("runs", kind="deploy", holder="me", release=1)
     place = {"phase": "stopped", "release": 1, "flink_job_id": flink_id("runs")}
-    operation.record("stop", "stopped", place=place)
+    operation.record("stop", "stopped", transition=Columns(place))
     monkeypatch.setattr(AsyncFlinkClient, "send", FlinkAnswer())
     gone = {"me"}.__contains__ if is_gone else {}.__contains__
     rows = [found.status for found in sweep_and_record(project, "r1", gone) if found.status.job == "runs"]
     [needed] = find_needs(project, rows, print, gone=gone)
     assert needed.decision.need == ("recover" if is_gone else "nothing")
-    assert needed.request == (Request() if is_gone else None)
+    assert needed.request == (DeployRequest() if is_gone else None)
     # Who carries that out takes the job at once.
     if is_gone:
         project.ledger.begin("runs", kind="deploy", holder="you", release=1, is_gone=gone)

@@ -13,6 +13,7 @@ from sluice.errors import BusyError, ConfigError, OperationError
 from sluice.ledger.ledger import Ledger
 from sluice.ledger.tables import Base, Operation, Release
 from tests.support.ledgers import somebody_writes
+from tests.support.placing import Columns
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_an_operation_whose_lease_ran_out_or_whose_holder_is_gone_is_abandoned(l
 
 
 def touch(operation):
-    operation.record("stop", "stop", place={"phase": "stopping", "release": 1, "flink_job_id": "a" * 32})
+    operation.record("stop", "stop", transition=Columns({"phase": "stopping", "release": 1, "flink_job_id": "a" * 32}))
 
 
 def test_a_holder_does_not_take_the_job_from_itself_for_something_else(ledger):
@@ -128,7 +129,7 @@ def test_what_a_holder_had_begun_and_left_for_longer_than_its_lease_is_abandoned
 def test_where_the_job_stands_is_recorded_with_the_journal(ledger):
     operation = begin(ledger)
     place = {"phase": "running", "release": 1, "flink_job_id": "a" * 32, "restored_from": None}
-    operation.record("start", "submit", place=place, flink_job_id="a" * 32)
+    operation.record("start", "submit", transition=Columns(place), flink_job_id="a" * 32)
     found = ledger.placement("counts")
     assert (found.phase, found.flink_job_id, found.release, found.had_checkpoint) == ("running", "a" * 32, 1, False)
     assert operation.entry("start", "submit") == {"flink_job_id": "a" * 32}
@@ -140,10 +141,10 @@ def test_where_the_job_stands_is_recorded_with_the_journal(ledger):
 
 def test_a_holder_that_was_overtaken_cannot_move_the_job(ledger):
     first = begin(ledger)
-    first.record("start", "submit", place={"phase": "running", "release": 1, "flink_job_id": "a" * 32})
+    first.record("start", "submit", transition=Columns({"phase": "running", "release": 1, "flink_job_id": "a" * 32}))
     begin(ledger)
     with pytest.raises(BusyError):
-        first.record("stop", "stop", place={"phase": "stopping"})
+        first.record("stop", "stop", transition=Columns({"phase": "stopping"}))
     assert ledger.placement("counts").phase == "running"
 
 

@@ -50,7 +50,7 @@ def test_going_back_from_what_was_approved_needs_an_approval_too(simulated, appr
     back = simulated.plan(kind="rollback").plan
     assert (back.kind, back.former_release, back.release, back.needs_approval) == ("rollback", 2, 1, True)
     # It comes back as it was by itself.
-    assert not simulated.plan(kind="rollback", to=2).plan.needs_approval
+    assert not simulated.plan(kind="rollback", target_release=2).plan.needs_approval
 
 
 def test_what_needs_no_approval_has_none(simulated):

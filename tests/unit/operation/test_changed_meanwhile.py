@@ -6,7 +6,7 @@ import pytest
 
 from sluice.errors import ChangedError
 from sluice.operation import run, savepoint, verify
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 from tests.support.simulated import JOB, Client, Died
 from tests.support.windowed import source
 
@@ -24,7 +24,12 @@ def whole(simulated, monkeypatch):
 
     def operate(holder, *, approved=False, **request):
         return run.run_operation(
-            simulated.project, JOB, Request(**request), holder, print, compiler=Client(simulated), approved=approved
+            simulated.project,
+            JOB,
+            DeployRequest(**request, allow_state_loss=approved),
+            holder,
+            print,
+            compiler=Client(simulated),
         )
 
     return operate

@@ -10,7 +10,7 @@ from sluice.fleet.decision import decide
 from sluice.fleet.members import read_members
 from sluice.fleet.needs import read_decision_inputs
 from sluice.operation.stop import Stop
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 from tests.support.simulated import JOB, Died
 
 
@@ -52,13 +52,13 @@ def test_the_sweep_brings_it_to_its_end(simulated, suspending):
     [case] = read_decision_inputs(simulated.project, [member.status], datetime.now(UTC) + timedelta(hours=1))
     decision = decide(case)
     assert decision.need == "suspend"
-    assert needs._request(member.status, decision) == Request(kind="suspend", seen=1)
-    started = simulated.operate("sweep", kind="suspend", seen=1)
+    assert needs._request(member.status, decision) == DeployRequest(kind="suspend", expected_release=1)
+    started = simulated.operate("sweep", kind="suspend", expected_release=1)
     assert (simulated.place.phase, simulated.alive()) == ("suspended", [])
     assert simulated.place.state_path == started.savepoint is not None
 
 
-@pytest.mark.parametrize("more", [{"kind": "resume"}, {"wake": True}])
+@pytest.mark.parametrize("more", [{"kind": "resume"}, {"resume_suspended": True}])
 def test_it_is_started_on_purpose(simulated, suspending, more):
     started = simulated.operate("next", **more)
     assert started.restored_from == started.savepoint is not None
@@ -66,7 +66,7 @@ def test_it_is_started_on_purpose(simulated, suspending, more):
 
 
 def test_what_was_woken_is_to_run_whoever_dies_then(simulated, suspending, monkeypatch):
-    dying(simulated, monkeypatch, "next", ended=True, wake=True)
+    dying(simulated, monkeypatch, "next", ended=True, resume_suspended=True)
     assert simulated.place.phase == "stopping"
     assert simulated.operate("last").flink_job_id in simulated.alive()
 

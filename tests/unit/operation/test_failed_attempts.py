@@ -8,7 +8,7 @@ from sluice.fleet.decision import decide
 from sluice.fleet.needs import read_decision_inputs
 from sluice.fleet.rows import JobStatus
 from sluice.operation.failed_attempts import record_unbegun, record_unless_begun
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 from tests.support.simulated import JOB
 
 
@@ -25,7 +25,7 @@ def decision(simulated, after, drift=False, state="gone", verdict="failed"):
 @pytest.mark.parametrize("drift", [False, True])
 def test_a_recovery_that_can_not_be_planned_is_tried_less_and_less_often_and_then_given_up(simulated, drift):
     simulated.deploy()
-    request = Request(kind="rollback", to=1, seen=1) if drift else Request()
+    request = DeployRequest(kind="rollback", target_release=1, expected_release=1) if drift else DeployRequest()
     assert decision(simulated, 0, drift).need == "recover"
     record_unbegun(simulated.project, JOB, request, "airflow:deploy/1", "its state is gone")
     assert decision(simulated, 1, drift).need == "nothing"
@@ -42,9 +42,9 @@ def test_a_try_at_another_release_is_none_at_the_recovery(simulated):
     simulated.deploy()
     simulated.deploy(overrides={"least": 1})
     # Back to release 1; and what is desired, which no release is yet.
-    record_unbegun(simulated.project, JOB, Request(kind="rollback", seen=2), "me", "no way back")
+    record_unbegun(simulated.project, JOB, DeployRequest(kind="rollback", expected_release=2), "me", "no way back")
     simulated.rewrite((simulated.project.settings.root / "flink_jobs" / f"{JOB}.py").read_text() + "\nMORE = 1\n")
-    record_unbegun(simulated.project, JOB, Request(), "me", "it does not compile")
+    record_unbegun(simulated.project, JOB, DeployRequest(), "me", "it does not compile")
     [second, first, *_] = simulated.ledger.operations(JOB)
     assert (first.kind, first.release, first.outcome, first.reason) == ("rollback", 1, "failed", "no way back")
     assert (second.kind, second.release, second.outcome, second.reason) == (
@@ -63,10 +63,10 @@ def test_a_redeploy_of_what_is_no_release_yet_is_given_up_as_well(simulated):
     simulated.rewrite(file.read_text() + "\nMORE = 1\n")
     runs = {"drift": True, "state": "RUNNING", "verdict": "healthy"}
     assert decision(simulated, 0, **runs).need == "redeploy"
-    record_unbegun(simulated.project, JOB, Request(), "airflow:deploy/1", "the topic differs")
+    record_unbegun(simulated.project, JOB, DeployRequest(), "airflow:deploy/1", "the topic differs")
     assert decision(simulated, 1, **runs).why.endswith("after 1 of 6 tries: the topic differs")
     for _ in range(5):
-        record_unbegun(simulated.project, JOB, Request(), "airflow:deploy/1", "the topic differs")
+        record_unbegun(simulated.project, JOB, DeployRequest(), "airflow:deploy/1", "the topic differs")
     given_up = decision(simulated, 100, **runs)
     assert (given_up.need, given_up.cause.startswith("given up: redeploy")) == ("report", True)
     # Were the job gone meanwhile, it would come back as it was.
@@ -82,7 +82,7 @@ def test_a_redeploy_of_what_is_no_release_yet_is_given_up_as_well(simulated):
 def test_a_run_that_was_ended_by_whatever_is_counted_where_nothing_tells_what_came_of_it(simulated):
     simulated.deploy()
     [deployed] = simulated.ledger.operations(JOB)
-    try_ = (simulated.project, JOB, Request(), "airflow:deploy/1", "its run has failed")
+    try_ = (simulated.project, JOB, DeployRequest(), "airflow:deploy/1", "its run has failed")
     # An operation has ended since the sweep: it may have been this run's, or in its way.
     record_unless_begun(*try_, deployed.ended_at)
     assert len(simulated.ledger.operations(JOB)) == 1
@@ -98,5 +98,5 @@ def test_a_run_that_was_ended_by_whatever_is_counted_where_nothing_tells_what_ca
 
 
 def test_of_a_job_that_never_ran_nothing_is_recorded(simulated):
-    record_unbegun(simulated.project, JOB, Request(), "me", "no")
+    record_unbegun(simulated.project, JOB, DeployRequest(), "me", "no")
     assert simulated.ledger.operations(JOB) == []

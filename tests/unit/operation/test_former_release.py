@@ -39,9 +39,9 @@ def test_what_was_asked_of_one_release_is_not_done_to_another(simulated):
     simulated.deploy()
     simulated.deploy(overrides={"least": 1})
     simulated.deploy(overrides={"least": 2})
-    with pytest.raises(RefusedError, match="asked for when release 2 was deployed, and release 3 is by now"):
-        simulated.operate(kind="rollback", to=1, seen=2)
+    with pytest.raises(RefusedError, match="the request expects release 2 to be deployed, and release 3 is"):
+        simulated.operate(kind="rollback", target_release=1, expected_release=2)
     assert simulated.place.release == 3
-    started = simulated.operate(kind="rollback", to=1, seen=3)
+    started = simulated.operate(kind="rollback", target_release=1, expected_release=3)
     # A retry of the same finds its own release, and goes on.
-    assert simulated.operate(kind="rollback", to=1, seen=3).flink_job_id == started.flink_job_id
+    assert simulated.operate(kind="rollback", target_release=1, expected_release=3).flink_job_id == started.flink_job_id

@@ -61,24 +61,24 @@ def down(request, simulated):
 
 def test_without_being_told_so_nothing_gives_it_up(down):
     with pytest.raises((RefusedError, StateError)) as refused:
-        down.operate(wake=True)
+        down.operate(resume_suspended=True)
     assert down.place.phase != "stopping" or down.place.stop_mode != "cancel"
     assert not down.alive()
     assert "savepoint-1 does not exist" in str(refused.value) or "mode stateless gives that up" in str(refused.value)
 
 
 def test_mode_stateless_needs_an_approval_and_says_why(down):
-    plan = down.plan(mode="stateless", wake=True).plan
+    plan = down.plan(mode="stateless", resume_suspended=True).plan
     assert (plan.category, plan.needs_approval, plan.gives_up) == ("state_breaking", True, True)
     words = "\n".join(explain(plan))
     assert "its state is given up, since" in words
     assert "start without state, from where its consumer group stands" in words
     with pytest.raises(RefusedError, match="its state is given up"):
-        down.operate(mode="stateless", wake=True)
+        down.operate(mode="stateless", resume_suspended=True)
 
 
 def test_the_job_runs_again_from_where_its_group_stands(down):
-    started = down.operate(mode="stateless", wake=True, approved=True)
+    started = down.operate(mode="stateless", resume_suspended=True, approved=True)
     assert (started.restored_from, started.positions) == (None, {TOPIC: {"0": 9}})
     assert down.alive() == [started.flink_job_id] == [down.place.flink_job_id]
     assert down.committed == {(TOPIC, 0): 9}
@@ -88,9 +88,9 @@ def test_the_job_runs_again_from_where_its_group_stands(down):
 def test_a_death_on_the_way_is_gone_on_from(down):
     down.dies_at = "before"
     with pytest.raises(Died):
-        down.operate("another", mode="stateless", wake=True, approved=True)
+        down.operate("another", mode="stateless", resume_suspended=True, approved=True)
     down.dies_at = None
-    started = down.operate(mode="stateless", wake=True, approved=True)
+    started = down.operate(mode="stateless", resume_suspended=True, approved=True)
     assert (started.restored_from, started.positions) == (None, {TOPIC: {"0": 9}})
     assert down.alive() == [started.flink_job_id]
 

@@ -70,7 +70,7 @@ def test_a_job_that_gets_well_before_it_is_cancelled_is_gone_on_from_where_it_ca
             assert "Its state was given up before: it runs without, from where its consumer group" in back.words
             assert "twice" not in back.words
         case "a sweep":
-            running.operate("b", kind="rollback", to=1)
+            running.operate("b", kind="rollback", target_release=1)
         case _:
             running.operate("a" if goes_on == "a retry" else "b", overrides=LONGER, approved=True)
     assert running.place.positions == {TOPIC: {"0": 50}}

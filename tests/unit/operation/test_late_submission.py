@@ -91,7 +91,7 @@ def test_whichever_of_two_unanswered_submissions_arrives_the_placed_release_runs
     simulated.under_way.insert(0, simulated.under_way.pop(first))
     simulated.arrive()
     simulated.arrive()
-    started = simulated.operate("next", kind="rollback", to=1)
+    started = simulated.operate("next", kind="rollback", target_release=1)
     assert started.unchanged is (first == 1)
     assert simulated.twice == []
     assert only_the_placed_release_runs(simulated)
@@ -105,7 +105,7 @@ def test_a_job_under_a_shared_id_gives_no_state_to_another_release(simulated, ru
     simulated.roll_back(operation)
     own = simulated.place.restored_from
     simulated.checkpoint(simulated.place.flink_job_id)
-    started = simulated.operate("next", kind="rollback", to=1)
+    started = simulated.operate("next", kind="rollback", target_release=1)
     assert started.restored_from == own
 
 

@@ -6,6 +6,7 @@ from sluice.errors import RefusedError
 from sluice.fleet.discrepancies import find_discrepancy
 from sluice.fleet.members import read_members
 from sluice.operation.forget import forget
+from tests.support.placing import Columns
 from tests.support.simulated import JOB, Died
 
 FORMER, OTHER = "http://flink", "http://other"
@@ -26,7 +27,9 @@ def running(simulated):
     return [job for states in known for job, state in states.items() if state == "RUNNING"]
 
 
-@pytest.mark.parametrize("request_", [{"overrides": {"least": 1}}, {"kind": "rollback", "to": 1}, {"kind": "suspend"}])
+@pytest.mark.parametrize(
+    "request_", [{"overrides": {"least": 1}}, {"kind": "rollback", "target_release": 1}, {"kind": "suspend"}]
+)
 @pytest.mark.parametrize("options", [OTHERS, {}], ids=["other directories", "the same directories"])
 def test_job_that_runs_on_the_former_cluster_is_refused_on_another(simulated, runs, request_, options):
     simulated.move(OTHER, **options)
@@ -52,7 +55,7 @@ def test_job_of_a_silent_cluster_is_not_started_until_a_person_confirms_its_loss
     simulated.clusters[FORMER] = None
     for kind in ("deploy", "rollback"):
         with pytest.raises(RefusedError, match="the former cluster can't be asked whether the job still runs") as error:
-            simulated.operate(kind=kind, **({"to": 1} if kind == "rollback" else {}))
+            simulated.operate(kind=kind, **({"target_release": 1} if kind == "rollback" else {}))
         assert f"sluice deploy {JOB} --confirm-lost-cluster" in error.value.remedy
     assert simulated.states == {}
     started = simulated.operate(confirm_lost_cluster=True)
@@ -65,7 +68,7 @@ def test_job_of_a_silent_cluster_is_not_started_until_a_person_confirms_its_loss
 
 def test_confirmed_loss_of_a_cluster_starts_no_job_that_runs_there_by_its_own_answer(simulated, runs):
     simulated.move(OTHER, **OTHERS)
-    for request_ in ({}, {"kind": "rollback", "to": 1}, {"kind": "suspend"}):
+    for request_ in ({}, {"kind": "rollback", "target_release": 1}, {"kind": "suspend"}):
         with pytest.raises(RefusedError, match="it is RUNNING there") as refused:
             simulated.operate(confirm_lost_cluster=True, **request_)
         assert "confirm" not in refused.value.remedy
@@ -171,12 +174,12 @@ def test_sweep_knows_nothing_of_a_job_that_may_run_on_the_former_cluster(simulat
 def test_job_that_runs_although_it_was_stopped_is_refused_by_both_names(simulated, runs, phase):
     simulated.deploy(kind="suspend")
     handle = simulated.ledger.begin(JOB, kind="deploy", holder="x", release=1)
-    handle.record("x", "y", place={"phase": phase})
+    handle.record("x", "y", transition=Columns({"phase": phase}))
     handle.finish("failed")
     simulated.states[runs.flink_job_id] = "RUNNING"
     words = f"the ledger has it as {phase} since .*, and its Flink job {runs.flink_job_id} is RUNNING on the cluster"
     with pytest.raises(RefusedError, match=words) as refused:
-        simulated.operate(wake=True)
+        simulated.operate(resume_suspended=True)
     assert f"cancel Flink job {runs.flink_job_id} in the Flink UI" in refused.value.remedy
     assert simulated.alive() == [runs.flink_job_id]
     [member] = read_members(simulated.project, [JOB], {})

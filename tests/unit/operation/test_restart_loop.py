@@ -80,7 +80,7 @@ def test_where_its_savepoint_fails_the_way_without_its_state_is_told(looping):
         "sluice suspend counts --mode last-state, then sluice deploy counts --mode stateless --wake"
     )
     looping.deploy(kind="suspend", mode="last-state")
-    started = looping.operate(overrides={"hours": 2}, mode="stateless", wake=True, approved=True)
+    started = looping.operate(overrides={"hours": 2}, mode="stateless", resume_suspended=True, approved=True)
     assert started.restored_from is None
 
 

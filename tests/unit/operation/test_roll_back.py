@@ -4,6 +4,7 @@ import pytest
 
 from sluice.errors import FlinkError, OperationError
 from sluice.flink import stillness
+from tests.support.placing import Columns
 from tests.support.simulated import TOPIC, Died
 
 
@@ -79,7 +80,7 @@ def test_so_it_does_where_the_new_release_was_never_started(simulated):
         simulated.operate(overrides={"least": 1})
     operation = simulated.ledger.active("counts").id
     # The stop is what the journal tells of last.
-    simulated.ledger.resume(operation).record("x", "y", place={"phase": "stopped", "release": 1})
+    simulated.ledger.resume(operation).record("x", "y", transition=Columns({"phase": "stopped", "release": 1}))
     simulated.dies_at = "after"
     with pytest.raises(Died):
         simulated.roll_back(operation)
@@ -113,7 +114,9 @@ def test_a_release_that_came_to_nothing_gives_its_offsets_back(simulated):
     handle.record(
         "x",
         "y",
-        place={"carried_over": True, "state_path": None, "restored_from": None, "positions": {TOPIC: {"0": 5}}},
+        transition=Columns(
+            {"carried_over": True, "state_path": None, "restored_from": None, "positions": {TOPIC: {"0": 5}}}
+        ),
     )
     simulated.roll_back(operation.operation)
     assert simulated.prepared[-1][1]

@@ -15,6 +15,7 @@ from sluice.plan import stages
 from sluice.plan.model import Plan
 from sluice.plan.planner import Planned
 from tests.support.answering import answered_by
+from tests.support.placing import Columns
 
 NEW, FORMER = "a" * 32, "b" * 32
 
@@ -62,7 +63,7 @@ def test_a_cluster_that_is_gone_at_the_very_end_fails_the_operation_and_the_next
     ledger = project.ledger
     operation = ledger.begin("counts", kind="deploy", holder="me", release=1)
     place = {"phase": "running", "release": 1, "flink_job_id": NEW, "restored_from": None}
-    operation.record("start", "submit", place=place)
+    operation.record("start", "submit", transition=Columns(place))
     started = Started(operation.id, 1, NEW, None, unchanged=False, former_job_id=FORMER)
     result = run._prove(project, flink(), planned, started, silent)
     assert (result.outcome, result.release, result.flink_job_id) == ("failed", 1, NEW)

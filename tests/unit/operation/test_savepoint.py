@@ -105,8 +105,8 @@ def test_one_that_fails_says_so_and_leaves_the_job_free(simulated, asked):
 def test_what_the_jobmanager_has_forgotten_is_not_waited_for(simulated, asked, monkeypatch):
     simulated.deploy()
 
-    def forgets(_simulated, _body, *request_params):
-        return forgotten(*request_params)
+    def forgets(_simulated, _body, *arguments):
+        return forgotten(*arguments)
 
     monkeypatch.setitem(_ROUTES, r"GET /jobs/(\w+)/savepoints/(\w+)", forgets)
     with pytest.raises(OperationError, match="the job runs on: .*There is no savepoint operation"):

@@ -111,7 +111,7 @@ def test_what_is_given_anew_is_refused(standing):
 
 def test_a_rollback_shows_nothing_of_it_either(standing):
     standing.deploy()
-    plan = standing.plan(kind="rollback", to=1).plan
+    plan = standing.plan(kind="rollback", target_release=1).plan
     assert plan.overrides == {"key": digest("planted"), "least": 1}
     assert "planted" not in plan.model_dump_json()
 

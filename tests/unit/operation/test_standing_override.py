@@ -58,5 +58,5 @@ def test_where_it_is_lost_the_release_that_ran_runs_again(removed):
     gone = JobStatus(**{**vars(member.status), "state": "gone", "verdict": "failed"})
     [case] = read_decision_inputs(removed.project, [gone], datetime.now(UTC))
     assert (decide(case).need, decide(case).release) == ("recover", 1)
-    started = removed.operate(kind="rollback", to=1, seen=1)
+    started = removed.operate(kind="rollback", target_release=1, expected_release=1)
     assert (started.release, started.restored_from) == (1, path)

@@ -6,7 +6,7 @@ from sluice.errors import RefusedError
 from sluice.ledger.operation_handle import OperationHandle
 from sluice.operation import run as run_module
 from sluice.plan.checks import check_max_parallelism
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 from tests.support.simulated import JOB, Client, Died, graph, state
 
 
@@ -106,7 +106,7 @@ def test_who_takes_over_and_is_refused_learns_that_the_job_is_down(simulated, mo
 
     monkeypatch.setattr(run_module, "FlinkClient", Connected)
     monkeypatch.setattr(run_module, "is_gone", lambda _holder: True)
-    asked = Request(overrides={"least": 1})
+    asked = DeployRequest(overrides={"least": 1})
     result = run_module.run_operation(simulated.project, JOB, asked, "me", print, compiler=Client(simulated))
     assert "would be lost" in result.error.message
     assert result.error.message.endswith("and counts is down: an operation that had stopped it has died")

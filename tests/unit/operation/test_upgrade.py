@@ -10,7 +10,7 @@ from sluice.fleet.needs import read_decision_inputs
 from sluice.fleet.rows import JobStatus
 from sluice.operation import start
 from sluice.operation.failed_attempts import record_unbegun
-from sluice.plan.request import Request
+from sluice.plan.request import DeployRequest
 from sluice.release import fingerprint
 from tests.support.simulated import JOB, Died
 
@@ -59,7 +59,7 @@ def test_what_was_rolled_back_before_an_upgrade_is_not_deployed_again_by_a_sweep
     simulated.checkpoint(simulated.deploy().flink_job_id)
     simulated.lab.deployment(f"jobs:\n  {JOB}:\n    config:\n      least: 1\n")
     simulated.checkpoint(simulated.deploy().flink_job_id)
-    simulated.deploy(kind="rollback", to=1)
+    simulated.deploy(kind="rollback", target_release=1)
     monkeypatch.setattr(fingerprint, "PIPELINE", 2)
     assert drifts(simulated)
     assert "which was rolled back: to release 1" in decide(case_of(simulated)).why
@@ -81,7 +81,7 @@ def test_a_sweep_gives_up_what_fails_again_and_again_though_an_older_release_was
     monkeypatch.setattr(fingerprint, "PIPELINE", 2)
     simulated.lab.deployment(wanted)
     for number in range(9):
-        record_unbegun(simulated.project, JOB, Request(), f"sweep {number}", "the client could not be started")
+        record_unbegun(simulated.project, JOB, DeployRequest(), f"sweep {number}", "the client could not be started")
     assert decide(case_of(simulated)).why.startswith("given up after 9 tries")
 
 

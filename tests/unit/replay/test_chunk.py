@@ -12,6 +12,7 @@ from sluice.flink.models import JobState
 from sluice.kafka.offsets import Offsets
 from sluice.ledger.replay_tables import ReplayChunk
 from sluice.replay.chunk import Progress
+from tests.support.placing import Columns
 from tests.unit.replay.clustered import Clustered
 
 SUBMITTING = "sluice.ledger.chunk_scheduling.SUBMITTING"
@@ -138,7 +139,7 @@ def test_it_waits_for_slots_and_takes_none_that_a_job_is_about_to_need(cluster):
     cluster.slots = chunk.slots
     operation = cluster.ledger.begin("counts", kind="deploy", holder="me", release=1)
     place = {"release": 1, "flink_job_id": "f" * 32}
-    operation.record("stop", "stopped", place={**place, "phase": "stopped"})
+    operation.record("stop", "stopped", transition=Columns({**place, "phase": "stopped"}))
     assert not chunk.take()
     assert chunk.waits_for == (
         "counts.replay.abcdefgh.1 waits for its turn: it takes 1 task slots, 1 are free, and spoken for: 1 for counts; "
@@ -148,7 +149,7 @@ def test_it_waits_for_slots_and_takes_none_that_a_job_is_about_to_need(cluster):
     cluster.slots = chunk.slots + 1
     assert chunk.take()
     cluster.run(place["flink_job_id"])
-    operation.record("start", "submitted", place={**place, "phase": "running"})
+    operation.record("start", "submitted", transition=Columns({**place, "phase": "running"}))
     assert chunk.start()
 
 
@@ -170,7 +171,9 @@ def test_the_last_slots_are_for_a_live_job_that_has_lost_its_own(cluster, state,
     chunk, live = cluster.chunk(), "f" * 32
     cluster.slots = chunk.slots
     place = {"release": 1, "flink_job_id": live, "phase": phase}
-    cluster.ledger.begin("counts", kind="deploy", holder="me", release=1).record("start", "submitted", place=place)
+    cluster.ledger.begin("counts", kind="deploy", holder="me", release=1).record(
+        "start", "submitted", transition=Columns(place)
+    )
     if state is not None:
         cluster.states[live], cluster.tasks[live] = state, tasks
     assert chunk.take() != is_kept

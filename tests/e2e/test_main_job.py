@@ -133,22 +133,26 @@ def test_a_deploy_without_a_change_leaves_the_job_alone(airflow, root, local):
     assert run["state"] == "success"
     assert status(root, "event_metrics")[0].flink_job_id == before.flink_job_id
     path = f"/dags/deploy.event_metrics/dagRuns/{run['dag_run_id']}/taskInstances"
-    assert get(airflow, f"{path}/switch_over/links") == {
-        "extra_links": {"Flink UI": f"{local.flink_url}/#/job/running/{before.flink_job_id}/overview"},
-        "total_entries": 1,
-    }
-    xcom = get(airflow, f"{path}/switch_over/xcomEntries/return_value", deserialize=True)["value"]
-    assert xcom["unchanged"] is True
-    # Neither costs a task: they are skipped without being begun.
-    assert {tasks.pop(task)["state"] for task in ("approve", "roll_back")} == {"skipped"}
-    assert all(task["try_number"] == 1 for task in tasks.values())
+    xcom = get(airflow, f"{path}/plan/xcomEntries/return_value", deserialize=True)["value"]
+    assert (xcom["action"], xcom["release"]) == ("none", before.release)
+    # It ends after its plan task: what follows is skipped without being begun.
+    assert tasks.pop("plan")["state"] == "success"
+    assert {(task["state"], task["try_number"]) for task in tasks.values()} == {("skipped", 0)}
 
 
 def test_a_setting_given_in_the_form_reaches_the_running_job_and_is_taken_back(airflow, root, local):
     before = status(root, "event_metrics")[0]
-    run, _ = deploy(airflow, "event_metrics", config_event_types=["page_view", "click"], reason="fewer types")
+    run, tasks = deploy(airflow, "event_metrics", config_event_types=["page_view", "click"], reason="fewer types")
     assert run["state"] == "success"
     after = status(root, "event_metrics")[0]
+    path = f"/dags/deploy.event_metrics/dagRuns/{run['dag_run_id']}/taskInstances"
+    assert get(airflow, f"{path}/switch_over/links") == {
+        "extra_links": {"Flink UI": f"{local.flink_url}/#/job/running/{after.flink_job_id}/overview"},
+        "total_entries": 1,
+    }
+    # Neither costs a task: they are skipped without being begun.
+    assert {tasks.pop(task)["state"] for task in ("approve", "roll_back")} == {"skipped"}
+    assert all(task["try_number"] == 1 for task in tasks.values())
     assert (after.state, after.release) == ("RUNNING", before.release + 1)
     assert after.flink_job_id != before.flink_job_id
     assert after.overrides == {"event_types": ["page_view", "click"]}

@@ -104,6 +104,7 @@ def deploy_tasks(
     settle = SettleOperator(
         task_id="settle",
         started=switch.output,
+        ends_group=one_end,
         inlets=list(assets.reads),
         outlets=[*assets.writes, assets.job],
         doc_md="Marks the release healthy, measures the downtime, thins old savepoints.",

@@ -20,19 +20,21 @@ from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
 from sluice.errors import BusyError, RefusedError, SluiceError
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperator, Context
 
     from sluice.ledger.tables import Operation
     from sluice.operation.roll_back import RollbackResult
     from sluice.operation.switch_over import Started
     from sluice.plan.approval import Approval
+    from sluice.plan.model import Plan
     from sluice.project import Project
 
 
 class PlanOperator(RequestOperator, SkipMixin):
-    """Compare what is desired with what runs, and tell what a deploy would do.
+    """Compare what is desired with what runs, and log what a deploy would do.
 
-    The task that asks for an approval is skipped where none is needed.
+    The task that asks for an approval is skipped where none is needed. Where the job runs the release that is wanted,
+    proven, and its topics are as declared, all later tasks are skipped: the run ends here.
     """
 
     inherits_from_skipmixin = True
@@ -57,11 +59,31 @@ class PlanOperator(RequestOperator, SkipMixin):
         for line in explain(plan):
             self.log.info("%s", line)
         values = plan.model_dump(mode="json")
+        if changes_nothing(project, plan):
+            self.log.info("nothing to do: release %s runs and is proven", plan.release)
+            context["ti"].xcom_push(key="return_value", value=values)
+            self.skip(context["ti"], [each for each in _later(self) if not getattr(each, "ends_group", False)])
         if not plan.needs_approval or request.allow_state_loss:
             # Skipping ends the task here, and costs no task of its own.
             context["ti"].xcom_push(key="return_value", value=values)
             self.skip(context["ti"], [each for each in self.downstream_list if isinstance(each, ApproveOperator)])
         return values
+
+
+def changes_nothing(project: Project, plan: Plan) -> bool:
+    """Whether the job runs, proven, what is wanted, and neither its topics nor an open operation need anything."""
+    if plan.action != "none" or plan.kind == "suspend" or plan.release is None:
+        return False
+    topics = all(topic.action == "keep" for topic in plan.topics)
+    is_proven = project.ledger.release(plan.job, plan.release).healthy_at is not None
+    return topics and is_proven and project.ledger.active(plan.job) is None
+
+
+def _later(task: BaseOperator) -> list[Any]:
+    """The tasks that follow, of the same group where it is in one."""
+    dag, group = task.dag, task.task_group
+    ids = group.children if group is not None and not group.is_root else dag.task_dict
+    return [dag.task_dict[each] for each in task.get_flat_relative_ids(upstream=False) if each in ids]
 
 
 class CreateTopicsOperator(RequestOperator):
@@ -203,17 +225,21 @@ class SettleOperator(SluiceOperator):
     """End a deploy whose gates are all passed: mark the release healthy, measure the downtime, thin old savepoints.
 
     Args:
-        started: The switch-over task's output (templated).
+        started: The switch-over task's output (templated); None: there was nothing to do.
+        ends_group: What follows the group waits for this task, so that it runs also where there is nothing to do.
     """
 
     template_fields = ("started",)
 
-    def __init__(self, *, started: Any, **kwargs: Any) -> None:
+    def __init__(self, *, started: Any, ends_group: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.started = started
+        self.ends_group = ends_group
 
     def execute(self, context: Context) -> dict[str, Any]:
         """The outcome, and the downtime in milliseconds."""
+        if self.started is None:
+            return {"outcome": "unchanged", "downtime_ms": None}
         with airflow_errors():
             project = self.project()
             ended = settle_operation(self, context, project, self.started)

@@ -1,0 +1,56 @@
+"""A run of deploy.<job> ends after its plan task where nothing is to be done; in a process of its own, as the DAGs."""
+
+from tests.support.own_process import run_script
+
+PREPARED = """
+from types import SimpleNamespace
+from airflow.sdk import DAG, BaseOperator
+from sluice.airflow.deploy_tasks import deploy_group, deploy_tasks
+from sluice.airflow.operators import SettleOperator, _later, changes_nothing
+from sluice.plan.model import Plan, TopicAction
+
+def skipped(plan):
+    return {task.task_id for task in _later(plan) if not getattr(task, "ends_group", False)}
+"""
+TASKS = """
+with DAG("deploy.counts", schedule=None) as dag:
+    deploy_tasks(common={"job": "counts"})
+assert skipped(dag.get_task("plan")) == set(dag.task_ids) - {"plan"}, skipped(dag.get_task("plan"))
+"""
+GROUP = """
+with DAG("mine", schedule=None) as dag:
+    group = deploy_group("counts")
+    after = BaseOperator(task_id="after")
+    group >> after
+own = {each for each in dag.task_ids if each.startswith("deploy_counts.")}
+found = skipped(dag.get_task("deploy_counts.plan"))
+assert found == own - {"deploy_counts.plan", "deploy_counts.settle"}, found
+"""
+CASES = """
+base = Plan(job="counts", action="none", category="none", fingerprint="f", release=2)
+grown = base.model_copy(update={"topics": (TopicAction(topic="t", action="grow", words="w"),)})
+kept = base.model_copy(update={"topics": (TopicAction(topic="t", action="keep", words="w"),)})
+
+def project(healthy_at="then", active=None):
+    release = SimpleNamespace(healthy_at=healthy_at)
+    return SimpleNamespace(ledger=SimpleNamespace(release=lambda job, number: release, active=lambda job: active))
+
+assert changes_nothing(project(), base)
+assert changes_nothing(project(), kept)
+assert not changes_nothing(project(), grown)
+assert not changes_nothing(project(healthy_at=None), base)
+assert not changes_nothing(project(active="another attempt"), base)
+assert not changes_nothing(project(), base.model_copy(update={"action": "redeploy"}))
+"""
+
+
+def test_all_tasks_after_the_plan_are_skipped(tmp_path):
+    run_script(PREPARED + TASKS, tmp_path)
+
+
+def test_last_task_of_a_group_is_not_skipped_since_other_tasks_wait_for_it(tmp_path):
+    run_script(PREPARED + GROUP, tmp_path)
+
+
+def test_unproven_release_open_operation_or_a_topic_to_change_need_the_later_tasks(tmp_path):
+    run_script(PREPARED + CASES, tmp_path)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from sluice.ledger.operation_handle import OperationHandle
+    from sluice.operation.driver import Driver
     from sluice.plan.request import DeployRequest
     from sluice.project import Project
 
@@ -154,12 +155,15 @@ class SluiceOperator(ProjectOperator):
             operation.keep_until(datetime.now(UTC) + left + 2 * BACKSTOP)
         return left
 
+    def driver(self, context: Context, project: Project) -> Driver:
+        """The driver of this job's operations, for the holder that this task belongs to."""
+        from sluice.operation.driver import Driver  # noqa: PLC0415
+
+        return Driver(project, self.job, self.holder(context), self.log.info, self.is_gone(context))
+
     def held(self, project: Project, context: Context) -> OperationHandle | None:
         """The operation that this task or its group holds; None: it has none, or has ended it."""
-        active = project.ledger.active(self.job)
-        if active is None or active.holder != self.holder(context):
-            return None
-        return project.ledger.resume(active.id)
+        return self.driver(context, project).held()
 
 
 class RequestOperator(SluiceOperator):

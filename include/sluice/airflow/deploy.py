@@ -14,8 +14,8 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from sluice.airflow.assets import job_asset, tell_outlets
 from sluice.airflow.base import BACKSTOP, airflow_errors
-from sluice.airflow.gates import gate_trigger
-from sluice.airflow.operators import SwitchOverOperator, go_back, operation_extra, settle_operation
+from sluice.airflow.operators import SwitchOverOperator, go_back, operation_extra, settle_operation, started_of
+from sluice.health.gates import GATES
 from sluice.plan.request import DeployRequest
 
 if TYPE_CHECKING:
@@ -36,9 +36,6 @@ def _takes_request(init: Callable[..., None]) -> Callable[..., None]:
     ]
     init.__signature__ = inspect.Signature([own[0], *named, *own[1:]])  # type: ignore[attr-defined]
     return init
-
-
-_GATES: tuple[Gate, ...] = ("running", "consumer_lag", "watermark")
 
 
 class DeployOperator(SwitchOverOperator):
@@ -74,32 +71,34 @@ class DeployOperator(SwitchOverOperator):
 
     def work(self, context: Context) -> dict[str, Any]:
         """See `execute`; once it was this task's turn."""
-        return self._prove(context, super().work(context), _GATES)
+        return self._prove(context, super().work(context), GATES)
 
     def passed(self, context: Context, event: dict[str, Any], started: dict[str, Any], gate: Gate) -> dict[str, Any]:
         """What the trigger has seen at a gate."""
         self.log.info("%s: %s", gate, event["words"])
         if not event["passed"]:
             self._fail(context, started, f"{gate}: {event['words']}")
-        return self._prove(context, started, _GATES[_GATES.index(gate) + 1 :])
+        return self._prove(context, started, GATES[GATES.index(gate) + 1 :])
 
     def _prove(self, context: Context, started: dict[str, Any], gates: tuple[Gate, ...]) -> dict[str, Any]:
+        from sluice.airflow.triggers import GateTrigger  # noqa: PLC0415
         from sluice.operation.gate import look  # noqa: PLC0415
+        from sluice.operation.gate_order import gate_order  # noqa: PLC0415
 
         with airflow_errors():
-            project = self.project()
-            for gate in gates if started["flink_job_id"] else ():
-                trigger = gate_trigger(project, self.job, gate, started, self.log.info, where=self.where)
-                reading = look(trigger.order(project))
+            project, job, deadline = self.project(), started_of(started), float(started["deadline"])
+            driver = self.driver(context, project)
+            for gate in gates if job.flink_job_id else ():
+                order = gate_order(project, self.job, job, (gate,), self.log.info, deadline=deadline)
+                reading = look(order)
                 self.log.info("%s: %s", gate, reading.words)
                 if reading.hopeless:
                     self._fail(context, started, f"{gate}: {reading.words}")
                 if not reading.passed:
-                    left = self.hold(context, project, trigger.deadline)
-                    given = {"started": started, "gate": gate}
+                    left = self.hold(context, project, order.deadline)
+                    trigger, given = GateTrigger.of(order, **self.where), {"started": started, "gate": gate}
                     self.defer(trigger=trigger, method_name="passed", kwargs=given, timeout=left + BACKSTOP)
-                if gate == "running":
-                    project.ledger.saw_checkpoint(self.job, started["flink_job_id"])
+                driver.passed(gate, job)
             ended = settle_operation(self, context, project, started)
             told = project.ledger.operation(started["operation"])
         tell_outlets(context, [job_asset(self.job)], operation_extra(told))
@@ -115,9 +114,7 @@ class DeployOperator(SwitchOverOperator):
 
     def _fail(self, context: Context, started: dict[str, Any], reason: str) -> NoReturn:
         with airflow_errors():
-            operation = self.held(self.project(), context)
-            if operation is not None:
-                operation.record("verify", "failed", reason=reason)
+            self.driver(context, self.project()).failed("verify", reason)
         raise AirflowFailException(f"{self.job}: release {started['release']}: {reason}")
 
     @contextmanager

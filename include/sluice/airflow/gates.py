@@ -6,7 +6,7 @@ What costs time to import is imported when a task runs: the DAG processor parses
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -16,6 +16,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from sluice.airflow.base import BACKSTOP, SluiceOperator, airflow_errors, has_no_retries, refuse_lost
 from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
+from sluice.airflow.operators import started_of
 from sluice.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from sluice.airflow.triggers import GateTrigger
     from sluice.health.gates import Gate
+    from sluice.operation.switch_over import Started
     from sluice.project import Project
 
 READING = "reading"
@@ -56,21 +58,24 @@ class GateOperator(SluiceOperator):
 
     def execute(self, context: Context) -> str:
         """Look once; hand over to the trigger where the gate is neither passed nor lost."""
+        from sluice.airflow.triggers import GateTrigger  # noqa: PLC0415
         from sluice.operation.gate import look  # noqa: PLC0415
+        from sluice.operation.gate_order import gate_order  # noqa: PLC0415
 
         with airflow_errors():
             project = self.project()
-            found = _running(project, self.job) if self.started is None else self.started
-            if found["flink_job_id"] is None:
+            started = _running(project, self.job) if self.started is None else started_of(self.started)
+            if started.flink_job_id is None:
                 raise AirflowSkipException("the job was suspended: there is nothing to look at")
-            trigger = gate_trigger(
-                project, self.job, self.gate, found, self.log.info, where=self.where, patience=self.patience
+            deadline = None if self.started is None else float(self.started["deadline"])
+            order = gate_order(
+                project, self.job, started, (self.gate,), self.log.info, deadline=deadline, patience=self.patience
             )
-            context["ti"].xcom_push(key=JOB_URL, value=job_url(project.flink_url, trigger.flink_job_id))
-            reading = look(trigger.order(project))
+            context["ti"].xcom_push(key=JOB_URL, value=job_url(project.flink_url, order.flink_job_id))
+            reading = look(order)
         if not reading.passed and not reading.hopeless:
             self.log.info("%s", reading.words)
-            self._wait(context, project, trigger)
+            self._wait(context, project, GateTrigger.of(order, **self.where))
         return self._conclude(context, project, passed=reading.passed, words=reading.words)
 
     def resume(self, context: Context, event: dict[str, Any]) -> str:
@@ -90,69 +95,23 @@ class GateOperator(SluiceOperator):
         self.log.info("%s: %s", self.gate, words)
         context["ti"].xcom_push(key=READING, value={"gate": self.gate, "passed": passed, "words": words})
         if self.started is not None:
-            self._tell_operation(context, project, None if passed else f"{self.gate}: {words}")
+            self._record(context, project, None if passed else f"{self.gate}: {words}")
         if not passed:
             # A job that runs by itself may be better at the next try; a deploy has waited as long as it may.
             error = AirflowFailException if self.fails_at_once else AirflowException
             raise error(f"{self.job}: {self.gate}: {words}")
         return words
 
-    def _tell_operation(self, context: Context, project: Project, failure: str | None) -> None:
+    def _record(self, context: Context, project: Project, failure: str | None) -> None:
+        """Record what the gate has shown in the operation, which must still be this run's where the gate is passed."""
+        driver = self.driver(context, project)
         with airflow_errors():
-            operation = self.held(project, context)
-            if operation is None and failure is None:
+            if failure is not None:
+                driver.failed("verify", failure)
+            elif driver.held() is None:
                 refuse_lost(project, self.job, self.started["operation"])
-            elif operation is not None and failure is not None:
-                operation.record("verify", "failed", reason=failure)
-            elif self.gate == "running" and failure is None:
-                project.ledger.saw_checkpoint(self.job, self.started["flink_job_id"])
-
-
-def gate_trigger(
-    project: Project,
-    job: str,
-    gate: Gate,
-    found: dict[str, Any],
-    tell: Callable[[str], None],
-    *,
-    where: Mapping[str, str | None],
-    patience: timedelta | None = None,
-) -> GateTrigger:
-    """The trigger that waits at a gate.
-
-    Args:
-        project: The project.
-        job: The job's name.
-        gate: Which.
-        found: The job as a switch-over tells of it; without a `deadline`, as it runs now.
-        tell: Where it goes that a limit isn't the job's own.
-        where: `root` and `environment` of the project, as the triggerer is to find it.
-        patience: How long, without a deadline; None: the job's `start_timeout`.
-    """
-    from sluice.airflow.triggers import GateTrigger  # noqa: PLC0415
-    from sluice.operation.limits import limits, untimed  # noqa: PLC0415
-    from sluice.state.offsets import topics_of  # noqa: PLC0415
-
-    release = project.ledger.release(job, found["release"])
-    health = limits(project, release, tell)
-    if "deadline" in found:
-        # One deadline for all gates; a gate that is looked at again later gets a minute.
-        deadline = max(float(found["deadline"]), time.time() + _LEAST)
-    else:
-        deadline = time.time() + (patience or health.start_timeout).total_seconds()
-    return GateTrigger(
-        gate=gate,
-        flink_job_id=found["flink_job_id"],
-        topics=sorted(topics_of(release.resolved)),
-        group=project.group(job),
-        health=health.model_dump(mode="json"),
-        deadline=deadline,
-        restored_from=found["restored_from"],
-        positions=found["positions"],
-        untimed=list(untimed(project, release)),
-        must_count=found.get("counts", False),
-        **where,
-    )
+            else:
+                driver.passed(self.gate, started_of(self.started))
 
 
 def gate_group(
@@ -194,15 +153,12 @@ def gate_group(
     return group
 
 
-def _running(project: Project, job: str) -> dict[str, Any]:
-    """The job that runs, as a switch-over tells of one that it has started."""
+def _running(project: Project, job: str) -> Started:
+    """The job that runs."""
+    from sluice.operation.switch_over import Started  # noqa: PLC0415
+
     place = project.ledger.placement(job)
     if place is None or place.phase != "running":
         stands = "was never deployed" if place is None else f"is {place.phase}"
         raise RefusedError(f"{job} {stands}: there is nothing to wait for", remedy=f"deploy it: deploy.{job}")
-    return {
-        "release": place.release,
-        "flink_job_id": place.flink_job_id,
-        "restored_from": None,
-        "positions": None,
-    }
+    return Started("", place.release, place.flink_job_id, None, unchanged=True)

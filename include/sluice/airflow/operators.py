@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from sluice.airflow.assets import tell_outlets
 from sluice.airflow.base import RequestOperator, SluiceOperator, airflow_errors, refuse_lost
 from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
-from sluice.errors import BusyError, RefusedError, SluiceError
+from sluice.errors import BusyError, SluiceError
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
@@ -170,9 +170,7 @@ class SwitchOverOperator(RequestOperator):
                 self.wait_for_lock(context, project)
                 raise
             except SluiceError as error:
-                operation = self.held(project, context)
-                if operation is not None:
-                    operation.record("switch_over", "failed", reason=str(error))
+                self.driver(context, project).failed("switch_over", str(error))
                 raise
             release = project.ledger.release(self.job, started.release)
             timeout = limits(project, release, self.log.info).start_timeout.total_seconds()
@@ -183,32 +181,11 @@ class SwitchOverOperator(RequestOperator):
     def _switch(self, project: Project, context: Context) -> Started:
         from sluice.compiler import Compiler  # noqa: PLC0415
         from sluice.flink.client import FlinkClient  # noqa: PLC0415
-        from sluice.operation.switch_over import SwitchOver, retry_on_conflict  # noqa: PLC0415
-        from sluice.plan.planner import Planner  # noqa: PLC0415
 
-        request, tell = self.request(context), self.log.info
-        with FlinkClient(project.flink) as flink, Compiler(project, self.job, tell) as compiler:
-
-            def attempt() -> Started:
-                planned = Planner(project, self.job, request, flink, compiler).plan()
-                if self.plan is not None and planned.plan.fingerprint != self.plan["fingerprint"]:
-                    raise RefusedError(
-                        f"{self.job}: its code or settings have changed since the plan was made",
-                        remedy="trigger the DAG again, and read the new plan",
-                    )
-                return SwitchOver(
-                    project,
-                    planned,
-                    flink,
-                    compiler,
-                    self.holder(context),
-                    tell,
-                    approval=self._approval(context, project),
-                    note=request.reason,
-                    is_gone=self.is_gone(context),
-                ).run()
-
-            return retry_on_conflict(attempt, tell)
+        driver, shown = self.driver(context, project), self.plan and self.plan["fingerprint"]
+        with FlinkClient(project.flink) as flink, Compiler(project, self.job, driver.log) as compiler:
+            request = self.request(context)
+            return driver.switch_over(request, flink, compiler, lambda: self._approval(context, project), shown)[1]
 
     def _approval(self, context: Context, project: Project) -> Approval | None:
         """What this run was given, ahead or when it asked; None: nothing."""
@@ -259,18 +236,19 @@ def settle_operation(
         project: The project.
         started: The switch-over task's output.
     """
-    from sluice.flink.client import FlinkClient  # noqa: PLC0415
-    from sluice.operation.switch_over import Started  # noqa: PLC0415
-    from sluice.operation.verify import settle  # noqa: PLC0415
-
-    operation = task.held(project, context)
-    if operation is None:
+    ended = task.driver(context, project).settle(started_of(started))
+    if ended is None:
         refuse_lost(project, task.job, started["operation"])
         return {"outcome": project.ledger.operation(started["operation"]).outcome, "downtime_ms": None}
-    meant = Started(**{name: value for name, value in started.items() if name != "deadline"})
-    with FlinkClient(project.flink) as flink:
-        outcome, downtime = settle(project, flink, operation, meant, task.log.info)
+    outcome, downtime = ended
     return {"outcome": outcome, "downtime_ms": downtime}
+
+
+def started_of(values: Mapping[str, Any]) -> Started:
+    """The job that a switch-over task has started, from the task's output."""
+    from sluice.operation.switch_over import Started  # noqa: PLC0415
+
+    return Started(**{name: value for name, value in values.items() if name != "deadline"})
 
 
 def operation_extra(operation: Operation) -> dict[str, Any]:
@@ -318,16 +296,4 @@ def go_back(task: SluiceOperator, context: Context, project: Project, otherwise:
         project: The project.
         otherwise: The reason, where the journal has none.
     """
-    from sluice.compiler import Compiler  # noqa: PLC0415
-    from sluice.flink.client import FlinkClient  # noqa: PLC0415
-    from sluice.operation.roll_back import roll_back  # noqa: PLC0415
-
-    operation = task.held(project, context)
-    if operation is None:
-        return None
-    failure = operation.entry("verify", "failed") or operation.entry("switch_over", "failed") or {}
-    reason = str(failure.get("reason", otherwise))
-    with FlinkClient(project.flink) as flink:
-        return roll_back(
-            project, operation, reason, flink, task.log.info, lambda: Compiler(project, task.job, task.log.info)
-        )
+    return task.driver(context, project).take_back(otherwise)

@@ -93,6 +93,24 @@ class GateTrigger(BaseTrigger):
         )
         return "sluice.airflow.triggers.GateTrigger", {name: getattr(self, name) for name in names}
 
+    @classmethod
+    def of(cls, order: GateOrder, *, root: str | None, environment: str | None) -> GateTrigger:
+        """The trigger that waits at the first gate of an order, which is of the project that these name."""
+        return cls(
+            gate=order.gates[0],
+            flink_job_id=order.flink_job_id,
+            topics=list(order.topics),
+            group=order.group,
+            health=order.health.model_dump(mode="json"),
+            deadline=order.deadline,
+            restored_from=order.restored_from,
+            positions=None if order.positions is None else {name: dict(of) for name, of in order.positions.items()},
+            untimed=list(order.untimed),
+            must_count=order.must_count,
+            root=root,
+            environment=environment,
+        )
+
     def order(self, project: Project) -> GateOrder:
         """What to wait for.
 

@@ -9,10 +9,8 @@ from datetime import UTC, datetime
 from sluice.compiler import Compiler
 from sluice.errors import BusyError, OperationError, RefusedError, SluiceError
 from sluice.flink.client import FlinkClient
-from sluice.ledger.operation_handle import OperationHandle
-from sluice.operation.holder import is_gone
-from sluice.operation.roll_back import roll_back
-from sluice.operation.switch_over import Started, SwitchOver, Tell, is_touched, retry_on_conflict
+from sluice.operation.driver import Driver
+from sluice.operation.switch_over import Started, Tell, is_touched
 from sluice.operation.verify import Outcome, pass_gates, settle
 from sluice.plan.approval import Approval
 from sluice.plan.model import Plan
@@ -80,51 +78,37 @@ def run_operation(
         tell: Where progress goes.
         compiler: A client that was started ahead; closed here. None: one is started when it is needed.
     """
+    driver = Driver(project, job, holder, tell)
     with FlinkClient(project.flink) as flink, compiler or Compiler(project, job, tell) as client:
-
-        def attempt() -> tuple[Planned, Started]:
-            _refuse_busy(project, job, holder)
-            planned = Planner(project, job, request, flink, client).plan()
-            approval = Approval(holder, datetime.now(UTC)) if request.allow_state_loss else None
-            switch = SwitchOver(project, planned, flink, client, holder, tell, approval=approval, note=request.reason)
-            return planned, switch.run()
-
+        approved = Approval(holder, datetime.now(UTC)) if request.allow_state_loss else None
         try:
-            planned, started = retry_on_conflict(attempt, tell)
+            planned, started = driver.switch_over(request, flink, client, lambda: approved)
         except SluiceError as error:
-            return _failed_to_start(project, job, holder, flink, tell, error)
+            return _failed_to_start(driver, flink, error)
         client.close()  # half a gigabyte that nobody needs at the gates
         try:
-            return _prove(project, flink, planned, started, tell)
+            return _prove(driver, flink, planned, started)
         except SluiceError as error:
             return Result(job, "failed", started.operation, started.release, started.flink_job_id, error=error)
 
 
-def _refuse_busy(project: Project, job: str, holder: str) -> None:
-    """Say who holds the job before anything is compiled; whether that holder is gone is seen when it is taken."""
-    project.ledger.refuse_busy(job, holder, is_gone)
-
-
-def _failed_to_start(
-    project: Project, job: str, holder: str, flink: FlinkClient, tell: Tell, error: SluiceError
-) -> Result:
-    active = project.ledger.active(job)
-    if active is None or active.holder != holder or isinstance(error, BusyError):
-        return Result(job, "failed", error=_cause(project, job, holder, error))
-    operation = project.ledger.resume(active.id)
+def _failed_to_start(driver: Driver, flink: FlinkClient, error: SluiceError) -> Result:
+    job, operation = driver.job, driver.held()
+    if operation is None or isinstance(error, BusyError):
+        return Result(job, "failed", error=_cause(driver, error))
     if not is_touched(operation):
         operation.finish("failed", str(error))
         return Result(job, "failed", operation.id, error=error)
-    return _take_back(project, operation, flink, tell, error)
+    return _take_back(driver, operation.id, flink, error)
 
 
-def _cause(project: Project, job: str, holder: str, error: SluiceError) -> SluiceError:
-    """What went wrong; somebody else's having begun meanwhile explains whatever it seems to be."""
+def _cause(driver: Driver, error: SluiceError) -> SluiceError:
+    """What went wrong; another holder that has begun since explains whatever it seems to be."""
     try:
-        _refuse_busy(project, job, holder)
+        driver.refuse_busy()
     except BusyError as busy:
         return busy
-    place = project.ledger.placement(job)
+    job, place = driver.job, driver.project.ledger.placement(driver.job)
     if isinstance(error, RefusedError) and place is not None and place.phase == "stopped":
         down = f"{error.message}; and {job} is down: an operation that had stopped it has died"
         back = f"sluice resume {job} runs release {place.release} again, from the state that it stopped with"
@@ -132,21 +116,21 @@ def _cause(project: Project, job: str, holder: str, error: SluiceError) -> Sluic
     return error
 
 
-def _take_back(
-    project: Project, operation: OperationHandle, flink: FlinkClient, tell: Tell, error: SluiceError
-) -> Result:
-    job = operation.row.job
+def _take_back(driver: Driver, operation: str, flink: FlinkClient, error: SluiceError) -> Result:
+    job = driver.job
     try:
-        back = roll_back(project, operation, str(error), flink, tell, lambda: Compiler(project, job, tell))
+        back = driver.take_back(str(error), flink)
     except SluiceError as worse:
         words = f"{error}; and it could not be taken back yet: {worse}"
-        return Result(job, "failed", operation.id, error=OperationError(words, remedy=f"run sluice deploy {job} again"))
+        return Result(job, "failed", operation, error=OperationError(words, remedy=f"run sluice deploy {job} again"))
+    if back is None:
+        return Result(job, "failed", operation, error=error)
     failure = OperationError(f"{job}: {back.words}", remedy="see sluice history and the Flink UI")
-    return Result(job, back.outcome, operation.id, flink_job_id=back.flink_job_id, error=failure)
+    return Result(job, back.outcome, operation, flink_job_id=back.flink_job_id, error=failure)
 
 
-def _prove(project: Project, flink: FlinkClient, planned: Planned, started: Started, tell: Tell) -> Result:
-    job = planned.plan.job
+def _prove(driver: Driver, flink: FlinkClient, planned: Planned, started: Started) -> Result:
+    project, job, tell = driver.project, planned.plan.job, driver.log
     operation = project.ledger.resume(started.operation)
     row = Result(
         job,
@@ -169,7 +153,7 @@ def _prove(project: Project, flink: FlinkClient, planned: Planned, started: Star
         # Nothing was done that could be taken back.
         operation.finish("failed", problem)
         return replace(row, outcome="failed", error=OperationError(f"{job}: {problem}", remedy="see sluice status"))
-    return _take_back(project, operation, flink, tell, OperationError(f"release {started.release}: {problem}"))
+    return _take_back(driver, operation.id, flink, OperationError(f"release {started.release}: {problem}"))
 
 
 def _unsettled(job: str, started: Started, error: SluiceError) -> OperationError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Literal
@@ -14,12 +13,11 @@ from sluice.flink.client import FlinkClient
 from sluice.flink.identity import identify
 from sluice.health.gates import GATES, Gate
 from sluice.ledger.operation_handle import LEASE, OperationHandle
-from sluice.operation.gate import GateOrder, readings
-from sluice.operation.limits import limits, untimed
+from sluice.operation.gate import readings
+from sluice.operation.gate_order import gate_order
 from sluice.operation.retention import thin
 from sluice.operation.switch_over import Started, Tell
 from sluice.project import Project
-from sluice.state.offsets import topics_of
 
 Outcome = Literal["healthy", "unchanged", "recorded", "suspended", "rolled_back", "failed"]
 
@@ -27,29 +25,14 @@ Outcome = Literal["healthy", "unchanged", "recorded", "suspended", "rolled_back"
 async def pass_gates(
     project: Project, operation: OperationHandle, started: Started, tell: Tell, gates: Iterable[Gate] = GATES
 ) -> str | None:
-    """Wait at each gate, and hold the job meanwhile; why it doesn't pass, or None.
+    """Wait at each gate, and keep the lock meanwhile; why the job doesn't pass, or None.
 
     Raises:
         BusyError: another process has taken the operation.
     """
     job = operation.row.job
-    release = project.ledger.release(job, started.release)
-    health = limits(project, release, tell)
-    operation.keep_until(datetime.now(UTC) + health.start_timeout + LEASE)
-    order = GateOrder(
-        gates=tuple(gates),
-        flink=project.flink,
-        flink_job_id=started.flink_job_id or "",
-        topics=tuple(sorted(topics_of(release.resolved))),
-        kafka=project.kafka,
-        group=project.group(job),
-        health=health,
-        deadline=time.time() + health.start_timeout.total_seconds(),
-        restored_from=started.restored_from,
-        positions=started.positions,
-        untimed=untimed(project, release),
-        must_count=started.counts,
-    )
+    order = gate_order(project, job, started, tuple(gates), tell)
+    operation.keep_until(datetime.fromtimestamp(order.deadline, UTC) + LEASE)
     async for gate, reading in readings(order):
         tell(reading.words)
         if reading.hopeless:

@@ -1,0 +1,140 @@
+"""One operation of one job, from its plan to its outcome. The shell and the tasks of an Airflow run drive it alike.
+
+    refuse_busy → switch_over → gates: passed, or failed → settle, or take_back
+
+They differ in waiting: the shell loops in one process, Airflow's tasks hand a gate over to the triggerer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sluice.compiler import Compiler
+from sluice.errors import RefusedError
+from sluice.flink.client import FlinkClient
+from sluice.health.gates import Gate
+from sluice.ledger.operation_handle import OperationHandle
+from sluice.operation.holder import is_gone
+from sluice.operation.roll_back import RollbackResult, roll_back
+from sluice.operation.switch_over import Started, SwitchOver, Tell, retry_on_conflict
+from sluice.operation.verify import Outcome, settle
+from sluice.plan.approval import Approval
+from sluice.plan.planner import Planned, Planner
+from sluice.plan.request import DeployRequest
+from sluice.project import Project
+
+
+@dataclass(frozen=True)
+class Driver:
+    """Drives the operations of one job for one holder.
+
+    Attributes:
+        project: The project.
+        job: The job's name.
+        holder: The holder of the operation: the same one continues with its own operation after a crash.
+        log: Takes a line of progress.
+        is_gone: Whether another holder is known to have ended.
+    """
+
+    project: Project
+    job: str
+    holder: str
+    log: Tell
+    is_gone: Callable[[str], bool] = is_gone
+
+    def refuse_busy(self) -> None:
+        """Refuse before anything is compiled what the lock would refuse later.
+
+        Raises:
+            BusyError: another holder that may be alive has the job.
+        """
+        self.project.ledger.refuse_busy(self.job, self.holder, self.is_gone)
+
+    def switch_over(
+        self,
+        request: DeployRequest,
+        flink: FlinkClient,
+        compiler: Compiler,
+        approval: Callable[[], Approval | None],
+        shown: str | None = None,
+    ) -> tuple[Planned, Started]:
+        """Plan, and execute the plan up to the start; once more where the job has changed since it was planned.
+
+        Args:
+            request: The request.
+            flink: The cluster.
+            compiler: The client process.
+            approval: Gives the approval of a plan that needs one.
+            shown: The fingerprint that a person was shown; None: nothing was shown.
+
+        Raises:
+            SluiceError: see `SwitchOver.run`; also RefusedError: the target differs from what was shown.
+        """
+
+        def attempt() -> tuple[Planned, Started]:
+            self.refuse_busy()
+            planned = Planner(self.project, self.job, request, flink, compiler).plan()
+            if shown not in (None, planned.plan.fingerprint):
+                raise RefusedError(
+                    f"{self.job}: its code or settings have changed since the plan was made",
+                    remedy="trigger the DAG again, and read the new plan",
+                )
+            switch = SwitchOver(
+                self.project,
+                planned,
+                flink,
+                compiler,
+                self.holder,
+                self.log,
+                approval=approval(),
+                note=request.reason,
+                is_gone=self.is_gone,
+            )
+            return planned, switch.run()
+
+        return retry_on_conflict(attempt, self.log)
+
+    def held(self) -> OperationHandle | None:
+        """The operation that this holder has; None: it has none, or has ended it."""
+        active = self.project.ledger.active(self.job)
+        if active is None or active.holder != self.holder:
+            return None
+        return self.project.ledger.resume(active.id)
+
+    def passed(self, gate: Gate, started: Started) -> None:
+        """Record what a passed gate has shown: after `running` the job has a checkpoint of its own."""
+        if gate == "running" and started.flink_job_id:
+            self.project.ledger.saw_checkpoint(self.job, started.flink_job_id)
+
+    def failed(self, stage: str, reason: str) -> None:
+        """Record in the journal why the operation fails, for the task that takes it back."""
+        operation = self.held()
+        if operation is not None:
+            operation.record(stage, "failed", reason=reason)
+
+    def settle(self, started: Started) -> tuple[Outcome, int | None] | None:
+        """End the operation; its outcome and the downtime, milliseconds. None: it is not this holder's any more."""
+        operation = self.held()
+        if operation is None:
+            return None
+        with FlinkClient(self.project.flink) as flink:
+            return settle(self.project, flink, operation, started, self.log)
+
+    def take_back(self, otherwise: str, flink: FlinkClient | None = None) -> RollbackResult | None:
+        """Undo what this holder's operation has begun; None: it has begun nothing, or has ended it.
+
+        Args:
+            otherwise: The reason, where the journal has none.
+            flink: The cluster; None: the project's.
+        """
+        operation = self.held()
+        if operation is None:
+            return None
+        failure = operation.entry("verify", "failed") or operation.entry("switch_over", "failed") or {}
+        reason = str(failure.get("reason", otherwise))
+        with FlinkClient(self.project.flink) as own:
+            return roll_back(self.project, operation, reason, flink or own, self.log, self._compiler)
+
+    def _compiler(self) -> Compiler:
+        return Compiler(self.project, self.job, self.log)

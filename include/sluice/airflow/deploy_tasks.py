@@ -109,7 +109,7 @@ def deploy_tasks(
         started=switch.output,
         inlets=list(assets.reads),
         outlets=[*assets.writes, assets.job],
-        doc_md="Marks the release as healthy, measures the downtime, and deletes savepoints beyond the newest five.",
+        doc_md="Marks the release as healthy, measures the downtime, and deletes savepoints that are no longer needed.",
         **common,
     )
     back = RollBackOperator(

@@ -15,7 +15,6 @@ from airflow.sdk.exceptions import AirflowFailException
 from sluice.airflow.assets import job_asset, tell_outlets
 from sluice.airflow.base import BACKSTOP, airflow_errors
 from sluice.airflow.operators import SwitchOverOperator, go_back, operation_extra, settle_operation, started_of
-from sluice.health.gates import GATES
 from sluice.plan.request import DeployRequest
 
 if TYPE_CHECKING:
@@ -36,6 +35,10 @@ def _takes_request(init: Callable[..., None]) -> Callable[..., None]:
     ]
     init.__signature__ = inspect.Signature([own[0], *named, *own[1:]])  # type: ignore[attr-defined]
     return init
+
+
+_GATES: tuple[Gate, ...] = ("running", "consumer_lag", "watermark")
+"""`sluice.health.gates.GATES`, which costs too much to import while DAG files are parsed."""
 
 
 class DeployOperator(SwitchOverOperator):
@@ -71,14 +74,14 @@ class DeployOperator(SwitchOverOperator):
 
     def work(self, context: Context) -> dict[str, Any]:
         """See `execute`; once it was this task's turn."""
-        return self._prove(context, super().work(context), GATES)
+        return self._prove(context, super().work(context), _GATES)
 
     def passed(self, context: Context, event: dict[str, Any], started: dict[str, Any], gate: Gate) -> dict[str, Any]:
         """What the trigger has seen at a gate."""
         self.log.info("%s: %s", gate, event["words"])
         if not event["passed"]:
             self._fail(context, started, f"{gate}: {event['words']}")
-        return self._prove(context, started, GATES[GATES.index(gate) + 1 :])
+        return self._prove(context, started, _GATES[_GATES.index(gate) + 1 :])
 
     def _prove(self, context: Context, started: dict[str, Any], gates: tuple[Gate, ...]) -> dict[str, Any]:
         from sluice.airflow.triggers import GateTrigger  # noqa: PLC0415

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -10,6 +11,7 @@ from sluice.compiler import Compiler
 from sluice.errors import BusyError, OperationError, RefusedError, SluiceError
 from sluice.flink.client import FlinkClient
 from sluice.operation.driver import Driver
+from sluice.operation.holder import is_gone
 from sluice.operation.switch_over import Started, Tell, is_touched
 from sluice.operation.verify import Outcome, pass_gates, settle
 from sluice.plan.approval import Approval
@@ -67,6 +69,7 @@ def run_operation(
     tell: Tell = lambda _line: None,
     *,
     compiler: Compiler | None = None,
+    is_gone: Callable[[str], bool] = is_gone,
 ) -> Result:
     """Do it all; never raises for what went wrong with the job.
 
@@ -77,8 +80,9 @@ def run_operation(
         holder: Who does it.
         tell: Where progress goes.
         compiler: A client that was started ahead; closed here. None: one is started when it is needed.
+        is_gone: Whether another holder of the job is known to have ended.
     """
-    driver = Driver(project, job, holder, tell)
+    driver = Driver(project, job, holder, tell, is_gone)
     with FlinkClient(project.flink) as flink, compiler or Compiler(project, job, tell) as client:
         approved = Approval(holder, datetime.now(UTC)) if request.allow_state_loss else None
         try:

@@ -7,7 +7,9 @@ from tests.support.own_process import run_script
 PREPARED = """
 from types import SimpleNamespace
 import sluice.airflow.deploy as deploy
+import sluice.airflow.triggers as triggers
 import sluice.operation.gate as gate
+import sluice.operation.gate_order as gate_order
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 from sluice.airflow.operators import SwitchOverOperator
@@ -25,9 +27,11 @@ ledger = SimpleNamespace(
         id=identity, kind="deploy", outcome="healthy", release=2, former_release=1, flink_job_id="f", savepoint="s",
         restored_from="s", downtime_ms=900, approved_by=None))
 project = SimpleNamespace(ledger=ledger, kafka={})
-deploy.gate_trigger = lambda project, job, gate, started, tell, where: SimpleNamespace(
-    order=lambda kafka: gate, deadline=9e9, gate=gate)
-gate.look = lambda order: readings.get(order, Reading(passed=True, words=f"{order} passed"))
+def order_of(project, job, started, gates, log, deadline):
+    return SimpleNamespace(deadline=9e9, gate=gates[0])
+gate_order.gate_order = order_of
+triggers.GateTrigger.of = lambda order, **where: SimpleNamespace(gate=order.gate)
+gate.look = lambda order: readings.get(order.gate, Reading(passed=True, words=f"{order.gate} passed"))
 deploy.settle_operation = lambda task, context, project, started: {"outcome": "healthy", "downtime_ms": 900}
 deploy.go_back = lambda task, context, project, reason: taken_back.append(reason) or SimpleNamespace(words="went back")
 
@@ -51,6 +55,9 @@ def task(kind=deploy.DeployOperator, raises=None):
     operator = kind(task_id="t", job="counts")
     operator.project = lambda: project
     operator.held = lambda project, context: operation
+    operator.driver = lambda context, project: SimpleNamespace(
+        failed=lambda stage, reason: operation.record(stage, "failed", reason=reason),
+        passed=lambda gate, job: gate == "running" and project.ledger.saw_checkpoint("counts", job.flink_job_id))
     return operator
 
 
@@ -149,8 +156,9 @@ def broken(error):
 
 def fails_at(name, error):
     taken_back.clear()
-    former = getattr(deploy, name)
-    setattr(deploy, name, broken(error))
+    owner = gate_order if name == "gate_order" else deploy
+    former = getattr(owner, name)
+    setattr(owner, name, broken(error))
     for attempt, expected in ((1, 0), (2, 0), (3, 1)):
         for call in (lambda: task().execute(context(attempt)),
                      lambda: task().resume_execution("passed", PASSED, context(attempt))):
@@ -161,13 +169,13 @@ def fails_at(name, error):
             except Exception as error:
                 assert len(taken_back) == expected, (name, attempt, taken_back)
                 assert (str(error) == "counts: went back") == bool(expected), error
-    setattr(deploy, name, former)
+    setattr(owner, name, former)
 
 
 PASSED = {"event": {"passed": True, "words": "0 behind"}, "started": STARTED, "gate": "running"}
 fails_at("settle_operation", UnreachableError("Flink does not answer"))
 fails_at("settle_operation", OperationalError("COMMIT", {}, Exception("the ledger is gone")))
-fails_at("gate_trigger", KeyError("release"))
+fails_at("gate_order", KeyError("release"))
 fails_at("tell_outlets", RuntimeError("no event"))
 """,
     )

@@ -9,7 +9,8 @@ from tests.support.own_process import run_script
 
 SCRIPT = """
 from types import SimpleNamespace
-from sluice.airflow.gates import gate_trigger
+from sluice.operation.gate_order import gate_order
+from sluice.operation.switch_over import Started
 from sluice.airflow.triggers import GateTrigger
 from sluice.flink.access import Access
 from sluice.job.limits import Health
@@ -26,9 +27,9 @@ project = SimpleNamespace(
     desired=lambda _: job, flink=cluster.flink, kafka=cluster.kafka,
     catalog=SimpleNamespace(jobs={"copy": job}), ledger=SimpleNamespace(release=lambda *_: release), group=str,
 )
-started = {"flink_job_id": "a", "deadline": 1.0, "restored_from": None, "positions": None, "release": 1}
-where = {"root": "/here", "environment": "there"}
-trigger = gate_trigger(project, "copy", "watermark", started, print, where=where)
+started = Started("o", 1, "a", None, unchanged=False)
+order = gate_order(project, "copy", started, ("watermark",), print, deadline=1.0)
+trigger = GateTrigger.of(order, root="/here", environment="there")
 assert trigger.untimed == ["t"]
 # The triggerer finds brokers and cluster by itself: what it keeps is in Airflow's database for all to read.
 _, kept = trigger.serialize()

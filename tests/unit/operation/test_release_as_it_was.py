@@ -8,6 +8,7 @@ import pytest
 from sluice.errors import ConfigError
 from sluice.health.gates import Reading
 from sluice.operation import verify
+from sluice.operation.limits import limits
 from tests.support.simulated import JOB, TOPIC
 from tests.support.windowed import source
 
@@ -57,7 +58,7 @@ def test_a_job_whose_file_is_broken_keeps_the_limits_of_its_release(simulated, o
 def test_a_release_from_before_limits_were_kept_says_what_is_wrong(simulated):
     simulated.rewrite(BROKEN)
     with pytest.raises(ConfigError):
-        verify.limits(simulated.project, SimpleNamespace(job=JOB, number=1, health=None), print)
+        limits(simulated.project, SimpleNamespace(job=JOB, number=1, health=None), print)
 
 
 def test_what_a_setting_means_for_state_is_known_without_its_file(simulated):

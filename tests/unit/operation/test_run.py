@@ -10,6 +10,7 @@ from sluice.flink import client as client_module
 from sluice.flink.client import FlinkClient
 from sluice.ledger.ledger import Ledger
 from sluice.operation import run
+from sluice.operation.driver import Driver
 from sluice.operation.switch_over import Started, SwitchOver
 from sluice.plan import stages
 from sluice.plan.model import Plan
@@ -55,6 +56,10 @@ def unreachable(_request):
     raise httpx.ConnectError("refused")
 
 
+def driver(project, holder):
+    return Driver(project, "counts", holder, silent)
+
+
 def flink():
     return FlinkClient("http://flink", exchange=answered_by(unreachable))
 
@@ -65,14 +70,14 @@ def test_a_cluster_that_is_gone_at_the_very_end_fails_the_operation_and_the_next
     place = {"phase": "running", "release": 1, "flink_job_id": NEW, "restored_from": None}
     operation.record("start", "submit", transition=Columns(place))
     started = Started(operation.id, 1, NEW, None, unchanged=False, former_job_id=FORMER)
-    result = run._prove(project, flink(), planned, started, silent)
+    result = run._prove(driver(project, "me"), flink(), planned, started)
     assert (result.outcome, result.release, result.flink_job_id) == ("failed", 1, NEW)
     assert "counts: it runs and has passed its gates, but the operation could not be settled" in result.error.message
     assert result.error.remedy == "run sluice deploy counts again, which settles it"
     assert ledger.release("counts", 1).healthy_at is None
 
     again = SwitchOver(project, planned, flink(), None, "you", silent, is_gone=lambda holder: holder == "me").run()
-    assert run._prove(project, flink(), planned, again, silent).outcome == "unchanged"
+    assert run._prove(driver(project, "you"), flink(), planned, again).outcome == "unchanged"
     assert ledger.release("counts", 1).healthy_at is not None
     assert [row.outcome for row in ledger.operations("counts")] == ["unchanged", "abandoned"]
 
@@ -83,7 +88,7 @@ def test_of_a_suspended_job_it_says_that_it_is_suspended(project, planned, monke
 
     monkeypatch.setattr(run, "settle", overtaken)
     operation = project.ledger.begin("counts", kind="suspend", holder="me", release=1)
-    result = run._prove(project, flink(), planned, Started(operation.id, 1, None, None, unchanged=False), silent)
+    result = run._prove(driver(project, "me"), flink(), planned, Started(operation.id, 1, None, None, unchanged=False))
     assert result.outcome == "failed"
     assert "counts: it is suspended, but" in result.error.message
     assert result.error.remedy.startswith("run sluice suspend counts again")

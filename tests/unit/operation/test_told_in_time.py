@@ -105,9 +105,10 @@ def test_who_takes_over_and_is_refused_learns_that_the_job_is_down(simulated, mo
             pass
 
     monkeypatch.setattr(run_module, "FlinkClient", Connected)
-    monkeypatch.setattr(run_module, "is_gone", lambda _holder: True)
     asked = DeployRequest(overrides={"least": 1})
-    result = run_module.run_operation(simulated.project, JOB, asked, "me", print, compiler=Client(simulated))
+    result = run_module.run_operation(
+        simulated.project, JOB, asked, "me", print, compiler=Client(simulated), is_gone=lambda _holder: True
+    )
     assert "would be lost" in result.error.message
     assert result.error.message.endswith("and counts is down: an operation that had stopped it has died")
     assert "sluice resume counts runs release 1 again" in result.error.remedy

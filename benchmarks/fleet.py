@@ -30,7 +30,7 @@ from tests.support.recorded import PARTITIONS, RecordedCluster
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
 
-    from sluice.fleet.rows import Found
+    from sluice.fleet.rows import JobObservation
     from sluice.project import Project
 
 RUNS = int(os.environ.get("SLUICE_BENCH_RUNS", "3"))
@@ -135,18 +135,18 @@ def open_project(root: str) -> Project:
 
 def sweep(
     project: Project, names: Sequence[str], at_once: str, admin: AdminClient | None = None
-) -> tuple[list[Found], dict[str, float]]:
+) -> tuple[list[JobObservation], dict[str, float]]:
     """Look at these jobs and record it; the rows, and what it took in seconds and MiB."""
     from sluice.fleet.members import read_members
-    from sluice.fleet.status import last_snapshots, look_at, record
-    from sluice.fleet.sweep import Pace
+    from sluice.fleet.status import last_snapshots, observe_members, record
+    from sluice.fleet.sweep import SweepBudget
 
     before = peak()
     began = time.perf_counter()
     members = read_members(project, names, last_snapshots(project))
     read = time.perf_counter()
-    pace = Pace(at_once=int(at_once), seconds=600)
-    found = look_at(project, members, is_whole=admin is not None, admin=admin, pace=pace)
+    budget = SweepBudget(max_jobs=int(at_once), timeout_s=600)
+    found = observe_members(project, members, is_whole=admin is not None, admin=admin, budget=budget)
     record(project, members, found, datetime.now(UTC))
     done = time.perf_counter()
     return found, {"read": read - began, "seconds": done - read, "peak": peak(), "before": before}

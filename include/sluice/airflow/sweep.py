@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from sluice.airflow.sweep_runs import GoingRun
     from sluice.fleet.needs import Needed
-    from sluice.fleet.notifications import Listener
-    from sluice.fleet.reconcile import IsGone
+    from sluice.fleet.notifications import Notify
+    from sluice.fleet.reconcile import HolderEnded
     from sluice.fleet.rows import JobStatus
     from sluice.plan.request import Request
     from sluice.project import Project
@@ -59,7 +59,7 @@ class _SweepingOperator(ProjectOperator):
         self.notifiers = list(notifiers)
         self.budget = budget
 
-    def sweep(self, project: Project, context: Context, gone: IsGone) -> tuple[list[JobStatus], list[str]]:
+    def sweep(self, project: Project, context: Context, gone: HolderEnded) -> tuple[list[JobStatus], list[str]]:
         """Look at the whole fleet, and tell of verdicts; the rows, and which notifiers have failed."""
         from sluice.fleet.notifications import notify_verdicts  # noqa: PLC0415
         from sluice.fleet.status import sweep_and_record  # noqa: PLC0415
@@ -68,14 +68,14 @@ class _SweepingOperator(ProjectOperator):
         for row in rows:
             self.log.info("%s: %s, %s%s", row.job, row.state, row.verdict, "".join(f"; {r}" for r in row.reasons))
         _push(context, CHANGES, [])
-        told: dict[str, Listener] = {"xcom": partial(_push, context, CHANGES), **listeners(self.notifiers, context)}
+        told: dict[str, Notify] = {"xcom": partial(_push, context, CHANGES), **listeners(self.notifiers, context)}
         return rows, self.logged(notify_verdicts(project.ledger.told, rows, told))
 
-    def judge(self, project: Project, rows: Sequence[JobStatus], gone: IsGone) -> list[Needed]:
+    def judge(self, project: Project, rows: Sequence[JobStatus], gone: HolderEnded) -> list[Needed]:
         """What the jobs of a sweep need."""
         from sluice.fleet.needs import find_needs  # noqa: PLC0415
 
-        needs = find_needs(project, rows, self.log.info, gone=gone, budget=self.budget)
+        needs = find_needs(project, rows, self.log.info, has_ended=gone, budget=self.budget)
         for needed in needs:
             level = self.log.warning if needed.decision.need == "report" else self.log.info
             level("%s", needed.words)
@@ -107,7 +107,7 @@ class SweepOperator(_SweepingOperator):
             _keep_going(project, going)
             self._end_abandoned(project, context)
             _push(context, CRIES, _cries(rows, needs))
-            told: dict[str, Listener] = {"run": partial(_push, context, REPORTS), **listeners(self.notifiers, context)}
+            told: dict[str, Notify] = {"run": partial(_push, context, REPORTS), **listeners(self.notifiers, context)}
             in_vain = unrequested_approvals(project.ledger.told)
             asks = new_approval_requests(project.ledger.told, needs)
             # The run that asks tells of it; the next sweep does where that has not come about.
@@ -117,7 +117,10 @@ class SweepOperator(_SweepingOperator):
         # A job that is down comes first: so many run at once as SLUICE_SWEEP_OPERATIONS says.
         first = sorted((each for each in needs if each.request), key=lambda each: each.decision.need == "redeploy")
         wanted = [_run(needed, needed.request, waits=True) for needed in first if needed.request]
-        return [*wanted, *(_run(each, each.to_ask.request, waits=False) for each in asks if each.to_ask)]
+        return [
+            *wanted,
+            *(_run(each, each.approval_request.request, waits=False) for each in asks if each.approval_request),
+        ]
 
     def _known_runs(self, project: Project, context: Context) -> dict[str, GoingRun]:
         """The runs that a sweep before has not seen to their ends; those that have failed since are counted."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sluice.fleet.decision import Decision
+from sluice.fleet.decision import Decision, Need
 from sluice.fleet.needs import Needed
 from sluice.ledger.notification_log import NotificationLog
 
@@ -83,6 +83,6 @@ def _held_back(needed: Needed, going: GoingRun | None) -> Needed:
         return needed
     words = f"run {going.run} of deploy.{needed.job} goes on since {going.since[:16]} UTC and has changed nothing yet"
     if going.sweeps <= _REPORTED_AFTER:
-        return replace(needed, decision=Decision("nothing", f"{needed.decision.why}; {words}"), request=None)
+        return replace(needed, decision=Decision(Need.NOTHING, f"{needed.decision.why}; {words}"), request=None)
     why = f"{needed.decision.why}; {words}: look at its tasks in Airflow, or mark it as failed"
-    return replace(needed, decision=Decision("report", why, cause=f"run {going.run}"[:255]), request=None)
+    return replace(needed, decision=Decision(Need.REPORT, why, cause=f"run {going.run}"[:255]), request=None)

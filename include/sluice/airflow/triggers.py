@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
@@ -100,7 +100,7 @@ class GateTrigger(BaseTrigger):
             project: Whose brokers and cluster are asked.
         """
         return GateOrder(
-            gates=(cast("Gate", self.gate),),
+            gates=(Gate(self.gate),),
             flink=project.flink,
             flink_job_id=self.flink_job_id,
             topics=tuple(self.topics),

@@ -1,4 +1,4 @@
-"""The last sweep as Prometheus metrics, in its text format: for a scrape, or for a text file collector."""
+"""The last sweep as metrics in Prometheus' text format: for a scrape, or for a text file collector."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sluice.fleet.readings import SPLIT_FIELDS
-from sluice.health.verdict import STATES
+from sluice.health.verdict import VerdictState
 from sluice.ledger.samples import Sample
 
 _LAG = SPLIT_FIELDS.index("lag")
@@ -16,7 +16,7 @@ _LAG = SPLIT_FIELDS.index("lag")
 
 @dataclass(frozen=True)
 class _Gauge:
-    """A metric with one value a job."""
+    """A metric with one value for each job."""
 
     name: str
     meaning: str
@@ -47,14 +47,14 @@ _GAUGES = (
 
 
 def render(samples: Iterable[Sample]) -> str:
-    """The samples of one sweep as text; what isn't known is left out."""
+    """The samples of one sweep as text; figures that aren't known are left out."""
     rows = list(samples)
     lines: list[str] = []
     _add(
         lines,
         "sluice_job_verdict",
         "1 for the verdict that the job has, 0 for the others.",
-        [({**_labels(row), "verdict": state}, int(row.verdict == state)) for row in rows for state in STATES],
+        [({**_labels(row), "verdict": state}, int(row.verdict == state)) for row in rows for state in VerdictState],
     )
     for gauge in _GAUGES:
         known = [(_labels(row), gauge.value(row)) for row in rows]
@@ -70,12 +70,12 @@ def render(samples: Iterable[Sample]) -> str:
 
 
 def metrics_file(home: Path, environment: str) -> Path:
-    """Where the metrics of an environment's last sweep lie."""
+    """The file with the metrics of an environment's last sweep."""
     return home / "metrics" / f"{environment}.prom"
 
 
 def write_metrics(home: Path, environment: str, samples: Iterable[Sample]) -> Path:
-    """Write the metrics of a sweep; whoever reads finds the old ones or the new ones, never half of them."""
+    """Write the metrics of a sweep, atomically: a reader finds the old file or the new one."""
     file = metrics_file(home, environment)
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(f".{os.getpid()}")

@@ -16,6 +16,7 @@ from sluice.flink import calls, stillness
 from sluice.flink.client import FlinkClient
 from sluice.flink.ending import job_state
 from sluice.flink.models import JobState
+from sluice.health.gates import Gate
 from sluice.kafka.brokers import connect
 from sluice.ledger.checkpoint_origin import origin
 from sluice.ledger.operation_handle import OperationHandle
@@ -135,7 +136,7 @@ class _RollBack:
         started = Started(
             operation.id, former, flink_job_id, place.restored_from, unchanged=False, positions=place.positions
         )
-        problem = asyncio.run(pass_gates(self._project, operation, started, self._tell, ("running",)))
+        problem = asyncio.run(pass_gates(self._project, operation, started, self._tell, (Gate.RUNNING,)))
         if problem:
             return RollbackResult(
                 "failed", f"{reason}; release {former} was started again and does not hold: {problem}"
@@ -192,7 +193,7 @@ class _RollBack:
             unchanged=False,
             positions=place.positions,
         )
-        problem = asyncio.run(pass_gates(self._project, self._operation, started, self._tell, ("running",)))
+        problem = asyncio.run(pass_gates(self._project, self._operation, started, self._tell, (Gate.RUNNING,)))
         words = f"{reason}; release {release.number} was started again from {place.restored_from or 'its beginning'}"
         if problem:
             return RollbackResult("failed", f"{words}, and does not hold: {problem}")

@@ -14,8 +14,8 @@ from airflow.sdk.exceptions import AirflowFailException
 import sluice.fleet.needs as needs, sluice.fleet.status as status
 from sluice.airflow.sweep import SweepOperator, VerifyOperator
 from sluice.fleet.decision import Decision
-from sluice.fleet.needs import Needed, Question
-from sluice.fleet.rows import Found, JobStatus
+from sluice.fleet.needs import ApprovalRequest, Needed
+from sluice.fleet.rows import JobObservation, JobStatus
 from sluice.plan.request import Request
 from sluice.ledger.ledger import Ledger
 
@@ -58,11 +58,11 @@ class Task:
 def sweep_and_record(project, run, gone):
     runs.append(run)
     now["gone"] = gone
-    return [Found(row) for row in now["rows"]]
+    return [JobObservation(row) for row in now["rows"]]
 
 
 status.sweep_and_record = sweep_and_record
-needs.find_needs = lambda project, rows, log, gone, budget: [
+needs.find_needs = lambda project, rows, log, has_ended, budget: [
     n for n in now["needs"] if n.job in {row.job for row in rows}
 ]
 notifiers = [Failing(), Template("{{ changes[0].reasons[0] }}")]
@@ -98,7 +98,7 @@ now["needs"] = [Needed("a", Decision("recover", "it is gone"), Request())]
 result, failure = run("1")
 assert [each["trigger_dag_id"] for each in result] == ["deploy.a"], result
 assert told == [("template", "it is gone")], told
-assert failure == "Failing was not told, and will be at the next sweep: RuntimeError: no server", failure
+assert failure == "notifier Failing failed, and is called again at the next sweep: RuntimeError: no server", failure
 assert set(runs) == {"1"}
 Failing.broken = False
 _, failure = run("2")
@@ -150,7 +150,9 @@ def test_what_loses_state_is_asked_for_once_and_reported_from_the_next_sweep_on(
         """
 Failing.broken = False
 now["rows"] = [JobStatus("a", "RUNNING", verdict="healthy", drift=True, phase="running")]
-LOSES = Needed("a", Decision("report", "it loses state", cause="approval f5"), to_ask=Question("f5", Request()))
+LOSES = Needed(
+    "a", Decision("report", "it loses state", cause="approval f5"), approval_request=ApprovalRequest("f5", Request())
+)
 now["needs"] = [LOSES]
 asks, failure = run("1")
 assert (told, failure) == ([], None), (told, failure)
@@ -180,7 +182,8 @@ def test_what_nobody_could_be_asked_about_is_asked_for_again_and_told_once_meanw
 Failing.broken = False
 now["rows"] = [JobStatus("a", "RUNNING", verdict="healthy", drift=True, phase="running")]
 now["needs"] = [
-    Needed("a", Decision("report", "it loses state", cause="approval f5"), to_ask=Question("f5", Request()))
+    Needed("a", Decision("report", "it loses state", cause="approval f5"),
+           approval_request=ApprovalRequest("f5", Request()))
 ]
 # The DAG of a is paused.
 states["operate_0"] = "failed"
@@ -200,7 +203,9 @@ asks, failure = run("4")
 assert (len(asks), failure, told) == (1, None, []), (asks, failure, told)
 assert run("5") == ([], None)
 # A run that was made has asked, whatever has become of it.
-now["needs"] = [Needed("a", Decision("report", "other", cause="approval f6"), to_ask=Question("f6", Request()))]
+now["needs"] = [
+    Needed("a", Decision("report", "other", cause="approval f6"),
+           approval_request=ApprovalRequest("f6", Request()))]
 states["operate_0"] = "failed"
 assert len(run("6")[0]) == 1
 assert run("7")[0] == []
@@ -214,9 +219,9 @@ def test_a_way_back_that_needs_an_approval_is_asked_for_beside_and_nothing_waits
         """
 Failing.broken = False
 now["rows"] = [JobStatus("a", "FAILED", verdict="failed", phase="running")]
-back = Question("f1", Request(kind="rollback", seen=2))
+back = ApprovalRequest("f1", Request(kind="rollback", seen=2))
 why = Decision("recover", "it is to run; going back needs an approval", release=2, cause="approval f1")
-now["needs"] = [Needed("a", why, Request(), to_ask=back)]
+now["needs"] = [Needed("a", why, Request(), approval_request=back)]
 runs_of = lambda result: [(each["conf"]["operation"], each["conf"]["unattended"], each["wait_for_completion"])
                           for each in result]
 result, _ = run("1")
@@ -314,7 +319,7 @@ states.update(operate_0="success", operate_1="failed", operate_2="failed")
 # The DAG of c is paused.
 made.update({0: "r0", 1: "r1"})
 at = datetime.now(UTC)
-sample = to_sample("test", Found(now["rows"][0]), at, "1")
+sample = to_sample("test", JobObservation(now["rows"][0]), at, "1")
 project.ledger.samples.add([sample], older_than=at - timedelta(days=1))
 run("1")
 assert counted == [
@@ -336,7 +341,7 @@ now["needs"] = [Needed(name, Decision("recover", "it is gone"), Request()) for n
 states.update(operate_0="success", operate_1="failed")
 
 
-def look_again(project, rows, log, gone, budget):
+def look_again(project, rows, log, has_ended, budget):
     again.append([row.job for row in rows])
     why = "recover is tried again at 12:01:00 UTC, after 1 of 6 tries: its state is gone"
     return [Needed("b", Decision("nothing", why))] if len(again) > 1 else now["needs"]
@@ -353,8 +358,10 @@ assert failure == (
 states.clear()
 states["operate_0"] = "failed"
 now["rows"] = [JobStatus("a", "RUNNING", verdict="healthy", reasons=("well",), drift=True, phase="running")]
-now["needs"] = [Needed("a", Decision("report", "x", cause="approval f5"), to_ask=Question("f5", Request()))]
-needs.find_needs = lambda project, rows, log, gone, budget: now["needs"]
+now["needs"] = [
+    Needed("a", Decision("report", "x", cause="approval f5"),
+           approval_request=ApprovalRequest("f5", Request()))]
+needs.find_needs = lambda project, rows, log, has_ended, budget: now["needs"]
 _, failure = run("2")
 assert failure == f"a run of deploy.a {SAID}", failure
 """,

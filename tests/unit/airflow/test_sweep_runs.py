@@ -17,7 +17,8 @@ gone = {"verdict": "failed", "reasons": ("it is gone",), "phase": "running"}
 now["rows"] = [JobStatus(name, "gone", **gone) for name in ("a", "b")]
 now["needs"] = [Needed(name, Decision("recover", "it is gone"), Request()) for name in ("a", "b")]
 at = datetime.now(UTC)
-project.ledger.samples.add([to_sample("test", Found(now["rows"][0]), at, "1")], older_than=at - timedelta(days=1))
+sample = to_sample("test", JobObservation(now["rows"][0]), at, "1")
+project.ledger.samples.add([sample], older_than=at - timedelta(days=1))
 """
 
 

@@ -18,7 +18,7 @@ from airflow.api_fastapi.core_api.security import GetUserDep
 from airflow.models.dag import DagModel
 from fastapi import Depends, HTTPException
 
-from sluice.fleet.page.fleet import STRANGERS
+from sluice.fleet.page.fleet import UNMANAGED
 from sluice.fleet.page.models import FleetRow
 
 SWEEP = "redeploy_and_verify"
@@ -64,7 +64,7 @@ class Viewer:
         return dag in self._readable and self._may("POST", dag, DagAccessEntity.RUN)
 
     def _dag(self, row: FleetRow) -> str:
-        return SWEEP if row.state in STRANGERS else f"deploy.{row.job}"
+        return SWEEP if row.state in UNMANAGED else f"deploy.{row.job}"
 
     def _may(self, method: ResourceMethod, dag: str, entity: DagAccessEntity | None = None) -> bool:
         details = DagDetails(id=dag, team_name=DagModel.get_team_name(dag))

@@ -22,9 +22,9 @@ from sluice.airflow.page.shared import BusyError, SharedReadings
 from sluice.airflow.projects import settings_of
 from sluice.errors import OperationError, SluiceError
 from sluice.fleet.page.curves import read_curves
-from sluice.fleet.page.desired import read_desired, read_placed
+from sluice.fleet.page.desired import read_deployed_release, read_desired
 from sluice.fleet.page.difference import read_difference
-from sluice.fleet.page.fleet import of_rows, read_fleet, read_row
+from sluice.fleet.page.fleet import read_fleet, read_row, with_rows
 from sluice.fleet.page.job import read_job
 from sluice.fleet.page.models import Difference, FleetRow, JobView
 from sluice.fleet.page.timeline import read_timeline
@@ -67,7 +67,7 @@ def fleet(request: Request, viewer: ViewerDep) -> Response:
     """Every job that the viewer may see."""
     with _ledger() as (session, page):
         found = read_fleet(session, *page.of)
-    return answer(request, of_rows(found, viewer.visible(found.rows)))
+    return answer(request, with_rows(found, viewer.visible(found.rows)))
 
 
 @router.get("/curves")
@@ -131,7 +131,7 @@ async def difference(
 @router.get("/desired")
 async def desired(request: Request, viewer: ViewerDep, name: Job) -> Response:
     """What differs between the release that runs and the files; 503 with Retry-After while that is being read."""
-    page, sees_code, placed = await run_in_threadpool(_permitted, viewer, name, read_placed)
+    page, sees_code, placed = await run_in_threadpool(_permitted, viewer, name, read_deployed_release)
     with _told():
         found = await _readings.get(("desired", placed.model_dump_json()), lambda: read_desired(page.settings, placed))
     return answer(request, found if sees_code else _without_code(found))

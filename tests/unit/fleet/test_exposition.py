@@ -19,14 +19,14 @@ def test_each_verdict_has_a_metric_value():
     text = render([sample("a", verdict="degraded")])
     verdicts = [line for line in text.splitlines() if line.startswith("sluice_job_verdict{")]
     assert len(verdicts) == 5
-    assert [line for line in verdicts if line.endswith(" 1")] == [
-        'sluice_job_verdict{environment="test",job="a",verdict="degraded"} 1'
+    assert [line for line in verdicts if line.endswith(" 1.0")] == [
+        'sluice_job_verdict{environment="test",job="a",verdict="degraded"} 1.0'
     ]
 
 
 def test_unknown_figures_are_left_out_and_zeros_are_written():
     text = render([sample("a", consumer_lag=0), sample("b")])
-    assert 'sluice_job_consumer_lag_records{environment="test",job="a"} 0\n' in text
+    assert 'sluice_job_consumer_lag_records{environment="test",job="a"} 0.0\n' in text
     assert 'lag_records{environment="test",job="b"}' not in text
     assert "sluice_job_drift" not in text
 
@@ -36,9 +36,9 @@ def test_metric_values_have_the_units_of_their_names():
     for line in (
         'sluice_job_watermark_lag_seconds{environment="test",job="a"} 1.5',
         'sluice_job_checkpoint_age_seconds{environment="test",job="a"} 0.02',
-        'sluice_job_drift{environment="test",job="a"} 1',
+        'sluice_job_drift{environment="test",job="a"} 1.0',
         'sluice_job_consumer_lag_per_second{environment="test",job="a"} -2.5',
-        f'sluice_sweep_timestamp_seconds{{environment="test"}} {AT.timestamp()}',
+        f'sluice_sweep_timestamp_seconds{{environment="test"}} {AT.timestamp() / 1e9}e+09',
     ):
         assert f"{line}\n" in text
 
@@ -47,7 +47,7 @@ def test_each_partition_has_its_lag():
     splits = {"t": {"0": [7, None, 1, 8, None, None], "1": [None, None, None, 8, None, None]}}
     text = render([sample("a", readings={"splits": splits})])
     lags = [line for line in text.splitlines() if line.startswith("sluice_partition")]
-    assert lags == ['sluice_partition_lag_records{environment="test",job="a",topic="t",partition="0"} 7']
+    assert lags == ['sluice_partition_lag_records{environment="test",job="a",partition="0",topic="t"} 7.0']
 
 
 def test_lines_follow_the_format_and_are_grouped_by_metric():

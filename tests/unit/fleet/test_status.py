@@ -115,7 +115,7 @@ def test_sweep_is_recorded_and_fleet_status_is_not(project):
     # A job that could not be read has no snapshot to compare with.
     assert all(sample.readings is None for sample in samples)
     text = metrics_file(project.settings.home, "local").read_text()
-    assert 'sluice_job_verdict{environment="local",job="broken",verdict="failed"} 1\n' in text
+    assert 'sluice_job_verdict{environment="local",job="broken",verdict="failed"} 1.0\n' in text
 
 
 def test_members_list_topics_without_event_time(project):

@@ -10,7 +10,7 @@ from sluice.ledger.samples import Sample
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
-def look(minute, lag_s=30, age_s=10, job="a", restarts=0, took_s=1, late_s=None):
+def sample(minute, lag_s=30, age_s=10, job="a", restarts=0, took_s=1, late_s=None):
     seen_at = NOON + timedelta(minutes=minute, seconds=late_s or 0)
     return Sample(
         checkpoint_duration_ms=None if took_s is None else 1000 * took_s,
@@ -25,20 +25,20 @@ def look(minute, lag_s=30, age_s=10, job="a", restarts=0, took_s=1, late_s=None)
 
 def test_rows_are_readable_after_a_checkpoint_that_follows_their_sample():
     # The newest sample's own watermark may be of rows that no checkpoint has committed yet.
-    assert written_until([look(0), look(10)]) == NOON - timedelta(seconds=30)
-    assert written_until([look(0)]) is None
-    assert written_until([look(0), look(0.1)]) is None
+    assert written_until([sample(0), sample(10)]) == NOON - timedelta(seconds=30)
+    assert written_until([sample(0)]) is None
+    assert written_until([sample(0), sample(0.1)]) is None
 
 
 @pytest.mark.parametrize(
     "samples",
     [
         [],
-        [look(0), look(10, age_s=None)],
-        [look(0), look(10, took_s=None)],
-        [look(0, job="before"), look(10)],
-        [look(0), look(10, restarts=1)],
-        [look(0, lag_s=None), look(10, lag_s=None)],
+        [sample(0), sample(10, age_s=None)],
+        [sample(0), sample(10, took_s=None)],
+        [sample(0, job="before"), sample(10)],
+        [sample(0), sample(10, restarts=1)],
+        [sample(0, lag_s=None), sample(10, lag_s=None)],
     ],
     ids=["never seen", "no checkpoint", "its begin is not known", "another Flink job", "restarted in between", "idle"],
 )
@@ -47,22 +47,22 @@ def test_readable_event_time_is_unknown_across_a_restart(samples):
 
 
 def test_readable_event_time_is_known_again_two_samples_after_a_restart():
-    assert written_until([look(0), look(10, restarts=1), look(20, restarts=1)]) == NOON + timedelta(minutes=9.5)
+    assert written_until([sample(0), sample(10, restarts=1), sample(20, restarts=1)]) == NOON + timedelta(minutes=9.5)
 
 
 def test_rows_emitted_during_a_checkpoint_belong_to_the_next_one():
     """The checkpoint was triggered 11 minutes ago, before the sample of 10 minutes ago, and completed a minute ago."""
-    looks = [look(0), look(10), look(20, age_s=60, took_s=600)]
+    looks = [sample(0), sample(10), sample(20, age_s=60, took_s=600)]
     assert written_until(looks) == NOON - timedelta(seconds=30)
-    looks = [look(0), look(10), look(20, age_s=60, took_s=500)]
+    looks = [sample(0), sample(10), sample(20, age_s=60, took_s=500)]
     assert written_until(looks) == NOON + timedelta(minutes=9.5)
 
 
 def test_sample_counts_from_when_the_job_was_read_not_from_the_sweeps_begin():
     # The sweep began before the checkpoint was triggered, and read the job 90 s later.
-    looks = [look(0), look(10, late_s=90), look(20, age_s=0, took_s=560)]
+    looks = [sample(0), sample(10, late_s=90), sample(20, age_s=0, took_s=560)]
     assert written_until(looks) == NOON - timedelta(seconds=30)
-    looks = [look(0), look(10, late_s=30), look(20, age_s=0, took_s=560)]
+    looks = [sample(0), sample(10, late_s=30), sample(20, age_s=0, took_s=560)]
     assert written_until(looks) == NOON + timedelta(minutes=10)
 
 

@@ -36,11 +36,11 @@ def no_pauses(monkeypatch):
     monkeypatch.setattr("sluice.kafka.offsets.TIMEOUT", 0.2)
 
 
-def look(names, previous=None, *, is_at_work=True, brokers=None, health=HEALTH, **changes):
+def sweep_once(names, previous=None, *, is_busy=True, brokers=None, health=HEALTH, **changes):
     """A sweep of jobs without progress since the sweep before; their tasks are busy, or wait for input."""
 
     def earlier(name, snapshot):
-        spent = {"busy_ms" if is_at_work else "idle_ms": BETWEEN_MS}
+        spent = {"busy_ms" if is_busy else "idle_ms": BETWEEN_MS}
         work = tuple(
             replace(each, **{key: getattr(each, key) - value * each.parallelism for key, value in spent.items()})
             for each in snapshot.work
@@ -66,16 +66,16 @@ def look(names, previous=None, *, is_at_work=True, brokers=None, health=HEALTH, 
     return asyncio.run(go())
 
 
-def standing_still(*names, **more):
+def second_sweep(*names, **more):
     """The observations of a second sweep."""
-    return [row.status for row in look(names, look(names), **more)]
+    return [row.status for row in sweep_once(names, sweep_once(names), **more)]
 
 
 A = "a", "a" * 32
 
 
 def test_stalled_job_with_a_busy_operator_is_at_fault():
-    [row] = standing_still(A)
+    [row] = second_sweep(A)
     assert (row.verdict, row.own_fault) == ("failed", True)
     assert "12 of 12 partitions" in " ".join(row.reasons)
 
@@ -83,7 +83,7 @@ def test_stalled_job_with_a_busy_operator_is_at_fault():
 @pytest.mark.parametrize(
     "more",
     [
-        {"is_at_work": False},
+        {"is_busy": False},
         {"brokers": HeldTopics({TOPIC: ENDS}, is_down=True)},
         {"job": body("job").replace('"RUNNING":4', '"RUNNING":3', 1)},
         {"health": Health()},
@@ -91,22 +91,22 @@ def test_stalled_job_with_a_busy_operator_is_at_fault():
     ids=["its source waits", "no brokers", "no slots", "just started"],
 )
 def test_stalled_job_that_waits_for_input_is_not_at_fault(more):
-    [row] = standing_still(A, **more)
+    [row] = second_sweep(A, **more)
     assert not row.own_fault
 
 
 def test_job_with_one_moving_partition_is_not_stalled():
-    first = look([A])
+    first = sweep_once([A])
     [previous] = first
     splits = {**previous.snapshot.splits}
     key = TOPIC, 3
     splits[key] = replace(splits[key], next_offset=splits[key].next_offset - 5)
-    [found] = look([A], [replace(previous, snapshot=replace(previous.snapshot, splits=splits))])
+    [found] = sweep_once([A], [replace(previous, snapshot=replace(previous.snapshot, splits=splits))])
     assert (found.status.verdict, found.status.own_fault) == ("failed", False)
 
 
 def test_jobs_that_stall_at_once_are_not_at_fault():
-    rows = standing_still(A, OTHER)
+    rows = second_sweep(A, OTHER)
     assert [row.own_fault for row in rows] == [False, False]
     assert all(
         row.reasons[-1] == "2 jobs have stalled at once, so the cause may be the brokers or the cluster that they share"
@@ -120,9 +120,9 @@ def test_new_release_stalled_in_two_runs_is_rolled_back_once_and_not_redeployed(
     newest = simulated.checkpoint(simulated.place.flink_job_id, "Window")
     monkeypatch.setattr(needs, "make_plan", lambda _project, _job, request, _tell: simulated.plan(**vars(request)).plan)
     names, now = [(JOB, simulated.place.flink_job_id)], datetime.now(UTC)
-    found, decided = look(names), []
+    found, decided = sweep_once(names), []
     for number in range(2):
-        found = look(names, found)
+        found = sweep_once(names, found)
         at = now + timedelta(minutes=10 * number)
         samples = [to_sample("test", row, at, f"r{number}") for row in found]
         simulated.ledger.samples.add(samples, older_than=now - timedelta(days=1))
@@ -143,7 +143,7 @@ def test_new_release_stalled_in_two_runs_is_rolled_back_once_and_not_redeployed(
     assert (simulated.place.release, started.restored_from) == (1, newest)
     # The previous release stalls too: it is not new, and there is none before it.
     names = [(JOB, simulated.place.flink_job_id)]
-    [row] = [replace(each.status, release=1) for each in look(names, look(names))]
+    [row] = [replace(each.status, release=1) for each in sweep_once(names, sweep_once(names))]
     old = at + timedelta(minutes=31)
     for number in range(2, 4):
         samples = [to_sample("test", replace(found[0], status=row), old, f"r{number}")]

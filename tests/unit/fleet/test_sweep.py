@@ -236,8 +236,8 @@ def placed(**ids):
 
 def switched_over(before, after, cluster, members):
     """The rows of a sweep during which the ledger changes."""
-    said = iter((before, after))
-    return run(cluster, members, read_ledger=lambda: next(said))
+    views = iter((before, after))
+    return run(cluster, members, read_ledger=lambda: next(views))
 
 
 def test_job_switched_over_during_a_sweep_is_neither_failed_nor_duplicate():
@@ -260,12 +260,12 @@ def test_flink_job_started_and_ended_during_a_sweep_is_not_undeclared(in_between
     assert len(found) == 1
 
 
-@pytest.mark.parametrize("held", ["before", "after"])
-def test_job_being_started_is_not_failed(held):
+@pytest.mark.parametrize("held_at", ["before", "after"])
+def test_job_being_started_is_not_failed(held_at):
     """Its placement is in the ledger before it is submitted."""
     quiet, busy = LedgerView(placed(a=(1, "a"))), LedgerView(placed(a=(1, "a")), {"a": "me"})
-    said = (busy, quiet) if held == "before" else (quiet, busy)
-    [found] = switched_over(*said, cluster(()), [member("a")])
+    views = (busy, quiet) if held_at == "before" else (quiet, busy)
+    [found] = switched_over(*views, cluster(()), [member("a")])
     assert (found.status.state, found.status.verdict) == ("changing", "unknown")
     assert found.status.reasons == ("an operation is in progress, held by me", "Flink does not know the job")
 

@@ -41,7 +41,7 @@ def ask(cluster, question):
     return asyncio.run(go())
 
 
-def see(cluster, watched=WATCHED, held=HELD):
+def read(cluster, watched=WATCHED, held=HELD):
     return ask(cluster, lambda flink: read_from_flink(flink, watched, held))
 
 
@@ -76,8 +76,8 @@ def test_probe_recognises_metric_names():
 
 
 def test_probe_reads_a_recorded_job():
-    seen = see(cluster())
-    snapshot = seen.snapshot
+    found = read(cluster())
+    snapshot = found.snapshot
     assert (snapshot.state, snapshot.tasks_running, snapshot.tasks_total) == (JobState.RUNNING, 8, 8)
     assert (snapshot.restarts, snapshot.failures, snapshot.last_exception) == (0, (), None)
     checkpoints = snapshot.checkpoints
@@ -87,31 +87,31 @@ def test_probe_reads_a_recorded_job():
     assert (snapshot.counters.records_out, snapshot.counters.dead_letters) == (8, None)
     assert [work.busy_ms for work in snapshot.work] == [38_528, 21_896]
     assert snapshot.backpressured == 0.0
-    splits = locate_splits(WATCHED, seen, HELD, {})
+    splits = locate_splits(WATCHED, found, HELD, {})
     assert len(splits) == PARTITIONS
     first = splits[TOPIC, 0]
     assert (first.next_offset, first.lag, first.watermark_ms) == (3_096, 6_904, 1_795_565_173_383)
 
 
 def test_snapshot_lists_topics_without_event_time():
-    assert see(cluster(), replace(WATCHED, untimed=(TOPIC,))).snapshot.untimed == (TOPIC,)
+    assert read(cluster(), replace(WATCHED, untimed=(TOPIC,))).snapshot.untimed == (TOPIC,)
 
 
 def test_probe_with_known_metric_names_takes_five_requests():
     first = cluster()
-    previous = see(first).snapshot
+    previous = read(first).snapshot
     assert len(first.asked) == 7  # and the names of two vertices
     second = cluster()
-    seen = see(second, replace(WATCHED, previous=previous))
+    found = read(second, replace(WATCHED, previous=previous))
     assert len(second.asked) == 5
-    assert len(locate_splits(WATCHED, seen, HELD, {})) == PARTITIONS
-    assert seen.snapshot.counters == previous.counters
+    assert len(locate_splits(WATCHED, found, HELD, {})) == PARTITIONS
+    assert found.snapshot.counters == previous.counters
 
 
 def test_probe_does_not_use_metric_names_of_another_flink_job():
-    previous = replace(see(cluster()).snapshot, flink_job_id="b" * 32)
+    previous = replace(read(cluster()).snapshot, flink_job_id="b" * 32)
     again = cluster()
-    see(again, replace(WATCHED, previous=previous))
+    read(again, replace(WATCHED, previous=previous))
     assert len(again.asked) == 7
 
 
@@ -119,13 +119,13 @@ def test_metric_names_are_not_kept_while_more_may_register():
     recorded = {**json.loads(body("job")), "jid": JOB}
     for task in recorded["vertices"]:
         task["tasks"] |= {"RUNNING": 3, "DEPLOYING": 1}
-    young = see(cluster(changes={"job": json.dumps(recorded)})).snapshot
+    young = read(cluster(changes={"job": json.dumps(recorded)})).snapshot
     assert (young.state, young.names) == (JobState.RUNNING, {})
     without = names("busyTimeMsPerSecond")
-    young = see(cluster(changes={"job": after(5_000), "source_names": without})).snapshot
+    young = read(cluster(changes={"job": after(5_000), "source_names": without})).snapshot
     assert (young.state, young.names) == (JobState.RUNNING, {})
     # After the loss of a TaskManager, the cluster reports too few metrics for minutes.
-    assert see(cluster(changes={"source_names": without})).snapshot.names == {}
+    assert read(cluster(changes={"source_names": without})).snapshot.names == {}
 
 
 @pytest.mark.parametrize(
@@ -143,36 +143,36 @@ def test_metric_names_are_not_kept_while_more_may_register():
     ],
 )
 def test_topic_without_kafka_source_is_reported_once_known(age_ms, ids, unread):
-    snapshot = see(cluster(changes={"job": after(age_ms), "source_names": names(*ids)})).snapshot
+    snapshot = read(cluster(changes={"job": after(age_ms), "source_names": names(*ids)})).snapshot
     assert snapshot.unread == unread
     assert snapshot.names == {}
 
 
 def test_topic_reported_unread_is_corrected_once_its_reader_registers():
     changes = {"job": after(70_000), "source_names": names("Source__numbers.numRecordsOut")}
-    previous = see(cluster(changes=changes)).snapshot
-    assert see(cluster(changes=changes), replace(WATCHED, previous=previous)).snapshot.unread == (TOPIC,)
-    found = see(cluster(), replace(WATCHED, previous=previous)).snapshot
+    previous = read(cluster(changes=changes)).snapshot
+    assert read(cluster(changes=changes), replace(WATCHED, previous=previous)).snapshot.unread == (TOPIC,)
+    found = read(cluster(), replace(WATCHED, previous=previous)).snapshot
     assert (found.unread, set(found.names) >= {SOURCE}) == ((), True)
 
 
 def test_job_with_200_partitions_is_read_in_requests_of_allowed_length():
     many = Held({(TOPIC, number): Offsets(0, 4_000) for number in range(200)})
     asked = cluster()
-    seen = see(asked, held=many)
-    splits = locate_splits(WATCHED, seen, many, {})
+    found = read(asked, held=many)
+    splits = locate_splits(WATCHED, found, many, {})
     assert [split.lag is not None for split in splits.values()] == [number < PARTITIONS for _, number in splits]
     assert len(asked.asked) < 30
 
 
 def test_failure_is_requested_once_and_then_kept():
-    previous = see(cluster()).snapshot
+    previous = read(cluster()).snapshot
     fresh = cluster(changes=failed())
-    found = see(fresh, replace(WATCHED, previous=previous)).snapshot
+    found = read(fresh, replace(WATCHED, previous=previous)).snapshot
     assert found.failures == (Failure(1_795_565_180_000, "c.Root: the reason"),)
     assert len(fresh.asked) == 5  # its counters have just restarted from zero
     later = cluster(changes=failed())
-    again = see(later, replace(WATCHED, previous=found)).snapshot
+    again = read(later, replace(WATCHED, previous=found)).snapshot
     assert again.failures == found.failures
     assert not any("exceptions" in watched for watched in later.asked)
 
@@ -182,41 +182,41 @@ def test_failed_checkpoints_in_a_row_are_counted_from_the_newest():
     for item in recorded["history"][:3]:
         item |= {"status": "FAILED", "failure_timestamp": item["trigger_timestamp"], "failure_message": "expired"}
     recorded["history"].insert(0, {**recorded["history"][0], "id": 81, "status": "IN_PROGRESS"})
-    checkpoints = see(cluster(changes={"checkpoints": json.dumps(recorded)})).snapshot.checkpoints
+    checkpoints = read(cluster(changes={"checkpoints": json.dumps(recorded)})).snapshot.checkpoints
     assert checkpoints.failed_in_a_row == 3
 
 
 def test_metrics_of_a_restarting_job_are_not_requested():
     recorded = {**json.loads(body("job")), "state": "RESTARTING"}
     asked = cluster(changes={"job": json.dumps(recorded), **failed()})
-    seen = see(asked, replace(WATCHED, started_at={(TOPIC, 0): 3_000}))
+    found = read(asked, replace(WATCHED, started_at={(TOPIC, 0): 3_000}))
     assert not any("vertices" in watched for watched in asked.asked)
-    splits = locate_splits(WATCHED, seen, HELD, {(TOPIC, 0): 3_000})
+    splits = locate_splits(WATCHED, found, HELD, {(TOPIC, 0): 3_000})
     assert splits[TOPIC, 0].lag == 7_000
 
 
 def test_records_of_dead_letter_sinks_are_counted_separately():
     letters = replace(WATCHED, dead_letters=("event_metrics",))
-    assert see(cluster(), letters).snapshot.counters.dead_letters == 8
-    assert see(cluster(), replace(letters, dead_letters=("event",))).snapshot.counters.dead_letters is None
+    assert read(cluster(), letters).snapshot.counters.dead_letters == 8
+    assert read(cluster(), replace(letters, dead_letters=("event",))).snapshot.counters.dead_letters is None
 
 
 def test_idleness_of_a_quiet_partition_is_requested():
     gone_by = {watermark(3): 1_000.0, position(3): 9_999.0}
-    first = see(cluster(metrics=gone_by))
+    first = read(cluster(metrics=gone_by))
     previous = replace(first.snapshot, splits=locate_splits(WATCHED, first, HELD, {}))
     for idle_ms, is_idle in ((1_000.0, True), (0.0, False)):
         idle = {**gone_by, watermark(3, "idleTimeMsPerSecond"): idle_ms}
         watched = replace(WATCHED, previous=previous)
-        splits = locate_splits(watched, see(cluster(metrics=idle), watched), HELD, {})
+        splits = locate_splits(watched, read(cluster(metrics=idle), watched), HELD, {})
         assert {partition[1]: split.is_idle for partition, split in splits.items() if split.is_idle is not None} == {
             3: is_idle
         }
 
 
 def test_missing_figures_are_unknown_and_not_zero():
-    seen = see(cluster(metrics={position(0): None, watermark(1): None, watermark(2): float(-(2**63))}))
-    splits = locate_splits(WATCHED, seen, HELD, {})
+    found = read(cluster(metrics={position(0): None, watermark(1): None, watermark(2): float(-(2**63))}))
+    splits = locate_splits(WATCHED, found, HELD, {})
     assert splits[TOPIC, 0].lag is None
     assert splits[TOPIC, 1].watermark_ms is None
     assert splits[TOPIC, 2].watermark_ms is None
@@ -224,9 +224,9 @@ def test_missing_figures_are_unknown_and_not_zero():
 
 def test_missing_topic_is_a_problem_of_the_snapshot():
     held = Held(missing={TOPIC: "unknown topic"})
-    seen = see(cluster(), held=held)
-    assert seen.snapshot.problems == (f"topic {TOPIC}: unknown topic",)
-    assert locate_splits(WATCHED, seen, held, {}) is None
+    found = read(cluster(), held=held)
+    assert found.snapshot.problems == (f"topic {TOPIC}: unknown topic",)
+    assert locate_splits(WATCHED, found, held, {}) is None
 
 
 def test_job_counts_as_gone_only_if_flink_does_not_know_it(monkeypatch):
@@ -235,7 +235,7 @@ def test_job_counts_as_gone_only_if_flink_does_not_know_it(monkeypatch):
     assert ask(gone, lambda flink: probe(flink, JOB, (), {}, "group")).state is None
     troubled = cluster(changes={"checkpoints": 503})
     with pytest.raises(UnreachableError, match="not ready: 503"):
-        see(troubled)
+        read(troubled)
 
 
 @pytest.mark.parametrize(("known", "at", "guessed"), [(100, 100, False), (None, 3, True)])
@@ -244,28 +244,28 @@ def test_known_position_is_kept_while_nothing_is_read_and_a_guess_is_not(known, 
     previous = Snapshot(0, JobState.RUNNING, WATCHED.flink_job_id, splits=before)
     watched = replace(WATCHED, previous=previous)
     held = Held({(TOPIC, 0): Offsets(3, 100)})
-    seen = FlinkReading(Snapshot(1, JobState.RUNNING, WATCHED.flink_job_id), TaskMetrics({(TOPIC, 0): -1}))
-    earlier = earlier_offsets(watched, seen)
+    found = FlinkReading(Snapshot(1, JobState.RUNNING, WATCHED.flink_job_id), TaskMetrics({(TOPIC, 0): -1}))
+    earlier = earlier_offsets(watched, found)
     assert earlier.get((TOPIC, 0)) == known
-    split = locate_splits(watched, seen, held, earlier)[TOPIC, 0]
+    split = locate_splits(watched, found, held, earlier)[TOPIC, 0]
     assert (split.next_offset, split.is_guessed) == (at, guessed)
 
 
 def test_reasons_are_requested_for_reads_with_malformed_records():
     counters = {f"{OPERATOR}.deserializer.malformedRecords": 600.0}
     asked = cluster(metrics=counters)
-    seen = see(asked)
-    assert [read.malformed for read in seen.snapshot.tally.reads] == [600]
+    found = read(asked)
+    assert [read.malformed for read in found.snapshot.tally.reads] == [600]
     assert sum("firstMalformedReason" in watched for watched in asked.asked) == 1
-    assert see(cluster()).snapshot.uncounted == ()
+    assert read(cluster()).snapshot.uncounted == ()
 
 
 def test_source_without_counters_is_named():
     recorded = [name for name in json.loads(body("source_names")) if not name["id"].endswith(".records")]
-    assert see(cluster(changes={"source_names": json.dumps(recorded)})).snapshot.uncounted == ("events",)
+    assert read(cluster(changes={"source_names": json.dumps(recorded)})).snapshot.uncounted == ("events",)
 
 
 def test_table_over_an_undeclared_topic_needs_no_counters():
     own = position(0).replace(OPERATOR, OPERATOR.replace("events__topic", "rates"))
     ids = [*(each["id"] for each in json.loads(body("source_names"))), own.replace(f".topic.{TOPIC}.", ".topic.rates.")]
-    assert see(cluster(changes={"source_names": names(*ids)})).snapshot.uncounted == ()
+    assert read(cluster(changes={"source_names": names(*ids)})).snapshot.uncounted == ()

@@ -16,7 +16,7 @@ NOTHING = Trend(since_ms=NOW - 60_000, records_in_per_s=0.0)
 RUNNING_LONG = {"running_ms": 600_000}
 
 
-def still(*ages_ms, lag=7):
+def stalled(*ages_ms, lag=7):
     """Splits whose position has not moved for so long; None: it moves."""
     return {
         ("t", number): SplitReading(lag, NOW - 11_000, stalled_since_ms=None if age is None else NOW - age)
@@ -146,16 +146,16 @@ CASES = {
     "reads nothing": ({"splits": {}}, "healthy", None),
     # Stalled splits.
     "one split has stalled": (
-        {"splits": still(61_000, None)},
+        {"splits": stalled(61_000, None)},
         "failed",
         "partition t-0 not consumed since 01:45:39 UTC, with 7 records to read: 61.0 s > 60.0 s",
     ),
     "all splits have stalled": (
-        {"splits": still(61_000, 70_000)},
+        {"splits": stalled(61_000, 70_000)},
         "failed",
         "2 of 2 partitions, t-0, t-1 not consumed since 01:45:30 UTC, with 14 records to read: 70.0 s > 60.0 s",
     ),
-    "a split does not move for a moment": ({"splits": still(59_000, None)}, "healthy", None),
+    "a split does not move for a moment": ({"splits": stalled(59_000, None)}, "healthy", None),
     "stale metrics": (
         {"trend": Trend(since_ms=NOW - 40_000, is_stale=True)},
         "unknown",
@@ -264,7 +264,7 @@ def test_verdict_of_one_changed_figure(changes, state, reason):
 
 
 def test_worst_finding_decides_the_verdict_and_all_reasons_are_given():
-    judged = verdict(replace(GOOD, splits=still(61_000, lag=101), trend=rate(20), **age(61_000)), HEALTH)
+    judged = verdict(replace(GOOD, splits=stalled(61_000, lag=101), trend=rate(20), **age(61_000)), HEALTH)
     assert judged.state == "failed"
     assert judged.reasons == (
         "the last checkpoint is 61.0 s old > 60.0 s",

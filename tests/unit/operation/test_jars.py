@@ -52,7 +52,7 @@ def test_one_that_is_gone_is_refused_with_its_name_and_hides_no_job(shipped):
     with pytest.raises(ConfigError, match=r"flink\.jars: .*connector\.jar can't be read: No such file"):
         shipped.plan()
     [member] = read_members(shipped.project, [JOB], {})
-    assert (member.status.state, member.status.drift, member.target is None) == ("", True, False)
+    assert (member.status.state, member.status.drift, member.watched is None) == ("", True, False)
 
 
 def test_a_release_that_is_gone_back_to_has_its_own(shipped):

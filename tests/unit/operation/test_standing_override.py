@@ -40,14 +40,14 @@ def test_what_this_run_gives_is_called_so(simulated):
 def test_the_job_is_looked_at_and_differs(removed):
     [member] = read_members(removed.project, [JOB], {})
     assert (member.status.state, member.status.drift) == ("", True)
-    assert member.target.flink_job_id == removed.place.flink_job_id
+    assert member.watched.flink_job_id == removed.place.flink_job_id
     assert any("kept from a former run" in reason for reason in member.status.reasons)
 
 
 def test_a_file_that_is_broken_anyhow_is_told_as_broken(removed):
     removed.rewrite("1 +")
     [member] = read_members(removed.project, [JOB], {})
-    assert (member.status.state, member.target) == ("broken", None)
+    assert (member.status.state, member.watched) == ("broken", None)
 
 
 def test_where_it_is_lost_the_release_that_ran_runs_again(removed):

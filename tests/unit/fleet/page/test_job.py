@@ -194,7 +194,7 @@ def settings(past):
     return Settings(root=past.root, environment="test", ledger=past.url)
 
 
-def held_against_files(past, given):
+def compared_with_files(past, given):
     with past.ledger.reading() as session:
         deployed = read_deployed_release(session, "test", "counts")
     return read_desired(given, deployed)
@@ -205,11 +205,11 @@ def test_desired_difference_reads_the_present_files(past):
     file.write_text(SOURCE.format(least=1))
     given = settings(past)
     past.deploy("counts", SOURCE.format(least=1), config={"least": 1})
-    first = held_against_files(past, given)
+    first = compared_with_files(past, given)
     assert "config.least" not in [each.path for each in first.settings]
     assert [each.name for each in first.files if each.change == "changed"] == []
     file.write_text(SOURCE.format(least=2))
-    second = held_against_files(past, given)
+    second = compared_with_files(past, given)
     assert ("config.least", 1, 2) in [(each.path, each.old, each.new) for each in second.settings]
     assert "flink_jobs/counts.py" in [each.name for each in second.files]
 
@@ -217,11 +217,11 @@ def test_desired_difference_reads_the_present_files(past):
 def test_files_that_cannot_be_compared_give_the_reason(past):
     given = settings(past)
     with pytest.raises(OperationError, match="counts was never deployed"):
-        held_against_files(past, given)
+        compared_with_files(past, given)
     past.deploy("counts")
     (past.root / "flink_jobs" / "counts.py").write_text("1 +\n")
     with pytest.raises(OperationError, match="its files can't be compared: .*SyntaxError"):
-        held_against_files(past, given)
+        compared_with_files(past, given)
 
 
 def test_files_are_compared_while_a_transaction_writes_to_the_ledger(past):
@@ -230,7 +230,7 @@ def test_files_are_compared_while_a_transaction_writes_to_the_ledger(past):
     past.deploy("counts", SOURCE.format(least=1), config={"least": 1})
     with somebody_writes(past.url):
         began = time.monotonic()
-        held_against_files(past, given)
+        compared_with_files(past, given)
         # A reader that waited for the writer would wait for 30 seconds.
         assert time.monotonic() - began < 25
 
@@ -253,7 +253,7 @@ def test_job_code_read_for_the_page_sees_no_secret_of_the_server(past, monkeypat
     never = ("AIRFLOW__API_AUTH__JWT_SECRET", "AIRFLOW__CORE__FERNET_KEY", "AIRFLOW_CONN_KAFKA_DEFAULT")
     for name in (*never, "SLUICE_LEDGER", "CLOUD_TOKEN", "SLUICE_PREPARE_TIMEOUT", "LEAST"):
         monkeypatch.setenv(name, "7")
-    found = held_against_files(past, given)
+    found = compared_with_files(past, given)
     assert ("config.least", 1, 7) in [(each.path, each.old, each.new) for each in found.settings]
     seen = (past.root / "flink_jobs" / "seen.txt").read_text().splitlines()
     assert {"LEAST", "SLUICE_PREPARE_TIMEOUT", "SLUICE_ROOT", "PATH"} <= set(seen)
@@ -279,6 +279,6 @@ def test_setting_that_became_a_secret_is_shown_nowhere(past):
 def test_setting_that_is_a_secret_in_the_files_only_is_not_shown(past):
     (past.root / "flink_jobs" / "counts.py").write_text(SECRET.format(least=1))
     past.deploy("counts", "a = 1\n", config={"key": "planted-1", "least": 1})
-    found = held_against_files(past, settings(past))
+    found = compared_with_files(past, settings(past))
     assert "planted" not in found.model_dump_json()
     assert ("config.key", digest("planted-1"), None) in [(each.path, each.old, each.new) for each in found.settings]

@@ -21,7 +21,6 @@ class CheckpointCounts(Answer):
     restored: int
     completed: int
     failed: int
-    in_progress: int
 
 
 class Checkpoint(Answer):
@@ -45,7 +44,6 @@ class Restored(Answer):
     """The checkpoint or savepoint that the job was restored from."""
 
     id: int
-    restore_timestamp: int
     is_savepoint: bool
     external_path: str | None = None
 

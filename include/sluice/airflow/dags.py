@@ -116,7 +116,8 @@ def _broken_dag(file: BrokenFile) -> DAG:
     with DAG(
         dag_id=f"deploy.{name}",
         description=f"BROKEN: {file.error}",
-        doc_md=f"This file gives no job:\n\n{_as_code(file.error)}\n\nMend it; the DAG follows within seconds.",
+        doc_md=f"This file defines no job:\n\n{_as_code(file.error)}\n\n"
+        "Correct the file; the job's DAG appears within seconds.",
         schedule=None,
         tags=["sluice", "deploy", "broken"],
     ) as dag:
@@ -140,11 +141,11 @@ _log = logging.getLogger(__name__)
 INTERVAL = "@daily"
 """The data intervals of Airflow's own backfills."""
 _BACKFILL_DOC = """
-Runs a range of the history of **{job}** again: the same pipeline, bounded, with state, consumer group and output of its
-own. The live job goes on untouched.
+Runs a range of the history of **{job}** through the same pipeline again, as bounded Flink jobs with their own state,
+consumer group and output topic. The live job is not changed.
 
-From the trigger form with *From* and *To*, or with Airflow's own backfill, a run for each day.
-The range's rows are then held against the live ones; *Promote* writes them into the live topic.
+Set *From* and *To* in the trigger form, or use Airflow's own backfill, with one run for each day.
+The rows are then compared with the live ones. *Promote* writes them into the live topic.
 """
 
 
@@ -193,19 +194,19 @@ _SHORTEST_RUN = timedelta(minutes=15)
 _FIRES = 50
 """Of a schedule, to find its shortest interval."""
 _FLEET_DOC = """
-Looks at every job of the fleet, records what it sees, and does what is needed:
+Checks every job of the fleet, records the results in the ledger, and triggers the operations that jobs need:
 
-| | |
+| finding | action |
 |---|---|
-| drift | a job that differs from the deployment file or its code is redeployed |
-| down | one that should run and doesn't is started from its newest retained checkpoint |
-| gone bad | a fresh release that fails or stands still by its own code or state gives way to the former one |
-| ask | what loses state, going back as well, waits for an approval in a run of its own: once for each thing desired |
-| report | what needs a person (an approval, a job that nobody declares, one that was given up) stands in the log |
+| a job differs from its deployment file or code | redeploy it |
+| a job should be running and isn't | start it from its newest retained checkpoint |
+| a new release fails, or makes no progress, because of its own code or state | roll back to the release before it |
+| a redeploy or rollback would lose state | trigger a run that waits for an approval, once for each desired state |
+| a job needs a person: an approval, an undeclared Flink job, retries that have ended | report it in the log |
 
-Of a report the notifiers are told once. Where the job is down, each run fails; where it runs, one run does.
-A run that has not ended after one interval of the sweeps goes on, and the sweep waits for it no longer.
-A suspended job stays so. Tries that come to nothing are made less and less often, and given up.
+Notifiers are called once for each report. While the job is down, each run of this DAG fails; while it runs, one does.
+A triggered run that takes longer than one interval continues; the sweep no longer waits for it.
+Suspended jobs stay suspended. Failed attempts are retried at growing intervals, up to a limit.
 """
 
 
@@ -222,7 +223,7 @@ def sweep_dag(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> DAG:
     with DAG(
         dag_id="redeploy_and_verify",
         dag_display_name="redeploy and verify",
-        description="Looks at the whole fleet, redeploys what has drifted, brings back what is down",
+        description="Checks all jobs, redeploys those that differ from code or settings, restarts those that are down",
         doc_md=_FLEET_DOC,
         schedule=schedule,
         catchup=False,
@@ -240,7 +241,7 @@ def sweep_dag(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> DAG:
             root=str(root),
             notifiers=notifiers,
             budget=within / 3,
-            doc_md="One look at every job; what each needs.",
+            doc_md="Checks every job and decides what it needs.",
         )
         operate = DeployRunOperator.partial(
             task_id="operate",
@@ -253,8 +254,8 @@ def sweep_dag(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> DAG:
             retries=0,
             max_active_tis_per_dagrun=settings.sweep_operations,
             map_index_template="{{ task.trigger_dag_id }}",
-            doc_md="A run of deploy.<job> for each job that needs one; one that asks a person isn't waited for. "
-            "Skipped where the run goes on after this sweep's time.",
+            doc_md="Triggers deploy.<job> for each job that needs an operation, and waits for the run, unless it waits "
+            "for an approval. Skipped if the run takes longer than this sweep may wait.",
         ).expand_kwargs(sweep.output)
         verify = VerifyOperator(
             task_id="verify",
@@ -263,8 +264,8 @@ def sweep_dag(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> DAG:
             budget=within / 3,
             # It says what has become of a run that failed.
             trigger_rule="all_done",
-            doc_md="Another look, when something was done; fails where that failed, a person has to look, or a "
-            "notifier has failed.",
+            doc_md="Checks the jobs again if an operation ran. Fails if an operation failed, a job needs a person, or "
+            "a notifier failed.",
         )
         sweep >> operate >> verify
     return dag

@@ -29,7 +29,7 @@ def write(shared, replay):
 
 def test_one_that_goes_on_has_its_rows_for_itself(shared):
     add(shared, "a")
-    with pytest.raises(RefusedError, match="replay aaaaaaaa of counts goes on, and may write the same rows into besi"):
+    with pytest.raises(RefusedError, match="replay aaaaaaaa .* is in progress and may write the same rows to besi"):
         add(shared, "b")
     add(shared, "c", topic="elsewhere")
     shared.ended("a" * 32, "failed")

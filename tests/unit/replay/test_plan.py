@@ -74,7 +74,7 @@ def test_only_who_has_taken_a_chunk_submits_it(replays):
     assert replays.take_turn(plan().id, 1, "one", LIMITS)
     assert replays.take_turn(plan().id, 1, "one", LIMITS)
     assert not replays.take_turn(plan().id, 1, "two", LIMITS)
-    with pytest.raises(BusyError, match="no longer two's"):
+    with pytest.raises(BusyError, match="no longer assigned to two"):
         replays.submitting(plan().id, 1, "two")
     assert replays.take_turn(plan().id, 1, "two", LIMITS, is_gone=lambda taker: taker == "one")
     with pytest.raises(BusyError):

@@ -25,7 +25,7 @@ from sluice.airflow.deploy_tasks import deploy_tasks
 from sluice.airflow.params import deploy_params, give_params, replay_params
 from sluice.airflow.sweep import SweepOperator, VerifyOperator
 from sluice.airflow.timetable import IntervalsOnRequest
-from sluice.deployment.catalog import BrokenFile, describe, read_catalog
+from sluice.deployment.catalog import BrokenFile, describe_import_error, read_catalog
 from sluice.job.definition import Job
 from sluice.job.names import is_job_name
 from sluice.settings import Settings
@@ -66,7 +66,9 @@ def _deploy_dag(job: Job, root: Path, notifiers: Sequence[BaseNotifier], lineage
     try:
         return deploy_dag(job, root, notifiers=notifiers, assets=lineage.of(job))
     except Exception as error:  # noqa: BLE001 - a job's settings and annotations are anybody's code
-        return _broken_dag(BrokenFile(job.file, f"{job.place}: no DAG can be made of it: {describe(error)}"))
+        return _broken_dag(
+            BrokenFile(job.file, f"{job.place}: no DAG can be made of it: {describe_import_error(error)}")
+        )
 
 
 def deploy_dag(job: Job, root: Path, *, notifiers: Sequence[BaseNotifier] = (), assets: JobAssets | None = None) -> DAG:

@@ -21,7 +21,7 @@ from sluice.fleet.decision import (
 )
 from sluice.fleet.reconcile import HolderEnded, is_held, placement_changed
 from sluice.fleet.rows import JobStatus
-from sluice.ledger.samples import Look
+from sluice.ledger.samples import SweepObservation
 from sluice.ledger.tables import Operation, Release
 from sluice.operation.holder import is_gone
 from sluice.operation.run import make_plan
@@ -59,7 +59,7 @@ def _decision_input(project: Project, row: JobStatus, now: datetime, has_ended: 
     releases = {release.number: release for release in ledger.releases(row.job)}
     running = releases.get(row.release or 0)
     active = ledger.active(row.job)
-    runs = _by_run(ledger.samples.looks(row.job, _SWEEPS_READ))
+    runs = _by_run(ledger.samples.sweep_observations(row.job, _SWEEPS_READ))
     operations = [
         _past(operation, releases)
         for operation in ledger.operations(row.job, _OPERATIONS_READ)
@@ -101,12 +101,12 @@ def _desired(project: Project, job: str, running: Release | None, operations: Se
         return None
 
 
-def _by_run(looks: Iterable[Look]) -> list[list[Look]]:
+def _by_run(looks: Iterable[SweepObservation]) -> list[list[SweepObservation]]:
     """The sweeps of each run of redeploy_and_verify, newest first."""
     return [list(taken) for _, taken in groupby(looks, lambda look: look.run)]
 
 
-def _failed_before(runs: Sequence[Sequence[Look]], row: JobStatus) -> bool:
+def _failed_before(runs: Sequence[Sequence[SweepObservation]], row: JobStatus) -> bool:
     """Whether the previous run of redeploy_and_verify found the same Flink job failed, however long ago.
 
     Sweeps by a person, and the second sweep of a run, don't show that it has failed for long.
@@ -115,7 +115,7 @@ def _failed_before(runs: Sequence[Sequence[Look]], row: JobStatus) -> bool:
     return any(look.verdict == "failed" and look.flink_job_id == row.flink_job_id for look in before)
 
 
-def _flap_window(runs: Sequence[Sequence[Look]]) -> timedelta:
+def _flap_window(runs: Sequence[Sequence[SweepObservation]]) -> timedelta:
     """The flap window: long enough for two runs of redeploy_and_verify to see a job.
 
     The shorter of the last two intervals counts, so that a pause between runs doesn't lengthen the window.

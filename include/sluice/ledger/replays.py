@@ -1,4 +1,4 @@
-"""Replays in the ledger: begun, taken chunk by chunk, ended."""
+"""The ledger's part of replays: record them, hand their chunks to the processes that start them, record results."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from sqlalchemy import ColumnElement, func, or_, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from sluice.errors import BusyError, OperationError, RefusedError
-from sluice.ledger.chunk_scheduling import Limits, Slots, Turn, count_busy, is_busy, is_pending, is_taken
+from sluice.ledger.chunk_scheduling import ChunkLimits, Slots, Turn, count_busy, is_busy, is_pending, is_taken
 from sluice.ledger.replay_tables import BEGUN, ChunkState, Replay, ReplayChunk, ReplayOutcome
 from sluice.ledger.tables import REASON
-from sluice.ledger.write_conflicts import Writes, refuse_met
+from sluice.ledger.write_conflicts import Writes, refuse_write_conflict
 
 _LOCK = 7_154_824
-"""PostgreSQL advisory lock: one process at a time begins a replay, or takes a chunk. (SQLite has one writer anyway.)"""
+"""Key of the PostgreSQL advisory lock under which replays begin and chunks are taken. SQLite has one writer anyway."""
 
 
 class Replays:
     """The replays of one environment.
 
     Args:
-        sessions: The ledger's.
-        environment: Whose.
+        sessions: The sessions of the ledger's database.
+        environment: The name of the environment.
     """
 
     def __init__(self, sessions: sessionmaker[Session], environment: str) -> None:
@@ -42,10 +42,10 @@ class Replays:
         chunks: Iterable[str],
         note: str | None,
     ) -> Replay:
-        """Enter a replay with its chunks, by the names of their Flink jobs.
+        """Record a replay with its chunks, given by the names of their Flink jobs.
 
         Raises:
-            RefusedError: another one that goes on writes the same rows into the same topic.
+            RefusedError: another replay in progress writes the same rows to the same topic.
         """
         replay = Replay(
             id=identity, environment=self.environment, job=job, holder=holder, release=release, plan=dict(plan),
@@ -53,7 +53,7 @@ class Replays:
         )  # fmt: skip
         with self._sessions.begin() as session:
             self._lock(session)
-            refuse_met(session, self.environment, Writes.of(job, plan))
+            refuse_write_conflict(session, self.environment, Writes.of(job, plan))
             session.add(replay)
             session.flush()
             for number, name in enumerate(chunks, start=1):
@@ -61,10 +61,10 @@ class Replays:
         return replay
 
     def find(self, identity: str) -> Replay:
-        """A replay by its id, or by the beginning of it that no other one has.
+        """A replay by its id or a unique prefix of it.
 
         Raises:
-            OperationError: there is none, or several.
+            OperationError: no replay matches, or several do.
         """
         query = select(Replay).where(Replay.environment == self.environment, Replay.id.startswith(identity))
         with self._sessions() as session:
@@ -77,14 +77,14 @@ class Replays:
         return found[0]
 
     def unfinished(self, job: str, holder: str) -> Replay | None:
-        """The replay that this holder has begun, and that has not come to a good end; None: there is none.
+        """The holder's newest replay that is in progress or has failed; None: there is none.
 
-        One that was cancelled stays so.
+        A cancelled replay doesn't count.
         """
         return self._newest(job, holder, or_(Replay.outcome.is_(None), Replay.outcome == "failed"))
 
     def newest(self, job: str, holder: str) -> Replay | None:
-        """The last replay that this holder has begun, however it has ended; None: there is none."""
+        """The holder's newest replay, with any outcome; None: there is none."""
         return self._newest(job, holder)
 
     def _newest(self, job: str, holder: str, *more: ColumnElement[bool]) -> Replay | None:
@@ -92,17 +92,17 @@ class Replays:
         with self._sessions() as session:
             return session.scalars(query.where(*more).order_by(Replay.started_at.desc()).limit(1)).first()
 
-    def refuse_met(self, writes: Writes) -> None:
-        """Refuse a replay that would write the same rows as one that goes on, into the same topic.
+    def refuse_write_conflict(self, writes: Writes) -> None:
+        """Refuse a replay that would write the same rows to the same topic as another replay in progress.
 
         Raises:
-            RefusedError: there is one.
+            RefusedError: such a replay is in progress.
         """
         with self._sessions() as session:
-            refuse_met(session, self.environment, writes)
+            refuse_write_conflict(session, self.environment, writes)
 
     def unfinished_ones(self) -> list[Replay]:
-        """The replays of all jobs that go on."""
+        """The replays in progress, of all jobs."""
         query = select(Replay).where(Replay.environment == self.environment, Replay.outcome.is_(None))
         with self._sessions() as session:
             return list(session.scalars(query))
@@ -120,10 +120,10 @@ class Replays:
             return list(session.scalars(query.order_by(ReplayChunk.number)))
 
     def chunk(self, replay: str, number: int) -> ReplayChunk:
-        """One chunk.
+        """A chunk by its number.
 
         Raises:
-            OperationError: there is none.
+            OperationError: the replay has no such chunk.
         """
         with self._sessions() as session:
             found = session.get(ReplayChunk, (replay, number))
@@ -139,13 +139,13 @@ class Replays:
             return frozenset(filter(None, session.scalars(query)))
 
     def begun(self) -> list[ReplayChunk]:
-        """The chunks of all jobs that should run, or are being started."""
+        """The chunks of all jobs that should run or are starting."""
         query = select(ReplayChunk).join(Replay).where(Replay.environment == self.environment)
         with self._sessions() as session:
             return list(session.scalars(query.where(ReplayChunk.state.in_(BEGUN))))
 
     def adopt(self, replay: str, number: int, taker: str, flink_job_id: str) -> None:
-        """Record that another one sees to the Flink job of a chunk, unless it isn't the chunk's any more."""
+        """Record that another process takes over the chunk's Flink job, unless the chunk has another one by now."""
         with self._sessions.begin() as session:
             row = session.get_one(ReplayChunk, (replay, number), with_for_update=True)
             if (row.state, row.flink_job_id) == ("running", flink_job_id):
@@ -156,34 +156,34 @@ class Replays:
         replay: str,
         number: int,
         taker: str,
-        limits: Limits,
+        limits: ChunkLimits,
         *,
         alive: Collection[str] = (),
         is_gone: Callable[[str], bool] = lambda _taker: False,
         slots: Slots | None = None,
     ) -> bool:
-        """Take a chunk to start it, so that nobody else does; False: it is not its turn yet.
+        """Reserve a chunk for the process that will start it; False: it has to wait.
 
-        A replay that had failed goes on with it. One that has finished is nobody's to take; see `run_again`.
+        A failed replay is reopened by this. A finished chunk can't be taken; see `run_again`.
 
-        One whose Flink job may be on its way is taken, by whomever: the process that submits it may be alive though
-        another one has its name, and what it has sent may arrive though it is dead.
+        A chunk whose submission may be in progress can't be taken by any process, even one with the same name: the
+        former process may be alive, and its submission may arrive even if it is dead.
 
         Args:
             replay: The replay's id.
-            number: The chunk's.
-            taker: Who takes it; one that has taken it before takes it again.
-            limits: How many may be on their way or run.
-            alive: The Flink jobs that have not ended: others are nobody's trouble, whatever became of who ran them.
-            is_gone: Whether another taker is known to have ended.
-            slots: What it takes of the cluster, and what was free there; None: that is not asked.
+            number: The chunk's number.
+            taker: The process that takes it; it may take the same chunk again.
+            limits: How many chunks may be running or starting.
+            alive: The ids of the Flink jobs that have not ended; chunks of other Flink jobs don't count as running.
+            is_gone: Whether another process is known to have ended.
+            slots: The slots that the chunk needs and that are free; None: not checked.
 
         Raises:
-            RefusedError: the replay was cancelled; or it had ended, and another one has written the same rows into the
+            RefusedError: the replay was cancelled; or it had ended, and another replay has written the same rows to the
                 same topic since it began.
         """
         with self._sessions.begin() as session:
-            # Whoever takes a chunk waits here, so that nobody counts what another one is about to take.
+            # One process at a time, so that each counts the chunks that the others have taken.
             self._lock(session)
             found = session.get_one(Replay, replay, with_for_update=True)
             if found.outcome == "cancelled":
@@ -200,19 +200,19 @@ class Replays:
             return True
 
     def give_back(self, replay: str, number: int, taker: str) -> None:
-        """Let a chunk wait again that was taken and not submitted, unless it is another one's by now."""
+        """Return a chunk that was taken and not submitted to waiting, unless another process has taken it since."""
         with self._sessions.begin() as session:
             row = session.get_one(ReplayChunk, (replay, number), with_for_update=True)
             if (row.state, row.taker) == ("starting", taker):
                 row.state, row.taker, row.began_at = "waiting", None, None
 
     def run_again(self, replay: str, number: int) -> None:
-        """Let a chunk that has finished wait for its turn once more.
+        """Set a finished chunk to waiting, to run it again.
 
-        Its replay goes on with it: until it has a report again, nothing of it is promoted.
+        This reopens its replay, which can't be promoted until it has a new report.
 
         Raises:
-            RefusedError: another replay has written the same rows into the same topic since.
+            RefusedError: another replay has written the same rows to the same topic since.
         """
         with self._sessions.begin() as session:
             self._lock(session)
@@ -222,15 +222,15 @@ class Replays:
                 row.state = "waiting"
 
     def pending_slots(self, replay: str, number: int, alive: Collection[str]) -> int:
-        """The task slots that other chunks will take in a moment: the cluster still counts them as free.
+        """The slots that the cluster still reports as free, but that other chunks will take in a moment.
 
-        Those that are being started after this one, where it is being started, wait for it and don't count.
+        If this chunk is starting, chunks that started later wait for it and don't count.
         """
         with self._sessions() as session:
             return self._pending_slots(session, session.get_one(ReplayChunk, (replay, number)), alive)
 
-    def turn(self, replay: str, number: int, taker: str, limits: Limits, *, alive: Collection[str] = ()) -> Turn:
-        """Where a chunk stands that waits for its turn."""
+    def turn(self, replay: str, number: int, taker: str, limits: ChunkLimits, *, alive: Collection[str] = ()) -> Turn:
+        """The position of a waiting chunk in the queue."""
         before = select(func.count()).select_from(ReplayChunk)
         before = before.where(ReplayChunk.replay == replay, ReplayChunk.number < number, ReplayChunk.state == "waiting")
         with self._sessions() as session:
@@ -250,21 +250,23 @@ class Replays:
         )
 
     def submitting(self, replay: str, number: int, taker: str, cluster: Mapping[str, Any] | None = None) -> str:
-        """Choose the Flink job id of a chunk's next attempt, before anything is submitted under it.
+        """Choose and record the Flink job id of a chunk's next attempt, before its submission.
 
         Args:
             replay: The replay's id.
-            number: The chunk's.
-            taker: Who submits it.
+            number: The chunk's number.
+            taker: The process that submits it.
             cluster: `Identity.values` of the cluster that it is submitted to.
 
         Raises:
-            BusyError: the chunk isn't this taker's any more.
+            BusyError: another process has taken the chunk.
         """
         with self._sessions.begin() as session:
             row = session.get_one(ReplayChunk, (replay, number), with_for_update=True)
             if (row.state, row.taker) != ("starting", taker):
-                raise BusyError(f"{row.name} is {row.state}, and no longer {taker}'s", remedy="look at it again")
+                raise BusyError(
+                    f"{row.name} is {row.state}, and no longer assigned to {taker}", remedy="see sluice replays JOB"
+                )
             row.flink_job_id, row.state, row.reason, row.records = uuid.uuid4().hex, "running", None, None
             row.cluster = dict(cluster) if cluster else None
             row.attempt += 1
@@ -272,7 +274,7 @@ class Replays:
             return row.flink_job_id
 
     def read(self, replay: str, number: int, records: int) -> None:
-        """Record how far a chunk has come."""
+        """Record the number of records that a chunk has read so far."""
         with self._sessions.begin() as session:
             session.get_one(ReplayChunk, (replay, number)).records = records
 
@@ -286,15 +288,15 @@ class Replays:
         records: int | None = None,
         reason: str | None = None,
     ) -> None:
-        """Record how a chunk's attempt ended, unless another one has begun since, or is being started.
+        """Record how a chunk's attempt ended, unless another attempt has begun since or is starting.
 
         Args:
             replay: The replay's id.
-            number: The chunk's.
-            state: How.
-            flink_job_id: Of the attempt; None: nothing was to be submitted yet.
-            records: How many it has read.
-            reason: Why it failed.
+            number: The chunk's number.
+            state: The final state.
+            flink_job_id: The attempt's Flink job; None: the attempt had not been submitted.
+            records: Number of records read.
+            reason: The reason of a failure.
         """
         with self._sessions.begin() as session:
             row = session.get_one(ReplayChunk, (replay, number), with_for_update=True)
@@ -305,10 +307,10 @@ class Replays:
             row.records = row.records if records is None else records
 
     def ended(self, replay: str, outcome: ReplayOutcome, report: Mapping[str, Any] | None = None) -> None:
-        """Record how a replay ended; one that was cancelled, or has completed, does not fail afterwards.
+        """Record a replay's outcome. A failure doesn't replace an outcome that is recorded already.
 
         Raises:
-            RefusedError: one that is to complete was cancelled, or one that is to be cancelled has completed.
+            RefusedError: completed was given for a cancelled replay, or cancelled for a completed one.
         """
         with self._sessions.begin() as session:
             row = session.get_one(Replay, replay, with_for_update=True)
@@ -318,8 +320,8 @@ class Replays:
                 raise _cancelled(row)
             if (row.outcome, outcome) == ("completed", "cancelled"):
                 raise RefusedError(
-                    f"replay {replay[:8]} of {row.job} has completed: there is nothing to end",
-                    remedy="what it has written stays in its topic until that is deleted",
+                    f"replay {replay[:8]} of {row.job} has completed and can't be cancelled",
+                    remedy="to remove its rows, delete its output topic",
                 )
             chunks = session.scalars(select(ReplayChunk).where(ReplayChunk.replay == replay))
             row.outcome, row.ended_at = outcome, _now()
@@ -327,14 +329,14 @@ class Replays:
             row.report = dict(report) if report is not None else row.report
 
     def reopen(self, replay: str, holder: str | None = None) -> Replay:
-        """Let a replay go on that has ended without completing: its chunks that have not finished are run again.
+        """Continue a replay that has ended without completing: its unfinished chunks run again.
 
         Args:
             replay: The replay's id.
-            holder: Who goes on with it; None: who has begun it, and one that was cancelled stays so.
+            holder: The process that continues it; None: the holder stays, and a cancelled replay is refused.
 
         Raises:
-            RefusedError: another replay has written the same rows into the same topic since; or it was cancelled.
+            RefusedError: another replay has written the same rows to the same topic since; or it was cancelled.
         """
         with self._sessions.begin() as session:
             self._lock(session)
@@ -347,12 +349,12 @@ class Replays:
             return row
 
     def running_chunks(self, job: str, alive: Collection[str]) -> int:
-        """How many chunks of a job's replays run, or are being started; see `take_turn`."""
+        """How many chunks of a job's replays are running or starting; see `take_turn`."""
         with self._sessions() as session:
             return sum(is_busy(chunk, alive) for chunk in self._begun(session, job))
 
     def promoted(self, replay: str) -> None:
-        """Record that a replay's rows are in the live topic."""
+        """Record that a replay's rows were written to the live topic."""
         with self._sessions.begin() as session:
             session.get_one(Replay, replay).promoted_at = _now()
 
@@ -361,9 +363,9 @@ class Replays:
             session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
 
     def _open(self, session: Session, replay: Replay) -> None:
-        """Let a replay go on; nothing to do where it does."""
+        """Reopen a replay, unless it is in progress."""
         if replay.outcome is not None:
-            refuse_met(session, self.environment, Writes.of(replay.job, replay.plan), ended=replay)
+            refuse_write_conflict(session, self.environment, Writes.of(replay.job, replay.plan), ended=replay)
             replay.outcome, replay.ended_at = None, None
 
     def _pending_slots(self, session: Session, own: ReplayChunk, alive: Collection[str]) -> int:
@@ -376,7 +378,7 @@ class Replays:
         )
 
     def _begun(self, session: Session, job: str) -> list[ReplayChunk]:
-        """The chunks of a job's replays that run, or are being started, as the ledger has it."""
+        """The chunks of a job's replays that are running or starting according to the ledger."""
         query = select(ReplayChunk).join(Replay).where(Replay.environment == self.environment, Replay.job == job)
         return list(session.scalars(query.where(ReplayChunk.state.in_(BEGUN))))
 
@@ -384,7 +386,7 @@ class Replays:
 def _cancelled(replay: Replay) -> RefusedError:
     return RefusedError(
         f"replay {replay.id[:8]} of {replay.job} was cancelled",
-        remedy=f"to go on with it: sluice backfill {replay.job} --resume {replay.id[:8]}",
+        remedy=f"to continue it, run: sluice backfill {replay.job} --resume {replay.id[:8]}",
     )
 
 

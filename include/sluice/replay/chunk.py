@@ -20,7 +20,7 @@ from sluice.job.duration import epoch_milliseconds
 from sluice.kafka import topics
 from sluice.kafka.brokers import connect
 from sluice.kafka.offsets import read_offsets
-from sluice.ledger.chunk_scheduling import Limits, Slots, is_young
+from sluice.ledger.chunk_scheduling import ChunkLimits, Slots, is_young
 from sluice.ledger.replay_tables import ChunkState, ReplayChunk
 from sluice.project import Project
 from sluice.replay.live_guard import refuse_behind
@@ -106,7 +106,7 @@ class Chunk:
         self._taker = taker
         self._is_gone = is_gone
         self._is_submitting = self._is_called_off = False
-        self.limits = Limits(plan.parallel, plan.most)
+        self.limits = ChunkLimits(plan.parallel, plan.most)
         self.waits_for = ""
         """Why it could not be taken the last time, in words."""
 

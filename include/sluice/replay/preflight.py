@@ -53,7 +53,9 @@ def plan_replay(project: Project, job: str, request: ReplayRequest) -> ReplayPla
     request = replace(request, start=request.start.astimezone(UTC), end=request.end.astimezone(UTC))
     release = _release(project, job, request.release)
     refuse_secrets(definition, request.overrides)
-    config = _config(definition, release, project.opened(job, release.resolved, release.overrides), request.overrides)
+    config = _config(
+        definition, release, project.resolve_secrets(job, release.resolved, release.overrides), request.overrides
+    )
     span, reach = rule.span_for(config), rule.reach_for(config)
     chunk = request.end - request.start if request.chunk is None else request.chunk
     _refuse_range(job, request, rule)
@@ -114,7 +116,7 @@ def plan_replay(project: Project, job: str, request: ReplayRequest) -> ReplayPla
     )
     if kind == LIVE:
         refuse_behind(project, job, plan, again="ask for it again in a while")
-    project.ledger.replays.refuse_met(plan.writes(outputs.values()))
+    project.ledger.replays.refuse_write_conflict(plan.writes(outputs.values()))
     return plan
 
 

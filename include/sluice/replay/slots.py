@@ -11,7 +11,7 @@ from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.flink.ending import has_ended, job_state
 from sluice.flink.models import JobState, JobSummary
-from sluice.ledger.chunk_scheduling import Limits, Turn
+from sluice.ledger.chunk_scheduling import ChunkLimits, Turn
 from sluice.ledger.ledger import Ledger
 
 
@@ -64,7 +64,7 @@ def _has_its_slots(job: JobSummary) -> bool:
     return job.state is JobState.FINISHED or (job.state is JobState.RUNNING and job.tasks.are_up)
 
 
-def why_it_waits(name: str, needed: int, turn: Turn, limits: Limits, found: SlotAvailability) -> str:
+def why_it_waits(name: str, needed: int, turn: Turn, limits: ChunkLimits, found: SlotAvailability) -> str:
     """What a chunk waits for, for a person, with figures.
 
     Args:

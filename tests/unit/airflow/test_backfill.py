@@ -12,12 +12,12 @@ import sluice.replay.promote as promoting
 from sluice.airflow import BackfillOperator
 from sluice.airflow.backfill import ReplayChunkOperator
 from sluice.ledger.ledger import Ledger
-from sluice.ledger.chunk_scheduling import Limits
+from sluice.ledger.chunk_scheduling import ChunkLimits
 from sluice.replay.model import ReplayRequest
 from tests.unit.replay.plans import hour, plan
 
 ExecutorSafeguard.test_mode = True
-WIDE = Limits(9, 9)
+WIDE = ChunkLimits(9, 9)
 ASKED = {"start": hour(12).isoformat(), "end": hour(14).isoformat()}
 OWN = "airflow:mine/run/t/7"
 ledger = Ledger(f"sqlite:///{sys.argv[1]}/ledger.db", "test")

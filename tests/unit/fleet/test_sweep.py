@@ -183,7 +183,7 @@ def test_job_missing_from_the_list_is_gone_without_further_requests():
     ("brokers", "reason"),
     [
         (HeldTopics(ENDS, is_down=True), "Kafka at nowhere:1: "),
-        (HeldTopics({}), f"topic {TOPIC}: the broker does not know it"),
+        (HeldTopics({}), f"topic {TOPIC}: the broker does not know this topic"),
     ],
     ids=["broker down", "topic gone"],
 )

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from sluice.errors import BusyError, OperationError, RefusedError
-from sluice.ledger.chunk_scheduling import Limits
+from sluice.ledger.chunk_scheduling import ChunkLimits
 from sluice.ledger.ledger import Ledger
 from sluice.replay.model import ReplayPlan, explain_replay
 from sluice.replay.preflight import target_of
@@ -43,7 +43,7 @@ def test_a_holder_goes_on_with_its_own(replays):
     assert replays.unfinished("counts", "one") is None
 
 
-LIMITS = Limits(replay=1, job=4)
+LIMITS = ChunkLimits(replay=1, job=4)
 
 
 def begun(replays, number=1, taker="one"):
@@ -74,7 +74,7 @@ def test_only_who_has_taken_a_chunk_submits_it(replays):
     assert replays.take_turn(plan().id, 1, "one", LIMITS)
     assert replays.take_turn(plan().id, 1, "one", LIMITS)
     assert not replays.take_turn(plan().id, 1, "two", LIMITS)
-    with pytest.raises(BusyError, match="no longer two's"):
+    with pytest.raises(BusyError, match="no longer assigned to two"):
         replays.submitting(plan().id, 1, "two")
     assert replays.take_turn(plan().id, 1, "two", LIMITS, is_gone=lambda taker: taker == "one")
     with pytest.raises(BusyError):
@@ -85,7 +85,7 @@ def test_chunks_wait_for_their_turn_within_a_replay_and_among_those_of_a_job(rep
     other = "e" * 32
     elsewhere = plan(outputs={"counts": "elsewhere"}).model_dump(mode="json")
     replays.add(other, "counts", "two", 3, elsewhere, ["a", "b", "c"], None)
-    wide = Limits(replay=2, job=3)
+    wide = ChunkLimits(replay=2, job=3)
     running = begun(replays)
     assert not has_come(replays, plan().id, 2, "one", LIMITS, alive={running})
     assert has_come(replays, plan().id, 2, "one", wide)
@@ -112,7 +112,7 @@ def test_what_comes_first_of_cancelled_and_completed_stays(replays):
         replays.ended(plan().id, "completed", {"rows": 1})
     replays.reopen(plan().id, "one")
     replays.ended(plan().id, "completed", {"rows": 1})
-    with pytest.raises(RefusedError, match="has completed: there is nothing to end"):
+    with pytest.raises(RefusedError, match="has completed and can't be cancelled"):
         replays.ended(plan().id, "cancelled")
 
 

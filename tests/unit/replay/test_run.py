@@ -222,7 +222,7 @@ def test_a_replay_is_ended_by_whoever_asks_for_it(cluster):
     assert (cluster.states[job], cluster.ledger.replays.find(cluster.plan.id).outcome) == ("CANCELED", "cancelled")
     cluster.ledger.replays.reopen(cluster.plan.id, "another")
     cluster.ledger.replays.ended(cluster.plan.id, "completed", {})
-    with pytest.raises(RefusedError, match="has completed: there is nothing to end"):
+    with pytest.raises(RefusedError, match="has completed and can't be cancelled"):
         cancel_backfill(cluster.project, "counts", cluster.plan.id[:8], json=False)
 
 

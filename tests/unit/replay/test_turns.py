@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from sluice.ledger.chunk_scheduling import Limits, Slots
+from sluice.ledger.chunk_scheduling import ChunkLimits, Slots
 from sluice.ledger.ledger import Ledger
 from tests.unit.replay.plans import plan
 
 ONE, OTHER = "a" * 32, "b" * 32
-WIDE = Limits(replay=9, job=9)
+WIDE = ChunkLimits(replay=9, job=9)
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_who_waits_is_told_for_whom(replays):
     assert replays.take_turn(ONE, 1, "x", WIDE)
     turn = replays.turn(ONE, 1, "y", WIDE)
     assert (turn.taker, turn.has_come) == ("x", False)
-    turn = replays.turn(ONE, 2, "y", Limits(replay=1, job=9))
+    turn = replays.turn(ONE, 2, "y", ChunkLimits(replay=1, job=9))
     assert (turn.taker, turn.has_come, turn.busy, turn.busy_here) == (None, False, 1, 1)
 
 

@@ -17,8 +17,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
 
-from sluice.deployment.lines import named_variables
-from sluice.deployment.secrets import shown
+from sluice.deployment.secrets import redact_release
+from sluice.deployment.yaml_lines import named_variables
 from sluice.errors import OperationError, SluiceError
 from sluice.fleet.page.difference import compare_files, compare_settings, read_release
 from sluice.fleet.page.models import Difference
@@ -131,7 +131,8 @@ def compare_with_files(project: Project, deployed: DeployedRelease) -> Differenc
         for file in job_modules(root, desired.job.module).values()
     }
     old, new = (
-        _without_credentials(shown(values, desired.job.config)) for values in (deployed.resolved, desired.values())
+        _without_credentials(redact_release(values, desired.job.config))
+        for values in (deployed.resolved, desired.values())
     )
     return Difference(
         old=f"release {deployed.number}",

@@ -30,7 +30,7 @@ from sluice.airflow.replay import (
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from sluice.ledger.replay_tables import Replay
+    from sluice.ledger.replay_tables import ReplayRun
     from sluice.project import Project
 
 
@@ -100,7 +100,7 @@ class BackfillOperator(ReplayChunkOperator):
                 super().resume(context, event)
         return self._go_on(context, project, replay)
 
-    def _go_on(self, context: Context, project: Project, replay: Replay) -> dict[str, Any]:
+    def _go_on(self, context: Context, project: Project, replay: ReplayRun) -> dict[str, Any]:
         """The chunks that are left, and then the rest."""
         while (number := self._left(project, replay)) is not None:
             self.chunk = {"replay": replay.id, "number": number}
@@ -109,7 +109,7 @@ class BackfillOperator(ReplayChunkOperator):
             self._go(context, project, chunk)
         return self._conclude(context, project, replay)
 
-    def _conclude(self, context: Context, project: Project, replay: Replay) -> dict[str, Any]:
+    def _conclude(self, context: Context, project: Project, replay: ReplayRun) -> dict[str, Any]:
         from sluice.replay.promote import promote  # noqa: PLC0415
         from sluice.replay.run import finish_replay  # noqa: PLC0415
 
@@ -124,7 +124,7 @@ class BackfillOperator(ReplayChunkOperator):
             done = promote(project, ended, self.log.info, accept_differences=accepted)
         return {**report, "promoted": [asdict(promotion) for promotion in done]}
 
-    def _current_replay(self, context: Context) -> tuple[Project, Replay]:
+    def _current_replay(self, context: Context) -> tuple[Project, ReplayRun]:
         """The replay that this task has begun, or goes on with."""
         from sluice.replay.run import find_replay  # noqa: PLC0415
 
@@ -137,14 +137,14 @@ class BackfillOperator(ReplayChunkOperator):
             raise AirflowFailException(f"{self.job}: the ledger has no replay of {self._taker(context)} any more")
         return project, replay
 
-    def _is_to_promote(self, project: Project, replay: Replay, context: Context) -> bool:
+    def _is_to_promote(self, project: Project, replay: ReplayRun, context: Context) -> bool:
         """A try before has come as far as that, with what is asked for now."""
         if not self.asked.get("promote") or replay.outcome != "completed" or replay.promoted_at is not None:
             return False
         return goes_on_with(project, replay, self.asked, context)
 
     @staticmethod
-    def _left(project: Project, replay: Replay) -> int | None:
+    def _left(project: Project, replay: ReplayRun) -> int | None:
         """The first chunk that has not finished; None: all have."""
         chunks = project.ledger.replays.chunks(replay.id)
         return next((chunk.number for chunk in chunks if chunk.state != "finished"), None)

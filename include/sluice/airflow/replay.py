@@ -21,7 +21,7 @@ from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from sluice.ledger.replay_tables import Replay
+    from sluice.ledger.replay_tables import ReplayRun
     from sluice.project import Project
     from sluice.replay.chunk import Chunk
     from sluice.replay.model import ReplayRequest
@@ -53,7 +53,7 @@ class ReplayPlanOperator(RequestOperator):
 
 def begin(
     project: Project, job: str, asked: Mapping[str, Any], context: Context, holder: str, tell: Callable[[str], None]
-) -> Replay:
+) -> ReplayRun:
     """The replay that is asked for: begun, or gone on with.
 
     Args:
@@ -82,14 +82,14 @@ def begin(
     return begin_replay(project, job, _request(asked, context), holder, asked.get("reason") or None, tell)
 
 
-def goes_on_with(project: Project, replay: Replay, asked: Mapping[str, Any], context: Context) -> bool:
+def goes_on_with(project: Project, replay: ReplayRun, asked: Mapping[str, Any], context: Context) -> bool:
     """Whether a replay is the one that is asked for; see `begin`."""
     from sluice.replay.model import ReplayPlan  # noqa: PLC0415
-    from sluice.replay.preflight import asks_for  # noqa: PLC0415
+    from sluice.replay.preflight import is_plan_of  # noqa: PLC0415
 
     if identity := asked.get("replay"):
         return replay.id.startswith(identity)
-    return asks_for(project, ReplayPlan.model_validate(replay.plan), _request(asked, context))
+    return is_plan_of(project, ReplayPlan.model_validate(replay.plan), _request(asked, context))
 
 
 def _request(asked: Mapping[str, Any], context: Context) -> ReplayRequest:
@@ -138,12 +138,12 @@ class ReplayChunkOperator(SluiceOperator):
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """What the trigger has seen: its end, or how far it has come."""
         from sluice.flink.models import JobState  # noqa: PLC0415
-        from sluice.replay.chunk import Progress  # noqa: PLC0415
+        from sluice.replay.progress import ChunkProgress  # noqa: PLC0415
 
         if event["state"] == "UNREACHABLE":
             # The job may well run: the next try finds it.
             raise AirflowException(event["words"])
-        progress = Progress(JobState(event["state"]) if event["state"] else None, event["records"], event["words"])
+        progress = ChunkProgress(JobState(event["state"]) if event["state"] else None, event["records"], event["words"])
         with airflow_errors():
             project = self.project()
             chunk = self._chunk(project, context)
@@ -152,7 +152,7 @@ class ReplayChunkOperator(SluiceOperator):
             if progress.is_over:
                 chunk.conclude(event["flink_job_id"], progress)
             else:
-                chunk.read(progress.records or 0)
+                chunk.record_progress(progress.records or 0)
         if not progress.is_over:
             self._wait(event["flink_job_id"], chunk)
         return {"number": chunk.part.number, "records": progress.records}
@@ -228,7 +228,7 @@ class _ReplayedOperator(SluiceOperator):
         super().__init__(**kwargs)
         self.chunks = chunks
 
-    def replay(self, project: Project) -> Replay:
+    def replay(self, project: Project) -> ReplayRun:
         """The run's replay."""
         return project.ledger.replays.find(self.chunks[0]["replay"])
 
@@ -258,13 +258,13 @@ class EndChunksOperator(_ReplayedOperator):
 
     def execute(self, context: Context) -> None:
         """End them; a run that came to no plan has none."""
-        from sluice.replay.run import end_chunks  # noqa: PLC0415
+        from sluice.replay.run import cancel_chunks  # noqa: PLC0415
 
         if not self.chunks:
             return
         with airflow_errors():
             project = self.project()
-            ended = end_chunks(project, self.replay(project), f"{run_of(context)}/", self.log.info)
+            ended = cancel_chunks(project, self.replay(project), f"{run_of(context)}/", self.log.info)
         if ended:
             raise AirflowFailException(
                 f"the run was given up: {', '.join(ended)} did not come to an end; to go on with them, trigger the DAG "

@@ -132,12 +132,12 @@ class SweepOperator(_SweepingOperator):
     def _end_abandoned(self, project: Project, context: Context) -> None:
         """End what runs have left of their replays; what doesn't end now is tried again by the next sweep."""
         from sluice.airflow.holders import has_ended  # noqa: PLC0415
-        from sluice.replay.run import end_abandoned  # noqa: PLC0415
+        from sluice.replay.run import cancel_abandoned  # noqa: PLC0415
 
         def is_over(taker: str) -> bool:
             return has_ended(context, run_of_task(taker))
 
-        for words in end_abandoned(project, is_over, self.log.info):
+        for words in cancel_abandoned(project, is_over, self.log.info):
             self.log.error("%s", words)
 
 

@@ -12,12 +12,12 @@ import sluice.replay.promote as promoting
 from sluice.airflow import BackfillOperator
 from sluice.airflow.backfill import ReplayChunkOperator
 from sluice.ledger.ledger import Ledger
-from sluice.ledger.chunk_scheduling import Limits
+from sluice.ledger.chunk_scheduling import ConcurrencyLimits
 from sluice.replay.model import ReplayRequest
 from tests.unit.replay.plans import hour, plan
 
 ExecutorSafeguard.test_mode = True
-WIDE = Limits(9, 9)
+WIDE = ConcurrencyLimits(9, 9)
 ASKED = {"start": hour(12).isoformat(), "end": hour(14).isoformat()}
 OWN = "airflow:mine/run/t/7"
 ledger = Ledger(f"sqlite:///{sys.argv[1]}/ledger.db", "test")
@@ -32,7 +32,7 @@ def add(letter, holder):
 
 
 def finish(letter, number):
-    assert replays.take_turn(letter * 32, number, "x", WIDE)
+    assert replays.claim(letter * 32, number, "x", WIDE)
     job = replays.submitting(letter * 32, number, "x")
     replays.chunk_ended(letter * 32, number, "finished", flink_job_id=job)
     return job

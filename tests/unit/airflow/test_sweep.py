@@ -239,7 +239,7 @@ def test_what_runs_that_have_ended_have_left_of_their_replays_is_ended(tmp_path)
         tmp_path,
         """
 from sluice.errors import UnreachableError
-from sluice.ledger.chunk_scheduling import Limits
+from sluice.ledger.chunk_scheduling import ConcurrencyLimits
 import sluice.replay.run as replay_run
 
 Failing.broken = False
@@ -253,7 +253,7 @@ ledger.replays.add("a" * 32, "counts", "airflow:mine/over", 1, plan, ["waits", *
 for letter, holder in (("b", "airflow:mine/over"), ("c", "airflow:mine/on"), ("d", "airflow:mine/over/all/-1")):
     ledger.replays.add(letter * 32, "counts", holder, 1, {**plan, "outputs": {"counts": letter}}, ["waits"], None)
 for number, taker in enumerate(takers, start=2):
-    assert ledger.replays.take_turn("a" * 32, number, taker, Limits(9, 9))
+    assert ledger.replays.claim("a" * 32, number, taker, ConcurrencyLimits(9, 9))
 ended = []
 
 

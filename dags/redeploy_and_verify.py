@@ -1,11 +1,11 @@
-"""redeploy_and_verify: keeps every job as it should be.
+"""redeploy_and_verify: checks every job, redeploys changed ones and restarts those that are down.
 
-Pass notifiers here to be told of verdicts that change, and of jobs that need a person.
+Pass notifiers here to get a message when a verdict changes or a job needs a person.
 """
 
 from pathlib import Path
 
 from sluice.airflow.dags import sweep_dag
 
-# Airflow takes what is a DAG at the top level of a module that names both "dag" and "airflow".
+# Airflow collects the DAGs at the top level of modules whose text has both "dag" and "airflow".
 redeploy_and_verify = sweep_dag(Path(__file__).resolve().parents[1])

@@ -18,7 +18,7 @@ from sluice.flink.access import Access
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.health.gates import Gate
 from sluice.job.limits import Health
-from sluice.ledger.chunk_scheduling import ConcurrencyLimits, QueuePosition
+from sluice.ledger.chunk_scheduling import ChunkLimits, QueuePosition
 from sluice.operation.gate import GateOrder, readings
 from sluice.operation.savepoint import await_savepoint
 from sluice.project import Project
@@ -350,8 +350,8 @@ class TurnTrigger(BaseTrigger):
         return describe_wait(name, self.slots, turn, self._limits, found)
 
     @property
-    def _limits(self) -> ConcurrencyLimits:
-        return ConcurrencyLimits(self.parallel, self.most)
+    def _limits(self) -> ChunkLimits:
+        return ChunkLimits(self.parallel, self.most)
 
 
 _LEDGER_PAUSE = 3.0

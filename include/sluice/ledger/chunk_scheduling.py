@@ -1,4 +1,4 @@
-"""When a chunk of a replay may start: rules over the ledger's rows of chunks. Pure."""
+"""The rules by which the chunks of replays are started, as pure functions of the ledger's rows."""
 
 from __future__ import annotations
 
@@ -9,33 +9,28 @@ from datetime import UTC, datetime, timedelta
 from sluice.ledger.replay_tables import ChunkState, ReplayChunk
 
 _STARTING = timedelta(minutes=5)
-"""The longest time from a claim to the submission; after it, the taker counts as dead."""
+"""Time for compiling and submitting a chunk; a process that holds a chunk for longer is considered dead."""
 SUBMITTING = timedelta(seconds=90)
-"""How long a Flink job may be unknown to the cluster after its id was chosen: longer than the client's timeout."""
+"""Time after the choice of a Flink job id in which the cluster may not know it yet: above the submission timeout."""
 _SETTLING = timedelta(seconds=10)
-"""How long the slots of a submitted job may still count as free: longer than a cluster takes to assign them."""
+"""Time after that in which the slots of the Flink job may still count as free: above what slot allocation takes."""
 
 
 @dataclass(frozen=True)
-class ConcurrencyLimits:
-    """How many chunks may run at the same time: of one replay, and of all replays of a job."""
+class ChunkLimits:
+    """The maximum number of chunks that run at the same time: per replay, and over all replays of a job."""
 
     replay: int
     job: int
 
     def leave_room(self, busy: int, busy_here: int) -> bool:
-        """Whether one more chunk may start.
-
-        Args:
-            busy: How many chunks of the job run or start.
-            busy_here: How many of those belong to the chunk's own replay.
-        """
+        """Whether another chunk may start beside these numbers of the job's chunks and of its own replay's."""
         return busy < self.job and busy_here < self.replay
 
 
 @dataclass(frozen=True)
 class SlotDemand:
-    """The task slots that a chunk takes, and those that are free for the chunks of all replays."""
+    """The task slots that a chunk needs, and the slots that are free for the chunks of all replays."""
 
     needed: int
     free: int
@@ -43,14 +38,14 @@ class SlotDemand:
 
 @dataclass(frozen=True)
 class QueuePosition:
-    """What a waiting chunk waits for.
+    """The position of a chunk in the queue of chunks.
 
     Attributes:
-        is_over: There is nothing to wait for: it has finished, its replay was cancelled, or its Flink job runs.
-        may_start: Its limits allow a claim.
-        before: How many chunks of its replay with lower numbers wait, too.
-        taker: Another taker that has claimed it or has just submitted it; None: there is none.
-        busy: How many other chunks of the job's replays run or start.
+        is_over: The chunk needs no start: it has finished, its replay was cancelled, or its Flink job runs.
+        may_start: The limits allow to start it now.
+        before: How many chunks of its replay with lower numbers are waiting, too.
+        taker: The process that is starting it, or has just submitted it; None: no process is.
+        busy: How many other chunks of the job's replays are running or starting; see `claim`.
         busy_here: How many of those belong to its own replay.
     """
 
@@ -63,30 +58,27 @@ class QueuePosition:
 
 
 def is_claimed(own: ReplayChunk, taker: str, alive: Collection[str], is_gone: Callable[[str], bool]) -> bool:
-    """Whether another taker is starting it, or it has a Flink job, or a submitted one may still arrive."""
+    """Whether another process is starting the chunk, or its Flink job runs or may appear in a moment."""
     if own.state == ChunkState.RUNNING:
         return own.flink_job_id in alive or is_young(own)
     return _is_starting(own) and own.taker != taker and not is_gone(own.taker or "")
 
 
 def count_busy(own: ReplayChunk, rows: Iterable[ReplayChunk], alive: Collection[str]) -> tuple[int, int]:
-    """How many other chunks of a job run or start, and how many of those belong to the same replay."""
+    """How many other chunks of a job are running or starting, and how many of those belong to the same replay."""
     busy = [row for row in rows if row is not own and is_busy(row, alive)]
     return len(busy), sum(row.replay == own.replay for row in busy)
 
 
 def is_busy(chunk: ReplayChunk, alive: Collection[str]) -> bool:
-    """Whether it runs, starts, or was submitted a moment ago."""
+    """Whether the chunk is running or starting."""
     if chunk.state != ChunkState.RUNNING:
         return _is_starting(chunk)
     return chunk.flink_job_id in alive or is_young(chunk)
 
 
 def is_pending(chunk: ReplayChunk, alive: Collection[str], before: ReplayChunk) -> bool:
-    """Whether it is about to take task slots that another chunk, `before`, must leave to it.
-
-    Of two chunks that are being started, the one claimed first gets its slots.
-    """
+    """Whether the chunk will take slots before the chunk `before` does: of two that start, the earlier goes first."""
     if chunk.state == before.state == ChunkState.STARTING and _order(chunk) > _order(before):
         return False
     if chunk.state != ChunkState.RUNNING or chunk.flink_job_id not in alive:
@@ -99,12 +91,12 @@ def _order(chunk: ReplayChunk) -> tuple[datetime, str, int]:
 
 
 def is_young(chunk: ReplayChunk) -> bool:
-    """Whether its Flink job may still arrive at the cluster, if the cluster doesn't know it."""
+    """Whether the submission of its Flink job may still be in progress, if the cluster doesn't know the job."""
     return chunk.began_at is not None and _now() - chunk.began_at < SUBMITTING
 
 
 def _is_starting(chunk: ReplayChunk) -> bool:
-    """Whether a taker that may be alive is starting it."""
+    """Whether a process that may be alive is starting the chunk."""
     return chunk.state == ChunkState.STARTING and chunk.began_at is not None and _now() - chunk.began_at < _STARTING
 
 

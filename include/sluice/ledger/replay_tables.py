@@ -47,7 +47,7 @@ def _column(kind: type[StrEnum]) -> Enum:
 
 
 class ReplayRun(Base):
-    """A replay: one range of event time, run again by one release of a job."""
+    """A replay: a range of event time that is processed again with a release of the job."""
 
     __tablename__ = "replays"
     __table_args__ = (Index("ix_replays_job", "environment", "job", "started_at"),)
@@ -56,7 +56,7 @@ class ReplayRun(Base):
     environment: Mapped[str] = mapped_column(String(63))
     job: Mapped[str] = mapped_column(String(63))
     holder: Mapped[str] = mapped_column(String(500))
-    """Who does it: a retry of the same goes on with the same replay."""
+    """The run or process that performs it: a retry of the same holder continues the same replay."""
     release: Mapped[int]
     plan: Mapped[dict[str, Any]]
     """`ReplayPlan`: range, chunks, output topics, settings."""
@@ -64,35 +64,35 @@ class ReplayRun(Base):
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     outcome: Mapped[ReplayOutcome | None] = mapped_column(_column(ReplayOutcome))
-    """None: it has not ended."""
+    """None while it is in progress."""
     records: Mapped[int | None] = mapped_column(BigInteger)
-    """How many it has read, once it has ended."""
+    """Number of records read, set when the replay has ended."""
     report: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    """What the comparison with the live output gave."""
+    """The result of the comparison with the live output."""
     promoted_at: Mapped[datetime | None]
-    """When its rows were written into the live topic; None: never."""
+    """When its rows were written to the live topic; None: never."""
 
 
 class ReplayChunk(Base):
-    """One chunk of a replay: a Flink job of its own."""
+    """One chunk of a replay, which runs as a separate Flink job."""
 
     __tablename__ = "replay_chunks"
 
     replay: Mapped[str] = mapped_column(ForeignKey("replays.id"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(255))
-    """Of the Flink job."""
+    """The name of its Flink job."""
     state: Mapped[ChunkState] = mapped_column(_column(ChunkState))
     taker: Mapped[str | None] = mapped_column(String(500))
-    """Who has taken its turn, or sees to what another one has begun."""
+    """The process that starts the chunk, or that took it over from another one."""
     flink_job_id: Mapped[str | None] = mapped_column(String(32))
-    """Chosen before it is submitted under it."""
+    """The Flink job id; recorded before the submission."""
     cluster: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    """`Identity.values` of the cluster that it is submitted to; None: it was not kept then."""
+    """`Identity.values` of the cluster that it is submitted to; None: from before this was recorded."""
     attempt: Mapped[int]
     records: Mapped[int | None] = mapped_column(BigInteger)
-    """How many it has read so far."""
+    """Number of records read so far."""
     reason: Mapped[str | None] = mapped_column(String(REASON))
-    """Why it failed."""
+    """The reason of the failure."""
     began_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]

@@ -1,4 +1,4 @@
-"""Replays in the ledger: added, their chunks claimed and ended, and their outcome recorded."""
+"""The ledger's part of replays: record them, hand their chunks to the processes that start them, record results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from sluice.errors import BusyError, OperationError, RefusedError
 from sluice.ledger.chunk_scheduling import (
-    ConcurrencyLimits,
+    ChunkLimits,
     QueuePosition,
     SlotDemand,
     count_busy,
@@ -22,18 +22,18 @@ from sluice.ledger.chunk_scheduling import (
 )
 from sluice.ledger.replay_tables import BEGUN, ChunkState, ReplayChunk, ReplayOutcome, ReplayRun
 from sluice.ledger.tables import REASON
-from sluice.ledger.write_conflicts import Writes, refuse_met
+from sluice.ledger.write_conflicts import Writes, refuse_write_conflict
 
 _LOCK = 7_154_824
-"""PostgreSQL advisory lock: one process at a time adds a replay or claims a chunk. (SQLite has one writer anyway.)"""
+"""Key of the PostgreSQL advisory lock under which replays begin and chunks are taken. SQLite has one writer anyway."""
 
 
 class Replays:
     """The replays of one environment.
 
     Args:
-        sessions: The ledger's sessions.
-        environment: The environment's name.
+        sessions: The sessions of the ledger's database.
+        environment: The name of the environment.
     """
 
     def __init__(self, sessions: sessionmaker[Session], environment: str) -> None:
@@ -50,10 +50,10 @@ class Replays:
         chunks: Iterable[str],
         note: str | None,
     ) -> ReplayRun:
-        """Add a replay with its chunks, given by the names of their Flink jobs.
+        """Record a replay with its chunks, given by the names of their Flink jobs.
 
         Raises:
-            RefusedError: another running replay writes the same rows into the same topic.
+            RefusedError: another replay in progress writes the same rows to the same topic.
         """
         replay = ReplayRun(
             id=identity, environment=self.environment, job=job, holder=holder, release=release, plan=dict(plan),
@@ -61,7 +61,7 @@ class Replays:
         )  # fmt: skip
         with self._sessions.begin() as session:
             self._lock(session)
-            refuse_met(session, self.environment, Writes.of(job, plan))
+            refuse_write_conflict(session, self.environment, Writes.of(job, plan))
             session.add(replay)
             session.flush()
             for number, name in enumerate(chunks, start=1):
@@ -69,10 +69,10 @@ class Replays:
         return replay
 
     def find(self, identity: str) -> ReplayRun:
-        """A replay by its id, or by an unambiguous beginning of it.
+        """A replay by its id or a unique prefix of it.
 
         Raises:
-            OperationError: none or several match.
+            OperationError: no replay matches, or several do.
         """
         query = select(ReplayRun).where(ReplayRun.environment == self.environment, ReplayRun.id.startswith(identity))
         with self._sessions() as session:
@@ -85,34 +85,33 @@ class Replays:
         return found[0]
 
     def unfinished(self, job: str, holder: str) -> ReplayRun | None:
-        """The holder's replay of the job that runs or has failed; None: there is none.
+        """The holder's newest replay that is in progress or has failed; None: there is none.
 
-        A cancelled one is not resumed.
+        A cancelled replay doesn't count.
         """
         return self._newest(job, holder, or_(ReplayRun.outcome.is_(None), ReplayRun.outcome == ReplayOutcome.FAILED))
 
     def newest(self, job: str, holder: str) -> ReplayRun | None:
-        """The holder's last replay of the job, with any outcome; None: there is none."""
+        """The holder's newest replay, with any outcome; None: there is none."""
         return self._newest(job, holder)
 
     def _newest(self, job: str, holder: str, *more: ColumnElement[bool]) -> ReplayRun | None:
-        query = select(ReplayRun).where(
-            ReplayRun.environment == self.environment, ReplayRun.job == job, ReplayRun.holder == holder
-        )
+        query = select(ReplayRun).where(ReplayRun.environment == self.environment, ReplayRun.job == job)
+        query = query.where(ReplayRun.holder == holder, *more)
         with self._sessions() as session:
-            return session.scalars(query.where(*more).order_by(ReplayRun.started_at.desc()).limit(1)).first()
+            return session.scalars(query.order_by(ReplayRun.started_at.desc()).limit(1)).first()
 
-    def refuse_met(self, writes: Writes) -> None:
-        """Refuse a replay that would write the same rows into the same topic as a running one.
+    def refuse_write_conflict(self, writes: Writes) -> None:
+        """Refuse a replay that would write the same rows to the same topic as another replay in progress.
 
         Raises:
-            RefusedError: there is such a running replay.
+            RefusedError: such a replay is in progress.
         """
         with self._sessions() as session:
-            refuse_met(session, self.environment, writes)
+            refuse_write_conflict(session, self.environment, writes)
 
     def unfinished_ones(self) -> list[ReplayRun]:
-        """The replays of all jobs that have not ended."""
+        """The replays in progress, of all jobs."""
         query = select(ReplayRun).where(ReplayRun.environment == self.environment, ReplayRun.outcome.is_(None))
         with self._sessions() as session:
             return list(session.scalars(query))
@@ -130,10 +129,10 @@ class Replays:
             return list(session.scalars(query.order_by(ReplayChunk.number)))
 
     def chunk(self, replay: str, number: int) -> ReplayChunk:
-        """One chunk.
+        """A chunk by its number.
 
         Raises:
-            OperationError: there is none.
+            OperationError: the replay has no such chunk.
         """
         with self._sessions() as session:
             found = session.get(ReplayChunk, (replay, number))
@@ -149,13 +148,13 @@ class Replays:
             return frozenset(filter(None, session.scalars(query)))
 
     def begun(self) -> list[ReplayChunk]:
-        """The chunks of all jobs that should run or are being started."""
+        """The chunks of all jobs that should run or are starting."""
         query = select(ReplayChunk).join(ReplayRun).where(ReplayRun.environment == self.environment)
         with self._sessions() as session:
             return list(session.scalars(query.where(ReplayChunk.state.in_(BEGUN))))
 
     def adopt(self, replay: str, number: int, taker: str, flink_job_id: str) -> None:
-        """Record that another taker watches a chunk's Flink job, if the chunk still runs as this job."""
+        """Record that another process takes over the chunk's Flink job, unless the chunk has another one by now."""
         with self._sessions.begin() as session:
             row = session.get_one(ReplayChunk, (replay, number), with_for_update=True)
             if (row.state, row.flink_job_id) == (ChunkState.RUNNING, flink_job_id):
@@ -166,34 +165,34 @@ class Replays:
         replay: str,
         number: int,
         taker: str,
-        limits: ConcurrencyLimits,
+        limits: ChunkLimits,
         *,
         alive: Collection[str] = (),
         is_gone: Callable[[str], bool] = lambda _taker: False,
         slots: SlotDemand | None = None,
     ) -> bool:
-        """Claim a chunk, so that only this taker starts it; False: it can't be claimed now.
+        """Reserve a chunk for the process that will start it; False: it has to wait.
 
-        A failed replay is reopened by the claim. A finished chunk can't be claimed; see `run_again`.
+        A failed replay is reopened by this. A finished chunk can't be taken; see `run_again`.
 
-        A chunk whose Flink job may still arrive can't be claimed either, even by the same taker: the process that
-        submits it may be alive under that name, and its submission may arrive though it is dead.
+        A chunk whose submission may be in progress can't be taken by any process, even one with the same name: the
+        former process may be alive, and its submission may arrive even if it is dead.
 
         Args:
             replay: The replay's id.
             number: The chunk's number.
-            taker: The claiming task or process; one that has claimed the chunk before may claim it again.
-            limits: How many chunks may start or run.
-            alive: The Flink jobs that have not ended; chunks of other jobs don't count against the limits.
-            is_gone: Whether another taker is known to have ended.
-            slots: The slots that it takes, and those that were free; None: not checked.
+            taker: The process that takes it; it may take the same chunk again.
+            limits: How many chunks may be running or starting.
+            alive: The ids of the Flink jobs that have not ended; chunks of other Flink jobs don't count as running.
+            is_gone: Whether another process is known to have ended.
+            slots: The slots that the chunk needs and that are free; None: not checked.
 
         Raises:
-            RefusedError: the replay was cancelled; or it had ended, and another one has since written the same rows
-                into the same topic.
+            RefusedError: the replay was cancelled; or it had ended, and another replay has written the same rows to the
+                same topic since it began.
         """
         with self._sessions.begin() as session:
-            # Claims run one at a time, so that each counts the slots of the one before.
+            # One process at a time, so that each counts the chunks that the others have taken.
             self._lock(session)
             found = session.get_one(ReplayRun, replay, with_for_update=True)
             if found.outcome == ReplayOutcome.CANCELLED:
@@ -210,19 +209,19 @@ class Replays:
             return True
 
     def give_back(self, replay: str, number: int, taker: str) -> None:
-        """Return a claimed chunk that was not submitted to the queue, if it still belongs to this taker."""
+        """Return a chunk that was taken and not submitted to waiting, unless another process has taken it since."""
         with self._sessions.begin() as session:
             row = session.get_one(ReplayChunk, (replay, number), with_for_update=True)
             if (row.state, row.taker) == (ChunkState.STARTING, taker):
                 row.state, row.taker, row.began_at = ChunkState.WAITING, None, None
 
     def run_again(self, replay: str, number: int) -> None:
-        """Queue a finished chunk once more.
+        """Set a finished chunk to waiting, to run it again.
 
-        Its replay is reopened, and can't be promoted until it has a report again.
+        This reopens its replay, which can't be promoted until it has a new report.
 
         Raises:
-            RefusedError: another replay has since written the same rows into the same topic.
+            RefusedError: another replay has written the same rows to the same topic since.
         """
         with self._sessions.begin() as session:
             self._lock(session)
@@ -232,21 +231,19 @@ class Replays:
                 row.state = ChunkState.WAITING
 
     def pending_slots(self, replay: str, number: int, alive: Collection[str]) -> int:
-        """The task slots that other chunks are about to take, which the cluster still counts as free.
+        """The slots that the cluster still reports as free, but that other chunks will take in a moment.
 
-        If this chunk is being started, chunks claimed after it don't count: they leave it their slots.
+        If this chunk is starting, chunks that started later wait for it and don't count.
         """
         with self._sessions() as session:
             return self._pending_slots(session, session.get_one(ReplayChunk, (replay, number)), alive)
 
     def queue_position(
-        self, replay: str, number: int, taker: str, limits: ConcurrencyLimits, *, alive: Collection[str] = ()
+        self, replay: str, number: int, taker: str, limits: ChunkLimits, *, alive: Collection[str] = ()
     ) -> QueuePosition:
-        """What a waiting chunk waits for; the arguments are those of `claim`."""
-        before = select(func.count()).select_from(ReplayChunk)
-        before = before.where(
-            ReplayChunk.replay == replay, ReplayChunk.number < number, ReplayChunk.state == ChunkState.WAITING
-        )
+        """The position of a waiting chunk in the queue; the arguments are those of `claim`."""
+        before = select(func.count()).select_from(ReplayChunk).where(ReplayChunk.replay == replay)
+        before = before.where(ReplayChunk.number < number, ReplayChunk.state == ChunkState.WAITING)
         with self._sessions() as session:
             job, outcome = session.execute(select(ReplayRun.job, ReplayRun.outcome).where(ReplayRun.id == replay)).one()
             own = session.get_one(ReplayChunk, (replay, number))
@@ -264,21 +261,23 @@ class Replays:
         )
 
     def submitting(self, replay: str, number: int, taker: str, cluster: Mapping[str, Any] | None = None) -> str:
-        """Choose and record the Flink job id of a chunk's next attempt, before the submission.
+        """Choose and record the Flink job id of a chunk's next attempt, before its submission.
 
         Args:
             replay: The replay's id.
             number: The chunk's number.
-            taker: The taker that submits it.
+            taker: The process that submits it.
             cluster: `Identity.values` of the cluster that it is submitted to.
 
         Raises:
-            BusyError: another taker has claimed the chunk.
+            BusyError: another process has taken the chunk.
         """
         with self._sessions.begin() as session:
             row = session.get_one(ReplayChunk, (replay, number), with_for_update=True)
             if (row.state, row.taker) != (ChunkState.STARTING, taker):
-                raise BusyError(f"{row.name} is {row.state}, and no longer {taker}'s", remedy="look at it again")
+                raise BusyError(
+                    f"{row.name} is {row.state}, and no longer assigned to {taker}", remedy="see sluice replays JOB"
+                )
             row.flink_job_id, row.state, row.reason, row.records = uuid.uuid4().hex, ChunkState.RUNNING, None, None
             row.cluster = dict(cluster) if cluster else None
             row.attempt += 1
@@ -286,7 +285,7 @@ class Replays:
             return row.flink_job_id
 
     def read(self, replay: str, number: int, records: int) -> None:
-        """Record how many records a chunk has read."""
+        """Record the number of records that a chunk has read so far."""
         with self._sessions.begin() as session:
             session.get_one(ReplayChunk, (replay, number)).records = records
 
@@ -300,31 +299,31 @@ class Replays:
         records: int | None = None,
         reason: str | None = None,
     ) -> None:
-        """Record how a chunk's attempt ended, unless another attempt has started or is being started since.
+        """Record how a chunk's attempt ended, unless another attempt has begun since or is starting.
 
         Args:
             replay: The replay's id.
             number: The chunk's number.
-            state: The state in which it ended.
-            flink_job_id: The attempt's Flink job; None: it ended before its submission.
-            records: How many records it has read.
-            reason: Why it failed.
+            state: The final state.
+            flink_job_id: The attempt's Flink job; None: the attempt had not been submitted.
+            records: Number of records read.
+            reason: The reason of a failure.
         """
         with self._sessions.begin() as session:
             row = session.get_one(ReplayChunk, (replay, number), with_for_update=True)
-            expected = (
-                (ChunkState.STARTING, row.flink_job_id) if flink_job_id is None else (ChunkState.RUNNING, flink_job_id)
-            )
+            expected = (ChunkState.RUNNING, flink_job_id)
+            if flink_job_id is None:
+                expected = (ChunkState.STARTING, row.flink_job_id)
             if (row.state, row.flink_job_id) != expected:
                 return
             row.state, row.reason, row.ended_at = state, reason and reason[:REASON], _now()
             row.records = row.records if records is None else records
 
     def ended(self, replay: str, outcome: ReplayOutcome, report: Mapping[str, Any] | None = None) -> None:
-        """Record how a replay ended; a cancelled or completed one stays so when it fails later.
+        """Record a replay's outcome. A failure doesn't replace an outcome that is recorded already.
 
         Raises:
-            RefusedError: a cancelled one can't complete, and a completed one can't be cancelled.
+            RefusedError: completed was given for a cancelled replay, or cancelled for a completed one.
         """
         with self._sessions.begin() as session:
             row = session.get_one(ReplayRun, replay, with_for_update=True)
@@ -334,8 +333,8 @@ class Replays:
                 raise _cancelled(row)
             if (row.outcome, outcome) == (ReplayOutcome.COMPLETED, ReplayOutcome.CANCELLED):
                 raise RefusedError(
-                    f"replay {replay[:8]} of {row.job} has completed: there is nothing to end",
-                    remedy="what it has written stays in its topic until that is deleted",
+                    f"replay {replay[:8]} of {row.job} has completed and can't be cancelled",
+                    remedy="to remove its rows, delete its output topic",
                 )
             chunks = session.scalars(select(ReplayChunk).where(ReplayChunk.replay == replay))
             row.outcome, row.ended_at = outcome, _now()
@@ -343,14 +342,14 @@ class Replays:
             row.report = dict(report) if report is not None else row.report
 
     def reopen(self, replay: str, holder: str | None = None) -> ReplayRun:
-        """Reopen a replay that has failed or was cancelled, so that its unfinished chunks run again.
+        """Continue a replay that has ended without completing: its unfinished chunks run again.
 
         Args:
             replay: The replay's id.
-            holder: The new holder; None: the same one, which can't reopen a cancelled replay.
+            holder: The process that continues it; None: the holder stays, and a cancelled replay is refused.
 
         Raises:
-            RefusedError: another replay has since written the same rows into the same topic; or it was cancelled.
+            RefusedError: another replay has written the same rows to the same topic since; or it was cancelled.
         """
         with self._sessions.begin() as session:
             self._lock(session)
@@ -363,12 +362,12 @@ class Replays:
             return row
 
     def running_chunks(self, job: str, alive: Collection[str]) -> int:
-        """How many chunks of a job's replays run or are being started."""
+        """How many chunks of a job's replays are running or starting; see `claim`."""
         with self._sessions() as session:
             return sum(is_busy(chunk, alive) for chunk in self._begun(session, job))
 
     def promoted(self, replay: str) -> None:
-        """Record that a replay's rows were written into the live topic."""
+        """Record that a replay's rows were written to the live topic."""
         with self._sessions.begin() as session:
             session.get_one(ReplayRun, replay).promoted_at = _now()
 
@@ -377,9 +376,9 @@ class Replays:
             session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
 
     def _open(self, session: Session, replay: ReplayRun) -> None:
-        """Reopen a replay that has ended."""
+        """Reopen a replay, unless it is in progress."""
         if replay.outcome is not None:
-            refuse_met(session, self.environment, Writes.of(replay.job, replay.plan), ended=replay)
+            refuse_write_conflict(session, self.environment, Writes.of(replay.job, replay.plan), ended=replay)
             replay.outcome, replay.ended_at = None, None
 
     def _pending_slots(self, session: Session, own: ReplayChunk, alive: Collection[str]) -> int:
@@ -392,17 +391,15 @@ class Replays:
         )
 
     def _begun(self, session: Session, job: str) -> list[ReplayChunk]:
-        """The chunks of a job's replays that run or are being started, by the ledger."""
-        query = (
-            select(ReplayChunk).join(ReplayRun).where(ReplayRun.environment == self.environment, ReplayRun.job == job)
-        )
-        return list(session.scalars(query.where(ReplayChunk.state.in_(BEGUN))))
+        """The chunks of a job's replays that are running or starting according to the ledger."""
+        query = select(ReplayChunk).join(ReplayRun).where(ReplayRun.environment == self.environment)
+        return list(session.scalars(query.where(ReplayRun.job == job, ReplayChunk.state.in_(BEGUN))))
 
 
 def _cancelled(replay: ReplayRun) -> RefusedError:
     return RefusedError(
         f"replay {replay.id[:8]} of {replay.job} was cancelled",
-        remedy=f"to go on with it: sluice backfill {replay.job} --resume {replay.id[:8]}",
+        remedy=f"to continue it, run: sluice backfill {replay.job} --resume {replay.id[:8]}",
     )
 
 

@@ -16,7 +16,7 @@ from sluice.flink.models import JobState
 from sluice.job.duration import epoch_milliseconds
 from sluice.kafka.brokers import connect
 from sluice.kafka.offsets import read_offsets
-from sluice.ledger.chunk_scheduling import ConcurrencyLimits, SlotDemand, is_young
+from sluice.ledger.chunk_scheduling import ChunkLimits, SlotDemand, is_young
 from sluice.ledger.replay_tables import ChunkState, ReplayChunk
 from sluice.project import Project
 from sluice.replay.live_guard import refuse_behind
@@ -65,7 +65,7 @@ class Chunk:
         self._taker = taker
         self._is_gone = is_gone
         self._is_submitting = self._is_cancel_requested = False
-        self.limits = ConcurrencyLimits(plan.parallel, plan.most)
+        self.limits = ChunkLimits(plan.parallel, plan.most)
         self.waits_for = ""
         """Why the last claim was refused, as text."""
 

@@ -115,7 +115,7 @@ def plan_replay(project: Project, job: str, request: ReplayRequest) -> ReplayPla
     )
     if kind is OutputKind.LIVE:
         refuse_behind(project, job, plan, again="request the replay again in a while")
-    project.ledger.replays.refuse_met(plan.writes(outputs.values()))
+    project.ledger.replays.refuse_write_conflict(plan.writes(outputs.values()))
     return plan
 
 

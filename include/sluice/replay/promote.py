@@ -67,7 +67,7 @@ def promote(project: Project, replay: ReplayRun, log: Log, *, accept_differences
     _refuse_unfinished_or_live(replay, plan)
     now = live_topics(project, plan.job)
     _refuse_changed_live_topic(project, replay, plan, now)
-    project.ledger.replays.refuse_met(plan.writes(now.values()))
+    project.ledger.replays.refuse_write_conflict(plan.writes(now.values()))
     if not accept_differences:
         for live, sides in _read(project, replay, plan, log):
             _refuse_differences(replay, live, sides.parity)

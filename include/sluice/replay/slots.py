@@ -11,7 +11,7 @@ from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.flink.ending import has_ended, job_state
 from sluice.flink.models import JobState, JobSummary
-from sluice.ledger.chunk_scheduling import ConcurrencyLimits, QueuePosition
+from sluice.ledger.chunk_scheduling import ChunkLimits, QueuePosition
 from sluice.ledger.ledger import Ledger
 
 
@@ -67,9 +67,7 @@ def _has_its_slots(job: JobSummary) -> bool:
     return job.state is JobState.FINISHED or (job.state is JobState.RUNNING and job.tasks.are_up)
 
 
-def describe_wait(
-    name: str, needed: int, position: QueuePosition, limits: ConcurrencyLimits, slots: SlotAvailability
-) -> str:
+def describe_wait(name: str, needed: int, position: QueuePosition, limits: ChunkLimits, slots: SlotAvailability) -> str:
     """What a chunk waits for, as text with figures.
 
     Args:

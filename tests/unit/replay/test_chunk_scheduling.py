@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from sluice.ledger.chunk_scheduling import ConcurrencyLimits, SlotDemand
+from sluice.ledger.chunk_scheduling import ChunkLimits, SlotDemand
 from sluice.ledger.ledger import Ledger
 from tests.unit.replay.plans import plan
 
 ONE, OTHER = "a" * 32, "b" * 32
-WIDE = ConcurrencyLimits(replay=9, job=9)
+WIDE = ChunkLimits(replay=9, job=9)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_queue_position_names_the_taker_and_counts_busy_chunks(replays):
     assert replays.claim(ONE, 1, "x", WIDE)
     turn = replays.queue_position(ONE, 1, "y", WIDE)
     assert (turn.taker, turn.may_start) == ("x", False)
-    turn = replays.queue_position(ONE, 2, "y", ConcurrencyLimits(replay=1, job=9))
+    turn = replays.queue_position(ONE, 2, "y", ChunkLimits(replay=1, job=9))
     assert (turn.taker, turn.may_start, turn.busy, turn.busy_here) == (None, False, 1, 1)
 
 

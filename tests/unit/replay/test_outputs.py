@@ -3,11 +3,11 @@
 import pytest
 
 from sluice.errors import RefusedError
-from sluice.ledger.chunk_scheduling import ConcurrencyLimits
+from sluice.ledger.chunk_scheduling import ChunkLimits
 from sluice.ledger.ledger import Ledger
 from tests.unit.replay.plans import hour, plan
 
-WIDE = ConcurrencyLimits(replay=9, job=9)
+WIDE = ChunkLimits(replay=9, job=9)
 
 
 @pytest.fixture

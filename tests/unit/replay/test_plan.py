@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from sluice.errors import BusyError, OperationError, RefusedError
-from sluice.ledger.chunk_scheduling import ConcurrencyLimits
+from sluice.ledger.chunk_scheduling import ChunkLimits
 from sluice.ledger.ledger import Ledger
 from sluice.replay.model import ReplayPlan, explain_replay
 from sluice.replay.release import compile_target
@@ -43,7 +43,7 @@ def test_unfinished_finds_the_holders_own_replay_until_it_completes(replays):
     assert replays.unfinished("counts", "one") is None
 
 
-LIMITS = ConcurrencyLimits(replay=1, job=4)
+LIMITS = ChunkLimits(replay=1, job=4)
 
 
 def begun(replays, number=1, taker="one"):
@@ -85,7 +85,7 @@ def test_claims_respect_the_limits_of_the_replay_and_of_the_job(replays):
     other = "e" * 32
     elsewhere = plan(outputs={"counts": "elsewhere"}).model_dump(mode="json")
     replays.add(other, "counts", "two", 3, elsewhere, ["a", "b", "c"], None)
-    wide = ConcurrencyLimits(replay=2, job=3)
+    wide = ChunkLimits(replay=2, job=3)
     running = begun(replays)
     assert not may_start(replays, plan().id, 2, "one", LIMITS, alive={running})
     assert may_start(replays, plan().id, 2, "one", wide)

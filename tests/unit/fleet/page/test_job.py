@@ -11,7 +11,7 @@ from sluice.fleet.page.desired import read_desired, read_placed
 from sluice.fleet.page.difference import LONGEST, compare_files, read_difference
 from sluice.fleet.page.job import read_job
 from sluice.fleet.page.timeline import POINTS, read_timeline
-from sluice.ledger.chunk_scheduling import ConcurrencyLimits
+from sluice.ledger.chunk_scheduling import ChunkLimits
 from sluice.settings import Settings
 from tests.support.ledgers import NOW, Past, somebody_writes
 
@@ -91,7 +91,7 @@ def test_replays_with_what_their_chunks_are_at(past):
     past.deploy("counts")
     plan = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z", "outputs": {"counts": "there"}}
     past.ledger.replays.add("r1", "counts", "me", 1, plan, ["a", "b", "c"], None)
-    assert past.ledger.replays.claim("r1", 1, "me", ConcurrencyLimits(1, 1))
+    assert past.ledger.replays.claim("r1", 1, "me", ChunkLimits(1, 1))
     past.ledger.replays.chunk_ended("r1", 1, "finished", flink_job_id=None, records=5)
     [replay] = view(past).replays
     assert (replay.start, replay.chunks) == ("2026-01-01T00:00:00Z", {"finished": 1, "waiting": 2})

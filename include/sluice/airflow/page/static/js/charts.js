@@ -1,4 +1,4 @@
-// A job's timelines: one chart for each kind of figure, with what was done to the job marked on all of them.
+// A job's timelines: one chart for each kind of figure, all with marks of the job's operations.
 /* global uPlot */
 import { h } from "./dom.js";
 import { compact, count, duration, exact, rate } from "./format.js";
@@ -52,7 +52,7 @@ const KINDS = [
 // Steps of an axis of milliseconds: 1, 2, 5 … ms and s, then minutes, hours, days.
 const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 15e3, 3e4, 6e4, 12e4, 3e5, 6e5, 9e5, 18e5, 36e5, 72e5, 216e5, 432e5, 864e5, 1728e5, 6048e5, 12096e5, 24192e5];
 
-/** The charts of a timeline. `chosen` is told the ends of a span that somebody draws across one of them, in Unix seconds. */
+/** The charts of a timeline. `chosen` is called with the ends of a range that a user selects in one, in Unix seconds. */
 export class Charts {
   constructor(place, chosen) {
     this.place = place;
@@ -136,7 +136,7 @@ export class Charts {
 
 const pad = (value) => String(value).padStart(2, "0");
 
-// Times of day, and the date where it changes.
+// Times of day, with the date where it changes.
 function times(plot, values) {
   const step = values.length > 1 ? values[1] - values[0] : 60;
   const whole = step >= 86_400;
@@ -182,7 +182,7 @@ function drawMarks(plot, marks) {
     ctx.lineTo(x, bbox.top + bbox.height);
     ctx.stroke();
     if (mark.kind === "verdict") continue;
-    // The way it went: on to a new release, or back to a former one.
+    // The direction: forward to a new release, or back to a former one.
     const side = mark.kind === "rollback" ? -1 : 1;
     ctx.beginPath();
     ctx.moveTo(x, bbox.top);
@@ -211,7 +211,7 @@ function drawLimit(plot, limit, top) {
   ctx.restore();
 }
 
-// The figures under the pointer, or the newest; with what was done near by.
+// The figures under the pointer, or the newest, with the operations near them.
 function tellCursor(plot, kind, legend, timeline) {
   const at = plot.cursor?.idx ?? null;
   const number = at ?? timeline.at.length - 1;

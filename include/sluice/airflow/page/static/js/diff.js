@@ -1,9 +1,9 @@
-// What differs: settings as a table, code as a unified diff.
+// A difference: settings as a table, code as a unified diff.
 import { h } from "./dom.js";
 
 const told = (value) => (value === null || value === undefined ? h("span", { class: "quiet" }, "not set") : typeof value === "string" ? value : JSON.stringify(value));
 
-/** A difference as the server gives it. `nothing`: what to say where there is none. */
+/** A difference as the server returns it. `nothing`: the text for an empty one. */
 export function showDifference(difference, nothing) {
   const { settings, files, code } = difference;
   const parts = [];
@@ -35,7 +35,7 @@ function file(each) {
     { class: "file", open: each.lines.length <= 200 },
     h("summary", {}, h("code", {}, each.name), h("span", { class: "quiet" }, ` ${each.change} `), h("span", { class: "plus" }, `+${plus}`), " ", h("span", { class: "minus" }, `−${minus}`)),
     h("pre", { class: "diff", tabindex: "0", "aria-label": `Diff of ${each.name}` }, each.lines.map(lineOf)),
-    each.left_out ? h("p", { class: "quiet" }, `${each.left_out} more lines are left out`) : null,
+    each.left_out ? h("p", { class: "quiet" }, `${each.left_out} further lines are not shown`) : null,
   );
 }
 

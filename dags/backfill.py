@@ -4,6 +4,6 @@ from pathlib import Path
 
 from sluice.airflow.dags import backfill_dags
 
-# Airflow collects the DAGs at the top level of modules whose text has both "dag" and "airflow".
+# Airflow parses files whose text contains both "dag" and "airflow", and collects the DAGs at their top level.
 for dag in backfill_dags(Path(__file__).resolve().parents[1]):
     globals()[dag.dag_id] = dag

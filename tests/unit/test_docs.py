@@ -39,3 +39,14 @@ def test_mails_of_the_examples_show_text_of_exceptions_as_text():
     for text in shown:
         assert "onerror" in text
         assert "<" not in text
+
+
+def test_every_path_of_the_structure_page_exists():
+    page = (ROOT / "docs" / "structure.md").read_text()
+    table = re.findall(r"`([a-z_/]+(?:\.py|/[a-z_]*))`", page[page.index("## To change X") : page.index("## Folders")])
+    figure = re.findall(r"[a-z_]+/[a-z_]+\.py", page[: page.index("## To change X")])
+    product = [ROOT / "include" / "sluice" / path for path in (*table, *figure) if path != "include/sluice/"]
+    folders = re.findall(r"^ {6}([a-z_]+(?:/|\.py)) ", page[page.index("## Folders") :], re.MULTILINE)
+    product += [ROOT / "include" / "sluice" / folder for folder in folders]
+    assert len(product) > 60
+    assert [str(path) for path in product if not path.exists()] == []

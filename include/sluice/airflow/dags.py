@@ -115,7 +115,8 @@ def _broken_dag(file: BrokenFile) -> DAG:
     with DAG(
         dag_id=f"deploy.{name}",
         description=f"BROKEN: {file.error}",
-        doc_md=f"This file defines no valid job:\n\n{_as_code(file.error)}\n\nFix it; its DAG appears within seconds.",
+        doc_md=f"This file defines no job:\n\n{_as_code(file.error)}\n\n"
+        "Correct the file; the job's DAG appears within seconds.",
         schedule=None,
         tags=["sluice", "deploy", "broken"],
     ) as dag:
@@ -139,11 +140,11 @@ _log = logging.getLogger(__name__)
 INTERVAL = "@daily"
 """The schedule that gives the data intervals of Airflow's own backfills."""
 _BACKFILL_DOC = """
-Replays a range of the history of **{job}**: the same pipeline on a bounded range, with its own state, consumer group
-and output topic. The live job keeps running.
+Runs a range of the history of **{job}** through the same pipeline again, as bounded Flink jobs with their own state,
+consumer group and output topic. The live job is not changed.
 
-Trigger it with *From* and *To*, or use Airflow's own backfill, which makes a run for each day.
-The report compares the range's rows with the live ones; *Promote* writes them into the live topic.
+Set *From* and *To* in the trigger form, or use Airflow's own backfill, with one run for each day.
+The rows are then compared with the live ones. *Promote* writes them into the live topic.
 """
 
 
@@ -192,19 +193,19 @@ _SHORTEST_RUN = timedelta(minutes=15)
 _FIRES = 50
 """How many runs of a schedule are compared to find its shortest interval."""
 _FLEET_DOC = """
-Checks every job of the fleet, records the result, and starts the operations that are needed:
+Checks every job of the fleet, records the results in the ledger, and triggers the operations that jobs need:
 
-| need | operation |
+| finding | action |
 |---|---|
-| drift | a job that differs from the deployment file or its code is redeployed |
-| down | a job that should run and doesn't is restarted from its newest retained checkpoint |
-| bad release | a new release that fails or makes no progress because of its code or state is rolled back |
-| approval | an operation that loses state, also a rollback, requests an approval in a run of its own, once per change |
-| report | a job that needs a person (an approval, an undeclared job, repeated failures) is written to the log |
+| a job differs from its deployment file or code | redeploy it |
+| a job should be running and isn't | start it from its newest retained checkpoint |
+| a new release fails, or makes no progress, because of its own code or state | roll back to the release before it |
+| a redeploy or rollback would lose state | trigger a run that waits for an approval, once for each desired state |
+| a job needs a person: an approval, an undeclared Flink job, retries that have ended | report it in the log |
 
-Notifiers get each report once. A report on a job that is down fails each run, one on a running job the first run only.
-A deploy run that has not ended after one interval of the sweep continues, and the sweep stops waiting for it.
-A suspended job stays suspended. Failing operations are retried at growing intervals, and at last only reported.
+Notifiers are called once for each report. While the job is down, each run of this DAG fails; while it runs, one does.
+A triggered run that takes longer than one interval continues; the sweep no longer waits for it.
+Suspended jobs stay suspended. Failed attempts are retried at growing intervals, up to a limit.
 """
 
 
@@ -221,7 +222,7 @@ def sweep_dag(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> DAG:
     with DAG(
         dag_id="redeploy_and_verify",
         dag_display_name="redeploy and verify",
-        description="Checks the whole fleet, redeploys jobs that have drifted, restarts jobs that are down",
+        description="Checks all jobs, redeploys those that differ from code or settings, restarts those that are down",
         doc_md=_FLEET_DOC,
         schedule=schedule,
         catchup=False,
@@ -239,7 +240,7 @@ def sweep_dag(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> DAG:
             root=str(root),
             notifiers=notifiers,
             budget=within / 3,
-            doc_md="Checks every job and finds what each needs.",
+            doc_md="Checks every job and decides what it needs.",
         )
         operate = DeployRunOperator.partial(
             task_id="operate",
@@ -252,8 +253,8 @@ def sweep_dag(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> DAG:
             retries=0,
             max_active_tis_per_dagrun=settings.sweep_operations,
             map_index_template="{{ task.trigger_dag_id }}",
-            doc_md="A run of deploy.<job> for each job that needs one; the sweep does not wait for an approval. "
-            "Skipped if the run still runs at this sweep's deadline.",
+            doc_md="Triggers deploy.<job> for each job that needs an operation, and waits for the run, unless it waits "
+            "for an approval. Skipped if the run takes longer than this sweep may wait.",
         ).expand_kwargs(sweep.output)
         verify = VerifyOperator(
             task_id="verify",
@@ -262,7 +263,8 @@ def sweep_dag(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> DAG:
             budget=within / 3,
             # It also reports runs that failed.
             trigger_rule="all_done",
-            doc_md="Checks again after operations; fails if one failed, a job needs a person, or a notifier failed.",
+            doc_md="Checks the jobs again if an operation ran. Fails if an operation failed, a job needs a person, or "
+            "a notifier failed.",
         )
         sweep >> operate >> verify
     return dag

@@ -323,7 +323,7 @@ def replay_beside(live, job, start, end, mended):
         assert (parity["only_replayed"], parity["only_live"]) == (len(mended), len(mended))
         assert len(live.rows(topic)) == (turn + 1) * len(mended)
     goes_on = begin_replay(project, job, ReplayRequest(start, end, output=topic), "another", None, print)
-    with pytest.raises(RefusedError, match=f"replay {goes_on.id[:8]} of {job} goes on, and may write the same rows"):
+    with pytest.raises(RefusedError, match=f"replay {goes_on.id[:8]} of {job} is in progress and may write"):
         plan_replay(project, job, ReplayRequest(start, end, output=topic))
     cancel_replay(project, goes_on, print)
 

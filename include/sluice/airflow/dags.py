@@ -25,7 +25,7 @@ from sluice.airflow.deploy_tasks import deploy_tasks
 from sluice.airflow.params import deploy_params, give_params, replay_params
 from sluice.airflow.sweep import SweepOperator, VerifyOperator
 from sluice.airflow.timetable import IntervalsOnRequest
-from sluice.deployment.catalog import BrokenFile, describe, read_catalog
+from sluice.deployment.catalog import BrokenFile, describe_import_error, read_catalog
 from sluice.job.definition import Job
 from sluice.job.names import is_job_name
 from sluice.settings import Settings
@@ -67,7 +67,7 @@ def _deploy_dag(job: Job, root: Path, notifiers: Sequence[BaseNotifier], lineage
     try:
         return deploy_dag(job, root, notifiers=notifiers, assets=lineage.of(job))
     except Exception as error:  # noqa: BLE001 - settings and annotations are the job's own code
-        return _broken_dag(BrokenFile(job.file, f"{job.place}: its DAG can't be made: {describe(error)}"))
+        return _broken_dag(BrokenFile(job.file, f"{job.place}: its DAG can't be made: {describe_import_error(error)}"))
 
 
 def deploy_dag(job: Job, root: Path, *, notifiers: Sequence[BaseNotifier] = (), assets: JobAssets | None = None) -> DAG:

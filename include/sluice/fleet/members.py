@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from sluice.deployment.catalog import describe
-from sluice.deployment.desired import DesiredJob, exposed_secrets
+from sluice.deployment.catalog import describe_import_error
+from sluice.deployment.desired import DesiredJob, override_secret_warnings
 from sluice.deployment.secrets import redact_settings
 from sluice.errors import ConfigError
 from sluice.fleet.removed import REMOVED
@@ -73,7 +73,7 @@ def _member(project: Project, name: str, placed: tuple[Placement, Release] | Non
         # It reads every module that the job imports, also those that nothing has imported yet.
         found = fingerprint(project.settings.root, desired, (release.fingerprint,) if release else ())
     except Exception as error:  # noqa: BLE001 - a job's settings are anybody's code: the others are looked at
-        return Member(_broken(name, place, describe(error)))
+        return Member(_broken(name, place, describe_import_error(error)))
     if place is None or release is None:
         state = "not deployed" if desired.enabled else "disabled"
         return Member(JobStatus(name, state, reasons=(f"run: sluice deploy {name}",) if desired.enabled else ()))
@@ -83,7 +83,7 @@ def _member(project: Project, name: str, placed: tuple[Placement, Release] | Non
         "",
         place.release,
         place.flink_job_id,
-        reasons=(*trouble, *exposed_secrets(desired.job.config, overrides)),
+        reasons=(*trouble, *override_secret_warnings(desired.job.config, overrides)),
         drift=bool(trouble) or found != release.fingerprint,
         overrides=overrides,
         phase=place.phase,

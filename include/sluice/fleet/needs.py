@@ -12,7 +12,7 @@ from sluice.errors import SluiceError, UnreachableError
 from sluice.fleet.decision import SHORT, Decision, DecisionInput, PastOperation, approval_cause, blocked, decide
 from sluice.fleet.reconcile import IsGone, holds, moved
 from sluice.fleet.rows import JobStatus
-from sluice.ledger.samples import Look
+from sluice.ledger.samples import SweepObservation
 from sluice.ledger.tables import Operation, Release
 from sluice.operation.holder import is_gone
 from sluice.operation.run import make_plan
@@ -50,7 +50,7 @@ def _case(project: Project, row: JobStatus, now: datetime, gone: IsGone) -> Deci
     releases = {release.number: release for release in ledger.releases(row.job)}
     running = releases.get(row.release or 0)
     active = ledger.active(row.job)
-    runs = _by_run(ledger.samples.looks(row.job, _LOOKS))
+    runs = _by_run(ledger.samples.sweep_observations(row.job, _LOOKS))
     operations = [
         _past(operation, releases)
         for operation in ledger.operations(row.job, _OPERATIONS)
@@ -92,12 +92,12 @@ def _desired(project: Project, job: str, running: Release | None, operations: Se
         return None
 
 
-def _by_run(looks: Iterable[Look]) -> list[list[Look]]:
+def _by_run(looks: Iterable[SweepObservation]) -> list[list[SweepObservation]]:
     """The looks of each run of redeploy_and_verify, all newest first."""
     return [list(taken) for _, taken in groupby(looks, lambda look: look.run)]
 
 
-def _failed_before(runs: Sequence[Sequence[Look]], row: JobStatus) -> bool:
+def _failed_before(runs: Sequence[Sequence[SweepObservation]], row: JobStatus) -> bool:
     """Whether the run before this one of redeploy_and_verify found the same Flink job failed, however long ago.
 
     What a person looks at, and a second look of one run, are no proof that it has failed for long.
@@ -106,7 +106,7 @@ def _failed_before(runs: Sequence[Sequence[Look]], row: JobStatus) -> bool:
     return any(look.verdict == "failed" and look.flink_job_id == row.flink_job_id for look in before)
 
 
-def _short(runs: Sequence[Sequence[Look]]) -> timedelta:
+def _short(runs: Sequence[Sequence[SweepObservation]]) -> timedelta:
     """Within what time a job is still seen at most twice, where the runs are far apart.
 
     Of the last two times between runs the shorter one counts: after a pause nothing has become young again.

@@ -133,7 +133,7 @@ def _keep_clusters(project: Project, found: Sequence[Found]) -> None:
     with contextlib.suppress(SluiceError), FlinkClient(project.flink) as flink:
         cluster = identify(flink, project.flink_name).values
         for job, place in running.items():
-            project.ledger.clusters.saw(job, place.flink_job_id, cluster)
+            project.ledger.clusters.record(job, place.flink_job_id, cluster)
 
 
 def last_snapshots(project: Project) -> dict[str, Snapshot]:

@@ -66,10 +66,10 @@ def client() -> None:
     If that fails, clients start without it.
     """
     from sluice.local.flink import gather_jars  # noqa: PLC0415
-    from sluice.settings import Settings, keep_private  # noqa: PLC0415
+    from sluice.settings import Settings, make_private  # noqa: PLC0415
 
     settings = Settings()
-    keep_private(settings.home)
+    make_private(settings.home)
     lib = settings.flink_lib or gather_jars(Local())
     command = [str(settings.client_python), "-m", "sluice.client.archive", str(settings.client_cache)]
     subprocess.run(command, env={**os.environ, "FLINK_LIB_DIR": str(lib)}, check=False)

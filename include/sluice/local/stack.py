@@ -18,7 +18,7 @@ from sluice.local.layout import HOST, Local
 from sluice.local.service import Service
 from sluice.local.supervise import STARTED, Supervisor
 from sluice.local.survivors import stacks_of
-from sluice.settings import keep_private
+from sluice.settings import make_private
 from sluice.terminal import console
 
 _MEMORY_GIB = {"with Airflow": 6, "without": 4}
@@ -51,7 +51,7 @@ class Stack:
             RefusedError: another program has a port.
             OperationError: a service doesn't become ready, or processes of a former run can't be ended.
         """
-        keep_private(self.local.home)
+        make_private(self.local.home)
         self.local.logs.mkdir(parents=True, exist_ok=True)
         self._report_survivors(self.supervisor.end_survivors())
         _warn_of_little_memory(self._console, with_airflow=with_airflow)

@@ -12,7 +12,7 @@ from typing import Any
 from sluice.client.protocol import Graph
 from sluice.compiler import Compiler
 from sluice.errors import FlinkError, OperationError, SluiceError, UnreachableError
-from sluice.flink import calls, stillness
+from sluice.flink import calls, stale_metrics
 from sluice.flink.client import FlinkClient
 from sluice.flink.ending import job_state
 from sluice.flink.models import JobState
@@ -213,7 +213,7 @@ class _RollBack:
         except FlinkError:
             return False
         runs = detail.state is JobState.RUNNING and detail.tasks_running == detail.tasks_total
-        return bool(runs and completed and stillness.stands_still(self._flink))
+        return bool(runs and completed and stale_metrics.metrics_are_stale(self._flink))
 
     def _found_unproven(self, place: Placement) -> bool:
         """The release was started by an operation that died at its gates; this one has found that it doesn't hold."""

@@ -54,7 +54,8 @@ def plan_replay(project: Project, job: str, request: ReplayRequest) -> ReplayPla
     request = replace(request, start=request.start.astimezone(UTC), end=request.end.astimezone(UTC))
     release = find_release(project, job, request.release)
     refuse_secrets(definition, request.overrides)
-    config = _config(definition, release, project.opened(job, release.resolved, release.overrides), request.overrides)
+    settings = project.resolve_secrets(job, release.resolved, release.overrides)
+    config = _config(definition, release, settings, request.overrides)
     span, reach = rule.span_for(config), rule.reach_for(config)
     chunk = request.end - request.start if request.chunk is None else request.chunk
     _refuse_range(job, request, rule)

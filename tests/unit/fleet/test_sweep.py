@@ -183,7 +183,7 @@ def test_a_job_that_the_cluster_does_not_know_is_gone_without_being_asked_for():
     ("brokers", "reason"),
     [
         (HeldTopics(ENDS, is_down=True), "Kafka at nowhere:1: "),
-        (HeldTopics({}), f"topic {TOPIC}: the broker does not know it"),
+        (HeldTopics({}), f"topic {TOPIC}: the broker does not know this topic"),
     ],
     ids=["broker down", "topic gone"],
 )

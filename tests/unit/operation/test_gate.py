@@ -92,8 +92,8 @@ def test_a_gate_knows_which_topics_have_no_event_time(monkeypatch):
 @pytest.mark.parametrize(
     "refusal",
     [
-        FlinkError("Flink at http://flink refuses: 403 for GET /jobs", status=403),
-        FlinkError("Flink at http://flink: an answer of another shape"),
+        FlinkError("Flink at http://flink denies access: 403 for GET /jobs", status=403),
+        FlinkError("Flink at http://flink: the answer is not as Flink 2.3 gives it"),
         UnreachableError("Flink at http://flink does not answer"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from sluice.deployment.jars import jar_digests
 from sluice.errors import ConfigError
 from sluice.fleet.members import read_members
-from sluice.release.jars import keep_jars
+from sluice.release.jars import store_jars
 from tests.support.simulated import JOB
 
 
@@ -94,8 +94,8 @@ def test_a_jar_of_the_project_replaces_its_altered_copy_in_the_store(tmp_path):
     (tmp_path / "connector.jar").write_bytes(b"one")
     digests = jar_digests(["connector.jar"], tmp_path)
     store = tmp_path / "artifacts"
-    keep_jars(digests, tmp_path, store)
+    store_jars(digests, tmp_path, store)
     [kept] = (store / "jars").iterdir()
     kept.write_bytes(b"bad")
-    keep_jars(digests, tmp_path, store)
+    store_jars(digests, tmp_path, store)
     assert kept.read_bytes() == b"one"

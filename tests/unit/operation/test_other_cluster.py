@@ -147,7 +147,7 @@ def dies(*_arguments):
 
 def test_job_whose_cluster_is_not_known_is_started_as_before_and_found_once_it_runs(simulated, runs):
     """An older Sluice has started it, and did not keep where."""
-    simulated.ledger.clusters.saw(JOB, runs.flink_job_id, {})
+    simulated.ledger.clusters.record(JOB, runs.flink_job_id, {})
     simulated.move(OTHER, **OTHERS)
     simulated.files[f"file:///others/{runs.flink_job_id}/chk-1"] = simulated.files[
         simulated.completed[runs.flink_job_id]

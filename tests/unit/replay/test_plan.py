@@ -112,7 +112,7 @@ def test_of_cancelled_and_completed_the_first_outcome_stays(replays):
         replays.ended(plan().id, "completed", {"rows": 1})
     replays.reopen(plan().id, "one")
     replays.ended(plan().id, "completed", {"rows": 1})
-    with pytest.raises(RefusedError, match="has completed: there is nothing to end"):
+    with pytest.raises(RefusedError, match="has completed and can't be cancelled"):
         replays.ended(plan().id, "cancelled")
 
 

@@ -223,7 +223,7 @@ def test_anyone_may_cancel_a_replay_that_has_not_completed(cluster):
     assert (cluster.states[job], cluster.ledger.replays.find(cluster.plan.id).outcome) == ("CANCELED", "cancelled")
     cluster.ledger.replays.reopen(cluster.plan.id, "another")
     cluster.ledger.replays.ended(cluster.plan.id, "completed", {})
-    with pytest.raises(RefusedError, match="has completed: there is nothing to end"):
+    with pytest.raises(RefusedError, match="has completed and can't be cancelled"):
         cancel_backfill(cluster.project, "counts", cluster.plan.id[:8], json=False)
 
 

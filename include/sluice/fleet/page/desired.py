@@ -17,8 +17,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
 
-from sluice.deployment.lines import named_variables
-from sluice.deployment.secrets import shown
+from sluice.deployment.secrets import redact_release
+from sluice.deployment.yaml_lines import named_variables
 from sluice.errors import OperationError, SluiceError
 from sluice.fleet.page.difference import compare_files, compare_settings, read_release
 from sluice.fleet.page.models import Difference
@@ -130,7 +130,9 @@ def compare_with_files(project: Project, placed: Placed) -> Difference:
         (file if file.is_file() else file / "__init__.py").relative_to(root).as_posix(): content(file)
         for file in job_modules(root, desired.job.module).values()
     }
-    old, new = (_told_by_files(shown(values, desired.job.config)) for values in (placed.resolved, desired.values()))
+    old, new = (
+        _told_by_files(redact_release(values, desired.job.config)) for values in (placed.resolved, desired.values())
+    )
     return Difference(
         old=f"release {placed.number}",
         new="the files",

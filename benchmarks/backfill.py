@@ -136,7 +136,7 @@ def run_by_hand(local: Local, script: Path) -> float:
         )
         while not flink.send(calls.status(job.id)).status.is_terminal:
             time.sleep(0.2)
-        time.sleep(3.5)  # what the cluster tells of a job is up to three seconds old
+        time.sleep(3.5)  # the cluster caches job details for up to three seconds
         detail = flink.send(calls.job(job.id))
     if detail.state.value != "FINISHED":
         raise SystemExit(f"{name} is {detail.state.value}")

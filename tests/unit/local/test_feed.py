@@ -44,12 +44,12 @@ def test_overdue_traffic_waits_for_the_queue_and_loses_nothing():
 
 
 def test_undelivered_events_are_logged_and_the_traffic_continues(monkeypatch):
-    told = []
-    monkeypatch.setattr(feed.console, "print", lambda line, **_: told.append(line))
+    printed = []
+    monkeypatch.setattr(feed.console, "print", lambda line, **_: printed.append(line))
     out = Producer(room=9)
     feed.send(out, messages(b"a", b"lost", b"c"))
     assert out.written == [b"a", b"c"]
-    assert told == ["1 events were not written to analytics_events: timed out"]
+    assert printed == ["1 events were not written to analytics_events: timed out"]
 
 
 def test_a_message_is_sent_at_its_timestamp():

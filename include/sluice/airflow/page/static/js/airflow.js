@@ -35,9 +35,9 @@ export function outward(link, path) {
 }
 
 /**
- * Back to the page of all jobs when somebody asks Airflow's navigation for it.
+ * Back to the page of all jobs when a user opens it in Airflow's navigation.
  *
- * Airflow takes the page as shown already then, whatever its frame shows, and leaves the frame as it is.
+ * Airflow considers the page open already, whatever its frame shows, and doesn't change the frame.
  */
 export function followNavigation() {
   if (parent === window) return;

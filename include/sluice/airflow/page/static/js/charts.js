@@ -14,7 +14,7 @@ const KINDS = [
     unit: "records",
     series: [{ name: "lag", from: "consumer_lag", colour: "line-1" }],
     tick: compact,
-    tell: count,
+    format: count,
     limit: (limits) => limits?.consumer_lag,
   },
   {
@@ -22,7 +22,7 @@ const KINDS = [
     unit: "wall clock less watermark",
     series: [{ name: "watermark lag", from: "watermark_lag_ms", colour: "line-2" }],
     tick: duration,
-    tell: duration,
+    format: duration,
     limit: (limits) => limits?.watermark_lag_ms,
     time: true,
   },
@@ -34,7 +34,7 @@ const KINDS = [
       { name: "out", from: "records_out_per_s", colour: "line-3" },
     ],
     tick: compact,
-    tell: rate,
+    format: rate,
   },
   {
     title: "Checkpoints",
@@ -44,7 +44,7 @@ const KINDS = [
       { name: "duration", from: "checkpoint_duration_ms", colour: "line-3" },
     ],
     tick: duration,
-    tell: duration,
+    format: duration,
     limit: (limits) => limits?.checkpoint_age_ms,
     time: true,
   },
@@ -128,7 +128,7 @@ export class Charts {
     const parts = kind.series.map((each) => {
       const values = this.timeline[each.from].filter((value) => value !== null);
       if (!values.length) return `${each.name}: nothing known`;
-      return `${each.name}: last ${kind.tell(values.at(-1))}, at most ${kind.tell(Math.max(...values))}`;
+      return `${each.name}: last ${kind.format(values.at(-1))}, at most ${kind.format(Math.max(...values))}`;
     });
     return `${kind.title} over time. ${parts.join("; ")}.`;
   }
@@ -217,7 +217,7 @@ function tellCursor(plot, kind, legend, timeline) {
   const number = at ?? timeline.at.length - 1;
   if (number < 0) return legend.replaceChildren("no samples in this span");
   const parts = kind.series.map((each) =>
-    h("span", { class: `key ${each.colour}` }, kind.series.length > 1 ? `${each.name} ` : "", h("strong", {}, kind.tell(timeline[each.from][number]))),
+    h("span", { class: `key ${each.colour}` }, kind.series.length > 1 ? `${each.name} ` : "", h("strong", {}, kind.format(timeline[each.from][number]))),
   );
   const near = at === null ? [] : timeline.marks.filter((mark) => Math.abs(plot.valToPos(mark.at, "x") - plot.cursor.left) < 5);
   legend.replaceChildren(...parts, h("span", { class: "quiet" }, at === null ? "newest" : exact(timeline.at[number])), ...near.map((mark) => h("span", { class: "near" }, mark.words)));

@@ -1,7 +1,7 @@
 // A difference: settings as a table, code as a unified diff.
 import { h } from "./dom.js";
 
-const told = (value) => (value === null || value === undefined ? h("span", { class: "quiet" }, "not set") : typeof value === "string" ? value : JSON.stringify(value));
+const asText = (value) => (value === null || value === undefined ? h("span", { class: "quiet" }, "not set") : typeof value === "string" ? value : JSON.stringify(value));
 
 /** A difference as the server returns it. `nothing`: the text for an empty one. */
 export function showDifference(difference, nothing) {
@@ -17,7 +17,7 @@ export function showDifference(difference, nothing) {
           { class: "plain" },
           h("caption", {}, "Settings"),
           h("thead", {}, h("tr", {}, ["Setting", difference.old, difference.new, "What it means"].map((title) => h("th", { scope: "col" }, title)))),
-          h("tbody", {}, settings.map((each) => h("tr", {}, h("th", { scope: "row" }, h("code", {}, each.path)), h("td", {}, h("code", { class: "minus" }, told(each.old))), h("td", {}, h("code", { class: "plus" }, told(each.new))), h("td", {}, h("span", { class: "quiet" }, each.why))))),
+          h("tbody", {}, settings.map((each) => h("tr", {}, h("th", { scope: "row" }, h("code", {}, each.path)), h("td", {}, h("code", { class: "minus" }, asText(each.old))), h("td", {}, h("code", { class: "plus" }, asText(each.new))), h("td", {}, h("span", { class: "quiet" }, each.why))))),
         ),
       ),
     );

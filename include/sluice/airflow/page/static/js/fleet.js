@@ -3,12 +3,12 @@ import { byId, fill, h } from "./dom.js";
 import { compact, count, duration, exact, NOTHING, rate, refreshMoments, when } from "./format.js";
 import { ask, live } from "./live.js";
 import { curve } from "./curve.js";
-import { badge, lastDeploy, standing, STANDINGS, waiting } from "./parts.js";
+import { badge, lastDeploy, verdictOf, VERDICTS, waiting } from "./parts.js";
 
 const AT_ONCE = 60; // rows that are drawn before the user scrolls
 const STALE = 30 * 60; // seconds after which a sweep is old
 
-const worst = (row) => STANDINGS.indexOf(standing(row));
+const worst = (row) => VERDICTS.indexOf(verdictOf(row));
 const COLUMNS = [
   { key: "job", title: "Job", value: (row) => row.job },
   { key: "verdict", title: "Verdict", value: worst },
@@ -23,7 +23,7 @@ const COLUMNS = [
 const query = new URLSearchParams(location.search);
 const chosen = {
   text: query.get("text") ?? "",
-  verdicts: new Set((query.get("verdict") ?? "").split(",").filter((name) => STANDINGS.includes(name))),
+  verdicts: new Set((query.get("verdict") ?? "").split(",").filter((name) => VERDICTS.includes(name))),
   sort: COLUMNS.find((column) => column.key === query.get("sort"))?.key ?? "verdict",
   down: query.get("down") === "1",
 };
@@ -51,7 +51,7 @@ function choose() {
   const words = chosen.text.toLowerCase().split(/\s+/).filter(Boolean);
   const column = COLUMNS.find((each) => each.key === chosen.sort);
   const sign = chosen.down ? -1 : 1;
-  const found = fleet.rows.filter((row) => (!chosen.verdicts.size || chosen.verdicts.has(standing(row))) && matches(row, words));
+  const found = fleet.rows.filter((row) => (!chosen.verdicts.size || chosen.verdicts.has(verdictOf(row))) && matches(row, words));
   found.sort((a, b) => {
     const [x, y] = [column.value(a), column.value(b)];
     const missing = (x === null || x === undefined) - (y === null || y === undefined);
@@ -83,12 +83,12 @@ function heads() {
 }
 
 function chips() {
-  const tally = Object.fromEntries(STANDINGS.map((name) => [name, 0]));
-  for (const row of fleet.rows) tally[standing(row)] += 1;
+  const tally = Object.fromEntries(VERDICTS.map((name) => [name, 0]));
+  for (const row of fleet.rows) tally[verdictOf(row)] += 1;
   const focused = document.activeElement?.dataset?.verdict;
   fill(
     byId("verdicts"),
-    STANDINGS.map((name) =>
+    VERDICTS.map((name) =>
       h(
         "button",
         {
@@ -128,7 +128,7 @@ function line(row) {
     "tr",
     {},
     h("th", { scope: "row", "data-label": "Job" }, h("a", { href: address }, row.job), state),
-    h("td", { "data-label": "Verdict", class: "why" }, badge(standing(row)), waiting(row), h("span", { class: "reasons", title: row.reasons.join("\n") }, row.reasons.join("; "))),
+    h("td", { "data-label": "Verdict", class: "why" }, badge(verdictOf(row)), waiting(row), h("span", { class: "reasons", title: row.reasons.join("\n") }, row.reasons.join("; "))),
     cell("Release", row.release ?? NOTHING, row.drift && h("span", { class: "badge drift", title: "Its files or settings differ from the running release" }, "drift")),
     figure("Lag", h("span", { class: "with-curve" }, own ? curve(own.lag, `consumer lag over the last hours, at most ${compact(Math.max(0, ...own.lag))} records`) : null, h("span", { title: count(row.consumer_lag) }, row.consumer_lag >= 100_000 ? compact(row.consumer_lag) : count(row.consumer_lag))), trend(row)),
     figure("Watermark lag", h("span", { class: "with-curve" }, own ? curve(own.watermark_lag_ms, `watermark lag over the last hours, at most ${duration(Math.max(0, ...own.watermark_lag_ms))}`) : null, h("span", {}, duration(row.watermark_lag_ms)))),
@@ -186,7 +186,7 @@ async function refresh() {
       const old = before.get(row.job);
       // The same string object as before: `lineOf` compares it.
       row.whole = old?.whole === words ? old.whole : words;
-      row.text = `${row.job} ${row.state} ${standing(row)} ${row.reasons.join(" ")} ${row.drift ? "drift" : ""} ${row.waiting ? "waits for approval" : ""}`.toLowerCase();
+      row.text = `${row.job} ${row.state} ${verdictOf(row)} ${row.reasons.join(" ")} ${row.drift ? "drift" : ""} ${row.waiting ? "waits for approval" : ""}`.toLowerCase();
     }
     fleet = found;
     draw();

@@ -3,7 +3,7 @@ import { byId, fill, h } from "./dom.js";
 import { count, duration, exact, NOTHING, refreshMoments, when } from "./format.js";
 import { ask, askPatiently, live, Refused } from "./live.js";
 import { followNavigation, outward, pathOf } from "./airflow.js";
-import { badge, lastDeploy, outcome, standing } from "./parts.js";
+import { badge, lastDeploy, outcome, verdictOf } from "./parts.js";
 import { Charts } from "./charts.js";
 import { showDifference } from "./diff.js";
 import { openForm } from "./trigger.js";
@@ -35,7 +35,7 @@ function head() {
   const seen = row.seen_at === null ? "by the ledger and the files; no sweep has looked since" : ["as the sweep of ", when(row.seen_at), " has seen it"];
   fill(
     byId("head"),
-    h("header", { class: "top" }, h("div", { class: "title" }, h("h1", {}, NAME), badge(standing(row)), row.drift ? h("span", { class: "badge drift" }, "drift") : null), actions()),
+    h("header", { class: "top" }, h("div", { class: "title" }, h("h1", {}, NAME), badge(verdictOf(row)), row.drift ? h("span", { class: "badge drift" }, "drift") : null), actions()),
     h("p", { class: "quiet" }, `${row.state}, environment ${view.environment}, `, seen),
     note,
     row.waiting ? question(row.waiting) : null,

@@ -88,9 +88,9 @@ export function live(doing) {
     clearTimeout(timer);
     try {
       await doing();
-      tell(null);
+      showError(null);
     } catch (error) {
-      tell(error);
+      showError(error);
       if (!(error instanceof Refused)) throw error;
     } finally {
       busy = false;
@@ -103,7 +103,7 @@ export function live(doing) {
 }
 
 /** Show an error at the top of the page; null: none. */
-export function tell(error) {
+export function showError(error) {
   const place = byId("trouble");
   place.hidden = error === null;
   if (error === null) return fill(place);

@@ -4,11 +4,11 @@ import { outward, pathOf } from "./airflow.js";
 import { duration, NOTHING, when } from "./format.js";
 
 /** The verdicts and states by which jobs are filtered and sorted, the worst first. */
-export const STANDINGS = ["failed", "degraded", "unknown", "suspended", "idle", "healthy"];
+export const VERDICTS = ["failed", "degraded", "unknown", "suspended", "idle", "healthy"];
 const SIGNS = { failed: "✕", degraded: "▲", unknown: "?", suspended: "❚❚", idle: "○", healthy: "●" };
 
 /** A job's verdict; a suspended job has none, and needs no attention. */
-export const standing = (row) => (row.state === "suspended" ? "suspended" : row.verdict);
+export const verdictOf = (row) => (row.state === "suspended" ? "suspended" : row.verdict);
 
 /** A verdict with its sign, for people who do not see the colours. */
 export const badge = (name) => h("span", { class: `badge ${name}` }, h("span", { "aria-hidden": "true" }, SIGNS[name] ?? ""), name);

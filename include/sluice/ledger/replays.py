@@ -149,9 +149,8 @@ class Replays:
 
     def begun(self) -> list[ReplayChunk]:
         """The chunks of all jobs that should run or are starting."""
-        query = select(ReplayChunk).join(ReplayRun).where(ReplayRun.environment == self.environment)
         with self._sessions() as session:
-            return list(session.scalars(query.where(ReplayChunk.state.in_(BEGUN))))
+            return self._begun(session)
 
     def adopt(self, replay: str, number: int, taker: str, flink_job_id: str) -> None:
         """Record that another process takes over the chunk's Flink job, unless the chunk has another one by now."""
@@ -200,7 +199,7 @@ class Replays:
             own = session.get_one(ReplayChunk, (replay, number))
             if own.state == ChunkState.FINISHED or is_claimed(own, taker, alive, is_gone):
                 return False
-            if not limits.leave_room(*count_busy(own, self._begun(session, found.job), alive)):
+            if not limits.leave_room(*count_busy(own, self._begun(session, ReplayRun.job == found.job), alive)):
                 return False
             if slots and slots.needed > slots.free - self._pending_slots(session, own, alive):
                 return False
@@ -247,18 +246,13 @@ class Replays:
         with self._sessions() as session:
             job, outcome = session.execute(select(ReplayRun.job, ReplayRun.outcome).where(ReplayRun.id == replay)).one()
             own = session.get_one(ReplayChunk, (replay, number))
-            busy, busy_here = count_busy(own, self._begun(session, job), alive)
+            busy, busy_here = count_busy(own, self._begun(session, ReplayRun.job == job), alive)
             others = session.scalars(before).one()
         taken = is_claimed(own, taker, alive, lambda _taker: False)
         is_there = own.state == ChunkState.RUNNING and own.flink_job_id in alive
-        return QueuePosition(
-            is_over=outcome == ReplayOutcome.CANCELLED or own.state == ChunkState.FINISHED or is_there,
-            may_start=not taken and limits.leave_room(busy, busy_here),
-            before=others,
-            taker=own.taker if taken else None,
-            busy=busy,
-            busy_here=busy_here,
-        )
+        is_over = outcome == ReplayOutcome.CANCELLED or own.state == ChunkState.FINISHED or is_there
+        may_start = not taken and limits.leave_room(busy, busy_here)
+        return QueuePosition(is_over, may_start, others, own.taker if taken else None, busy, busy_here)
 
     def submitting(self, replay: str, number: int, taker: str, cluster: Mapping[str, Any] | None = None) -> str:
         """Choose and record the Flink job id of a chunk's next attempt, before its submission.
@@ -311,9 +305,7 @@ class Replays:
         """
         with self._sessions.begin() as session:
             row = session.get_one(ReplayChunk, (replay, number), with_for_update=True)
-            expected = (ChunkState.RUNNING, flink_job_id)
-            if flink_job_id is None:
-                expected = (ChunkState.STARTING, row.flink_job_id)
+            expected = (ChunkState.RUNNING if flink_job_id else ChunkState.STARTING, flink_job_id or row.flink_job_id)
             if (row.state, row.flink_job_id) != expected:
                 return
             row.state, row.reason, row.ended_at = state, reason and reason[:REASON], _now()
@@ -364,7 +356,7 @@ class Replays:
     def running_chunks(self, job: str, alive: Collection[str]) -> int:
         """How many chunks of a job's replays are running or starting; see `claim`."""
         with self._sessions() as session:
-            return sum(is_busy(chunk, alive) for chunk in self._begun(session, job))
+            return sum(is_busy(chunk, alive) for chunk in self._begun(session, ReplayRun.job == job))
 
     def promoted(self, replay: str) -> None:
         """Record that a replay's rows were written to the live topic."""
@@ -390,10 +382,10 @@ class Replays:
             if row is not own and is_pending(row, alive, own)
         )
 
-    def _begun(self, session: Session, job: str) -> list[ReplayChunk]:
-        """The chunks of a job's replays that are running or starting according to the ledger."""
-        query = select(ReplayChunk).join(ReplayRun).where(ReplayRun.environment == self.environment)
-        return list(session.scalars(query.where(ReplayRun.job == job, ReplayChunk.state.in_(BEGUN))))
+    def _begun(self, session: Session, *where: ColumnElement[bool]) -> list[ReplayChunk]:
+        """The chunks of the environment's replays that are running or starting according to the ledger."""
+        query = select(ReplayChunk).join(ReplayRun).where(ReplayRun.environment == self.environment, *where)
+        return list(session.scalars(query.where(ReplayChunk.state.in_(BEGUN))))
 
 
 def _cancelled(replay: ReplayRun) -> RefusedError:

@@ -64,7 +64,7 @@ def test_a_broken_file_is_reported_after_the_other_jobs_run(monkeypatch, tmp_pat
     monkeypatch.setattr(main_job, "run_main_job", lambda _stack: rows)
     done = CliRunner().invoke(__main__.app, ["run-main-job"])
     assert isinstance(done.exception, ConfigError)
-    assert str(done.exception).startswith("clicks.py:1: no; mend it")
+    assert str(done.exception).startswith("clicks.py:1: no; fix it")
     assert f"next    export SLUICE_ROOT={tmp_path} SLUICE_FLINK_PORT=8091; .venv/bin/sluice status" in done.output
 
 

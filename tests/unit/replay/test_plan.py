@@ -74,7 +74,7 @@ def test_only_the_taker_of_a_chunk_may_submit_it(replays):
     assert replays.claim(plan().id, 1, "one", LIMITS)
     assert replays.claim(plan().id, 1, "one", LIMITS)
     assert not replays.claim(plan().id, 1, "two", LIMITS)
-    with pytest.raises(BusyError, match="no longer two's"):
+    with pytest.raises(BusyError, match="no longer assigned to two"):
         replays.submitting(plan().id, 1, "two")
     assert replays.claim(plan().id, 1, "two", LIMITS, is_gone=lambda taker: taker == "one")
     with pytest.raises(BusyError):

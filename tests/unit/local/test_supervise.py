@@ -160,7 +160,8 @@ def test_a_value_with_quotation_marks_or_line_ends_is_refused(supervisor):
 def test_the_error_names_a_used_port_and_its_variable(tmp_path, unused_port):
     stack = Stack(Local(root=tmp_path, home=tmp_path))
     service = Service("kafka", ("true",), ports={"SLUICE_KAFKA_CONTROLLER_PORT": unused_port})
-    with pytest.raises(RefusedError, match=rf"port {unused_port} of kafka .*SLUICE_KAFKA_CONTROLLER_PORT=\.\.\. make up"):
+    named = rf"port {unused_port} of kafka .*SLUICE_KAFKA_CONTROLLER_PORT=\.\.\. make up"
+    with pytest.raises(RefusedError, match=named):
         stack._refuse_taken_ports([service])
 
 

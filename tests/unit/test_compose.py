@@ -178,7 +178,7 @@ def test_make_secrets_keeps_secrets_that_exist(tmp_path):
 
     assert again.returncode == 1
     assert again.stdout == ""
-    assert "exists and was left as it is" in again.stderr
+    assert "exists and was not changed" in again.stderr
     assert (tmp_path / ".env").read_bytes() == before
 
 

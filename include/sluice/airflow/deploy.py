@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from sluice.airflow.assets import job_asset, tell_outlets
+from sluice.airflow.assets import job_asset, set_event_extra
 from sluice.airflow.base import BACKSTOP, airflow_errors
 from sluice.airflow.gates import gate_trigger
 from sluice.airflow.operators import SwitchOverOperator, go_back, operation_extra, settle_operation
@@ -104,7 +104,7 @@ class DeployOperator(SwitchOverOperator):
                     project.ledger.saw_checkpoint(self.job, started["flink_job_id"])
             ended = settle_operation(self, context, project, started)
             told = project.ledger.operation(started["operation"])
-        tell_outlets(context, [job_asset(self.job)], operation_extra(told))
+        set_event_extra(context, [job_asset(self.job)], operation_extra(told))
         return {
             "job": self.job,
             "operation": started["operation"],

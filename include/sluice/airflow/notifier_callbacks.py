@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from sluice.fleet.notifications import Changes, Notify
 
 
-def listeners(notifiers: Iterable[BaseNotifier], context: Context) -> dict[str, Notify]:
-    """The notifiers by their class, and number where there are several of one: what they were told goes by that."""
+def notifier_callbacks(notifiers: Iterable[BaseNotifier], context: Context) -> dict[str, Notify]:
+    """A callback for each notifier, by its class name; a second notifier of the same class gets the suffix 2.
+
+    The ledger records the last notification under that name.
+    """
     found: dict[str, Notify] = {}
     for notifier in notifiers:
         kind = type(notifier).__name__
@@ -26,5 +29,5 @@ def listeners(notifiers: Iterable[BaseNotifier], context: Context) -> dict[str, 
 
 
 def _notify(notifier: BaseNotifier, context: Context, news: Changes) -> None:
-    """Call a copy: a notifier renders its templates in place, and would say the same again the next time."""
+    """Call a copy: a notifier renders its templates in place, and would send the same text the next time."""
     copy(notifier)({**context, "changes": news})

@@ -12,10 +12,10 @@ from typing import Any
 from sluice.cli.operations import setting
 from sluice.cli.output import print_json
 from sluice.errors import ConfigError, SluiceError
-from sluice.ledger.replay_tables import Replay
+from sluice.ledger.replay_tables import ReplayRun
 from sluice.operation.holder import shell_holder
 from sluice.project import Project
-from sluice.replay.model import LIVE, ReplayPlan, ReplayRequest, explain_replay, read_length, read_moment
+from sluice.replay.model import OutputKind, ReplayPlan, ReplayRequest, explain_replay, read_length, read_moment
 from sluice.replay.preflight import plan_replay
 from sluice.replay.promote import promote
 from sluice.replay.run import begin_replay, cancel_replay, find_replay, finish_replay, resume_replay, run_chunks
@@ -115,11 +115,11 @@ def _holder() -> str:
 
 
 def _refuse_live(asked: ReplayRequest, then: Promote) -> None:
-    if then.asked and asked.output == LIVE:
+    if then.asked and asked.output == OutputKind.LIVE:
         raise ConfigError("a replay into the live topic has nothing to promote", remedy="leave out --promote")
 
 
-def _complete(project: Project, replay: Replay, then: Promote, *, json: bool) -> None:
+def _complete(project: Project, replay: ReplayRun, then: Promote, *, json: bool) -> None:
     tell = progress_printer(replay.job)
     # As an interrupt: no Flink job is left behind.
     signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(1))
@@ -148,12 +148,12 @@ def _complete(project: Project, replay: Replay, then: Promote, *, json: bool) ->
         console.print(f"to write it into the live topic:  sluice promote {replay.job} {replay.id[:8]}")
 
 
-def _promote(project: Project, replay: Replay, *, accept_differences: bool) -> list[dict[str, Any]]:
+def _promote(project: Project, replay: ReplayRun, *, accept_differences: bool) -> list[dict[str, Any]]:
     done = promote(project, replay, progress_printer(replay.job), accept_differences=accept_differences)
     return [asdict(promotion) for promotion in done]
 
 
-def _summary(replay: Replay) -> dict[str, Any]:
+def _summary(replay: ReplayRun) -> dict[str, Any]:
     plan = ReplayPlan.model_validate(replay.plan)
     return {
         "replay": replay.id[:8],

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sluice.ledger.replay_tables import ReplayChunk
+from sluice.ledger.replay_tables import ChunkState, ReplayChunk
 
 _STARTING = timedelta(minutes=5)
 """Time for compiling and submitting a chunk; a process that holds a chunk for longer is considered dead."""
@@ -29,7 +29,7 @@ class ChunkLimits:
 
 
 @dataclass(frozen=True)
-class Slots:
+class SlotDemand:
     """The task slots that a chunk needs, and the slots that are free for the chunks of all replays."""
 
     needed: int
@@ -37,29 +37,29 @@ class Slots:
 
 
 @dataclass(frozen=True)
-class Turn:
+class QueuePosition:
     """The position of a chunk in the queue of chunks.
 
     Attributes:
         is_over: The chunk needs no start: it has finished, its replay was cancelled, or its Flink job runs.
-        has_come: The limits allow to start it now.
+        may_start: The limits allow to start it now.
         before: How many chunks of its replay with lower numbers are waiting, too.
         taker: The process that is starting it, or has just submitted it; None: no process is.
-        busy: How many other chunks of the job's replays are running or starting; see `take_turn`.
+        busy: How many other chunks of the job's replays are running or starting; see `claim`.
         busy_here: How many of those belong to its own replay.
     """
 
     is_over: bool
-    has_come: bool
+    may_start: bool
     before: int
     taker: str | None = None
     busy: int = 0
     busy_here: int = 0
 
 
-def is_taken(own: ReplayChunk, taker: str, alive: Collection[str], is_gone: Callable[[str], bool]) -> bool:
+def is_claimed(own: ReplayChunk, taker: str, alive: Collection[str], is_gone: Callable[[str], bool]) -> bool:
     """Whether another process is starting the chunk, or its Flink job runs or may appear in a moment."""
-    if own.state == "running":
+    if own.state == ChunkState.RUNNING:
         return own.flink_job_id in alive or is_young(own)
     return _is_starting(own) and own.taker != taker and not is_gone(own.taker or "")
 
@@ -72,16 +72,16 @@ def count_busy(own: ReplayChunk, rows: Iterable[ReplayChunk], alive: Collection[
 
 def is_busy(chunk: ReplayChunk, alive: Collection[str]) -> bool:
     """Whether the chunk is running or starting."""
-    if chunk.state != "running":
+    if chunk.state != ChunkState.RUNNING:
         return _is_starting(chunk)
     return chunk.flink_job_id in alive or is_young(chunk)
 
 
 def is_pending(chunk: ReplayChunk, alive: Collection[str], before: ReplayChunk) -> bool:
     """Whether the chunk will take slots before the chunk `before` does: of two that start, the earlier goes first."""
-    if chunk.state == before.state == "starting" and _order(chunk) > _order(before):
+    if chunk.state == before.state == ChunkState.STARTING and _order(chunk) > _order(before):
         return False
-    if chunk.state != "running" or chunk.flink_job_id not in alive:
+    if chunk.state != ChunkState.RUNNING or chunk.flink_job_id not in alive:
         return is_busy(chunk, alive)
     return chunk.began_at is not None and _now() - chunk.began_at < _SETTLING
 
@@ -97,7 +97,7 @@ def is_young(chunk: ReplayChunk) -> bool:
 
 def _is_starting(chunk: ReplayChunk) -> bool:
     """Whether a process that may be alive is starting the chunk."""
-    return chunk.state == "starting" and chunk.began_at is not None and _now() - chunk.began_at < _STARTING
+    return chunk.state == ChunkState.STARTING and chunk.began_at is not None and _now() - chunk.began_at < _STARTING
 
 
 def _now() -> datetime:

@@ -3,19 +3,50 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String
+from sqlalchemy import JSON, BigInteger, Enum, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sluice.ledger.tables import REASON, Base
 
-ReplayOutcome = Literal["completed", "failed", "cancelled"]
-ChunkState = Literal["waiting", "starting", "running", "finished", "failed", "cancelled"]
-BEGUN: tuple[ChunkState, ...] = ("starting", "running")
+
+class ReplayOutcome(StrEnum):
+    """How a replay ended. The ledger and the JSON output keep these values."""
+
+    COMPLETED = "completed"
+    """All chunks finished, and the report exists."""
+    FAILED = "failed"
+    """A chunk failed or the run ended early; the replay can be resumed."""
+    CANCELLED = "cancelled"
+    """A person cancelled it, or a retry planned another one in its place."""
 
 
-class Replay(Base):
+class ChunkState(StrEnum):
+    """The state of a chunk. The ledger keeps these values."""
+
+    WAITING = "waiting"
+    """No task or process has claimed it."""
+    STARTING = "starting"
+    """`ReplayChunk.taker` has claimed it and compiles it."""
+    RUNNING = "running"
+    """Its Flink job id is chosen: it may have been submitted under `ReplayChunk.flink_job_id`."""
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+BEGUN = (ChunkState.STARTING, ChunkState.RUNNING)
+"""States of a chunk that has a Flink job, or may get one in a moment."""
+
+
+def _column(kind: type[StrEnum]) -> Enum:
+    """Text that holds the enum's values, as the migrations created it."""
+    return Enum(kind, native_enum=False, length=20, values_callable=lambda enum: [member.value for member in enum])
+
+
+class ReplayRun(Base):
     """A replay: a range of event time that is processed again with a release of the job."""
 
     __tablename__ = "replays"
@@ -32,8 +63,8 @@ class Replay(Base):
     note: Mapped[str | None] = mapped_column(String(1000))
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
-    outcome: Mapped[str | None] = mapped_column(String(20))
-    """completed, failed, cancelled; None while it is in progress."""
+    outcome: Mapped[ReplayOutcome | None] = mapped_column(_column(ReplayOutcome))
+    """None while it is in progress."""
     records: Mapped[int | None] = mapped_column(BigInteger)
     """Number of records read, set when the replay has ended."""
     report: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
@@ -51,8 +82,7 @@ class ReplayChunk(Base):
     number: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(255))
     """The name of its Flink job."""
-    state: Mapped[str] = mapped_column(String(20))
-    """waiting; starting: `taker` compiles it; running as `flink_job_id`; finished, failed, cancelled."""
+    state: Mapped[ChunkState] = mapped_column(_column(ChunkState))
     taker: Mapped[str | None] = mapped_column(String(500))
     """The process that starts the chunk, or that took it over from another one."""
     flink_job_id: Mapped[str | None] = mapped_column(String(32))

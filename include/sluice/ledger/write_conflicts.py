@@ -11,7 +11,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from sluice.errors import RefusedError
-from sluice.ledger.replay_tables import BEGUN, Replay, ReplayChunk
+from sluice.ledger.replay_tables import BEGUN, ReplayChunk, ReplayRun
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Writes:
         return is_apart and (self.end <= other.start or other.end <= self.start)
 
 
-def refuse_write_conflict(session: Session, environment: str, writes: Writes, ended: Replay | None = None) -> None:
+def refuse_write_conflict(session: Session, environment: str, writes: Writes, ended: ReplayRun | None = None) -> None:
     """Refuse a replay whose rows could not be distinguished from those of another replay in the same topic.
 
     Args:
@@ -64,18 +64,18 @@ def refuse_write_conflict(session: Session, environment: str, writes: Writes, en
     Raises:
         RefusedError: such a replay exists.
     """
-    of_chunks = select(ReplayChunk.replay).where(ReplayChunk.replay == Replay.id)
-    goes_on = or_(Replay.outcome.is_(None), of_chunks.where(ReplayChunk.state.in_(BEGUN)).exists())
-    query = select(Replay).where(Replay.environment == environment)
+    of_chunks = select(ReplayChunk.replay).where(ReplayChunk.replay == ReplayRun.id)
+    goes_on = or_(ReplayRun.outcome.is_(None), of_chunks.where(ReplayChunk.state.in_(BEGUN)).exists())
+    query = select(ReplayRun).where(ReplayRun.environment == environment)
     is_into_live = ended is not None and ended.plan.get("output") == "live"
     if ended is None:
         query = query.where(goes_on)
     else:
         last = func.coalesce(ReplayChunk.ended_at, ReplayChunk.began_at)
         has_written = of_chunks.where(ReplayChunk.attempt > 0, last > ended.started_at).exists()
-        is_newer = or_(has_written, Replay.promoted_at > ended.started_at)
-        query = query.where(Replay.id != ended.id, or_(goes_on, is_newer))
-    for other in session.scalars(query.order_by(Replay.started_at)):
+        is_newer = or_(has_written, ReplayRun.promoted_at > ended.started_at)
+        query = query.where(ReplayRun.id != ended.id, or_(goes_on, is_newer))
+    for other in session.scalars(query.order_by(ReplayRun.started_at)):
         theirs = Writes.of(other.job, other.plan)
         is_over = is_into_live and other.promoted_at is not None and writes.is_overwritten(theirs)
         if not is_over and not writes.conflicts_with(theirs):

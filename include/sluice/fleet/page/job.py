@@ -25,7 +25,7 @@ from sluice.fleet.page.moments import unix
 from sluice.fleet.page.secret import SecretSettings, read_secret_settings
 from sluice.job.duration import milliseconds
 from sluice.job.limits import Health
-from sluice.ledger.replay_tables import Replay, ReplayChunk
+from sluice.ledger.replay_tables import ReplayChunk, ReplayRun
 from sluice.ledger.tables import JournalEntry, Operation, Placement, Release, Savepoint
 
 NEWEST = 30
@@ -141,7 +141,7 @@ def _savepoint(savepoint: Savepoint, place: Placement | None) -> SavepointView:
 
 
 def _replays(session: Session, environment: str, job: str) -> Iterable[ReplayView]:
-    found = _newest(session, Replay, Replay.started_at, environment, job)
+    found = _newest(session, ReplayRun, ReplayRun.started_at, environment, job)
     states: dict[str, Counter[str]] = defaultdict(Counter)
     chunks = select(ReplayChunk.replay, ReplayChunk.state).where(ReplayChunk.replay.in_([each.id for each in found]))
     for replay, state in session.execute(chunks):

@@ -91,7 +91,7 @@ def test_page_shows_replays_with_the_states_of_their_chunks(past):
     past.deploy("counts")
     plan = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z", "outputs": {"counts": "there"}}
     past.ledger.replays.add("r1", "counts", "me", 1, plan, ["a", "b", "c"], None)
-    assert past.ledger.replays.take_turn("r1", 1, "me", ChunkLimits(1, 1))
+    assert past.ledger.replays.claim("r1", 1, "me", ChunkLimits(1, 1))
     past.ledger.replays.chunk_ended("r1", 1, "finished", flink_job_id=None, records=5)
     [replay] = view(past).replays
     assert (replay.start, replay.chunks) == ("2026-01-01T00:00:00Z", {"finished": 1, "waiting": 2})

@@ -122,7 +122,7 @@ def test_a_rejected_plan_touches_nothing_and_what_comes_meanwhile_is_not_kept_wa
         "upstream_failed",
     )
     second = f"/dags/deploy.{JOB}/dagRuns/{run['dag_run_id']}"
-    assert "another plan of it waits for an approval since" in log_of(airflow, second, "approve")
+    assert "another plan of this job has been waiting for approval since" in log_of(airflow, second, "approve")
 
     user = answer(airflow, path, "Reject")["responded_by"]
     assert ended(airflow, path)["state"] == "failed"
@@ -242,7 +242,7 @@ def test_a_sweep_asks_once_for_what_loses_state(airflow, root, ledger):
         assert get(airflow, f"/dags/{dag}/dagRuns")["total_entries"] == known + 1
         sweep = f"/dags/redeploy_and_verify/dagRuns/{run['dag_run_id']}"
         words = log_of(airflow, sweep, "verify")
-        assert "it waits for an answer until" in words
+        assert "waiting for approval until" in words
         assert "/tasks/approve/required_actions" in words
         answer(airflow, path, "Reject")
         assert ended(airflow, path)["state"] == "failed"

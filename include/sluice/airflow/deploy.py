@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from sluice.airflow.assets import job_asset, tell_outlets
+from sluice.airflow.assets import job_asset, set_event_extra
 from sluice.airflow.base import BACKSTOP, airflow_errors
 from sluice.airflow.operators import SwitchOverOperator, go_back, operation_extra, settle_operation, started_of
 from sluice.plan.request import DeployRequest
@@ -20,7 +20,6 @@ from sluice.plan.request import DeployRequest
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from sluice.health.gates import Gate
     from sluice.plan.model import Kind
 
 
@@ -37,7 +36,7 @@ def _takes_request(init: Callable[..., None]) -> Callable[..., None]:
     return init
 
 
-_GATES: tuple[Gate, ...] = ("running", "consumer_lag", "watermark")
+_GATES: tuple[str, ...] = ("running", "consumer_lag", "watermark")
 """`sluice.health.gates.GATES`, which costs too much to import while DAG files are parsed."""
 
 
@@ -76,15 +75,16 @@ class DeployOperator(SwitchOverOperator):
         """See `execute`; once it was this task's turn."""
         return self._prove(context, super().work(context), _GATES)
 
-    def passed(self, context: Context, event: dict[str, Any], started: dict[str, Any], gate: Gate) -> dict[str, Any]:
+    def passed(self, context: Context, event: dict[str, Any], started: dict[str, Any], gate: str) -> dict[str, Any]:
         """What the trigger has seen at a gate."""
         self.log.info("%s: %s", gate, event["words"])
         if not event["passed"]:
             self._fail(context, started, f"{gate}: {event['words']}")
         return self._prove(context, started, _GATES[_GATES.index(gate) + 1 :])
 
-    def _prove(self, context: Context, started: dict[str, Any], gates: tuple[Gate, ...]) -> dict[str, Any]:
+    def _prove(self, context: Context, started: dict[str, Any], gates: tuple[str, ...]) -> dict[str, Any]:
         from sluice.airflow.triggers import GateTrigger  # noqa: PLC0415
+        from sluice.health.gates import Gate  # noqa: PLC0415
         from sluice.operation.gate import look  # noqa: PLC0415
         from sluice.operation.gate_order import gate_order  # noqa: PLC0415
 
@@ -92,7 +92,7 @@ class DeployOperator(SwitchOverOperator):
             project, job, deadline = self.project(), started_of(started), float(started["deadline"])
             driver = self.driver(context, project)
             for gate in gates if job.flink_job_id else ():
-                order = gate_order(project, self.job, job, (gate,), self.log.info, deadline=deadline)
+                order = gate_order(project, self.job, job, (Gate(gate),), self.log.info, deadline=deadline)
                 reading = look(order)
                 self.log.info("%s: %s", gate, reading.words)
                 if reading.hopeless:
@@ -101,10 +101,10 @@ class DeployOperator(SwitchOverOperator):
                     left = self.hold(context, project, order.deadline)
                     trigger, given = GateTrigger.of(order, **self.where), {"started": started, "gate": gate}
                     self.defer(trigger=trigger, method_name="passed", kwargs=given, timeout=left + BACKSTOP)
-                driver.passed(gate, job)
+                driver.passed(Gate(gate), job)
             ended = settle_operation(self, context, project, started)
             told = project.ledger.operation(started["operation"])
-        tell_outlets(context, [job_asset(self.job)], operation_extra(told))
+        set_event_extra(context, [job_asset(self.job)], operation_extra(told))
         return {
             "job": self.job,
             "operation": started["operation"],

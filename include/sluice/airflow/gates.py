@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from sluice.airflow.triggers import GateTrigger
-    from sluice.health.gates import Gate
     from sluice.operation.switch_over import Started
     from sluice.project import Project
 
@@ -48,7 +47,7 @@ class GateOperator(SluiceOperator):
     template_fields = ("started",)
     operator_extra_links = (FlinkJobLink(),)
 
-    def __init__(self, *, gate: Gate, started: Any = None, patience: timedelta | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, gate: str, started: Any = None, patience: timedelta | None = None, **kwargs: Any) -> None:
         # The default retries are for tasks that Airflow loses, not for a gate that isn't passed in time.
         self.fails_at_once = started is not None or has_no_retries(kwargs)
         super().__init__(**kwargs)
@@ -59,6 +58,7 @@ class GateOperator(SluiceOperator):
     def execute(self, context: Context) -> str:
         """Look once; hand over to the trigger where the gate is neither passed nor lost."""
         from sluice.airflow.triggers import GateTrigger  # noqa: PLC0415
+        from sluice.health.gates import Gate  # noqa: PLC0415
         from sluice.operation.gate import look  # noqa: PLC0415
         from sluice.operation.gate_order import gate_order  # noqa: PLC0415
 
@@ -69,7 +69,7 @@ class GateOperator(SluiceOperator):
                 raise AirflowSkipException("the job was suspended: there is nothing to look at")
             deadline = None if self.started is None else float(self.started["deadline"])
             order = gate_order(
-                project, self.job, started, (self.gate,), self.log.info, deadline=deadline, patience=self.patience
+                project, self.job, started, (Gate(self.gate),), self.log.info, deadline=deadline, patience=self.patience
             )
             context["ti"].xcom_push(key=JOB_URL, value=job_url(project.flink_url, order.flink_job_id))
             reading = look(order)
@@ -104,6 +104,8 @@ class GateOperator(SluiceOperator):
 
     def _record(self, context: Context, project: Project, failure: str | None) -> None:
         """Record what the gate has shown in the operation, which must still be this run's where the gate is passed."""
+        from sluice.health.gates import Gate  # noqa: PLC0415
+
         driver = self.driver(context, project)
         with airflow_errors():
             if failure is not None:
@@ -111,13 +113,13 @@ class GateOperator(SluiceOperator):
             elif driver.held() is None:
                 refuse_lost(project, self.job, self.started["operation"])
             else:
-                driver.passed(self.gate, started_of(self.started))
+                driver.passed(Gate(self.gate), started_of(self.started))
 
 
 def gate_group(
     job: str,
     *,
-    gates: Sequence[Gate] = ("running", "checkpoint", "consumer_lag", "watermark"),
+    gates: Sequence[str] = ("running", "checkpoint", "consumer_lag", "watermark"),
     group_id: str | None = None,
     root: str | Path | None = None,
     environment: str | None = None,

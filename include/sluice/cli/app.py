@@ -17,7 +17,7 @@ from sluice.errors import ConfigError
 from sluice.plan.request import DeployRequest
 from sluice.project import Project
 from sluice.settings import Settings
-from sluice.terminal import console, print_table, run, teller
+from sluice.terminal import console, print_table, progress_printer, run
 
 app = typer.Typer(
     add_completion=False,
@@ -76,7 +76,7 @@ def deploy(request: DeployRequest, jobs: Jobs, environment: Environment = None, 
     names = list(dict.fromkeys(jobs))
     for name in names:
         project.desired(name)  # refused before anything is touched
-    ahead = {name: Compiler(project, name, teller(name), ahead=True) for name in names[:1]}
+    ahead = {name: Compiler(project, name, progress_printer(name), ahead=True) for name in names[:1]}
     from sluice.cli.operations import run_jobs  # noqa: PLC0415 - loaded while the client starts
 
     run_jobs(project, names, request, json=json, ahead=ahead)

@@ -19,7 +19,7 @@ from sluice.plan.explain import explain
 from sluice.plan.model import Plan
 from sluice.plan.request import DeployRequest
 from sluice.project import Project
-from sluice.terminal import console, print_table, show_error, teller
+from sluice.terminal import console, print_table, progress_printer, show_error
 
 _PARALLEL = 4
 """Jobs at once: each has a client process of about 600 MB for some seconds."""
@@ -32,7 +32,7 @@ def plan_jobs(project: Project, jobs: Sequence[str], request: DeployRequest, *, 
     errors: list[SluiceError] = [] if jobs else project.catalog.errors
     for job in jobs or project.enabled_jobs():
         try:
-            plans.append(make_plan(project, job, request, teller(job)))
+            plans.append(make_plan(project, job, request, progress_printer(job)))
         except SluiceError as error:
             errors.append(error)
     if json:
@@ -55,7 +55,7 @@ def run_jobs(
 
     def one(job: str) -> Result:
         client = (ahead or {}).get(job)
-        return run_operation(project, job, request, shell_holder(), teller(job), compiler=client)
+        return run_operation(project, job, request, shell_holder(), progress_printer(job), compiler=client)
 
     with ThreadPoolExecutor(_PARALLEL) as pool:
         results = list(pool.map(one, jobs))
@@ -74,7 +74,7 @@ def savepoint_job(project: Project, job: str, *, json: bool, note: str | None = 
         SluiceError: there is none.
     """
     project.catalog.job(job)
-    row = asdict(take_savepoint(project, job, shell_holder(), teller(job), note))
+    row = asdict(take_savepoint(project, job, shell_holder(), progress_printer(job), note))
     if json:
         print_json(row)
     columns = ("job", "release", "flink_job_id", "savepoint")

@@ -1,6 +1,13 @@
-"""The whole stack with Airflow, on a copy of the project; the main job runs once for all tests."""
+"""One stack with Airflow for all workers, on a copy of the project; the main job runs once, before all tests.
+
+A group of tests owns the jobs that it changes, and runs in one worker (`xdist_group`). Tests that need the fleet for
+themselves, as a sweep of all jobs or the death of a service does, are marked `alone`: no other test uses the stack
+then.
+"""
 
 import os
+import pickle
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,45 +15,113 @@ import httpx
 import pytest
 
 from sluice.fleet.rows import JobStatus
+from sluice.ledger.ledger import Ledger
 from sluice.local import airflow as local_airflow
 from sluice.local.layout import Local
 from sluice.local.main_job import run_main_job, traffic_service
 from sluice.local.stack import Stack
+from sluice.project import Project
+from sluice.settings import Settings
 from tests.e2e.running import run_dag
 from tests.support.api_server import api_server
-from tests.support.stacks import stack_on_a_copy, variables_for
+from tests.support.pages import examples
+from tests.support.sharing import locked, shared_directory
+from tests.support.stacks import ROOT, stack_on_a_copy, variables_for
+
+QUICK = {
+    # Each of these is a wait of Airflow's between two steps of a run; the defaults are for many machines.
+    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+    "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+    "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+}
+"""Settings of the stack's Airflow."""
+_STACK, _ROWS = "stack.pickle", "main-job.pickle"
 
 
 @pytest.fixture(scope="session")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
-    local = stack_on_a_copy(tmp_path_factory.mktemp("project"))
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of the run, which all workers use."""
+    return shared_directory(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def local(shared: Path) -> Iterator[Local]:
+    """The stack, which the first worker that needs it starts; `pytest_sessionfinish` stops it."""
     before = dict(os.environ)
-    os.environ.update(variables_for(local))
+    with locked(shared / "start.lock"):
+        known = shared / _STACK
+        is_first = not known.exists()
+        local = _prepare(shared) if is_first else pickle.loads(known.read_bytes())
+        os.environ.update(QUICK | variables_for(local))
+        if is_first:
+            known.write_bytes(pickle.dumps(local))
+            _start(local, shared)
+    assert (shared / _ROWS).exists(), "the stack or its main job failed in another worker"
     yield local
     os.environ.clear()
     os.environ.update(before)
 
 
-@pytest.fixture(scope="session")
-def stack(local: Local) -> Iterator[Stack]:
+def _prepare(shared: Path) -> Local:
+    """The project and the stack's settings; checkpoints are frequent, since a deploy waits for one."""
+    root = shared / "project"
+    local = stack_on_a_copy(root)
+    file = root / "deployments" / "local.yaml"
+    file.write_text(file.read_text().replace("checkpointing.interval: 10 s", "checkpointing.interval: 1 s"))
+    for dag in (Path(__file__).parent / "dags").glob("*.py"):
+        shutil.copy(dag, root / "dags")
+    pages = [examples(ROOT / "docs" / f"{page}.md") for page in ("in-dags-of-your-own", "wait-for-a-job")]
+    rows = examples(ROOT / "docs" / "assets-and-lineage.md")["hourly_rows.py"].replace("hours=1", "minutes=1")
+    for name, text in {**pages[0], **pages[1], "hourly_rows.py": rows}.items():
+        # It would run at once, before its job does: the test of it writes it.
+        if name != "nightly.py":
+            (root / "dags" / name).write_text(text)
+    return local
+
+
+def _start(local: Local, shared: Path) -> None:
     stack = Stack(local)
-    try:
-        stack.up(extra=(traffic_service(local),))
-        yield stack
-    finally:
-        stack.down()
-
-
-@pytest.fixture(scope="session")
-def main_job(stack: Stack) -> list[JobStatus]:
-    return run_main_job(stack)
-
-
-@pytest.fixture(scope="session")
-def swept(main_job: list[JobStatus], local: Local) -> None:
-    """The sweep of the fleet has looked."""
-    with _api(local) as airflow:
+    stack.up(extra=(traffic_service(local),))
+    rows = run_main_job(stack)
+    with api(local) as airflow:
         run_dag(airflow, "redeploy_and_verify")
+    (shared / _ROWS).write_bytes(pickle.dumps(rows))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Stop the stack once no worker is left: this runs in each of them, and last where they were started."""
+    factory = getattr(session.config, "_tmp_path_factory", None)
+    if "PYTEST_XDIST_WORKER" in os.environ or factory is None:
+        return
+    known = factory.getbasetemp() / _STACK
+    if known.exists():
+        Stack(pickle.loads(known.read_bytes())).down()
+
+
+@pytest.fixture(scope="session")
+def stack(local: Local) -> Stack:
+    return Stack(local)
+
+
+@pytest.fixture(scope="session")
+def main_job(local: Local, shared: Path) -> list[JobStatus]:
+    """The jobs' status once the main job was done; a sweep of the fleet has looked since."""
+    return pickle.loads((shared / _ROWS).read_bytes())
+
+
+@pytest.fixture(autouse=True)
+def access(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The stack for oneself where a test is marked `alone`, otherwise together with other workers."""
+    if "local" not in request.fixturenames:
+        yield
+        return
+    shared = request.getfixturevalue("shared")
+    request.getfixturevalue("local")
+    with locked(shared / "fleet.lock", shared=request.node.get_closest_marker("alone") is None):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -58,12 +133,22 @@ def url(main_job: list[JobStatus], local: Local, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture
 def airflow(local: Local) -> Iterator[httpx.Client]:
-    with _api(local) as client:
+    with api(local) as client:
         yield client
 
 
-def _api(local: Local) -> httpx.Client:
-    return httpx.Client(base_url=f"{local.airflow_url}/api/v2", timeout=30)
+class _AskedAgain(httpx.HTTPTransport):
+    """Airflow's database is one file here: where several write to it, Airflow says to ask again."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        while (response := super().handle_request(request)).status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            response.close()
+        return response
+
+
+def api(local: Local) -> httpx.Client:
+    """Airflow's API."""
+    return httpx.Client(base_url=f"{local.airflow_url}/api/v2", timeout=60, transport=_AskedAgain())
 
 
 @pytest.fixture
@@ -71,6 +156,18 @@ def root(local: Local) -> Path:
     return local.root
 
 
+@pytest.fixture
+def ledger(root: Path) -> Ledger:
+    return Project(Settings(root=root)).ledger
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The stack as it comes up is looked at before other tests change its jobs."""
-    items.sort(key=lambda item: item.path.parent == Path(__file__).parent and item.path.name != "test_main_job.py")
+    """The stack as it comes up is looked at first; tests that are alone with it come last."""
+    here = Path(__file__).parent
+
+    def rank(item: pytest.Item) -> int:
+        if item.path.parent != here:
+            return 0
+        return 2 if item.get_closest_marker("alone") else int(item.path.name != "test_main_job.py")
+
+    items.sort(key=rank)

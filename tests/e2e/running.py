@@ -1,5 +1,9 @@
 """Runs of DAGs through Airflow's own API."""
 
+from contextlib import suppress
+
+import psutil
+
 from sluice.fleet.status import fleet_status
 from sluice.project import Project
 from sluice.settings import Settings
@@ -54,6 +58,43 @@ def await_task(airflow, path, task, state):
         watched=lambda: states_of(airflow, path),
         lost=over,
     )
+
+
+def _processes(title):
+    """The processes whose titles end with this; Airflow gives its own the id of a task's try."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if " ".join(process.cmdline()).rstrip().endswith(title):
+                found.append(process)
+    return found
+
+
+def process_of(task):
+    """The process of a task's newest try; None: it has ended, or has not begun."""
+    return next(iter(_processes(f"airflow worker -- {task['id']}")), None)
+
+
+def await_known_end(airflow, task):
+    """Wait until the scheduler knows that the process of a task that waits has ended.
+
+    What wakes the task before is lost: Airflow marks that try as failed ("state mismatch").
+    """
+    wait_for(lambda: not _processes(task["id"]), pause=0.1)
+
+    def heartbeat():
+        return get(airflow, "/monitor/health")["scheduler"]["latest_scheduler_heartbeat"]
+
+    # The loop in which the first of them falls may have read the executor's events before.
+    for _ in range(2):
+        seen = heartbeat()
+        wait_for(lambda seen=seen: heartbeat() != seen, pause=0.1)
+
+
+def pool(airflow, name, slots):
+    """Make a pool of slots that one DAG alone uses."""
+    body = {"name": name, "slots": slots, "include_deferred": False}
+    airflow.post("/pools", json=body).raise_for_status()
 
 
 def ended(airflow, path):

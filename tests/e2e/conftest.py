@@ -22,7 +22,7 @@ from sluice.local.main_job import run_main_job, traffic_service
 from sluice.local.stack import Stack
 from sluice.project import Project
 from sluice.settings import Settings
-from tests.e2e.running import run_dag
+from tests.e2e.running import api, await_dag, run_dag
 from tests.support.api_server import api_server
 from tests.support.pages import examples
 from tests.support.sharing import locked, shared_directory
@@ -70,14 +70,15 @@ def _prepare(shared: Path) -> Local:
     local = stack_on_a_copy(root)
     file = root / "deployments" / "local.yaml"
     file.write_text(file.read_text().replace("checkpointing.interval: 10 s", "checkpointing.interval: 1 s"))
-    for dag in (Path(__file__).parent / "dags").glob("*.py"):
-        shutil.copy(dag, root / "dags")
-    pages = [examples(ROOT / "docs" / f"{page}.md") for page in ("in-dags-of-your-own", "wait-for-a-job")]
-    rows = examples(ROOT / "docs" / "assets-and-lineage.md")["hourly_rows.py"].replace("hours=1", "minutes=1")
-    for name, text in {**pages[0], **pages[1], "hourly_rows.py": rows}.items():
-        # It would run at once, before its job does: the test of it writes it.
-        if name != "nightly.py":
-            (root / "dags" / name).write_text(text)
+    shutil.copy(Path(__file__).parent / "dags" / "own.py", root / "dags")
+    shown = {}
+    for page in ("in-dags-of-your-own", "wait-for-a-job", "assets-and-lineage"):
+        shown |= examples(ROOT / "docs" / f"{page}.md")
+    # It would run at once, before its job does: the test of it writes it.
+    del shown["nightly.py"]
+    shown["hourly_rows.py"] = shown["hourly_rows.py"].replace("hours=1", "minutes=1")
+    # One file, since the DAG processor reads each again every few seconds.
+    (root / "dags" / "pages.py").write_text("\n".join(shown.values()))
     return local
 
 
@@ -86,6 +87,8 @@ def _start(local: Local, shared: Path) -> None:
     stack.up(extra=(traffic_service(local),))
     rows = run_main_job(stack)
     with api(local) as airflow:
+        for dag in ("waiting", "campaign"):
+            await_dag(airflow, dag)
         run_dag(airflow, "redeploy_and_verify")
     (shared / _ROWS).write_bytes(pickle.dumps(rows))
 
@@ -135,20 +138,6 @@ def url(main_job: list[JobStatus], local: Local, tmp_path_factory: pytest.TempPa
 def airflow(local: Local) -> Iterator[httpx.Client]:
     with api(local) as client:
         yield client
-
-
-class _AskedAgain(httpx.HTTPTransport):
-    """Airflow's database is one file here: where several write to it, Airflow says to ask again."""
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        while (response := super().handle_request(request)).status_code == httpx.codes.SERVICE_UNAVAILABLE:
-            response.close()
-        return response
-
-
-def api(local: Local) -> httpx.Client:
-    """Airflow's API."""
-    return httpx.Client(base_url=f"{local.airflow_url}/api/v2", timeout=60, transport=_AskedAgain())
 
 
 @pytest.fixture

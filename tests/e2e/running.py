@@ -2,9 +2,11 @@
 
 from contextlib import suppress
 
+import httpx
 import psutil
 
 from sluice.fleet.status import fleet_status
+from sluice.local.layout import Local
 from sluice.project import Project
 from sluice.settings import Settings
 from tests.support.waiting import wait_for
@@ -12,6 +14,20 @@ from tests.support.waiting import wait_for
 ENDED = ("success", "failed")
 _LOG = 30
 """Lines of a failed task's log that are printed."""
+
+
+class _AskedAgain(httpx.HTTPTransport):
+    """Airflow's database is one file here: where several write to it, Airflow says to ask again."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        while (response := super().handle_request(request)).status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            response.close()
+        return response
+
+
+def api(local: Local) -> httpx.Client:
+    """Airflow's API."""
+    return httpx.Client(base_url=f"{local.airflow_url}/api/v2", timeout=60, transport=_AskedAgain())
 
 
 def get(airflow, path, **params):
@@ -30,10 +46,10 @@ def tasks_of(airflow, path):
 
 
 def await_dag(airflow, dag):
-    """Wait until Airflow has read a DAG; an error in its file ends the wait."""
+    """Wait until Airflow has read a DAG; an error in any file ends the wait."""
 
     def broken():
-        found = [each for each in get(airflow, "/importErrors")["import_errors"] if f"{dag}.py" in each["filename"]]
+        found = get(airflow, "/importErrors")["import_errors"]
         return found[0]["stack_trace"] if found else None
 
     wait_for(lambda: airflow.get(f"/dags/{dag}").status_code == 200, f"there is no DAG {dag}", lost=broken)

@@ -7,7 +7,21 @@ import pytest
 
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
-from tests.e2e.running import await_dag, await_task, ended, get, pool, run_dag, states_of, status, trigger
+from sluice.project import Project
+from sluice.settings import Settings
+from tests.e2e.running import (
+    api,
+    await_dag,
+    await_task,
+    ended,
+    get,
+    pool,
+    run_dag,
+    states_of,
+    status,
+    tasks_of,
+    trigger,
+)
 from tests.support.pages import examples
 from tests.support.sharing import deployment_line
 from tests.support.stacks import ROOT
@@ -21,9 +35,10 @@ pytestmark = [pytest.mark.usefixtures("main_job"), pytest.mark.xdist_group("even
 @pytest.fixture
 def pages(airflow, root):
     """The DAGs of the page; the stack has had them from its start, but for the one that runs by its schedule."""
-    for name, text in examples(ROOT / "docs" / "in-dags-of-your-own.md").items():
-        if not (file := root / "dags" / name).exists():
-            file.write_text(text)
+    shown = examples(ROOT / "docs" / "in-dags-of-your-own.md")
+    if not (file := root / "dags" / "nightly.py").exists():
+        file.write_text(shown["nightly.py"])
+    for name in shown:
         await_dag(airflow, name.removesuffix(".py"))
 
 
@@ -53,29 +68,36 @@ def test_a_job_rests_while_something_is_migrated(airflow, root, ledger, pages):
     assert (row["outcome"], row["flink_job_id"]) == ("healthy", after.flink_job_id)
 
 
-def test_a_group_deploys_and_what_follows_comes_after_it(airflow, root, ledger, pages):
-    run, tasks = run_dag(airflow, "campaign")
-    assert run["state"] == "success", tasks
+@pytest.fixture(scope="module")
+def two_runs(local):
+    """A run of the page's `campaign`, and one of the job's own DAG that begins while the first one works."""
+    ledger = Project(Settings(root=local.root)).ledger
+    with api(local) as airflow:
+        first = trigger(airflow, "campaign")
+        wait_for(lambda: ledger.active(JOB))
+        second = trigger(airflow, f"deploy.{JOB}", clear_overrides=True)
+        ended(airflow, second)
+    return first, second
+
+
+def test_a_group_deploys_and_what_follows_comes_after_it(airflow, ledger, two_runs):
+    tasks = tasks_of(airflow, two_runs[0])
+    assert get(airflow, two_runs[0])["state"] == "success", tasks
     assert tasks["deploy_event_metrics.roll_back"]["state"] == "skipped"
     assert tasks["announce"]["state"] == "success"
     assert tasks["announce"]["start_date"] >= tasks["deploy_event_metrics.settle"]["end_date"]
-    newest = ledger.operations(JOB)[0]
-    assert (newest.outcome, newest.note) == ("healthy", "campaign")
-    assert status(root, JOB)[0].overrides == {"event_types": ["page_view", "click"]}
-    run, _ = run_dag(airflow, f"deploy.{JOB}", clear_overrides=True)
-    assert run["state"] == "success"
+    deployed = ledger.operations(JOB, 2)[1]
+    assert (deployed.outcome, deployed.note) == ("healthy", "campaign")
+    assert ledger.release(JOB, deployed.release).overrides == {"event_types": ["page_view", "click"]}
 
 
-def test_two_runs_that_work_on_one_job_wait_for_each_other(airflow, root, ledger, pages):
+def test_two_runs_that_work_on_one_job_wait_for_each_other(airflow, root, ledger, two_runs):
     """One of the group, one of the job's own DAG: neither fails, and no operation is taken from the other."""
-    first = trigger(airflow, "campaign")
-    wait_for(lambda: ledger.active(JOB))
-    run, tasks = run_dag(airflow, f"deploy.{JOB}", clear_overrides=True)
-    assert run["state"] == "success", tasks
-    assert get(airflow, first)["state"] == "success"
+    assert [get(airflow, path)["state"] for path in two_runs] == ["success", "success"]
     assert [row.outcome for row in ledger.operations(JOB, 2)] == ["healthy", "healthy"]
     second, former = ledger.operations(JOB, 2)
     assert former.ended_at <= second.started_at
+    assert status(root, JOB)[0].overrides == {}
 
 
 def test_a_range_is_replayed_by_one_task_and_by_a_group(airflow, root, ledger):

@@ -146,3 +146,10 @@ def test_a_task_that_is_cleared_asks_anew(airflow, ledger):
     assert [row.answer for row in ledger.approvals.of(JOB)[:2]] == [None, "rejected"]
     answer(airflow, path, "Reject")
     assert ended(airflow, path)["state"] == "failed"
+
+
+def test_a_plan_that_was_approved_ahead_is_not_asked_about(airflow, ledger):
+    run, tasks = run_dag(airflow, f"deploy.{JOB}", config_metrics_window_minutes=12, allow_state_loss=True)
+    assert (run["state"], tasks["approve"]["state"]) == ("success", "skipped")
+    # By whom is recorded as well.
+    assert ledger.operations(JOB)[0].approved_by

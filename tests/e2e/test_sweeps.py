@@ -46,10 +46,6 @@ def test_a_fleet_that_is_well_raises_no_alarm(root):
 
 def test_a_sweep_asks_once_for_what_loses_state(airflow, root, ledger):
     dag = f"deploy.{JOB}"
-    # Approved ahead, and by whom is recorded as well.
-    run, tasks = run_dag(airflow, dag, config_metrics_window_minutes=12, allow_state_loss=True)
-    assert (run["state"], tasks["approve"]["state"]) == ("success", "skipped")
-    assert ledger.operations(JOB)[0].approved_by
     # What a run has given lies over the file.
     run, _ = run_dag(airflow, dag, clear_overrides=True, allow_state_loss=True)
     assert run["state"] == "success"
@@ -88,33 +84,10 @@ def test_a_sweep_redeploys_the_one_job_that_differs(airflow, root):
         newest = Project(Settings(root=root)).ledger.operations("event_metrics")[0]
         assert newest.note.startswith("redeploy_and_verify: event_metrics: redeploy: it differs from release")
         assert newest.restored_from == newest.savepoint
-    # Other tests share the stack, and find the job as its file has it.
-    assert deploy(airflow, "event_metrics")[0]["state"] == "success"
-
-
-def test_a_dag_begins_when_the_rows_of_a_minute_can_be_read(airflow, root):
-    """The page's example, with minutes for hours."""
-    wait_for(lambda: status(root, "event_metrics")[0].verdict == "healthy")
-
-    def runs():
-        run, _ = run_dag(airflow, "redeploy_and_verify")
-        assert run["state"] == "success"
-        found = get(airflow, "/dags/hourly_rows/dagRuns", order_by="-id", limit=5)["dag_runs"]
-        return [run for run in found if run["state"] == "success"]
-
-    newest = wait_for(runs)[0]
-    path = f"/dags/hourly_rows/dagRuns/{newest['dag_run_id']}"
-    words = airflow.get(f"{path}/taskInstances/report/logs/1").text
-    assert "event_metrics: the rows from " in words
-    events = get(airflow, f"{path}/upstreamAssetEvents")["asset_events"]
-    payload = events[0]["extra"]["payload"]
-    former, until = (datetime.fromisoformat(payload[name]) for name in ("from", "until"))
-    assert until > former
-    assert until.second == 0
-    assert until < datetime.now(UTC)
 
 
 def test_a_sweep_does_not_wait_for_a_run_whose_job_lost_its_file(stack, airflow, root):
+    # The job as its file has it: the sweep before has given it a setting.
     run, tasks = deploy(airflow, "event_metrics")
     assert run["state"] == "success", tasks
     airflow.patch("/dags/redeploy_and_verify", json={"is_paused": False}).raise_for_status()
@@ -145,6 +118,28 @@ def test_a_sweep_does_not_wait_for_a_run_whose_job_lost_its_file(stack, airflow,
     ended(airflow, f"/dags/deploy.event_metrics/dagRuns/{newest['dag_run_id']}")
     deploy(airflow, "event_metrics")
     assert Project(Settings(root=root)).ledger.active("event_metrics") is None
+
+
+def test_a_dag_begins_when_the_rows_of_a_minute_can_be_read(airflow, root):
+    """The page's example, with minutes for hours."""
+    wait_for(lambda: status(root, "event_metrics")[0].verdict == "healthy")
+
+    def runs():
+        run, _ = run_dag(airflow, "redeploy_and_verify")
+        assert run["state"] == "success"
+        found = get(airflow, "/dags/hourly_rows/dagRuns", order_by="-id", limit=5)["dag_runs"]
+        return [run for run in found if run["state"] == "success"]
+
+    newest = wait_for(runs)[0]
+    path = f"/dags/hourly_rows/dagRuns/{newest['dag_run_id']}"
+    words = airflow.get(f"{path}/taskInstances/report/logs/1").text
+    assert "event_metrics: the rows from " in words
+    events = get(airflow, f"{path}/upstreamAssetEvents")["asset_events"]
+    payload = events[0]["extra"]["payload"]
+    former, until = (datetime.fromisoformat(payload[name]) for name in ("from", "until"))
+    assert until > former
+    assert until.second == 0
+    assert until < datetime.now(UTC)
 
 
 def test_what_dies_is_started_again_and_up_is_idempotent(stack, root, local):

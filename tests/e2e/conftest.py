@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from sluice.fleet.rows import JobStatus
+from sluice.fleet.status import sweep_and_record
 from sluice.ledger.ledger import Ledger
 from sluice.local import airflow as local_airflow
 from sluice.local.layout import Local
@@ -113,6 +114,12 @@ def stack(local: Local) -> Stack:
 def main_job(local: Local, shared: Path) -> list[JobStatus]:
     """The jobs' status once the main job was done; a sweep of the fleet has looked since."""
     return pickle.loads((shared / _ROWS).read_bytes())
+
+
+@pytest.fixture(scope="module")
+def seen(local: Local) -> None:
+    """The fleet as it is now is in the ledger's samples: what a sweep begins with, and nothing else of it."""
+    sweep_and_record(Project(Settings(root=local.root)))
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """One stack with Airflow for all workers, on a copy of the project; the main job runs once, before all tests.
 
-A group of tests owns the jobs that it changes, and runs in one worker (`xdist_group`). Tests that need the fleet for
-themselves, as a sweep of all jobs or the death of a service does, are marked `alone`: no other test uses the stack
+Files of tests that change the same jobs run in one worker, one after the other (`WORKS_ON`). Tests that need the fleet
+for themselves, as a sweep of all jobs or the death of a service does, are marked `alone`: no other test uses the stack
 then.
 """
 
@@ -13,6 +13,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from sluice.fleet.rows import JobStatus
 from sluice.fleet.status import sweep_and_record
@@ -157,13 +159,36 @@ def ledger(root: Path) -> Ledger:
     return Project(Settings(root=root)).ledger
 
 
+WORKS_ON = {
+    "test_main_job.py": "event_metrics",
+    "test_page.py": "event_metrics",
+    "test_operators.py": "event_metrics",
+    "test_assets.py": "event_metrics",
+    "test_page_by_hand.py": "processing_metrics",
+    "test_approvals.py": "processing_metrics",
+    "test_replays.py": "counted",
+    "test_kills.py": "performance_metrics",
+    "test_job_files.py": "performance_metrics",
+    "test_connection.py": "guarded",
+    "test_page_look.py": "a ledger of its own",
+    "test_sweeps.py": "all jobs",
+}
+"""What the tests of each file change, in the order in which they are begun."""
+
+
+class _ByJobs(LoadScopeScheduling):
+    """Tests that change the same jobs go to the same worker."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return WORKS_ON[nodeid.partition("::")[0].rpartition("/")[2]]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
+    return _ByJobs(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The stack as it comes up is looked at first; tests that are alone with it come last."""
-    here = Path(__file__).parent
-
-    def rank(item: pytest.Item) -> int:
-        if item.path.parent != here:
-            return 0
-        return 2 if item.get_closest_marker("alone") else int(item.path.name != "test_main_job.py")
-
-    items.sort(key=rank)
+    order = list(WORKS_ON)
+    ours = [item for item in items if item.path.parent == Path(__file__).parent]
+    others = [item for item in items if item not in ours]
+    items[:] = others + sorted(ours, key=lambda item: order.index(item.path.name))

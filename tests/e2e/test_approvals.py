@@ -7,7 +7,7 @@ from tests.e2e.running import await_task, ended, get, pool, run_dag, status, tas
 from tests.support.sharing import deployment_line
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.usefixtures("main_job"), pytest.mark.xdist_group("processing_metrics")]
+pytestmark = pytest.mark.usefixtures("main_job")
 
 
 def test_an_approved_plan_runs_and_the_ledger_says_who_approved_it(airflow, root, ledger):

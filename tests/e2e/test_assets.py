@@ -10,7 +10,7 @@ from tests.e2e.running import get, run_dag
 
 JOB = "event_metrics"
 
-pytestmark = [pytest.mark.usefixtures("main_job"), pytest.mark.xdist_group("event_metrics")]
+pytestmark = pytest.mark.usefixtures("main_job")
 
 
 def asset(airflow, uri):

@@ -15,7 +15,7 @@ from tests.e2e.running import ended
 from tests.integration import sources
 from tests.support.proxy import proxy_before
 
-pytestmark = [pytest.mark.usefixtures("stack"), pytest.mark.xdist_group("guarded")]
+pytestmark = pytest.mark.usefixtures("stack")
 
 DEPLOYMENT = """
 kafka: {connection: guarded_kafka}

@@ -8,7 +8,7 @@ from tests.e2e.running import await_dag, deploy, get, status
 from tests.support.sharing import deployment_line
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.usefixtures("main_job"), pytest.mark.xdist_group("performance_metrics")]
+pytestmark = pytest.mark.usefixtures("main_job")
 
 
 def test_a_new_file_alone_gives_a_deployable_job(airflow, root, local):

@@ -8,7 +8,7 @@ from sluice.flink.client import FlinkClient
 from tests.e2e.running import deploy, get, process_of, status, tasks_of
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.usefixtures("main_job"), pytest.mark.xdist_group("performance_metrics")]
+pytestmark = pytest.mark.usefixtures("main_job")
 
 
 def test_a_task_that_is_killed_while_the_job_stops_goes_on_in_its_next_try(airflow, root, local, ledger):

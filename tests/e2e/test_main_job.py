@@ -26,7 +26,7 @@ TASKS = [
     "settle",
 ]
 
-pytestmark = [pytest.mark.usefixtures("main_job"), pytest.mark.xdist_group("event_metrics")]
+pytestmark = pytest.mark.usefixtures("main_job")
 
 
 def test_every_job_is_deployed_and_healthy(main_job, airflow):

@@ -29,7 +29,7 @@ from tests.support.waiting import wait_for
 
 JOB = "event_metrics"
 
-pytestmark = [pytest.mark.usefixtures("main_job"), pytest.mark.xdist_group("event_metrics")]
+pytestmark = pytest.mark.usefixtures("main_job")
 
 
 @pytest.fixture

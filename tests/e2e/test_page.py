@@ -12,7 +12,7 @@ from tests.support.browser import chromium, needs_browser, open_context, shoot
 from tests.support.by_hand import log_in, open_fleet, open_form, open_job, trigger
 from tests.support.sharing import deployment_line
 
-pytestmark = [pytest.mark.usefixtures("main_job", "seen"), pytest.mark.xdist_group("event_metrics")]
+pytestmark = pytest.mark.usefixtures("main_job", "seen")
 PATHS = ("fleet", "curves", "job?name=event_metrics", "desired?name=event_metrics")
 
 

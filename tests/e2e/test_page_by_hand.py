@@ -10,7 +10,7 @@ from tests.e2e.running import ended, status
 from tests.support.browser import chromium, needs_browser, open_context, shoot
 from tests.support.by_hand import find_question, log_in, open_fleet, open_form, open_job, trigger
 
-pytestmark = [pytest.mark.usefixtures("main_job", "seen"), needs_browser, pytest.mark.xdist_group("processing_metrics")]
+pytestmark = [pytest.mark.usefixtures("main_job", "seen"), needs_browser]
 ASKED, RESTS = "processing_metrics", "session_metrics"
 
 

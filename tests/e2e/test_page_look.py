@@ -16,7 +16,7 @@ from sluice.ledger.samples import Sample
 from tests.support.api_server import AIRFLOW, api_server, token
 from tests.support.browser import chromium, needs_browser, open_context, shoot, violations
 
-pytestmark = [needs_browser, pytest.mark.xdist_group("look")]
+pytestmark = needs_browser
 JOBS = 300
 EVIL = "<img src=x onerror=\"document.title='evil'\">"
 LIMITS = {"consumer_lag": 10}

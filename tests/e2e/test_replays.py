@@ -19,7 +19,7 @@ from tests.e2e.running import await_dag, deploy, get, process_of, run_dag, state
 from tests.support import counted
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.usefixtures("main_job"), pytest.mark.xdist_group("counted")]
+pytestmark = pytest.mark.usefixtures("main_job")
 
 
 def test_what_a_bug_has_written_is_replayed_and_promoted(airflow, root, local, stack):

@@ -24,7 +24,7 @@ JOBS = ["dead_letters", "event_metrics", "performance_metrics", "processing_metr
 LOOKS = 10
 """At each job, at the least, while nothing happens to it."""
 
-pytestmark = [pytest.mark.usefixtures("main_job"), pytest.mark.xdist_group("alone"), pytest.mark.alone]
+pytestmark = [pytest.mark.usefixtures("main_job"), pytest.mark.alone]
 
 
 def test_a_fleet_that_is_well_raises_no_alarm(root):

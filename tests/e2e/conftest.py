@@ -1,8 +1,7 @@
 """One stack with Airflow for all workers, on a copy of the project; the main job runs once, before all tests.
 
-Files of tests that change the same jobs run in one worker, one after the other (`WORKS_ON`). Tests that need the fleet
-for themselves, as a sweep of all jobs or the death of a service does, are marked `alone`: no other test uses the stack
-then.
+Test files that change the same jobs run in one worker, one after the other (`WORKS_ON`). Tests that affect every job,
+such as a sweep or the death of a service, are marked `alone`: they wait until no other test uses the stack.
 """
 
 import os
@@ -32,7 +31,7 @@ from tests.support.sharing import locked, shared_directory
 from tests.support.stacks import ROOT, stack_on_a_copy, variables_for
 
 QUICK = {
-    # Each of these is a wait of Airflow's between two steps of a run; the defaults are for many machines.
+    # Airflow waits this long between two steps of a run; its defaults suit installations of many machines.
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
     "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
@@ -51,7 +50,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def local(shared: Path) -> Iterator[Local]:
-    """The stack, which the first worker that needs it starts; `pytest_sessionfinish` stops it."""
+    """The stack. The first worker that needs it starts it; `pytest_sessionfinish` stops it."""
     before = dict(os.environ)
     with locked(shared / "start.lock"):
         known = shared / _STACK
@@ -68,7 +67,7 @@ def local(shared: Path) -> Iterator[Local]:
 
 
 def _prepare(shared: Path) -> Local:
-    """The project and the stack's settings; checkpoints are frequent, since a deploy waits for one."""
+    """Copy the project and choose ports; checkpoints are frequent, since each deploy waits for one."""
     root = shared / "project"
     local = stack_on_a_copy(root)
     file = root / "deployments" / "local.yaml"
@@ -77,10 +76,10 @@ def _prepare(shared: Path) -> Local:
     shown = {}
     for page in ("in-dags-of-your-own", "wait-for-a-job", "assets-and-lineage"):
         shown |= examples(ROOT / "docs" / f"{page}.md")
-    # It would run at once, before its job does: the test of it writes it.
+    # Its schedule would start a run before its job is deployed: its test writes the file.
     del shown["nightly.py"]
     shown["hourly_rows.py"] = shown["hourly_rows.py"].replace("hours=1", "minutes=1")
-    # One file, since the DAG processor reads each again every few seconds.
+    # One file: the DAG processor parses each file again every few seconds.
     (root / "dags" / "pages.py").write_text("\n".join(shown.values()))
     return local
 
@@ -98,7 +97,7 @@ def _start(local: Local, shared: Path) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Stop the stack once no worker is left: this runs in each of them, and last where they were started."""
+    """Stop the stack, in the process that started the workers: it ends after them."""
     factory = getattr(session.config, "_tmp_path_factory", None)
     if "PYTEST_XDIST_WORKER" in os.environ or factory is None:
         return
@@ -114,19 +113,19 @@ def stack(local: Local) -> Stack:
 
 @pytest.fixture(scope="session")
 def main_job(local: Local, shared: Path) -> list[JobStatus]:
-    """The jobs' status once the main job was done; a sweep of the fleet has looked since."""
+    """The jobs' status after the main job; one sweep of the fleet has run since."""
     return pickle.loads((shared / _ROWS).read_bytes())
 
 
 @pytest.fixture(scope="module")
 def seen(local: Local) -> None:
-    """The fleet as it is now is in the ledger's samples: what a sweep begins with, and nothing else of it."""
+    """Record a sample of every job in the ledger: the first step of a sweep, without its deploys."""
     sweep_and_record(Project(Settings(root=local.root)))
 
 
 @pytest.fixture(autouse=True)
 def access(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The stack for oneself where a test is marked `alone`, otherwise together with other workers."""
+    """Hold the stack: exclusively for a test marked `alone`, otherwise shared with other workers."""
     if "local" not in request.fixturenames:
         yield
         return
@@ -173,11 +172,11 @@ WORKS_ON = {
     "test_page_look.py": "a ledger of its own",
     "test_sweeps.py": "all jobs",
 }
-"""What the tests of each file change, in the order in which they are begun."""
+"""What the tests of each file change; the files are started in this order."""
 
 
 class _ByJobs(LoadScopeScheduling):
-    """Tests that change the same jobs go to the same worker."""
+    """Sends tests that change the same jobs to the same worker."""
 
     def _split_scope(self, nodeid: str) -> str:
         return WORKS_ON[nodeid.partition("::")[0].rpartition("/")[2]]

@@ -1,4 +1,4 @@
-"""The rows of the main job, held against what is right for the traffic that was produced."""
+"""Compares the rows of the main job with the right ones for the traffic that was produced."""
 
 from sluice.local.traffic import oracle, wire
 from sluice.local.traffic.generator import Message

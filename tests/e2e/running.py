@@ -17,7 +17,7 @@ _LOG = 30
 
 
 class _AskedAgain(httpx.HTTPTransport):
-    """Airflow's database is one file here: where several write to it, Airflow says to ask again."""
+    """Repeats requests that Airflow answers with 503: its database is one SQLite file, which several processes write."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         while (response := super().handle_request(request)).status_code == httpx.codes.SERVICE_UNAVAILABLE:
@@ -92,23 +92,23 @@ def process_of(task):
 
 
 def await_known_end(airflow, task):
-    """Wait until the scheduler knows that the process of a task that waits has ended.
+    """Wait until the scheduler knows that the process of a waiting task has ended.
 
-    What wakes the task before is lost: Airflow marks that try as failed ("state mismatch").
+    If the task is resumed earlier, Airflow marks the try as failed ("state mismatch").
     """
     wait_for(lambda: not _processes(task["id"]), pause=0.1)
 
     def heartbeat():
         return get(airflow, "/monitor/health")["scheduler"]["latest_scheduler_heartbeat"]
 
-    # The loop in which the first of them falls may have read the executor's events before.
+    # The first heartbeat may belong to a loop that read the executor's events before the process ended.
     for _ in range(2):
         seen = heartbeat()
         wait_for(lambda seen=seen: heartbeat() != seen, pause=0.1)
 
 
 def pool(airflow, name, slots):
-    """Make a pool of slots that one DAG alone uses."""
+    """Create a pool that only one DAG uses: other workers' runs hold slots of the default pool."""
     body = {"name": name, "slots": slots, "include_deferred": False}
     airflow.post("/pools", json=body).raise_for_status()
 

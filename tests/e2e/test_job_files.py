@@ -1,4 +1,4 @@
-"""Files of jobs and the deployment file: a new one, a broken one, and one that asks for what can't be."""
+"""A new job file, a broken one, and a deployment file that contradicts a topic."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A job with a bug: its history is replayed and promoted, a release that fails gives way, and replays are given up."""
+"""Replays of a job with a bug, a rollback of a release that fails, and replays that are cancelled."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Sweeps of the whole fleet, and services that die: no other test uses the stack meanwhile."""
+"""Sweeps of the whole fleet, and services that are killed; each test has the stack for itself."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What the workers of a test run share: one directory, locks, and a deployment file that several of them edit."""
+"""A directory, locks and a deployment file that the workers of a test run share."""
 
 import fcntl
 import os
@@ -17,7 +17,7 @@ def shared_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def locked(file: Path, *, shared: bool = False) -> Iterator[None]:
-    """Hold a lock on a file, alone or together with others who share it; wait for it first."""
+    """Wait for a lock on a file and hold it: exclusively, or shared with other workers that hold it shared."""
     with file.open("a") as held:
         fcntl.flock(held, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
@@ -25,7 +25,10 @@ def locked(file: Path, *, shared: bool = False) -> Iterator[None]:
 
 @contextmanager
 def deployment_line(root: Path, job: str, line: str) -> Iterator[None]:
-    """A line more in a job's entry of the deployment file; other workers may edit other jobs' entries meanwhile."""
+    """Add a line to a job's entry of the deployment file, and remove it afterwards.
+
+    Workers may edit different jobs' entries at the same time.
+    """
     entry, changed = f"  {job}:\n", f"  {job}:\n    {line}\n"
     _replace(root, entry, changed)
     try:

@@ -1,4 +1,4 @@
-"""DAGs of the tests' own; in one file, since the DAG processor reads each file again every few seconds."""
+"""DAGs that only the tests use, in one file: the DAG processor parses each file again every few seconds."""
 
 import os
 from datetime import timedelta

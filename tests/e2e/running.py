@@ -17,7 +17,7 @@ _LOG = 30
 
 
 class _AskedAgain(httpx.HTTPTransport):
-    """Repeats requests that Airflow answers with 503: its database is one SQLite file, which several processes write."""
+    """Repeats requests that Airflow answers with 503: several processes write its one SQLite file."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         while (response := super().handle_request(request)).status_code == httpx.codes.SERVICE_UNAVAILABLE:

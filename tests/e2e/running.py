@@ -1,6 +1,7 @@
 """Runs of DAGs through Airflow's own API."""
 
 from contextlib import suppress
+from pathlib import Path
 
 import httpx
 import psutil
@@ -46,10 +47,13 @@ def tasks_of(airflow, path):
 
 
 def await_dag(airflow, dag):
-    """Wait until Airflow has read a DAG; an error in any file ends the wait."""
+    """Wait until Airflow has read a DAG; an error in its file ends the wait."""
+    files = (f"{dag}.py", "own.py", "pages.py")
 
     def broken():
-        found = get(airflow, "/importErrors")["import_errors"]
+        found = [
+            each for each in get(airflow, "/importErrors")["import_errors"] if Path(each["filename"]).name in files
+        ]
         return found[0]["stack_trace"] if found else None
 
     wait_for(lambda: airflow.get(f"/dags/{dag}").status_code == 200, f"there is no DAG {dag}", lost=broken)

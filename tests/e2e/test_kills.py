@@ -15,10 +15,10 @@ def test_a_task_that_is_killed_while_the_job_stops_goes_on_in_its_next_try(airfl
     before = status(root, "performance_metrics")[0]
 
     def kill_the_task():
+        [run] = wait_for(lambda: get(airflow, "/dags/deploy.performance_metrics/dagRuns", state="running")["dag_runs"])
+        path = f"/dags/deploy.performance_metrics/dagRuns/{run['dag_run_id']}"
+        process = wait_for(lambda: process_of(tasks_of(airflow, path)["switch_over"]), pause=0.1)
         wait_for(lambda: ledger.placement("performance_metrics").phase == "stopping", pause=0.02)
-        [run] = get(airflow, "/dags/deploy.performance_metrics/dagRuns", state="running")["dag_runs"]
-        task = tasks_of(airflow, f"/dags/deploy.performance_metrics/dagRuns/{run['dag_run_id']}")["switch_over"]
-        process = process_of(task)
         assert len([child for child in process.children() if is_client(child)]) == 1
         process.kill()
 

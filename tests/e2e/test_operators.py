@@ -169,9 +169,9 @@ def test_a_run_that_is_given_up_while_its_deploy_is_proven_holds_nobody_up(airfl
 
 def test_what_the_operator_refuses_is_not_tried_again(airflow, root, ledger):
     """A plan that loses state, and nobody to ask."""
-    operations = len(ledger.operations("performance_metrics"))
     run, tasks = run_dag(airflow, "refused")
     assert (run["state"], tasks["deploy"]["try_number"]) == ("failed", 1)
     log = airflow.get(f"/dags/refused/dagRuns/{run['dag_run_id']}/taskInstances/deploy/logs/1").text
     assert "state would be abandoned" in log
-    assert len(ledger.operations("performance_metrics")) == operations
+    # Other workers deploy this job.
+    assert [row for row in ledger.operations("performance_metrics") if row.holder.startswith("airflow:refused/")] == []

@@ -37,7 +37,7 @@ with DAG("impatient", schedule=None):
         "processing_metrics",
         group_id="deploy",
         config={"metrics_window_minutes": 30},
-        patience=timedelta(seconds=10),
+        patience=timedelta(seconds=20),
         pool="impatient",
     )
 

@@ -52,9 +52,8 @@ def test_what_a_bug_has_written_is_replayed_and_promoted(airflow, root, local, s
     def lose_worker_and_triggerer():
         def starting():
             """The process of a chunk's task that compiles it."""
-            [run] = get(airflow, "/dags/backfill.counted/dagRuns", state="running")["dag_runs"]
-            path = f"/dags/backfill.counted/dagRuns/{run['dag_run_id']}/taskInstances"
-            chunks = [task for task in get(airflow, path)["task_instances"] if task["task_id"] == "replay"]
+            tasks = get(airflow, "/dags/backfill.counted/dagRuns/~/taskInstances", state="running")["task_instances"]
+            chunks = [task for task in tasks if task["task_id"] == "replay"]
             with suppress(psutil.NoSuchProcess):
                 return next((each for each in filter(None, map(process_of, chunks)) if each.children()), None)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from sluice.airflow.sweep_runs import StartedRun
     from sluice.fleet.needs import Needed
+    from sluice.fleet.notifications import Notify
     from sluice.fleet.reconcile import HolderEnded
     from sluice.fleet.rows import JobStatus
     from sluice.plan.request import Request

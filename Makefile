@@ -1,13 +1,13 @@
-# Everything a person or CI runs. `make` alone prints what there is.
+# Targets for people and CI. `make` without a target lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 UV_VERSION := 0.13.9
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-# Where the environment forbids Python to keep what it has compiled, each of the many processes of a stack
-# compiles all of Airflow again: seconds for every task.
+# With this variable Python writes no bytecode files, and each process of a stack compiles all of Airflow again, which takes
+# seconds for every task.
 unexport PYTHONDONTWRITEBYTECODE
-# $(call timed,words,command): says what goes on, and how long it took.
+# $(call timed,text,command): prints the text, runs the command, and prints its duration.
 timed = @echo "$(1) ..."; since=$$SECONDS; $(2) && echo "  done in $$((SECONDS - since)) s"
 
 .PHONY: help env jars client up down status test test-unit test-integration test-jobs test-e2e audit bench screenshots lint lock clean
@@ -31,17 +31,17 @@ jars: .sluice/jars/.ready ## Fetch Kafka and the connector, build the JSON forma
 	@rm -rf .sluice/jars.new
 	$(call timed,fetching Kafka and its connector and flink-python (97 MB the first time) and building the JSON format with Maven,mvn --quiet --batch-mode --no-transfer-progress -Djars=$(CURDIR)/.sluice/jars.new package)
 	@touch .sluice/jars.new/.ready
-	@# By renaming: a stack that runs from the old jars keeps them until all of the new ones are there.
+	@# Rename the directories, so that a stack that runs from the old jars keeps them until all new ones exist.
 	@rm -rf .sluice/jars.old; if [ -e .sluice/jars ]; then mv .sluice/jars .sluice/jars.old; fi; mv .sluice/jars.new .sluice/jars; rm -rf .sluice/jars.old
 
-client: env jars ## Have deploys start sooner: record once what the Flink client's JVM loads
+client: env jars ## Shorten deploys: record once which classes the Flink client's JVM loads
 	$(call timed,recording the classes of the Flink client (once for these jars and this Java),$(BIN)/python -m sluice.local client)
 
-up: client ## Start Kafka, Flink and Airflow, and run the main job: all jobs, under traffic
+up: client ## Start Kafka, Flink and Airflow, and deploy all jobs under traffic
 	$(BIN)/python -m sluice.local up
 	$(BIN)/python -m sluice.local run-main-job
 
-down: env ## Stop everything that `make up` has started
+down: env ## Stop everything that `make up` started
 	$(BIN)/python -m sluice.local down
 
 status: env ## Show the jobs
@@ -56,7 +56,7 @@ test-integration: client ## The jobs on a real Kafka and a real Flink
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 tests/integration
 
 test-jobs: env jars ## Your jobs' own tests, in tests/jobs/ (where sluice new writes them)
-	@# pytest's status 5: there are none.
+	@# pytest exits with 5 if it finds no tests.
 	@if [ -d tests/jobs ]; then $(BIN)/python -m pytest tests/jobs || [ $$? -eq 5 ]; else echo "no tests/jobs/"; fi
 
 test-e2e: client ## The whole stack, Airflow and a browser included
@@ -64,7 +64,7 @@ test-e2e: client ## The whole stack, Airflow and a browser included
 	@# All workers share one stack; each changes jobs of its own, and mostly waits for Airflow.
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --durations=20 tests/e2e
 
-audit: client ## The long audits: redeploys, kills, deaths and replays, verdicts on jobs in trouble (more than an hour)
+audit: client ## The long tests: redeploys, kills, process deaths, replays, verdicts on faulty jobs (more than an hour)
 	SLUICE_AUDIT_REDEPLOYS=30 SLUICE_AUDIT_KILLS=30 SLUICE_AUDIT_DEATHS=all SLUICE_AUDIT_REPLAYS=all \
 		$(BIN)/python -m pytest -s tests/integration/test_deaths.py tests/integration/test_audit.py \
 		tests/integration/test_replay.py tests/integration/test_replay_deaths.py tests/audit
@@ -76,11 +76,11 @@ bench-%: client ## One benchmark, e.g. bench-throughput: prints its table, write
 
 bench: bench-device_category bench-dag_parse bench-throughput bench-first_deploy bench-redeploy bench-client_start bench-fleet bench-backfill bench-page ## Every benchmark
 
-screenshots: client ## Take the pictures in docs/images/ anew, of a stack of its own
+screenshots: client ## Take the screenshots in docs/images/, from a separate stack
 	@scripts/ensure-chromium
 	$(BIN)/python -m scripts.screenshots
 
-lint: env ## Ruff, formatting, strict types and import directions
+lint: env ## Ruff, formatting, strict types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -91,6 +91,6 @@ lock: env ## Compile requirements*.txt into the locks, with hashes
 	$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-dev.txt -o requirements-dev.lock
 
 clean: ## Remove the environment, the caches and the local state (make down first)
-	@# Status 2 says that something runs; with a broken environment nobody can be asked.
+	@# Status 2: services are running. A broken environment can't check that, and is removed.
 	@test ! -x $(BIN)/python || { $(BIN)/python -m sluice.local refuse-running; test $$? -ne 2; }
 	rm -rf .sluice .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,7 +1,7 @@
-"""A replay of 2,000,000 events in 1, 2 and 4 chunks side by side, against one bounded `flink run` of the same query.
+"""A replay of 2,000,000 events in 1, 2 and 4 parallel chunks, against one bounded `flink run` of the same query.
 
-Both from the start of the command: ours to its end, with the rows held against the live ones; `flink run` to the end of
-its Flink job. The live job runs beside both, and has nothing to read.
+Both times begin with the command: ours ends with it, including the comparison with the live rows; that of `flink run`
+ends with its Flink job. The live job runs beside both, without new input.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ flink: {{url: "{url}"}}
 
 
 def main() -> None:
-    """Measure in turn, print, write."""
+    """Measure both in turn, print and write the results."""
     with measuring_stack() as (stack, directory):
         local, root = stack.local, directory / "project"
         shutil.copytree(ROOT / "flink_jobs", root / "flink_jobs")
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def prepare(local: Local, stack: Stack, project: Project) -> datetime:
-    """Write the events, and have the live job read them all; where they begin."""
+    """Write the events, and wait until the live job has read them all; the time of the first."""
     start = datetime.fromtimestamp(int(time.time() - 86_400) // 3600 * 3600, UTC)
     create_topics(project, JOB)
     connect(project.kafka).create_topics([NewTopic("by_hand", 3, 1)])["by_hand"].result()
@@ -81,10 +81,10 @@ def prepare(local: Local, stack: Stack, project: Project) -> datetime:
 
 
 def measure(local: Local, stack: Stack, directory: Path, start: datetime) -> list[Measure]:
-    """The seconds of each, in turn."""
+    """The seconds of each, measured in turn."""
     script = directory / "by_hand.py"
     text = by_hand.script(ROOT, JOB, local.kafka_servers, topic="by_hand", execution__checkpointing__interval="30 s")
-    # The script holds its SQL as Python's own literals.
+    # The script has its SQL as Python literals.
     bounded = text.replace("'scan.startup.mode' = 'earliest-offset'", BOUNDED.replace("\n", "\\n"))
     if bounded == text:
         raise SystemExit("the script by hand has no place for its bounds")
@@ -104,7 +104,7 @@ def measure(local: Local, stack: Stack, directory: Path, start: datetime) -> lis
 
 
 def replay(chunks: int, start: datetime) -> float:
-    """One `sluice backfill`, which must find everything equal."""
+    """One `sluice backfill`, whose comparison must find all rows equal."""
     words = [str(Path(sys.executable).parent / "sluice"), "backfill", JOB, "--json", "--parallel", str(chunks)]
     words += ["--start", start.isoformat(), "--end", (start + RANGE).isoformat()]
     words += ["--chunk", f"{int(RANGE.total_seconds()) // chunks}s"]
@@ -136,7 +136,7 @@ def run_by_hand(local: Local, script: Path) -> float:
         )
         while not flink.send(calls.status(job.id)).status.is_terminal:
             time.sleep(0.2)
-        time.sleep(3.5)  # what the cluster tells of a job is up to three seconds old
+        time.sleep(3.5)  # the cluster caches job details for up to three seconds
         detail = flink.send(calls.job(job.id))
     if detail.state.value != "FINISHED":
         raise SystemExit(f"{name} is {detail.state.value}")

@@ -1,7 +1,7 @@
 """One bounded run of a job's query, in a process of its own: `python -m benchmarks.bounded_run ours|plain JOB ...`.
 
-`ours` reads the topic as Sluice does: strict format, arrival, lateness. `plain` is the table as written by hand: the
-JSON format with parse errors ignored, a watermark on event time, no checks. The query and the sink are the same.
+`ours` reads the topic as Sluice does: strict format, arrival time, late events. `plain` is a table as written by hand:
+the JSON format that ignores parse errors, and a watermark on event time. The query and the sink are the same.
 Prints the job's seconds from RUNNING to FINISHED.
 """
 
@@ -105,7 +105,7 @@ def plain_sink(sink: str, table: object, topic: object, servers: str) -> str:
 
 
 def seconds(url: str, job_id: str) -> float:
-    """Wait for the end; seconds from RUNNING to FINISHED as the cluster's own clock has it."""
+    """Wait for the end; the seconds from RUNNING to FINISHED by the cluster's clock."""
     with FlinkClient(url) as flink:
         while not (state := flink.send(calls.status(job_id)).status).is_terminal:
             time.sleep(0.2)

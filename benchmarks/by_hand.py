@@ -16,13 +16,13 @@ from sluice.local.layout import Local
 def script(
     root: Path, name: str, servers: str, *, topic: str | None = None, config: JobConfig | None = None, **options: str
 ) -> str:
-    """The text of the script: the job's own SQL between tables as Sluice declares them.
+    """The text of the script: the job's SQL, with tables as Sluice declares them.
 
     Args:
         root: The project.
         name: The job.
         servers: The brokers.
-        topic: What it writes to; None: the job's own topic.
+        topic: The output topic; None: the job's own.
         config: The job's settings; None: their defaults.
         options: Flink options, with `__` for a dot and `_` for a hyphen.
     """
@@ -57,14 +57,14 @@ t_env.execute_sql({insert!r})
 
 
 def flink(local: Local, *arguments: str) -> list[str]:
-    """A call of Flink's own command line against the cluster."""
+    """Call Flink's command line on the cluster."""
     command, *rest = arguments
     program = str(local_flink.distribution() / "bin" / "flink")
     return [program, command, "-m", local.flink_url.removeprefix("http://"), *rest]
 
 
 def variables(local: Local) -> dict[str, str]:
-    """What Flink's own command line needs in its environment."""
+    """The environment variables of Flink's command line."""
     home = local.home / "flink"
     return {"FLINK_LIB_DIR": str(home / "lib"), "FLINK_CONF_DIR": str(home / "conf")}
 

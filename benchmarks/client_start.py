@@ -1,6 +1,6 @@
-"""A client process from its start to its ready answer: with the class path and the archive of our own, and without.
+"""A client process from its start until it is ready: with Sluice's class path and class-data archive, and without.
 
-Without is the client as PyFlink starts it: Flink's own class path, and the JVM options that Sluice had before.
+Without them, the client starts as PyFlink does: with Flink's class path and PyFlink's JVM options.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BEFORE = "-XX:TieredStopAtLevel=1 -Xmx512m"
 
 
 def main() -> None:
-    """Measure in turn, print, write."""
+    """Measure both in turn, print and write the results."""
     with tempfile.TemporaryDirectory() as directory, cluster() as url:
         lib = gather_jars(local_stack(Path(directory) / "home"))
         cache = Path(directory) / "cache"
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def start(order: Build, variables: dict[str, str], log: Path) -> tuple[float, float]:
-    """Seconds until it is ready: by the clock, and of CPU."""
+    """Seconds until it is ready: elapsed, and of CPU."""
     begun = time.monotonic()
     with ClientProcess(Path(sys.executable), log, variables=variables) as client:
         client.prepare(order, timeout=180)

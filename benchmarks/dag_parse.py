@@ -1,4 +1,4 @@
-"""Time and memory to parse dags/, with the project's jobs and with 1,000 generated ones, over importing airflow.sdk."""
+"""Time and memory to parse dags/, for the project's jobs and for 1,000 generated ones, against import airflow.sdk."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if len(sys.argv) > 1:
     files, each = [], {}
     for file in sorted(pathlib.Path(sys.argv[1]).glob("*.py")):
         begun = time.perf_counter()
-        # Airflow parses each file in a process of its own: none finds the jobs imported.
+        # Airflow parses each file in a new process, which has imported no job.
         for name in [name for name in sys.modules if name.split(".")[0] == "flink_jobs"]:
             del sys.modules[name]
         files.append(importlib.import_module(file.stem))
@@ -38,7 +38,7 @@ if len(sys.argv) > 1:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print and write the results."""
     with tempfile.TemporaryDirectory() as directory:
         many = Path(directory) / "many"
         generate(many, 1_000)
@@ -68,7 +68,7 @@ def measure(name: str, root: Path, home: str) -> list[Measure]:
 
 
 def generate(root: Path, count: int) -> None:
-    """A project of so many jobs, each a copy of event_metrics under another name."""
+    """Write a project of `count` jobs, each a copy of event_metrics under another name."""
     shutil.copytree(ROOT / "dags", root / "dags", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "flink_jobs" / "shared", root / "flink_jobs" / "shared")
     source = (ROOT / "flink_jobs" / "event_metrics.py").read_text(encoding="utf-8")

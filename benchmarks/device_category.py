@@ -1,7 +1,7 @@
-"""What a device category costs per event: SQL patterns evaluated by Flink, against a Python UDF around ua-parser.
+"""The cost of a device category per event: SQL patterns evaluated by Flink, against a Python UDF around ua-parser.
 
-One bounded query on Flink in this process, in turn three ways: without a category, by patterns, by the UDF. What the
-first takes is subtracted from the others.
+One bounded query on Flink in this process runs in three variants in turn: without a category, with patterns, with the
+UDF. The time of the first is subtracted from those of the others.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RUNS = int(os.environ.get("SLUICE_BENCH_RUNS", "5"))
 
 @lru_cache(maxsize=10_000)
 def parsed_category(user_agent: str | None) -> str:
-    """The category by ua-parser's device and user-agent families, cached as its users are advised to."""
+    """The category by ua-parser's device and user-agent families, with the cache that its documentation advises."""
     from ua_parser import parse
 
     found = parse(user_agent or "")
@@ -41,7 +41,7 @@ def parsed_category(user_agent: str | None) -> str:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print and write the results."""
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "user_agents.txt"
         agents, weights = weighted()
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def environment() -> Any:
-    """A table environment in this process, with the UDF; its Python worker is a process of its own, as on a cluster."""
+    """A table environment in this process with the UDF, whose Python worker is a separate process, as on a cluster."""
     os.environ["_python_worker_execution_mode"] = "process"
     from pyflink.table import DataTypes
     from pyflink.table.udf import udf
@@ -97,15 +97,15 @@ def environment() -> Any:
 
 
 def seconds(t_env: Any, expression: str) -> float:
-    """How long the query takes, over all events."""
+    """The seconds of the query over all events."""
     begun = time.monotonic()
-    # A sink that takes each row and keeps none: an aggregate's updates would cost more than what is measured.
+    # A sink that discards all rows: the updates of an aggregate would cost more than the category.
     t_env.execute_sql(f"INSERT INTO nowhere SELECT {expression} FROM agents").wait()
     return time.monotonic() - begun
 
 
 if __name__ == "__main__":
-    # Under its own name: the Python worker imports the UDF by it.
+    # Under the module's real name, by which the Python worker imports the UDF.
     from benchmarks import device_category as benchmark  # noqa: PLW0406
 
     benchmark.main()

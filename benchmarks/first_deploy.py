@@ -26,7 +26,7 @@ JOB = "event_metrics"
 
 
 def main() -> None:
-    """Measure in turn, print, write."""
+    """Measure both in turn, print and write the results."""
     with measuring_stack() as (stack, directory):
         local, project = stack.local, directory / "project"
         for name in ("flink_jobs", "deployments"):
@@ -47,14 +47,14 @@ def main() -> None:
 
 
 def command(kind: str, local: Local, script: Path) -> list[str]:
-    """The command to time."""
+    """The measured command."""
     if kind == "sluice":
         return [str(Path(sys.executable).parent / "sluice"), "deploy", JOB]
     return by_hand.flink(local, "run", "-d", "-pyclientexec", sys.executable, "-py", str(script))
 
 
 def seconds(local: Local, words: list[str], variables: dict[str, str]) -> float:
-    """From the start of the command until the last task runs, by the cluster's own time stamps; ends the job."""
+    """Seconds from the start of the command until the last task runs, by the cluster's clock; then cancel the job."""
     begun = time.time()
     done = subprocess.run(
         words, capture_output=True, text=True, check=False, env={**variables, **by_hand.variables(local)}

@@ -1,10 +1,10 @@
 """One sweep of a fleet: four real jobs, and 100, 300 and 1,000 against a simulated cluster and broker.
 
 Four of the product's jobs run on a local stack under traffic. The simulated jobs have 12 partitions each; their cluster
-answers with recorded bodies (fleet_bodies/) whose positions move on, the broker with ends of topics, each after 5 ms.
-The rest is as it is: job files on the disk, fingerprints, a ledger in SQLite, samples and metrics written. Each run is
-a process of its own, as a scheduled one would be, with all imports done; the first sweep, which also learns the names
-of metrics, is told by itself.
+answers with recorded bodies (fleet_bodies/) whose positions advance, the broker with end offsets, each after 5 ms. All
+else is real: job files on disk, fingerprints, a ledger in SQLite, written samples and metrics. Each run is a process
+of its own, as a scheduled one is, measured after its imports. The first sweep, which also reads the names of metrics,
+is reported separately.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.support.recorded import PARTITIONS, RecordedCluster
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
 
-    from sluice.fleet.rows import Found
+    from sluice.fleet.rows import JobObservation
     from sluice.project import Project
 
 RUNS = int(os.environ.get("SLUICE_BENCH_RUNS", "3"))
@@ -47,7 +47,7 @@ def job_id(number: int) -> str:
 
 
 def topic(number: int) -> str:
-    """As long as the recorded one, so that requests are."""
+    """As long as the recorded id, so that requests have the same length."""
     return f"analytics_{number:06}"
 
 
@@ -55,17 +55,17 @@ _POSITION = re.compile(rb'(currentOffset", "min": )(\d+)')
 
 
 class Answering(asyncio.Protocol):
-    """HTTP, as far as a client of ours speaks it: requests without a body, one after the other on a connection."""
+    """An HTTP server for requests without a body, one after the other on a connection."""
 
     cluster: RecordedCluster
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Somebody connects."""
+        """A client connects."""
         self.transport = transport
         self.received = b""
 
     def data_received(self, data: bytes) -> None:
-        """Answer each request that is complete."""
+        """Answer each complete request."""
         self.received += data
         while (end := self.received.find(b"\r\n\r\n")) >= 0:
             target = self.received.split(b" ", 2)[1].decode()
@@ -81,13 +81,13 @@ class Answering(asyncio.Protocol):
 
 
 def read_on(body: bytes, begun: float = time.monotonic()) -> bytes:
-    """The answer with the positions of jobs that read on: one that stands still behind the end is looked at closer."""
+    """The response with advancing positions: a job that stops behind the end would need further requests."""
     since = int((time.monotonic() - begun) * 4)
     return _POSITION.sub(lambda found: found[1] + b"%d" % (int(found[2]) + since), body)
 
 
 async def serve(count: int) -> None:
-    """Print the port, and answer until the process is ended."""
+    """Print the port, and answer until the process is terminated."""
     names = {job_id(number): f"job_{number:04}" for number in range(count)}
     Answering.cluster = RecordedCluster(names, topics={job_id(number): topic(number) for number in range(count)})
     server = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0)
@@ -96,7 +96,7 @@ async def serve(count: int) -> None:
 
 
 def sweep_once(root: str, count: str, at_once: str) -> None:
-    """One sweep of simulated jobs in this process; prints what it took as JSON."""
+    """One sweep of simulated jobs in this process; prints its time and memory as JSON."""
     from sluice.fleet.members import all_names
     from tests.support.brokers import HeldTopics
 
@@ -109,7 +109,7 @@ def sweep_once(root: str, count: str, at_once: str) -> None:
 
 
 def sweep_real_once(root: str, at_once: str) -> None:
-    """One sweep of the real jobs in this process; prints what it took as JSON, with the number of REST calls."""
+    """One sweep of the real jobs in this process; prints its time, memory and REST calls as JSON."""
     from sluice.flink.exchange import HttpExchange
 
     send, asked = HttpExchange.__call__, []
@@ -135,25 +135,25 @@ def open_project(root: str) -> Project:
 
 def sweep(
     project: Project, names: Sequence[str], at_once: str, admin: AdminClient | None = None
-) -> tuple[list[Found], dict[str, float]]:
-    """Look at these jobs and record it; the rows, and what it took in seconds and MiB."""
+) -> tuple[list[JobObservation], dict[str, float]]:
+    """Check and record these jobs; their rows, seconds and MiB."""
     from sluice.fleet.members import read_members
-    from sluice.fleet.status import last_snapshots, look_at, record
-    from sluice.fleet.sweep import Pace
+    from sluice.fleet.status import last_snapshots, observe_members, record
+    from sluice.fleet.sweep import SweepBudget
 
     before = peak()
     began = time.perf_counter()
     members = read_members(project, names, last_snapshots(project))
     read = time.perf_counter()
-    pace = Pace(at_once=int(at_once), seconds=600)
-    found = look_at(project, members, is_whole=admin is not None, admin=admin, pace=pace)
+    budget = SweepBudget(max_jobs=int(at_once), timeout_s=600)
+    found = observe_members(project, members, is_whole=admin is not None, admin=admin, budget=budget)
     record(project, members, found, datetime.now(UTC))
     done = time.perf_counter()
     return found, {"read": read - began, "seconds": done - read, "peak": peak(), "before": before}
 
 
 def peak() -> float:
-    """Of this process, in MiB: not what its parent had when it began, as `ru_maxrss` would tell."""
+    """The peak memory of this process in MiB; `ru_maxrss` would include its parent's at the fork."""
     [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
     return int(line.split()[1]) / 1024
 
@@ -162,8 +162,8 @@ class Fleet:
     """A generated project with its simulated cluster.
 
     Args:
-        directory: Where it lies.
-        count: Of jobs.
+        directory: The directory of the project.
+        count: The number of jobs.
     """
 
     def __init__(self, directory: Path, count: int) -> None:
@@ -183,7 +183,7 @@ class Fleet:
         self._place()
 
     def _place(self) -> None:
-        """Enter every job in the ledger as running, as a deploy would have."""
+        """Record every job as running in the ledger, as a deploy does."""
         from sluice.fleet.members import all_names
         from sluice.ledger.tables import Placement, Release
         from sluice.release.fingerprint import fingerprint
@@ -226,7 +226,7 @@ class Fleet:
 
 
 def in_a_process(*arguments: str) -> dict[str, float]:
-    """What a process of this file with these arguments prints."""
+    """The output of a process of this file with these arguments."""
     command = [sys.executable, "-m", "benchmarks.fleet", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -236,7 +236,7 @@ def in_a_process(*arguments: str) -> dict[str, float]:
 
 
 def measure_real() -> list[Measure]:
-    """Sweeps of four of the product's jobs on a local stack without Airflow: side by side, and one after the other."""
+    """Sweeps of four of the product's jobs on a local stack without Airflow: in parallel, and one after the other."""
     from benchmarks.pairs import traffic
     from benchmarks.stack import measuring_stack
     from tests.support.running import deploy
@@ -262,7 +262,7 @@ def measure_real() -> list[Measure]:
             for turn in range(REAL_RUNS):
                 kinds = (SIDE_BY_SIDE, ONE_AFTER_THE_OTHER)
                 with stack.step(f"sweeps, {turn + 1} of {REAL_RUNS}"):
-                    # In turn first and second: neither always finds the warmer cluster.
+                    # Each comes first as often as second, since the cluster warms up.
                     order = kinds if turn % 2 else reversed(kinds)
                     pairs.append({kind: in_a_process("real", str(root), kind) for kind in order})
     together, in_turn = ([pair[kind] for pair in pairs] for kind in (SIDE_BY_SIDE, ONE_AFTER_THE_OTHER))
@@ -275,7 +275,7 @@ def measure_real() -> list[Measure]:
 
 
 def measure(count: int, directory: Path) -> tuple[dict[str, float], list[dict[str, float]], list[dict[str, float]]]:
-    """The first sweep, and then some side by side and one after the other."""
+    """The first sweep, then sweeps in parallel and one after the other."""
     fleet = Fleet(directory, count)
     try:
         first = fleet.sweep()
@@ -290,7 +290,7 @@ def values(runs: list[dict[str, float]], name: str, times: float = 1) -> list[fl
 
 
 def main() -> None:
-    """Measure both, print, write."""
+    """Measure both, print and write the results."""
     simulated = measure_simulated()
     report("fleet", simulated)
     report("fleet", [*measure_real(), *simulated])

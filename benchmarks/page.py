@@ -1,10 +1,9 @@
 """The fleet page with 1,000 jobs and seven days of samples, by a real Airflow API server and a real browser.
 
-About a million samples lie in a ledger on SQLite (see seed.py); the server knows the DAGs of all jobs, so that who may
-see what is worked out as it would be. Server time is that of a whole request over the loopback, compression included;
-what it stands against is Airflow's own list of DAGs, from the same server. A browser that was there before looks
-at the page alone, and at the page in the frame that Airflow gives it, led there by its address or by Airflow's
-navigation.
+The ledger, on SQLite, has about a million samples (see seed.py); the server knows the DAGs of all jobs, so that
+permissions are checked as usual. The server time is that of a whole request over the loopback, including compression;
+its baseline is Airflow's own list of DAGs from the same server. A browser with a warm cache opens the page alone, and
+in Airflow's frame: by its address and by Airflow's navigation.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ JOBS = int(os.environ.get("SLUICE_BENCH_JOBS", "1000"))
 DAYS = float(os.environ.get("SLUICE_BENCH_DAYS", "7"))
 RUNS = int(os.environ.get("SLUICE_BENCH_RUNS", "21"))
 LOOKS = int(os.environ.get("SLUICE_BENCH_LOOKS", "11"))
-"""How often a browser looks."""
+"""How often the browser opens each page."""
 FLEET = "#fleet tbody tr"
 DAGS = "[data-testid='dag-id'], a[href*='/dags/deploy']"
 OWN = "/ui/dags?limit=50"
@@ -50,7 +49,7 @@ with create_session() as session:
 
 
 def prepare(directory: Path, jobs: int, days: float) -> dict[str, str]:
-    """A seeded project and Airflow's database with its DAGs; the environment variables that lead there."""
+    """Write a seeded project and Airflow's database with its DAGs; the environment variables for both."""
     root, home = directory / "project", directory / "airflow"
     root.mkdir()
     home.mkdir()
@@ -70,7 +69,7 @@ def prepare(directory: Path, jobs: int, days: float) -> dict[str, str]:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print and write the results."""
     with tempfile.TemporaryDirectory() as directory:
         variables = prepare(Path(directory), JOBS, DAYS)
         with api_server(Path(directory) / "server", variables) as url:
@@ -115,7 +114,7 @@ def get(client: httpx.Client, path: str, headers: dict[str, str] | None = None, 
 
 
 def payload(client: httpx.Client, name: str, path: str) -> Measure:
-    """KiB that go over the wire, against those of the JSON."""
+    """KiB of the response as sent, against those of its JSON."""
     with client.stream("GET", path) as answer:
         sent = sum(len(chunk) for chunk in answer.iter_raw())
     whole = len(client.get(path).content)
@@ -123,14 +122,14 @@ def payload(client: httpx.Client, name: str, path: str) -> Measure:
 
 
 def in_turn(first: Callable[[], T], second: Callable[[], T], runs: int = RUNS) -> tuple[list[T], list[T]]:
-    """Both in turn, so that neither has the quieter machine; the very first of each warms up."""
+    """Measure both in turn, so that both see the same load; the first call of each is a warm-up."""
     first(), second()
     pairs = [(first(), second()) for _ in range(runs)]
     return [one for one, _ in pairs], [two for _, two in pairs]
 
 
 def measure_browser(url: str) -> list[Measure]:
-    """Milliseconds until Chromium paints something of the page, and until its first rows stand there."""
+    """Milliseconds until Chromium's first paint of the page, and until its first rows are shown."""
     from benchmarks.painting import Rows, by_address, by_entry
     from tests.support.browser import chromium
 
@@ -169,7 +168,7 @@ def seen(
     second: Callable[[], tuple[float, float]],
     baseline: str,
 ) -> list[Measure]:
-    """When each of two is painted, and when its first rows stand there."""
+    """The first paint of both pages, and the time until their first rows are shown."""
     mine, theirs = in_turn(first, second, LOOKS)
     return [
         against(f"{what} {words}", [each[place] for each in mine], "ms", baseline, [each[place] for each in theirs])

@@ -1,6 +1,6 @@
-"""How long Chromium takes from a person's act until a page is painted, and until its first rows stand there.
+"""The time from a navigation or a click until Chromium paints a page, and until its first rows are shown.
 
-All moments are those of the browser itself, since the start of the navigation, or since the click.
+All times are the browser's own.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ class Rows:
     """The rows of a page.
 
     Args:
-        selector: Of one of them.
-        framed: They are in a frame of Airflow's.
+        selector: The selector of one row.
+        framed: Whether they are in a frame of Airflow's.
     """
 
     selector: str
     framed: bool = False
 
     def first(self, page: Page) -> tuple[Frame, float]:
-        """The frame that they are in, and the moment at which the first one stood there, in Unix milliseconds."""
+        """The frame of the rows, and the time at which the first one was shown, in Unix milliseconds."""
         frame = page.main_frame
         if self.framed:
             element = page.wait_for_selector("iframe", timeout=PATIENCE, state="attached")
@@ -45,7 +45,7 @@ class Rows:
 
 
 def by_address(context: BrowserContext, address: str, rows: Rows) -> tuple[float, float]:
-    """Milliseconds from going to an address until the page is painted, and until its first rows stand there."""
+    """Milliseconds from opening an address until the page is painted, and until its first rows are shown."""
     page = context.new_page()
     page.goto(address, wait_until="commit")
     began = page.evaluate("() => performance.timeOrigin")
@@ -58,7 +58,7 @@ def by_address(context: BrowserContext, address: str, rows: Rows) -> tuple[float
 def by_entry(context: BrowserContext, url: str, entry: str, rows: Rows) -> tuple[float, float]:
     """The same from a click on an entry of Airflow's navigation.
 
-    Nothing tells when a page of Airflow's own is painted then: that counts as painted with its first rows.
+    Chromium reports no paint for a page of Airflow's own then: its first rows count as the paint.
     """
     page = context.new_page()
     page.goto(url)

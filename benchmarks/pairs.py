@@ -1,4 +1,4 @@
-"""Two jobs of one query side by side: Sluice's, and one that is handled with Flink's own command line."""
+"""Two jobs of one query side by side: one of Sluice, and one run by Flink's command line."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ jobs:
     flink:
       state.backend.type: rocksdb
       execution.checkpointing.incremental: "true"
-      # A slot's share of this small TaskManager is a few megabytes: RocksDB would write its tables again and again.
+      # A slot has a few megabytes of this small TaskManager, with which RocksDB would compact its tables all the time.
       state.backend.rocksdb.memory.fixed-per-slot: 128 mb
 """
 STATE = '''"""Keeps what it reads for a day: state of as many megabytes as it is given."""
@@ -104,7 +104,7 @@ ROCKSDB = {
 
 
 def write_project(root: Path, local: Local) -> Path:
-    """The product's jobs, and one that keeps state."""
+    """Write a project of the product's jobs, and a job with large state."""
     shutil.copytree(ROOT / "flink_jobs", root / "flink_jobs")
     (root / "flink_jobs" / "state.py").write_text(STATE, encoding="utf-8")
     (root / "deployments").mkdir()
@@ -115,7 +115,7 @@ def write_project(root: Path, local: Local) -> Path:
 
 @dataclass(frozen=True)
 class Taken:
-    """One redeploy: seconds."""
+    """The seconds of one redeploy."""
 
     downtime: float
     command: float
@@ -123,7 +123,7 @@ class Taken:
 
 
 class Pair:
-    """Two jobs of one query: Sluice's, and one started by hand."""
+    """Two jobs of one query: one of Sluice, and one started by hand."""
 
     def __init__(self, local: Local, root: Path, job: str) -> None:
         self.local, self.root, self.job = local, root, job
@@ -138,11 +138,11 @@ class Pair:
 
     @property
     def project(self) -> Project:
-        """As Sluice sees it."""
+        """The job's status in Sluice."""
         return Project(Settings(root=self.root, home=self.root / ".sluice", environment="bench"))
 
     def start(self, **settings: str) -> None:
-        """Start both."""
+        """Start both jobs."""
         create_topics(self.project, self.job)
         admin = connect({"bootstrap.servers": self.local.kafka_servers})
         admin.create_topics([NewTopic(self.theirs, 3, 1)])[self.theirs].result()
@@ -150,14 +150,14 @@ class Pair:
         self.by_hand(**settings)
 
     def sluice(self, mode: str | None, **settings: str) -> dict[str, object]:
-        """`sluice deploy`; its row."""
+        """Run `sluice deploy`; its row."""
         command = [str(Path(sys.executable).parent / "sluice"), "deploy", self.job, "--json"]
         command += [f"--mode={mode}"] if mode else []
         command += [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
         return dict(json.loads(self.run(command))[0])
 
     def by_hand(self, savepoint: str | None = None, **settings: str) -> None:
-        """`flink run`, from a savepoint if there is one; until all tasks run."""
+        """Run `flink run`, from a savepoint if given, until all tasks run."""
         values = {name: json.loads(value) for name, value in settings.items()}
         desired = self.project.desired(self.job, values)
         options = {"execution__checkpointing__interval": "1 s", **(ROCKSDB if self.job == "state" else {})}
@@ -188,7 +188,7 @@ class Pair:
         return Taken(downtime / 1000, time.monotonic() - begun)
 
     def unchanged(self) -> float:
-        """Seconds of a `sluice deploy` that has nothing to do."""
+        """Seconds of a `sluice deploy` without changes."""
         begun = time.monotonic()
         row = self.sluice(None)
         if row["outcome"] != "unchanged":
@@ -196,32 +196,32 @@ class Pair:
         return time.monotonic() - begun
 
     def listed(self) -> float:
-        """Seconds of a `flink list`, which asks the cluster one question."""
+        """Seconds of a `flink list`, which sends one request to the cluster."""
         begun = time.monotonic()
         self.run(by_hand.flink(self.local, "list"))
         return time.monotonic() - begun
 
     def id_of(self, name: str) -> str:
-        """The Flink job of this name that runs."""
+        """The running Flink job of this name."""
         with FlinkClient(self.local.flink_url) as flink:
             jobs = flink.send(calls.jobs()).jobs
         return next(job.id for job in jobs if job.name == name and not job.state.is_terminal)
 
     def await_tasks(self, name: str) -> None:
-        """Until every task of the job runs."""
+        """Wait until every task of the job runs."""
         job = self.id_of(name)
         with FlinkClient(self.local.flink_url) as flink:
             while (detail := flink.send(calls.job(job))).tasks_running < detail.tasks_total:
                 time.sleep(0.2)
 
     def state_bytes(self) -> int:
-        """What the newest checkpoint of Sluice's job holds."""
+        """The size of the newest checkpoint of Sluice's job."""
         with FlinkClient(self.local.flink_url) as flink:
             newest = flink.send(calls.checkpoints(self.id_of(self.job))).latest.completed
         return newest.state_size if newest else 0
 
     def await_read(self, topic: str) -> None:
-        """Until both have read the topic to its end."""
+        """Wait until both jobs have read the topic to its end."""
         kafka = {"bootstrap.servers": self.local.kafka_servers}
         ends = {partition: held.end for partition, held in read_offsets(connect(kafka), [topic], "").items()}
         for group in (self.project.group(self.job), "by_hand"):
@@ -229,13 +229,13 @@ class Pair:
                 time.sleep(1)
 
     def end(self) -> None:
-        """End both."""
+        """Cancel both jobs."""
         with FlinkClient(self.local.flink_url) as flink:
             flink.send(calls.cancel(self.id_of(self.theirs)))
         self.run([str(Path(sys.executable).parent / "sluice"), "suspend", self.job])
 
     def run(self, command: list[str]) -> str:
-        """A command's standard output; ends the benchmark when it fails."""
+        """A command's standard output; its failure ends the benchmark."""
         variables = {**self.environment, **by_hand.variables(self.local)}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
         if done.returncode:
@@ -244,7 +244,7 @@ class Pair:
 
 
 class Listener:
-    """Notes when committed records of a topic arrive."""
+    """Records the arrival times of a topic's committed records."""
 
     def __init__(self, servers: str, topic: str) -> None:
         self._consumer = Consumer(
@@ -263,13 +263,13 @@ class Listener:
         self._thread.start()
 
     def close(self) -> None:
-        """End it."""
+        """End the consumer."""
         self._ends.set()
         self._thread.join()
         self._consumer.close()
 
     def longest_silence(self, since: float, until: float) -> float:
-        """Seconds between two records that followed each other, within these moments of the monotonic clock."""
+        """The longest time between two consecutive records, within these moments of the monotonic clock, in seconds."""
         while not self._arrivals or self._arrivals[-1] < until:
             time.sleep(0.1)
         moments = [moment for moment in self._arrivals if since <= moment]
@@ -284,7 +284,7 @@ class Listener:
 
 @contextmanager
 def traffic(local: Local) -> Iterator[None]:
-    """Events at the rate, in a process of its own."""
+    """Send events at the given rate, in a process of its own."""
     command = [sys.executable, "-m", "sluice.local", "traffic"]
     variables = {**os.environ, **local.variables, "SLUICE_TRAFFIC_RATE": str(RATE)}
     process = subprocess.Popen(command, env=variables)

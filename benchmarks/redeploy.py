@@ -1,9 +1,9 @@
 """A redeploy with a changed setting: `sluice deploy` against `flink stop` and `flink run -s`.
 
-Two jobs of the same query run side by side on the same topic, one of them Sluice's, one started by hand; in turn each
-is redeployed. Downtime: from the old job's end until the last task of the new one ran, by the JobManager's clock. Gap:
-the longest silence that a consumer of committed records sees in the job's output around it. Then the same with state
-of about 1, 100 and 500 MB (RocksDB, incremental checkpoints), in both modes that keep state.
+Two jobs of the same query run side by side on the same topic, one of Sluice and one started by hand, and are redeployed
+in turn. Downtime: from the old job's end until the last task of the new one runs, by the JobManager's clock. Gap: the
+longest time without committed records in the job's output around the redeploy. Then the same with state of about 1,
+100 and 500 MB (RocksDB, incremental checkpoints), in both modes that keep state.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ EVENT_TYPES = ("page_view", "click", "conversion", "add_to_cart")
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print and write the results."""
     with measuring_stack() as (stack, directory):
         root = write_project(directory / "project", stack.local)
         measures = [*under_traffic(Pair(stack.local, root, "event_metrics"), stack)]
         report("redeploy", measures)
-        # Each size costs minutes; what was measured before one that fails is kept.
+        # Each size takes minutes: a failure keeps the results of those before it.
         for measure in with_state(Pair(stack.local, root, "state"), stack):
             measures.append(measure)
             report("redeploy", measures)
@@ -76,10 +76,10 @@ def under_traffic(pair: Pair, stack: Stack) -> list[Measure]:
 
 
 def with_state(pair: Pair, stack: Stack) -> Iterator[Measure]:
-    """Both modes that keep state against the baseline, with more and more of it."""
+    """Both modes that keep state against the baseline, with growing state."""
     pair.start(least="0")
     written = 0
-    # Every id is longer, so that a change changes no row. Each job has its own turn of them.
+    # Every id is longer than the setting, so that its change changes no row. Each job alternates its own values.
     ours, theirs = itertools.cycle("12"), itertools.cycle("12")
     for megabytes in MEGABYTES:
         with stack.step(f"let both jobs hold {megabytes} MB"):
@@ -98,12 +98,12 @@ def with_state(pair: Pair, stack: Stack) -> Iterator[Measure]:
 
 
 def in_turn(kinds: dict[str, list[float]] | dict[str, list[Taken]], turn: int) -> list[str]:
-    """Each kind comes first as often as last."""
+    """The kinds in an order in which each comes first as often as last."""
     return list(kinds) if turn % 2 else list(reversed(kinds))
 
 
 def rows(first: int, end: int) -> Iterator[Message]:
-    """Rows of about a kilobyte, each with an id of its own."""
+    """Rows of about a kilobyte with unique ids."""
     now = int(time.time() * 1000)
     for number in range(first, end):
         row = {"id": f"{number:08d}", "at": now, "payload": os.urandom(480).hex()}

@@ -1,4 +1,4 @@
-"""What the benchmarks share: medians, the table, the JSON."""
+"""Medians, the table and the JSON of all benchmarks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Measure:
-    """A figure against its baseline, both from the same run; medians over `runs`."""
+    """A figure and its baseline, both medians of `runs` measurements in the same benchmark."""
 
     measure: str
     value: float
@@ -27,7 +27,7 @@ class Measure:
 
 
 def against(measure: str, values: list[float], unit: str, baseline: str, baseline_values: list[float]) -> Measure:
-    """The medians of both, and the ratio of the pairs' median."""
+    """The medians of both, and the median of the pairs' ratios."""
     ratio = statistics.median(value / base for value, base in zip(values, baseline_values, strict=True))
     return Measure(
         measure,

@@ -1,4 +1,4 @@
-"""A fleet with a past: generated jobs, and in a ledger on SQLite what sweeps and deploys would have left of some days.
+"""A fleet with a history: generated jobs, and a SQLite ledger with the records of sweeps and deploys of some days.
 
 python -m benchmarks.seed DIRECTORY [JOBS] [DAYS]
 """
@@ -29,10 +29,10 @@ _HEALTH = {"consumer_lag": 10_000, "watermark_lag": "PT2M", "checkpoint_age": "P
 
 
 def seed(root: Path, jobs: int, days: float, until: datetime | None = None) -> int:
-    """Make a project of so many jobs below a directory, and a ledger of so many days in its `.sluice`.
+    """Write a project with this many jobs below a directory, and a ledger of this many days in its `.sluice`.
 
     Returns:
-        How many samples there are.
+        The number of samples.
     """
     from sluice.ledger.ledger import Ledger
     from sluice.release.artifact import package
@@ -171,7 +171,7 @@ def _samples(jobs: int, now: datetime, sweeps: int) -> Iterator[dict[str, Any]]:
 
 
 def _verdict(number: int, ago: int) -> str:
-    """Most are well; some are not now, some were not before."""
+    """The verdict of a sample: most are healthy, some have failed now or before."""
     kind = number % 40
     if kind == 7 and ago < 5:
         return "failed"

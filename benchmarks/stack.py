@@ -13,7 +13,7 @@ from tests.support.stacks import local_stack
 
 @contextmanager
 def measuring_stack() -> Iterator[tuple[Stack, Path]]:
-    """A local stack without Airflow, its JVMs with their own options; and a directory that goes with it."""
+    """A local stack without Airflow, with the JVMs' default options, and a temporary directory."""
     with tempfile.TemporaryDirectory() as directory:
         local = local_stack(Path(directory) / "stack", java_options="")
         local.home.mkdir()

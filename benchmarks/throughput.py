@@ -1,7 +1,7 @@
 """Events per second of each job, against the same query on plain Flink SQL with the JSON format, on 2,000,000 events.
 
-Both read the same topic to its end on the same cluster, in turn. The dead-letter job has no plain counterpart: its own
-rate stands against that of event_metrics.
+Both read the same topic to its end on the same cluster, in turn. The dead-letter job has no plain counterpart: its
+baseline is the rate of event_metrics.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ JOBS = ("event_metrics", "session_metrics", "performance_metrics", "processing_m
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print and write the results."""
     with measuring_stack() as (stack, _):
         local = stack.local
         with stack.step(f"produce {EVENTS:,} events"):
@@ -37,13 +37,13 @@ def main() -> None:
 
 
 def fill(local: Local) -> None:
-    """Make the topics and write the events."""
+    """Create the topics and write the events."""
     admin = AdminClient({"bootstrap.servers": local.kafka_servers})
     wanted = [NewTopic("analytics_events", 4, 1), NewTopic("bench_out", 1, 1, config={"max.message.bytes": "16777216"})]
     for future in admin.create_topics(wanted).values():
         future.result()
     start = (int(time.time()) - 86_400) * 1000
-    # Nothing malformed: an absurd time stamp would send the plain query's watermark years ahead, and spare it its work.
+    # No malformed events: an absurd timestamp would move the plain query's watermark years ahead, so that it drops all.
     shares = Shares(late=0.01, malformed=0)
     messages = Traffic(seed=1, rate=EVENTS / 36_000, start_ms=start, partitions=4, shares=shares).bounded(EVENTS)
     wire.produce(local.kafka_servers, "analytics_events", messages)
@@ -55,7 +55,7 @@ def measure(local: Local, stack: Stack) -> list[Measure]:
     for job in JOBS:
         ours, plain = [], []
         for turn in range(RUNS):
-            # In turn first and second: neither always finds the warmer cluster.
+            # Each comes first as often as second, since the cluster warms up.
             order = ("ours", "plain") if turn % 2 else ("plain", "ours")
             for kind in order:
                 with stack.step(f"{job}, {kind}"):

@@ -1,1 +1,1 @@
-"""The streaming jobs, one file each; what several of them use lies in `shared`."""
+"""The streaming jobs, one file each; `shared` has code that several of them use."""

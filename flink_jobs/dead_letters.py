@@ -1,10 +1,10 @@
-"""The malformed records of `analytics_events`, kept whole, and a count of what is malformed or late.
+"""The malformed records of `analytics_events`, unchanged, and the numbers of malformed and late ones.
 
-Every job that reads the topic with the same settings leaves out the same records: those that break the contract or
-whose event time is absurd (malformed), and those that arrive more than `watermark_delay` after their event time (late).
-This job writes each malformed one to `analytics_events_dead_letters`: the bytes as they came, position and reason in
-headers. Late ones are well-formed and stay where they are; `analytics_events_quality` counts both, per window of
-`window` by arrival.
+Every job that reads the topic with the same settings skips the same records: those that break the contract or have an
+absurd event time (malformed), and those that arrive more than `watermark_delay` after their event time (late). This job
+writes each malformed record to `analytics_events_dead_letters`: its bytes unchanged, its position and the reason in
+headers. Late records are well-formed and are not copied; `analytics_events_quality` counts both, per window of `window`
+by arrival time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sluice import DeadLetter, Duration, Job, JobConfig, Kafka, Record, interval
 
 
 class Config(JobConfig):
-    """Over how long is counted."""
+    """The length of the windows."""
 
     window: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=1)), OPEN_WINDOWS] = timedelta(
         seconds=60
@@ -28,7 +28,7 @@ class Config(JobConfig):
 
 
 class Quality(Record):
-    """What arrived in one window."""
+    """The records that arrived in one window."""
 
     window_start: datetime
     window_end: datetime
@@ -42,7 +42,7 @@ job = Job(
     config=Config,
     reads={"events": EVENTS.with_malformed()},
     writes={
-        # A record that is too long for the source's contract must fit here.
+        # Records that are too long for the source's contract must fit, too.
         "dead_letters": Kafka(
             "analytics_events_dead_letters",
             record=DeadLetter,
@@ -57,7 +57,7 @@ job = Job(
 
 @job.pipeline
 def build(t_env, config):
-    """Split off what is malformed; count all."""
+    """Select the malformed records, and count all."""
     dead_letters = t_env.sql_query("""
         SELECT `key`, `value`, COALESCE(reason, '') AS reason, topic, `partition`, `offset`, arrival_time
         FROM events WHERE reason IS NOT NULL

@@ -1,6 +1,6 @@
-"""How often each type of event happens, and by how many users.
+"""The number of events and of users per type of event.
 
-Tumbling windows of `window` in event time, a row per window and type of event.
+Tumbling windows of `window` in event time; a row per window and type of event.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sluice import Duration, Job, JobConfig, Kafka, Record, Replay, interval, li
 
 
 class Config(JobConfig):
-    """What is counted, and over how long."""
+    """The counted types of events, and the length of the windows."""
 
     window: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=1)), OPEN_WINDOWS] = timedelta(
         seconds=60

@@ -1,7 +1,7 @@
-"""How long pages take to load, per category of device.
+"""The load times of pages per device category.
 
-Page views that carry a load time, in tumbling windows of `window`: the mean and the 95th percentile (interpolated
-between the two nearest values), in milliseconds.
+Page views with a load time, in tumbling windows of `window`: the mean and the 95th percentile (interpolated between
+the two nearest values), in milliseconds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sluice import Duration, Job, JobConfig, Kafka, Record, Replay, interval
 
 
 class Config(JobConfig):
-    """Over how long."""
+    """The length of the windows."""
 
     window: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=1)), OPEN_WINDOWS] = timedelta(
         minutes=5
@@ -26,7 +26,7 @@ class Config(JobConfig):
 
 
 class PerformanceMetrics(Record):
-    """The load times of one category of device in one window, in milliseconds."""
+    """The load times of one device category in one window, in milliseconds."""
 
     window_start: datetime
     window_end: datetime

@@ -1,7 +1,7 @@
-"""How far event time has come: per type of event the newest watermark and the number of events.
+"""The progress of event time: the newest watermark and the number of events per type of event.
 
-Windows of `metrics_window_minutes` in event time. The watermark is the one that each record carries: its arrival less
-the topic's `watermark_delay` and `arrival_skew`.
+Windows of `metrics_window_minutes` in event time. A record's watermark is its arrival time minus the topic's
+`watermark_delay` and `arrival_skew`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sluice import Job, JobConfig, Kafka, Record, Replay, interval
 
 
 class Config(JobConfig):
-    """Over how long."""
+    """The length of the windows."""
 
     metrics_window_minutes: Annotated[int, Field(ge=1, le=1440), OPEN_WINDOWS] = 5
 

@@ -1,7 +1,7 @@
-"""Sessions: how long a visitor stays and how many pages they see.
+"""Sessions: the duration and the number of page views of each visit.
 
 Page views of one session and user that are at most `gap` apart are one row, written once the watermark has passed the
-gap. The duration is that from the first to the last page view; a session of one page view lasts 0 ms.
+gap. The duration is the time from the first to the last page view; a session of one page view lasts 0 ms.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sluice import Duration, Health, Job, JobConfig, Kafka, Record, Replay, inte
 
 
 class Config(JobConfig):
-    """When a session ends."""
+    """The gap that ends a session."""
 
     gap: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=1)), OPEN_WINDOWS] = timedelta(minutes=30)
 
@@ -49,7 +49,7 @@ job = Job(
 
 @job.pipeline
 def build(t_env, config):
-    """Gather the page views of each session."""
+    """Aggregate the page views of each session."""
     t_env.create_temporary_view(
         "page_views",
         t_env.sql_query("""

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes two databases, Airflow's and the ledger's, each with a user who may enter no other one. PostgreSQL's image runs this
-# once, when its data directory is empty.
+# Create two databases, Airflow's and the ledger's, each with a user who may connect to no other one. PostgreSQL's image
+# runs this once, when its data directory is empty.
 set -eu
 psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --username "${POSTGRES_USER:-postgres}" --dbname postgres <<'SQL'
 \getenv airflow AIRFLOW_DATABASE_PASSWORD

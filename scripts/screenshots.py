@@ -1,4 +1,4 @@
-"""The pictures in docs/images/, taken of the real thing: the whole stack with its jobs, and a browser that works on it.
+"""Takes the pictures in docs/images/ of the real stack with its jobs, by a browser.
 
 A stack of its own: free ports, and a copy of the project in a temporary directory. What is seen is what was done: jobs
 deployed by Airflow, sweeps, a plan that waits for a person, its approval.
@@ -31,18 +31,18 @@ from tests.support.stacks import ROOT, stack_on_a_copy, variables_for
 IMAGES = ROOT / "docs" / "images"
 WIDTH, HEIGHT = 1280, 800
 FEW_ROWS, WHOLE_CHARTS, WHOLE_PLAN = 640, 960, 1340
-"""Heights of the pages that need another one, in pixels."""
+"""Heights of pages that differ from the default, in pixels."""
 MOVING = 1000
-"""Milliseconds within which everything has moved into its place."""
+"""Milliseconds until all animations have ended."""
 COLOURS = 256
-"""In each picture, the rare ones among them: nobody sees the difference, and it has a third of the bytes."""
+"""Colours of each picture: without visible difference, and with a third of the bytes."""
 JOB = "processing_metrics"
 SWEEPS, PACE = 7, 12.0
-"""Of them before something is changed, and as many again afterwards; seconds from one to the next, for rates."""
+"""The number of sweeps before and after the change, and the seconds between two of them, for rates."""
 
 
 def main() -> None:
-    """Take them all."""
+    """Take all pictures."""
     with tempfile.TemporaryDirectory() as directory:
         local = stack_on_a_copy(Path(directory) / "project", traffic_seed=1)
         os.environ.update(variables_for(local))
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def work(browser: Browser, url: str, airflow: httpx.Client) -> None:
-    """Redeploy a job with a setting that loses state, approve the plan, and look at what the pages show meanwhile."""
+    """Redeploy a job with a setting that loses state, approve the plan, and take pictures of each step."""
     light, dark = (logged_in(browser, url, theme) for theme in ("light", "dark"))
     page, began = light.new_page(), datetime.now(UTC)
     sweep(airflow)
@@ -78,7 +78,7 @@ def work(browser: Browser, url: str, airflow: httpx.Client) -> None:
         fleet.frame_locator("iframe").get_by_role("link", name="waits for approval").wait_for(timeout=90_000)
         fleet.frame_locator("iframe").locator(".curve").first.wait_for()
         take(fleet, name, height=FEW_ROWS)
-    # Airflow's list of questions does not go on by itself: only now it is sure to be there.
+    # Airflow's list of required actions doesn't update itself: the action exists only now.
     find_question(page, f"{JOB}: deploy that loses state")
     take(page, "approval", height=WHOLE_PLAN)
     page.get_by_role("button", name="Approve", exact=True).click()
@@ -94,7 +94,7 @@ def work(browser: Browser, url: str, airflow: httpx.Client) -> None:
 
 
 def logged_in(browser: Browser, url: str, theme: str) -> BrowserContext:
-    """Somebody who may do everything, with Airflow's light or dark theme."""
+    """A page of an administrator, with Airflow's light or dark theme."""
     context = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=theme)
     context.add_cookies([{"name": "_token", "value": token(url, "admin"), "url": url}])
     context.add_init_script(f"localStorage.setItem('theme', '{theme}')")
@@ -102,7 +102,7 @@ def logged_in(browser: Browser, url: str, theme: str) -> BrowserContext:
 
 
 def sweep(airflow: httpx.Client) -> None:
-    """Have the sweep look at the fleet, as often as a curve needs."""
+    """Run the sweep as often as a curve needs."""
     for _ in range(SWEEPS):
         following = time.monotonic() + PACE
         run, _ = run_dag(airflow, "redeploy_and_verify")
@@ -111,7 +111,7 @@ def sweep(airflow: httpx.Client) -> None:
 
 
 def take_graph(page: Page, url: str, run: str) -> None:
-    """The tasks of a run of deploy.<job>, without what Airflow shows around them."""
+    """The tasks of a run of deploy.<job>, without the rest of Airflow's page."""
     _, _, dag, _, name = run.split("/")
     page.goto(f"{url}/dags/{dag}/runs/{name}")
     page.get_by_role("button", name=re.compile("^Show Graph")).click()
@@ -134,7 +134,7 @@ def show_since(page: Page, url: str, since: datetime) -> None:
 
 
 def take(page: Page, name: str, *, height: int = HEIGHT, clip: FloatRect | None = None) -> None:
-    """A picture of what a screen of this height shows, or of a part of it, in few colours."""
+    """Take a picture of a page of this height, or of a part of it, in few colours."""
     page.set_viewport_size({"width": WIDTH, "height": height})
     page.mouse.move(0, 0)
     page.wait_for_timeout(MOVING)

@@ -1,12 +1,12 @@
 """Device categories from user agents: Bot, Tablet, Mobile, Desktop, Unknown.
 
-Regular expressions that Java and Python read alike, evaluated by Flink itself: no Python worker beside each task. Per
-event they cost 0.8 times as much as a Python UDF around a user-agent library with a cache on one machine, and 1.4 times
-on another (benchmarks/device_category). The tests hold the patterns against that library.
+Regular expressions with the same meaning in Java and Python, evaluated by Flink itself without a Python worker beside
+each task. Per event they cost 0.8 times as much as a Python UDF around a user-agent library with a cache on one
+machine, and 1.4 times on another (benchmarks/device_category). The tests compare the patterns with that library.
 
-A user agent is text from outside: anybody can send one that is made to be slow. So the patterns see its first 1,024
-characters alone, and each takes a time that grows linearly with them: a `.*` is tried at the start of the text, never
-again at each place where the characters before it are found.
+A user agent comes from outside and may be crafted to be slow. So the patterns see only its first 1,024 characters, and
+the time of each grows linearly with their number: a `.*` is tried only at the start of the text, not at each place
+where the characters before it match.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from sluice import literal
 Category = Literal["Mobile", "Tablet", "Bot", "Desktop", "Unknown"]
 CATEGORIES: tuple[Category, ...] = get_args(Category)
 EXAMINED = 1_024
-"""How many characters of a user agent decide its category. Of 329,000 collected ones, 10 are longer."""
+"""How many characters of a user agent are examined. Of 329,000 collected ones, 10 are longer."""
 
 _BOT = (
-    # Cubot is a maker of telephones. People's agents carry no address to ask at. By first letters: a regular
-    # expression tries each alternative at each character.
+    # Cubot is a maker of telephones. User agents of people contain no URL. The alternatives are grouped by first
+    # letters, since a regular expression tries each alternative at each character.
     r"(?<!cu)bot|\+ ?https?://|a(?:rchiver|ppengine-google)|c(?:rawl|hecker)|embedly"
     r"|f(?:acebookexternalhit|avicon|etch|indlinks)|google(?:-inspectiontool|other)|h(?:eadless|eritrix)"
     r"|i(?:chiro|ndexer)|l(?:arbin|ighthouse)|m(?:ediapartners-google|onitor)|p(?:hantomjs|ingdom|tst/)"
@@ -35,10 +35,10 @@ _TELEVISION = (
 )
 _TABLET = (
     r"ipad|tablet(?! pc)|kindle|^(?!.*mobile).*silk/|playbook"
-    # Some say that they are mobile: Samsung's and Google's by their models, and Puffin by its own letters.
+    # Tablets whose user agents contain `mobile`: Samsung's and Google's by model, Puffin by its platform letters.
     r"|\b(?:sm-[tpx]\d|gt-(?:p\d|n[58]))|nexus (?:7|9|10)\b|puffin/[\d.]+[aiw]t\b"
-    # Browsers say on telephones that they are mobile, in some apps ahead of a second `Android`. Opera Mini and the
-    # system's own client never say it.
+    # Browsers on telephones contain `Mobile`, in some apps before a second `Android`. Opera Mini and the system's own
+    # client never contain it.
     r"|^(?!dalvik|.*(?:mobi|opera mini)).*android"
 )
 _MOBILE = (
@@ -54,7 +54,7 @@ _PATTERNS: tuple[tuple[Category, str], ...] = (
     ("Mobile", _MOBILE),
     ("Desktop", _DESKTOP),
 )
-"""The first that is found decides."""
+"""The first pattern that matches decides."""
 
 
 def device_category(user_agent: str) -> str:

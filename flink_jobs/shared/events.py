@@ -56,4 +56,4 @@ class AnalyticsEvent(Record):
 
 
 EVENTS = Kafka("analytics_events", record=AnalyticsEvent, key=(), event_time="timestamp", partitions=3)
-"""Keyed by the user's id, which lies deeper than a key's columns can name."""
+"""Its key is the user's id, a nested field, which `key` can't name."""

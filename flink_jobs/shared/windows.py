@@ -1,4 +1,4 @@
-"""What a change of a window's length means, said once for every job that has one."""
+"""The effect of a changed window length on state, for every job with such a setting."""
 
 from __future__ import annotations
 

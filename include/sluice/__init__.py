@@ -1,6 +1,6 @@
 """Sluice deploys, watches and upgrades PyFlink streaming jobs from Apache Airflow.
 
-A job's file needs these names and nothing else; importing them starts no JVM and imports neither PyFlink nor Airflow.
+A job's file imports these names and no others; importing them starts no JVM and imports neither PyFlink nor Airflow.
 """
 
 from sluice.job.config import ChangesState, JobConfig

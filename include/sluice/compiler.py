@@ -1,4 +1,4 @@
-"""The client process of one job, from its start to its end. Light to import: it can be on its way early."""
+"""Compile and submit a job in a client process. The module imports little, so that the process can start early."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sluice.client.address import login_variables
 from sluice.client.class_path import CACHE
 from sluice.client.process import ClientProcess
 from sluice.project import Project
-from sluice.release.jars import kept_jars
+from sluice.release.jars import stored_jars
 
 if TYPE_CHECKING:
     from sluice.client.protocol import Build, Found, Part, Ready, State, Submit
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
 
 
 class Compiler:
-    """A client process that compiles one release of a job and may submit it. A context: leaving it ends the process.
+    """A client process that compiles a release of a job and may submit it. A context manager that ends the process.
 
     Args:
         project: The project.
         job: The job's name.
-        tell: Takes its progress.
-        ahead: Start the process now, while the rest is still loaded; otherwise when it is first needed.
-        submit_timeout: Seconds until the cluster must have answered a submission.
+        log: Called with each progress message.
+        ahead: Start the process at once, in parallel to further imports; otherwise at the first call that needs it.
+        submit_timeout: Seconds within which the cluster must answer a submission.
     """
 
     def __init__(
         self,
         project: Project,
         job: str,
-        tell: Callable[[str], None],
+        log: Callable[[str], None],
         *,
         ahead: bool = False,
         submit_timeout: float = 60.0,
     ) -> None:
         self._project = project
         self._job = job
-        self._tell = tell
+        self._log = log
         self._submit_timeout = submit_timeout
         self._process: ClientProcess | None = self._start() if ahead else None
         self._prepared: tuple[str, bool, Part | None] | None = None
@@ -56,17 +56,17 @@ class Compiler:
         self.close()
 
     def prepare(self, target: Target, *, carry_over: bool = False, part: Part | None = None) -> Ready:
-        """Compile; the second time for the same target its answer of the first. One that waits is used by `submit`.
+        """Compile the target; a second call with the same arguments returns the first result. Needed before `submit`.
 
         Args:
-            target: What is to run.
-            carry_over: Begin without state, where the consumer group stands.
-            part: The part of the history to run; None: from where it stands, without an end.
+            target: The release to compile.
+            carry_over: Start without state, from the committed offsets of the consumer group.
+            part: The part of the history to replay; None: an unbounded run.
 
         Raises:
-            ConfigError, CompileError, SchemaError: the job is at fault; nothing was touched.
+            ConfigError, CompileError, SchemaError: the job has an error; nothing was changed.
             UnreachableError: the cluster doesn't answer.
-            OperationError: the client died or took too long.
+            OperationError: the client process died or timed out.
         """
         wanted = (target.fingerprint, carry_over, part)
         if self._ready is None or self._prepared != wanted:
@@ -78,21 +78,21 @@ class Compiler:
         return self._ready
 
     def inspect(self, path: str) -> State:
-        """What a checkpoint or savepoint holds."""
+        """The operators with state and the source positions of a checkpoint or savepoint."""
         return self._running().inspect(path)
 
     def find(self, *directories: str) -> Found:
-        """The newest complete checkpoint or savepoint directly below the directories."""
+        """The newest complete checkpoint or savepoint among the direct children of the directories."""
         return self._running().find(*directories)
 
     def submit(self, order: Submit) -> None:
-        """Submit what was prepared. A client does so once: for another submission it is compiled anew.
+        """Submit the prepared job. A client process submits once: another submission compiles in a new process.
 
-        The client has ended once an error is raised.
+        After an error the client process has ended.
 
         Raises:
             FlinkError: the cluster refused.
-            OperationError: the client died or took too long. Whether the cluster has the job, it alone can tell.
+            OperationError: the client process died or timed out. The cluster may have the job: ask it.
         """
         if self._is_spent and self._build is not None:
             self._end()
@@ -101,7 +101,7 @@ class Compiler:
         try:
             self._running().submit(order, timeout=self._submit_timeout)
         except BaseException:
-            # Nothing more is sent, whatever is done next.
+            # The process must not send the submission later.
             self._end()
             raise
 
@@ -111,7 +111,7 @@ class Compiler:
         self._process = None
 
     def close(self) -> None:
-        """End the process."""
+        """End the client process."""
         self._end()
         self._prepared = self._ready = self._build = None
         self._is_spent = False
@@ -119,7 +119,7 @@ class Compiler:
     def _compile(self, order: Build) -> Ready:
         settings = self._project.settings
         ready = self._running().prepare(order, timeout=settings.prepare_timeout, root=settings.root)
-        self._tell(f"compiled: {len(ready.graph.vertices)} vertices, {ready.graph.slots} slots")
+        self._log(f"compiled: {len(ready.graph.vertices)} vertices, {ready.graph.slots} slots")
         return ready
 
     def _running(self) -> ClientProcess:
@@ -134,17 +134,17 @@ class Compiler:
             self._project.settings.client_python,
             self._project.settings.logs / "client" / f"{self._job}.log",
             variables={**variables, **login_variables(self._project.flink)},
-            on_progress=lambda step: self._tell(f"{step.step}: {step.seconds:.1f} s"),
+            on_progress=lambda step: self._log(f"{step.step}: {step.seconds:.1f} s"),
         )
 
     def _order(self, target: Target, *, carry_over: bool, part: Part | None) -> Build:
-        from sluice.client.protocol import Build  # noqa: PLC0415 - not needed to start the process
+        from sluice.client.protocol import Build  # noqa: PLC0415 - the process can start without
         from sluice.kafka.brokers import java_properties  # noqa: PLC0415
         from sluice.release.artifact import verify  # noqa: PLC0415
         from sluice.release.sdk import package_sdk  # noqa: PLC0415
 
         project, settings = self._project, self._project.settings
-        resolved = project.opened(self._job, target.resolved, target.overrides)
+        resolved = project.resolve_secrets(self._job, target.resolved, target.overrides)
         return Build(
             job=self._job,
             module=target.module,
@@ -156,7 +156,7 @@ class Compiler:
             brokers=java_properties(project.kafka),
             parallelism=resolved["parallelism"],
             options=resolved["options"],
-            jars=kept_jars(target.resolved.get("jars") or {}, settings.root, settings.artifacts),
+            jars=stored_jars(target.resolved.get("jars") or {}, settings.root, settings.artifacts),
             python_files=(str(package_sdk(settings.artifacts)),),
             flink_url=project.flink_url,
             flink_tls=project.flink.tls,

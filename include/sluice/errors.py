@@ -1,22 +1,22 @@
 """Every error that Sluice raises on purpose.
 
     SluiceError
-    ├── RefusedError          nothing was touched; exit status 2
+    ├── RefusedError          refused before any change; exit status 2
     │   ├── ConfigError       a job, a setting or a deployment file is wrong
     │   ├── CompileError      the pipeline does not compile
     │   ├── SchemaError       the built table differs from the job's record
     │   ├── TopicError        a topic on the broker differs from its declaration
     │   └── BusyError         another operation holds the job
-    │       └── ChangedError  another one has come and gone since this one was planned
+    │       └── ChangedError  another operation changed the job after this one was planned
     ├── UnreachableError      a broker or cluster did not answer; the same call may succeed later
-    │   └── NotFlinkError     something else than Flink answered: a proxy, a login page, another server
-    ├── FlinkError            the cluster answered, and said no
-    │   ├── JobNotFoundError  it does not know the job
-    │   └── TriggerNotFoundError  it does not know the savepoint or checkpoint that was triggered, or has forgotten it
+    │   └── NotFlinkError     the address answered, but not as Flink does: a proxy, a login page, another server
+    ├── FlinkError            the Flink cluster refused the request
+    │   ├── JobNotFoundError  the cluster does not know the job
+    │   └── TriggerNotFoundError  the cluster does not know the trigger of a savepoint or checkpoint (any more)
     └── OperationError        an operation began and failed; exit status 1
-        └── StateError        what a job has left can't be found or read
+        └── StateError        a checkpoint or savepoint can't be found or read
 
-A message says what was found, what was expected, and the next step.
+A message names what was found, what was expected, and the next step.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class SluiceError(Exception):
 
     Args:
         message: What happened, with the expected and the found value.
-        remedy: The next step, as an imperative sentence or a command; None when the message holds it.
+        remedy: The next step, as an imperative sentence or a command; None if the message includes it.
     """
 
     exit_status = 1
@@ -38,12 +38,12 @@ class SluiceError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        """The message, and the remedy behind it."""
+        """The message, followed by the remedy."""
         return f"{self.message}; {self.remedy}" if self.remedy else self.message
 
 
 class RefusedError(SluiceError):
-    """Refused before anything was touched."""
+    """Refused before any change to Kafka, Flink or the ledger."""
 
     exit_status = 2
 
@@ -53,7 +53,7 @@ class ConfigError(RefusedError):
 
 
 class CompileError(RefusedError):
-    """The pipeline does not compile: the planner's words, with the job's file and line where known."""
+    """The pipeline does not compile: the planner's message, with the job's file and line where known."""
 
 
 class SchemaError(RefusedError):
@@ -61,7 +61,7 @@ class SchemaError(RefusedError):
 
 
 class TopicError(RefusedError):
-    """A topic on the broker differs from its declaration and may not be changed."""
+    """A topic on the broker differs from its declaration, and changing it was not allowed."""
 
 
 class BusyError(RefusedError):
@@ -69,7 +69,7 @@ class BusyError(RefusedError):
 
 
 class ChangedError(BusyError):
-    """Another operation has come and gone since this one was planned; one that is planned anew may be done."""
+    """Another operation changed the job after this one was planned. Planning it again may succeed."""
 
 
 class UnreachableError(SluiceError):
@@ -77,28 +77,28 @@ class UnreachableError(SluiceError):
 
 
 class NotFlinkError(UnreachableError):
-    """Something else than Flink answered at its address. It says nothing about any job.
+    """The server at the cluster's address answered, but not as Flink does. Nothing follows for any job.
 
     Args:
-        message: What was asked and what came back.
+        message: The request and the answer.
         status: The HTTP status.
     """
 
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(
             message,
-            remedy="check that the address is a Flink cluster, and what answers before it: a proxy, a load balancer, "
-            "a login page",
+            remedy="check that the address is that of a Flink cluster, and whether a proxy, a load balancer or a login "
+            "page answers in its place",
         )
         self.status = status
 
 
 class FlinkError(SluiceError):
-    """The Flink cluster answered, and said no.
+    """The Flink cluster refused a request.
 
     Args:
-        message: What was asked and what came back.
-        status: The HTTP status, when there was one.
+        message: The request and the answer.
+        status: The HTTP status, if there was one.
         remedy: The next step.
     """
 
@@ -111,7 +111,7 @@ class JobNotFoundError(FlinkError):
     """The Flink cluster answered that it does not know the job.
 
     Args:
-        message: What was asked and what came back.
+        message: The request and the answer.
     """
 
     def __init__(self, message: str) -> None:
@@ -119,10 +119,10 @@ class JobNotFoundError(FlinkError):
 
 
 class TriggerNotFoundError(FlinkError):
-    """The Flink cluster answered that it does not know this trigger: it never got it, or has forgotten its result.
+    """The Flink cluster answered that it does not know this trigger: it never got it, or its result has expired.
 
     Args:
-        message: What was asked and what came back.
+        message: The request and the answer.
     """
 
     def __init__(self, message: str) -> None:
@@ -134,4 +134,4 @@ class OperationError(SluiceError):
 
 
 class StateError(OperationError):
-    """The state that a job has left can't be found, or can't be read."""
+    """A checkpoint or savepoint can't be found, or can't be read."""

@@ -1,4 +1,4 @@
-"""A project in one environment: its jobs, their desired state, its brokers, its cluster, its ledger."""
+"""A project in one environment: its jobs and their desired state, its brokers, its Flink cluster, its ledger."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from sluice.deployment.catalog import Catalog, read_catalog
 from sluice.deployment.desired import DesiredJob, desired_job, flink_options
 from sluice.deployment.file import DeploymentFile, read_deployment_file
 from sluice.deployment.jars import jar_digests
-from sluice.deployment.lines import Document
-from sluice.deployment.secrets import holds_digests, opened
+from sluice.deployment.secrets import holds_digests, resolve_secrets
+from sluice.deployment.yaml_lines import Document
 from sluice.errors import ConfigError, SluiceError
 from sluice.flink.access import Access, exposed_flink_login
 from sluice.flink.connection import from_environment
 from sluice.job.config import secret_settings
 from sluice.job.names import consumer_group
 from sluice.kafka.exposure import exposed_kafka_login
-from sluice.settings import Settings, keep_private
+from sluice.settings import Settings, make_private
 
 if TYPE_CHECKING:
     from sluice.flink.client import FlinkClient
@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 
 
 class Project:
-    """Everything that an operation needs to know; each part is read when it is first asked for.
+    """The jobs, deployment file, brokers, cluster and ledger of an environment; each is loaded at first use.
 
     Args:
-        settings: Where things are.
-        kafka: librdkafka's configuration; None: that of the deployment file.
-        flink: The Flink cluster; None: the deployment file's address, or its connection from the environment.
+        settings: The settings of the process.
+        kafka: librdkafka's configuration; None: the one in the deployment file.
+        flink: The Flink cluster; None: the address in the deployment file, or the connection that the file names,
+            read from the environment.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Project:
         self._flink = flink
 
     def reread(self) -> Project:
-        """The same project as its files are now."""
+        """The same project with its files read again; the ledger is shared."""
         fresh = Project(self.settings, kafka=self._kafka, flink=self._flink)
         fresh.ledger = self.ledger
         return fresh
@@ -56,7 +57,7 @@ class Project:
 
     @property
     def environment(self) -> str:
-        """Which file of `deployments/` applies."""
+        """Name of the deployment file: `deployments/<environment>.yaml`."""
         return self.settings.environment
 
     @property
@@ -66,10 +67,10 @@ class Project:
 
     @cached_property
     def flink(self) -> Access:
-        """The cluster.
+        """How to reach the Flink cluster.
 
         Raises:
-            ConfigError: the connection that the deployment file names is not in the environment, or is wrong.
+            ConfigError: the connection that the deployment file names is missing in the environment, or invalid.
         """
         if self._flink is not None:
             return self._flink
@@ -80,18 +81,18 @@ class Project:
 
     @property
     def flink_url(self) -> str:
-        """The cluster's REST address, without a login: for messages and links."""
+        """The cluster's REST address without the login, for messages and links."""
         return self.flink.url
 
     def flink_at(self, url: str) -> FlinkClient:
-        """A client of the cluster at another address, with the login and TLS of the environment's own one."""
+        """A client for a cluster at another address, with the login and TLS settings of this environment."""
         from sluice.flink.client import FlinkClient  # noqa: PLC0415 - not always needed
 
         return FlinkClient(replace(self.flink, url=url))
 
     @property
     def flink_name(self) -> str | None:
-        """What the deployment file calls the cluster; None: it doesn't."""
+        """The cluster's name in the deployment file; None: the file names none."""
         return self.content.flink.name
 
     @property
@@ -106,7 +107,7 @@ class Project:
 
     @property
     def exposed_logins(self) -> tuple[str, ...]:
-        """The logins that leave this machine unencrypted, each in a sentence with what to do about it.
+        """A warning for each login that is sent to another machine without encryption, with the remedy.
 
         Raises:
             ConfigError: see `flink`.
@@ -117,9 +118,9 @@ class Project:
     @cached_property
     def ledger(self) -> Ledger:
         """The environment's ledger."""
-        from sluice.ledger.ledger import Ledger  # noqa: PLC0415 - half a second to import, and not always needed
+        from sluice.ledger.ledger import Ledger  # noqa: PLC0415 - takes half a second, and is not always needed
 
-        keep_private(self.settings.home)
+        make_private(self.settings.home)
         return Ledger(self.settings.ledger, self.environment)
 
     @property
@@ -133,51 +134,52 @@ class Project:
         return consumer_group(self.environment, name)
 
     def desired(self, name: str, overrides: Mapping[str, Any] | None = None, given: Iterable[str] = ()) -> DesiredJob:
-        """A job as it is to run.
+        """The desired state of a job: its code with the values of the deployment file.
 
         Args:
             name: The job's name.
-            overrides: Settings that lie over the deployment file's.
-            given: Those of them that a run gives now; the others are kept from former ones.
+            overrides: Settings that replace the deployment file's.
+            given: The names of the overrides that this run gives; the others were kept from earlier runs.
 
         Raises:
-            ConfigError: there is no such job, or a value is wrong.
+            ConfigError: the project has no such job, or a value is invalid.
         """
         jars = jar_digests(self.content.flink.jars, self.settings.root)
         return desired_job(self.catalog.job(name), self.environment, *self._file, overrides, self.kafka, given, jars)
 
-    def opened(
+    def resolve_secrets(
         self, name: str, resolved: Mapping[str, Any], overrides: Mapping[str, Any] | None = None
     ) -> Mapping[str, Any]:
-        """What a job's release was resolved to, with today's secrets instead of their digests: for who runs it.
+        """The resolved settings of a release with the current secrets in place of their digests, to compile it.
 
         Args:
             name: The job's name.
             resolved: `Release.resolved`.
-            overrides: `Release.overrides`: a secret that a run gave, before it was one, is that.
+            overrides: `Release.overrides`. A secret among them was given before its field became a `SecretStr`, and
+                is used as it was given.
 
         Raises:
-            ConfigError: the job has settings that are secret, and can't be read.
-            RefusedError: the deployment file doesn't give one of them any more.
+            ConfigError: the job has secret settings, and its file can't be imported.
+            RefusedError: the deployment file no longer gives a value for a secret.
         """
         config, options = resolved["config"], resolved["options"]
         if holds_digests(config):
             secrets = secret_settings(self.catalog.job(name).config).intersection(overrides or {})
             today = self.desired(name, {each: (overrides or {})[each] for each in secrets})
-            config = opened(config, today.secrets(), f"{name}: config")
+            config = resolve_secrets(config, today.secrets(), f"{name}: config")
         return {
             **resolved,
             "config": config,
-            "options": opened(options, flink_options(self.content, name), f"{name}: options"),
+            "options": resolve_secrets(options, flink_options(self.content, name), f"{name}: options"),
         }
 
     def enabled_jobs(self) -> list[str]:
-        """The names of the jobs that are to run, in order; broken files are left out."""
+        """The names of the jobs that are enabled in the deployment file, sorted; without broken job files."""
         return [name for name in sorted(self.catalog.jobs) if self.desired(name).enabled]
 
     @cached_property
     def _file(self) -> tuple[DeploymentFile, Document]:
-        # With a file that gives no job, a section without a job may be that file's: it must not stop all the others.
+        # If a job file is broken, a section without a job may be that file's: it must not stop the other jobs.
         known = None if self.catalog.broken else self.catalog.jobs
         file = self.settings.deployment_file
         if not file.is_file():
@@ -191,11 +193,11 @@ class Project:
         except ConfigError:
             if known is None or not (started := self._started()):
                 raise
-            # The section of a job whose file was removed must not stop all the others either.
+            # Nor may the section of a job whose file was removed stop the other jobs.
             return read_deployment_file(file, {*known, *started})
 
     def _started(self) -> set[str]:
-        """The jobs that were ever started, as far as there is a ledger that tells; none is made for that."""
+        """The jobs that the ledger has started before; empty if there is no ledger (this creates none)."""
         from sluice.ledger.ledger import Ledger  # noqa: PLC0415 - see `ledger`
 
         try:

@@ -1,4 +1,4 @@
-"""Where Sluice finds the project and keeps its own things: SLUICE_* environment variables with defaults."""
+"""The settings of a Sluice process: SLUICE_* environment variables with defaults."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ JOBS_PACKAGE = "flink_jobs"
 
 
 def find_root(start: Path | None = None) -> Path:
-    """The nearest directory, from `start` (default: the working directory) upwards, that holds `flink_jobs/`.
+    """The nearest directory, from `start` (default: the working directory) upwards, that contains `flink_jobs/`.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: no such directory exists.
     """
     start = (start or Path.cwd()).resolve()
     for directory in (start, *start.parents):
@@ -36,7 +36,7 @@ def find_root(start: Path | None = None) -> Path:
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether what is sent to a host, a name or an address, stays on this machine: a loopback address."""
+    """Whether a host, given by name or address, is a loopback address."""
     host = host.strip("[]").lower()
     try:
         return ip_address(host).is_loopback
@@ -45,17 +45,16 @@ def is_this_machine(host: str) -> bool:
 
 
 Directory = Annotated[Path, AfterValidator(lambda path: path.expanduser().resolve())]
-"""A directory; a relative one counts from where the process was started, and stays there."""
+"""An absolute path; a relative one is resolved once, against the working directory at the start of the process."""
 
 
-def keep_private(directory: Path) -> None:
-    """Have a directory of this process's user with mode 0700: ledger, logs and keys in it are nobody else's to read.
+def make_private(directory: Path) -> None:
+    """Create a directory with mode 0700, or restrict an existing one: it holds the ledger, logs and keys.
 
-    One that others own is left as it is, and so is one that all users share (with the sticky bit, as /tmp). So are the
-    group's rights to one with the setgid bit (chmod g+s), which is how a group shares it; users beyond the group get
-    nothing.
+    The mode of a directory is not changed if another user owns it, or if all users share it (sticky bit, as /tmp). In
+    a directory with the setgid bit (chmod g+s) the group keeps its permissions, and other users lose theirs.
     """
-    # Where there can be none, what needs it says so.
+    # If the directory can't be made, the code that writes into it reports the error.
     with contextlib.suppress(OSError):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = directory.stat()
@@ -66,10 +65,10 @@ def keep_private(directory: Path) -> None:
 
 
 class Variables(BaseSettings):
-    """Settings that are environment variables: each field is SLUICE_<NAME>.
+    """Base of settings that are read from the environment: the field `name` from SLUICE_<NAME>.
 
     Raises:
-        ConfigError: a value that can't be used; names the variable.
+        ConfigError: a value is invalid; the message names the variable.
     """
 
     model_config = SettingsConfigDict(env_prefix="SLUICE_", frozen=True, extra="ignore", env_ignore_empty=True)
@@ -88,39 +87,39 @@ class Settings(Variables):
     """The settings of this process."""
 
     root: Directory = Field(default_factory=find_root)
-    """The project: `flink_jobs/` and `deployments/` lie here."""
+    """The project: the directory that contains `flink_jobs/` and `deployments/`."""
     home: Directory = Field(default_factory=lambda data: data["root"] / ".sluice")
-    """State of this machine: ledger (unless it is elsewhere), artifacts, logs."""
+    """Files of this machine: the SQLite ledger, artifacts, logs."""
     environment: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")] = "local"
-    """Which file of `deployments/` applies."""
+    """Name of the deployment file: `deployments/<environment>.yaml`."""
     ledger: str = Field(default_factory=lambda data: f"sqlite:///{data['home'] / 'ledger.db'}")
     """SQLAlchemy URL of the ledger; PostgreSQL in production."""
     artifacts: Directory = Field(default_factory=lambda data: data["home"] / "artifacts")
-    """Where the code of releases is kept; shared by every machine that deploys."""
+    """Directory of the artifacts: the code of releases. All machines that deploy must share it."""
     client_python: Path = Path(sys.executable)
-    """The interpreter that has PyFlink and Sluice; it may be another one than Airflow's."""
+    """The Python interpreter of the client process, with PyFlink and Sluice installed; may differ from Airflow's."""
     flink_lib: Directory | None = None
-    """Directory with Flink's and the connectors' jars for the client; None: the one in `home`, else PyFlink's own."""
+    """Directory with Flink's and the connectors' jars for the client; None: `home`/flink/lib, else PyFlink's own."""
     client_cache: Directory = Field(default_factory=lambda data: data["home"] / "client")
-    """What lets clients start sooner, made by `python -m sluice.client.archive`; they do without where it isn't."""
+    """Class-data archives that shorten the client's start, made by `python -m sluice.client.archive`; optional."""
     prepare_timeout: Annotated[float, Field(gt=0)] = 180
-    """Seconds until a client process must have compiled a job."""
+    """Seconds within which a client process must have compiled a job."""
     sample_days: Annotated[float, Field(gt=0)] = 14
-    """How long the ledger keeps what the sweeps of the fleet have seen; a job of 12 partitions takes 2 KB a sweep."""
+    """Days for which the ledger keeps the samples of sweeps; a job with 12 partitions takes 2 KB per sweep."""
 
     sweep_schedule: str | None = "*/10 * * * *"
-    """When redeploy_and_verify runs: a cron expression, or `none`: when it is triggered."""
+    """Schedule of the DAG redeploy_and_verify: a cron expression, or `none` to run it only when triggered."""
     sweep_operations: Annotated[int, Field(ge=1)] = 4
-    """How many jobs a sweep may redeploy or bring back at once."""
+    """How many jobs a sweep may redeploy or restart at the same time."""
     approval_hours: Annotated[float, Field(gt=0)] = 24
-    """How long a plan that loses state waits for an answer in Airflow; without one it is refused."""
+    """Hours for which a plan that loses state waits for approval in Airflow; then it is refused."""
 
     @property
     def logs(self) -> Path:
-        """Directory of the logs."""
+        """The directory for log files."""
         return self.home / "logs"
 
     @property
     def deployment_file(self) -> Path:
-        """The file with the environment's desired state."""
+        """The deployment file of the environment."""
         return self.root / "deployments" / f"{self.environment}.yaml"

@@ -1,4 +1,4 @@
-"""Talking to a person at a terminal, on standard error: standard output is for JSON alone."""
+"""Output for people at a terminal. It goes to standard error: standard output is reserved for JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.table import Table
 from sluice.errors import SluiceError
 
 _WIDTH = 180
-"""Columns where nothing says how wide it is: a log, a pipe."""
+"""Columns to use if standard error is no terminal: a log or a pipe."""
 
 console = Console(stderr=True, highlight=False)
 if not console.is_terminal:
@@ -22,21 +22,21 @@ if not console.is_terminal:
 
 
 def show_error(error: SluiceError) -> None:
-    """An error and the next step."""
+    """Print an error and the next step."""
     console.print(f"[red]error:[/red] {escape(error.message)}")
     if error.remedy:
         console.print(f"[bold]next:[/bold]  {escape(error.remedy)}")
 
 
-def teller(name: str) -> Callable[[str], None]:
-    """Prints the progress of one of several things that go on side by side."""
+def progress_printer(name: str) -> Callable[[str], None]:
+    """A function that prints progress messages with this name in front, for operations that run side by side."""
     return lambda line: console.print(f"[dim]{name}:[/dim] {escape(line)}")
 
 
 def run(app: typer.Typer) -> None:
     """Run a command line; exit status 0 done, 1 failed, 2 refused before anything was touched, 130 interrupted."""
     try:
-        # The commands return nothing; what Typer returns is the status of one that it has ended, as Ctrl-C does.
+        # Commands return None. Typer returns a status only for a command that it aborted, for instance on Ctrl-C.
         status = app(standalone_mode=False)
     except SluiceError as error:
         show_error(error)
@@ -44,7 +44,7 @@ def run(app: typer.Typer) -> None:
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(1)
     except Exception as error:
-        # Typer's own usage errors can show themselves; anything else keeps its trace.
+        # Typer's usage errors have a method that prints them; any other exception keeps its traceback.
         show = getattr(error, "show", None)
         if show is None:
             raise
@@ -70,12 +70,12 @@ _COLOURS = {
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table on standard error."""
+    """Print a table on standard error."""
     console.print(make_table(title, columns, rows))
 
 
 def make_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
-    """A table to be printed."""
+    """A table for the console."""
     table = Table(title=title, title_justify="left")
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -85,7 +85,7 @@ def make_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
 
 
 def cell(value: Any) -> str:
-    """A value for a person; nothing for None."""
+    """The text of a table cell; empty for None."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -1,12 +1,12 @@
-"""Testing a pipeline: rows in, rows out, on Flink itself in this process.
+"""Run a job's pipeline on given rows in a test, with Flink in this process.
 
     rows = run(job, events=[{...}, {...}], window="10s")
 
-The pipeline runs as it does in production, on a bounded table: same SQL types, same event time and watermark, same
-lateness. After the last row event time goes to its end, so that every window closes. Needs PyFlink and Java.
+The pipeline runs as in production, but on a bounded table: the same SQL types, event time, watermark and lateness.
+After the last row the watermark rises to its maximum, so that every window closes. Needs PyFlink and Java.
 
-One thing differs: rows are read by Flink's own JSON format, which takes some that break the topic's contract. What
-counts as malformed is the topic's affair, and not seen here.
+One thing differs: Flink's own JSON format reads the rows, and accepts some that break the contract of the topic. So
+malformed records can't be tested here.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ def run(job: Job, /, **given: Any) -> Any:
 
     Args:
         job: The job.
-        **given: Rows by the name of the read, each a list of dicts as they stand in the topic; anything else is a
-            value for the job's settings. A row's `arrival_time` (a datetime, in UTC where it has no zone) says when it
-            arrived; without: at its event time.
+        **given: Rows by the name of the read, as lists of dicts with the topic's JSON fields. Any other keyword is a
+            setting of the job. `arrival_time` in a row (a datetime, UTC if it has no zone) is its Kafka timestamp;
+            the default is the event time.
 
     Returns:
-        The rows of the output as a list of dicts, in the order of their emission; for a job with several sinks a dict
-        of such lists. Times are datetimes in UTC.
+        The output rows as a list of dicts, in the order in which Flink emitted them; for a job with several sinks a
+        dict with a list per sink. Times are datetimes in UTC.
 
     Raises:
-        ConfigError: rows for a read are missing, or a setting is wrong.
-        SchemaError: the built table differs from the record.
+        ConfigError: rows for a read are missing, or a setting is invalid.
+        SchemaError: the pipeline's table differs from the record.
     """
     rows = {name: given.pop(name) for name in list(given) if name in job.reads}
     missing = [name for name in job.reads if name not in rows]
@@ -55,7 +55,7 @@ def run(job: Job, /, **given: Any) -> Any:
         raise ConfigError(f"{job.name}: no rows for {', '.join(missing)}", remedy=f"call run(job, {missing[0]}=[...])")
     config = job.config(**given)
     with _pyflink_environment(), warnings.catch_warnings():
-        # PyFlink and Beam use what they have themselves deprecated.
+        # PyFlink and Beam call functions that they have deprecated themselves.
         warnings.simplefilter("ignore", DeprecationWarning)
         results = _run(job, rows, config)
     return results if len(job.sinks) > 1 else next(iter(results.values()))
@@ -74,7 +74,9 @@ def _run(
             t_env.add_python_file(str(file))
         for name, topic in job.reads.items():
             file = Path(directory) / f"{name}.json"
-            file.write_text("".join(json.dumps(row) + "\n" for row in _arrived(topic, rows[name])), encoding="utf-8")
+            file.write_text(
+                "".join(json.dumps(row) + "\n" for row in _with_arrival(topic, rows[name])), encoding="utf-8"
+            )
             t_env.execute_sql(tables.bounded_table(name, topic, file.as_uri()))
             t_env.execute_sql(tables.source_view(name, topic))
             values[name] = t_env.from_path(name)
@@ -87,15 +89,15 @@ def _run(
 
 
 def _python_files(job: Job, store: Path) -> tuple[Path, ...]:
-    """What Python workers need to find the job's functions: what a cluster's would get."""
+    """The files from which Python workers import the job's functions: the same as on a cluster."""
     if not job.module.startswith(f"{JOBS_PACKAGE}."):
         return ()
     root = job.file.resolve().parents[1]
     return package(root, job.module, store).file, package_sdk(store)
 
 
-def _arrived(topic: Kafka, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with their arrival, in its order, as they would lie in the topic."""
+def _with_arrival(topic: Kafka, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with their Kafka timestamp as `arrival_time`, sorted by it."""
     result = []
     for row in rows:
         arrival = row.get("arrival_time")
@@ -118,13 +120,13 @@ def _arrived(topic: Kafka, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, 
 
 @contextlib.contextmanager
 def _pyflink_environment() -> Iterator[None]:
-    """PyFlink's variables, for the time of a run."""
+    """Set the environment variables that PyFlink needs, for the duration of a run."""
     spec = importlib.util.find_spec("pyflink")
     if spec is None or spec.origin is None:
         raise ConfigError("PyFlink is not installed here", remedy="run make env, and test with .venv/bin/pytest")
     given = {
         "FLINK_HOME": os.environ.get("FLINK_HOME", str(Path(spec.origin).parent)),
-        # Python workers in processes of their own, as on a cluster: otherwise they are served here, on every address.
+        # Run Python workers as processes, as a cluster does: otherwise this process serves them, on every address.
         "_python_worker_execution_mode": "process",
     }
     before = {name: os.environ.get(name) for name in given}

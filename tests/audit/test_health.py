@@ -270,7 +270,9 @@ def test_a_job_that_has_finished_has_failed(fleet, record_property):
         flink.send(calls.stop(fleet.ids["calm"], uuid.uuid4().hex, None, "NATIVE"))
         wait_for(lambda: flink.send(calls.status(fleet.ids["calm"])).status is JobState.FINISHED)
     fleet.happens("finished")
-    fleet.expect(record_property, "finished", "calm", "failed", "the job is FINISHED: it came to its end")
+    fleet.expect(
+        record_property, "finished", "calm", "failed", "the job is FINISHED: no operation of Sluice stopped it"
+    )
 
 
 def test_a_lost_taskmanager_is_seen_and_outlived(fleet, record_property):

@@ -49,7 +49,7 @@ def test_a_rejected_plan_touches_nothing_and_what_comes_meanwhile_is_not_kept_wa
         "upstream_failed",
     )
     second = f"/dags/deploy.{JOB}/dagRuns/{run['dag_run_id']}"
-    assert "another plan of it waits for an approval since" in log_of(airflow, second, "approve")
+    assert "another plan of this job has been waiting for approval since" in log_of(airflow, second, "approve")
 
     user = answer(airflow, path, "Reject")["responded_by"]
     assert ended(airflow, path)["state"] == "failed"

@@ -75,7 +75,7 @@ def test_the_button_says_what_is_wrong_and_what_to_do(airflow, local, proxy, pla
     login = {"port": proxy.port, "schema": "https", "login": "deployer"}
     assert press(airflow, **login, password=planted["flink"], extra=trusted)[0]
     for given, expected in (
-        ({**login, "password": "wrong", "extra": trusted}, "refuses: 401 for GET /overview"),
+        ({**login, "password": "wrong", "extra": trusted}, "denies access: 401 for GET /overview"),
         ({**login, "password": planted["flink"]}, "no TLS connection"),
         ({**login, "schema": "http", "password": planted["flink"]}, "does not answer"),
         ({"port": local.flink_port, "schema": "https"}, "no TLS connection"),

@@ -161,12 +161,12 @@ def test_a_job_s_page(look):
     page.mouse.up()
     chosen = page.locator("#since").input_value(), page.locator("#until").input_value()
     assert since < chosen[0] < chosen[1]
-    # What somebody has chosen stays, as the page goes on.
+    # A chosen range stays when the page updates itself.
     with page.expect_response(lambda response: "api/timeline" in response.url):
         pass
     assert (page.locator("#since").input_value(), page.locator("#until").input_value()) == chosen
     page.get_by_role("button", name="Show", exact=True).click()
-    page.get_by_text("Draw across a chart").wait_for()
+    page.get_by_text("Drag across a chart").wait_for()
     assert page.locator("#since").input_value() == chosen[0]
 
 

@@ -64,7 +64,7 @@ def test_a_sweep_asks_once_for_what_loses_state(airflow, root, ledger):
         assert get(airflow, f"/dags/{dag}/dagRuns")["total_entries"] == known + 1
         sweep = f"/dags/redeploy_and_verify/dagRuns/{run['dag_run_id']}"
         words = log_of(airflow, sweep, "verify")
-        assert "it waits for an answer until" in words
+        assert "waiting for approval until" in words
         assert "/tasks/approve/required_actions" in words
         answer(airflow, path, "Reject")
         assert ended(airflow, path)["state"] == "failed"

@@ -94,5 +94,7 @@ def test_jars_of_an_earlier_sluice_are_named_with_the_next_step(lib, tmp_path):
             (earlier / jar.name).symlink_to(jar.resolve())
     variables = {"FLINK_LIB_DIR": str(earlier)}
     with ClientProcess(Path(sys.executable), tmp_path / "log", variables=variables) as process:
-        with pytest.raises(ConfigError, match=r"has no flink-strict-json jar of this Sluice.*run make client"):
+        with pytest.raises(
+            ConfigError, match=r"has no flink-strict-json jar of this version of Sluice.*run make client"
+        ):
             process.prepare(archive.sample_order(Access("http://127.0.0.1:1")), timeout=180)

@@ -65,7 +65,7 @@ def test_job_is_started_on_no_other_cluster_while_it_runs_or_may_run(lab, other)
     [port] = free_ports(1)
     cluster = Identity.of(lab.project.ledger.placement(NAME).cluster)
     silent = replace(cluster, url=f"http://127.0.0.1:{port}")
-    lab.project.ledger.clusters.saw(NAME, started.flink_job_id, silent.values)
+    lab.project.ledger.clusters.record(NAME, started.flink_job_id, silent.values)
     refused = operate(elsewhere, NAME).error
     assert "the former cluster can't be asked whether the job still runs there" in refused.message
     assert f"sluice deploy {NAME} --confirm-lost-cluster" in refused.remedy

@@ -260,7 +260,7 @@ def test_a_job_that_nobody_declares_is_shown_to_who_may_read_the_sweep(answers):
 @pytest.mark.parametrize(
     ("path", "status", "words"),
     [
-        ("job?name=nobody", 404, "nobody knows a job named 'nobody'"),
+        ("job?name=nobody", 404, "there is no job named 'nobody'"),
         ("job?name=", 422, "at least 1 character"),
         ("timeline?name=counts&since=yesterday", 422, "datetime"),
         ("timeline?name=counts&since=2000-01-01T00:00:00Z", 422, "a span of at most 31 days"),

@@ -102,7 +102,7 @@ def test_a_topic_that_is_deleted_under_its_job_is_named(lab):
 
     row = wait_for(named)
     assert row.verdict in ("unknown", "failed", "degraded")
-    assert "nknown topic" in " ".join(row.reasons) or "the broker does not know it" in " ".join(row.reasons)
+    assert "nknown topic" in " ".join(row.reasons) or "the broker does not know this topic" in " ".join(row.reasons)
     try:
         found = {each.status.job: each.status for each in sweep_and_record(lab.project)}
     except SluiceError as error:

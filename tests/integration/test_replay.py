@@ -20,13 +20,14 @@ from sluice.kafka.offsets import read_offsets
 from sluice.local.traffic import oracle, wire
 from sluice.local.traffic.generator import Message, Traffic
 from sluice.operation.topics import create_topics
-from sluice.replay.chunk import Chunk, Progress
+from sluice.replay.chunk import Chunk
 from sluice.replay.live_guard import refuse_behind
 from sluice.replay.model import ReplayPlan, ReplayRequest
 from sluice.replay.parity import Parity, moment
 from sluice.replay.preflight import plan_replay
+from sluice.replay.progress import ChunkProgress
 from sluice.replay.promote import promote
-from sluice.replay.run import begin_replay, cancel_replay, end_abandoned, end_chunks, finish_replay, run_chunks
+from sluice.replay.run import begin_replay, cancel_abandoned, cancel_chunks, cancel_replay, finish_replay, run_chunks
 from tests.support.running import deploy, operate
 from tests.support.waiting import wait_for
 
@@ -181,8 +182,8 @@ def test_a_chunk_goes_on_where_it_was(live):
     assert begin_replay(project, "event_metrics", request, "one", None, print).id == replay.id
     plan = ReplayPlan.model_validate(replay.plan)
     one, two = (Chunk(project, plan, 1, print, taker=taker) for taker in ("one", "two"))
-    assert one.take()
-    assert not two.take()
+    assert one.claim()
+    assert not two.claim()
     first = one.start()
     assert two.find() == first
     assert two.row.attempt == 1
@@ -191,16 +192,16 @@ def test_a_chunk_goes_on_where_it_was(live):
     assert report["chunks"][0]["attempts"] == 1
     assert report["records"] > 0
     # Run again on purpose, its rows are the same by their keys.
-    assert not two.take()
+    assert not two.claim()
     project.ledger.replays.run_again(replay.id, 1)
-    assert two.take()
+    assert two.claim()
     job_id = two.start()
     with FlinkClient(live.lab.local.flink_url) as flink:
         wait_for(lambda: flink.send(calls.status(job_id)).status.is_terminal)
     # The one that was there before has no say any more.
     with pytest.raises(OperationError):
-        one.conclude(first, Progress(JobState.FAILED))
-    two.conclude(job_id, Progress(JobState.FINISHED))
+        one.conclude(first, ChunkProgress(JobState.FAILED))
+    two.conclude(job_id, ChunkProgress(JobState.FINISHED))
     assert (two.row.attempt, two.row.state) == (2, "finished")
     assert finish_replay(project, replay, print)["parity"] == report["parity"]
     # A range of which there is nothing gives nothing.
@@ -215,20 +216,20 @@ def test_a_cancelled_replay_leaves_no_job(live):
     replay = begin_replay(project, "session_metrics", request, "one", None, print)
     plan = ReplayPlan.model_validate(replay.plan)
     chunk = Chunk(project, plan, 1, print, taker="one")
-    assert chunk.take()
+    assert chunk.claim()
     job_id = chunk.start()
     # Who goes on with what another one has begun sees to it from then on.
     two = Chunk(project, plan, 1, print, taker="two")
     assert two.find() == job_id
-    assert end_chunks(project, replay, "one", print) == []
-    assert end_abandoned(project, lambda taker: taker == "one", print) == []
+    assert cancel_chunks(project, replay, "one", print) == []
+    assert cancel_abandoned(project, lambda taker: taker == "one", print) == []
     assert chunk.row.state == "running"
     begun = time.monotonic()
-    assert end_abandoned(project, lambda taker: taker == "two", print) == []
+    assert cancel_abandoned(project, lambda taker: taker == "two", print) == []
     assert chunk.row.state == "cancelled"
-    assert chunk.take()
+    assert chunk.claim()
     job_id = chunk.start()
-    assert len(end_chunks(project, replay, "on", print)) == 1
+    assert len(cancel_chunks(project, replay, "on", print)) == 1
     # Of a run that is given up; it can be gone on with.
     assert (chunk.row.state, project.ledger.replays.find(replay.id).outcome) == ("cancelled", "failed")
     cancel_replay(project, replay, print)
@@ -274,7 +275,7 @@ def test_a_bug_is_mended_and_the_live_topic_with_it(live, expected):
     mended = within(want, start, end, "window_start", "window_end")
     topic, right = f"mended_{job}", as_set(mended)
     # It was started again, and nothing has come since.
-    with pytest.raises(OperationError, match="tells no watermark until new events come"):
+    with pytest.raises(OperationError, match="has no watermark until new events arrive"):
         promote(live.lab.project, replay, print, accept_differences=True)
     live.move_on(HOURS + 8)
     assert report["parity"][job]["only_live"] == report["parity"][job]["only_replayed"] == len(mended)
@@ -292,9 +293,9 @@ def test_a_bug_is_mended_and_the_live_topic_with_it(live, expected):
     replay_over(live, job, topic, start, end, right)
     # As retention does: what is no longer there deletes nothing in its place.
     live.empty(report["output_topic"])
-    with pytest.raises(RefusedError, match="has deleted rows of it, those before offset"):
+    with pytest.raises(RefusedError, match="has deleted the replay's rows before offset"):
         promote(live.lab.project, replay, print, accept_differences=True)
-    with pytest.raises(RefusedError, match="has deleted rows of it"):
+    with pytest.raises(RefusedError, match="has deleted the replay's rows"):
         finish_replay(live.lab.project, replay, print)
     assert live.lab.project.ledger.replays.find(replay.id).report["rows"] == len(mended)
     assert live.newest(topic, start, end) == right
@@ -322,7 +323,7 @@ def replay_beside(live, job, start, end, mended):
         assert (parity["only_replayed"], parity["only_live"]) == (len(mended), len(mended))
         assert len(live.rows(topic)) == (turn + 1) * len(mended)
     goes_on = begin_replay(project, job, ReplayRequest(start, end, output=topic), "another", None, print)
-    with pytest.raises(RefusedError, match=f"replay {goes_on.id[:8]} of {job} goes on, and may write the same rows"):
+    with pytest.raises(RefusedError, match=f"replay {goes_on.id[:8]} of {job} is in progress and may write"):
         plan_replay(project, job, ReplayRequest(start, end, output=topic))
     cancel_replay(project, goes_on, print)
 
@@ -335,7 +336,7 @@ def replay_over(live, job, topic, start, end, right):
     asked = ReplayRequest(start, end, output="live")
     with pytest.raises(RefusedError, match="overwrites its rows without comparing them"):
         plan_replay(project, job, asked)
-    with pytest.raises(RefusedError, match="rows made of what Kafka still holds"):
+    with pytest.raises(RefusedError, match="rows computed from incomplete input"):
         plan_replay(project, job, replace(asked, accept_differences=True, accept_missing=True))
     far = replace(asked, end=START + timedelta(hours=HOURS + 15), accept_differences=True)
     with pytest.raises(OperationError, match="it holds windows of the range open until"):
@@ -343,7 +344,7 @@ def replay_over(live, job, topic, start, end, right):
     replay, report = live.replay(job, start, end, output="live", accept_differences=True)
     assert (report["output_topic"], report["parity"]) == (topic, None)
     assert live.newest(topic, start, end) == right
-    with pytest.raises(RefusedError, match="it is there already"):
+    with pytest.raises(RefusedError, match="there is nothing to promote"):
         promote(project, replay, print)
 
 
@@ -356,11 +357,11 @@ def replay_moved(live, job, replay):
     project, plan = live.lab.project, ReplayPlan.model_validate(replay.plan)
     deploy(project, job)
     former = ReplayRequest(plan.start, plan.end, release=plan.release, accept_differences=True)
-    with pytest.raises(RefusedError, match=f"to mended_{job}, and moved_{job} is live now"):
+    with pytest.raises(RefusedError, match=f"to mended_{job}; the live topic is now moved_{job}"):
         plan_replay(project, job, replace(former, output="live"))
     with pytest.raises(RefusedError, match=f"moved_{job} is the live topic of {job}"):
         plan_replay(project, job, replace(former, output=f"moved_{job}"))
-    with pytest.raises(RefusedError, match=f"to mended_{job}, and moved_{job} is live now"):
+    with pytest.raises(RefusedError, match=f"to mended_{job}; the live topic is now moved_{job}"):
         promote(project, replay, print, accept_differences=True)
 
 
@@ -377,10 +378,13 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(live):
         (replace(good, end=START - day), "which is not after its start"),
         (replace(good, start=START - 8 * day), "its replay rule allows 7 days"),
         (replace(good, end=datetime.now(UTC) + day / 2), "may arrive until"),
-        (replace(good, chunk=timedelta(0)), "a chunk is 0:00:00 long"),
-        (replace(good, chunk=timedelta(milliseconds=1)), "are 7,200,000 chunks, more than 1,000"),
+        (replace(good, chunk=timedelta(0)), "the chunk length is 0:00:00"),
+        (replace(good, chunk=timedelta(milliseconds=1)), "are 7,200,000 chunks; at most 1,000"),
         (replace(good, output="replayed_session_metrics"), "session_metrics writes replayed_session_metrics"),
-        (replace(good, chunk=timedelta(seconds=30)), "a chunk is 0:00:30 long, and a row of it covers up to 0:01:00"),
+        (
+            replace(good, chunk=timedelta(seconds=30)),
+            "a chunk is 0:00:30 long, but one of its rows covers up to 0:01:00",
+        ),
         (replace(good, output="nowhere"), "the output topic nowhere does not exist"),
         (replace(good, output=TOPIC), "a replay can't write there"),
         (replace(good, output="replayed_event_metrics"), "is the live topic"),

@@ -200,7 +200,7 @@ def test_what_is_planted_is_found_nowhere(planted):
     assert "Authentication failed" in run("deploy", "signed", status=1, PLANTED_KAFKA="planted-wrong-for-kafka")
     wrong = json.loads(planted.variables["AIRFLOW_CONN_GUARDED"])
     wrong["password"] = "planted-wrong-for-flink"
-    assert "refuses: 401" in run("plan", "signed", status=1, AIRFLOW_CONN_GUARDED=json.dumps(wrong))
+    assert "denies access: 401" in run("plan", "signed", status=1, AIRFLOW_CONN_GUARDED=json.dumps(wrong))
     for command in (["status"], ["history", "signed"], ["savepoints", "signed"], ["doctor"]):
         for more in ([], ["--json"]):
             run(*command, *more, status=None)

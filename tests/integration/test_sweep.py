@@ -45,7 +45,7 @@ def test_a_fresh_release_that_fails_by_its_own_code_goes_back_with_its_state(lab
     numbers = iter(range(100))
     row, needed = wait_for(lambda: next((seen for seen in [run(lab, f"r{next(numbers)}")] if seen[0].own_fault), None))
     assert row.verdict == "failed"
-    assert needed.decision.why.startswith("seen failed for the first time")
+    assert needed.decision.why.startswith("failed for the first time in this sweep")
     _, needed = run(lab, "again")
     assert needed.decision.need == "roll_back", needed.words
     assert needed.request == Request(kind="rollback", mode="last-state", seen=2)
@@ -125,7 +125,7 @@ def test_a_fresh_release_that_stands_still_goes_back_and_what_waited_is_read_onc
     row, needed = wait_for(look_again)
     assert (row.state, row.verdict, row.recent_restarts) == ("RUNNING", "failed", 0)
     if needed.decision.need == "nothing":
-        assert needed.decision.why.startswith("seen failed for the first time")
+        assert needed.decision.why.startswith("failed for the first time in this sweep")
         row, needed = wait_for(look_again)
     assert needed.decision.need == "roll_back", needed.words
     assert "partition stands_lines-0 not consumed since" in needed.decision.why

@@ -89,7 +89,7 @@ class Lab:
     def mend(self) -> None:
         """A JobManager anew after a test that has killed a TaskManager: it may fetch no metrics any more.
 
-        See sluice.flink.stillness: nor of any job of the tests that follow.
+        See sluice.flink.stale_metrics: nor of any job of the tests that follow.
         """
         if self.has_lost_tasks:
             self.kill_service("flink-jobmanager")

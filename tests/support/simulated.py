@@ -12,7 +12,7 @@ import httpx
 from sluice.client.protocol import Found, Graph, Operator, OperatorState, Ready, State, Vertex
 from sluice.errors import FlinkError, OperationError, StateError
 from sluice.flink import client as client_module
-from sluice.flink import stillness
+from sluice.flink import stale_metrics
 from sluice.flink.client import FlinkClient
 from sluice.flink.exchange import NoAnswerError
 from sluice.kafka.offsets import Offsets
@@ -26,7 +26,7 @@ from sluice.plan.approval import Approval
 from sluice.plan.planner import Planner
 from sluice.plan.request import Request
 from sluice.project import Project
-from sluice.release.jars import kept_jars
+from sluice.release.jars import stored_jars
 from sluice.state import state_loss as given_up
 from tests.support.answering import answered_by
 from tests.support.lab import Lab
@@ -117,9 +117,9 @@ class Simulated:
         self.flink = FlinkClient(self.url, exchange=answered_by(self._answer))
         monkeypatch.setattr(Project, "flink_at", lambda _project, url: self.client(url))
         monkeypatch.setattr(client_module, "_PAUSES", ())
-        monkeypatch.setattr(stillness, "_DEFAULT", timedelta(0))
+        monkeypatch.setattr(stale_metrics, "_DEFAULT", timedelta(0))
         monkeypatch.setattr(stop_module, "_SETTLES", 0.01)
-        for module, name in ((stillness, "_SLACK"), (stillness, "_PAUSE"), (roll_back_module, "_RECOVERY")):
+        for module, name in ((stale_metrics, "_SLACK"), (stale_metrics, "_PAUSE"), (roll_back_module, "_RECOVERY")):
             monkeypatch.setattr(module, name, 0.01)
         for module in (planner, start_module):
             monkeypatch.setattr(module, "connect", lambda _kafka: None)
@@ -435,7 +435,7 @@ class Client:
         if doing:
             doing()
         settings = self._simulated.project.settings
-        self._simulated.jars = kept_jars(target.resolved.get("jars") or {}, settings.root, settings.artifacts)
+        self._simulated.jars = stored_jars(target.resolved.get("jars") or {}, settings.root, settings.artifacts)
         self._simulated.prepared.append((target.resolved["config"], carry_over))
         config = target.resolved["config"]
         operators = self._simulated.compiles_to.get(config["least"], ("Window",))

@@ -4,9 +4,9 @@ import threading
 import time
 
 from sluice.fleet.members import all_names, read_members
-from sluice.fleet.status import look_at
-from sluice.fleet.sweep import Pace
-from sluice.health.trend import choose_former
+from sluice.fleet.status import observe_members
+from sluice.fleet.sweep import SweepBudget
+from sluice.health.trend import choose_previous
 
 PATIENCE = 90.0
 """Seconds until what is expected must have been seen."""
@@ -30,10 +30,10 @@ class Watch:
     def _run(self):
         while not self._over.wait(0.5):
             now = time.time_ns() // 1_000_000
-            former = {job: choose_former(taken, now) for job, taken in self._earlier.items()}
+            former = {job: choose_previous(taken, now) for job, taken in self._earlier.items()}
             project = self._read_project()
             members = read_members(project, all_names(project), former)
-            for row in look_at(project, members, pace=Pace(job_seconds=2)):
+            for row in observe_members(project, members, budget=SweepBudget(job_timeout_s=2)):
                 self.seen.append((time.monotonic(), row.status))
                 if row.snapshot:
                     self._earlier.setdefault(row.status.job, []).append(row.snapshot)

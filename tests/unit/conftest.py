@@ -1,4 +1,4 @@
-"""A project whose cluster and client are simulated, and where a ledger of a test's own lies."""
+"""Fixtures: a simulated project, and the URL of a test's ledger."""
 
 import pytest
 
@@ -12,5 +12,5 @@ def simulated(tmp_path, monkeypatch):
 
 @pytest.fixture
 def url(tmp_path):
-    """Of a ledger; the same tests have another one where they are run on a server."""
+    """The URL of a ledger in SQLite; the tests on PostgreSQL replace this fixture."""
     return f"sqlite:///{tmp_path / 'ledger.db'}"

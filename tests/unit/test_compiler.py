@@ -1,4 +1,4 @@
-"""The client process from its start to its end, with small scripts in its place."""
+"""The compiler, with scripts in place of the client process."""
 
 import sys
 
@@ -32,8 +32,8 @@ def project(tmp_path):
     return Project(Settings(root=tmp_path, home=home, environment="test", client_python=interpreter))
 
 
-def test_a_second_submission_has_a_client_of_its_own(project, tmp_path):
-    """Each client is told to build, then to submit; the first one's submission fails, and with that the client ends."""
+def test_second_submission_uses_a_new_client_process(project, tmp_path):
+    """Each client gets a build and a submit order; the first submission fails, which ends its client."""
     (tmp_path / "script.py").write_text(
         f"""
 import pathlib, sys

@@ -1,4 +1,4 @@
-"""docker-compose.yml and the Dockerfile, as far as that can be seen without a Docker engine."""
+"""docker-compose.yml and the Dockerfile, checked without a Docker engine."""
 
 import importlib.util
 import json
@@ -34,7 +34,7 @@ def text() -> str:
 
 @pytest.fixture(scope="module")
 def compose(text: str) -> dict[str, Any]:
-    """The file with its variables' defaults; a required one is its own name in angle brackets."""
+    """The file with the defaults of its variables; a required variable becomes its name in angle brackets."""
 
     def value(match: re.Match[str]) -> str:
         return match[3] if match[2] == "-" else f"<{match[1]}>"
@@ -49,7 +49,7 @@ def services(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def instructions() -> list[tuple[str, str]]:
-    """The Dockerfile's instructions: name and words."""
+    """The Dockerfile's instructions: name and arguments."""
     joined = re.sub(r"^#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE).replace("\\\n", " ")
     return [(line.split()[0], line.split(None, 1)[1]) for line in joined.splitlines() if line.strip()]
 
@@ -75,7 +75,7 @@ def airflow_services(services: dict[str, dict[str, Any]]) -> dict[str, dict[str,
     return {name: service for name, service in services.items() if service["image"].startswith("sluice-airflow")}
 
 
-def test_docker_composes_own_words_on_the_file(text):
+def test_docker_compose_accepts_the_file(text):
     if not shutil.which("docker") or run("docker", "compose", "version").returncode:
         pytest.skip("no docker compose")
     variables = {name: "x" for name, kind, _ in VARIABLE.findall(text) if kind == "?"}
@@ -83,7 +83,7 @@ def test_docker_composes_own_words_on_the_file(text):
     assert done.returncode == 0, done.stderr
 
 
-def test_every_key_is_one_that_is_looked_at_here(compose, services):
+def test_compose_file_has_only_keys_that_tests_check(compose, services):
     assert {key for key in compose if not key.startswith("x-")} == {"name", "services", "volumes"}
     assert {key for service in services.values() for key in service} <= KEYS
 
@@ -97,7 +97,7 @@ def test_every_service_has_a_health_check_or_a_reason(services):
             assert check["test"][0] in ("CMD", "CMD-SHELL"), name
 
 
-def test_nothing_waits_for_a_health_that_is_never_told(services):
+def test_services_wait_only_for_services_with_a_health_check(services):
     for name, service in services.items():
         for other, wait in service.get("depends_on", {}).items():
             if wait["condition"] == "service_healthy":
@@ -107,12 +107,12 @@ def test_nothing_waits_for_a_health_that_is_never_told(services):
                 assert services[other]["restart"].startswith("on-failure"), f"{other} would never complete"
 
 
-def test_published_on_this_machine_alone(services):
+def test_ports_are_published_on_loopback_only(services):
     ports = [port for service in services.values() for port in service.get("ports", [])]
     assert [re.sub(r":\d+$", "", port) for port in ports] == ["127.0.0.1:9092", "127.0.0.1:8081", "127.0.0.1:8080"]
 
 
-def test_nobody_is_root_or_becomes_it(services, stages):
+def test_no_service_runs_as_root_or_can_become_root(services, stages):
     for name, service in services.items():
         assert service["user"].split(":")[0] not in ("root", "0"), name
         assert service["security_opt"] == ["no-new-privileges:true"], name
@@ -121,7 +121,7 @@ def test_nobody_is_root_or_becomes_it(services, stages):
         assert [words for name, words in stages[target] if name == "USER"][-1] == target
 
 
-def test_secrets_are_asked_for_and_stand_nowhere(text, services):
+def test_compose_file_contains_no_secrets(text, services):
     for service in services.values():
         for name, value in service.get("environment", {}).items():
             if re.search(r"PASSWORD$|SECRET|FERNET", name):
@@ -144,18 +144,18 @@ def make_secrets(file: Path) -> dict[str, str]:
     return dict(re.findall(r"^(\w+)=(.*)$", file.read_text(), re.M))
 
 
-def test_fresh_secrets_for_every_name(tmp_path):
+def test_make_secrets_generates_a_secret_for_every_name(tmp_path):
     first, second = (make_secrets(tmp_path / name) for name in ("first", "second"))
     assert first.keys() == second.keys() == set(re.findall(r"^(\w+)=$", (ROOT / ".env.example").read_text(), re.M))
     values = [*first.values(), *second.values()]
     assert len(set(values)) == len(values)
     fernet = first.pop("AIRFLOW_FERNET_KEY")
     importlib.import_module("cryptography.fernet").Fernet(fernet)
-    # They stand in URLs as they are.
+    # They are used in URLs without encoding.
     assert all(re.fullmatch(r"[0-9a-f]{64}", value) for value in first.values())
 
 
-def test_make_secrets_writes_a_file_that_only_its_owner_reads(tmp_path):
+def test_make_secrets_writes_a_file_readable_by_its_owner_only(tmp_path):
     umask = os.umask(0)
     try:
         make_secrets(tmp_path / "secrets")
@@ -166,7 +166,7 @@ def test_make_secrets_writes_a_file_that_only_its_owner_reads(tmp_path):
 
 
 def test_make_secrets_keeps_secrets_that_exist(tmp_path):
-    """A checkout of its own: without an argument, the file is the .env beside the example."""
+    """In a separate checkout: without an argument, the file is the .env beside the example."""
     (tmp_path / "scripts").mkdir()
     script = shutil.copy2(ROOT / "scripts/make-secrets", tmp_path / "scripts")
     shutil.copy2(ROOT / ".env.example", tmp_path)
@@ -178,7 +178,7 @@ def test_make_secrets_keeps_secrets_that_exist(tmp_path):
 
     assert again.returncode == 1
     assert again.stdout == ""
-    assert "exists and was left as it is" in again.stderr
+    assert "exists and was not changed" in again.stderr
     assert (tmp_path / ".env").read_bytes() == before
 
 
@@ -191,7 +191,7 @@ def test_make_secrets_refuses_an_empty_file_that_a_redirection_made(tmp_path):
     assert file.read_bytes() == b""
 
 
-def test_airflows_commands_are_commands_of_airflow(services):
+def test_airflow_commands_in_the_compose_file_exist(services):
     commands = {name: service["command"] for name, service in airflow_services(services).items()}
     assert {words[0] for words in commands.values()} == {
         *("db", "api-server", "scheduler", "dag-processor", "triggerer", "python")
@@ -211,8 +211,8 @@ def test_airflows_commands_are_commands_of_airflow(services):
     assert done.returncode == 0, done.stderr
 
 
-def test_sluices_commands_are_commands_of_sluice(services):
-    """With `--help` behind them, which ends a command once it is understood so far."""
+def test_sluice_commands_in_the_compose_file_exist(services):
+    """Each with `--help` appended, which makes a command exit after parsing the arguments before it."""
     words = [service["command"] for service in services.values() if service.get("command", [""])[0] == "python"]
     assert [command[1:4] for command in words] == [["-m", "sluice.local", "traffic"]]
     for command in words:
@@ -221,7 +221,7 @@ def test_sluices_commands_are_commands_of_sluice(services):
         assert command[4] in done.stdout
 
 
-def test_every_volume_is_declared_and_every_mounted_file_is_there(compose, services):
+def test_volumes_are_declared_and_mounted_files_exist(compose, services):
     used = set()
     for name, service in services.items():
         for volume in service.get("volumes", []):
@@ -235,28 +235,28 @@ def test_every_volume_is_declared_and_every_mounted_file_is_there(compose, servi
     assert os.access(ROOT / "scripts/make-databases.sh", os.X_OK)
 
 
-def test_other_web_pages_are_not_let_into_flinks_rest_api(services):
+def test_flink_rest_api_refuses_requests_of_other_web_pages(services):
     options = yaml.safe_load(services["flink-jobmanager"]["environment"]["FLINK_PROPERTIES"])
     assert options["web.access-control-allow-origin"] == "http://127.0.0.1:8081"
     assert options["web.submit.enable"] is False
-    # The containers' own name for it is what the deployment file has.
+    # The deployment file has the host name that is used in the containers.
     content, _ = read_deployment_file(ROOT / "deployments" / "docker.yaml", read_catalog(ROOT).jobs)
     hosts = {"127.0.0.1", "localhost", urlsplit(content.flink.url).hostname}
     assert set(options["sluice.rest.hosts"].split(";")) == hosts
 
 
-def test_only_the_cluster_writes_its_state(services):
+def test_only_the_cluster_can_write_its_state(services):
     writers = {name for name, service in services.items() if "flink-state:/var/lib/flink" in service.get("volumes", [])}
     assert writers == {"flink-jobmanager", "flink-taskmanager"}
     properties = services["flink-jobmanager"]["environment"]["FLINK_PROPERTIES"]
-    # The image takes spaces out, and splits at the first colon.
+    # The image's entrypoint removes spaces and splits at the first colon.
     options = dict(line.replace(" ", "").split(":", 1) for line in properties.splitlines())
     assert options["execution.checkpointing.dir"] == "file:///var/lib/flink/checkpoints"
     assert options["execution.checkpointing.savepoint-dir"] == "file:///var/lib/flink/savepoints"
     assert all(" " not in line.split(": ", 1)[1] for line in properties.splitlines())
 
 
-def test_the_versions_are_the_projects(instructions, services):
+def test_compose_versions_are_those_of_the_project(instructions, services):
     pinned = dict(re.findall(r"^([\w-]+)==([\w.]+)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
     pom = dict(re.findall(r"<([\w.]+\.version)>([^<]+)<", (ROOT / "pom.xml").read_text()))
     uv = re.search(r"^UV_VERSION := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
@@ -282,7 +282,7 @@ def test_the_versions_are_the_projects(instructions, services):
     assert any(f"uv venv --python {python} " in words for _, words in instructions)
 
 
-def test_what_the_images_copy_is_there(instructions, stages, services):
+def test_files_that_the_images_copy_exist(instructions, stages, services):
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     for _, words in (entry for entry in instructions if entry[0] == "COPY"):
         options = [word for word in words.split() if word.startswith("--")]
@@ -299,7 +299,7 @@ def test_what_the_images_copy_is_there(instructions, stages, services):
             assert service["build"]["target"] in stages
 
 
-def test_the_image_has_what_the_deployment_file_and_the_settings_ask_for(stages, services, monkeypatch):
+def test_image_has_what_deployment_file_and_settings_need(stages, services, monkeypatch):
     for name in [name for name in os.environ if name.startswith("SLUICE_")]:
         monkeypatch.delenv(name)
     variables = (
@@ -317,7 +317,7 @@ def test_the_image_has_what_the_deployment_file_and_the_settings_ask_for(stages,
     assert settings.ledger.startswith("postgresql+psycopg://sluice:")
 
 
-def test_the_deployment_file_names_the_services(services):
+def test_docker_deployment_file_names_the_services(services):
     catalog = read_catalog(ROOT)
     content, _ = read_deployment_file(ROOT / "deployments" / "docker.yaml", catalog.jobs)
     brokers = content.kafka.config["bootstrap.servers"]

@@ -1,4 +1,4 @@
-"""What `make` does on a machine where something is missing or fails. The programs it calls are scripts on our PATH."""
+"""`make` on a machine where a program is missing or fails. Scripts on the PATH replace the programs that it calls."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """The Makefile with what it depends on, and an environment that counts as made."""
+    """The Makefile with the files that it needs, and an environment that counts as complete."""
     for name in ("Makefile", "pom.xml", "pyproject.toml", "requirements-dev.lock"):
         shutil.copy(ROOT / name, tmp_path)
     for name in ("include/java", "scripts"):
@@ -42,7 +42,7 @@ mkdir -p "$jars/kafka" && echo new > "$jars/kafka/a.jar"
 """
 
 
-def test_new_jars_replace_the_old_ones_when_they_are_whole(checkout):
+def test_make_jars_replaces_jars_when_the_build_is_complete(checkout):
     jars = checkout / ".sluice" / "jars"
     script(checkout / "bin" / "mvn", MAVEN)
     assert make(checkout, "jars").returncode == 0
@@ -58,7 +58,7 @@ def test_new_jars_replace_the_old_ones_when_they_are_whole(checkout):
     assert "up to date" in make(checkout, "jars").stdout or "Nothing to be done" in make(checkout, "jars").stdout
 
 
-def test_a_failing_maven_leaves_the_old_jars(checkout):
+def test_make_jars_keeps_the_old_jars_if_maven_fails(checkout):
     jars = checkout / ".sluice" / "jars"
     (jars / "kafka").mkdir(parents=True)
     (jars / "kafka" / "a.jar").write_text("old")
@@ -69,7 +69,7 @@ def test_a_failing_maven_leaves_the_old_jars(checkout):
 
 
 @pytest.mark.parametrize(("status", "passes"), [(0, True), (5, True), (1, False), (2, False)])
-def test_the_user_s_own_tests_count_and_may_be_none(checkout, status, passes):
+def test_make_test_jobs_passes_without_tests_and_fails_if_tests_fail(checkout, status, passes):
     (checkout / ".sluice" / "jars").mkdir(parents=True)
     (checkout / ".sluice" / "jars" / ".ready").touch()
     (checkout / "tests" / "jobs").mkdir(parents=True)
@@ -93,7 +93,7 @@ def venv(checkout: Path) -> subprocess.CompletedProcess[str]:
 OLDER = "case $1 in --version) echo Python 3.9.2;; *) exit 1;; esac"
 
 
-def test_a_missing_python_is_had_from_uv(checkout):
+def test_make_env_gets_a_missing_python_from_uv(checkout):
     script(checkout / "bin" / "python3", OLDER)
     script(checkout / "bin" / "uv", f'echo "$@" > {checkout}/asked; for last; do :; done; mkdir -p "$last/bin"')
     done = venv(checkout)
@@ -102,7 +102,7 @@ def test_a_missing_python_is_had_from_uv(checkout):
     assert (checkout / "asked").read_text() == f"venv --quiet --clear --seed --python 3.11 {checkout}/new\n"
 
 
-def test_where_uv_gets_none_the_one_command_is_named(checkout):
+def test_make_env_names_the_command_if_uv_has_no_python(checkout):
     script(checkout / "bin" / "python3", OLDER)
     script(checkout / "bin" / "uv", "echo no route >&2; exit 2")
     done = venv(checkout)
@@ -112,7 +112,7 @@ def test_where_uv_gets_none_the_one_command_is_named(checkout):
 
 
 @pytest.mark.parametrize(("status", "removed"), [(0, True), (1, True), (2, False)])
-def test_a_running_stack_keeps_its_state_and_environment(checkout, status, removed):
+def test_make_clean_keeps_files_of_a_running_stack(checkout, status, removed):
     (checkout / ".sluice").mkdir()
     script(checkout / ".venv" / "bin" / "python", f'echo "$@"; exit {status}')
     done = make(checkout, "clean")
@@ -122,7 +122,7 @@ def test_a_running_stack_keeps_its_state_and_environment(checkout, status, remov
     assert (checkout / ".venv").exists() is not removed
 
 
-def test_without_an_environment_there_is_nobody_to_ask(checkout):
+def test_make_clean_works_without_an_environment(checkout):
     shutil.rmtree(checkout / ".venv")
     (checkout / ".sluice").mkdir()
     assert make(checkout, "clean").returncode == 0

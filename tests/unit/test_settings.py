@@ -1,4 +1,4 @@
-"""Where things are: SLUICE_* variables, and what is said of those that can't be used."""
+"""The SLUICE_* variables, and the errors for invalid ones."""
 
 import stat
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from sluice.errors import ConfigError
 from sluice.local.layout import Local
 from sluice.project import Project
-from sluice.settings import Settings, is_this_machine, keep_private
+from sluice.settings import Settings, is_this_machine, make_private
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("settings", [Settings, Local])
-def test_a_relative_directory_counts_from_where_the_process_was_started(root, monkeypatch, settings):
+def test_relative_directory_is_resolved_at_process_start(root, monkeypatch, settings):
     monkeypatch.setenv("SLUICE_HOME", "some/../state")
     found = settings()
     monkeypatch.chdir("/")
@@ -27,7 +27,7 @@ def test_a_relative_directory_counts_from_where_the_process_was_started(root, mo
     assert found.logs == root / "state" / "logs"
 
 
-def test_an_empty_variable_is_none(root, monkeypatch):
+def test_empty_variable_counts_as_unset(root, monkeypatch):
     monkeypatch.setenv("SLUICE_HOME", "")
     assert Settings().home == root / ".sluice"
 
@@ -35,7 +35,7 @@ def test_an_empty_variable_is_none(root, monkeypatch):
 @pytest.mark.parametrize(
     ("given", "options"), [("none", ""), ("", "-XX:TieredStopAtLevel=1"), ("-Xlog:gc -Xint", "-Xlog:gc -Xint")]
 )
-def test_the_jvms_options_can_be_none(root, monkeypatch, given, options):
+def test_jvm_options_of_the_client_can_be_empty(root, monkeypatch, given, options):
     monkeypatch.setenv("SLUICE_JAVA_OPTIONS", given)
     assert Local().java_options == options
 
@@ -47,13 +47,13 @@ def test_the_jvms_options_can_be_none(root, monkeypatch, given, options):
         ("SLUICE_FLINK_RPC_PORT", "70000", r"SLUICE_FLINK_RPC_PORT: input should be less than or equal to 65535"),
     ],
 )
-def test_a_variable_that_can_not_be_used_is_named(root, monkeypatch, name, value, words):
+def test_invalid_variable_is_named(root, monkeypatch, name, value, words):
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=words):
         Local()
 
 
-def test_so_is_one_of_the_shell_s(root, monkeypatch):
+def test_invalid_shell_variable_is_named(root, monkeypatch):
     monkeypatch.setenv("SLUICE_ENVIRONMENT", "No Such")
     with pytest.raises(ConfigError, match=r"SLUICE_ENVIRONMENT: string should match pattern.*got 'No Such'"):
         Settings()
@@ -64,7 +64,7 @@ def mode(directory: Path) -> int:
 
 
 @pytest.mark.parametrize("before", [None, 0o755, 0o775])
-def test_only_the_user_gets_into_the_home_of_ledger_and_logs(root, before):
+def test_home_directory_is_accessible_to_its_user_only(root, before):
     home = root / ".sluice"
     if before:
         home.mkdir()
@@ -74,25 +74,25 @@ def test_only_the_user_gets_into_the_home_of_ledger_and_logs(root, before):
     assert mode(home) == 0o700
 
 
-def test_a_home_that_a_group_shares_stays_shared_with_the_group_alone(root):
+def test_home_shared_by_a_group_stays_accessible_to_the_group_only(root):
     home = root / "shared"
     home.mkdir()
     home.chmod(0o2775)
-    keep_private(home)
+    make_private(home)
     assert mode(home) == 0o2770
 
 
-def test_a_directory_that_all_users_share_keeps_its_mode(root):
+def test_directory_shared_by_all_users_keeps_its_mode(root):
     shared = root / "tmp"
     shared.mkdir()
     shared.chmod(0o1777)
-    keep_private(shared)
+    make_private(shared)
     assert mode(shared) == 0o1777
 
 
-def test_a_home_that_can_not_be_made_is_left_to_what_needs_it(root):
+def test_home_that_can_not_be_created_raises_nothing(root):
     (root / "file").touch()
-    keep_private(root / "file" / "home")
+    make_private(root / "file" / "home")
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.0.1", "::1", "[::1]", "a.localhost"])

@@ -1,4 +1,4 @@
-"""What `sluice.testing` does around a run; the runs themselves need Flink."""
+"""The environment of `sluice.testing.run`; integration tests run pipelines."""
 
 import os
 import zipfile
@@ -20,7 +20,7 @@ TOPIC = Kafka("rows", record=Row, event_time="at")
 
 
 @pytest.mark.parametrize("before", [None, "loopback"])
-def test_python_workers_are_processes_while_it_runs_and_the_environment_is_as_before(monkeypatch, before):
+def test_run_starts_python_worker_processes_and_restores_variables(monkeypatch, before):
     monkeypatch.delenv(MODE, raising=False) if before is None else monkeypatch.setenv(MODE, before)
     seen = []
     monkeypatch.setattr(testing, "_run", lambda *_: seen.append(os.environ[MODE]) or {"rows": []})
@@ -40,20 +40,20 @@ def test_python_workers_are_processes_while_it_runs_and_the_environment_is_as_be
         "2026-01-01T13:00:00+01:00",
     ],
 )
-def test_an_arrival_without_a_zone_is_in_utc(monkeypatch, arrival):
+def test_arrival_without_a_zone_is_in_utc(monkeypatch, arrival):
     import time
 
     monkeypatch.setenv("TZ", "America/New_York")
     time.tzset()
     try:
-        rows = testing._arrived(TOPIC, [{"at": 1, "arrival_time": arrival}])
+        rows = testing._with_arrival(TOPIC, [{"at": 1, "arrival_time": arrival}])
     finally:
         monkeypatch.delenv("TZ")
         time.tzset()
     assert rows == [{"at": 1, "arrival_time": "2026-01-01T12:00:00.000Z"}]
 
 
-def test_python_workers_get_the_job_s_code_and_the_sdk(tmp_path):
+def test_python_workers_get_the_jobs_code_and_the_sdk(tmp_path):
     (tmp_path / "flink_jobs" / "shared").mkdir(parents=True)
     (tmp_path / "flink_jobs" / "shared" / "words.py").touch()
     (tmp_path / "flink_jobs" / "other.py").touch()
@@ -64,5 +64,5 @@ def test_python_workers_get_the_job_s_code_and_the_sdk(tmp_path):
     assert {"flink_jobs/copy.py", "flink_jobs/shared/words.py"} <= set(names)
     assert "flink_jobs/other.py" not in names
     assert "sluice/job/record.py" in zipfile.ZipFile(sdk).namelist()
-    # A job that stands in a test has no project.
+    # A job that is defined in a test has no project.
     assert testing._python_files(SimpleNamespace(module="test_x", file=file), tmp_path / "store") == ()

@@ -1,4 +1,4 @@
-"""docs/troubleshoot.md holds every message that an error of Sluice's can have, and none that it can't."""
+"""docs/troubleshoot.md lists exactly the messages that Sluice's errors can have."""
 
 import ast
 import inspect
@@ -24,16 +24,16 @@ ELSEWHERE = {
     },
     "include/sluice/kafka/topics.py": {
         'topic … has … partitions, the job declares …; run "sluice deploy … --grow-partitions", or declare …',
-        "topic … has … partitions, the job declares …; Kafka can't take partitions away: declare …",
+        "topic … has … partitions, the job declares …; Kafka can't remove partitions: declare …",
         "topic … has replication …, the job declares …; move replicas with Kafka's own tools, or declare …",
-        'topic …: …; run "sluice deploy … --change-topics", or declare what is there',
+        'topic …: …; run "sluice deploy … --change-topics", or declare the values of the broker',
     },
 }
-"""Messages that come to the error as a value."""
+"""Messages that are passed to the error as a variable."""
 
 
-def told() -> dict[str, str]:
-    """Each message with its place; what is filled in is an ellipsis."""
+def messages() -> dict[str, str]:
+    """Each message with its file and line; placeholders are replaced by an ellipsis."""
     found = {}
     for file in sorted((ROOT / "include" / "sluice").rglob("*.py")):
         for call in ast.walk(ast.parse(file.read_text())):
@@ -54,38 +54,38 @@ def _templates(node: ast.expr) -> Iterator[str]:
 
 
 def bare(message: str) -> str:
-    """Without what only says where, at its beginning: a job, a file, a line."""
+    """The message without a leading place: job, file or line."""
     return re.sub(r"^(…: |…:…: )+", "", " ".join(message.split()))
 
 
 def listed() -> list[str]:
-    """The messages of the page: what stands in code in the first column of its tables."""
+    """The messages of the page: the code in the first column of its tables."""
     rows = [line.split(" | ")[0] for line in PAGE.read_text().splitlines() if line.startswith("| `")]
     return [bare(words) for row in rows for words in re.findall(r"`([^`]+)`", row)]
 
 
-def test_every_message_is_on_the_page():
-    missing = {words: place for words, place in told().items() if words not in listed()}
+def test_every_error_message_is_on_the_troubleshooting_page():
+    missing = {words: place for words, place in messages().items() if words not in listed()}
     assert not missing, "not in docs/troubleshoot.md:\n" + "\n".join(f"{p}: {w}" for w, p in missing.items())
 
 
-def test_every_message_on_the_page_is_one_of_the_product():
-    known = {*told(), *(bare(words) for messages in ELSEWHERE.values() for words in messages)}
+def test_troubleshooting_page_has_no_outdated_message():
+    known = {*messages(), *(bare(words) for texts in ELSEWHERE.values() for words in texts)}
     assert [words for words in listed() if words not in known] == []
 
 
-def test_no_message_stands_twice():
+def test_troubleshooting_page_has_no_duplicate_message():
     assert sorted(listed()) == sorted(set(listed()))
 
 
 @pytest.mark.parametrize("file", ELSEWHERE)
-def test_what_comes_as_a_value_is_still_said(file):
+def test_message_that_is_passed_as_a_value_exists(file):
     text = re.sub(r'"\s*f?"|\{[^}]*\}', "", (ROOT / file).read_text())
     for words in ELSEWHERE[file]:
         assert all(part in text for part in re.split("…|; ", words) if len(part) > 3), words
 
 
-def test_every_row_says_why_and_what_to_do():
+def test_every_troubleshooting_row_has_an_explanation():
     rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
     assert rows
     assert all(re.fullmatch(r"\| `.+` \| .{10,} \|", line) for line in rows)

@@ -1,6 +1,6 @@
 """Sluice in Airflow: operators, triggers, links, and the DAGs made of them. The only code that imports Airflow.
 
-What DAGs of your own may use can be imported from here; each name is loaded when it is asked for.
+Your own DAGs may import the names in `__all__` from here; each is loaded at its first use.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """A public name, from the module that has it."""
+    """Import a public name from its module."""
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)

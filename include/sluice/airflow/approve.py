@@ -153,11 +153,11 @@ class ApproveOperator(RequestOperator, HITLOperator):
         return (shown.body or "") if isinstance(shown, HITLDetailRequestResult) else ""
 
     def _tell(self, context: Context, project: Project, plan: Plan, words: str) -> None:
-        from sluice.airflow.notifier_callbacks import listeners  # noqa: PLC0415
+        from sluice.airflow.notifier_callbacks import notifier_callbacks  # noqa: PLC0415
         from sluice.fleet.notifications import notify_approval  # noqa: PLC0415
 
         ledger = project.ledger
-        untold = notify_approval(ledger.told, ledger.samples, plan, words, listeners(self.listening, context))
+        untold = notify_approval(ledger.told, ledger.samples, plan, words, notifier_callbacks(self.listening, context))
         for line in untold:
             self.log.error("%s", line)
 

@@ -1,4 +1,4 @@
-"""Topics and jobs as Airflow's assets: what each job reads and writes, and events of what was done to it.
+"""Topics and jobs as Airflow's assets: which topics each job reads and writes, and events of its operations.
 
 A topic is `kafka://<Airflow connection>/<topic>`, a job `sluice://job/<name>`.
 """
@@ -24,54 +24,54 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 CONNECTION = "kafka_default"
-"""The connection of the brokers, unless the deployment file says otherwise."""
+"""The Airflow connection of the brokers, unless the deployment file names another one."""
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
 def topic_asset(topic: str, connection: str = CONNECTION) -> Asset:
-    """A topic.
+    """The asset of a topic.
 
     Args:
-        topic: Its name on the broker.
+        topic: The topic's name on the broker.
         connection: The Airflow connection of its brokers.
     """
     return Asset(uri=f"kafka://{connection}/{topic}", group="topic")
 
 
 def job_asset(job: str) -> Asset:
-    """A job: an event of it is a deploy, rollback, suspension, resumption or replay that has ended well."""
+    """The asset of a job: each successful deploy, rollback, suspension, resumption and replay is an event."""
     return Asset(uri=f"sluice://job/{job}", group="job")
 
 
 def event_time_asset(
     job: str, every: timedelta, *, root: str | Path | None = None, environment: str | None = None
 ) -> Asset:
-    """A job's output having passed a point in event time: an event whenever that is a multiple of `every`, in UTC.
+    """An asset with an event each time a job's output has passed a multiple of `every` in event time, UTC.
 
-    For a DAG's `schedule`. Its event's extra has `payload: {job, from, until}`: the rows between the two can be read;
-    more than `every` lies between them where several points were passed at once. It costs the cluster nothing: the
-    ledger's samples tell, so redeploy_and_verify must run.
+    For a DAG's `schedule`. The event's extra has `payload: {job, from, until}`: the rows between the two moments are
+    complete. They are further apart than `every` if the output passed several multiples at once. The event time comes
+    from the ledger's samples, so that no request goes to the cluster and redeploy_and_verify must run.
 
     Args:
         job: The job's name.
-        every: An hour, a day, ...
+        every: The period, e.g. an hour or a day.
         root: The project's directory; None: SLUICE_ROOT, or the working directory's.
         environment: Which file of deployments/ applies; None: SLUICE_ENVIRONMENT.
     """
-    from sluice.airflow.event_time import EventTimeTrigger  # noqa: PLC0415 - of those who watch
+    from sluice.airflow.event_time import EventTimeTrigger  # noqa: PLC0415 - for DAGs that use it
 
     trigger = EventTimeTrigger(
         job=job, seconds=every.total_seconds(), root=None if root is None else str(root), environment=environment
     )
-    name = f"{job} every {_words(every)}"
-    uri = f"sluice://event_time/{job}/{_words(every)}"
+    name = f"{job} every {_text(every)}"
+    uri = f"sluice://event_time/{job}/{_text(every)}"
     return Asset(uri=uri, group="event time", watchers=[AssetWatcher(name=name, trigger=trigger)])
 
 
 @dataclass(frozen=True)
 class JobAssets:
-    """What a job reads and writes, and the job itself."""
+    """The assets of a job, of the topics that it reads and of those that it writes."""
 
     job: Asset
     reads: tuple[Asset, ...] = ()
@@ -80,10 +80,10 @@ class JobAssets:
 
 @dataclass
 class Lineage:
-    """The assets of a project's jobs, as the deployment file names their topics.
+    """The assets of a project's jobs, with the topic names of the deployment file.
 
     Args:
-        content: The deployment file; None: what the jobs declare.
+        content: The deployment file; None: the topics are those that the jobs declare.
     """
 
     content: DeploymentFile | None = None
@@ -112,7 +112,7 @@ class Lineage:
 
 
 def _named(given: object) -> str | None:
-    """The topic that a deployment file's settings name; None: they name none, or nothing that can be one."""
+    """The topic that a deployment file's settings name; None: they name none, or an invalid one."""
     name = given.get("topic") if isinstance(given, Mapping) else None
     return name if isinstance(name, str) and _TOPIC.fullmatch(name) else None
 
@@ -120,8 +120,8 @@ def _named(given: object) -> str | None:
 def read_lineage(root: Path) -> Lineage:
     """The assets of a project's jobs.
 
-    With a deployment file that can't be read, the topics are those that the jobs declare: it must take no DAG away, and
-    what is wrong with it the plan says.
+    If the deployment file can't be read, the topics are those that the jobs declare: an invalid file must not remove
+    DAGs, and the plan reports its errors.
     """
     try:
         return Lineage(read_deployment_file(Settings(root=root).deployment_file, None)[0])
@@ -129,15 +129,21 @@ def read_lineage(root: Path) -> Lineage:
         return Lineage()
 
 
-def tell_outlets(context: Context, outlets: Iterable[Any], extra: Mapping[str, Any]) -> None:
-    """Say what has happened, with the events that Airflow makes for a task's outlets once it has succeeded."""
+def set_event_extra(context: Context, outlets: Iterable[Any], extra: Mapping[str, Any]) -> None:
+    """Set the extra of the asset events that Airflow creates for a task's outlets when the task succeeds.
+
+    Args:
+        context: The task's context.
+        outlets: The assets.
+        extra: The extra; fields that are None are left out.
+    """
     known = {name: value for name, value in extra.items() if value is not None}
     for outlet in outlets:
         context["outlet_events"][outlet].extra = known
 
 
-def _words(every: timedelta) -> str:
-    """A duration in one unit: 1h, 90min."""
+def _text(every: timedelta) -> str:
+    """A duration in one unit, e.g. 1h or 90min."""
     seconds = every.total_seconds()
     unit, length = next(((unit, length) for unit, length in _UNITS if seconds % length == 0), ("s", 1))
     return f"{seconds / length:g}{unit}"

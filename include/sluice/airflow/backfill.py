@@ -1,6 +1,6 @@
-"""A replay in DAGs of your own: as one task, or as a group with a task for each chunk.
+"""A replay in your own DAGs: as one task, or as a group with a task for each chunk.
 
-What costs time to import is imported when a task runs: the DAG processor parses every job.
+Slow imports are inside functions: the DAG processor imports this module for every job.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import TaskGroup
 from airflow.sdk.exceptions import AirflowFailException
 
-from sluice.airflow.assets import JobAssets, job_asset, tell_outlets
+from sluice.airflow.assets import JobAssets, job_asset, set_event_extra
 from sluice.airflow.base import RETRIES, airflow_errors
 from sluice.airflow.params import SETTING
 from sluice.airflow.replay import (
@@ -23,24 +23,24 @@ from sluice.airflow.replay import (
     ReplayPlanOperator,
     ReplayReportOperator,
     begin,
-    goes_on_with,
+    is_replay_of,
     replay_extra,
 )
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from sluice.ledger.replay_tables import Replay
+    from sluice.ledger.replay_tables import ReplayRun
     from sluice.project import Project
 
 
-def replay_asked(config: Mapping[str, Any] | None, **fields: Any) -> dict[str, Any]:
-    """What a replay is asked for, as the fields of the trigger form of backfill.<job>.
+def replay_fields(config: Mapping[str, Any] | None, **fields: Any) -> dict[str, Any]:
+    """The request for a replay, as the fields of the trigger form of backfill.<job>.
 
     Args:
         config: Settings of the job for this replay.
-        fields: Of the form: `start`, `end` (None: the run's data interval), `chunk`, `parallel`, `output` (`separate`,
-            `live`, `other` with `output_topic`), `release`, `replay`, `accept_missing`, `promote`,
+        fields: Fields of the form: `start`, `end` (None: the run's data interval), `chunk`, `parallel`, `output`
+            (`separate`, `live`, `other` with `output_topic`), `release`, `replay`, `accept_missing`, `promote`,
             `accept_differences`, `reason`.
 
     Raises:
@@ -56,13 +56,13 @@ def replay_asked(config: Mapping[str, Any] | None, **fields: Any) -> dict[str, A
 
 
 class BackfillOperator(ReplayChunkOperator):
-    """Replay a range of a job's history, chunk after chunk, wait for it in the triggerer, and hold the rows together.
+    """Replay a range of a job's history, chunk after chunk, waiting in the triggerer, and compare the rows.
 
-    A retry goes on with the replay that the first try has begun; a run that is cancelled ends its Flink job.
+    A retry resumes the replay of the first try; cancelling the run cancels its Flink job.
 
     Args:
         config: Settings of the job for this replay.
-        asked: What the replay is asked for, see `replay_asked` (templated); without a range, the run's data interval.
+        asked: The request, see `replay_fields` (templated); without a range, the run's data interval.
         kwargs: See `SluiceOperator`.
     """
 
@@ -73,10 +73,10 @@ class BackfillOperator(ReplayChunkOperator):
     ) -> None:
         outlets = [*kwargs.pop("outlets", ()), job_asset(kwargs["job"])]
         super().__init__(chunk=None, outlets=outlets, **kwargs)
-        self.asked = replay_asked(config, **(asked or {}))
+        self.asked = replay_fields(config, **(asked or {}))
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """The report, as `sluice backfill --json` prints it; `promoted` with it, where that was asked for."""
+        """The report, as `sluice backfill --json` prints it, with `promoted` if the request has `promote`."""
         with airflow_errors():
             project = self.project()
             replay = project.ledger.replays.newest(self.job, self._taker(context))
@@ -85,38 +85,41 @@ class BackfillOperator(ReplayChunkOperator):
         return self._go_on(context, project, replay)
 
     def turn(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - what a trigger calls
-        """It may be the turn of the next chunk."""
+        """Continue: the next chunk may start."""
         return self._go_on(context, *self._current_replay(context))
 
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """What the trigger has seen of a chunk."""
+        """Continue with a chunk's progress from its trigger."""
+        from sluice.ledger.replay_tables import ChunkState  # noqa: PLC0415
+
         project, replay = self._current_replay(context)
         with airflow_errors():
             chunks = project.ledger.replays.chunks(replay.id)
         for chunk in chunks:
-            # Another attempt than the chunk's last one has nothing to say.
-            if chunk.flink_job_id == event["flink_job_id"] and chunk.state != "finished":
+            # An event of an earlier attempt is ignored.
+            if chunk.flink_job_id == event["flink_job_id"] and chunk.state is not ChunkState.FINISHED:
                 self.chunk = {"replay": replay.id, "number": chunk.number}
                 super().resume(context, event)
         return self._go_on(context, project, replay)
 
-    def _go_on(self, context: Context, project: Project, replay: Replay) -> dict[str, Any]:
-        """The chunks that are left, and then the rest."""
-        while (number := self._left(project, replay)) is not None:
+    def _go_on(self, context: Context, project: Project, replay: ReplayRun) -> dict[str, Any]:
+        """Run the unfinished chunks, then report and promote."""
+        while (number := self._next_chunk(project, replay)) is not None:
             self.chunk = {"replay": replay.id, "number": number}
             with airflow_errors():
                 chunk = self._chunk(project, context)
             self._go(context, project, chunk)
         return self._conclude(context, project, replay)
 
-    def _conclude(self, context: Context, project: Project, replay: Replay) -> dict[str, Any]:
+    def _conclude(self, context: Context, project: Project, replay: ReplayRun) -> dict[str, Any]:
+        from sluice.ledger.replay_tables import ReplayOutcome  # noqa: PLC0415
         from sluice.replay.promote import promote  # noqa: PLC0415
         from sluice.replay.run import finish_replay  # noqa: PLC0415
 
         with airflow_errors():
-            report = replay.report if replay.outcome == "completed" else None
+            report = replay.report if replay.outcome is ReplayOutcome.COMPLETED else None
             report = report or finish_replay(project, replay, self.log.info)
-            tell_outlets(context, [job_asset(self.job)], replay_extra(project, replay.id))
+            set_event_extra(context, [job_asset(self.job)], replay_extra(project, replay.id))
             if not self.asked.get("promote"):
                 return report
             accepted = bool(self.asked.get("accept_differences"))
@@ -124,8 +127,8 @@ class BackfillOperator(ReplayChunkOperator):
             done = promote(project, ended, self.log.info, accept_differences=accepted)
         return {**report, "promoted": [asdict(promotion) for promotion in done]}
 
-    def _current_replay(self, context: Context) -> tuple[Project, Replay]:
-        """The replay that this task has begun, or goes on with."""
+    def _current_replay(self, context: Context) -> tuple[Project, ReplayRun]:
+        """The replay that this task has started or resumed."""
         from sluice.replay.run import find_replay  # noqa: PLC0415
 
         with airflow_errors():
@@ -134,43 +137,48 @@ class BackfillOperator(ReplayChunkOperator):
                 return project, find_replay(project, self.job, identity)
             replay = project.ledger.replays.newest(self.job, self._taker(context))
         if replay is None:
-            raise AirflowFailException(f"{self.job}: the ledger has no replay of {self._taker(context)} any more")
+            raise AirflowFailException(f"{self.job}: the ledger no longer has the replay of {self._taker(context)}")
         return project, replay
 
-    def _is_to_promote(self, project: Project, replay: Replay, context: Context) -> bool:
-        """A try before has come as far as that, with what is asked for now."""
-        if not self.asked.get("promote") or replay.outcome != "completed" or replay.promoted_at is not None:
+    def _is_to_promote(self, project: Project, replay: ReplayRun, context: Context) -> bool:
+        """Whether an earlier try with the same request has completed the replay and not promoted it."""
+        from sluice.ledger.replay_tables import ReplayOutcome  # noqa: PLC0415
+
+        is_complete = replay.outcome is ReplayOutcome.COMPLETED
+        if not self.asked.get("promote") or not is_complete or replay.promoted_at is not None:
             return False
-        return goes_on_with(project, replay, self.asked, context)
+        return is_replay_of(project, replay, self.asked, context)
 
     @staticmethod
-    def _left(project: Project, replay: Replay) -> int | None:
+    def _next_chunk(project: Project, replay: ReplayRun) -> int | None:
         """The first chunk that has not finished; None: all have."""
+        from sluice.ledger.replay_tables import ChunkState  # noqa: PLC0415
+
         chunks = project.ledger.replays.chunks(replay.id)
-        return next((chunk.number for chunk in chunks if chunk.state != "finished"), None)
+        return next((chunk.number for chunk in chunks if chunk.state is not ChunkState.FINISHED), None)
 
 
 def replay_tasks(
     *, common: Mapping[str, Any], asked: Mapping[str, Any] | None = None, assets: JobAssets | None = None
 ) -> None:
-    """Make the tasks of backfill.<job>, in the DAG or group that is being made.
+    """Make the tasks of backfill.<job> in the current DAG or task group.
 
     Args:
         common: Arguments of every operator: `job`, `root`, ...
-        asked: See `replay_asked`; None: the run's own parameters.
-        assets: What the job reads and writes; None: the job alone is an asset.
+        asked: The request, see `replay_fields`; None: the run's own parameters.
+        assets: The job's assets; None: the job alone is one.
     """
     assets = assets or JobAssets(job_asset(common["job"]))
     plan = ReplayPlanOperator(
         task_id="plan",
         asked=asked,
-        doc_md="What the topics hold of the range, its chunks, how long it takes; refuses what can't be.",
+        doc_md="Checks the range, cuts it into chunks and estimates the duration; refuses a replay that can't be done.",
         **common,
     )
     chunks = ReplayChunkOperator.partial(
         task_id="replay",
         map_index_template="chunk {{ task.chunk['number'] }}",
-        doc_md="One chunk, as a bounded Flink job. Clear one to run it again alone.",
+        doc_md="One chunk, as a bounded Flink job. Clear one task to run its chunk again.",
         **common,
     ).expand(chunk=plan.output)
     report = ReplayReportOperator(
@@ -178,26 +186,26 @@ def replay_tasks(
         chunks=plan.output,
         inlets=list(assets.reads),
         outlets=[assets.job],
-        doc_md="Rows per chunk, and the comparison with the live topic.",
+        doc_md="Counts the rows per chunk and compares them with the live topic.",
         **common,
     )
     plan >> chunks >> report
-    # Not after what follows, whose failures would then not count as the run's.
+    # A teardown of the chunks alone: a failure of a later task must still fail the run.
     chunks >> EndChunksOperator(
         task_id="end_chunks",
         chunks=plan.output,
-        doc_md="Leaves no Flink job behind: runs however the chunks end, also when the run is marked as failed.",
+        doc_md="Cancels Flink jobs that still run: after any end of the chunks, also if the run is marked as failed.",
         **common,
     ).as_teardown(on_failure_fail_dagrun=True)
     if asked is not None and not asked.get("promote"):
-        # A task that is always skipped would let what follows the group be skipped as well.
+        # A task that is always skipped would skip the tasks after the group, too.
         return
     report >> PromoteOperator(
         task_id="promote",
         asked=asked,
         chunks=plan.output,
         outlets=list(assets.writes),
-        doc_md="Where it is asked for: writes the rows into the live topic.",
+        doc_md="Writes the rows into the live topic, if the request has Promote.",
         **common,
     )
 
@@ -212,7 +220,7 @@ def backfill_group(
     asked: Mapping[str, Any] | None = None,
     **kwargs: Any,
 ) -> TaskGroup:
-    """A group of the tasks of backfill.<job>: plan, a task for each chunk, report, promote.
+    """A task group of the tasks of backfill.<job>: plan, a task for each chunk, report, promote.
 
     Args:
         job: The job's name.
@@ -220,10 +228,10 @@ def backfill_group(
         group_id: None: `backfill_<job>`.
         root: The project's directory; None: SLUICE_ROOT, or the working directory's.
         environment: Which file of deployments/ applies; None: SLUICE_ENVIRONMENT.
-        asked: What the replay is asked for; see `replay_asked`.
+        asked: The request; see `replay_fields`.
         kwargs: Arguments of the operators: `retries`, `pool`, ...
     """
     where = {"job": job, "root": None if root is None else str(root), "environment": environment}
     with TaskGroup(group_id=group_id or f"backfill_{job}") as group:
-        replay_tasks(common={**RETRIES, **where, **kwargs}, asked=replay_asked(config, **(asked or {})))
+        replay_tasks(common={**RETRIES, **where, **kwargs}, asked=replay_fields(config, **(asked or {})))
     return group

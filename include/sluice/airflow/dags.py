@@ -1,4 +1,4 @@
-"""The DAGs of a project: deploy.<job>, backfill.<job>, and the one that keeps the fleet."""
+"""The DAGs of a project: deploy.<job>, backfill.<job> and redeploy_and_verify."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sluice.airflow.deploy_tasks import deploy_tasks
 from sluice.airflow.params import deploy_params, give_params, replay_params
 from sluice.airflow.sweep import SweepOperator, VerifyOperator
 from sluice.airflow.timetable import IntervalsOnRequest
-from sluice.deployment.catalog import BrokenFile, describe, read_catalog
+from sluice.deployment.catalog import BrokenFile, describe_import_error, read_catalog
 from sluice.job.definition import Job
 from sluice.job.names import is_job_name
 from sluice.settings import Settings
@@ -33,9 +33,10 @@ from sluice.settings import Settings
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Python's cyclic collector stands still meanwhile.
+    """Pause Python's cyclic garbage collector.
 
-    All that is made here stays, and it would walk it again and again: with 1,000 jobs for a quarter of the time.
+    The DAGs stay in memory, so that the collector would only walk them again and again: with 1,000 jobs for a quarter
+    of the parse time.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -47,11 +48,11 @@ def gc_paused() -> Iterator[None]:
 
 
 def deploy_dags(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> list[DAG]:
-    """A DAG deploy.<job> for each job, and one for each broken file that shows what is wrong with it.
+    """A DAG deploy.<job> for each job, and one for each broken file, which shows its error.
 
     Args:
         root: The project's directory.
-        notifiers: Told when a plan waits for an approval, with `changes` in their context.
+        notifiers: Called with `changes` in their context when a plan waits for an approval.
     """
     with gc_paused():
         catalog, lineage = read_catalog(root), read_lineage(root)
@@ -62,15 +63,15 @@ def deploy_dags(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> list[D
 
 
 def _deploy_dag(job: Job, root: Path, notifiers: Sequence[BaseNotifier], lineage: Lineage) -> DAG:
-    """The job's DAG; where none can be made of it, one that says so: it must take no other job's away."""
+    """The job's DAG; if it can't be made, a DAG that shows the error: one job must not remove the other jobs' DAGs."""
     try:
         return deploy_dag(job, root, notifiers=notifiers, assets=lineage.of(job))
-    except Exception as error:  # noqa: BLE001 - a job's settings and annotations are anybody's code
-        return _broken_dag(BrokenFile(job.file, f"{job.place}: no DAG can be made of it: {describe(error)}"))
+    except Exception as error:  # noqa: BLE001 - settings and annotations are the job's own code
+        return _broken_dag(BrokenFile(job.file, f"{job.place}: its DAG can't be made: {describe_import_error(error)}"))
 
 
 def deploy_dag(job: Job, root: Path, *, notifiers: Sequence[BaseNotifier] = (), assets: JobAssets | None = None) -> DAG:
-    """The DAG that deploys a job: plan, approval, topics, package, switch-over, the three gates, and the way back."""
+    """The DAG that deploys a job: plan, approval, topics, package, switch-over, the three gates, and the rollback."""
     with DAG(
         dag_id=f"deploy.{job.name}",
         dag_display_name=f"deploy {job.name}",
@@ -78,7 +79,7 @@ def deploy_dag(job: Job, root: Path, *, notifiers: Sequence[BaseNotifier] = (), 
         doc_md=_documentation(job),
         schedule=None,
         catchup=False,
-        # One may wait for a person while another one works; those that work wait for each other by the ledger.
+        # One run may wait for an approval while another one deploys; the ledger's lock admits one deploy at a time.
         max_active_runs=2,
         tags=["sluice", "deploy", *job.tags],
         default_args={"owner": job.owner, **RETRIES},
@@ -90,10 +91,10 @@ def deploy_dag(job: Job, root: Path, *, notifiers: Sequence[BaseNotifier] = (), 
 
 
 class BrokenJobOperator(BaseOperator):
-    """Stands for a file of flink_jobs/ that gives no job.
+    """Fails with the error of a file of flink_jobs/ that defines no valid job.
 
     Args:
-        error: What is wrong with it.
+        error: The error.
     """
 
     def __init__(self, *, error: str, **kwargs: Any) -> None:
@@ -101,20 +102,21 @@ class BrokenJobOperator(BaseOperator):
         self.error = error
 
     def execute(self, context: object) -> None:  # noqa: ARG002
-        """Fail with the reason."""
+        """Fail with the error."""
         raise AirflowFailException(self.error)
 
 
 def _broken_dag(file: BrokenFile) -> DAG:
     name = file.name
     if not is_job_name(name):
-        # What Airflow takes as an id, and no job's: those have no hyphen. The digest tells `a b` from `a+b`.
+        # A valid DAG id that is no job's: those have no hyphen. The digest distinguishes `a b` from `a+b`.
         digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:6]
         name = f"{re.sub('[^A-Za-z0-9_]+', '-', name)[:100]}-{digest}"
     with DAG(
         dag_id=f"deploy.{name}",
         description=f"BROKEN: {file.error}",
-        doc_md=f"This file gives no job:\n\n{_as_code(file.error)}\n\nMend it; the DAG follows within seconds.",
+        doc_md=f"This file defines no job:\n\n{_as_code(file.error)}\n\n"
+        "Correct the file; the job's DAG appears within seconds.",
         schedule=None,
         tags=["sluice", "deploy", "broken"],
     ) as dag:
@@ -123,7 +125,7 @@ def _broken_dag(file: BrokenFile) -> DAG:
 
 
 def _as_code(text: str) -> str:
-    """Text that Markdown shows as it is: each of its lines belongs to one block of code."""
+    """The text as one Markdown code block, which shows it unchanged."""
     return "\n".join(f"    {line}" for line in text.splitlines())
 
 
@@ -136,13 +138,13 @@ def _documentation(job: Job) -> str:
 
 _log = logging.getLogger(__name__)
 INTERVAL = "@daily"
-"""The data intervals of Airflow's own backfills."""
+"""The schedule that gives the data intervals of Airflow's own backfills."""
 _BACKFILL_DOC = """
-Runs a range of the history of **{job}** again: the same pipeline, bounded, with state, consumer group and output of its
-own. The live job goes on untouched.
+Runs a range of the history of **{job}** through the same pipeline again, as bounded Flink jobs with their own state,
+consumer group and output topic. The live job is not changed.
 
-From the trigger form with *From* and *To*, or with Airflow's own backfill, a run for each day.
-The range's rows are then held against the live ones; *Promote* writes them into the live topic.
+Set *From* and *To* in the trigger form, or use Airflow's own backfill, with one run for each day.
+The rows are then compared with the live ones. *Promote* writes them into the live topic.
 """
 
 
@@ -155,16 +157,16 @@ def backfill_dags(root: Path) -> list[DAG]:
 
 
 def _backfill_dag(job: Job, root: Path, lineage: Lineage) -> DAG | None:
-    """The job's DAG; None where none can be made of it: its deploy DAG says why."""
+    """The job's DAG; None if it can't be made: its deploy DAG shows the error."""
     try:
         return backfill_dag(job, root, lineage.of(job))
     except Exception:  # noqa: BLE001 - as for the deploy DAG
-        _log.exception("%s: no DAG can be made of it", job.name)
+        _log.exception("%s: its backfill DAG can't be made", job.name)
         return None
 
 
 def backfill_dag(job: Job, root: Path, assets: JobAssets | None = None) -> DAG:
-    """The DAG that replays a job: plan, a task for each chunk, report, promote; and what ends a run given up."""
+    """The DAG that replays a job: plan, a task for each chunk, report, promote, and the teardown of its Flink jobs."""
     common = {"job": job.name, "root": str(root)}
     with DAG(
         dag_id=f"backfill.{job.name}",
@@ -174,7 +176,7 @@ def backfill_dag(job: Job, root: Path, assets: JobAssets | None = None) -> DAG:
         schedule=IntervalsOnRequest(INTERVAL, timezone="UTC"),
         catchup=False,
         start_date=None,
-        # They share the task slots that the job's replay rule allows.
+        # Runs share the task slots that the job's replay rule allows.
         max_active_runs=1,
         tags=["sluice", "backfill", *job.tags],
         default_args={"owner": job.owner, **RETRIES},
@@ -185,25 +187,25 @@ def backfill_dag(job: Job, root: Path, assets: JobAssets | None = None) -> DAG:
 
 
 _LONGEST_SWEEP = timedelta(hours=2)
-"""How long a sweep waits for the runs that it makes where it has no interval, or a longer one."""
+"""The longest time that a sweep waits for its runs: also if its interval is longer, or it has none."""
 _SHORTEST_RUN = timedelta(minutes=15)
-"""What a sweep has until Airflow ends it, however short its interval is: it looks at 1,000 jobs in two minutes."""
+"""The shortest timeout of a sweep, whatever its interval is: checking 1,000 jobs takes two minutes."""
 _FIRES = 50
-"""Of a schedule, to find its shortest interval."""
+"""How many runs of a schedule are compared to find its shortest interval."""
 _FLEET_DOC = """
-Looks at every job of the fleet, records what it sees, and does what is needed:
+Checks every job of the fleet, records the results in the ledger, and triggers the operations that jobs need:
 
-| | |
+| finding | action |
 |---|---|
-| drift | a job that differs from the deployment file or its code is redeployed |
-| down | one that should run and doesn't is started from its newest retained checkpoint |
-| gone bad | a fresh release that fails or stands still by its own code or state gives way to the former one |
-| ask | what loses state, going back as well, waits for an approval in a run of its own: once for each thing desired |
-| report | what needs a person (an approval, a job that nobody declares, one that was given up) stands in the log |
+| a job differs from its deployment file or code | redeploy it |
+| a job should be running and isn't | start it from its newest retained checkpoint |
+| a new release fails, or makes no progress, because of its own code or state | roll back to the release before it |
+| a redeploy or rollback would lose state | trigger a run that waits for an approval, once for each desired state |
+| a job needs a person: an approval, an undeclared Flink job, retries that have ended | report it in the log |
 
-Of a report the notifiers are told once. Where the job is down, each run fails; where it runs, one run does.
-A run that has not ended after one interval of the sweeps goes on, and the sweep waits for it no longer.
-A suspended job stays so. Tries that come to nothing are made less and less often, and given up.
+Notifiers are called once for each report. While the job is down, each run of this DAG fails; while it runs, one does.
+A triggered run that takes longer than one interval continues; the sweep no longer waits for it.
+Suspended jobs stay suspended. Failed attempts are retried at growing intervals, up to a limit.
 """
 
 
@@ -212,7 +214,7 @@ def sweep_dag(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> DAG:
 
     Args:
         root: The project's directory.
-        notifiers: Told when a job's verdict changes or it needs a person, with `changes` in their context.
+        notifiers: Called with `changes` in their context when a job's verdict changes or it needs a person.
     """
     settings = Settings(root=root)
     schedule = None if settings.sweep_schedule in (None, "none") else settings.sweep_schedule
@@ -220,15 +222,15 @@ def sweep_dag(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> DAG:
     with DAG(
         dag_id="redeploy_and_verify",
         dag_display_name="redeploy and verify",
-        description="Looks at the whole fleet, redeploys what has drifted, brings back what is down",
+        description="Checks all jobs, redeploys those that differ from code or settings, restarts those that are down",
         doc_md=_FLEET_DOC,
         schedule=schedule,
         catchup=False,
-        # Whoever has deployed the fleet for the first time lets it be kept.
+        # Paused until the first deployment of the fleet: otherwise the sweep would start it.
         is_paused_upon_creation=True,
         max_active_runs=1,
-        # No other run looks at the fleet while this one goes on: one that hangs gives way to the next.
-        # Later than the runs are waited for: the last task reports what has become of them.
+        # A run that hangs must end, since no other one checks the fleet. The timeout is longer than the
+        # wait for the deploy runs, whose results the last task reports.
         dagrun_timeout=max(2 * within, _SHORTEST_RUN),
         tags=["sluice", "fleet"],
         default_args={"owner": "data-platform", "retries": 1, "retry_delay": timedelta(seconds=10)},
@@ -238,48 +240,48 @@ def sweep_dag(root: Path, *, notifiers: Sequence[BaseNotifier] = ()) -> DAG:
             root=str(root),
             notifiers=notifiers,
             budget=within / 3,
-            doc_md="One look at every job; what each needs.",
+            doc_md="Checks every job and decides what it needs.",
         )
         operate = DeployRunOperator.partial(
             task_id="operate",
             root=str(root),
             within=within,
             deferrable=True,
-            # A run of it would stay queued, and this one with it.
+            # A run of a paused DAG stays queued, and this one would wait for it.
             fail_when_dag_is_paused=True,
             poke_interval=5,
             retries=0,
             max_active_tis_per_dagrun=settings.sweep_operations,
             map_index_template="{{ task.trigger_dag_id }}",
-            doc_md="A run of deploy.<job> for each job that needs one; one that asks a person isn't waited for. "
-            "Skipped where the run goes on after this sweep's time.",
+            doc_md="Triggers deploy.<job> for each job that needs an operation, and waits for the run, unless it waits "
+            "for an approval. Skipped if the run takes longer than this sweep may wait.",
         ).expand_kwargs(sweep.output)
         verify = VerifyOperator(
             task_id="verify",
             root=str(root),
             notifiers=notifiers,
             budget=within / 3,
-            # It says what has become of a run that failed.
+            # It also reports runs that failed.
             trigger_rule="all_done",
-            doc_md="Another look, when something was done; fails where that failed, a person has to look, or a "
-            "notifier has failed.",
+            doc_md="Checks the jobs again if an operation ran. Fails if an operation failed, a job needs a person, or "
+            "a notifier failed.",
         )
         sweep >> operate >> verify
     return dag
 
 
 def sweep_interval(schedule: str | None) -> timedelta | None:
-    """The shortest time between two runs of a cron expression; None: it is none."""
+    """The shortest time between two runs of a cron expression; None: the schedule isn't one."""
     from airflow.utils.dates import cron_presets  # noqa: PLC0415
     from croniter import CroniterError, croniter  # type: ignore[import-untyped] # noqa: PLC0415
 
     if schedule is None:
         return None
     try:
-        # The same moment each time: the DAG must not change from one parse to the next.
+        # A fixed start: the DAG must not change from one parse to the next.
         fires = croniter(cron_presets.get(schedule, schedule), datetime(2026, 1, 1, tzinfo=UTC))
         times: list[datetime] = [fires.get_next(datetime) for _ in range(_FIRES)]
     except CroniterError:
-        # Airflow says what is wrong with it, or knows it by a name that is no cron expression.
+        # Airflow reports the error, or has a preset of that name that is no cron expression.
         return None
     return min(later - earlier for earlier, later in pairwise(times))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from sluice.airflow.assets import job_asset, tell_outlets
+from sluice.airflow.assets import job_asset, set_event_extra
 from sluice.airflow.base import BACKSTOP, airflow_errors
 from sluice.airflow.gates import gate_trigger
 from sluice.airflow.operators import SwitchOverOperator, go_back, operation_extra, settle_operation
@@ -20,10 +20,9 @@ from sluice.airflow.params import request_params
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from sluice.health.gates import Gate
     from sluice.plan.model import Kind
 
-_GATES: tuple[Gate, ...] = ("running", "consumer_lag", "watermark")
+_GATES: tuple[str, ...] = ("running", "consumer_lag", "watermark")
 
 
 class DeployOperator(SwitchOverOperator):
@@ -79,14 +78,14 @@ class DeployOperator(SwitchOverOperator):
         """See `execute`; once it was this task's turn."""
         return self._prove(context, super().work(context), _GATES)
 
-    def passed(self, context: Context, event: dict[str, Any], started: dict[str, Any], gate: Gate) -> dict[str, Any]:
+    def passed(self, context: Context, event: dict[str, Any], started: dict[str, Any], gate: str) -> dict[str, Any]:
         """What the trigger has seen at a gate."""
         self.log.info("%s: %s", gate, event["words"])
         if not event["passed"]:
             self._fail(context, started, f"{gate}: {event['words']}")
         return self._prove(context, started, _GATES[_GATES.index(gate) + 1 :])
 
-    def _prove(self, context: Context, started: dict[str, Any], gates: tuple[Gate, ...]) -> dict[str, Any]:
+    def _prove(self, context: Context, started: dict[str, Any], gates: tuple[str, ...]) -> dict[str, Any]:
         from sluice.operation.gate import look  # noqa: PLC0415
 
         with airflow_errors():
@@ -105,7 +104,7 @@ class DeployOperator(SwitchOverOperator):
                     project.ledger.saw_checkpoint(self.job, started["flink_job_id"])
             ended = settle_operation(self, context, project, started)
             told = project.ledger.operation(started["operation"])
-        tell_outlets(context, [job_asset(self.job)], operation_extra(told))
+        set_event_extra(context, [job_asset(self.job)], operation_extra(told))
         return {
             "job": self.job,
             "operation": started["operation"],

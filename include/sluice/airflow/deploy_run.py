@@ -1,6 +1,6 @@
-"""A run of deploy.<job> that the sweep makes, and waits for no longer than until its own deadline.
+"""The operator with which the sweep starts a run of deploy.<job> and waits for it until the sweep's deadline.
 
-Nothing of it is a template: the reason of a run holds the words of exceptions, and so of records.
+None of its fields is a template: the reason of a run has texts of exceptions, which may contain data of records.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.trigger_dagrun import XCOM_RUN_ID, TriggerDagRunOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, DagRunTriggerException
@@ -23,27 +24,39 @@ from sluice.settings import JOBS_PACKAGE
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-Status = Literal["success", "failed", "late", "removed", "deleted"]
 _PREFIX = "deploy."
 _PAUSE = 5.0
-"""Seconds between two looks at the run."""
+"""Seconds between two requests for the run's state."""
 _REMOVED_AFTER = 30.0
-"""Seconds without the job's file after which a run of its DAG counts as one that Airflow does not go on with.
+"""Seconds without the job's file after which Airflow is taken to have removed its DAG.
 
-A checkout replaces files, and the DAG processor reads them every few seconds.
+A checkout replaces files within a moment, and the DAG processor reads them every few seconds.
 """
 
 
-class DeployRunOperator(TriggerDagRunOperator):
-    """Make a run of a job's deploy DAG, and wait for its end in the triggerer until the sweep's time is up.
+class RunStatus(StrEnum):
+    """Why the task stops waiting for a run. Events of the trigger carry these values."""
 
-    A run that has not ended by then goes on, and this task is skipped. A run whose job has lost its file fails this
-    task: Airflow leaves the run's tasks `up_for_reschedule` and the run `running`.
+    SUCCESS = "success"
+    FAILED = "failed"
+    LATE = "late"
+    """The run has not ended by the sweep's deadline."""
+    REMOVED = "removed"
+    """The job's file was removed: Airflow no longer schedules the run's tasks."""
+    DELETED = "deleted"
+    """The run was deleted in Airflow."""
+
+
+class DeployRunOperator(TriggerDagRunOperator):
+    """Start a run of a job's deploy DAG, and wait for it in the triggerer until the sweep's deadline.
+
+    If the run has not ended by then, it continues and this task is skipped. If the job's file was removed, this task
+    fails: Airflow leaves the run's tasks `up_for_reschedule` and the run `running`.
 
     Args:
         root: The project's directory.
-        within: How long after the start of its own DAG run this task waits.
-        kwargs: See `TriggerDagRunOperator`. `conf` and the other arguments are taken as they are.
+        within: The deadline, from the start of this task's own DAG run.
+        kwargs: See `TriggerDagRunOperator`. `conf` and the other arguments are not rendered as templates.
     """
 
     template_fields: Sequence[str] = ()
@@ -54,7 +67,7 @@ class DeployRunOperator(TriggerDagRunOperator):
         self.within = within
 
     def execute(self, context: Context) -> None:
-        """Make the run, and wait for its end if the request says so."""
+        """Start the run, and wait for its end if the sweep wants that."""
         try:
             super().execute(context)
         except DagRunTriggerException as order:
@@ -67,7 +80,7 @@ class DeployRunOperator(TriggerDagRunOperator):
         deadline = (began.timestamp() if began else time.time()) + self.within.total_seconds()
         left = deadline - time.time()
         if left <= 0:
-            self._become(run, "late")
+            self._finish(run, RunStatus.LATE)
             return
         trigger = DeployRunTrigger(
             dag_id=self.trigger_dag_id,
@@ -81,12 +94,12 @@ class DeployRunOperator(TriggerDagRunOperator):
         )
 
     def ended(self, context: Context, event: dict[str, Any], run: str) -> None:  # noqa: ARG002 - what a trigger calls
-        """What the trigger has seen."""
+        """End the task with the status from the trigger's event."""
         self.trigger_run_id = run
-        self._become(run, event["status"])
+        self._finish(run, RunStatus(event["status"]))
 
     def _make_run(self, order: DagRunTriggerException) -> None:
-        """As Airflow's task runner does, which would then wait without a deadline."""
+        """Start the run as Airflow's task runner does, which would then wait without a deadline."""
         from airflow.sdk.exceptions import ErrorType  # noqa: PLC0415
         from airflow.sdk.execution_time.comms import ErrorResponse, TriggerDagRun  # noqa: PLC0415
         from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS  # noqa: PLC0415
@@ -103,26 +116,26 @@ class DeployRunOperator(TriggerDagRunOperator):
         if isinstance(answer, ErrorResponse) and answer.error != ErrorType.DAGRUN_ALREADY_EXISTS:
             raise AirflowFailException(f"no run of {order.trigger_dag_id} could be made: {answer.error.value}")
 
-    def _become(self, run: str, status: Status) -> None:
-        """End the task as the run's state says."""
+    def _finish(self, run: str, status: RunStatus) -> None:
+        """End the task as the run's status says."""
         dag = self.trigger_dag_id
         match status:
-            case "success":
-                self.log.info("run %s of %s has ended well", run, dag)
-            case "late":
+            case RunStatus.SUCCESS:
+                self.log.info("run %s of %s has succeeded", run, dag)
+            case RunStatus.LATE:
                 raise AirflowSkipException(
-                    f"run {run} of {dag} goes on, and this sweep's time is up: the next sweep looks at the job again"
+                    f"run {run} of {dag} still runs at this sweep's deadline: the next sweep checks the job again"
                 )
-            case "removed":
-                raise AirflowFailException(removed_words(dag, run))
-            case "deleted":
-                raise AirflowFailException(f"run {run} of {dag} was deleted while it went on")
-            case _:
-                raise AirflowFailException(f"run {run} of {dag} has failed: its tasks say why")
+            case RunStatus.REMOVED:
+                raise AirflowFailException(describe_removed_file(dag, run))
+            case RunStatus.DELETED:
+                raise AirflowFailException(f"run {run} of {dag} was deleted while it ran")
+            case RunStatus.FAILED:
+                raise AirflowFailException(f"run {run} of {dag} has failed: see its tasks")
 
 
-def removed_words(dag: str, run: str) -> str:
-    """What to say of a run whose job has lost its file.
+def describe_removed_file(dag: str, run: str) -> str:
+    """The message for a run whose job's file was removed.
 
     Args:
         dag: The deploy DAG's id.
@@ -130,20 +143,20 @@ def removed_words(dag: str, run: str) -> str:
     """
     job = dag.removeprefix(_PREFIX)
     return (
-        f"the file of {job} was removed while run {run} of {dag} went on: Airflow leaves that run as it is; put "
+        f"the file of {job} was removed while run {run} of {dag} ran: Airflow no longer schedules its tasks; put "
         f"{JOBS_PACKAGE}/{job}.py back, or mark the run as failed"
     )
 
 
 class DeployRunTrigger(BaseTrigger):
-    """Fires when a run of a deploy DAG has ended or was deleted, its job has lost its file, or the time is up.
+    """Fires when a run of a deploy DAG has ended or was deleted, its job's file was removed, or the deadline is over.
 
     Args:
         dag_id: The deploy DAG.
         run_id: The run.
         file: The job's file.
         deadline: Unix time in seconds.
-        pause: Seconds between two looks.
+        pause: Seconds between two requests for its state.
     """
 
     def __init__(self, *, dag_id: str, run_id: str, file: str, deadline: float, pause: float = _PAUSE) -> None:
@@ -160,32 +173,32 @@ class DeployRunTrigger(BaseTrigger):
         return f"{__name__}.DeployRunTrigger", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """One event: {status}; see `Status`."""
+        """Yield one event: {status}; see `RunStatus`."""
         seen = time.monotonic()
         while True:
-            status: Status | None = await sync_to_async(self._status)()
+            status = await sync_to_async(self._status)()
             if await sync_to_async(Path(self.file).exists)():
                 seen = time.monotonic()
             elif time.monotonic() - seen >= _REMOVED_AFTER:
-                status = status or "removed"
+                status = status or RunStatus.REMOVED
             if status is None and time.time() >= self.deadline:
-                status = "late"
+                status = RunStatus.LATE
             if status is not None:
-                yield TriggerEvent({"status": status})  # type: ignore[no-untyped-call]
+                yield TriggerEvent({"status": status.value})  # type: ignore[no-untyped-call]
                 return
             await asyncio.sleep(max(0.0, min(self.pause, self.deadline - time.time())))
 
-    def _status(self) -> Status | None:
-        """How the run has ended; None: it goes on."""
+    def _status(self) -> RunStatus | None:
+        """The status of an ended run; None: it has not ended."""
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415
 
-        # The state of a run that was deleted is an error.
+        # Airflow answers a request for the state of a deleted run with an error.
         if not RuntimeTaskInstance.get_dr_count(self.dag_id, run_ids=[self.run_id]):
-            return "deleted"
+            return RunStatus.DELETED
         state = RuntimeTaskInstance.get_dagrun_state(self.dag_id, self.run_id)
         match state:
             case "success":
-                return "success"
+                return RunStatus.SUCCESS
             case "failed":
-                return "failed"
+                return RunStatus.FAILED
         return None

@@ -54,7 +54,7 @@ def deploy_tasks(
     asking = {**common, "asked": asked}
     plan = PlanOperator(
         task_id="plan",
-        doc_md="Compares what is desired with what runs: every change, what becomes of the state, the stages.",
+        doc_md="Compares the desired with the running release: the changes, their effect on the state, the stages.",
         **asking,
     )
     approve = ApproveOperator(
@@ -62,20 +62,22 @@ def deploy_tasks(
         plan=plan.output,
         notifiers=notifiers,
         patience=patience,
-        doc_md="Waits for a person where the plan loses state; otherwise skipped. Nothing is held meanwhile.",
+        doc_md="Waits for an approval if the plan loses state; otherwise skipped. Holds no worker slot while it waits.",
         **asking,
     )
     topics = CreateTopicsOperator(
         task_id="create_topics",
-        doc_md="Compares the job's topics with the broker and creates what is missing.",
+        doc_md="Compares the job's topics with the broker, and creates missing ones.",
         **asking,
     )
-    package = PackageOperator(task_id="package", doc_md="Stores the job's code, named by its content.", **asking)
+    package = PackageOperator(
+        task_id="package", doc_md="Stores the job's code as an artifact, named by the digest of its content.", **asking
+    )
     switch = SwitchOverOperator(
         task_id="switch_over",
         plan=plan.output,
-        doc_md="Compiles the release; once its client waits, stops the running job with a savepoint and starts the "
-        "new one from it. Each effect is recorded before it is done.",
+        doc_md="Compiles the release, then stops the running job with a savepoint and starts the new one from it. "
+        "Journals each effect before it happens, so that a retry continues.",
         **asking,
     )
     lag_limit = f"{health.consumer_lag:,} records" if health else "the job's limit of records"
@@ -84,21 +86,22 @@ def deploy_tasks(
         task_id="check_running",
         gate="running",
         started=switch.output,
-        doc_md="Restored as intended, all tasks run, and the first checkpoint is complete.",
+        doc_md="Passes when the job was restored from the intended state, all tasks run, the waiting records are read, "
+        "and a checkpoint covers them.",
         **common,
     )
     lag = GateOperator(
         task_id="check_consumer_lag",
         gate="consumer_lag",
         started=switch.output,
-        doc_md=f"At most {lag_limit} behind, unless the deployment says otherwise.",
+        doc_md=f"Passes at a consumer lag of at most {lag_limit}; the deployment file may set another limit.",
         **common,
     )
     watermark = GateOperator(
         task_id="check_watermark",
         gate="watermark",
         started=switch.output,
-        doc_md=f"Event time at most {time_limit} behind, unless the deployment says otherwise.",
+        doc_md=f"Passes when event time is at most {time_limit} behind; the deployment file may set another limit.",
         **common,
     )
     settle = SettleOperator(
@@ -106,13 +109,13 @@ def deploy_tasks(
         started=switch.output,
         inlets=list(assets.reads),
         outlets=[*assets.writes, assets.job],
-        doc_md="Marks the release healthy, measures the downtime, thins old savepoints.",
+        doc_md="Marks the release as healthy, measures the downtime, and deletes savepoints that are no longer needed.",
         **common,
     )
     back = RollBackOperator(
         task_id="roll_back",
         outlets=[assets.job],
-        doc_md="After a failure: runs the former release again, from the state that it stopped with.",
+        doc_md="Runs after a failure: starts the release before it again, from the state with which it was stopped.",
         **{**common, "trigger_rule": "one_failed"},
     )
     plan >> approve >> topics >> package >> switch >> running >> lag >> watermark >> settle

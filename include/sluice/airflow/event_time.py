@@ -1,4 +1,4 @@
-"""Watching in the triggerer how far a job's output has come in event time; the cluster is not asked."""
+"""A trigger that watches the event time of a job's output, by the ledger's samples."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from sluice.errors import UnreachableError
 from sluice.fleet.event_time import last_boundary, written_until
 
 _PAUSE = 30.0
-"""Seconds between two looks at the ledger; sweeps are minutes apart."""
+"""Seconds between two readings of the ledger; sweeps are minutes apart."""
 _SAMPLES = timedelta(hours=1)
-"""How far back looks are compared."""
+"""The age of the samples that are compared."""
 _LEAST = 3
-"""Looks that are compared however old they are."""
+"""How many samples are compared regardless of their age."""
 _SUBJECT = "event time"
-"""Under which the ledger keeps what was told."""
+"""The subject of the ledger's record of the last event."""
 
 
 class EventTimeTrigger(BaseEventTrigger):
-    """Fires whenever a job's rows can be read until a further multiple of a duration, for as long as somebody watches.
+    """Fires each time a job's output has passed another multiple of a period in event time.
 
-    What was told stands in the ledger, taken down once Airflow has the event: a triggerer that is restarted tells what
-    has passed meanwhile, and may tell the last one twice, but leaves none out. The first look of all tells nothing.
+    The ledger keeps the last event's moment, written after Airflow has the event. A restarted triggerer therefore
+    sends the events that it missed, and may send the last one twice. The first reading sends no event.
 
     Args:
         job: The job's name.
-        seconds: The duration.
+        seconds: The period.
         root: The project's directory; None: SLUICE_ROOT, or the working directory's.
         environment: Which file of deployments/ applies; None: SLUICE_ENVIRONMENT.
     """
@@ -50,41 +50,41 @@ class EventTimeTrigger(BaseEventTrigger):
         return f"{__name__}.EventTimeTrigger", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Events: {job, from, until}, moments in ISO 8601."""
+        """Yield events {job, from, until}, with moments in ISO 8601."""
         while True:
             try:
-                passed = await sync_to_async(self.look)()
+                passed = await sync_to_async(self.find_passed)()
             except UnreachableError as error:
                 self.log.warning("%s", error)
                 passed = None
             if passed is not None:
                 former, until = passed
-                told = {"job": self.job, "from": former.isoformat(), "until": until.isoformat()}
-                yield TriggerEvent(told)  # type: ignore[no-untyped-call]
-                await sync_to_async(self.keep)(until)
+                payload = {"job": self.job, "from": former.isoformat(), "until": until.isoformat()}
+                yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
+                await sync_to_async(self.record)(until)
             await asyncio.sleep(_PAUSE)
 
-    def look(self) -> tuple[datetime, datetime] | None:
-        """The point that was told last, and the one that is passed now; None: there is nothing to tell."""
+    def find_passed(self) -> tuple[datetime, datetime] | None:
+        """The last event's moment and the multiple passed since; None: none was passed."""
         ledger = ledger_of(self.root, self.environment)
         recent = ledger.samples.of(self.job, datetime.now(UTC) - _SAMPLES)
         written = written_until(recent if len(recent) >= _LEAST else ledger.samples.last_of(self.job, _LEAST))
         if written is None:
             return None
         until = last_boundary(written, timedelta(seconds=self.seconds))
-        told = ledger.told.known(self._listener, _SUBJECT).get(self.job)
-        if told is None:
-            self.keep(until)
+        recorded = ledger.told.known(self._listener, _SUBJECT).get(self.job)
+        if recorded is None:
+            self.record(until)
             return None
-        former = datetime.fromisoformat(told)
+        former = datetime.fromisoformat(recorded)
         return (former, until) if until > former else None
 
-    def keep(self, until: datetime) -> None:
-        """Take down that this point was told."""
-        told = ledger_of(self.root, self.environment).told
-        told.keep(self._listener, _SUBJECT, {self.job: until.isoformat()})
+    def record(self, until: datetime) -> None:
+        """Record the moment of the last event."""
+        log = ledger_of(self.root, self.environment).told
+        log.keep(self._listener, _SUBJECT, {self.job: until.isoformat()})
 
     @property
     def _listener(self) -> str:
-        """One for each watched duration of each job: what is kept of a listener is kept as a whole."""
+        """The name of the record: one for each job and period, since writing one replaces all of its subjects."""
         return f"{self.job} every {self.seconds:g} s"[-100:]

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from sluice.airflow.triggers import GateTrigger
-    from sluice.health.gates import Gate
     from sluice.project import Project
 
 READING = "reading"
@@ -46,7 +45,7 @@ class GateOperator(SluiceOperator):
     template_fields = ("started",)
     operator_extra_links = (FlinkJobLink(),)
 
-    def __init__(self, *, gate: Gate, started: Any = None, patience: timedelta | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, gate: str, started: Any = None, patience: timedelta | None = None, **kwargs: Any) -> None:
         # The default retries are for tasks that Airflow loses, not for a gate that isn't passed in time.
         self.fails_at_once = started is not None or has_no_retries(kwargs)
         super().__init__(**kwargs)
@@ -111,7 +110,7 @@ class GateOperator(SluiceOperator):
 def gate_trigger(
     project: Project,
     job: str,
-    gate: Gate,
+    gate: str,
     found: dict[str, Any],
     tell: Callable[[str], None],
     *,
@@ -158,7 +157,7 @@ def gate_trigger(
 def gate_group(
     job: str,
     *,
-    gates: Sequence[Gate] = ("running", "checkpoint", "consumer_lag", "watermark"),
+    gates: Sequence[str] = ("running", "checkpoint", "consumer_lag", "watermark"),
     group_id: str | None = None,
     root: str | Path | None = None,
     environment: str | None = None,

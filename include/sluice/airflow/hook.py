@@ -16,10 +16,10 @@ _NOT_FOUND = 404
 
 
 class FlinkHook(BaseHook):
-    """Asks a Flink session cluster, by its REST API.
+    """Connects to a Flink session cluster by its REST API.
 
     Args:
-        flink_conn_id: The connection.
+        flink_conn_id: The Airflow connection.
     """
 
     conn_name_attr = "flink_conn_id"
@@ -32,7 +32,7 @@ class FlinkHook(BaseHook):
         self.flink_conn_id = flink_conn_id
 
     def access(self) -> Access:
-        """What the connection gives access to.
+        """The cluster's address and credentials.
 
         Raises:
             ConfigError: a field of the connection is missing or wrong.
@@ -55,14 +55,14 @@ class FlinkHook(BaseHook):
         """A client of the cluster; the caller closes it.
 
         Raises:
-            ConfigError: as `access`, or a file with certificates can't be used.
+            ConfigError: see `access`; or a certificate file can't be used.
         """
         from sluice.flink.client import FlinkClient  # noqa: PLC0415
 
         return FlinkClient(self.access())
 
     def test_connection(self) -> tuple[bool, str]:
-        """Whether the cluster answers, and what it is; or why it doesn't, and what to do."""
+        """Whether the cluster answers, with its version and slots, or the error and the next step."""
         from sluice.flink import calls  # noqa: PLC0415
         from sluice.release.versions import FLINK  # noqa: PLC0415
 
@@ -71,7 +71,10 @@ class FlinkHook(BaseHook):
                 found = flink.send(calls.overview())
         except SluiceError as error:
             if isinstance(error, FlinkError | NotFlinkError) and error.status == _NOT_FOUND:
-                return False, f"{error}; nothing of Flink's is there: check host, port and path"
+                return False, f"{error}; no Flink REST API at this address: check host, port and path"
             return False, str(error)
-        words = f"Flink {found.flink_version}: {found.slots_available} of {found.slots_total} slots free"
-        return True, words if found.flink_version == FLINK else f"{words}; this Sluice is made for Flink {FLINK}"
+        text = f"Flink {found.flink_version}: {found.slots_available} of {found.slots_total} slots free"
+        return (
+            True,
+            text if found.flink_version == FLINK else f"{text}; this version of Sluice supports Flink {FLINK}",
+        )

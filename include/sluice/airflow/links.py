@@ -1,4 +1,4 @@
-"""Links from a task to where its job can be looked at."""
+"""Links from a task to its job in the Flink UI."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow.sdk.execution_time.xcom import XCom
 
 JOB_URL = "flink_job_url"
-"""The XCom under which a task leaves the address of its job in the Flink UI."""
+"""The key of the XCom with the address of the task's job in the Flink UI."""
 
 
 class FlinkJobLink(BaseOperatorLink):
@@ -16,7 +16,7 @@ class FlinkJobLink(BaseOperatorLink):
     xcom_key = JOB_URL
 
     def get_link(self, operator: BaseOperator, *, ti_key) -> str:  # type: ignore[no-untyped-def]  # noqa: ARG002
-        """The address that the task has left; empty before."""
+        """The address that the task has pushed; empty before that."""
         return str(XCom.get_value(key=JOB_URL, ti_key=ti_key) or "")
 
 

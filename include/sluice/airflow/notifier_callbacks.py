@@ -12,12 +12,15 @@ from airflow.sdk.bases.notifier import BaseNotifier
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from sluice.fleet.notifications import Listener, News
+    from sluice.fleet.notifications import Changes, Notify
 
 
-def listeners(notifiers: Iterable[BaseNotifier], context: Context) -> dict[str, Listener]:
-    """The notifiers by their class, and number where there are several of one: what they were told goes by that."""
-    found: dict[str, Listener] = {}
+def notifier_callbacks(notifiers: Iterable[BaseNotifier], context: Context) -> dict[str, Notify]:
+    """A callback for each notifier, by its class name; a second notifier of the same class gets the suffix 2.
+
+    The ledger records the last notification under that name.
+    """
+    found: dict[str, Notify] = {}
     for notifier in notifiers:
         kind = type(notifier).__name__
         number = 1 + sum(name.split()[0] == kind for name in found)
@@ -25,6 +28,6 @@ def listeners(notifiers: Iterable[BaseNotifier], context: Context) -> dict[str, 
     return found
 
 
-def _notify(notifier: BaseNotifier, context: Context, news: News) -> None:
-    """Call a copy: a notifier renders its templates in place, and would say the same again the next time."""
+def _notify(notifier: BaseNotifier, context: Context, news: Changes) -> None:
+    """Call a copy: a notifier renders its templates in place, and would send the same text the next time."""
     copy(notifier)({**context, "changes": news})

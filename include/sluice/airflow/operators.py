@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from sluice.airflow.assets import tell_outlets
+from sluice.airflow.assets import set_event_extra
 from sluice.airflow.base import RequestOperator, SluiceOperator, airflow_errors, refuse_lost
 from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
 from sluice.errors import BusyError, RefusedError, SluiceError
@@ -220,7 +220,7 @@ class SettleOperator(SluiceOperator):
             project = self.project()
             ended = settle_operation(self, context, project, self.started)
             told = project.ledger.operation(self.started["operation"])
-        tell_outlets(context, self.outlets, operation_extra(told))
+        set_event_extra(context, self.outlets, operation_extra(told))
         return ended
 
 
@@ -286,7 +286,7 @@ class RollBackOperator(SluiceOperator):
         if back.outcome != "rolled_back":
             raise AirflowFailException(f"{self.job}: {back.words}")
         # The newest of the job: this run has held it until now.
-        tell_outlets(context, self.outlets, operation_extra(project.ledger.operations(self.job, 1)[0]))
+        set_event_extra(context, self.outlets, operation_extra(project.ledger.operations(self.job, 1)[0]))
         return back.words
 
 

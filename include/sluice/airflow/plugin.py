@@ -1,4 +1,4 @@
-"""What Airflow's own processes load: the timetable of the backfill DAGs, and the fleet page."""
+"""The Airflow plugin: the timetable of the backfill DAGs, and the fleet page."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from airflow.plugins_manager import AirflowPlugin
 from sluice.airflow.timetable import IntervalsOnRequest
 
 PREFIX = "/sluice"
-"""Where the page is, beneath Airflow's own address."""
+"""The page's path below Airflow's own address."""
 ROUTE = "fleet"
-"""Where Airflow's navigation has it: `plugin/fleet`."""
+"""The page's route in Airflow's navigation: `plugin/fleet`."""
 _Message = MutableMapping[str, Any]
 
 
 class LazyPage:
-    """The page's application, imported when somebody asks for it: every process of Airflow loads the plugin."""
+    """The page's application, imported at its first request: every process of Airflow loads the plugin."""
 
     @cached_property
     def _app(self) -> Callable[..., Awaitable[None]]:
         from sluice.airflow.page.app import create_app  # noqa: PLC0415
 
-        return create_app()
+        return create_app(ROUTE)
 
     async def __call__(
         self,
@@ -39,7 +39,7 @@ class LazyPage:
 
 
 def page_address() -> str:
-    """The path of the page, with that of Airflow's own address before it."""
+    """The path of the page, including the path of Airflow's base URL."""
     base = urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
     return f"{base}{PREFIX}/"
 

@@ -1,4 +1,4 @@
-"""What Airflow asks a provider package for."""
+"""The provider information that Airflow reads: the connection type `flink` and the task links."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ _FLINK = {
         "placeholders": {"host": "flink.example.org", "port": "80, or 443 with https", "schema": "http"},
     },
     "conn-fields": {
-        "path": {"label": "Path", "schema": _TEXT, "description": "Where a proxy has it: /team"},
+        "path": {
+            "label": "Path",
+            "schema": _TEXT,
+            "description": "Path at which a proxy serves the REST API: /team",
+        },
         "token": {
             "label": "Bearer token",
             "schema": {**_TEXT, "format": "password"},
@@ -24,26 +28,26 @@ _FLINK = {
         "verify": {
             "label": "Verify the certificate",
             "schema": {"type": ["boolean", "null"], "default": True},
-            "description": "Off: whoever is in between can read and change everything",
+            "description": "Off: an attacker on the network can read and change all requests",
         },
         "ca_bundle": {
             "label": "CA bundle",
             "schema": _TEXT,
-            "description": "Path of a PEM file, on every machine that deploys. Empty: what those trust",
+            "description": "Path of a PEM file, on every machine that deploys. Empty: their own trust store",
         },
         "client_certificate": {
             "label": "Client certificate",
             "schema": _TEXT,
-            "description": "Path of a PEM file, where the cluster wants to see one",
+            "description": "Path of a PEM file, if the cluster requires one",
         },
         "client_key": {
             "label": "Client key",
             "schema": _TEXT,
-            "description": "Path of its key as PEM, without a password",
+            "description": "Path of the PEM file of its key, without a password",
         },
     },
 }
-"""The connection type `flink`, and the form for it. What its fields mean: `sluice.flink.connection`."""
+"""The connection type `flink` and its form; `sluice.flink.connection` explains the fields."""
 
 
 def get_provider_info() -> dict[str, Any]:

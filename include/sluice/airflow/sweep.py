@@ -1,4 +1,4 @@
-"""The sweep of the fleet as operators: look at every job, say what each needs, and look again afterwards."""
+"""The sweep of the fleet as operators: check every job, find what each needs, and check again afterwards."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from airflow.sdk.bases.notifier import BaseNotifier
 from airflow.sdk.exceptions import AirflowFailException
 
 from sluice.airflow.base import ProjectOperator, airflow_errors
-from sluice.airflow.deploy_run import removed_words
+from sluice.airflow.deploy_run import describe_removed_file
 from sluice.airflow.holders import run_of_task
-from sluice.airflow.notifier_callbacks import listeners
+from sluice.airflow.notifier_callbacks import notifier_callbacks
 from sluice.settings import JOBS_PACKAGE
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from sluice.airflow.sweep_runs import GoingRun
+    from sluice.airflow.sweep_runs import StartedRun
     from sluice.fleet.needs import Needed
-    from sluice.fleet.notifications import Listener
-    from sluice.fleet.reconcile import IsGone
+    from sluice.fleet.notifications import Notify
+    from sluice.fleet.reconcile import HolderEnded
     from sluice.fleet.rows import JobStatus
     from sluice.plan.request import Request
     from sluice.project import Project
 
 CHANGES = "verdict_changes"
-"""The XCom with the verdicts that have changed since the sweep before: a list of {job, old, new, state, reasons}."""
+"""The XCom with the verdicts that have changed since the last sweep: a list of {job, old, new, state, reasons}."""
 
-CRIES = "needs_a_person"
-"""The XCom of what is to be said of jobs that are down and need a person."""
+DOWN = "needs_a_person"
+"""The XCom with a message for each job that is down and needs a person."""
 
 REPORTS = "reports"
-"""The XCom of jobs that need a person though their verdicts have not changed; as `verdict_changes`."""
+"""The XCom with the jobs that need a person though their verdicts have not changed, as in `verdict_changes`."""
 
-UNTOLD = "untold"
-"""The XCom of notifiers that have failed, and why."""
+FAILED_NOTIFIERS = "untold"
+"""The XCom with the errors of notifiers."""
 
 
 class _SweepingOperator(ProjectOperator):
-    """Base: sweeps, records, and tells of verdicts that have changed.
+    """Base of the sweep's operators: checks every job, records the result, and notifies of changed verdicts.
 
     Args:
-        notifiers: Told when verdicts change or a job needs a person, with `changes` in their context; not at each
-            sweep. One that fails is told again at the next sweep, and hinders nothing else.
-        budget: How long it may plan; what is not planned by then is planned first by the next sweep. None: no limit.
+        notifiers: Called with `changes` in their context when verdicts change or a job needs a person; not at each
+            sweep. One that fails is called again at the next sweep, and does not affect the others.
+        budget: The time for planning; the next sweep starts with the jobs left unplanned. None: no limit.
         kwargs: See `ProjectOperator`.
     """
 
@@ -59,8 +59,8 @@ class _SweepingOperator(ProjectOperator):
         self.notifiers = list(notifiers)
         self.budget = budget
 
-    def sweep(self, project: Project, context: Context, gone: IsGone) -> tuple[list[JobStatus], list[str]]:
-        """Look at the whole fleet, and tell of verdicts; the rows, and which notifiers have failed."""
+    def sweep(self, project: Project, context: Context, gone: HolderEnded) -> tuple[list[JobStatus], list[str]]:
+        """Check and record the whole fleet, and notify of changed verdicts; the jobs, and the notifiers' errors."""
         from sluice.fleet.notifications import notify_verdicts  # noqa: PLC0415
         from sluice.fleet.status import sweep_and_record  # noqa: PLC0415
 
@@ -68,164 +68,179 @@ class _SweepingOperator(ProjectOperator):
         for row in rows:
             self.log.info("%s: %s, %s%s", row.job, row.state, row.verdict, "".join(f"; {r}" for r in row.reasons))
         _push(context, CHANGES, [])
-        told: dict[str, Listener] = {"xcom": partial(_push, context, CHANGES), **listeners(self.notifiers, context)}
-        return rows, self.logged(notify_verdicts(project.ledger.told, rows, told))
+        callbacks = self._callbacks("xcom", CHANGES, context)
+        return rows, self.log_errors(notify_verdicts(project.ledger.told, rows, callbacks))
 
-    def judge(self, project: Project, rows: Sequence[JobStatus], gone: IsGone) -> list[Needed]:
-        """What the jobs of a sweep need."""
+    def judge(self, project: Project, rows: Sequence[JobStatus], gone: HolderEnded) -> list[Needed]:
+        """Find and log what the jobs of a sweep need."""
         from sluice.fleet.needs import find_needs  # noqa: PLC0415
 
-        needs = find_needs(project, rows, self.log.info, gone=gone, budget=self.budget)
+        needs = find_needs(project, rows, self.log.info, has_ended=gone, budget=self.budget)
         for needed in needs:
             level = self.log.warning if needed.decision.need == "report" else self.log.info
             level("%s", needed.words)
         return needs
 
-    def logged(self, untold: list[str]) -> list[str]:
-        """Log which notifiers have failed."""
-        for words in untold:
-            self.log.error("%s", words)
-        return untold
+    def log_errors(self, errors: list[str]) -> list[str]:
+        """Log and return the errors of notifiers."""
+        for error in errors:
+            self.log.error("%s", error)
+        return errors
+
+    def _callbacks(self, name: str, key: str, context: Context) -> dict[str, Notify]:
+        """The notifiers, and one callback of this name that pushes an XCom."""
+        return {name: partial(_push, context, key), **notifier_callbacks(self.notifiers, context)}
 
 
 class SweepOperator(_SweepingOperator):
-    """Look at every job, and say what each needs."""
+    """Check every job, and find what each needs."""
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        """For each job to which something is to be done, or asked, the arguments of a run of its deploy DAG."""
+        """The arguments of a run of deploy.<job> for each job that needs an operation or an approval."""
         from sluice.airflow.holders import ended_holders  # noqa: PLC0415
-        from sluice.airflow.sweep_runs import still_going, without_second_run  # noqa: PLC0415
+        from sluice.airflow.sweep_runs import running_runs, without_second_run  # noqa: PLC0415
         from sluice.fleet.notifications import new_approval_requests, notify_reports, unrequested_approvals  # noqa: PLC0415
 
         with airflow_errors():
             project = self.project()
             gone = ended_holders(context, project.ledger)
             known = self._known_runs(project, context)
-            rows, untold = self.sweep(project, context, gone)
-            going = still_going(known, lambda job, run: _goes_on(context, job, run))
-            needs = without_second_run(self.judge(project, rows, gone), going)
-            _keep_going(project, going)
-            self._end_abandoned(project, context)
-            _push(context, CRIES, _cries(rows, needs))
-            told: dict[str, Listener] = {"run": partial(_push, context, REPORTS), **listeners(self.notifiers, context)}
-            in_vain = unrequested_approvals(project.ledger.told)
+            rows, errors = self.sweep(project, context, gone)
+            running = running_runs(known, lambda job, run: _is_running(context, job, run))
+            needs = without_second_run(self.judge(project, rows, gone), running)
+            _record_runs(project, running)
+            self._cancel_abandoned_replays(project, context)
+            _push(context, DOWN, _describe_down(rows, needs))
+            callbacks = self._callbacks("run", REPORTS, context)
+            unrequested = unrequested_approvals(project.ledger.told)
             asks = new_approval_requests(project.ledger.told, needs)
-            # The run that asks tells of it; the next sweep does where that has not come about.
-            reported = [needed for needed in needs if needed not in asks or needed.job in in_vain]
-            untold += self.logged(notify_reports(project.ledger.told, rows, reported, told))
-        _push(context, UNTOLD, untold)
-        # A job that is down comes first: so many run at once as SLUICE_SWEEP_OPERATIONS says.
+            # The run that requests an approval notifies of it; if that run could not be made, the next sweep does.
+            reported = [needed for needed in needs if needed not in asks or needed.job in unrequested]
+            errors += self.log_errors(notify_reports(project.ledger.told, rows, reported, callbacks))
+        _push(context, FAILED_NOTIFIERS, errors)
+        # Jobs that are down come first: SLUICE_SWEEP_OPERATIONS limits the parallel runs.
         first = sorted((each for each in needs if each.request), key=lambda each: each.decision.need == "redeploy")
         wanted = [_run(needed, needed.request, waits=True) for needed in first if needed.request]
-        return [*wanted, *(_run(each, each.to_ask.request, waits=False) for each in asks if each.to_ask)]
+        return [
+            *wanted,
+            *(_run(each, each.approval_request.request, waits=False) for each in asks if each.approval_request),
+        ]
 
-    def _known_runs(self, project: Project, context: Context) -> dict[str, GoingRun]:
-        """The runs that a sweep before has not seen to their ends; those that have failed since are counted."""
+    def _known_runs(self, project: Project, context: Context) -> dict[str, StartedRun]:
+        """The runs that the last sweep left running; records those that have failed since as failed attempts."""
         from sluice.airflow.sweep_runs import known_runs  # noqa: PLC0415
 
         known = known_runs(project.ledger.told)
-        for job, going in known.items():
-            if _has_failed(context, job, going.run):
-                _count_run(project, job, going.run, going.conf, datetime.fromisoformat(going.since))
+        for job, started in known.items():
+            if _has_failed(context, job, started.run):
+                _record_failed_run(project, job, started.run, started.conf, datetime.fromisoformat(started.since))
         return known
 
-    def _end_abandoned(self, project: Project, context: Context) -> None:
-        """End what runs have left of their replays; what doesn't end now is tried again by the next sweep."""
+    def _cancel_abandoned_replays(self, project: Project, context: Context) -> None:
+        """Cancel the chunks of replays whose runs have ended; the next sweep retries those that don't end."""
         from sluice.airflow.holders import has_ended  # noqa: PLC0415
-        from sluice.replay.run import end_abandoned  # noqa: PLC0415
+        from sluice.replay.run import cancel_abandoned  # noqa: PLC0415
 
         def is_over(taker: str) -> bool:
             return has_ended(context, run_of_task(taker))
 
-        for words in end_abandoned(project, is_over, self.log.info):
-            self.log.error("%s", words)
+        for problem in cancel_abandoned(project, is_over, self.log.info):
+            self.log.error("%s", problem)
 
 
 class VerifyOperator(_SweepingOperator):
-    """Look again if something was done; fail where that failed, a person has to look, or a notifier has failed.
+    """Check again after operations; fail if one failed, a job needs a person, or a notifier failed.
 
-    A job that is down and needs a person makes each run fail, one that runs and needs a person only the first.
+    A job that is down and needs a person fails each run of the sweep; one that runs and needs a person only the first.
     """
 
     def execute(self, context: Context) -> None:
-        """Raise, or be content."""
+        """Raise with everything that a person must see; return if there is nothing."""
         from sluice.airflow.holders import ended_holders  # noqa: PLC0415
         from sluice.airflow.sweep_runs import known_runs, without_second_run  # noqa: PLC0415
 
         pull = partial(context["ti"].xcom_pull, task_ids="sweep")
         wanted = pull()
         if wanted is None:
-            raise AirflowFailException("nobody has looked at the fleet: the task sweep says why")
+            raise AirflowFailException("the fleet was not checked: see the log of the task sweep")
         failed = _failed(context, wanted)
-        undone = [each["trigger_dag_id"] for _, each in failed]
-        self._ask_again(context, failed)
-        going = self._not_awaited(context, wanted)
+        failed_dags = [each["trigger_dag_id"] for _, each in failed]
+        self._request_again(context, failed)
+        unfinished = self._unfinished(context, wanted)
         if any(each["wait_for_completion"] for each in wanted):
             with airflow_errors():
                 project = self.project()
-                self._count(project, context, failed)
-                self._keep_not_awaited(project, going)
+                self._record_failed_runs(project, context, failed)
+                self._record_unfinished(project, unfinished)
                 gone = ended_holders(context, project.ledger)
-                rows, untold = self.sweep(project, context, gone)
-                again = [row for row in rows if row.verdict == "failed" or f"deploy.{row.job}" in undone]
+                rows, errors = self.sweep(project, context, gone)
+                again = [row for row in rows if row.verdict == "failed" or f"deploy.{row.job}" in failed_dags]
                 needs = without_second_run(self.judge(project, again, gone), known_runs(project.ledger.told))
-                cries = _cries(again, needs)
+                down = _describe_down(again, needs)
         else:
-            needs, cries, untold = [], pull(key=CRIES), pull(key=UNTOLD)
-        reports = [f"{each['job']}: {'; '.join(each['reasons'])}" for each in pull(key=REPORTS) or () if _runs(each)]
-        words = [f"a person has to look: {' | '.join([*cries, *reports])}"] if cries or reports else []
-        words += _said(undone, needs)
-        words += [removed_words(f"deploy.{job}", run) for job, (run, _) in going.items() if not self._has_file(job)]
-        if words or untold:
-            raise AirflowFailException(" | ".join([*words, *untold]))
+            needs, down, errors = [], pull(key=DOWN), pull(key=FAILED_NOTIFIERS)
+        reports = [f"{each['job']}: {'; '.join(each['reasons'])}" for each in pull(key=REPORTS) or () if _is_up(each)]
+        problems = [f"jobs need a person: {' | '.join([*down, *reports])}"] if down or reports else []
+        problems += _describe_failed_runs(failed_dags, needs)
+        problems += [
+            describe_removed_file(f"deploy.{job}", run)
+            for job, (run, _) in unfinished.items()
+            if not self._has_file(job)
+        ]
+        if problems or errors:
+            raise AirflowFailException(" | ".join([*problems, *errors]))
 
-    def _ask_again(self, context: Context, failed: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
-        """Have the next sweep ask a person, where the run that was to ask could not be made."""
+    def _request_again(self, context: Context, failed: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
+        """Let the next sweep request an approval again if the run that should have requested it was not made."""
         from sluice.fleet.notifications import mark_unrequested  # noqa: PLC0415
 
-        asking = [(number, each) for number, each in failed if not each["wait_for_completion"]]
-        unmade = [_job(each) for number, each in asking if _run_made(context, number) is None]
+        requests = [(number, each) for number, each in failed if not each["wait_for_completion"]]
+        unmade = [_job(each) for number, each in requests if _made_run(context, number) is None]
         if unmade:
             with airflow_errors():
                 mark_unrequested(self.project().ledger.told, unmade)
 
-    def _count(self, project: Project, context: Context, failed: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
-        """Count the runs that have failed before they had begun anything, whatever has ended them.
+    def _record_failed_runs(
+        self, project: Project, context: Context, failed: Iterable[tuple[int, Mapping[str, Any]]]
+    ) -> None:
+        """Record the runs that failed before they began an operation as failed attempts.
 
-        One that could not be made is none: its DAG is paused, or gone, which is over at once when somebody mends it.
+        A run that could not be made doesn't count: its DAG is paused or missing, and works once a person mends that.
         """
         since = project.ledger.samples.last_run()
         for number, each in failed:
-            run = _run_made(context, number)
-            if run and since and each["wait_for_completion"] and not _goes_on(context, _job(each), run):
-                _count_run(project, _job(each), run, each["conf"], since)
+            run = _made_run(context, number)
+            if run and since and each["wait_for_completion"] and not _is_running(context, _job(each), run):
+                _record_failed_run(project, _job(each), run, each["conf"], since)
 
-    def _not_awaited(
+    def _unfinished(
         self, context: Context, wanted: Sequence[Mapping[str, Any]]
     ) -> dict[str, tuple[str, Mapping[str, Any]]]:
-        """The runs that were waited for and have not ended, by the job's name; each with what it was asked for."""
+        """The runs that the sweep waited for and that have not ended, with their conf, by the job's name."""
         found: dict[str, tuple[str, Mapping[str, Any]]] = {}
         for number, each in enumerate(wanted):
-            run = _run_made(context, number) if each["wait_for_completion"] else None
-            if run and _goes_on(context, _job(each), run):
-                self.log.warning("run %s of %s goes on: it is not waited for any longer", run, each["trigger_dag_id"])
+            run = _made_run(context, number) if each["wait_for_completion"] else None
+            if run and _is_running(context, _job(each), run):
+                self.log.warning(
+                    "run %s of %s still runs; the sweep no longer waits for it", run, each["trigger_dag_id"]
+                )
                 found[_job(each)] = (run, each["conf"])
         return found
 
-    def _keep_not_awaited(self, project: Project, going: Mapping[str, tuple[str, Mapping[str, Any]]]) -> None:
-        """Let the next sweep find the runs that go on: it makes no second one beside them."""
-        from sluice.airflow.sweep_runs import GoingRun, known_runs  # noqa: PLC0415
+    def _record_unfinished(self, project: Project, unfinished: Mapping[str, tuple[str, Mapping[str, Any]]]) -> None:
+        """Record the runs that still run, so that the next sweep makes no second run for their jobs."""
+        from sluice.airflow.sweep_runs import StartedRun, known_runs  # noqa: PLC0415
 
         since = project.ledger.samples.last_run()
-        if going and since:
-            new = {job: GoingRun.of(run, conf, since) for job, (run, conf) in going.items()}
-            _keep_going(project, {**known_runs(project.ledger.told), **new})
+        if unfinished and since:
+            new = {job: StartedRun.of(run, conf, since) for job, (run, conf) in unfinished.items()}
+            _record_runs(project, {**known_runs(project.ledger.told), **new})
 
     def _has_file(self, job: str) -> bool:
         return self.root is None or (Path(self.root) / JOBS_PACKAGE / f"{job}.py").exists()
 
 
-def _goes_on(context: Context, job: str, run: str) -> bool:
+def _is_running(context: Context, job: str, run: str) -> bool:
     """Whether a run of the job's deploy DAG has not ended."""
     return bool(context["ti"].get_dr_count(f"deploy.{job}", run_ids=[run], states=["queued", "running"]))
 
@@ -234,38 +249,38 @@ def _has_failed(context: Context, job: str, run: str) -> bool:
     return bool(context["ti"].get_dr_count(f"deploy.{job}", run_ids=[run], states=["failed"]))
 
 
-def _count_run(project: Project, job: str, run: str, conf: Mapping[str, Any], since: datetime) -> None:
-    """Count a run that has failed, unless it had begun something."""
+def _record_failed_run(project: Project, job: str, run: str, conf: Mapping[str, Any], since: datetime) -> None:
+    """Record a failed run as a failed attempt, unless it had begun an operation: that one is counted already."""
     from sluice.airflow.params import deploy_request  # noqa: PLC0415
     from sluice.operation.failed_attempts import record_unless_begun  # noqa: PLC0415
 
     dag = f"deploy.{job}"
-    holder, why = f"airflow:{dag}/{run}", f"run {run} of {dag} has failed before it had begun anything"
+    holder, why = f"airflow:{dag}/{run}", f"run {run} of {dag} failed before it began an operation"
     record_unless_begun(project, job, deploy_request(conf), holder, why, since)
 
 
-def _keep_going(project: Project, going: Mapping[str, GoingRun]) -> None:
-    from sluice.airflow.sweep_runs import keep_runs  # noqa: PLC0415
+def _record_runs(project: Project, runs: Mapping[str, StartedRun]) -> None:
+    from sluice.airflow.sweep_runs import record_runs  # noqa: PLC0415
 
-    keep_runs(project.ledger.told, going)
+    record_runs(project.ledger.told, runs)
 
 
 def _job(wanted: Mapping[str, Any]) -> str:
     return str(wanted["trigger_dag_id"]).removeprefix("deploy.")
 
 
-def _run_made(context: Context, number: int) -> str | None:
-    """The id of the run that was wanted with this number; None: it could not be made."""
+def _made_run(context: Context, number: int) -> str | None:
+    """The id of the run that the mapped task of this number made; None: it could not make one."""
     run: str | None = context["ti"].xcom_pull(task_ids="operate", key=XCOM_RUN_ID, map_indexes=number)
     return run
 
 
 def _failed(context: Context, wanted: Sequence[Mapping[str, Any]]) -> list[tuple[int, Mapping[str, Any]]]:
-    """The runs that were wanted and did not come to a good end, or were not even made; each with its number."""
+    """The requested runs that failed or could not be made, each with the number of its mapped task."""
     run = context["run_id"]
     found = context["ti"].get_task_states(dag_id=context["dag"].dag_id, task_ids=["operate"], run_ids=[run])
     states: Mapping[str, str] = found.get(run, {})
-    # A mapped task is told by its number, in the order of what was wanted.
+    # Mapped tasks are numbered in the order of the requested runs.
     return [
         (number, each)
         for number, each in enumerate(wanted)
@@ -273,13 +288,13 @@ def _failed(context: Context, wanted: Sequence[Mapping[str, Any]]) -> list[tuple
     ]
 
 
-def _said(undone: Iterable[str], needs: Iterable[Needed]) -> list[str]:
-    """What is to be said of runs that came to nothing, with what their jobs need now."""
+def _describe_failed_runs(dags: Iterable[str], needs: Iterable[Needed]) -> list[str]:
+    """A message for each failed run, with what its job needs now."""
     by_dag = {f"deploy.{needed.job}": needed.decision.why for needed in needs}
     return [
-        f"a run of {dag} has failed, or could not be made, as where its DAG is paused: the task operate says which"
+        f"a run of {dag} failed, or could not be made since its DAG is paused: see the task operate"
         + (f"; now: {by_dag[dag]}" if dag in by_dag else "")
-        for dag in undone
+        for dag in dags
     ]
 
 
@@ -287,22 +302,25 @@ def _push(context: Context, key: str, value: Any) -> None:
     context["ti"].xcom_push(key=key, value=value)
 
 
-def _cries(rows: Iterable[JobStatus], needs: Iterable[Needed]) -> list[str]:
-    """What is to be said of jobs that are down and need a person."""
+def _describe_down(rows: Iterable[JobStatus], needs: Iterable[Needed]) -> list[str]:
+    """A message for each job that is down and needs a person."""
     down = {row.job for row in rows if row.verdict == "failed"}
     return [needed.words for needed in needs if needed.decision.need == "report" and needed.job in down]
 
 
-def _runs(report: Mapping[str, Any]) -> bool:
-    """What is down is cried out at each run."""
+def _is_up(report: Mapping[str, Any]) -> bool:
+    """Whether the reported job runs; one that is down has a message at each run anyway."""
     return bool(report["new"] != "failed")
 
 
 def _run(needed: Needed, request: Request, *, waits: bool) -> dict[str, Any]:
-    """The arguments of a run of the job's deploy DAG; whether its end is waited for: not where it asks a person.
+    """The arguments of a run of the job's deploy DAG.
 
-    One that is waited for asks nobody, whatever has changed since it was planned: no other job would be looked at
-    meanwhile.
+    Args:
+        needed: The job's need.
+        request: The operation.
+        waits: Whether the sweep waits for the run's end. Such a run never requests an approval, even if the job has
+            changed since it was planned: the sweep would check no other job while a person decides.
     """
     conf = {**_conf(request, needed.words), "unattended": waits}
     return {"trigger_dag_id": f"deploy.{needed.job}", "conf": conf, "wait_for_completion": waits}

@@ -1,4 +1,4 @@
-"""Runs of deploy DAGs that a sweep has triggered and not seen end: later sweeps trigger no second one."""
+"""Runs of deploy DAGs that were still running when their sweep ended: later sweeps start no second one."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sluice.fleet.decision import Decision
+from sluice.fleet.decision import Decision, Need
 from sluice.fleet.needs import Needed
 from sluice.ledger.notification_log import NotificationLog
 
 _KEY = ("run", "going")
 """The listener and the subject of the ledger's record."""
 _REPORTED_AFTER = 2
-"""Sweeps that have found the run going on; one may be a run that is about to begin."""
-_GIVEN_UP_AFTER = 12
-"""Sweeps after which another run is made."""
+"""Sweeps that find the run without an operation before it is reported; a queued run may just be about to begin."""
+_IGNORED_AFTER = 12
+"""Sweeps after which another run is started."""
 
 
 @dataclass(frozen=True)
-class GoingRun:
-    """A run that a sweep has made.
+class StartedRun:
+    """A run that a sweep has started.
 
     Attributes:
         run: Its id.
-        since: When the sweep wanted it, ISO 8601.
+        since: The time of the sweep, ISO 8601.
         operation: The kind of operation that the run requests, e.g. `deploy`.
         to_release: The release that the run requests; None: the request names none.
-        sweeps: How many sweeps have found it going on.
+        sweeps: How many sweeps have found it running.
     """
 
     run: str
@@ -39,8 +39,8 @@ class GoingRun:
     sweeps: int = 1
 
     @classmethod
-    def of(cls, run: str, conf: Mapping[str, Any], since: datetime) -> GoingRun:
-        """The run that was made with this configuration."""
+    def of(cls, run: str, conf: Mapping[str, Any], since: datetime) -> StartedRun:
+        """The run that was started with this conf."""
         return cls(run, since.isoformat(), conf["operation"], conf.get("to_release"))
 
     @property
@@ -49,40 +49,40 @@ class GoingRun:
         return {"operation": self.operation, "to_release": self.to_release}
 
 
-def known_runs(told: NotificationLog) -> dict[str, GoingRun]:
-    """The runs that the sweep before has not seen to their ends, by the job's name."""
-    return {job: GoingRun(**json.loads(value)) for job, value in told.known(*_KEY).items()}
+def known_runs(log: NotificationLog) -> dict[str, StartedRun]:
+    """The runs that the last sweep left running, by the job's name."""
+    return {job: StartedRun(**json.loads(value)) for job, value in log.known(*_KEY).items()}
 
 
-def keep_runs(told: NotificationLog, runs: Mapping[str, GoingRun]) -> None:
-    """Record the runs that go on; those that are not among them are dropped."""
-    told.keep(*_KEY, {job: json.dumps(asdict(run)) for job, run in runs.items()})
+def record_runs(log: NotificationLog, runs: Mapping[str, StartedRun]) -> None:
+    """Record the runs that still run, in place of those recorded before."""
+    log.keep(*_KEY, {job: json.dumps(asdict(run)) for job, run in runs.items()})
 
 
-def still_going(runs: Mapping[str, GoingRun], goes_on: Callable[[str, str], bool]) -> dict[str, GoingRun]:
-    """Those that go on, counted once more.
+def running_runs(runs: Mapping[str, StartedRun], is_running: Callable[[str, str], bool]) -> dict[str, StartedRun]:
+    """The runs that still run, with this sweep added to `sweeps`; without those older than `_IGNORED_AFTER`.
 
     Args:
-        runs: By the job's name.
-        goes_on: Whether the run of this job with this id has not ended.
+        runs: The runs by the job's name.
+        is_running: Whether the run of this job with this id has not ended.
     """
     counted = {job: replace(run, sweeps=run.sweeps + 1) for job, run in runs.items()}
-    return {job: run for job, run in counted.items() if run.sweeps <= _GIVEN_UP_AFTER and goes_on(job, run.run)}
+    return {job: run for job, run in counted.items() if run.sweeps <= _IGNORED_AFTER and is_running(job, run.run)}
 
 
-def without_second_run(needs: Iterable[Needed], runs: Mapping[str, GoingRun]) -> list[Needed]:
-    """The needs, without a request where a run that was made for the job goes on.
+def without_second_run(needs: Iterable[Needed], runs: Mapping[str, StartedRun]) -> list[Needed]:
+    """The needs, without the request of a job for which a run still runs.
 
-    A job on which an operation goes on has no request anyway: what is left is a run that has begun nothing.
+    A job with a running operation has no request anyway, so that such a run has not begun its operation.
     """
     return [_held_back(each, runs.get(each.job)) for each in needs]
 
 
-def _held_back(needed: Needed, going: GoingRun | None) -> Needed:
-    if going is None or needed.request is None:
+def _held_back(needed: Needed, running: StartedRun | None) -> Needed:
+    if running is None or needed.request is None:
         return needed
-    words = f"run {going.run} of deploy.{needed.job} goes on since {going.since[:16]} UTC and has changed nothing yet"
-    if going.sweeps <= _REPORTED_AFTER:
-        return replace(needed, decision=Decision("nothing", f"{needed.decision.why}; {words}"), request=None)
-    why = f"{needed.decision.why}; {words}: look at its tasks in Airflow, or mark it as failed"
-    return replace(needed, decision=Decision("report", why, cause=f"run {going.run}"[:255]), request=None)
+    state = f"run {running.run} of deploy.{needed.job} runs since {running.since[:16]} UTC without an operation"
+    if running.sweeps <= _REPORTED_AFTER:
+        return replace(needed, decision=Decision(Need.NOTHING, f"{needed.decision.why}; {state}"), request=None)
+    why = f"{needed.decision.why}; {state}: check its tasks in Airflow, or mark it as failed"
+    return replace(needed, decision=Decision(Need.REPORT, why, cause=f"run {running.run}"[:255]), request=None)

@@ -1,4 +1,4 @@
-"""A timetable for what people ask for: it has data intervals for Airflow's backfills, and no runs of its own."""
+"""A timetable that has data intervals for Airflow's backfills, and schedules no runs of its own."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 class IntervalsOnRequest(CronDataIntervalTimetable):
-    """The data intervals of a cron expression, in UTC; a run for one of them only where a backfill asks for it.
+    """The data intervals of a cron expression, in UTC; only a backfill creates runs for them.
 
-    Airflow refuses to backfill a DAG that has no periodic schedule, and runs one that has it.
+    Airflow refuses to backfill a DAG without a periodic schedule, and would schedule a DAG with one.
     """
 
     can_be_scheduled = False

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
@@ -18,12 +18,12 @@ from sluice.flink.access import Access
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.health.gates import Gate
 from sluice.job.limits import Health
-from sluice.ledger.chunk_scheduling import Limits, Turn
+from sluice.ledger.chunk_scheduling import ChunkLimits, QueuePosition
 from sluice.operation.gate import GateOrder, readings
 from sluice.operation.savepoint import await_savepoint
 from sluice.project import Project
-from sluice.replay.chunk import Progress, progress_of
-from sluice.replay.slots import OutageTimeout, SlotAvailability, room, why_it_waits
+from sluice.replay.progress import ChunkProgress, watch_chunk
+from sluice.replay.slots import OutageTimeout, SlotAvailability, describe_wait, read_slot_availability
 
 
 class GateTrigger(BaseTrigger):
@@ -100,7 +100,7 @@ class GateTrigger(BaseTrigger):
             project: Whose brokers and cluster are asked.
         """
         return GateOrder(
-            gates=(cast("Gate", self.gate),),
+            gates=(Gate(self.gate),),
             flink=project.flink,
             flink_job_id=self.flink_job_id,
             topics=tuple(self.topics),
@@ -233,7 +233,7 @@ class ReplayTrigger(BaseTrigger):
         """
         until, next_words = time.time() + _NEWS, 0.0
         try:
-            async for progress in progress_of(await self._cluster(), self.flink_job_id):
+            async for progress in watch_chunk(await self._cluster(), self.flink_job_id):
                 elapsed = time.time() - self.begun
                 words = progress.describe(self.total, elapsed)
                 if progress.is_over or time.time() > until:
@@ -243,11 +243,11 @@ class ReplayTrigger(BaseTrigger):
                     next_words = time.time() + _WORDS
                     self.log.info("%s: %s", self.chunk, words)
         except UnreachableError as error:
-            yield self._event("UNREACHABLE", Progress(None, words=str(error)), 0)
+            yield self._event("UNREACHABLE", ChunkProgress(None, failure=str(error)), 0)
 
-    def _event(self, state: str | None, progress: Progress, elapsed: float) -> TriggerEvent:
+    def _event(self, state: str | None, progress: ChunkProgress, elapsed: float) -> TriggerEvent:
         left = progress.seconds_left(self.total, elapsed)
-        told = {"state": state, "records": progress.records, "words": progress.words, "seconds_left": left}
+        told = {"state": state, "records": progress.records, "words": progress.failure, "seconds_left": left}
         told["flink_job_id"] = self.flink_job_id
         return TriggerEvent(told)  # type: ignore[no-untyped-call]
 
@@ -322,7 +322,7 @@ class TurnTrigger(BaseTrigger):
                     break
                 # Those with lower numbers go first: a task that is woken takes seconds until it has taken its chunk.
                 rank = min(turn.before // self.parallel, _RANKS)
-                come_since = (come_since or time.time()) if turn.has_come else None
+                come_since = (come_since or time.time()) if turn.may_start else None
                 if come_since is not None and time.time() - come_since >= rank * _WAKING:
                     break
                 if time.time() > next_words:
@@ -331,27 +331,27 @@ class TurnTrigger(BaseTrigger):
                 pause *= 1 + rank
                 patience.answered()
             except UnreachableError as error:
-                patience.endure(error)
+                patience.failed(error)
                 self.log.warning("%s", error)
             await asyncio.sleep(pause)
         yield TriggerEvent({})  # type: ignore[no-untyped-call]
 
-    def _look(self, flink: Access) -> tuple[Turn, SlotAvailability]:
+    def _look(self, flink: Access) -> tuple[QueuePosition, SlotAvailability]:
         """Where the chunk stands, the cluster's task slots and what others are about to take of them counted."""
         ledger, place = ledger_of(self.root, self.environment), (self.replay, self.number)
         with FlinkClient(flink) as client:
-            found = room(ledger, client)
-        turn = ledger.replays.turn(*place, self.taker, self._limits, alive=found.alive)
-        found = found.beside(ledger.replays.pending_slots(*place, found.alive))
-        return replace(turn, has_come=turn.has_come and found.free >= self.slots), found
+            found = read_slot_availability(ledger, client)
+        turn = ledger.replays.queue_position(*place, self.taker, self._limits, alive=found.alive)
+        found = found.without(ledger.replays.pending_slots(*place, found.alive))
+        return replace(turn, may_start=turn.may_start and found.free >= self.slots), found
 
-    def _words(self, turn: Turn, found: SlotAvailability) -> str:
+    def _words(self, turn: QueuePosition, found: SlotAvailability) -> str:
         name = ledger_of(self.root, self.environment).replays.chunk(self.replay, self.number).name
-        return why_it_waits(name, self.slots, turn, self._limits, found)
+        return describe_wait(name, self.slots, turn, self._limits, found)
 
     @property
-    def _limits(self) -> Limits:
-        return Limits(self.parallel, self.most)
+    def _limits(self) -> ChunkLimits:
+        return ChunkLimits(self.parallel, self.most)
 
 
 _LEDGER_PAUSE = 3.0

@@ -15,7 +15,7 @@ from sluice.compiler import Compiler
 from sluice.errors import ConfigError
 from sluice.project import Project
 from sluice.settings import Settings
-from sluice.terminal import console, print_table, run, teller
+from sluice.terminal import console, print_table, progress_printer, run
 
 app = typer.Typer(
     add_completion=False,
@@ -109,7 +109,7 @@ def deploy(
     names = list(dict.fromkeys(jobs))
     for name in names:
         project.desired(name)  # refused before anything is touched
-    ahead = {name: Compiler(project, name, teller(name), ahead=True) for name in names[:1]}
+    ahead = {name: Compiler(project, name, progress_printer(name), ahead=True) for name in names[:1]}
     from sluice.cli.operations import request, run_jobs  # noqa: PLC0415 - loaded while the client starts
 
     asked = request(

@@ -15,10 +15,10 @@ from sluice.cli.output import print_json
 from sluice.errors import OperationError
 from sluice.fleet.exposition import render
 from sluice.fleet.rows import JobStatus
-from sluice.fleet.status import fleet_status, last_snapshots, look, sweep_and_record
+from sluice.fleet.status import fleet_status, last_snapshots, observe, sweep_and_record
 from sluice.fleet.table import fleet_table, print_fleet
 from sluice.health.snapshot import Snapshot
-from sluice.health.trend import choose_former
+from sluice.health.trend import choose_previous
 from sluice.project import Project
 from sluice.terminal import console
 
@@ -50,10 +50,10 @@ def _watch(project: Project, jobs: Sequence[str], seconds: float, show: Callable
         earlier[job].append(snapshot)
     while True:
         began, now = time.monotonic(), time.time_ns() // 1_000_000
-        chosen = {job: choose_former(tuple(taken), now) for job, taken in earlier.items()}
+        chosen = {job: choose_previous(tuple(taken), now) for job, taken in earlier.items()}
         former = {job: snapshot for job, snapshot in chosen.items() if snapshot}
         project = project.reread()
-        found = look(project, jobs, former)
+        found = observe(project, jobs, former)
         for row in found:
             if row.snapshot is not None:
                 earlier[row.status.job].append(row.snapshot)

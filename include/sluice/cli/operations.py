@@ -21,7 +21,7 @@ from sluice.plan.explain import explain
 from sluice.plan.model import Kind, Mode, Plan
 from sluice.plan.request import Request
 from sluice.project import Project
-from sluice.terminal import console, print_table, show_error, teller
+from sluice.terminal import console, print_table, progress_printer, show_error
 
 _PARALLEL = 4
 """Jobs at once: each has a client process of about 600 MB for some seconds."""
@@ -66,7 +66,7 @@ def plan_jobs(project: Project, jobs: Sequence[str], asked: Request, *, json: bo
     errors: list[SluiceError] = [] if jobs else project.catalog.errors
     for job in jobs or project.enabled_jobs():
         try:
-            plans.append(make_plan(project, job, asked, teller(job)))
+            plans.append(make_plan(project, job, asked, progress_printer(job)))
         except SluiceError as error:
             errors.append(error)
     if json:
@@ -92,7 +92,7 @@ def run_jobs(
     def one(job: str) -> Result:
         client = (ahead or {}).get(job)
         return run_operation(
-            project, job, asked, shell_holder(), teller(job), compiler=client, approved=approved, note=note
+            project, job, asked, shell_holder(), progress_printer(job), compiler=client, approved=approved, note=note
         )
 
     with ThreadPoolExecutor(_PARALLEL) as pool:
@@ -112,7 +112,7 @@ def savepoint_job(project: Project, job: str, *, json: bool, note: str | None = 
         SluiceError: there is none.
     """
     project.catalog.job(job)
-    row = asdict(take_savepoint(project, job, shell_holder(), teller(job), note))
+    row = asdict(take_savepoint(project, job, shell_holder(), progress_printer(job), note))
     if json:
         print_json(row)
     columns = ("job", "release", "flink_job_id", "savepoint")

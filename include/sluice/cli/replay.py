@@ -12,14 +12,14 @@ from typing import Any
 from sluice.cli.operations import setting
 from sluice.cli.output import print_json
 from sluice.errors import ConfigError, SluiceError
-from sluice.ledger.replay_tables import Replay
+from sluice.ledger.replay_tables import ReplayRun
 from sluice.operation.holder import shell_holder
 from sluice.project import Project
-from sluice.replay.model import LIVE, ReplayPlan, ReplayRequest, explain_replay, read_length, read_moment
+from sluice.replay.model import OutputKind, ReplayPlan, ReplayRequest, explain_replay, read_length, read_moment
 from sluice.replay.preflight import plan_replay
 from sluice.replay.promote import promote
 from sluice.replay.run import begin_replay, cancel_replay, find_replay, finish_replay, resume_replay, run_chunks
-from sluice.terminal import console, print_table, teller
+from sluice.terminal import console, print_table, progress_printer
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def backfill_job(
 ) -> None:
     """Run a replay from its plan to its report."""
     _refuse_live(asked, then)
-    _complete(project, begin_replay(project, job, asked, _holder(), note, teller(job)), then, json=json)
+    _complete(project, begin_replay(project, job, asked, _holder(), note, progress_printer(job)), then, json=json)
 
 
 def resume_backfill(project: Project, job: str, identity: str, then: Promote, *, json: bool) -> None:
@@ -85,7 +85,7 @@ def resume_backfill(project: Project, job: str, identity: str, then: Promote, *,
 def cancel_backfill(project: Project, job: str, identity: str, *, json: bool, confirms_loss: bool = False) -> None:
     """End a replay, whoever runs it."""
     replay = find_replay(project, job, identity)
-    cancel_replay(project, replay, teller(job), confirms_loss=confirms_loss)
+    cancel_replay(project, replay, progress_printer(job), confirms_loss=confirms_loss)
     if json:
         print_json(_summary(project.ledger.replays.find(replay.id)))
     console.print(f"replay {replay.id[:8]} of {job} was cancelled", markup=False)
@@ -115,12 +115,12 @@ def _holder() -> str:
 
 
 def _refuse_live(asked: ReplayRequest, then: Promote) -> None:
-    if then.asked and asked.output == LIVE:
+    if then.asked and asked.output == OutputKind.LIVE:
         raise ConfigError("a replay into the live topic has nothing to promote", remedy="leave out --promote")
 
 
-def _complete(project: Project, replay: Replay, then: Promote, *, json: bool) -> None:
-    tell = teller(replay.job)
+def _complete(project: Project, replay: ReplayRun, then: Promote, *, json: bool) -> None:
+    tell = progress_printer(replay.job)
     # As an interrupt: no Flink job is left behind.
     signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(1))
     run_chunks(project, replay, tell)
@@ -148,12 +148,12 @@ def _complete(project: Project, replay: Replay, then: Promote, *, json: bool) ->
         console.print(f"to write it into the live topic:  sluice promote {replay.job} {replay.id[:8]}")
 
 
-def _promote(project: Project, replay: Replay, *, accept_differences: bool) -> list[dict[str, Any]]:
-    done = promote(project, replay, teller(replay.job), accept_differences=accept_differences)
+def _promote(project: Project, replay: ReplayRun, *, accept_differences: bool) -> list[dict[str, Any]]:
+    done = promote(project, replay, progress_printer(replay.job), accept_differences=accept_differences)
     return [asdict(promotion) for promotion in done]
 
 
-def _summary(replay: Replay) -> dict[str, Any]:
+def _summary(replay: ReplayRun) -> dict[str, Any]:
     plan = ReplayPlan.model_validate(replay.plan)
     return {
         "replay": replay.id[:8],

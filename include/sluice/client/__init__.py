@@ -1,5 +1,5 @@
-"""The Flink client process: builds a job's pipeline, compiles it, waits, and submits it.
+"""The Flink client process: builds and compiles a job's pipeline, and submits it on request.
 
-Only what runs in that process (`__main__` and what it imports) needs PyFlink. `protocol` and `process` are the
-parent's side and import neither PyFlink nor a JVM.
+Only the modules of the child process (`__main__` and its imports) need PyFlink. The parent process uses `protocol` and
+`process`, which neither import PyFlink nor start a JVM.
 """

@@ -1,4 +1,4 @@
-"""The client process's own loop: `python -m sluice.client`, spoken to by `sluice.client.process`."""
+"""The main loop of the client process, `python -m sluice.client`, which `sluice.client.process` starts."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
     from sluice.client.graph import PreparedJob
 
 ORPHANED = 3
-"""Exit status when the parent is gone."""
+"""Exit status after the parent process has ended."""
 
 
 def main() -> int:
-    """Look at checkpoints, build, say ready, wait, submit. Ends at once when standard input closes."""
-    # Standard output belongs to the protocol: what the job, PyFlink or the JVM print goes to standard error.
+    """Read checkpoints, build, report ready, wait, submit. Ends at once when standard input closes."""
+    # Standard output carries the protocol: prints of the job, PyFlink or the JVM go to standard error.
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
     commands: queue.Queue[str] = queue.Queue()
-    threading.Thread(target=_listen, args=(commands,), daemon=True).start()
+    threading.Thread(target=_read_orders, args=(commands,), daemon=True).start()
 
     jvm.set_environment()
     _start_jvm()
@@ -49,7 +49,7 @@ def main() -> int:
 
 
 class _Session:
-    """One client process; remembers the step for the message of a failure."""
+    """The orders of one client process; tracks the current step for the message of a failure."""
 
     def __init__(self, answers: TextIO) -> None:
         self._answers = answers
@@ -62,8 +62,8 @@ class _Session:
     def run(self, commands: queue.Queue[str]) -> int:
         try:
             return self._run(commands)
-        except Exception as error:  # noqa: BLE001 - whatever it was, the parent is told
-            self._tell_failure(error, self._step)
+        except Exception as error:  # noqa: BLE001 - any failure is sent to the parent
+            self._send_failure(error, self._step)
             return 1
 
     def _run(self, commands: queue.Queue[str]) -> int:
@@ -72,20 +72,20 @@ class _Session:
             order = Order.model_validate_json(commands.get())
             self._number, command = order.number, order.command
             if isinstance(command, Inspect | Find):
-                self._look(command)
+                self._read_checkpoint(command)
             elif isinstance(command, Build) and prepared is None:
                 prepared = self._prepare(command)
             elif isinstance(command, Submit) and prepared is not None:
                 self._step = "submit"
-                self._say(Submitted(flink_job_id=prepared.submit(command)))
+                self._send(Submitted(flink_job_id=prepared.submit(command)))
                 return 0
             else:
                 expected = "build" if prepared is None else "submit"
-                self._say(Failed(kind="internal", message=f"expected {expected}, got {command.type}"))
+                self._send(Failed(kind="internal", message=f"expected {expected}, got {command.type}"))
                 return 1
 
     def _prepare(self, order: Build) -> PreparedJob:
-        from sluice.client import effects, graph, pipeline  # noqa: PLC0415 - needs PyFlink, as does all below
+        from sluice.client import effects, graph, pipeline  # noqa: PLC0415 - they import PyFlink
 
         self._order, self._since = order, time.monotonic()
         env, t_env = pipeline.environments(order)
@@ -103,42 +103,42 @@ class _Session:
         self._step = "connect"
         prepared.warm()
         self._done("connect")
-        self._say(Ready(graph=prepared.facts()))
+        self._send(Ready(graph=prepared.facts()))
         return prepared
 
-    def _look(self, command: Inspect | Find) -> None:
-        """Answer a question about checkpoints; one that can't be read ends nothing."""
+    def _read_checkpoint(self, command: Inspect | Find) -> None:
+        """Answer a request about checkpoints; the process goes on if one can't be read."""
         try:
             from sluice.client import checkpoint  # noqa: PLC0415
 
             found = checkpoint.inspect(command.path) if isinstance(command, Inspect) else checkpoint.find(command)
-        except Exception as error:  # noqa: BLE001 - the parent is told
-            self._tell_failure(error, "checkpoint")
+        except Exception as error:  # noqa: BLE001 - any failure is sent to the parent
+            self._send_failure(error, "checkpoint")
         else:
-            self._say(found)
+            self._send(found)
 
-    def _tell_failure(self, error: Exception, step: str) -> None:
+    def _send_failure(self, error: Exception, step: str) -> None:
         from sluice.client.failure import failed  # noqa: PLC0415
 
         job = self._order.job if self._order else ""
         failure = failed(error, step=step, job=job, job_file=self._job_file)
         print(failure.detail, file=sys.stderr)
-        self._say(failure)
+        self._send(failure)
 
-    def _say(self, answer: Answer) -> None:
+    def _send(self, answer: Answer) -> None:
         self._answers.write(Reply(number=self._number, answer=answer).line())
         self._answers.flush()
 
     def _done(self, step: str) -> None:
         now = time.monotonic()
-        self._say(Progress(step=step, seconds=round(now - self._since, 3)))
+        self._send(Progress(step=step, seconds=round(now - self._since, 3)))
         self._since = now
 
 
 def _start_jvm() -> None:
-    """Have the JVM start while PyFlink is loaded and the order is on its way.
+    """Start the JVM while PyFlink is imported and before the first order arrives.
 
-    What fails here fails again with the order.
+    Errors are ignored here: the order raises them again.
     """
     starting = threading.Thread(target=_suppressed, args=(jvm.start,))
     starting.start()
@@ -151,10 +151,10 @@ def _suppressed(step: Callable[[], object]) -> None:
         step()
 
 
-def _listen(commands: queue.Queue[str]) -> None:
-    """Pass lines on; end the process when the parent is gone, whatever it is doing.
+def _read_orders(commands: queue.Queue[str]) -> None:
+    """Queue the lines from standard input; end the process at once when the parent closes it.
 
-    The JVM reads our pipe the same way and ends with us.
+    The JVM ends as well: it reads a pipe from this process in the same way.
     """
     for line in sys.stdin:
         commands.put(line)
@@ -163,5 +163,5 @@ def _listen(commands: queue.Queue[str]) -> None:
 
 if __name__ == "__main__":
     status = main()
-    # A normal exit would wait for PyFlink's threads; everything worth saying has been said.
+    # A normal exit would wait for PyFlink's threads.
     os._exit(status)

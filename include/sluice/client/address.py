@@ -1,4 +1,4 @@
-"""A cluster's REST address and login as Flink's own client takes them."""
+"""A cluster's REST address and login as options of Flink's own REST client."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from sluice.flink.access import Access
 
 HEADERS = "FLINK_REST_CLIENT_HEADERS"
-"""The environment variable from which Flink's REST client takes headers of its own, one a line."""
+"""The environment variable from which Flink's REST client reads extra headers, one per line."""
 _PORTS = {"http": 80, "https": 443}
 _CIPHERS = (
     *("TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256"),
@@ -19,14 +19,14 @@ _CIPHERS = (
 _TLS = {
     "security.ssl.rest.enabled": "true",
     "security.ssl.rest.verify-hostname": "true",
-    # Left to itself, Flink speaks TLS 1.2 alone, and takes no certificates but those of RSA keys.
+    # By default Flink speaks TLS 1.2 only, with cipher suites for RSA certificates only.
     "security.ssl.protocol": "TLSv1.3,TLSv1.2",
     "security.ssl.algorithms": ",".join(_CIPHERS),
 }
 
 
 def rest_options(url: str) -> dict[str, str]:
-    """The options that lead Flink's REST client to this address; a port that it doesn't name is its scheme's.
+    """The options with which Flink's REST client connects to an address; the default port is that of the scheme.
 
     Args:
         url: As `flink.url` in the deployment file, e.g. https://flink.example.org/team.
@@ -40,17 +40,17 @@ def rest_options(url: str) -> dict[str, str]:
     if path := address.path.rstrip("/"):
         options["rest.path"] = path
     if address.scheme == "https":
-        # The name that the certificate must be for, and that a proxy goes by: Flink takes it from here.
+        # Flink takes the host name for certificate verification and SNI from this option.
         options |= {**_TLS, "jobmanager.rpc.address": host, "jobmanager.rpc.port": options["rest.port"]}
     return options
 
 
 def login_variables(access: Access, variables: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment of a client that is to log in: a command line would be there for everybody to read.
+    """The environment variables by which the client logs in; arguments would be visible to other users.
 
     Args:
-        access: The cluster.
-        variables: The environment, whose own headers are kept.
+        access: How to reach the cluster.
+        variables: The current environment, whose extra headers are kept.
     """
     login = access.authorization
     if login is None:

@@ -1,7 +1,8 @@
-"""`python -m sluice.client.archive DIRECTORY`: make what lets the client's JVM start sooner, unless it is there.
+"""`python -m sluice.client.archive DIRECTORY`: create the class path and class-data archive of the client's JVM.
 
-To be run by the client's interpreter, with its FLINK_LIB_DIR and JAVA_HOME: once per machine or image, and after each
-change of the jars or of Java. It takes as long as two clients. Clients that start meanwhile see all of it or none.
+Run it with the client's interpreter, FLINK_LIB_DIR and JAVA_HOME: once per machine or image, and after each change of
+the jars or of Java. It takes as long as two client starts, and does nothing if the archive exists. Clients that start
+at the same time see the complete archive or none.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ from sluice.errors import OperationError, SluiceError
 from sluice.flink.access import Access
 
 _TIMEOUT = 180.0
-"""Seconds until the sample must have been compiled, and again until its JVM must have written."""
+"""Seconds within which the sample job must be compiled, and then within which its JVM must write the archive."""
 _UNUSED = 30 * 24 * 3600
-"""Seconds after which a class path that no client has started from is taken away."""
+"""Seconds without a client's start after which a class path is deleted."""
 
 
 def main() -> int:
-    """Make it, and say where it is."""
+    """Create the archive and print its path."""
     jvm.set_environment()
     try:
         made = make(Path(sys.argv[1]))
@@ -45,11 +46,11 @@ def main() -> int:
 
 
 def make(cache: Path) -> Path:
-    """Fill the class path of this process's jars and Java, and record the archive of its classes.
+    """Create the class path for this process's jars and Java, and its class-data archive; returns its path.
 
     Raises:
-        OSError: the directory can't be written, or there is no Java.
-        SluiceError: the sample can't be compiled, or this Java writes no archive (11 doesn't).
+        OSError: the directory can't be written, or Java isn't installed.
+        SluiceError: the sample job can't be compiled, or this Java can't write archives (Java 11 can't).
     """
     own, jars = class_path.of_this_process(cache)
     if there := own.archive:
@@ -60,17 +61,17 @@ def make(cache: Path) -> Path:
         _record(own, archive, Path(directory) / "client.log")
         if not archive.is_file():
             raise OperationError(
-                "Java has written none", remedy="use a Java 17 or newer that has lib/server/classes.jsa"
+                "Java has written no class-data archive", remedy="use Java 17 or newer with lib/server/classes.jsa"
             )
-        # Java writes it for its owner alone; clients may be other users'.
+        # Java makes the file readable for its owner only, but other users may run clients.
         archive.chmod(0o644)
         made = own.keep(archive)
-    _thin(cache, own)
+    _remove_unused(cache, own)
     return made
 
 
 def sample_order(flink: Access) -> Build:
-    """What has a client compile the sample, which asks no broker anything."""
+    """The order to compile the sample job, which needs no broker."""
     return Build(
         job="sample",
         module="sluice.client.sample",
@@ -83,7 +84,7 @@ def sample_order(flink: Access) -> Build:
 
 
 def _record(own: ClassPath, archive: Path, log: Path) -> None:
-    """Have a client compile the sample, and its JVM write at its end what it has loaded."""
+    """Compile the sample job with a JVM that writes the classes it has loaded to the archive at its exit."""
     variables = {
         CACHE: "",
         "FLINK_LIB_DIR": str(own.lib),
@@ -95,12 +96,12 @@ def _record(own: ClassPath, archive: Path, log: Path) -> None:
     deadline = time.monotonic() + _TIMEOUT
     while any(map(_runs, processes)):
         if time.monotonic() > deadline:
-            raise OperationError(f"the JVM has not written it within {_TIMEOUT:.0f} s")
+            raise OperationError(f"the JVM has not written the class-data archive within {_TIMEOUT:.0f} s")
         time.sleep(0.1)
 
 
 def _runs(process: psutil.Process) -> bool:
-    """An ended process whose parent never asks for it doesn't."""
+    """Whether a process runs; a zombie doesn't."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -109,7 +110,7 @@ def _runs(process: psutil.Process) -> bool:
 
 @contextmanager
 def cluster() -> Iterator[str]:
-    """The address of something that answers as a cluster without jobs: talking to one loads classes too."""
+    """The address of a server that answers as a cluster without jobs, so that the REST client's classes get loaded."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _NoJobs) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
@@ -122,7 +123,7 @@ class _NoJobs(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """Answer whatever is asked."""
+        """Answer every request with an empty list of jobs."""
         answer = b'{"jobs": []}'
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
@@ -131,11 +132,11 @@ class _NoJobs(BaseHTTPRequestHandler):
         self.wfile.write(answer)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
-def _thin(cache: Path, own: ClassPath) -> None:
-    """Take away what no client has started from for long."""
+def _remove_unused(cache: Path, own: ClassPath) -> None:
+    """Delete other class paths that no client has used for `_UNUSED` seconds."""
     for directory in cache.resolve().iterdir():
         with suppress(OSError):
             if directory != own.directory and directory.stat().st_mtime < time.time() - _UNUSED:

@@ -1,4 +1,4 @@
-"""What a checkpoint or savepoint holds, read by Flink's own code from wherever it lies."""
+"""Read the metadata of checkpoints and savepoints with Flink's own code, from any file system that Flink supports."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sluice.client.protocol import Find, Found, OperatorState, State
 
 _METADATA = "_metadata"
 _SPLITS = "SourceReaderState"
-"""Flink's name for the splits that a source reader keeps in its state."""
+"""Flink's name of the state in which a source reader keeps its splits."""
 
 
 def inspect(path: str) -> State:
-    """Operators with state, and the sources' positions.
+    """The operators with state, and the Kafka offsets of the sources.
 
     Raises:
-        Py4JJavaError: it is missing, incomplete, or of a version that this Flink can't read.
+        Py4JJavaError: the checkpoint is missing, incomplete, or of a version that this Flink can't read.
     """
     metadata = _load(path)
     operators = []
@@ -39,14 +39,14 @@ def inspect(path: str) -> State:
             )
         )
         for topic, partition, offset in _positions(operator):
-            # Several sources may read a partition: the one that is furthest behind counts.
+            # If several sources read a partition, take the smallest offset.
             known = positions[topic].get(partition, offset)
             positions[topic][partition] = min(known, offset)
     return State(checkpoint_id=metadata.getCheckpointId(), operators=tuple(operators), positions=dict(positions))
 
 
 def find(order: Find) -> Found:
-    """The complete checkpoint or savepoint with the highest id directly below the directories.
+    """The complete checkpoint or savepoint with the highest id among the direct children of the directories.
 
     Raises:
         Py4JJavaError: a directory can't be listed.
@@ -62,7 +62,7 @@ def find(order: Find) -> Found:
 
 @functools.cache
 def _file_systems() -> Any:
-    """The JVM, with the file systems of FLINK_PLUGINS_DIR configured by FLINK_CONF_DIR, as Flink's own client does."""
+    """The JVM with file systems initialised as in Flink's own client, from FLINK_PLUGINS_DIR and FLINK_CONF_DIR."""
     jvm = get_gateway().jvm
     configuration = jvm.org.apache.flink.configuration.GlobalConfiguration.loadConfiguration()
     plugins = jvm.org.apache.flink.core.plugin.PluginUtils.createPluginManagerFromRootFolder(configuration)
@@ -94,12 +94,12 @@ def _load(path: str) -> Any:
 
 
 def _has_state(operator: Any) -> bool:
-    """As Flink itself decides whether an operator's state may be left behind."""
+    """Whether an operator has state, by Flink's own rule for state that a restore may drop."""
     return any(subtask.hasState() for subtask in operator.getStates().toArray())
 
 
 def _positions(operator: Any) -> Iterator[tuple[str, int, int]]:
-    """Topic, partition and next offset of each Kafka split in an operator's state; nothing for other operators."""
+    """Topic, partition and next offset of each Kafka split in an operator's state; empty for other operators."""
     for subtask in operator.getStates().toArray():
         for handle in subtask.getManagedOperatorState().toArray():
             offsets = handle.getStateNameToPartitionOffsets().get(_SPLITS)
@@ -117,13 +117,13 @@ def _positions(operator: Any) -> Iterator[tuple[str, int, int]]:
 
 
 def _element(stream: Any) -> bytes:
-    """One element of a list state of byte arrays: its length, then its bytes."""
+    """Read one element of a list state of byte arrays: its length, then its bytes."""
     data = get_gateway().jvm.java.io.DataInputStream(stream)
     return bytes(data.readNBytes(data.readInt()))
 
 
 def _kafka_split(element: bytes) -> tuple[str, int, int] | None:
-    """A serialized KafkaPartitionSplit: version and length of the envelope, topic, partition, offset, end."""
+    """Parse a serialized KafkaPartitionSplit: envelope (version, length), topic, partition, start and end offset."""
     version, length = struct.unpack_from(">ii", element)
     body = element[8 : 8 + length]
     if version != 0 or len(body) < 2:

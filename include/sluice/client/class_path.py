@@ -1,9 +1,9 @@
-"""A class path of the client's own, from which its JVM starts sooner: the planner unpacked, and classes ready to map.
+"""A class path for the client's JVM that starts faster: with the planner unpacked, and a class-data archive.
 
-Flink's distribution hides its planner in a jar in a jar, which each JVM unpacks and whose thousands of classes it then
-parses and verifies anew. Flink's documentation allows the planner itself in the loader's place
-(docs/dev/configuration/advanced, "Table Planner and Table Planner Loader"); from there its classes can come from an
-archive (class data sharing: JEP 350, Java 13 and newer). `sluice.client.archive` makes both; clients only look.
+Flink's distribution has the planner as a jar inside the loader's jar. Each JVM unpacks it, then parses and verifies its
+thousands of classes. Flink's documentation allows to replace the loader by the planner itself
+(docs/dev/configuration/advanced, "Table Planner and Table Planner Loader"); then its classes can come from an archive
+(class data sharing: JEP 350, Java 13 and newer). `sluice.client.archive` creates both; clients use them if they exist.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CACHE = "SLUICE_CLIENT_CACHE"
-"""The variable that names the directory with the class paths; unset: Flink's own is used."""
+"""The environment variable with the directory of the class paths; unset: Flink's own class path is used."""
 _PLANNER = "flink-table-planner.jar"
-"""The planner's name inside its loader's jar."""
+"""The planner's name inside the loader's jar."""
 _LOADER = "flink-table-planner-loader-*.jar"
 
 
 @dataclass(frozen=True)
 class ClassPath:
-    """One class path: a directory that is named after what is in it."""
+    """A class path: a directory that is named by a digest of its jars and Java."""
 
     directory: Path
 
@@ -37,23 +37,23 @@ class ClassPath:
 
     @property
     def archive(self) -> Path | None:
-        """The archive of its classes; None: there is no complete one.
+        """The class-data archive; None: there is no complete one.
 
-        Its name tells its size: Java 17 dies of one that was cut short instead of doing without it.
+        Its name includes its size, since Java 17 crashes on a truncated archive instead of ignoring it.
         """
         return next((file for file in self.directory.glob("classes-*.jsa") if file.name == _name(file)), None)
 
     def keep(self, archive: Path) -> Path:
-        """Take a finished archive, which lies below this directory, into use: by renaming, so whole or not at all."""
+        """Move a finished archive here from a subdirectory, by renaming: clients see a complete one or none."""
         return archive.replace(self.directory / _name(archive))
 
     def touch(self) -> None:
-        """Note that a client starts from it, where one may."""
+        """Set the directory's modification time, which records its last use; ignored without write permission."""
         with contextlib.suppress(OSError):
             os.utime(self.directory)
 
     def gather(self, jars: list[Path]) -> None:
-        """Fill `lib`, unless it is there: whole or not at all, whoever else does the same."""
+        """Create `lib` atomically, unless it exists; several processes may do this at the same time."""
         self.directory.mkdir(parents=True, exist_ok=True)
         new = Path(tempfile.mkdtemp(prefix="lib-", dir=self.directory))
         new.chmod(0o755)
@@ -63,17 +63,17 @@ class ClassPath:
                     loader.extract(_PLANNER, new)
             else:
                 (new / jar.name).symlink_to(jar.resolve())
-        # A directory with files is never replaced: the first one stays.
+        # Renaming fails if `lib` has files already: the first process wins.
         with contextlib.suppress(OSError):
             new.rename(self.lib)
         shutil.rmtree(new, ignore_errors=True)
 
 
 def find(cache: Path, jars: list[Path], java: Path) -> ClassPath:
-    """The class path for these jars and this JVM, whether it has been made or not.
+    """The class path for these jars and this JVM, whether it exists or not.
 
-    Its name is a digest of all of them: what changes is another class path. That an archive fits, the JVM sees
-    to itself.
+    Its name is a digest of paths, sizes and times, so that a changed jar gives another class path. The JVM itself
+    checks that an archive matches.
     """
     digest = hashlib.sha256()
     for file in (java, *jars):
@@ -87,9 +87,9 @@ def of_this_process(cache: Path) -> tuple[ClassPath, list[Path]]:
     """The class path for the JVM that PyFlink would start here, and the jars in Flink's lib directory.
 
     Raises:
-        OSError: there is no Java, or no jar.
+        OSError: Java isn't installed, or a jar can't be read.
     """
-    from pyflink.pyflink_gateway_server import find_java_executable  # noqa: PLC0415 - the client's side only
+    from pyflink.pyflink_gateway_server import find_java_executable  # noqa: PLC0415 - only the client has PyFlink
 
     java = shutil.which(find_java_executable())
     if java is None:

@@ -1,7 +1,7 @@
-"""What each operator of a compiled job computes, in Flink's own words.
+"""Flink's descriptions of what each operator of a compiled job computes.
 
-The descriptions are those of the StreamGraph, which Flink's web UI shows too. Operators are named by the ids under
-which their state is stored; the numbers that the planner gives its nodes are left out: any node before alters them.
+They are the descriptions of the StreamGraph, which the Flink UI shows as well, by the operator id under which state is
+stored. The planner's node numbers are removed, since a change of any earlier node alters them.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Described:
 
 
 def describe(stream_graph: Any, secrets: Iterable[str] = ()) -> dict[str, Described]:
-    """Every operator of a StreamGraph by its generated id.
+    """The operators of a StreamGraph by their generated ids.
 
     Args:
-        stream_graph: Flink's StreamGraph, not yet translated.
-        secrets: Texts that must not be kept: each is replaced where it occurs.
+        stream_graph: Flink's StreamGraph, not yet translated to a JobGraph.
+        secrets: Texts that are replaced wherever they occur in a description.
     """
-    from pyflink.java_gateway import get_gateway  # noqa: PLC0415 - what works on text alone needs no PyFlink
+    from pyflink.java_gateway import get_gateway  # noqa: PLC0415 - the functions on text work without PyFlink
 
     jvm = get_gateway().jvm
     hashes = jvm.org.apache.flink.streaming.api.graph.StreamGraphHasherV2().traverseStreamGraphAndGenerateHashes(
@@ -44,10 +44,10 @@ def describe(stream_graph: Any, secrets: Iterable[str] = ()) -> dict[str, Descri
     )
     nodes = list(stream_graph.getStreamNodesSortedTopologicallyFromSources())
     ids = {node.getId(): bytes(hashes.get(node.getId())).hex() for node in nodes}
-    hidden = sorted(filter(None, secrets), key=len, reverse=True)
+    longest_first = sorted(filter(None, secrets), key=len, reverse=True)
     return {
         ids[node.getId()]: Described(
-            text=plain_text(node.getOperatorDescription() or node.getOperatorName(), hidden),
+            text=plain_text(node.getOperatorDescription() or node.getOperatorName(), longest_first),
             inputs=tuple(ids[edge.getSourceId()] for edge in sorted(node.getInEdges(), key=_input)),
             types=tuple(_types(node)),
         )
@@ -56,7 +56,7 @@ def describe(stream_graph: Any, secrets: Iterable[str] = ()) -> dict[str, Descri
 
 
 def plain_text(description: str, secrets: Iterable[str] = ()) -> str:
-    """A description without the numbers of the planner's nodes, and without secrets."""
+    """A description without the planner's node numbers and without secrets."""
     text = _NUMBERED_NAME.sub(r"\1", _NODE_NUMBER.sub("", description))
     for secret in secrets:
         text = text.replace(secret, "(secret)")
@@ -64,7 +64,7 @@ def plain_text(description: str, secrets: Iterable[str] = ()) -> str:
 
 
 def secret_texts(job: Job, config: Mapping[str, Any]) -> list[str]:
-    """The texts of a job's secret settings, also as they are written in an SQL literal."""
+    """The texts of a job's secret settings, also as escaped in an SQL literal."""
     found = [text for name in secret_settings(job.config) for text in _texts(config.get(name))]
     return [*found, *(text.replace("'", "''") for text in found if "'" in text)]
 
@@ -93,7 +93,7 @@ def _types(node: Any) -> Iterator[str]:
 
 
 def _type(serializer: Any) -> str:
-    """A row's columns, where the serializer is the Table API's; otherwise the serializer's name."""
+    """The column types of a Table API row serializer; of another serializer, its class name."""
     name: str = serializer.getClass().getSimpleName()
     if name != "RowDataSerializer":
         return name

@@ -1,9 +1,8 @@
-"""What a pipeline does beside returning its tables: executions and sinks of its own. Both are refused.
+"""Refuse pipelines that execute Flink jobs, or add sinks besides the tables that they return.
 
-Compiling touches nothing, so nothing may run. Executions are refused in the JVM by `sluice.client.Executions`, which
-all of them pass, whatever environment they come from; the line is read from the Python stack while the call waits in
-it, so that a pipeline that swallows the error is refused as well. Sinks and inserts that the pipeline adds beside
-what it returns would not be part of the job: they are refused instead of dropped.
+Compiling must not run anything. `sluice.client.Executions` refuses executions in the JVM, for every environment. While
+the call waits in the JVM, its line is read from the Python stack, so that a pipeline that catches the error is refused
+as well. Sinks and inserts besides the returned tables would not become part of the job, so they are refused, too.
 """
 
 from __future__ import annotations
@@ -27,34 +26,34 @@ from sluice.errors import CompileError
 
 _INSERTS = ("add", "add_insert", "add_insert_sql")
 _READS = frozenset({"collect", "execute_and_collect", "print", "to_pandas"})
-"""Calls that look at rows instead of writing them."""
+"""Calls that fetch rows instead of writing them to a sink."""
 _SHOWN = 10
-"""How many further lines a message names."""
+"""How many further line numbers a message lists at most."""
 _DEPTH = 4
-"""Frames of Python's socket module in which Py4J waits, and one more."""
+"""Number of innermost frames in which to look for Py4J: its wait adds frames of Python's socket module."""
 
 
 @dataclass(frozen=True)
 class _Call:
-    """A call of the job's code into PyFlink."""
+    """A call from the job's code into PyFlink."""
 
     place: str | None
-    """File and line of the job's code; None: the call comes from elsewhere."""
+    """File and line in the job's code; None: the call comes from other code."""
     name: str
-    """As Python calls it, e.g. `StatementSet.execute`."""
+    """The called method, e.g. `StatementSet.execute`."""
 
     @property
     def line(self) -> str:
-        """The line alone, or nothing."""
+        """The line number as text; empty without a place."""
         return (self.place or "").rpartition(":")[2]
 
 
 @dataclass
 class Effects:
-    """What a pipeline has done so far beside returning its tables.
+    """The executions, sinks and inserts of a pipeline so far.
 
     Args:
-        order: Whose code it is.
+        order: The order to build the job.
         env: The environment that the pipeline gets.
     """
 
@@ -66,32 +65,32 @@ class Effects:
     _statements: list[tuple[StatementSet, _Call]] = field(default_factory=list)
 
     def attempted(self) -> None:
-        """Called from the JVM, on a thread of its own, while the caller of an execution waits."""
+        """Called by the JVM on a separate thread while the caller of an execution waits."""
         frames = [frame for thread, frame in sys._current_frames().items() if thread != threading.get_ident()]
         calls = [self._call(frame) for frame in sorted(frames, key=_waits_for_java, reverse=True)]
         in_job = [call for call in calls if call.place]
         self.executions.append(in_job[0] if in_job else _Call(None, "an execution"))
 
     class Java:
-        """For Py4J: what this object is in the JVM."""
+        """The Java interfaces of this object, for Py4J."""
 
         implements = ("sluice.client.Executions$Listener",)
 
     def note_sink(self, sink: DataStreamSink) -> None:
-        """A stream was given a sink."""
+        """Note a sink that was added to a stream."""
         self._sinks.append((sink._j_data_stream_sink, self._call(sys._getframe(1))))
 
     def note_insert(self, statements: StatementSet, method: str) -> None:
-        """A statement set was given an insert."""
+        """Note an insert that was added to a statement set."""
         call = replace(self._call(sys._getframe(1)), name=f"StatementSet.{method}")
         self._statements.append((statements, call))
 
     def note_attached(self, _statements: StatementSet) -> None:
-        """The inserts of a statement set became sinks of the environment."""
+        """Note that the inserts of a statement set became sinks of the environment."""
         self._attached.append(replace(self._call(sys._getframe(1)), name="StatementSet.attach_as_datastream"))
 
     def check_executions(self) -> None:
-        """Raise CompileError if the pipeline has tried to execute something, and whether or not it went on after it."""
+        """Raise CompileError if the pipeline has tried to execute a job, even if it caught the error."""
         if not self.executions:
             return
         call, *others = self.executions
@@ -100,17 +99,17 @@ class Effects:
         more = f", also at line {', '.join(lines[:_SHOWN])}" if lines else ""
         place, called = call.place or self.order.job, f"{call.name}{more}"
         raise CompileError(
-            f"{place}: the pipeline executes a Flink job itself ({called}), and a plan runs nothing",
-            remedy="take the call out; look at rows in a test with sluice.testing.run"
+            f"{place}: the pipeline executes a Flink job itself ({called})",
+            remedy="remove the call; to see rows, use sluice.testing.run in a test"
             if reads
-            else "return the table or the stream instead: Sluice submits the job, and writes it to the topic of writes",
+            else "return the table or the stream instead: Sluice submits the job and writes it to the topic of writes",
         )
 
     def check_sinks(self, own: Any) -> None:
-        """Raise CompileError if the pipeline has added a sink or an insert that is not part of what it returned.
+        """Raise CompileError if the pipeline has added a sink or an insert besides the tables that it returned.
 
         Args:
-            own: The statement set with what it returned.
+            own: Sluice's statement set, with the inserts of the returned tables.
         """
         for j_sink, call in self._sinks:
             raise self._extra(call, f"the sink {_name(j_sink.getTransformation())!r}")
@@ -125,12 +124,12 @@ class Effects:
     def _extra(self, call: _Call, what: str) -> CompileError:
         place = call.place or self.order.job
         return CompileError(
-            f"{place}: the pipeline adds {what} ({call.name}) beside what it returns: the job would not run it",
-            remedy="declare the topic in writes and return the table or stream for it, or take the sink out",
+            f"{place}: the pipeline adds {what} ({call.name}) that it does not return; the job would not include it",
+            remedy="declare the topic in writes and return the table or stream for it, or remove the sink",
         )
 
     def _call(self, innermost: FrameType) -> _Call:
-        """The job's call that a stack leads through."""
+        """The innermost call from the job's code on a stack."""
         prefix = f"{self.order.code}/{self.order.module.partition('.')[0]}/"
         called: FrameType | None = None
         frame: FrameType | None = innermost
@@ -143,10 +142,10 @@ class Effects:
 
 @contextlib.contextmanager
 def refused(order: Build, env: StreamExecutionEnvironment) -> Iterator[Effects]:
-    """Refuse executions while the job's code runs, and for the rest of the process.
+    """Refuse executions in this process from now on, and check after the block that none was tried.
 
     Raises:
-        CompileError: the code has tried to execute something, even if it has caught the error.
+        CompileError: the code has tried to execute a job, even if it caught the error.
     """
     effects = Effects(order, env)
     get_gateway().jvm.sluice.client.Executions.refuse(effects)
@@ -164,7 +163,7 @@ def refused(order: Build, env: StreamExecutionEnvironment) -> Iterator[Effects]:
 
 @contextlib.contextmanager
 def _noted(effects: Effects) -> Iterator[None]:
-    """Have PyFlink's classes note sinks and inserts: they have no hook for it."""
+    """Wrap methods of PyFlink's classes to note sinks and inserts, since PyFlink has no hook for that."""
     changed: list[tuple[type, str, Callable[..., Any]]] = []
 
     def after(owner: type, name: str, note: Callable[[Any], None]) -> None:
@@ -191,7 +190,7 @@ def _noted(effects: Effects) -> Iterator[None]:
 
 
 def _waits_for_java(frame: FrameType | None) -> bool:
-    """Whether a stack ends in a call of Py4J: a pipeline with threads of its own has several stacks."""
+    """Whether a stack waits in a Py4J call; needed to choose among the stacks of a pipeline with threads."""
     for _ in range(_DEPTH):
         if frame is None:
             return False
@@ -202,7 +201,7 @@ def _waits_for_java(frame: FrameType | None) -> bool:
 
 
 def _called(frame: FrameType | None) -> str:
-    """The function that the job has called, with its class."""
+    """The function that the job's code called, with its class."""
     if frame is None:
         return "an execution"
     owner = frame.f_locals.get("self")

@@ -1,7 +1,7 @@
-"""What the client process takes from the environment of the process that starts it.
+"""The environment variables that the client process gets from its parent.
 
-An Airflow worker's environment has the Fernet key, database URLs and connections. The client compiles a job and talks
-to Flink: it and its JVM get the variables that this needs, by name.
+An Airflow worker's environment contains the Fernet key, database URLs and connections. So the client and its JVM get
+only the variables, listed by name, that compiling a job and talking to Flink need.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
 MORE = "SLUICE_CLIENT_VARIABLES"
-"""The variable that names further ones for the client, separated by commas; `TEAM_*` names all that begin so."""
+"""The variable that lists further variables for the client, separated by commas; `TEAM_*` matches a prefix."""
 
 _NAMES = (
     # The machine, its user, its language.
@@ -24,18 +24,18 @@ _NAMES = (
     # Proxies and certificate authorities.
     *("http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
-    # Flink's file systems log in by these where the client reads a savepoint.
+    # Credentials of Flink's file systems, for reading savepoints.
     *("AWS_*", "GOOGLE_APPLICATION_CREDENTIALS", "AZURE_*"),
-    # Its class path; and by what the local stack knows a process as its own, to end it when the stack goes down.
+    # The client's class path; the other two mark a process of the local stack, which ends it on shutdown.
     *("SLUICE_CLIENT_CACHE", "SLUICE_HOME", "SLUICE_STACK"),
 )
 
 _NEVER = "PYFLINK_GATEWAY_*"
-"""Where PyFlink's gateway listens: the client starts one of its own, and would take another process's for that."""
+"""Address of another process's PyFlink gateway: the client must start its own instead of using that one."""
 
 
 def client_environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """The variables that the client may have, of the parent's."""
+    """The variables of the parent that the client gets."""
     more = [name.strip() for name in variables.get(MORE, "").split(",") if name.strip()]
     names = (*_NAMES, *more)
     return {

@@ -1,6 +1,6 @@
-"""The client's JVM behind a gateway that takes commands from the client alone: Py4J with a token, both ways.
+"""Start the client's JVM with a Py4J gateway that only the client can use: both directions require a token.
 
-The token is made here and goes to the JVM by its standard input; no command line, file or variable holds it.
+The token is generated here and passed to the JVM by standard input, never in an argument, a file or a variable.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from sluice.errors import ConfigError, OperationError
 _MAIN = "sluice.client.Gateway"
 _ADDRESS = "127.0.0.1"
 _TIMEOUT = 120.0
-"""Seconds within which the JVM must serve."""
+"""Seconds within which the JVM's gateway must be ready."""
 _PAUSE = 0.01
 
 _started: list[subprocess.Popen[bytes]] = []
-"""Keeps the JVM's standard input open: it ends when that closes."""
+"""The started JVMs. The reference keeps their standard input open; a JVM ends when that closes."""
 
 
 def launch() -> Any:
-    """Start the JVM and connect to it: in the place of `pyflink.java_gateway.launch_gateway`.
+    """Start the JVM and connect to it; replaces `pyflink.java_gateway.launch_gateway`.
 
     Raises:
-        ConfigError: the class path has no gateway of this Sluice.
-        OperationError: the JVM ended, or doesn't serve in time.
+        ConfigError: the class path lacks the gateway class of this version of Sluice.
+        OperationError: the JVM ended, or its gateway is not ready in time.
     """
-    from py4j.java_gateway import (  # noqa: PLC0415 - the client's side only
+    from py4j.java_gateway import (  # noqa: PLC0415 - only the client has Py4J
         CallbackServerParameters,
         GatewayParameters,
         JavaGateway,
@@ -48,10 +48,10 @@ def launch() -> Any:
 
 
 def _start(token: str) -> int:
-    """Start the JVM; the port of 127.0.0.1 on which it serves."""
+    """Start the JVM; returns the port of its gateway on 127.0.0.1."""
     from pyflink.pyflink_gateway_server import launch_gateway_server_process  # noqa: PLC0415
 
-    # Its directory is its owner's alone, so nobody else can write a port into it.
+    # Only this user can write to the temporary directory, so that the port is the JVM's.
     with tempfile.TemporaryDirectory(prefix="sluice-client-") as directory:
         file = Path(directory) / "port"
         process = launch_gateway_server_process(dict(os.environ), ["-c", _MAIN, "local", str(file)])
@@ -63,7 +63,7 @@ def _start(token: str) -> int:
                 raise _failed(process)
             if time.monotonic() > deadline:
                 process.kill()
-                raise OperationError(f"the client's JVM doesn't serve within {_TIMEOUT:.0f} s")
+                raise OperationError(f"the gateway of the client's JVM is not ready after {_TIMEOUT:.0f} s")
             time.sleep(_PAUSE)
         _started.append(process)
         return int(file.read_text(encoding="ascii"))
@@ -74,8 +74,8 @@ def _failed(process: subprocess.Popen[bytes]) -> ConfigError | OperationError:
     if _MAIN in words and "ClassNotFoundException" in words:
         lib = os.environ.get("FLINK_LIB_DIR", "Flink's lib directory")
         return ConfigError(
-            f"{lib} has no flink-strict-json jar of this Sluice: it lacks {_MAIN}",
-            remedy="run make client, or take the jar from .sluice/jars/flink/ after make jars",
+            f"{lib} has no flink-strict-json jar of this version of Sluice: class {_MAIN} is missing",
+            remedy="run make client, or run make jars and copy the jar from .sluice/jars/flink/",
         )
     first = words.partition("\n")[0]
     return OperationError(f"the client's JVM ended with status {process.returncode}: {first or 'it wrote nothing'}")

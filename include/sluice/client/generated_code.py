@@ -1,18 +1,18 @@
-"""Code that Flink's planner has generated, made comparable."""
+"""Normalise code that Flink's planner generates, so that two compilations of a job can be compared."""
 
 from __future__ import annotations
 
 import re
 
 _ADD = re.compile(rb"set\$\d+\.add\(.*?\);")
-"""A literal of an IN put into its set (Flink's ScalarOperatorGens.generateIn)."""
+"""A statement that adds a literal of an IN to its set (Flink's ScalarOperatorGens.generateIn)."""
 
 
 def normalise_generated_code(code: bytes) -> bytes:
-    """The same code, with what is put into sets in one order.
+    """The code with the statements that fill the sets of INs in sorted order.
 
-    Flink takes an IN's literals in an order that hangs on their types' identity hashes, which differ from process to
-    process: one job compiles to several texts that do the same.
+    Flink orders an IN's literals by identity hashes of their types, which differ between processes. So one job compiles
+    to different but equivalent code.
     """
     ordered = iter(sorted(_ADD.findall(code)))
     return _ADD.sub(lambda _match: next(ordered), code)

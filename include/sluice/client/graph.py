@@ -1,4 +1,4 @@
-"""From inserts to a job graph, its facts, and its submission."""
+"""Compile a pipeline to a JobGraph, describe it, and submit it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from sluice.errors import FlinkError
 
 
 class PreparedJob:
-    """A compiled job, and a warm connection to the cluster that will run it.
+    """A compiled job, and a client of the cluster that will run it.
 
     Args:
-        pipeline: The job's inserts.
-        order: What was ordered.
+        pipeline: The job's tables and inserts.
+        order: The order to build the job.
     """
 
     def __init__(self, pipeline: Pipeline, order: Build) -> None:
@@ -37,7 +37,7 @@ class PreparedJob:
         self._client = self._connect(order)
 
     def warm(self) -> None:
-        """Ask the cluster something, so that the submission finds an open connection.
+        """Send a request to the cluster, so that the submission can use the open connection.
 
         Raises:
             Py4JJavaError: the cluster doesn't answer.
@@ -45,7 +45,7 @@ class PreparedJob:
         self._client.listJobs().get()
 
     def facts(self) -> Graph:
-        """What was compiled: vertices, operators with their state ids and what they compute, slots."""
+        """The compiled graph: vertices, operators with their ids and descriptions, slots, and the digest."""
         slots: dict[str, int] = defaultdict(int)
         vertices = []
         for vertex in self._job_graph.getVerticesAsArray():
@@ -63,10 +63,10 @@ class PreparedJob:
         return Graph(vertices=tuple(vertices), slots=sum(slots.values()), columns=self._columns, digest=self._digest())
 
     def _digest(self) -> str:
-        """What the cluster would run, as a digest: vertices with their operators' configurations, options, jars.
+        """A digest of what the cluster would run: vertices with their operators' configurations, options, jars.
 
-        Two processes give the same one for the same job: nothing in it depends on time or place. Python operators
-        name their functions and bring their code beside the graph, so there the artifact counts.
+        It is equal in every process for the same job. Python operators refer to functions by name, with the code in
+        separate files: for graphs that have some, the artifact's digest is included.
         """
         total = hashlib.sha256()
 
@@ -92,7 +92,7 @@ class PreparedJob:
         return total.hexdigest()
 
     def submit(self, order: Submit) -> str:
-        """Submit under the given Flink job id, from the given savepoint; returns the id the cluster answered.
+        """Submit with the given Flink job id and savepoint; returns the id that the cluster answered.
 
         Raises:
             FlinkError: the cluster answered with another id.
@@ -112,18 +112,18 @@ class PreparedJob:
         return answered
 
     def _name_release(self, number: int) -> None:
-        """Put the release among the global job parameters, which the REST API shows; nothing of the graph changes."""
+        """Add the release to the global job parameters, which the REST API returns; the graph stays the same."""
         jvm, graph = self._jvm, self._job_graph
         loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
         config = graph.getSerializedExecutionConfig().deserializeValue(loader)
-        # Into a map of Java's own, since that of the parameters may not be changed.
+        # Copied into a new map, since the one of the parameters is immutable.
         parameters = jvm.java.util.HashMap(config.getGlobalJobParameters().toMap())
         parameters.put(RELEASE, str(number))
         config.setGlobalJobParameters(jvm.org.apache.flink.configuration.Configuration.fromMap(parameters))
         graph.setExecutionConfig(config)
 
     def _compile(self, pipeline: Pipeline, jars: tuple[str, ...]) -> Any:
-        """Translate and generate as executing would, but keep the graph instead of running it."""
+        """Translate the inserts and generate the JobGraph, as an execution would, without running it."""
         jvm = self._jvm
         j_tenv = pipeline.t_env._j_tenv
         operations = pipeline.statements._j_statement_set.getOperations()
@@ -153,7 +153,7 @@ class PreparedJob:
     def _connect(self, order: Build) -> Any:
         jvm = self._jvm
         configuration = jvm.org.apache.flink.configuration.Configuration()
-        # The operation's own retries are the ones that count: they know what was already done.
+        # Few retries here: the operation itself retries, and knows from the journal what was done before.
         configuration.setString("rest.retry.max-attempts", "3")
         cluster = jvm.org.apache.flink.client.deployment.StandaloneClusterId.getInstance()
         with tls_options(order.flink_url, order.flink_tls) as options:

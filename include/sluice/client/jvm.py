@@ -1,4 +1,4 @@
-"""The client's JVM: its options, its class path, and the way without them."""
+"""Start the client's JVM: from the fast class path if there is one, otherwise from Flink's own."""
 
 from __future__ import annotations
 
@@ -11,31 +11,29 @@ from pathlib import Path
 from sluice.client import class_path, gateway
 
 _MAPPED = "-Xshare:auto -XX:+VerifySharedSpaces -XX:SharedArchiveFile="
-"""Checked while it is mapped: the JVM does without an archive that doesn't fit or is damaged."""
+"""The JVM verifies the archive, and starts without it if it doesn't match or is damaged."""
 
 
 def set_environment() -> None:
-    """Tell PyFlink, before it is imported, what it would guess wrong."""
-    # Python workers are the cluster's: otherwise they would be told to call back here, where nobody is any more.
+    """Set environment variables that PyFlink reads when it is imported, where its defaults are wrong here."""
+    # Run Python workers as processes of the cluster: otherwise they would connect to this process, which ends.
     os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112 - its name
-    # The wheel's distribution: without FLINK_HOME, PyFlink replaces FLINK_LIB_DIR by its own directory.
+    # Without FLINK_HOME, PyFlink replaces FLINK_LIB_DIR by the lib directory of its wheel.
     spec = importlib.util.find_spec("pyflink")
     if spec is not None and spec.origin is not None:
         os.environ.setdefault("FLINK_HOME", str(Path(spec.origin).parent))
 
 
 def start() -> None:
-    """Start PyFlink's JVM, from the class path of our own where there is one.
-
-    Whatever is wrong with that costs the time that it would have saved, nothing else.
+    """Start PyFlink's JVM, from the fast class path if it exists; if that fails, from Flink's own.
 
     Raises:
-        ConfigError: the class path has no gateway of this Sluice.
+        ConfigError: the class path lacks the gateway class of this version of Sluice.
         Exception: the JVM can't be started with Flink's class path either.
     """
-    # Here, since it takes a moment and needs what was set above.
+    # Imported here, after `set_environment`, and because the import takes time.
     java_gateway = importlib.import_module("pyflink.java_gateway")
-    # Left to itself, PyFlink starts a gateway that takes commands from every local process.
+    # PyFlink's own gateway accepts commands from every process on the machine.
     java_gateway.launch_gateway = gateway.launch  # type: ignore[attr-defined]
     get_gateway = java_gateway.get_gateway
     own = _own_variables()
@@ -44,7 +42,7 @@ def start() -> None:
         os.environ.update(own)
         try:
             get_gateway()
-        except Exception as error:  # noqa: BLE001 - it is told, and the usual way follows
+        except Exception as error:  # noqa: BLE001 - logged; Flink's own class path follows
             print(f"the JVM does not start from {own['FLINK_LIB_DIR']}: {error}", file=sys.stderr)
             for name, value in usual.items():
                 os.environ.pop(name) if value is None else os.environ.update({name: value})
@@ -54,7 +52,7 @@ def start() -> None:
 
 
 def _own_variables() -> dict[str, str]:
-    """The variables that lead PyFlink to the class path of our own; none where there is none."""
+    """The environment variables that make PyFlink use the fast class path; empty if there is none."""
     cache = os.environ.get(class_path.CACHE)
     if not cache:
         return {}
@@ -65,7 +63,7 @@ def _own_variables() -> dict[str, str]:
         own.touch()
         archive = own.archive
     except OSError as error:
-        print(f"no class path of our own: {error}", file=sys.stderr)
+        print(f"the fast class path can't be used: {error}", file=sys.stderr)
         return {}
     mapped = f"{_MAPPED}{archive}" if archive else ""
     return {"FLINK_LIB_DIR": str(own.lib), "JVM_ARGS": f"{os.environ.get('JVM_ARGS', '')} {mapped}".strip()}

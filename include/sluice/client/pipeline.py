@@ -1,4 +1,4 @@
-"""From a build order to insertable tables: environments, sources, the job's function, the schema check, sinks."""
+"""Build a job's pipeline: environments, sources, the job's function, the schema check, sinks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from sluice.job.topic import Kafka
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A job's tables with their inserts, not yet compiled."""
+    """A job's tables with their inserts, before compilation."""
 
     job: Job
     t_env: StreamTableEnvironment
@@ -39,10 +39,10 @@ class Pipeline:
 
 
 def load_job(order: Build) -> Job:
-    """Import the job's module from the artifact and find the job in it.
+    """Import the job's module from the artifact and return the job in it.
 
     Raises:
-        ConfigError: the module holds no job of that name.
+        ConfigError: the module defines no job with that name.
     """
     sys.path.insert(0, order.code)
     module = importlib.import_module(order.module)
@@ -50,12 +50,13 @@ def load_job(order: Build) -> Job:
         if isinstance(value, Job) and value.name == order.job:
             return value
     raise ConfigError(
-        f"{order.module} holds no job named {order.job}", remedy="name the job that the file defines at its top level"
+        f"{order.module} defines no job named {order.job}",
+        remedy=f"define Job(name={order.job!r}, ...) at the top level of the file",
     )
 
 
 def environments(order: Build) -> tuple[StreamExecutionEnvironment, StreamTableEnvironment]:
-    """The two environments, with the order's options; every job runs in UTC."""
+    """Flink's two environments with the order's options; every job runs in UTC."""
     configuration = Configuration()
     for name, value in {**order.options, "parallelism.default": str(order.parallelism)}.items():
         configuration.set_string(name, value)
@@ -72,7 +73,7 @@ def environments(order: Build) -> tuple[StreamExecutionEnvironment, StreamTableE
 
 
 def local_environments(name: str) -> tuple[StreamExecutionEnvironment, StreamTableEnvironment]:
-    """The two environments in this process, for tests: one subtask, UTC, streaming as in production."""
+    """Flink's two environments in this process, for tests: parallelism 1, UTC, streaming mode as in production."""
     configuration = Configuration()
     for option, value in {
         "parallelism.default": "1",
@@ -89,9 +90,9 @@ def local_environments(name: str) -> tuple[StreamExecutionEnvironment, StreamTab
 
 
 def collect(table: Table, topic: Kafka) -> list[dict[str, Any]]:
-    """The rows of a bounded table, as the record's Python types."""
+    """Execute a bounded table and return its rows, as the record's Python types."""
     moments = [name for name, flink in columns(topic.record).items() if flink.startswith("TIMESTAMP_LTZ")]
-    # Python gets a TIMESTAMP without a zone as a datetime; these are UTC.
+    # PyFlink returns a TIMESTAMP without a zone as a datetime; the values are in UTC.
     names = list(columns(topic.record))
     selected = [f"CAST(`{name}` AS TIMESTAMP(3))" if name in moments else f"`{name}`" for name in names]
     with table.select(*(call_sql(text) for text in selected)).execute().collect() as results:
@@ -106,10 +107,10 @@ def collect(table: Table, topic: Kafka) -> list[dict[str, Any]]:
 
 
 def build(order: Build, job: Job, env: StreamExecutionEnvironment, t_env: StreamTableEnvironment) -> Pipeline:
-    """Declare sources and sinks, call the job's function, hold its tables against the records.
+    """Declare sources and sinks, call the job's function, and compare its tables with the records.
 
     Raises:
-        ConfigError: a setting is wrong, or the function returns what no sink takes.
+        ConfigError: a setting is invalid, or the function doesn't return a table for each sink.
         SchemaError: a table differs from its sink's record.
     """
     part = order.part
@@ -134,7 +135,7 @@ def build(order: Build, job: Job, env: StreamExecutionEnvironment, t_env: Stream
         topic = _topic(job.sinks[sink], order.writes.get(sink, {}), f"{order.job}: writes.{sink}")
         t_env.execute_sql(tables.sink_table(sink, topic, order.brokers, f"{names}.{sink}"))
         fitted, found[sink] = fit(table, topic, t_env, f"{order.job}.{sink}")
-        # The call_sql is on the fitted columns: bounds of windows are instants by then.
+        # The condition is on the fitted columns, where window bounds are TIMESTAMP_LTZ already.
         statements.add_insert(tables.sink_name(sink), fitted.where(call_sql(tables.rows_of(part))) if part else fitted)
     return Pipeline(job, t_env, statements, found)
 
@@ -160,12 +161,16 @@ def _first(error: ValidationError, secrets: Collection[str] = ()) -> str:
 
 
 def as_tables(job: Job, built: Any, t_env: StreamTableEnvironment) -> dict[str, Table]:
-    """What the function returned, as a table for each sink."""
+    """The tables that the job's function returned, by sink.
+
+    Raises:
+        ConfigError: a sink has no table, or an unknown sink has one.
+    """
     by_sink = built if isinstance(built, dict) else {next(iter(job.sinks)): built}
     if set(by_sink) != set(job.sinks):
         raise ConfigError(
             f"{job.place}: the pipeline of {job.name} returns {_names(by_sink)}, the job writes {_names(job.sinks)}",
-            remedy="return a table for each of them, as a dict by name",
+            remedy="return a dict with a table for each sink",
         )
     result = {}
     for sink, value in by_sink.items():
@@ -184,9 +189,13 @@ def _names(mapping: Mapping[str, Any]) -> str:
 
 
 def fit(table: Table, topic: Kafka, t_env: StreamTableEnvironment, where: str) -> tuple[Table, dict[str, str]]:
-    """Hold a table's columns against the record, name by name and type by type.
+    """Select the record's columns from a table, after comparing names and types.
 
-    Bounds of windows, which Flink types TIMESTAMP(3), are taken as UTC instants; there is no other conversion.
+    Window bounds, which have the type TIMESTAMP(3) in Flink, are cast to TIMESTAMP_LTZ(3) in UTC; nothing else is cast.
+    Returns the table, and the Flink type of each column before the cast.
+
+    Raises:
+        SchemaError: a column is missing, unknown, or has another type.
     """
     jvm = get_gateway().jvm
     loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
@@ -212,7 +221,7 @@ def fit(table: Table, topic: Kafka, t_env: StreamTableEnvironment, where: str) -
     for name, expected in declared.items():
         actual = found[name]
         if _is_moment_without_zone(jvm, actual, expected):
-            # The planner is asked once, and only where this conversion is in question.
+            # Ask the planner once, and only if a column may need this cast.
             bounds = window_bounds(table, t_env) if bounds is None else bounds
         if bounds and bounds.get(name) == expected.isNullable() and _is_moment_without_zone(jvm, actual, expected):
             selected.append(f"CAST(`{name}` AS TIMESTAMP_LTZ(3)) AS `{name}`")
@@ -232,7 +241,7 @@ def fit(table: Table, topic: Kafka, t_env: StreamTableEnvironment, where: str) -
 
 
 def _is_moment_without_zone(jvm: Any, actual: Any, expected: Any) -> bool:
-    """A TIMESTAMP where the record declares an instant of the same precision."""
+    """Whether a column is a TIMESTAMP and the record declares a TIMESTAMP_LTZ of the same precision."""
     root = jvm.org.apache.flink.table.types.logical.LogicalTypeRoot
     return bool(
         actual.getTypeRoot().equals(root.TIMESTAMP_WITHOUT_TIME_ZONE)
@@ -244,6 +253,6 @@ def _is_moment_without_zone(jvm: Any, actual: Any, expected: Any) -> bool:
 def _schema_remedy(actual: Any, expected: Any) -> str:
     if actual.copy(expected.isNullable()).equals(expected):
         if actual.isNullable():
-            return "declare the field as `... | None`, or give a value for null with COALESCE"
+            return "declare the field as `... | None`, or replace null by COALESCE"
         return "the column is never null: declare the field without `| None`"
-    return "cast the column to the declared type, or declare the built one"
+    return "cast the column to the declared type, or declare the table's type"

@@ -1,4 +1,4 @@
-"""The parent's side: start a client process, talk to it, make sure it ends."""
+"""The parent's side of the client process: start it, send orders, make sure that it ends."""
 
 from __future__ import annotations
 
@@ -58,27 +58,26 @@ _ERRORS: dict[FailureKind, type[SluiceError]] = {
 }
 
 _TRACE = ("Traceback (", "Caused by:", "During handling of", "The above exception")
-"""How lines begin that belong to a stack trace without being indented."""
+"""Prefixes of the lines of a stack trace that are not indented."""
 JVM_ARGS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xmx512m"
-"""For a process that lives some seconds C1 alone compiles enough, one thread collects enough, and both start sooner."""
+"""JVM options for a process that lives for seconds: only the C1 compiler and one GC thread, which start faster."""
 
 
 class ClientProcess:
-    """A client process, as a context: leaving it ends the process and its JVM.
+    """A client process with its JVM; a context manager that ends both.
 
-    It answers one order at a time. An order that isn't answered in time, or not readably, ends the process and its JVM
-    at once: what it was doing can't take effect later, as far as the request hasn't left it, and its answer can't be
-    taken for that to another order. Every further order then fails and says why the process was ended.
+    It answers one order at a time. If an answer is late or unreadable, the process and its JVM are killed at once. So
+    the order has no effect later (unless its request has left already), and its answer can't be mistaken for that to
+    the next order. Further orders then fail with the reason for which the process was killed.
 
     Args:
-        python: The interpreter that has PyFlink and Sluice.
-        log: Where the client's standard error goes, appended.
-        variables: Environment variables beside those that it takes from the parent's: see
-            `sluice.client.environment`.
+        python: The Python interpreter with PyFlink and Sluice.
+        log: The file to which the client's standard error is appended.
+        variables: Further environment variables; for those from the parent see `sluice.client.environment`.
         on_progress: Called for each step that the client reports.
 
     Raises:
-        ConfigError: there is no such interpreter.
+        ConfigError: the interpreter can't be run.
     """
 
     def __init__(
@@ -107,12 +106,12 @@ class ClientProcess:
         except OSError as error:
             raise ConfigError(
                 f"the client's interpreter {python} can't be run: {error.strerror}",
-                remedy="set SLUICE_CLIENT_PYTHON to the Python that has PyFlink and Sluice",
+                remedy="set SLUICE_CLIENT_PYTHON to a Python interpreter with PyFlink and Sluice",
             ) from error
         self._number = 0
         self._ended: str | None = None
         self._lines: queue.Queue[str | None] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        threading.Thread(target=self._read_output, daemon=True).start()
 
     def __enter__(self) -> Self:
         return self
@@ -128,14 +127,14 @@ class ClientProcess:
         return self._process.pid
 
     def prepare(self, order: Build, *, timeout: float, root: Path | None = None) -> Ready:
-        """Have the job built and compiled; seconds until it must be ready.
+        """Build and compile the job within `timeout` seconds.
 
-        With the project's `root`, a refusal names the job's file there and not inside the artifact.
+        With the project's `root`, error messages name the job's file there instead of the one in the artifact.
 
         Raises:
-            ConfigError, CompileError, SchemaError: the job is at fault; nothing was touched.
+            ConfigError, CompileError, SchemaError: the job has an error; nothing was changed.
             UnreachableError: the cluster doesn't answer.
-            OperationError: the client died or took too long.
+            OperationError: the client died or timed out.
         """
         try:
             return self._ask("prepare", order, Ready, timeout, order.job)
@@ -144,39 +143,39 @@ class ClientProcess:
             raise type(error)(words, remedy=error.remedy) from error
 
     def inspect(self, path: str, *, timeout: float = 60) -> State:
-        """What a checkpoint or savepoint holds.
+        """The operators with state and the source positions of a checkpoint or savepoint.
 
         Raises:
             StateError: it can't be read.
-            OperationError: the client died or took too long.
+            OperationError: the client died or timed out.
         """
         return self._ask("inspect", Inspect(path=path), State, timeout, path)
 
     def find(self, *directories: str, timeout: float = 60) -> Found:
-        """The newest complete checkpoint or savepoint directly below these directories.
+        """The newest complete checkpoint or savepoint among the direct children of these directories.
 
         Raises:
-            StateError: they can't be read.
-            OperationError: the client died or took too long.
+            StateError: a directory can't be read.
+            OperationError: the client died or timed out.
         """
         return self._ask("find", Find(directories=directories), Found, timeout, ", ".join(directories))
 
     def submit(self, order: Submit, *, timeout: float) -> Submitted:
-        """Submit the prepared job; seconds until the cluster must have answered.
+        """Submit the prepared job; the cluster must answer within `timeout` seconds.
 
-        An error does not tell whether the cluster has the job: ask it for the id.
+        After an error the cluster may have the job or not: ask it for the id.
 
         Raises:
             FlinkError: the cluster refused.
-            OperationError: the client died or took too long.
+            OperationError: the client died or timed out.
         """
         return self._ask("submit", order, Submitted, timeout, order.flink_job_id)
 
     def close(self) -> None:
-        """End the process: closing its input is enough for it and its JVM; a kill follows if it isn't."""
+        """End the process and its JVM by closing its standard input; kill them if that doesn't end them."""
         self._ended = self._ended or "it was closed"
         if self._process.stdin and not self._process.stdin.closed:
-            # A broken pipe means that it has ended already.
+            # A broken pipe means that the process has ended already.
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
         try:
@@ -187,19 +186,20 @@ class ClientProcess:
             self._process.stdout.close()
 
     def _ask(self, step: str, command: Command, expected: type[A], timeout: float, what: str) -> A:
-        """Send an order and wait for its answer, of a type that is expected; `what` is asked about."""
+        """Send an order and wait for an answer of the expected type; `what` names the subject in error messages."""
         if self._ended:
             raise OperationError(
-                f"client process: {step} can't be done, the process was ended: {self._ended}", remedy=f"see {self._log}"
+                f"client process: {step} is not possible after the process was killed: {self._ended}",
+                remedy=f"see {self._log}",
             )
         self._number += 1
         try:
             self._send(Order(number=self._number, command=command))
             answer = self._await(timeout, step)
-        except _Said as said:
-            raise said.error from None
+        except _ClientFailureError as failure:
+            raise failure.error from None
         except BaseException as error:
-            # Also an interruption: its answer would still come.
+            # After an interruption as well: the answer would still arrive.
             why = error.message if isinstance(error, SluiceError) else f"{step} was interrupted"
             self._end(why.removeprefix("client process: "))
             raise
@@ -232,12 +232,12 @@ class ClientProcess:
             if isinstance(answer, Progress):
                 self._on_progress(answer)
             elif isinstance(answer, Failed):
-                raise _Said(_ERRORS[answer.kind](answer.message, remedy=answer.remedy))
+                raise _ClientFailureError(_ERRORS[answer.kind](answer.message, remedy=answer.remedy))
             else:
                 return answer
 
     def _read_reply(self, line: str) -> Progress | Ready | State | Found | Submitted | Failed:
-        """The answer on a line, if it is one to the last order."""
+        """Parse a line as the answer to the last order."""
         try:
             reply = Reply.model_validate_json(line)
         except ValidationError as error:
@@ -246,7 +246,7 @@ class ClientProcess:
             ) from error
         if reply.number != self._number:
             raise OperationError(
-                f"client process: got an answer to order {reply.number}, expected one to order {self._number}",
+                f"client process: expected the answer to order {self._number}, got one to order {reply.number}",
                 remedy=f"see {self._log}",
             )
         return reply.answer
@@ -257,7 +257,7 @@ class ClientProcess:
         self._kill()
 
     def _kill(self) -> None:
-        # A session of its own: its process group is its own and its JVM's.
+        # The process was started in a new session, so that its group has only itself and its JVM.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -266,11 +266,11 @@ class ClientProcess:
         try:
             status = self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
-            return OperationError("client process closed its output and doesn't end", remedy=f"see {self._log}")
-        words = last_words(self._log.read_text(encoding="utf-8", errors="replace")[-4000:])
+            return OperationError("client process closed its output but doesn't end", remedy=f"see {self._log}")
+        words = last_log_line(self._log.read_text(encoding="utf-8", errors="replace")[-4000:])
         return OperationError(f"client process ended with status {status}: {words}", remedy=f"see {self._log}")
 
-    def _read(self) -> None:
+    def _read_output(self) -> None:
         if self._process.stdout is None:
             return
         for line in self._process.stdout:
@@ -278,16 +278,16 @@ class ClientProcess:
         self._lines.put(None)
 
 
-class _Said(Exception):  # noqa: N818 - carries what the client said; never leaves this module
-    """The client answered that it failed: it is in order itself."""
+class _ClientFailureError(Exception):
+    """The client answered with an error, and the process is usable. Caught in this module."""
 
     def __init__(self, error: SluiceError) -> None:
         super().__init__(str(error))
         self.error = error
 
 
-def last_words(log: str) -> str:
-    """The last line of a log that isn't part of a stack trace, at most 300 characters."""
+def last_log_line(log: str) -> str:
+    """The last line of a log that isn't part of a stack trace, shortened to 300 characters."""
     lines = [line.rstrip() for line in log.splitlines()]
     words = [line for line in lines if line and not line[0].isspace() and not line.startswith(_TRACE)]
     return words[-1][:300] if words else "it wrote nothing"

@@ -1,7 +1,7 @@
-"""What parent and client process say to each other: one JSON object a line.
+"""The protocol between the parent and the client process: one JSON object per line.
 
-Each line is an `Order` or a `Reply`. The parent numbers its orders from 1, and each reply carries the number of its
-order: one that comes too late is never taken for the answer to the next order.
+Each line is an `Order` or a `Reply`. The parent numbers its orders from 1, and each reply has the number of its order,
+so that a late reply is never mistaken for the answer to the next order.
 
 parent                     client
 Inspect       ->           (at any time, any number of times)
@@ -25,81 +25,81 @@ from pydantic import BaseModel, ConfigDict, Field
 from sluice.flink.access import Tls
 
 RELEASE = "sluice.release"
-"""The global job parameter that names the release that was submitted."""
+"""The global job parameter with the number of the submitted release."""
 
 
 class _Message(BaseModel):
-    # What an order holds is nobody's business who reads of its being wrong.
+    # An order may contain secrets, which a validation error must not show.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class _Line(_Message):
     number: int
-    """The order's: 1 for the first one, then one more each time."""
+    """The order's number: 1 for the first, then counting up."""
 
     def line(self) -> str:
-        """One line of JSON, with its line end."""
+        """The message as one line of JSON, with a newline."""
         return self.model_dump_json() + "\n"
 
 
 class Part(_Message):
-    """A bounded part of a job's history, instead of the endless run."""
+    """A bounded part of a job's history, to be replayed instead of an unbounded run."""
 
     name: str
-    """Names the Flink job, and with the job's own the consumer group and the transactional ids."""
+    """Name of the Flink job; it is also part of the consumer group and the transactional ids."""
     offsets: dict[str, dict[int, tuple[int, int]]]
-    """Per read and partition the first offset, and the one before which it ends."""
+    """By read and partition: the first offset, and the end offset (exclusive)."""
     begins: str
     ends: str
-    """The fields of a row that say what it covers."""
+    """The fields with begin and end of the event time that a row covers."""
     since_ms: int
-    """The first moment at which a row may begin, epoch milliseconds."""
+    """Rows begin at or after this time, epoch milliseconds."""
     before_ms: int
-    """Rows begin before it."""
+    """Rows begin before this time, epoch milliseconds."""
     until_ms: int
-    """The last moment at which a row may end."""
+    """Rows end at or before this time, epoch milliseconds."""
 
 
 class Build(_Message):
-    """Build and compile this job; touch nothing outside."""
+    """Build and compile this job, without any effect on the cluster or the brokers."""
 
     type: Literal["build"] = "build"
     job: str
     module: str
     """The job's module, e.g. `flink_jobs.event_metrics`."""
     code: str
-    """Path of the artifact (a zip) or directory that holds the module's package."""
+    """Path of the artifact (a zip) or directory that contains the module's package."""
     environment: str
     config: dict[str, Any] = Field(default_factory=dict)
     reads: dict[str, dict[str, Any]] = Field(default_factory=dict)
     writes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     brokers: dict[str, str]
-    """Kafka client properties as Java spells them, `bootstrap.servers` among them."""
+    """Properties of the Java Kafka client, including `bootstrap.servers`."""
     parallelism: int = 1
     options: dict[str, str] = Field(default_factory=dict)
     """Flink options of the job."""
     jars: tuple[str, ...] = ()
-    """Jars to ship with the job: empty where the cluster's lib/ has the connectors."""
+    """Jars to ship with the job: empty if the cluster's lib/ has the connectors."""
     python_files: tuple[str, ...] = ()
-    """What Python workers on the cluster need on their path, beside the artifact."""
+    """Files that Python workers on the cluster need on their path, in addition to the artifact."""
     flink_url: str
     flink_tls: Tls = Tls()
-    """The login is in the client's environment: see `sluice.client.address.login_variables`."""
+    """TLS settings; the login is in the client's environment: see `sluice.client.address.login_variables`."""
     carry_over: bool = False
-    """Sources without state begin where the consumer group stands, not where the topic is declared to begin."""
+    """Sources without state begin at the committed offsets of the consumer group instead of the declared start."""
     part: Part | None = None
-    """Run this part of the history; None: from where it stands, without an end."""
+    """Replay this part of the history; None: an unbounded run."""
 
 
 class Inspect(_Message):
-    """Read what a checkpoint or savepoint holds."""
+    """Read the metadata of a checkpoint or savepoint."""
 
     type: Literal["inspect"] = "inspect"
     path: str
 
 
 class Find(_Message):
-    """Find the newest complete checkpoint or savepoint directly below these directories."""
+    """Find the newest complete checkpoint or savepoint among the direct children of these directories."""
 
     type: Literal["find"] = "find"
     directories: tuple[str, ...]
@@ -112,26 +112,26 @@ class Submit(_Message):
     flink_job_id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     savepoint: str | None = None
     release: int | None = None
-    """Shown among the job's parameters, as `sluice.release`; None: it isn't."""
+    """The release's number, set as the job parameter `sluice.release`; None: not set."""
     allow_non_restored_state: bool = False
 
 
 class Operator(_Message):
-    """An operator of the compiled graph. `id` is what state is stored under."""
+    """An operator of the compiled graph. Its state is stored under `id`."""
 
     id: str
     uid: str | None
     name: str | None
     description: str = ""
-    """What it computes, as Flink describes it: keys, window, aggregates. Of a DataStream operator, its name."""
+    """Flink's description of what it computes: keys, window, aggregates. For a DataStream operator, its name."""
     inputs: tuple[str, ...] = ()
     """The ids of the operators that it reads from, in the order of its inputs."""
     types: tuple[str, ...] = ()
-    """The type of each input's rows, as far as Flink tells; of the keys, too, where it is keyed."""
+    """The row type of each input, as far as Flink knows it; then the key type of a keyed operator."""
 
 
 class Vertex(_Message):
-    """A job vertex: chained operators that run in one task."""
+    """A job vertex: a chain of operators that runs as one task."""
 
     id: str
     name: str
@@ -141,19 +141,19 @@ class Vertex(_Message):
 
 
 class Graph(_Message):
-    """Facts of a compiled job."""
+    """The compiled graph of a job."""
 
     vertices: tuple[Vertex, ...]
     slots: int
-    """Task slots that the job takes: over its slot sharing groups, the sum of each one's highest parallelism."""
+    """Task slots that the job needs: the sum over its slot sharing groups of each group's highest parallelism."""
     columns: dict[str, dict[str, str]]
-    """Per sink the built table's columns and Flink types."""
+    """By sink: the columns and Flink types of the pipeline's table."""
     digest: str
-    """SHA-256 over what the cluster would run: two releases with the same one behave alike."""
+    """SHA-256 over what the cluster would run: releases with equal digests behave equally."""
 
 
 class Progress(_Message):
-    """A step was done, and how long it took."""
+    """A step is done, and how long it took."""
 
     type: Literal["progress"] = "progress"
     step: str
@@ -161,14 +161,14 @@ class Progress(_Message):
 
 
 class Ready(_Message):
-    """Compiled; the client waits for `Submit`."""
+    """The job is compiled; the client waits for `Submit`."""
 
     type: Literal["ready"] = "ready"
     graph: Graph
 
 
 class OperatorState(_Message):
-    """What a checkpoint holds of one operator."""
+    """The state of one operator in a checkpoint."""
 
     id: str
     name: str | None
@@ -179,18 +179,18 @@ class OperatorState(_Message):
 
 
 class State(_Message):
-    """What a checkpoint or savepoint holds."""
+    """The metadata of a checkpoint or savepoint."""
 
     type: Literal["state"] = "state"
     checkpoint_id: int
     operators: tuple[OperatorState, ...]
-    """Those that hold state."""
+    """The operators that have state."""
     positions: dict[str, dict[int, int]]
-    """Per topic and partition the next offset that its sources would read."""
+    """By topic and partition: the next offset that the sources would read."""
 
 
 class Found(_Message):
-    """The newest complete one; None: there is none."""
+    """The newest complete checkpoint or savepoint; None: there is none."""
 
     type: Literal["found"] = "found"
     path: str | None
@@ -208,14 +208,14 @@ FailureKind = Literal["config", "compile", "schema", "flink", "unreachable", "st
 
 
 class Failed(_Message):
-    """It did not work; after a question about checkpoints the client goes on, otherwise nothing more comes."""
+    """An order failed. After `Inspect` and `Find` the client takes further orders; otherwise it ends."""
 
     type: Literal["failed"] = "failed"
     kind: FailureKind
     message: str
     remedy: str | None = None
     detail: str = ""
-    """The whole trace, for the log."""
+    """The full traceback, for the log."""
 
 
 Command = Annotated[Build | Inspect | Find | Submit, Field(discriminator="type")]

@@ -1,6 +1,6 @@
-"""A job that is compiled and never runs: it has the client load what the clients of real jobs load.
+"""A sample job that is compiled but never run, so that the JVM loads the classes that real jobs need.
 
-Something of each kind of pipeline: SQL with windows, the Table API, Python functions, the DataStream API.
+It uses each kind of pipeline: SQL with windows, the Table API, Python functions, the DataStream API.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sluice.job.topic import Kafka
 
 
 class Event(Record):
-    """What it reads."""
+    """The record that the sample job reads."""
 
     key: str
     kind: str | None
@@ -24,7 +24,7 @@ class Event(Record):
 
 
 class Count(Record):
-    """What its windows give."""
+    """The record of its windows."""
 
     window_start: datetime
     window_end: datetime
@@ -36,7 +36,7 @@ class Count(Record):
 
 
 class Key(Record):
-    """What its functions give."""
+    """The record of its Python functions and streams."""
 
     key: str | None
 
@@ -58,8 +58,8 @@ job = Job(
 
 @job.pipeline
 def build(events: Any, t_env: Any) -> dict[str, Any]:
-    """A table or stream for each kind."""
-    from pyflink.common import Types  # noqa: PLC0415 - a job's module is importable without
+    """A table or stream of each kind."""
+    from pyflink.common import Types  # noqa: PLC0415 - a job's module must be importable without PyFlink
     from pyflink.table import DataTypes  # noqa: PLC0415
     from pyflink.table.expressions import col  # noqa: PLC0415
     from pyflink.table.udf import udf  # noqa: PLC0415

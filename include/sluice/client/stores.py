@@ -1,4 +1,4 @@
-"""Certificates as Java takes them: from PEM into stores that are there for as long as it takes to read them."""
+"""Convert PEM certificates to temporary PKCS12 stores, which Java needs."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from sluice.errors import UnreachableError
 from sluice.flink.access import Tls, unusable
 
 _TIMEOUT = 10.0
-"""Seconds that a cluster has to show its certificate."""
+"""Seconds to connect to a cluster and get its certificate."""
 
 
 @contextmanager
 def tls_options(url: str, tls: Tls) -> Iterator[dict[str, str]]:
-    """The options that have Flink's REST client trust, and show, what it is told to; of use inside the block alone.
+    """The TLS options of Flink's REST client; the files that they name exist inside the block only.
 
-    Without a CA bundle Java's own certificates are trusted.
+    Without a CA bundle, Java's own certificates are trusted.
 
     Raises:
-        ConfigError: a file can't be used.
-        UnreachableError: whatever certificate the cluster has is to be trusted, and it shows none.
+        ConfigError: a certificate file can't be used.
+        UnreachableError: `verify` is false, and the cluster presents no certificate.
     """
     if tls == Tls() or not url.startswith("https:"):
         yield {}
         return
-    # For its owner alone. The password keeps nobody out; Java wants one.
+    # Only this user can read the directory. The password protects nothing more, but Java needs one.
     with tempfile.TemporaryDirectory(prefix="sluice-tls-") as directory:
         yield _options(url, tls, Path(directory), secrets.token_urlsafe(24))
 
@@ -59,7 +59,7 @@ def _store(kind: str, file: Path, password: str) -> dict[str, str]:
 
 
 def _shown(url: str, tls: Tls) -> bytes:
-    """The certificate that the cluster shows now, as PEM."""
+    """The certificate that the cluster presents, as PEM: without verification it is trusted as it is."""
     address = urlsplit(url)
     host = address.hostname or ""
     try:
@@ -69,7 +69,9 @@ def _shown(url: str, tls: Tls) -> bytes:
         ):
             certificate = secured.getpeercert(binary_form=True)
     except OSError as error:
-        raise UnreachableError(f"Flink at {url} shows no certificate: {error}", remedy="start the cluster") from error
+        raise UnreachableError(
+            f"Flink at {url} presents no certificate: {error}", remedy="start the cluster, or correct its address"
+        ) from error
     return ssl.DER_cert_to_PEM_cert(certificate or b"").encode()
 
 

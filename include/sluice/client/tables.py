@@ -1,4 +1,4 @@
-"""The SQL that declares a job's sources and sinks. Pure text: no PyFlink."""
+"""The SQL that declares a job's sources and sinks, as text. Imports no PyFlink."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from sluice.job.topic import Kafka
 ARRIVAL = "arrival_time"
 EVENT_TIME = "event_time"
 WATERMARK = "watermark"
-"""Columns that a read's table has beside its record's: the Kafka timestamp, the checked event time, and the watermark
-that the record carries (arrival - watermark_delay - arrival_skew)."""
+"""Columns of a read's table in addition to its record's: the Kafka timestamp, the event time, and the watermark that
+the record causes (arrival - watermark_delay - arrival_skew)."""
 
 EVENT_TIME_COUNTER = "sluice_count_event_time"
-"""The function in a read's watermark that counts the records which the read's view drops for their event time."""
+"""The function in a read's watermark expression that counts the records which the read's view drops."""
 
 
 def functions() -> tuple[str, ...]:
-    """The statements that declare what the other statements call; to be executed first."""
+    """The statements that declare functions; execute them before the other statements."""
     counter = "sluice.json.EventTimeCounter"
     return (f"CREATE TEMPORARY SYSTEM FUNCTION IF NOT EXISTS {EVENT_TIME_COUNTER} AS {literal(counter)} LANGUAGE JAVA",)
 
 
 def source_name(read: str) -> str:
-    """The table behind a read's view."""
+    """The name of the table on which a read's view is defined."""
     return f"{read}__topic"
 
 
 def sink_name(sink: str) -> str:
-    """The table of a sink."""
+    """The name of a sink's table."""
     return f"{sink}__sink"
 
 
@@ -48,14 +48,14 @@ def source_table(
     carry_over: bool = False,
     offsets: Mapping[int, tuple[int, int]] | None = None,
 ) -> str:
-    """CREATE TABLE for what a job reads: the record's columns, arrival, checked event time and watermark.
+    """CREATE TABLE for a read: the record's columns, arrival, event time and watermark.
 
-    Records that break the contract never leave the source; the view over the table leaves out those that are late or
-    absurd. A read with `every_record` has the record's bytes, position and reason instead of its columns, its watermark
-    on arrival, and no event time where that is absurd.
+    The source drops malformed records; the view on the table drops late records and those with an absurd event time. A
+    read with `every_record` has the bytes, position and reason of each record instead of its columns, a watermark on
+    the arrival, and a null event time where that is absurd.
 
-    Without state the read begins where the topic is declared to; with `carry_over` where the consumer group stands;
-    with `offsets` it is bounded: per partition the first offset, and the one before which it ends.
+    A job without state begins at the declared start of the topic; with `carry_over` at the committed offsets of the
+    consumer group. With `offsets` the read is bounded: per partition the first offset, and the end offset (exclusive).
     """
     arrival = f"`{ARRIVAL}` TIMESTAMP_LTZ(3) NOT NULL METADATA FROM 'timestamp' VIRTUAL"
     if topic.every_record:
@@ -75,13 +75,13 @@ def source_table(
         options |= {"scan.startup.mode": "group-offsets", "properties.auto.offset.reset": topic.start}
     if offsets is not None:
         options |= _bounds(offsets)
-        # A partition that is read slowly is not idle: what follows is there already.
+        # All records exist already, so that a partition without progress is slow, not idle.
         options.pop("scan.watermark.idle-timeout", None)
     return _create(source_name(read), lines, options)
 
 
 def rows_of(part: Part) -> str:
-    """The condition that a row lies in a part of the history: it begins in it, and ends in the whole range."""
+    """The SQL condition for the rows of a part: they begin in the part, and end in the whole range."""
     begins, ends = (f"`{name}`" for name in (part.begins, part.ends))
     return (
         f"{begins} >= TO_TIMESTAMP_LTZ({part.since_ms}, 3) AND {begins} < TO_TIMESTAMP_LTZ({part.before_ms}, 3)"
@@ -90,7 +90,7 @@ def rows_of(part: Part) -> str:
 
 
 def _bounds(offsets: Mapping[int, tuple[int, int]]) -> dict[str, str]:
-    """Options of a source that reads each partition between two offsets, and leaves no trace in the group."""
+    """Options of a source that reads each partition between two offsets, and commits no offsets."""
     given = sorted(offsets.items())
     return {
         "scan.startup.mode": "specific-offsets",
@@ -103,14 +103,14 @@ def _bounds(offsets: Mapping[int, tuple[int, int]]) -> dict[str, str]:
 
 
 def bounded_table(read: str, topic: Kafka, uri: str) -> str:
-    """CREATE TABLE for a file of JSON rows that stands for the topic: as `source_table`, with the arrival as a field.
+    """CREATE TABLE for a file of JSON rows in place of the topic: as `source_table`, with the arrival as a field.
 
     Raises:
-        ConfigError: for a read with `every_record`: a file has no Kafka records.
+        ConfigError: a read with `every_record`, which needs Kafka records.
     """
     if topic.every_record:
         raise ConfigError(
-            f"reads.{read}: a read with_malformed() can't be tested on rows", remedy="test the job on a real topic"
+            f"reads.{read}: a read with_malformed() can't be tested with rows", remedy="test the job with a real topic"
         )
     options = {
         "connector": "filesystem",
@@ -126,12 +126,12 @@ def bounded_table(read: str, topic: Kafka, uri: str) -> str:
 def _record_columns(topic: Kafka, arrival: str, *, is_counted: bool = False) -> list[str]:
     """The columns of a read: the record's, arrival, event time and watermark.
 
-    With `is_counted` the source counts the records that the view drops; that needs `functions()`.
+    With `is_counted` the source counts the records that the view drops; this needs `functions()`.
     """
     _check_names(topic, set(topic.record.model_fields), (ARRIVAL, EVENT_TIME, WATERMARK))
     lines = [*(f"`{name}` {flink}" for name, flink in columns(topic.record).items()), arrival]
     if topic.event_time:
-        # On arrival alone: an absurd event time moves no watermark.
+        # The watermark depends on the arrival only, so that an absurd event time can't advance it.
         watermark = f"`{ARRIVAL}` - {interval(topic.watermark_delay + topic.arrival_skew)}"
         if is_counted:
             past, future = milliseconds(_earliest(topic)), milliseconds(topic.future_tolerance)
@@ -141,9 +141,9 @@ def _record_columns(topic: Kafka, arrival: str, *, is_counted: bool = False) -> 
 
 
 def source_view(read: str, topic: Kafka) -> str:
-    """CREATE VIEW under the read's own name: what is on time, and the watermark that each record carries.
+    """CREATE VIEW with the read's name: the records that are on time, with the watermark that each causes.
 
-    With `every_record`: every record, with the reason for which it is malformed, and whether it is late.
+    With `every_record`: all records, with the reason if malformed, and whether they are late.
     """
     table = source_name(read)
     if topic.every_record:
@@ -160,7 +160,7 @@ def source_view(read: str, topic: Kafka) -> str:
     if not topic.event_time:
         return f"CREATE TEMPORARY VIEW `{read}` AS SELECT * FROM `{table}`"  # noqa: S608 - own names
     delay = topic.watermark_delay + topic.arrival_skew
-    # Evaluated for every record: few terms, each once.
+    # Evaluated for every record, so the condition has few terms.
     earliest = interval(_earliest(topic))
     return (
         f"CREATE TEMPORARY VIEW `{read}` AS "  # noqa: S608 - own names
@@ -171,7 +171,7 @@ def source_view(read: str, topic: Kafka) -> str:
 
 
 def sink_table(sink: str, topic: Kafka, brokers: Mapping[str, str], transactional_prefix: str) -> str:
-    """CREATE TABLE for what a job writes."""
+    """CREATE TABLE for a sink."""
     options = {
         "connector": "kafka",
         "topic": topic.topic,
@@ -195,12 +195,12 @@ def sink_table(sink: str, topic: Kafka, brokers: Mapping[str, str], transactiona
 
 
 def is_dead_letters(topic: Kafka) -> bool:
-    """The topic holds original bytes, with the rest of the record in headers."""
+    """Whether the topic has dead letters: original bytes as value and key, the other fields in headers."""
     return issubclass(topic.record, DeadLetter)
 
 
 def dead_letter_columns() -> str:
-    """What to select from a table of `DeadLetter`s for the sink's columns."""
+    """The select list that converts a table of `DeadLetter`s to the sink's columns."""
     headers = {
         "reason": "`reason`",
         "topic": "`topic`",
@@ -220,7 +220,7 @@ _DEAD_LETTER_OPTIONS = {
     "key.fields": "key",
     "value.format": "raw",
     "value.fields-include": "EXCEPT_KEY",
-    # What is too long for the contract must still fit here: more than the broker takes unless told otherwise.
+    # Records above the contract's max_bytes must fit, too: above the broker's default message size.
     "properties.max.request.size": "67108864",
 }
 
@@ -230,7 +230,7 @@ def _nullable(topic: Kafka) -> str:
 
 
 def _earliest(topic: Kafka) -> timedelta:
-    """How far before its arrival a record's event time may lie for the read to take it."""
+    """How long before its arrival a record's event time may be without the record being dropped."""
     return min(topic.watermark_delay, topic.past_tolerance)
 
 
@@ -280,7 +280,7 @@ def _check_names(topic: Kafka, used: set[str | None], reserved: tuple[str, ...])
     if taken:
         raise ConfigError(
             f"topic {topic.topic}: {topic.record.__name__} has a field {taken[0]!r}, "
-            "a name that every read's table has of its own",
+            "a name that every read's table reserves",
             remedy="rename the field",
         )
 

@@ -1,4 +1,4 @@
-"""Which columns of a table are bounds of windows, from the planner's own tree."""
+"""Find the columns of a table that are window bounds, in the planner's relational tree."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from pyflink.table import StreamTableEnvironment, Table
 
 _WINDOWS = frozenset({"TUMBLE", "HOP", "CUMULATE", "SESSION"})
 _WINDOW_COLUMNS = 3
-"""What a windowing table function adds behind its input's columns: window_start, window_end, window_time."""
+"""Number of columns that a windowing table function appends: window_start, window_end, window_time."""
 _BOUND_FUNCTION = re.compile(r"(TUMBLE|HOP|SESSION)_(START|END)")
 _SHIFTED = frozenset({"AS", "CAST", "+", "-", "Reinterpret"})
-"""Calls that leave a moment a moment: renamed, of another precision, some interval earlier or later."""
+"""Calls whose result is still a window bound: a new name or precision, or shifted by an interval."""
 
 
 def window_bounds(table: Table, t_env: StreamTableEnvironment) -> dict[str, bool]:
-    """The columns that hold bounds of windows, or moments some interval from one, by name: whether it can be null.
+    """The columns with window bounds, or window bounds shifted by an interval: by name, whether it is nullable.
 
-    A bound is followed from where the window is made, by SQL's table functions, SQL's older group functions or the
-    Table API, through selections, filters, groupings, smallest and largest values, unions and joins. What comes by
-    another way isn't found. Nullability is the planner's: the Table API itself calls the bounds of its windows
-    nullable, which they are not.
+    Windows may be made by SQL's windowing table functions, SQL's group window functions or the Table API. Their bounds
+    are followed through projections, filters, groupings, MIN and MAX, unions and joins; not through anything else.
+    Nullability comes from the planner, since the Table API reports window bounds as nullable, which they are not.
     """
     rel = t_env._j_tenv.getPlanner().createRelBuilder().queryOperation(table._j_table.getQueryOperation()).build()
     fields = rel.getRowType().getFieldList()
@@ -37,7 +36,7 @@ def _is_timestamp(field: Any) -> bool:
 
 
 def _is_bound(rel: Any, index: int) -> bool:
-    """Whether a column of this node is one."""
+    """Whether a column of this node is a window bound."""
     inputs = list(rel.getInputs())
     match rel.getClass().getSimpleName():
         case "LogicalFilter" | "LogicalSort":
@@ -59,7 +58,7 @@ def _is_bound(rel: Any, index: int) -> bool:
 
 
 def _holds_bound(expression: Any, source: Any) -> bool:
-    """Whether an expression over a node's columns gives one."""
+    """Whether an expression over a node's columns is a window bound."""
     kind = expression.getClass().getSimpleName()
     if kind == "RexInputRef":
         return _is_bound(source, expression.getIndex())
@@ -73,7 +72,7 @@ def _holds_bound(expression: Any, source: Any) -> bool:
 
 
 def _is_grouped_bound(rel: Any, source: Any, index: int) -> bool:
-    """A grouping's columns: its keys, its aggregates, and for the Table API's windows their properties."""
+    """Whether a column of an aggregation is a window bound. Its columns: keys, aggregates, and window properties."""
     keys, calls = rel.getGroupCount(), list(rel.getAggCallList())
     if index < keys:
         return _is_bound(source, rel.getGroupSet().nth(index))

@@ -1,1 +1,1 @@
-"""The desired state: which jobs there are, and how `deployments/<environment>.yaml` wants them to run."""
+"""The desired state: the jobs in `flink_jobs/`, and their settings in `deployments/<environment>.yaml`."""

@@ -1,7 +1,7 @@
-"""The project's jobs: every file of `flink_jobs/`, each on its own, so that a broken one hides none of the others.
+"""The project's jobs: every file of `flink_jobs/` is imported separately, so that a broken file hides no other job.
 
-A file is named after its job. So a broken file is known by the name of the job that it should give, no two files can
-give the same job, and a file's deployment section is found without the file being read.
+A file has the name of its job. So the job of a broken file is known, two files can't define the same job, and the
+section of a job in the deployment file is found without importing the job.
 """
 
 from __future__ import annotations
@@ -28,34 +28,34 @@ from sluice.settings import JOBS_PACKAGE
 
 @dataclass(frozen=True)
 class BrokenFile:
-    """A file of `flink_jobs/` that gives no job, and why."""
+    """A file of `flink_jobs/` that defines no valid job, and the error."""
 
     file: Path
     error: str
 
     @property
     def name(self) -> str:
-        """The job that it should give: files are named after their jobs."""
+        """The job that the file should define: a file has the name of its job."""
         return self.file.stem
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """The project's jobs by name, and the files that are broken."""
+    """The project's jobs by name, and the broken files."""
 
     jobs: Mapping[str, Job] = field(default_factory=dict)
     broken: tuple[BrokenFile, ...] = ()
 
     @property
     def errors(self) -> list[SluiceError]:
-        """What is wrong with each broken file."""
+        """The error of each broken file."""
         return [ConfigError(file.error) for file in self.broken]
 
     def job(self, name: str) -> Job:
-        """The job of this name.
+        """The job with this name.
 
         Raises:
-            ConfigError: there is none, or its file is broken (with the reason).
+            ConfigError: no such job exists, or its file is broken; the message has the reason.
         """
         if name in self.jobs:
             return self.jobs[name]
@@ -63,46 +63,46 @@ class Catalog:
             if file.name == name:
                 raise ConfigError(file.error)
         known = ", ".join(sorted(self.jobs)) or "none"
-        spoilt = f"; broken: {', '.join(file.file.name for file in self.broken)}" if self.broken else ""
-        raise ConfigError(f"there is no job {name!r}", remedy=f"the project has: {known}{spoilt}")
+        broken = f"; broken: {', '.join(file.file.name for file in self.broken)}" if self.broken else ""
+        raise ConfigError(f"there is no job {name!r}", remedy=f"the project has: {known}{broken}")
 
 
 def read_catalog(root: Path) -> Catalog:
-    """Import every `flink_jobs/*.py` (not those that begin with `_`) below the project's root."""
-    from sluice.deployment.trial import distrust, refused_files  # noqa: PLC0415 - it runs what reads this
+    """Import every `flink_jobs/*.py` of the project, except names that begin with `_`."""
+    from sluice.deployment.import_check import forget_result, refused_files  # noqa: PLC0415 - its child imports this
 
     use_package(root / JOBS_PACKAGE)
     jobs: dict[str, Job] = {}
     broken: list[BrokenFile] = []
     files = sorted((root / JOBS_PACKAGE).glob("[!_]*.py"))
     refused = refused_files(root, [file for file in files if is_job_name(file.stem)])
-    with _barred(refused):
+    with _block_imports(refused):
         for file in files:
             if file in refused:
                 broken.append(BrokenFile(file, refused[file]))
                 continue
             try:
-                with _as_it_was():
+                with _restore_process_state():
                     job = _load(file)
-            except (Exception, SystemExit, TooLongError) as error:  # noqa: BLE001 - the others must load
+            except (Exception, SystemExit, TooLongError) as error:  # noqa: BLE001 - the other files must load
                 if isinstance(error, TooLongError):
-                    distrust(root, file)
-                broken.append(BrokenFile(file, describe(error, file)))
+                    forget_result(root, file)
+                broken.append(BrokenFile(file, describe_import_error(error, file)))
             else:
                 jobs[job.name] = job
     return Catalog(jobs, tuple(broken))
 
 
 @contextlib.contextmanager
-def _as_it_was() -> Iterator[None]:
-    """What a file changes of this process while it is imported is taken back, what it prints is no output of ours."""
+def _restore_process_state() -> Iterator[None]:
+    """Undo what an import changes in this process (working directory, sys.path); send its prints to standard error."""
     path = list(sys.path)
     with contextlib.ExitStack() as after:
-        # Where the directory was removed, or this user may not enter it, it can't be returned to.
+        # The working directory may have been removed, or be inaccessible to this user: then it can't be restored.
         with contextlib.suppress(OSError):
             directory = os.open(".", os.O_RDONLY)
             after.callback(os.close, directory)
-            after.callback(_return_to, directory)
+            after.callback(_change_back, directory)
         try:
             with contextlib.redirect_stdout(sys.stderr), time_limit():
                 yield
@@ -111,28 +111,28 @@ def _as_it_was() -> Iterator[None]:
                 sys.path[:] = path
 
 
-def _return_to(directory: int) -> None:
+def _change_back(directory: int) -> None:
     with contextlib.suppress(OSError):
         os.fchdir(directory)
 
 
 @contextlib.contextmanager
-def _barred(refused: Mapping[Path, str]) -> Iterator[None]:
-    """Importing one of these files fails, also where another file does it."""
-    bar = _Bar({f"{JOBS_PACKAGE}.{file.stem}": words for file, words in refused.items()})
-    sys.meta_path.insert(0, bar)
+def _block_imports(refused: Mapping[Path, str]) -> Iterator[None]:
+    """Make imports of these files fail, also those from other job files."""
+    blocker = _ImportBlocker({f"{JOBS_PACKAGE}.{file.stem}": words for file, words in refused.items()})
+    sys.meta_path.insert(0, blocker)
     try:
         yield
     finally:
-        sys.meta_path.remove(bar)
+        sys.meta_path.remove(blocker)
 
 
-class _Bar(importlib.abc.MetaPathFinder):
+class _ImportBlocker(importlib.abc.MetaPathFinder):
     def __init__(self, refused: Mapping[str, str]) -> None:
         self._refused = refused
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:  # noqa: ARG002
-        """Raise, where the module must not be imported."""
+        """Raise ImportError for a module that must not be imported."""
         if fullname in self._refused:
             raise ImportError(self._refused[fullname])
 
@@ -140,20 +140,20 @@ class _Bar(importlib.abc.MetaPathFinder):
 def _load(file: Path) -> Job:
     if not is_job_name(file.stem):
         raise ConfigError(
-            f"{file}: a job's file has the job's name, and {file.stem!r} is none",
+            f"{file}: a job's file has the job's name, and {file.stem!r} is no valid job name",
             remedy="rename the file to a Python identifier of lower-case letters, digits and _, a letter first, at "
-            "most 63 characters; or, if it is no job, take it out or begin its name with _",
+            "most 63 characters; or, if it is no job, move it or begin its name with _",
         )
     name = f"{JOBS_PACKAGE}.{file.stem}"
     with _without_pyflink(file):
         module = importlib.import_module(name)
-    # A job that was imported from elsewhere is not this file's.
+    # A job that the file imports from another module does not count.
     found = [value for value in vars(module).values() if isinstance(value, Job) and value.module == name]
     if len(found) != 1:
         names = ", ".join(job.name for job in found) or "none"
         raise ConfigError(
             f"{file}: expected one job, found {names}",
-            remedy=f"define job = Job(...) at the top level; what jobs share lies in {JOBS_PACKAGE}/shared/",
+            remedy=f"define job = Job(...) at the top level; move code that jobs share to {JOBS_PACKAGE}/shared/",
         )
     (job,) = found
     if job.name != file.stem:
@@ -161,18 +161,18 @@ def _load(file: Path) -> Job:
             f"{job.place}: the file is named {file.stem}, its job {job.name}: a job's file has the job's name",
             remedy=f"rename the file to {job.name}.py, or the job to {file.stem}",
         )
-    _ = job.build  # a job without a pipeline is of no use
+    _ = job.build  # raises if the job has no pipeline
     return job
 
 
 @contextlib.contextmanager
 def _without_pyflink(file: Path) -> Iterator[None]:
-    """Refuse PyFlink being imported inside, by the file or by what it imports.
+    """Refuse a file that imports PyFlink at module level, directly or through another module.
 
-    What was loaded meanwhile is then unloaded: the next file must be judged by what it imports itself.
+    The modules that it loaded are unloaded again, so that the check of the next file starts afresh.
     """
     if "pyflink" in sys.modules:
-        # Where it is in use anyway (a test that runs a pipeline), nothing can be told.
+        # PyFlink is loaded already (in a test that runs a pipeline), so that the check can't see an import.
         yield
         return
     before = set(sys.modules)
@@ -192,26 +192,26 @@ def _unload(names: Iterable[str]) -> None:
     for name in names:
         module = sys.modules.pop(name)
         package, _, child = name.rpartition(".")
-        # `from package import child` would find it there without importing it again.
+        # Otherwise `from package import child` would find the attribute and not import the module again.
         if package in sys.modules and getattr(sys.modules[package], child, None) is module:
             delattr(sys.modules[package], child)
 
 
-def describe(error: BaseException, file: Path | None = None) -> str:
-    """What is wrong with a job that has raised this.
+def describe_import_error(error: BaseException, file: Path | None = None) -> str:
+    """The error message for an exception that a job's code raised.
 
     Args:
-        error: What was raised.
-        file: The job's file, whose import has raised it: its place is told; None: nothing is told of a place.
+        error: The exception.
+        file: The job file whose import raised it: the message begins with file and line. None: without a place.
     """
     if isinstance(error, SluiceError):
         return str(error)
     try:
         words = f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 - an exception may be anybody's code
+    except Exception:  # noqa: BLE001 - the job's exception class may define a broken __str__
         words = type(error).__name__
     if isinstance(error, SystemExit):
-        words = f"it called sys.exit({'' if error.code is None else repr(error.code)}) when it was imported"
+        words = f"the import called sys.exit({'' if error.code is None else repr(error.code)})"
     if isinstance(error, TooLongError):
         words = str(error)
     if file is None:
@@ -224,9 +224,9 @@ def describe(error: BaseException, file: Path | None = None) -> str:
 
 
 def use_package(directory: Path) -> None:
-    """Make `flink_jobs` the package in this directory, wherever else on the path there is one.
+    """Make `flink_jobs` the package in this directory, regardless of sys.path.
 
-    Another project's modules are unloaded: one process may look at several (tests do).
+    The modules of another project are unloaded: a process may read several projects, as tests do.
     """
     loaded = sys.modules.get(JOBS_PACKAGE)
     if loaded is not None and [Path(path) for path in loaded.__path__] == [directory]:
@@ -237,5 +237,5 @@ def use_package(directory: Path) -> None:
     load_current_sources(directory)
     spec = importlib.machinery.ModuleSpec(JOBS_PACKAGE, None, is_package=True)
     spec.submodule_search_locations = [str(directory)]
-    # What its __init__.py holds is a docstring, if anything: it is not run.
+    # Its __init__.py is not executed: it contains a docstring at most.
     sys.modules[JOBS_PACKAGE] = importlib.util.module_from_spec(spec)

@@ -1,4 +1,4 @@
-"""A job as it is to run: its definition with the deployment file's values over it, all validated."""
+"""The desired state of a job: its definition with the values of the deployment file, validated."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pydantic import BaseModel, ValidationError
 
 from sluice.deployment.explain import first_problem
 from sluice.deployment.file import Defaults, DeploymentFile, JobSection
-from sluice.deployment.lines import Document
-from sluice.deployment.secrets import hidden, secrets_of
+from sluice.deployment.secrets import option_digests, redact_options
 from sluice.deployment.values import json_values
+from sluice.deployment.yaml_lines import Document
 from sluice.errors import ConfigError
 from sluice.job.config import JobConfig, secret_settings
 from sluice.job.definition import Job
@@ -24,12 +24,12 @@ CHECKPOINTS: Mapping[str, str] = {
     "execution.checkpointing.interval": "30 s",
     "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
 }
-"""What every job has unless told otherwise: without checkpoints that outlive it, a lost job would lose its state."""
+"""Defaults of every job. Checkpoints must be retained: a job that Flink loses is restored from them."""
 
 
 @dataclass(frozen=True)
 class DesiredJob:
-    """A job with everything that decides how it runs."""
+    """A job with all settings that decide how it runs."""
 
     job: Job
     environment: str
@@ -41,9 +41,10 @@ class DesiredJob:
     health: Health
     options: Mapping[str, str]
     credentials: Mapping[str, str] = field(default_factory=dict)
-    """What the brokers' configuration has of secrets, as digests: the job holds those that it was started with."""
+    """Digests of the secrets in the brokers' configuration. A running job keeps the secrets it was started with, so a
+    change needs a new release."""
     jars: Mapping[str, str] = field(default_factory=dict)
-    """The jars that are shipped with it, with digests of their content."""
+    """The jars that are shipped with the job: digest of the content by the name in the deployment file."""
 
     @property
     def name(self) -> str:
@@ -57,18 +58,18 @@ class DesiredJob:
 
     @property
     def topics(self) -> dict[str, Kafka]:
-        """Every topic of the job by its name on the broker; a declared read first."""
+        """Every topic of the job by its name on the broker; the declaration under `reads` wins."""
         return {topic.topic: topic for topic in (*self.writes.values(), *self.reads.values())}
 
     @property
     def untimed(self) -> tuple[str, ...]:
-        """The topics of which no read has a watermark, by their names on the broker."""
+        """The topics that no read with a watermark covers, by their names on the broker."""
         timed = {topic.topic for topic in self.reads.values() if topic.has_watermark}
         return tuple(dict.fromkeys(topic.topic for topic in self.reads.values() if topic.topic not in timed))
 
     def values(self) -> dict[str, Any]:
-        """Everything that decides how it runs, as JSON values; of secrets their digests."""
-        # What most jobs have none of is left out: they keep their fingerprints.
+        """All settings that decide how the job runs, as JSON values; secrets as digests."""
+        # Keys that were added later are left out where empty, so that the fingerprints of existing releases stay.
         credentials = {"credentials": dict(self.credentials)} if self.credentials else {}
         jars = {"jars": dict(self.jars)} if self.jars else {}
         return {
@@ -77,18 +78,18 @@ class DesiredJob:
             "config": json_values(self.config),
             "reads": {name: topic_values(topic) for name, topic in self.reads.items()},
             "writes": {name: topic_values(topic) for name, topic in self.writes.items()},
-            "options": hidden(self.options),
+            "options": redact_options(self.options),
             **credentials,
             **jars,
         }
 
     def secrets(self) -> dict[str, Any]:
-        """Its settings as JSON values, secrets and all: for who runs it."""
+        """The job's own settings as JSON values, secrets in clear: to run the job."""
         return json_values(self.config, reveal=True)
 
 
 def topic_values(topic: Kafka) -> dict[str, Any]:
-    """The settings of a topic that a deployment may set, as JSON values."""
+    """The settings of a topic that a deployment file may set, as JSON values."""
     return json_values(topic, set(DEPLOYABLE_FIELDS))
 
 
@@ -102,25 +103,25 @@ def desired_job(
     given: Iterable[str] = (),
     jars: Mapping[str, str] | None = None,
 ) -> DesiredJob:
-    """Lay a deployment file's values over a job, and over those what a run gave for its settings.
+    """Apply a deployment file to a job, then the settings that were given for runs.
 
     Args:
         job: The job.
-        environment: Whose deployment file.
-        content: What it says.
-        document: Where it says so.
-        overrides: What runs gave; what a run gives anew is held against `refuse_secrets` before.
-        kafka: How the brokers are reached; None: as the deployment file says.
-        given: Those of the overrides that a run gives now; the others are kept from former ones.
-        jars: Those of the deployment file, with digests of their content.
+        environment: The name of the environment.
+        content: The deployment file.
+        document: The same file with line numbers, for messages.
+        overrides: Settings given for runs; the caller checks those of this run with `refuse_secrets`.
+        kafka: The brokers' configuration; None: the one in the deployment file.
+        given: The names of the overrides that this run gives; the others were kept from earlier runs.
+        jars: The jars of the deployment file with digests of their content.
 
     Raises:
-        ConfigError: an unknown name or a value out of its range; names job, field, file and line, allowed range.
+        ConfigError: an unknown name or a value out of range; names job, field, file and line, and the allowed range.
     """
     section = content.jobs.get(job.name, JobSection())
-    laid_over = dict(overrides or {})
-    reading = _Reading(job, document, frozenset(given), frozenset(laid_over).difference(given))
-    config = reading.model(("config",), job.config, lambda: job.config(**{**section.config, **laid_over}))
+    settings = dict(overrides or {})
+    reading = _Reading(job, document, frozenset(given), frozenset(settings).difference(given))
+    config = reading.model(("config",), job.config, lambda: job.config(**{**section.config, **settings}))
     replication = {"replication": content.defaults.replication} if content.defaults.replication else {}
     reads = {
         name: reading.topic(("reads", name), topic, {**replication, **section.reads.get(name, {})})
@@ -145,7 +146,7 @@ def desired_job(
         writes=writes,
         health=health,
         options=flink_options(content, job.name),
-        credentials=secrets_of(content.kafka.config if kafka is None else kafka),
+        credentials=option_digests(content.kafka.config if kafka is None else kafka),
         jars=dict(jars or {}),
     )
     _check_parallelism(desired, document)
@@ -153,12 +154,12 @@ def desired_job(
 
 
 def flink_options(content: DeploymentFile, name: str) -> dict[str, str]:
-    """The Flink options of a job of this name, secrets and all."""
+    """The Flink options of the job with this name, secrets in clear."""
     return {**CHECKPOINTS, **content.defaults.flink, **content.jobs.get(name, JobSection()).flink}
 
 
 def refuse_secrets(job: Job, overrides: Iterable[str]) -> None:
-    """What is given for a run is kept as it was given, and shown.
+    """Refuse overrides of secret settings: the ledger stores and shows overrides in clear.
 
     Raises:
         ConfigError: one of the settings is a secret.
@@ -166,28 +167,28 @@ def refuse_secrets(job: Job, overrides: Iterable[str]) -> None:
     for name in overrides:
         if name in secret_settings(job.config):
             raise ConfigError(
-                f"{job.name}: config.{name} is a secret, which can't be given for a run",
+                f"{job.name}: config.{name} is a secret, which can't be overridden for a run",
                 remedy=f"set it in the deployment file by an environment variable: {name}: ${{NAME}}",
             )
 
 
-def exposed_secrets(config: type[JobConfig], overrides: Iterable[str]) -> tuple[str, ...]:
-    """What is to be said of settings that former runs gave and that are secrets by now, a line for each."""
+def override_secret_warnings(config: type[JobConfig], overrides: Iterable[str]) -> tuple[str, ...]:
+    """A warning for each override of an earlier run whose field has become a secret since."""
     return tuple(
-        f"config.{name} is a secret by now, and the ledger has it as a former run gave it: set it in the deployment "
-        "file, and clear former overrides"
+        f"config.{name} is a secret now, and the ledger stores in clear the value that an earlier run gave: set it in "
+        "the deployment file, and clear the overrides"
         for name in sorted(secret_settings(config).intersection(overrides))
     )
 
 
 def _limits(job: Job, defaults: Defaults, section: JobSection) -> Health:
-    """The job's limits: of its section, of its code, of the defaults, and Sluice's own, the first that there is."""
+    """The job's limits. For each: the job's section, then its code, then the file's defaults, then Sluice's default."""
     given = {name: getattr(each, name) for each in (defaults.health, job.health) for name in each.model_fields_set}
     return Health(**{**given, **section.health})
 
 
 def _by_sink(job: Job, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values for each sink; a job's only one needs no name."""
+    """The deployment file's values for each sink by name; with one sink, `writes` has no names."""
     return {next(iter(job.sinks)): values} if len(job.sinks) == 1 else dict(values)
 
 
@@ -196,18 +197,18 @@ class _Reading:
     job: Job
     document: Document
     given: frozenset[str]
-    standing: frozenset[str]
+    kept: frozenset[str]
 
     def place(self, *path: str) -> str:
         if path[:1] == ("config",) and self.given.intersection(path[1:2]):
             return "given for this run"
-        if self.is_standing(path):
-            return "kept from a former run"
+        if self.is_kept(path):
+            return "kept from an earlier run"
         return self.document.place(("jobs", self.job.name, *path))
 
-    def is_standing(self, path: tuple[str, ...]) -> bool:
-        """Whether a setting is one that a former run gave."""
-        return path[:1] == ("config",) and bool(self.standing.intersection(path[1:2]))
+    def is_kept(self, path: tuple[str, ...]) -> bool:
+        """Whether an earlier run gave this setting."""
+        return path[:1] == ("config",) and bool(self.kept.intersection(path[1:2]))
 
     def known_names(self, section: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
         for name in given:
@@ -223,10 +224,10 @@ class _Reading:
         except ValidationError as error:
             inner, words = first_problem(error, model)
             where = (*path, *inner)
-            take_back = f"sluice deploy {self.job.name} --clear-overrides takes back what former runs gave"
+            clear = f"run: sluice deploy {self.job.name} --clear-overrides"
             raise ConfigError(
                 f"{self.job.name}: {'.'.join(where)}: {words} ({self.place(*where)})",
-                remedy=take_back if self.is_standing(where) else None,
+                remedy=clear if self.is_kept(where) else None,
             ) from error
 
     def topic(self, path: tuple[str, ...], declared: Kafka, values: Any) -> Kafka:
@@ -245,9 +246,9 @@ class _Reading:
 
 
 def _check_parallelism(desired: DesiredJob, document: Document) -> None:
-    """Refuse subtasks that would never get a partition, and so hold the watermark back for ever.
+    """Refuse subtasks that would never get a partition, and so would hold back the watermark forever.
 
-    A read with an idle timeout lets go of the watermark, so one that is wide enough for the parallelism will do.
+    A read with an idle timeout doesn't hold it back: then it is enough if one read has that many partitions.
     """
     place = document.place(("jobs", desired.name, "parallelism"))
     widest = max((topic.partitions for topic in desired.reads.values()), default=desired.parallelism)
@@ -256,6 +257,6 @@ def _check_parallelism(desired: DesiredJob, document: Document) -> None:
         if desired.parallelism > limit:
             raise ConfigError(
                 f"{desired.name}: parallelism {desired.parallelism} is more than the {limit} partitions of "
-                f"reads.{name} ({topic.topic}): subtasks without a partition would do nothing ({place})",
+                f"reads.{name} ({topic.topic}): subtasks without a partition would be idle ({place})",
                 remedy=f"set parallelism to {limit} or less, or give the topic more partitions",
             )

@@ -1,4 +1,4 @@
-"""A validation error in words: which value, what was expected, what was found."""
+"""The text of a validation error: which value, what was expected, what was found."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ _LOGIN = re.compile(r"//[^/\s]*@")
 
 
 def first_problem(error: ValidationError, model: type[BaseModel]) -> tuple[tuple[str, ...], str]:
-    """The first problem's path and its words, with the allowed range or the known fields."""
+    """Path and message of the first problem, with the allowed range or the known fields."""
     first = error.errors()[0]
     path = tuple(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return path, _unknown_field(path[-1], _model_at(model, path[:-1]))
     field = _field_at(model, path)
     allowed = allowed_range(field) if field else ""
-    got = "" if first["type"] == "missing" else f", got {shown(first['input'], secret=_is_secret(path, model))}"
+    got = (
+        "" if first["type"] == "missing" else f", got {describe_value(first['input'], secret=_is_secret(path, model))}"
+    )
     return path, f"{_decapitalised(first['msg'])}{got}{f' (allowed: {allowed})' if allowed else ''}"
 
 
-def shown(value: object, *, secret: bool = False) -> str:
-    """A value for a message: of an address without its login, of a secret nothing."""
+def describe_value(value: object, *, secret: bool = False) -> str:
+    """A value for a message: an address without its login; secrets are not shown."""
     if secret:
         return "a value that is not shown"
     if isinstance(value, Mapping):
@@ -40,14 +42,14 @@ def shown(value: object, *, secret: bool = False) -> str:
 
 
 def _is_secret(path: tuple[str, ...], model: type[BaseModel]) -> bool:
-    """The value is a secret by its setting's type, or by the name of an option."""
+    """Whether the value is a secret: by its setting's type, or by the name of the option."""
     holder = _model_at(model, path[:1])
     names = secret_settings(model) | (secret_settings(holder) if holder else set())
     return any(part in names or is_secret(part) for part in path)
 
 
 def allowed_range(field: FieldInfo) -> str:
-    """A field's bounds in words, e.g. `1s to 1d` or `>= 1`; empty when it has none."""
+    """A field's bounds as text, e.g. `>= 1s and <= 1d` or `>= 1`; empty if it has none."""
     low = high = ""
     for constraint in _constraints(field):
         match constraint:
@@ -87,7 +89,7 @@ def _unknown_field(name: str, model: type[BaseModel] | None) -> str:
 
 
 def _model_at(model: type[BaseModel], path: tuple[str, ...]) -> type[BaseModel] | None:
-    """The model that the path leads to, through dicts by name."""
+    """The model at the end of the path; dicts count as one step."""
     current: Any = model
     for part in path:
         if isinstance(current, type) and issubclass(current, BaseModel):

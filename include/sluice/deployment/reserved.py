@@ -1,4 +1,4 @@
-"""Flink options that a deployment file can't set for a job: Sluice sets them itself, or they have no effect there."""
+"""Flink options that a deployment file can't set for a job: Sluice sets them itself, or they would have no effect."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _RESERVED = {
     "table.local-time-zone": "every job runs in UTC; convert in the pipeline, or write instants",
     "pipeline.name": "a Flink job has the name of its file's job",
     "execution.target": _ADDRESS,
-    "execution.attached": "the client submits and leaves",
+    "execution.attached": "the client always submits in detached mode",
     "execution.state-recovery.path": _STATE,
     "execution.state-recovery.ignore-unclaimed-state": _STATE,
     "execution.state-recovery.claim-mode": _STATE,
-    # The names that Flink has deprecated and still takes for them.
+    # The deprecated names of these options, which Flink still accepts.
     "execution.savepoint.path": _STATE,
     "execution.savepoint.ignore-unclaimed-state": _STATE,
     "execution.savepoint-restore-mode": _STATE,
@@ -28,7 +28,7 @@ _RESERVED = {
     "pipeline.fixed-job-id": _JOB_ID,
     "web.port": _ADDRESS,
 }
-"""The options by their names, each with what to do instead."""
+"""By option: what to do instead."""
 _RESERVED_PREFIXES = {
     "rest.": _ADDRESS,
     "jobmanager.rpc.": _ADDRESS,
@@ -37,21 +37,21 @@ _RESERVED_PREFIXES = {
 
 
 def refuse_reserved(options: Iterable[tuple[str, ...]], place: Callable[[tuple[str, ...]], str]) -> None:
-    """Refuse Flink options whose values would be overwritten or never be read.
+    """Refuse Flink options whose values Sluice would overwrite or Flink would ignore.
 
     Args:
-        options: Where each option stands in the deployment file, e.g. ("defaults", "flink", "pipeline.name").
-        place: Says file and line of that.
+        options: The path of each option in the deployment file, e.g. ("defaults", "flink", "pipeline.name").
+        place: Returns `file:line` of a path.
 
     Raises:
-        ConfigError: there is one; names it with file and line, and what to use instead.
+        ConfigError: the file sets such an option; names it with file and line, and what to use instead.
     """
     for path in options:
         if (instead := _instead(path[-1])) is not None:
             raise ConfigError(
                 f"{place(path)}: {path[-1]}: Sluice sets this Flink option itself, so that a value here would "
                 "have no effect",
-                remedy=f"take it out; {instead}",
+                remedy=f"remove it; {instead}",
             )
 
 

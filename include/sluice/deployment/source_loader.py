@@ -1,7 +1,7 @@
-"""Importing job files as they are now, and not as cached bytecode remembers them.
+"""Import job files from their current source, never from stale bytecode.
 
-Python takes cached bytecode for current where the source's size and its time in whole seconds are the same. A file that
-is edited twice within a second, say from `1` to `2`, then runs as it was before the second edit.
+Python considers cached bytecode current if the size and the modification time in whole seconds are the same. After two
+edits within a second, say from `1` to `2`, it would run the code from before the second edit.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from pathlib import Path
 from typing import Any
 
 _UNSETTLED = 2.0
-"""Seconds after a change in which a further one may leave size and time as they are."""
+"""Seconds after a change during which another change may leave size and time equal."""
 
 
 class CurrentSourceLoader(SourceFileLoader):
-    """Loads a file from its source, without reading or writing bytecode, where it was changed a moment ago."""
+    """Loads a file that was changed just now from its source, without reading or writing bytecode."""
 
     def path_stats(self, path: str) -> Any:
-        """Time and size of the source, by which Python compares bytecode with it.
+        """Time and size of the source, with which Python compares the bytecode.
 
         Raises:
-            OSError: the source has just changed. Python then leaves bytecode alone.
+            OSError: the source has just changed. Python then neither reads nor writes bytecode.
         """
         stats = super().path_stats(path)
         if time.time() - stats["mtime"] < _UNSETTLED:
@@ -42,11 +42,11 @@ class CurrentSourceLoader(SourceFileLoader):
 
 
 _hooks: list[Callable[[str], Any]] = []
-"""The path hook that is installed, at most one."""
+"""The installed path hook; at most one."""
 
 
 def load_current_sources(directory: Path) -> None:
-    """Have Python load the modules in and below a directory by `CurrentSourceLoader`, and no longer a former one's."""
+    """Load modules in and below a directory by `CurrentSourceLoader`; replaces an earlier call for another one."""
     find = FileFinder.path_hook(
         (ExtensionFileLoader, EXTENSION_SUFFIXES),
         (CurrentSourceLoader, SOURCE_SUFFIXES),

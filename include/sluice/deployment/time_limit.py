@@ -1,4 +1,4 @@
-"""A limit of time for an import in this process, where a file that was known to end waits for something else."""
+"""A time limit for an import in this process: a file that passed the import check may hang later."""
 
 from __future__ import annotations
 
@@ -11,33 +11,35 @@ from collections.abc import Iterator
 from types import FrameType
 
 SECONDS = 10.0
-"""On a machine that is not overloaded."""
+"""Seconds for one import on a machine that is not overloaded."""
 _LONGEST = 2.0
-"""Times that; Airflow gives a DAG file 30 s in all."""
+"""Factor by which an overloaded machine extends the limit at most; Airflow allows a DAG file 30 s in all."""
 
 
 def slowness() -> float:
-    """How many times longer an import may take here: by the processes that wait for each core, twice at most."""
+    """Factor by which an import may take longer on this machine: the load per core, between 1 and 2."""
     return min(_LONGEST, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
 
 
 class TooLongError(BaseException):
-    """The time is up; not an Exception, which the file may catch."""
+    """The time limit has passed. Not an Exception, since the file could catch that."""
 
 
 @contextlib.contextmanager
 def time_limit(seconds: float | None = None) -> Iterator[None]:
-    """Raise inside once the time is up: in the main thread, and where no shorter limit is set, as Airflow's may be.
+    """Raise in the block when the time limit has passed.
+
+    Without effect outside the main thread, or if a shorter timer is set, as Airflow may do.
 
     Args:
-        seconds: None: ten, and more on a machine that is overloaded.
+        seconds: The limit; None: 10 s, up to 20 s on an overloaded machine.
 
     Raises:
-        TooLongError: the time is up.
+        TooLongError: the limit has passed.
     """
     seconds = SECONDS * slowness() if seconds is None else seconds
     if threading.current_thread() is not threading.main_thread():
-        # Only that one gets signals.
+        # Only the main thread receives signals.
         yield
         return
     before, _ = signal.getitimer(signal.ITIMER_REAL)
@@ -46,7 +48,7 @@ def time_limit(seconds: float | None = None) -> Iterator[None]:
         return
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        raise TooLongError(f"the import did not end within {seconds:.0f} s; move what waits into the pipeline function")
+        raise TooLongError(f"the import took longer than {seconds:.0f} s; move slow code into the pipeline function")
 
     began, former = time.monotonic(), signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -1,4 +1,4 @@
-"""A model's values as JSON, the same in every process, with digests of those that are secret."""
+"""A model's values as JSON, equal in every process, with secrets as digests."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from sluice.deployment.secrets import Hidden, digest
+from sluice.deployment.secrets import SECRET_TYPES, digest
 
 
 def json_values(model: BaseModel, include: set[str] | None = None, *, reveal: bool = False) -> dict[str, Any]:
-    """The model's fields as JSON values; what is a set is sorted, for its own order differs from process to process.
+    """The model's fields as JSON values. Sets are sorted, because their order differs between processes.
 
     Args:
         model: The settings.
         include: The fields to take; None: all.
-        reveal: Give the secrets themselves, for who runs the job.
+        reveal: Include the secrets in clear, to run the job.
     """
     return {
         name: _ordered(getattr(model, name, None), dumped, reveal=reveal)
@@ -26,8 +26,8 @@ def json_values(model: BaseModel, include: set[str] | None = None, *, reveal: bo
 
 
 def _ordered(value: Any, dumped: Any, *, reveal: bool) -> Any:
-    """A dumped value in an order of its own, its original beside it to tell sets from lists, and secrets."""
-    if isinstance(value, Hidden):
+    """A dumped value with sorted sets and digests of secrets; the original value shows which parts these are."""
+    if isinstance(value, SECRET_TYPES):
         plain = value.get_secret_value()
         plain = plain.decode() if isinstance(plain, bytes) else plain
         return plain if reveal else digest(str(plain))
@@ -38,7 +38,7 @@ def _ordered(value: Any, dumped: Any, *, reveal: bool) -> Any:
         return {name: _ordered(inner, of, reveal=reveal) for inner, (name, of) in pairs}
     is_many = isinstance(value, list | tuple | set | frozenset) and isinstance(dumped, list)
     if not is_many or len(value) != len(dumped):
-        return dumped  # nothing to order, or the type has a serialiser of its own
+        return dumped  # no collection, or the type has a custom serialiser
     items = [_ordered(inner, of, reveal=reveal) for inner, of in zip(value, dumped, strict=True)]
     if isinstance(value, list | tuple):
         return items

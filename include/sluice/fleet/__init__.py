@@ -1,1 +1,1 @@
-"""The fleet: every job of an environment, looked at in one sweep, and what each of them needs."""
+"""The fleet: all jobs of an environment, observed in one sweep, and what each of them needs."""

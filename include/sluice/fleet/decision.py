@@ -1,144 +1,153 @@
-"""What a job needs, from how it is and what was done to it; guards against flapping. Pure."""
+"""What a job needs, from its status and its operations, with guards against flapping. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from functools import partial
-from typing import Literal
 
 from sluice.fleet.rows import CHANGING, JobStatus
 
-GIVE_UP_AFTER = 6
-"""Tries that came to nothing, or to nothing that lasted."""
-_FIRST_WAIT = timedelta(minutes=2)
-"""After one try; twice as long after each further one."""
-_LONGEST_WAIT = timedelta(hours=1)
-SHORT = timedelta(minutes=30)
-"""What held longer was no failure; where sweeps are far apart, longer than they take to look twice."""
-_REMEMBERED = timedelta(days=1)
-"""After which a job that was given up is tried again."""
-_GOOD = ("healthy", "unchanged", "recorded", "suspended")
+MAX_ATTEMPTS = 6
+"""After so many attempts in a row that failed, or did not last, a person is asked for."""
+_FIRST_DELAY = timedelta(minutes=2)
+"""The delay after the first attempt; each further attempt doubles it."""
+_MAX_DELAY = timedelta(hours=1)
+MIN_FLAP_WINDOW = timedelta(minutes=30)
+"""A change that lasted longer than the flap window did not fail. Sweeps far apart make the window longer."""
+_ATTEMPTS_COUNT_FOR = timedelta(days=1)
+"""After this time failed attempts no longer count, so that a job that was given up is tried again."""
+_SUCCEEDED = ("healthy", "unchanged", "recorded", "suspended")
 
 
 @dataclass(frozen=True)
 class PastOperation:
-    """An operation of the ledger, as far as it matters here.
+    """An operation of the ledger, reduced to what decisions depend on.
 
     Attributes:
         kind: deploy, rollback, suspend or resume.
-        outcome: healthy, unchanged, recorded, suspended, rolled_back, failed or abandoned; None: it goes on.
-        action: What it did to the job, as its plan says: redeploy, recover, start, record, suspend or none; None: it
-            was never planned.
-        release: What it was to run.
+        outcome: healthy, unchanged, recorded, suspended, rolled_back, failed or abandoned; None: it is in progress.
+        release: The release that it was to start.
         fingerprint: Of that release.
-        former_fingerprint: Of what ran before; None: nothing did.
+        previous_fingerprint: Of the release that ran before; None: none did.
         reason: Why it failed.
+        action: The action of its plan: redeploy, recover, start, record, suspend or none; None: it was never planned.
     """
 
     kind: str
     outcome: str | None
     release: int
     fingerprint: str | None
-    former_fingerprint: str | None
+    previous_fingerprint: str | None
     started_at: datetime
     ended_at: datetime | None
     reason: str | None = None
     action: str | None = None
 
 
-def blocked(operations: Sequence[PastOperation]) -> dict[str | None, str]:
-    """Fingerprints that were rolled back, by a person or by Sluice, each with when; deploying one by hand lifts that.
+def rolled_back_fingerprints(operations: Sequence[PastOperation]) -> dict[str | None, str]:
+    """Fingerprints that were rolled back, by a person or by Sluice, each with when; a deploy by hand removes one.
 
     Args:
         operations: Newest first.
     """
-    held: dict[str | None, str] = {}
+    blocked: dict[str | None, str] = {}
     for operation in reversed(operations):
         when = f"{operation.started_at:%Y-%m-%d %H:%M} UTC"
         if operation.outcome == "rolled_back":
-            held[operation.fingerprint] = f"release {operation.release} at {when}"
-        elif operation.outcome in _GOOD and operation.kind == "rollback":
-            if operation.former_fingerprint != operation.fingerprint:
-                held[operation.former_fingerprint] = f"to release {operation.release} at {when}"
-            held.pop(operation.fingerprint, None)
-        elif operation.outcome in _GOOD and operation.kind != "suspend":
-            held.pop(operation.fingerprint, None)
-    held.pop(None, None)
-    return held
+            blocked[operation.fingerprint] = f"release {operation.release} at {when}"
+        elif operation.outcome in _SUCCEEDED and operation.kind == "rollback":
+            if operation.previous_fingerprint != operation.fingerprint:
+                blocked[operation.previous_fingerprint] = f"to release {operation.release} at {when}"
+            blocked.pop(operation.fingerprint, None)
+        elif operation.outcome in _SUCCEEDED and operation.kind != "suspend":
+            blocked.pop(operation.fingerprint, None)
+    blocked.pop(None, None)
+    return blocked
 
 
-def tries(
-    operations: Sequence[PastOperation], now: datetime, short: timedelta, counts: Callable[[PastOperation], bool]
+def recent_attempts(
+    operations: Sequence[PastOperation], now: datetime, flap_window: timedelta, counts: Callable[[PastOperation], bool]
 ) -> list[PastOperation]:
-    """The newest operations that came to nothing, or to nothing that lasted; newest first.
+    """The newest operations that failed or did not last; newest first.
 
     Args:
         operations: Newest first.
         now: The time.
-        short: What held longer was no failure.
-        counts: Whether one was a try at what is to be done now: what else was done to the job is none.
+        flap_window: The result of an operation that lasted longer counts as a success.
+        counts: Whether an operation was an attempt at what is needed now.
     """
-    made: list[PastOperation] = []
+    attempts: list[PastOperation] = []
     until = now
     for operation in operations:
         if operation.ended_at is None:
             continue
-        if operation.started_at < now - _REMEMBERED:
+        if operation.started_at < now - _ATTEMPTS_COUNT_FOR:
             break
-        held = until - operation.ended_at
-        if operation.outcome in _GOOD and held >= short:
+        lasted = until - operation.ended_at
+        if operation.outcome in _SUCCEEDED and lasted >= flap_window:
             break
         until = operation.started_at
         if counts(operation):
-            made.append(operation)
-    return made
+            attempts.append(operation)
+    return attempts
 
 
-def wait_until(made: Sequence[PastOperation]) -> datetime:
-    """When the next try may begin: after two minutes, then four, eight, and so on up to an hour.
+def next_attempt_at(attempts: Sequence[PastOperation]) -> datetime:
+    """When the next attempt may begin: two minutes after the last one, then four, eight and so on, up to an hour.
 
     Args:
-        made: Tries, newest first; at least one.
+        attempts: Newest first; at least one.
     """
-    wait = _FIRST_WAIT
-    for _ in made[1:]:
-        wait = min(2 * wait, _LONGEST_WAIT)
-    return (made[0].ended_at or made[0].started_at) + wait
+    wait = _FIRST_DELAY
+    for _ in attempts[1:]:
+        wait = min(2 * wait, _MAX_DELAY)
+    return (attempts[0].ended_at or attempts[0].started_at) + wait
 
 
-Need = Literal["nothing", "redeploy", "recover", "roll_back", "suspend", "report"]
-"""nothing: it is as it should be, or it isn't the time yet.
-redeploy: it differs from what is desired.
-recover: it should run and doesn't; from its newest retained checkpoint.
-roll_back: a fresh release fails or stands still by its own code or state, and there is a former one.
-suspend: whoever was to suspend it is gone, and has not come to its end.
-report: a person has to look."""
+class Need(StrEnum):
+    """What a job needs; the values are in the database and in XComs."""
+
+    NOTHING = "nothing"
+    """It is as desired, or it isn't time yet."""
+    REDEPLOY = "redeploy"
+    """It differs from the desired state."""
+    RECOVER = "recover"
+    """It should be running and isn't; it starts from its newest retained checkpoint."""
+    ROLL_BACK = "roll_back"
+    """Its new release fails or stalls by its own code or state, and there is a previous one."""
+    SUSPEND = "suspend"
+    """The operation that was suspending it ended before it had finished."""
+    REPORT = "report"
+    """A person has to act."""
+
+
 _ENDED = ("gone", "FAILED", "CANCELED", "FINISHED")
-_STRANGERS = ("undeclared", "duplicate")
+_UNMANAGED = ("undeclared", "duplicate")
 
 
 @dataclass(frozen=True)
 class DecisionInput:
-    """All that decides what a job needs.
+    """Everything that decides what a job needs.
 
     Attributes:
-        status: The row of the sweep.
+        status: The job's row of the sweep.
         now: The time.
-        enabled: The deployment file wants it to run.
-        fingerprint: Of what is desired; None: its file or settings are broken, or it has none.
+        enabled: The deployment file enables it.
+        fingerprint: Of its desired state; None: its file or settings are broken, or it has none.
         healthy_at: When its release passed its gates; None: never.
-        has_former: There is a healthy release before the one that runs.
-        failed_before: The sweep before found the same Flink job failed, too.
-        short: For how long after its gates a release may be what is wrong with a job that fails.
-        operations: What was done to it, newest first.
-        holder: Who is doing something to it now; None: nobody.
-        moved: It was changed since it was looked at.
+        has_previous: There is a healthy release before the one that runs.
+        failed_before: The sweep before found the same Flink job failed too.
+        flap_window: A release whose gates passed less than this time ago may be the cause of a failure.
+        operations: The job's operations, newest first.
+        holder: The holder of its operation in progress; None: there is none.
+        has_changed: Its placement has changed since the sweep read it.
         approval: Why a redeploy would need an approval; None: it needs none, or that isn't known yet.
-        asked: What became of asking for that approval; None: nobody was asked.
-        stays: Why it can't go back to the former release by itself; None: it can, or that isn't known yet.
-        rollback_blocked_cause: The cause of a report of that; None: there is none.
+        approval_status: The state of the request for that approval; None: there is no request.
+        rollback_blocked: Why it can't be rolled back automatically; None: it can, or that isn't known yet.
+        rollback_blocked_cause: The `Decision.cause` for that; None: there is none.
     """
 
     status: JobStatus
@@ -146,27 +155,28 @@ class DecisionInput:
     enabled: bool = True
     fingerprint: str | None = None
     healthy_at: datetime | None = None
-    has_former: bool = False
+    has_previous: bool = False
     failed_before: bool = False
-    short: timedelta = SHORT
+    flap_window: timedelta = MIN_FLAP_WINDOW
     operations: Sequence[PastOperation] = ()
     holder: str | None = None
-    moved: bool = False
+    has_changed: bool = False
     approval: str | None = None
-    asked: str | None = None
-    stays: str | None = None
+    approval_status: str | None = None
+    rollback_blocked: str | None = None
     rollback_blocked_cause: str | None = None
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What a job needs.
+    """What a job needs, and why.
 
     Attributes:
-        why: In words.
-        release: For `recover`, the release that is to run again.
-        cause: Of what needs a person and no verdict tells: the same for as long as it is about the same thing, so that
-            it is told once; None: there is none, or the verdict tells it.
+        need: What it needs.
+        why: One line for a person.
+        release: For `recover`, the release to start again.
+        cause: Identifies what a person has to act on and the verdict doesn't show. It stays the same while the subject
+            does, so that notifiers are called once. None: there is nothing, or the verdict shows it.
     """
 
     need: Need
@@ -176,29 +186,29 @@ class Decision:
 
 
 def decide(case: DecisionInput) -> Decision:
-    """What the job needs: the first of what follows that applies.
+    """What the job needs: the first check that applies decides.
 
-    A job that isn't the ledger's, or runs twice, is for a person. One that somebody works on, that is meant to be
-    down, or that could not be looked at is left alone. Then comes what makes it run, then what makes it right.
+    Jobs that aren't in the ledger, or run twice, need a person. Jobs with an operation in progress, jobs that should
+    be down and jobs that could not be read are left as they are. Then come failures, then drift.
     """
     return (
-        _left_to_people(case)
-        or _left_alone(case)
+        _needs_person(case)
+        or _not_actionable(case)
         or _suspending(case)
         or _disabled(case)
         or _down(case)
         or _failed(case)
-        or _drifted(case)
-        or Decision("nothing", _as_it_is(case.status))
+        or _has_drifted(case)
+        or Decision(Need.NOTHING, _running(case.status))
     )
 
 
 def approval_cause(fingerprint: str | None) -> str:
-    """The cause of a report that something desired needs an approval."""
+    """The cause of a report that a desired state needs an approval."""
     return f"approval {fingerprint}"
 
 
-def _as_it_is(status: JobStatus) -> str:
+def _running(status: JobStatus) -> str:
     match status.verdict:
         case "degraded":
             return "it runs, degraded"
@@ -208,32 +218,32 @@ def _as_it_is(status: JobStatus) -> str:
             return "it runs as it should"
 
 
-def _left_to_people(case: DecisionInput) -> Decision | None:
+def _needs_person(case: DecisionInput) -> Decision | None:
     status = case.status
-    if status.state in _STRANGERS or status.doubles:
-        return Decision("report", _reasons(status))
+    if status.state in _UNMANAGED or status.doubles:
+        return Decision(Need.REPORT, _reasons(status))
     if status.state == "broken" or (status.state == "removed" and status.phase != "suspended"):
-        return Decision("report", _reasons(status))
+        return Decision(Need.REPORT, _reasons(status))
     return None
 
 
-def _left_alone(case: DecisionInput) -> Decision | None:
+def _not_actionable(case: DecisionInput) -> Decision | None:
     status = case.status
     if case.holder:
-        return Decision("nothing", f"an operation goes on, by {case.holder}")
-    if case.moved or status.state == CHANGING:
-        return Decision("nothing", "it was changed while it was looked at: the next look tells how it is")
+        return Decision(Need.NOTHING, f"an operation is in progress, held by {case.holder}")
+    if case.has_changed or status.state == CHANGING:
+        return Decision(Need.NOTHING, "its placement changed during the sweep: the next sweep reads it again")
     if status.state in ("suspended", "removed", "not deployed", "disabled"):
-        return Decision("nothing", _reasons(status) or status.state)
+        return Decision(Need.NOTHING, _reasons(status) or status.state)
     if status.state == "unreachable":
-        return Decision("nothing", f"it could not be looked at: {_reasons(status)}")
+        return Decision(Need.NOTHING, f"it could not be read: {_reasons(status)}")
     return None
 
 
 def _suspending(case: DecisionInput) -> Decision | None:
     if case.status.state != "suspending":
         return None
-    return _unless_too_often(case, Decision("suspend", f"it is to be down: {_reasons(case.status)}"))
+    return _with_backoff(case, Decision(Need.SUSPEND, f"its suspension did not finish: {_reasons(case.status)}"))
 
 
 def _disabled(case: DecisionInput) -> Decision | None:
@@ -241,21 +251,21 @@ def _disabled(case: DecisionInput) -> Decision | None:
         return None
     why = "it is disabled in the deployment file"
     if case.status.state in (*_ENDED, "stopped"):
-        return Decision("nothing", why)
-    return Decision("report", f"{why}, and runs: sluice suspend it", cause="disabled")
+        return Decision(Need.NOTHING, why)
+    return Decision(Need.REPORT, f"{why}, but runs; run: sluice suspend {case.status.job}", cause="disabled")
 
 
 def _down(case: DecisionInput) -> Decision | None:
     status = case.status
     if status.state not in (*_ENDED, "stopped", "stopping"):
         return None
-    if status.state == "FAILED" and _may_go_back(case):
-        return _unless_too_often(case, Decision("roll_back", f"a fresh release has failed: {_reasons(status)}"))
-    why = f"it is to run, and is {status.state}: {_reasons(status)}"
-    if case.stays:
-        why = f"{why}; {case.stays}"
-    # The release that ran: what has changed since comes later, and may need an approval.
-    return _unless_too_often(case, Decision("recover", why, release=status.release, cause=case.rollback_blocked_cause))
+    if status.state == "FAILED" and _can_roll_back(case):
+        return _with_backoff(case, Decision(Need.ROLL_BACK, f"its new release has failed: {_reasons(status)}"))
+    why = f"it should be running, but is {status.state}: {_reasons(status)}"
+    if case.rollback_blocked:
+        why = f"{why}; {case.rollback_blocked}"
+    # The release that ran starts again: a change since then may need an approval, and follows by a redeploy.
+    return _with_backoff(case, Decision(Need.RECOVER, why, release=status.release, cause=case.rollback_blocked_cause))
 
 
 def _failed(case: DecisionInput) -> Decision | None:
@@ -263,77 +273,80 @@ def _failed(case: DecisionInput) -> Decision | None:
     if status.verdict != "failed":
         return None
     if not case.failed_before:
-        return Decision("nothing", f"seen failed for the first time: {_reasons(status)}")
-    if _may_go_back(case):
-        return _unless_too_often(case, Decision("roll_back", f"a fresh release has gone bad: {_reasons(status)}"))
-    new = _drifted(case)
-    if new is not None and new.need == "redeploy":
-        # What is desired now may be the remedy.
+        return Decision(Need.NOTHING, f"failed for the first time in this sweep: {_reasons(status)}")
+    if _can_roll_back(case):
+        return _with_backoff(case, Decision(Need.ROLL_BACK, f"its new release fails: {_reasons(status)}"))
+    new = _has_drifted(case)
+    if new is not None and new.need == Need.REDEPLOY:
+        # The desired state may repair it.
         return new
-    if case.stays:
-        why = f"a fresh release has gone bad: {_reasons(status)}; {case.stays}"
-        return Decision("report", why, cause=case.rollback_blocked_cause)
-    cause = "nothing of its own code or state" if _is_fresh(case) and not status.own_fault else "no fresh release"
-    return Decision("report", f"it fails, and {cause} is the cause: {_reasons(status)}")
+    if case.rollback_blocked:
+        why = f"its new release fails: {_reasons(status)}; {case.rollback_blocked}"
+        return Decision(Need.REPORT, why, cause=case.rollback_blocked_cause)
+    cause = "not by its own code or state" if _is_fresh(case) and not status.own_fault else "its release is not new"
+    return Decision(Need.REPORT, f"it fails, but {cause}: {_reasons(status)}")
 
 
-def _drifted(case: DecisionInput) -> Decision | None:
+def _has_drifted(case: DecisionInput) -> Decision | None:
     status = case.status
     if not status.drift:
         return None
-    held = blocked(case.operations)
-    if case.fingerprint in held:
-        return Decision("nothing", f"it differs from what is desired, which was rolled back: {held[case.fingerprint]}")
+    blocked = rolled_back_fingerprints(case.operations)
+    if case.fingerprint in blocked:
+        why = f"it differs from the desired state, which was rolled back: {blocked[case.fingerprint]}"
+        return Decision(Need.NOTHING, why)
     if case.approval:
-        to_do = case.asked or "deploy it by hand, and approve it"
-        why = f"what is desired needs an approval: {case.approval}; {to_do}"
-        return Decision("report", why, cause=approval_cause(case.fingerprint))
+        next_step = case.approval_status or "deploy it by hand, and approve the plan"
+        why = f"the desired state needs an approval: {case.approval}; {next_step}"
+        return Decision(Need.REPORT, why, cause=approval_cause(case.fingerprint))
     why = f"it differs from release {status.release}"
-    return _unless_too_often(case, Decision("redeploy", why))
+    return _with_backoff(case, Decision(Need.REDEPLOY, why))
 
 
 def _is_fresh(case: DecisionInput) -> bool:
-    return case.healthy_at is None or case.now - case.healthy_at < case.short
+    return case.healthy_at is None or case.now - case.healthy_at < case.flap_window
 
 
-def _may_go_back(case: DecisionInput) -> bool:
-    """Brokers, networks and a cluster without slots would fail the former release likewise."""
-    return case.status.own_fault and _is_fresh(case) and case.has_former and case.stays is None
+def _can_roll_back(case: DecisionInput) -> bool:
+    """Only a failure of the job's own code or state: brokers, networks and missing slots fail any release."""
+    return case.status.own_fault and _is_fresh(case) and case.has_previous and case.rollback_blocked is None
 
 
-def _is_try_at(wanted: Decision, case: DecisionInput, operation: PastOperation) -> bool:
-    """Whether an operation was meant to do what is wanted now."""
-    # What could not even be planned says by its release what it was to be.
+def _is_attempt_at(wanted: Decision, case: DecisionInput, operation: PastOperation) -> bool:
+    """Whether an operation tried to do what is wanted now."""
+    # An operation that failed before its plan has no action: its release shows what it was for.
     is_unplanned = operation.outcome == "failed" and operation.action is None
     recovers = operation.action == "recover" or (is_unplanned and operation.release == case.status.release)
     match wanted.need:
-        case "recover":
+        case Need.RECOVER:
             return recovers
-        case "suspend":
+        case Need.SUSPEND:
             return operation.kind == "suspend"
-        case "roll_back":
+        case Need.ROLL_BACK:
             return operation.kind == "rollback" and not recovers
         case _:
             return operation.fingerprint == case.fingerprint and not recovers
 
 
-def _unless_too_often(case: DecisionInput, wanted: Decision) -> Decision:
-    """What is wanted; or not yet, or not any more, after the tries that came to nothing."""
-    made = tries(case.operations, case.now, case.short, partial(_is_try_at, wanted, case))
-    if not made:
+def _with_backoff(case: DecisionInput, wanted: Decision) -> Decision:
+    """What is wanted; after failed attempts, nothing until the next one may begin, and finally a report."""
+    attempts = recent_attempts(case.operations, case.now, case.flap_window, partial(_is_attempt_at, wanted, case))
+    if not attempts:
         return wanted
-    last = made[0].reason or f"the last one ended {made[0].outcome}"
-    if len(made) >= GIVE_UP_AFTER:
-        since = f"{made[-1].started_at:%Y-%m-%d %H:%M} UTC"
-        why = f"given up after {len(made)} tries since {since}: {wanted.why}; {last}; mend it and deploy it by hand"
-        what = f" {case.fingerprint}" if wanted.need == "redeploy" else ""
-        return Decision("report", why, cause=f"given up: {wanted.need}{what}")
-    moment = wait_until(made)
-    if case.now < moment:
+    last = attempts[0].reason or f"the last one ended as {attempts[0].outcome}"
+    if len(attempts) >= MAX_ATTEMPTS:
+        since = f"{attempts[-1].started_at:%Y-%m-%d %H:%M} UTC"
         why = (
-            f"{wanted.need} is tried again at {moment:%H:%M:%S} UTC, after {len(made)} of {GIVE_UP_AFTER} tries: {last}"
+            f"given up after {len(attempts)} tries since {since}: {wanted.why}; {last}; fix the cause and deploy it by "
+            "hand"
         )
-        return Decision("nothing", why, cause=wanted.cause)
+        what = f" {case.fingerprint}" if wanted.need == Need.REDEPLOY else ""
+        return Decision(Need.REPORT, why, cause=f"given up: {wanted.need}{what}")
+    moment = next_attempt_at(attempts)
+    if case.now < moment:
+        count = f"{len(attempts)} of {MAX_ATTEMPTS} tries"
+        why = f"{wanted.need} is tried again at {moment:%H:%M:%S} UTC, after {count}: {last}"
+        return Decision(Need.NOTHING, why, cause=wanted.cause)
     return wanted
 
 

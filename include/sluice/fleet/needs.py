@@ -1,4 +1,4 @@
-"""From a recorded sweep to the operations that it asks for."""
+"""What each job of a recorded sweep needs, and the operation for it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,19 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby, pairwise
 
 from sluice.errors import SluiceError, UnreachableError
-from sluice.fleet.decision import SHORT, Decision, DecisionInput, PastOperation, approval_cause, blocked, decide
-from sluice.fleet.reconcile import IsGone, holds, moved
+from sluice.fleet.decision import (
+    MIN_FLAP_WINDOW,
+    Decision,
+    DecisionInput,
+    Need,
+    PastOperation,
+    approval_cause,
+    decide,
+    rolled_back_fingerprints,
+)
+from sluice.fleet.reconcile import HolderEnded, is_held, placement_changed
 from sluice.fleet.rows import JobStatus
-from sluice.ledger.samples import Look
+from sluice.ledger.samples import SweepObservation
 from sluice.ledger.tables import Operation, Release
 from sluice.operation.holder import is_gone
 from sluice.operation.run import make_plan
@@ -22,27 +31,27 @@ from sluice.plan.target import healthy_before
 from sluice.project import Project
 from sluice.release.fingerprint import fingerprint
 
-_OPERATIONS = 200
-"""Of a job; as far back as a roll-back is remembered."""
-_LOOKS = 12
-"""Of a job; enough for three runs, each of which looks again where something was done."""
+_OPERATIONS_READ = 200
+"""Operations of a job that are read; rollbacks further back are forgotten."""
+_SWEEPS_READ = 12
+"""Sweeps of a job that are read: enough for three runs of redeploy_and_verify, which may sweep twice each."""
 
 
 def read_decision_inputs(
-    project: Project, rows: Iterable[JobStatus], now: datetime, gone: IsGone = is_gone
+    project: Project, rows: Iterable[JobStatus], now: datetime, has_ended: HolderEnded = is_gone
 ) -> list[DecisionInput]:
-    """The cases of a sweep that is recorded already; of a job that is well, nothing more is read.
+    """Read the decision inputs of a recorded sweep. For a healthy job without drift, the row is enough.
 
     Args:
         project: The project.
-        rows: The sweep's.
+        rows: The sweep's rows.
         now: The time.
-        gone: See `read_ledger_view`.
+        has_ended: See `read_ledger_view`.
     """
-    return [_case(project, row, now, gone) for row in rows]
+    return [_decision_input(project, row, now, has_ended) for row in rows]
 
 
-def _case(project: Project, row: JobStatus, now: datetime, gone: IsGone) -> DecisionInput:
+def _decision_input(project: Project, row: JobStatus, now: datetime, has_ended: HolderEnded) -> DecisionInput:
     is_known = row.phase is not None and row.state not in ("undeclared", "duplicate")
     if not is_known or (row.verdict in ("healthy", "idle") and not row.drift):
         return DecisionInput(row, now, enabled=_is_enabled(project, row.job))
@@ -50,25 +59,25 @@ def _case(project: Project, row: JobStatus, now: datetime, gone: IsGone) -> Deci
     releases = {release.number: release for release in ledger.releases(row.job)}
     running = releases.get(row.release or 0)
     active = ledger.active(row.job)
-    runs = _by_run(ledger.samples.looks(row.job, _LOOKS))
+    runs = _by_run(ledger.samples.sweep_observations(row.job, _SWEEPS_READ))
     operations = [
         _past(operation, releases)
-        for operation in ledger.operations(row.job, _OPERATIONS)
-        # A savepoint changes nothing, and is no try at anything.
+        for operation in ledger.operations(row.job, _OPERATIONS_READ)
+        # A savepoint changes nothing, so it is no attempt at anything.
         if operation.kind != "savepoint"
     ]
     return DecisionInput(
         status=row,
         now=now,
-        moved=moved(row, ledger.placement(row.job)),
+        has_changed=placement_changed(row, ledger.placement(row.job)),
         enabled=_is_enabled(project, row.job),
         fingerprint=_desired(project, row.job, running, operations),
         healthy_at=running.healthy_at if running else None,
-        has_former=healthy_before(releases.values(), row.release or 0) is not None,
+        has_previous=healthy_before(releases.values(), row.release or 0) is not None,
         failed_before=_failed_before(runs, row),
-        short=_short(runs),
+        flap_window=_flap_window(runs),
         operations=operations,
-        holder=active.holder if active and holds(active, now, gone) else None,
+        holder=active.holder if active and is_held(active, now, has_ended) else None,
     )
 
 
@@ -85,47 +94,47 @@ def _desired(project: Project, job: str, running: Release | None, operations: Se
         found = fingerprint(root, desired, known)
         if any(each.fingerprint == found for each in operations):
             return found
-        # What was rolled back before an upgrade stays so under the newer Sluice, until it is deployed by hand.
-        return fingerprint(root, desired, {*known, *filter(None, blocked(operations))})
+        # A rollback before an upgrade of Sluice still counts after it, until a deploy by hand.
+        return fingerprint(root, desired, {*known, *filter(None, rolled_back_fingerprints(operations))})
     except SluiceError:
-        # Its row says what is wrong.
+        # The job's row has the error.
         return None
 
 
-def _by_run(looks: Iterable[Look]) -> list[list[Look]]:
-    """The looks of each run of redeploy_and_verify, all newest first."""
+def _by_run(looks: Iterable[SweepObservation]) -> list[list[SweepObservation]]:
+    """The sweeps of each run of redeploy_and_verify, newest first."""
     return [list(taken) for _, taken in groupby(looks, lambda look: look.run)]
 
 
-def _failed_before(runs: Sequence[Sequence[Look]], row: JobStatus) -> bool:
-    """Whether the run before this one of redeploy_and_verify found the same Flink job failed, however long ago.
+def _failed_before(runs: Sequence[Sequence[SweepObservation]], row: JobStatus) -> bool:
+    """Whether the previous run of redeploy_and_verify found the same Flink job failed, however long ago.
 
-    What a person looks at, and a second look of one run, are no proof that it has failed for long.
+    Sweeps by a person, and the second sweep of a run, don't show that it has failed for long.
     """
     before = [taken[0] for taken in runs[1:2]]
     return any(look.verdict == "failed" and look.flink_job_id == row.flink_job_id for look in before)
 
 
-def _short(runs: Sequence[Sequence[Look]]) -> timedelta:
-    """Within what time a job is still seen at most twice, where the runs are far apart.
+def _flap_window(runs: Sequence[Sequence[SweepObservation]]) -> timedelta:
+    """The flap window: long enough for two runs of redeploy_and_verify to see a job.
 
-    Of the last two times between runs the shorter one counts: after a pause nothing has become young again.
+    The shorter of the last two intervals counts, so that a pause between runs doesn't lengthen the window.
     """
     began = [taken[-1].at for taken in runs[:3]]
     between = [later - earlier for later, earlier in pairwise(began)]
-    return max(SHORT, 2 * min(between)) if len(between) > 1 else SHORT
+    return max(MIN_FLAP_WINDOW, 2 * min(between)) if len(between) > 1 else MIN_FLAP_WINDOW
 
 
 def _past(operation: Operation, releases: dict[int, Release]) -> PastOperation:
-    target, former = releases.get(operation.release), releases.get(operation.former_release or 0)
+    target, previous = releases.get(operation.release), releases.get(operation.former_release or 0)
     plan = operation.plan or {}
     return PastOperation(
         kind=operation.kind,
         outcome=operation.outcome,
         release=operation.release,
-        # What came to nothing before its release was entered has it of its own.
+        # An operation that failed before its release was recorded has the fingerprint in its plan.
         fingerprint=plan.get("fingerprint") or (target.fingerprint if target else None),
-        former_fingerprint=former.fingerprint if former else None,
+        previous_fingerprint=previous.fingerprint if previous else None,
         started_at=operation.started_at,
         ended_at=operation.ended_at,
         reason=operation.reason,
@@ -133,20 +142,21 @@ def _past(operation: Operation, releases: dict[int, Release]) -> PastOperation:
     )
 
 
-Tell = Callable[[str], None]
-_PLANNED = ("redeploy", "roll_back")
-"""What is planned before it is done: that takes seconds for each job, up to minutes for one that hangs."""
+Log = Callable[[str], None]
+"""Takes a line of progress."""
+_PLANNED = (Need.REDEPLOY, Need.ROLL_BACK)
+"""Needs that are planned in the sweep, which takes seconds for each job, and minutes for one that hangs."""
 _UNPLANNED = ("run", "unplanned")
-"""The listener and the subject of the ledger's record of jobs for whose plan a sweep had no time."""
+"""Notifier and subject under which the ledger records the jobs that a sweep had no time to plan."""
 
 
 @dataclass(frozen=True)
-class Question:
-    """What a person is to be asked to approve.
+class ApprovalRequest:
+    """A plan that a person should be asked to approve.
 
     Attributes:
         fingerprint: Of the plan's target.
-        request: The operation that is planned, and asks.
+        request: The operation that asks for the approval.
     """
 
     fingerprint: str
@@ -155,48 +165,49 @@ class Question:
 
 @dataclass(frozen=True)
 class Needed:
-    """What a job needs.
+    """What a job needs, with the operation for it.
 
     Attributes:
-        request: The operation that gives it; None: nothing is to be done, or a person has to look.
-        to_ask: What needs an approval that nobody was asked for yet; None: there is no such thing.
+        job: The job's name.
+        decision: What it needs, and why.
+        request: The operation; None: nothing is to be done, or a person has to act.
+        approval_request: An approval that is needed and was not asked for yet; None: there is none.
     """
 
     job: str
     decision: Decision
     request: Request | None = None
-    to_ask: Question | None = None
+    approval_request: ApprovalRequest | None = None
 
     @property
     def words(self) -> str:
-        """For a person."""
+        """One line for a person."""
         return f"{self.job}: {self.decision.need.replace('_', ' ')}: {self.decision.why}"
 
 
 def find_needs(
     project: Project,
     rows: Iterable[JobStatus],
-    tell: Tell,
+    log: Log,
     now: datetime | None = None,
-    gone: IsGone = is_gone,
+    has_ended: HolderEnded = is_gone,
     budget: timedelta | None = None,
 ) -> list[Needed]:
-    """What the jobs of a sweep need.
+    """Find what the jobs of a sweep need.
 
-    What is to be redeployed, or to go back, is planned first, since only that shows whether it compiles, and whether it
-    needs an approval.
+    Redeploys and rollbacks are planned first: the plan shows whether the release compiles and needs an approval.
 
     Args:
         project: The project.
-        rows: The sweep's, which is recorded already.
-        tell: Where the plans' progress goes.
+        rows: The rows of a sweep that is recorded.
+        log: Takes the plans' lines of progress.
         now: The time; None: now.
-        gone: See `sluice.fleet.reconcile.read_ledger_view`.
-        budget: How long it may plan: a job that takes long must not keep the others waiting. What is not begun by then
-            is planned first the next time. None: no limit.
+        has_ended: See `sluice.fleet.reconcile.read_ledger_view`.
+        budget: How long the jobs may be planned. Jobs that are left over are planned first by the next sweep, so that
+            a slow one does not keep the others waiting. None: no limit.
     """
     until = None if budget is None else time.monotonic() + budget.total_seconds()
-    cases = read_decision_inputs(project, rows, now or datetime.now(UTC), gone)
+    cases = read_decision_inputs(project, rows, now or datetime.now(UTC), has_ended)
     decisions = [decide(case) for case in cases]
     late = project.ledger.told.known(*_UNPLANNED) if budget is not None else {}
     order = sorted(range(len(cases)), key=lambda number: cases[number].status.job not in late)
@@ -206,75 +217,81 @@ def find_needs(
     for number in order:
         case, decision = cases[number], decisions[number]
         if decision.need in _PLANNED and until is not None and time.monotonic() >= until:
-            unplanned[case.status.job] = decision.need
-            why = f"{decision.why}; not planned yet, since other jobs took the time: the next sweep plans it first"
-            found[number] = Needed(case.status.job, Decision("nothing", why))
+            unplanned[case.status.job] = str(decision.need)
+            why = (
+                f"{decision.why}; not planned yet: planning other jobs took the sweep's whole time, and the next sweep "
+                "plans it first"
+            )
+            found[number] = Needed(case.status.job, Decision(Need.NOTHING, why))
         else:
-            found[number] = _needed(project, case, decision, tell)
+            found[number] = _needed(project, case, decision, log)
     if budget is not None:
         project.ledger.told.keep(*_UNPLANNED, unplanned)
     return [found[number] for number in range(len(cases))]
 
 
-def _needed(project: Project, case: DecisionInput, decision: Decision, tell: Tell) -> Needed:
-    to_ask: Question | None = None
-    if decision.need == "roll_back":
-        case, decision, to_ask = _planned(project, case, decision, tell)
-    if decision.need == "redeploy":
-        case, decision, of_new = _planned(project, case, decision, tell)
-        if decision.need == "redeploy" or not case.stays:
-            # One question at a time, and none where what is desired now may be the remedy.
-            to_ask = of_new
-    return Needed(case.status.job, decision, _request(case.status, decision), to_ask)
+def _needed(project: Project, case: DecisionInput, decision: Decision, log: Log) -> Needed:
+    approval_request: ApprovalRequest | None = None
+    if decision.need == Need.ROLL_BACK:
+        case, decision, approval_request = _planned(project, case, decision, log)
+    if decision.need == Need.REDEPLOY:
+        case, decision, of_new = _planned(project, case, decision, log)
+        if decision.need == Need.REDEPLOY or not case.rollback_blocked:
+            # One approval is asked for at a time, and none for a rollback if the desired state may repair the job.
+            approval_request = of_new
+    return Needed(case.status.job, decision, _request(case.status, decision), approval_request)
 
 
 def _planned(
-    project: Project, case: DecisionInput, wanted: Decision, tell: Tell
-) -> tuple[DecisionInput, Decision, Question | None]:
-    """What is needed when what is wanted has been planned; the case with what the plan tells; what is to be asked."""
+    project: Project, case: DecisionInput, wanted: Decision, log: Log
+) -> tuple[DecisionInput, Decision, ApprovalRequest | None]:
+    """Plan what is wanted; the input with the plan's results, the decision, and the approval to ask for."""
     job, request = case.status.job, _request(case.status, wanted) or Request()
     try:
-        plan = make_plan(project, job, request, lambda line: tell(f"{job}: {line}"))
+        plan = make_plan(project, job, request, lambda line: log(f"{job}: {line}"))
     except UnreachableError as error:
-        return case, Decision("nothing", f"{wanted.why}, and could not be planned: {error}"), None
+        return case, Decision(Need.NOTHING, f"{wanted.why}, and could not be planned: {error}"), None
     except SluiceError as error:
-        if wanted.need == "roll_back":
+        if wanted.need == Need.ROLL_BACK:
             case = replace(
-                case, stays=f"it can't go back: {error}", rollback_blocked_cause=f"can't go back {case.status.release}"
+                case,
+                rollback_blocked=f"it can't be rolled back: {error}",
+                rollback_blocked_cause=f"can't go back {case.status.release}",
             )
             return case, decide(case), None
         why = f"{wanted.why}, and can't be deployed: {error}"
-        return case, Decision("report", why, cause=f"refused {case.fingerprint}"), None
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with one job, the others are looked after
+        return case, Decision(Need.REPORT, why, cause=f"refused {case.fingerprint}"), None
+    except Exception as error:  # noqa: BLE001 - one job's error must not keep the others from being planned
         why = f"{wanted.why}, and could not be planned: {type(error).__name__}: {error}"
-        return case, Decision("report", why, cause=f"not planned {case.fingerprint}"), None
+        return case, Decision(Need.REPORT, why, cause=f"not planned {case.fingerprint}"), None
     if not plan.needs_approval:
         return case, wanted, None
     asked = project.ledger.approvals.about(plan.model_dump(mode="json"))
-    to_ask = None if asked else Question(plan.fingerprint, request)
+    approval_request = None if asked else ApprovalRequest(plan.fingerprint, request)
     why, words = plan.why_approval, asked.words if asked else None
-    if wanted.need == "roll_back":
-        stays = f"going back needs an approval: {why}; {words or 'roll it back by hand, and approve that'}"
-        case = replace(case, stays=stays, rollback_blocked_cause=approval_cause(plan.fingerprint))
+    if wanted.need == Need.ROLL_BACK:
+        next_step = words or "roll it back by hand, and approve the plan"
+        blocked = f"rolling back needs an approval: {why}; {next_step}"
+        case = replace(case, rollback_blocked=blocked, rollback_blocked_cause=approval_cause(plan.fingerprint))
     else:
-        case = replace(case, approval=why, asked=words)
-    return case, decide(case), to_ask
+        case = replace(case, approval=why, approval_status=words)
+    return case, decide(case), approval_request
 
 
 def _request(status: JobStatus, decision: Decision) -> Request | None:
     match decision.need:
-        case "redeploy":
+        case Need.REDEPLOY:
             return Request()
-        case "recover":
-            # The release that ran, whatever has changed since: that comes by a redeploy, which may need an approval.
+        case Need.RECOVER:
+            # The release that ran starts again; a change since then follows by a redeploy, which may need an approval.
             if not status.drift:
                 return Request()
             return Request(kind="rollback", to=decision.release, seen=status.release)
-        case "roll_back":
-            # One that fails all the time can't write a savepoint any more.
+        case Need.ROLL_BACK:
+            # A job that keeps failing can't write a savepoint.
             mode: Mode | None = None if status.state == "FAILED" else "last-state"
             return Request(kind="rollback", mode=mode, seen=status.release)
-        case "suspend":
+        case Need.SUSPEND:
             return Request(kind="suspend", seen=status.release)
         case _:
             return None

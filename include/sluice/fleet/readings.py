@@ -1,4 +1,4 @@
-"""Snapshots as samples of the ledger, and back: what the next look is compared with."""
+"""Convert snapshots to samples of the ledger, and back, so that the next sweep can compare."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from sluice.fleet.rows import Found
+from sluice.fleet.rows import JobObservation
 from sluice.health.snapshot import Snapshot, SplitReading
 from sluice.ledger.samples import Sample
 
 _SNAPSHOT = TypeAdapter(Snapshot)
 _SPLITS = "splits"
-SPLIT_FIELDS = ("lag", "watermark_ms", "following", "end", "still_since_ms", "is_idle", "is_guessed")
-"""What a sample has of each split: `readings["splits"][<topic>][<number>]`, in this order."""
+SPLIT_FIELDS = ("lag", "watermark_ms", "next_offset", "end", "stalled_since_ms", "is_idle", "is_guessed")
+"""The values of a split in a sample, in this order: `readings["splits"][<topic>][<number>]`."""
 
 
-def to_sample(environment: str, found: Found, at: datetime, run: str | None = None) -> Sample:
-    """A row of a sweep as a sample; `run` is the run of redeploy_and_verify that looked, None: a person did."""
-    row = found.status
+def to_sample(environment: str, observation: JobObservation, at: datetime, run: str | None = None) -> Sample:
+    """A row of a sweep as a sample; `run` is the run of redeploy_and_verify that swept; None: a person did."""
+    row = observation.status
     return Sample(
         environment=environment,
         job=row.job,
@@ -30,7 +30,7 @@ def to_sample(environment: str, found: Found, at: datetime, run: str | None = No
         flink_job_id=row.flink_job_id,
         release=row.release,
         state=row.state,
-        verdict=row.verdict,
+        verdict=str(row.verdict),
         reasons=list(row.reasons),
         consumer_lag=row.consumer_lag,
         lag_per_s=row.lag_per_s,
@@ -46,12 +46,12 @@ def to_sample(environment: str, found: Found, at: datetime, run: str | None = No
         restarts=row.restarts,
         recent_restarts=row.recent_restarts,
         drift=row.drift,
-        readings=to_readings(found.snapshot) if found.snapshot else None,
+        readings=to_readings(observation.snapshot) if observation.snapshot else None,
     )
 
 
 def to_readings(snapshot: Snapshot) -> dict[str, Any]:
-    """A snapshot as JSON values; what has its default is left out."""
+    """A snapshot as JSON values, without those that have their default."""
     values: dict[str, Any] = _SNAPSHOT.dump_python(replace(snapshot, splits=None), mode="json", exclude_defaults=True)
     if snapshot.splits is not None:
         topics: dict[str, dict[str, list[Any]]] = {}
@@ -62,7 +62,7 @@ def to_readings(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def to_snapshot(readings: Mapping[str, Any] | None) -> Snapshot | None:
-    """The snapshot that a sample was made of; None: nothing was read, or by another version of Sluice."""
+    """The snapshot in a sample's readings; None: there are none, or another version of Sluice wrote them."""
     if readings is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""A row of the fleet: one job, as it is and as it should be."""
+"""A row of the fleet: the status of one job."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sluice.health.snapshot import Snapshot
-from sluice.health.verdict import State
+from sluice.health.verdict import VerdictState
 
 T = TypeVar("T")
 CHANGING = "changing"
-"""The state of a job that an operation changes while it is looked at: what was seen is true only in between."""
+"""The state of a job that an operation changes during a sweep, so that what the sweep read is not its present state."""
 
 
 @dataclass(frozen=True)
@@ -20,30 +20,30 @@ class JobStatus:
 
     Attributes:
         job: Its name.
-        state: Flink's state of the job; `not deployed`, `disabled`, `suspended`, `suspending`, `stopping`, `stopped`,
-            `removed` or `broken` (its file); `gone` when it should run and the cluster doesn't know it; `unreachable`
-            when it couldn't be looked at; `changing` where an operation has changed it meanwhile, or is about to mend
-            it; `undeclared` or `duplicate` for a job of the cluster that isn't the ledger's.
-        phase: Where it stands by the ledger: running, stopping, stopped, suspending or suspended; None: it was
-            never started.
+        state: Flink's state of the job; or `not deployed`, `disabled`, `suspended`, `suspending`, `stopping`,
+            `stopped`, `removed` or `broken` (its file); `gone`: it should be running and Flink doesn't know it;
+            `unreachable`: it could not be read; `changing`: an operation changes it during the sweep; `undeclared` or
+            `duplicate`: a Flink job that is not in the ledger.
+        phase: Its phase in the ledger: running, stopping, stopped, suspending or suspended; None: it was never
+            started.
         consumer_lag: Records, over all partitions.
         lag_per_s: Records per second by which the lag rises; negative: it falls.
-        malformed_per_s: Records that break the contract of a read.
-        late_per_s: Records and rows that are left out for their event time, by reads and by windows.
-        restarts: Since it was submitted.
-        recent_restarts: In the last ten minutes.
+        malformed_per_s: Records per second that break the contract of a read.
+        late_per_s: Records and rows per second that reads and windows leave out for their event time.
+        restarts: Restarts since it was submitted.
+        recent_restarts: Restarts in the last ten minutes.
         checkpoint_bytes: Size of the newest checkpoint.
-        drift: The job differs from the release that runs.
-        overrides: Settings that a run gave, over the deployment file's; of what is a secret a digest.
-        own_fault: It fails, or stands still, by its own code or state, and not by what it runs on.
-        doubles: Flink jobs that run under its name as well, and are not the ledger's.
+        drift: Its files or settings differ from the release that runs.
+        overrides: Settings that a run gave over the deployment file's; a digest of each secret.
+        own_fault: It fails or stalls by its own code or state, not by what it runs on.
+        doubles: Other Flink jobs that run under its name and are not in the ledger.
     """
 
     job: str
     state: str
     release: int | None = None
     flink_job_id: str | None = None
-    verdict: State = "unknown"
+    verdict: VerdictState = VerdictState.UNKNOWN
     reasons: tuple[str, ...] = ()
     consumer_lag: int | None = None
     lag_per_s: float | None = None
@@ -66,20 +66,20 @@ class JobStatus:
 
 
 @dataclass(frozen=True)
-class Found:
+class JobObservation:
     """What a sweep has found of one job.
 
     Attributes:
-        status: The row.
-        snapshot: What it was judged by; None: nothing could be read, or there was nothing to read.
+        status: The job's row.
+        snapshot: The snapshot that it was judged by; None: nothing could be read, or there was nothing to read.
     """
 
     status: JobStatus
     snapshot: Snapshot | None = None
 
 
-def one_each(rows: Iterable[T], status: Callable[[T], JobStatus]) -> list[T]:
-    """One row for each name, the first: that of a job that runs twice under its name tells of both."""
+def one_per_job(rows: Iterable[T], status: Callable[[T], JobStatus]) -> list[T]:
+    """The first row of each name: that of a declared job names its duplicates."""
     found: dict[str, T] = {}
     for row in rows:
         found.setdefault(status(row).job, row)

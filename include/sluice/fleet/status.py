@@ -1,4 +1,4 @@
-"""Looking at the fleet: for a person, who only reads, and for the record."""
+"""Run a sweep over the fleet: for a person, without writing anything, or to be recorded."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from sluice.fleet.discrepancies import find_discrepancy
 from sluice.fleet.exposition import write_metrics
 from sluice.fleet.members import Member, all_names, read_members
 from sluice.fleet.readings import to_sample, to_snapshot
-from sluice.fleet.reconcile import IsGone, read_ledger_view
-from sluice.fleet.rows import Found, JobStatus, one_each
-from sluice.fleet.sweep import Pace, sweep
+from sluice.fleet.reconcile import HolderEnded, read_ledger_view
+from sluice.fleet.rows import JobObservation, JobStatus, one_per_job
+from sluice.fleet.sweep import SweepBudget, sweep
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.flink.identity import identify
 from sluice.health.snapshot import Snapshot
@@ -25,84 +25,90 @@ from sluice.operation.holder import is_gone
 from sluice.project import Project
 
 _COMPARABLE = timedelta(hours=1)
-"""What is older than this, and than the last sweep, says nothing of where things go now."""
+"""Older snapshots, unless they are of the last sweep, are not compared with."""
 
 
 def fleet_status(project: Project, names: Iterable[str] = ()) -> list[JobStatus]:
-    """The status of these jobs, or of all and what else runs on the cluster. Reads, and writes nothing."""
-    return [found.status for found in look(project, names, last_snapshots(project))]
+    """The status of these jobs; without names, of all jobs and of what else runs on the cluster. Writes nothing."""
+    return [found.status for found in observe(project, names, last_snapshots(project))]
 
 
-def look(project: Project, names: Iterable[str], former: Mapping[str, Snapshot]) -> list[Found]:
-    """One sweep over these jobs, or over all and what else runs on the cluster; writes nothing.
+def observe(project: Project, names: Iterable[str], previous: Mapping[str, Snapshot]) -> list[JobObservation]:
+    """One sweep over these jobs; without names, over all jobs and what else runs on the cluster. Writes nothing.
 
     Args:
         project: The project.
-        names: The jobs' names; none: all.
-        former: Snapshots to compare with, by the job's name.
+        names: The jobs' names.
+        previous: Snapshots to compare with, by the job's name.
 
     Raises:
         ConfigError: there is no job of that name.
     """
     chosen = list(names)
-    members = read_members(project, chosen or all_names(project), former)
-    return look_at(project, members, is_whole=not chosen)
+    members = read_members(project, chosen or all_names(project), previous)
+    return observe_members(project, members, is_whole=not chosen)
 
 
-def sweep_and_record(project: Project, run: str | None = None, gone: IsGone = is_gone) -> list[Found]:
-    """One sweep over the whole fleet: its samples go into the ledger, its metrics into a file.
+def sweep_and_record(
+    project: Project, run: str | None = None, has_ended: HolderEnded = is_gone
+) -> list[JobObservation]:
+    """One sweep over the whole fleet; its samples go into the ledger, its metrics into a file.
 
     Args:
         project: The project.
-        run: The run of redeploy_and_verify that looks; None: a person does.
-        gone: See `read_ledger_view`.
+        run: The run of redeploy_and_verify that sweeps; None: a person does.
+        has_ended: See `read_ledger_view`.
 
     Returns:
-        The rows, those of jobs that nobody declares as well.
+        The rows, also those of jobs that no file declares.
     """
     began = datetime.now(UTC)
     members = read_members(project, all_names(project), last_snapshots(project))
-    found = look_at(project, members, gone=gone)
+    found = observe_members(project, members, has_ended=has_ended)
     record(project, members, found, began, run)
     return found
 
 
-def look_at(
+def observe_members(
     project: Project,
     members: Sequence[Member],
     *,
     is_whole: bool = True,
     admin: AdminClient | None = None,
-    pace: Pace | None = None,
-    gone: IsGone = is_gone,
-) -> list[Found]:
+    budget: SweepBudget | None = None,
+    has_ended: HolderEnded = is_gone,
+) -> list[JobObservation]:
     """One sweep over these members; see `sweep` and `read_ledger_view`."""
 
-    async def go() -> list[Found]:
+    async def go() -> list[JobObservation]:
         async with AsyncFlinkClient(project.flink) as flink:
             return await sweep(
                 members,
                 flink,
                 project.kafka,
                 is_whole=is_whole,
-                standing=partial(read_ledger_view, project, gone),
+                read_ledger=partial(read_ledger_view, project, has_ended),
                 admin=admin,
-                pace=pace or Pace(),
-                doubt=partial(find_discrepancy, project),
+                budget=budget or SweepBudget(),
+                find_discrepancy=partial(find_discrepancy, project),
             )
 
     return asyncio.run(go())
 
 
 def record(
-    project: Project, members: Sequence[Member], found: Sequence[Found], began: datetime, run: str | None = None
+    project: Project,
+    members: Sequence[Member],
+    found: Sequence[JobObservation],
+    began: datetime,
+    run: str | None = None,
 ) -> None:
-    """Write down what a sweep has found.
+    """Record a sweep.
 
     Args:
         project: The project.
-        members: What was looked at.
-        found: A row for each, and more.
+        members: The jobs of the sweep.
+        found: A row for each of them in the same order, then further rows.
         began: When the sweep began.
         run: See `sweep_and_record`.
     """
@@ -112,13 +118,13 @@ def record(
         if snapshot and snapshot.checkpoints.completed and flink_job_id and not member.had_checkpoint:
             ledger.saw_checkpoint(member.status.job, flink_job_id)
     _keep_clusters(project, found)
-    samples = [to_sample(project.environment, row, began, run) for row in one_each(found, lambda row: row.status)]
+    samples = [to_sample(project.environment, row, began, run) for row in one_per_job(found, lambda row: row.status)]
     ledger.samples.add(samples, older_than=began - timedelta(days=project.settings.sample_days))
     write_metrics(project.settings.home, project.environment, sorted(samples, key=lambda sample: sample.job))
 
 
-def _keep_clusters(project: Project, found: Sequence[Found]) -> None:
-    """Record on which cluster the jobs run that were started where the ledger did not keep that, or under an alias."""
+def _keep_clusters(project: Project, found: Sequence[JobObservation]) -> None:
+    """Record the cluster of jobs that run, for placements without a cluster, or with another address of it."""
     places = project.ledger.places()
     running = {
         row.status.job: place
@@ -129,15 +135,15 @@ def _keep_clusters(project: Project, found: Sequence[Found]) -> None:
     }
     if not running:
         return
-    # Where it doesn't answer any more, the next sweep does it.
+    # If Flink doesn't answer any more, the next sweep records it.
     with contextlib.suppress(SluiceError), FlinkClient(project.flink) as flink:
         cluster = identify(flink, project.flink_name).values
         for job, place in running.items():
-            project.ledger.clusters.saw(job, place.flink_job_id, cluster)
+            project.ledger.clusters.record(job, place.flink_job_id, cluster)
 
 
 def last_snapshots(project: Project) -> dict[str, Snapshot]:
-    """What the ledger's newest samples were made of, by the job's name."""
+    """The snapshots in the ledger's newest samples, by the job's name."""
     known, recent = project.ledger.samples, datetime.now(UTC) - _COMPARABLE
     samples = known.newest(min(known.last_run() or recent, recent))
     snapshots = {job: to_snapshot(sample.readings) for job, sample in samples.items()}

@@ -1,4 +1,4 @@
-"""One look at the whole fleet: shared requests, a bounded number of jobs at a time, a deadline for each and for all."""
+"""One sweep over the fleet: shared requests, a limited number of jobs at once, timeouts for each job and for all."""
 
 from __future__ import annotations
 
@@ -11,48 +11,56 @@ from typing import Any, TypeVar
 from confluent_kafka.admin import AdminClient
 
 from sluice.errors import SluiceError
-from sluice.fleet.discrepancies import Discrepancy, FindDiscrepancy, is_doubtful, no_discrepancy
+from sluice.fleet.discrepancies import Discrepancy, DiscrepancyKind, FindDiscrepancy, needs_check, no_discrepancy
 from sluice.fleet.members import Member
 from sluice.fleet.reconcile import LedgerView, add_unmanaged_jobs, ignore_shared_stalls, reconcile
 from sluice.fleet.removed import REMOVED, row_of_removed_job, row_of_unreachable_removed_job
-from sluice.fleet.rows import Found
+from sluice.fleet.rows import JobObservation
 from sluice.flink import calls
 from sluice.flink.client import AsyncFlinkClient
 from sluice.flink.models import JobList, JobSummary
-from sluice.health.faults import fails_by_its_own, stands_still_by_its_own
-from sluice.health.positions import at_their_ends, doubtful
-from sluice.health.probe import Seen, Target, earlier_offsets, look, now_ms, place, without_position
+from sluice.health.faults import fails_by_own_fault, stalls_by_own_fault
+from sluice.health.positions import possibly_at_end, without_lag
+from sluice.health.probe import (
+    FlinkReading,
+    WatchedJob,
+    earlier_offsets,
+    locate_splits,
+    now_ms,
+    read_from_flink,
+    unknown_positions,
+)
 from sluice.health.snapshot import Snapshot
 from sluice.health.trend import compare
-from sluice.health.verdict import verdict
+from sluice.health.verdict import VerdictState, verdict
 from sluice.kafka.brokers import connect
 from sluice.kafka.offsets import Held, Partition, find_read_to_end, read_committed, read_held
 
 T = TypeVar("T")
 K = TypeVar("K")
-Doing = Callable[[], Coroutine[Any, Any, T]]
-"""Something to be begun when its turn comes."""
+AsyncCall = Callable[[], Coroutine[Any, Any, T]]
+"""Starts a request when it is called."""
 
 
 @dataclass(frozen=True)
-class Pace:
-    """How fast, and how long at the most.
+class SweepBudget:
+    """The limits of a sweep.
 
     Attributes:
-        at_once: Jobs that are looked at side by side.
-        job_seconds: What a job has until it counts as unreachable.
-        seconds: What all jobs have.
-        consumers: How many may ask the brokers side by side where that takes a consumer.
+        max_jobs: Jobs that are read at once.
+        job_timeout_s: Seconds after which a job counts as unreachable.
+        timeout_s: Seconds for all jobs.
+        max_consumers: Kafka consumers at once, for the requests that need one.
     """
 
-    at_once: int = 32
-    job_seconds: float = 15.0
-    seconds: float = 120.0
-    consumers: int = 8
+    max_jobs: int = 32
+    job_timeout_s: float = 15.0
+    timeout_s: float = 120.0
+    max_consumers: int = 8
 
 
 @dataclass(frozen=True)
-class _Trouble:
+class _ReadError:
     """Why something could not be read."""
 
     words: str
@@ -64,44 +72,45 @@ async def sweep(
     kafka: Mapping[str, str],
     *,
     is_whole: bool = True,
-    standing: Callable[[], LedgerView] = LedgerView,
+    read_ledger: Callable[[], LedgerView] = LedgerView,
     admin: AdminClient | None = None,
-    pace: Pace = Pace(),
-    doubt: FindDiscrepancy = no_discrepancy,
-) -> list[Found]:
-    """Look at these jobs, and at what else runs on the cluster.
+    budget: SweepBudget = SweepBudget(),
+    find_discrepancy: FindDiscrepancy = no_discrepancy,
+) -> list[JobObservation]:
+    """Read and judge these jobs, and list what else runs on the cluster.
 
-    What can't be read is a row that says so: never an error, and never a job that is gone.
+    What can't be read becomes a row with the reason: it neither raises nor counts as a job that is gone.
 
     Args:
         members: The jobs.
         flink: The cluster.
         kafka: librdkafka's configuration.
-        is_whole: They are all jobs of the project, so that any other one of the cluster is one that nobody declares.
-        standing: Reads what the ledger says: asked before the cluster is, and once it has answered.
-        admin: The brokers; None: by that configuration.
-        pace: How fast.
-        doubt: Asks more about a job that the list of jobs leaves out, or that the ledger has as stopped.
+        is_whole: The members are all jobs of the project, so that no file declares any other job of the cluster.
+        read_ledger: Reads the ledger; called before Flink is asked and after it has answered.
+        admin: The brokers; None: those of the configuration.
+        budget: The limits.
+        find_discrepancy: Asks more about a job that Flink does not list, or that the ledger has as stopped.
 
     Returns:
-        A row for each member in their order, then one for each job of the cluster that isn't the ledger's.
+        A row for each member in their order, then one for each running job that is not in the ledger.
     """
-    before = await asyncio.to_thread(standing)
-    targets = [member.target for member in members if member.target]
-    topics = {topic for target in targets for topic in target.topics}
+    before = await asyncio.to_thread(read_ledger)
+    watched_jobs = [member.watched for member in members if member.watched]
+    topics = {topic for watched in watched_jobs for topic in watched.topics}
     held, cluster = await asyncio.gather(
-        asyncio.to_thread(_held, kafka, admin, topics), _attempt(partial(_jobs, flink), pace.job_seconds)
+        asyncio.to_thread(_read_ends, kafka, admin, topics), _attempt(partial(_jobs, flink), budget.job_timeout_s)
     )
-    if isinstance(cluster, _Trouble):
+    if isinstance(cluster, _ReadError):
         return [_judge(member, cluster) for member in members]
     known = {job.id for job in cluster.jobs}
-    doubts = await _doubts(members, cluster, doubt, pace)
-    seen = await _look_at_all(flink, [target for target in targets if target.flink_job_id in known], held, pace)
-    snapshots = await _place_all(seen, held, kafka, pace)
-    after = await asyncio.to_thread(standing)
+    discrepancies = await _find_discrepancies(members, cluster, find_discrepancy, budget)
+    seen = await _read_all(flink, [watched for watched in watched_jobs if watched.flink_job_id in known], held, budget)
+    snapshots = await _to_snapshots(seen, held, kafka, budget)
+    after = await asyncio.to_thread(read_ledger)
     judged = [
         (
-            doubts.get(member.status.job) or _judge(member, _of(member.target, known, snapshots), cluster.jobs),
+            discrepancies.get(member.status.job)
+            or _judge(member, _reading_of(member.watched, known, snapshots), cluster.jobs),
             member.health,
         )
         for member in members
@@ -111,58 +120,67 @@ async def sweep(
     return add_unmanaged_jobs(found, (job for job in cluster.jobs if job.id not in own), is_whole=is_whole)
 
 
-async def _doubts(members: Sequence[Member], cluster: JobList, doubt: FindDiscrepancy, pace: Pace) -> dict[str, Found]:
-    """The rows of jobs that are not what the list of jobs makes them seem, by the job's name."""
+async def _find_discrepancies(
+    members: Sequence[Member], cluster: JobList, find_discrepancy: FindDiscrepancy, budget: SweepBudget
+) -> dict[str, JobObservation]:
+    """The rows of jobs for which Flink's list of jobs is wrong or not enough, by the job's name."""
     alive = {job.id: not job.state.is_terminal for job in cluster.jobs}
-    asking: dict[str, Doing[tuple[Discrepancy | None] | _Trouble]] = {}
+    asking: dict[str, AsyncCall[tuple[Discrepancy | None] | _ReadError]] = {}
     rows = {member.status.job: member.status for member in members}
     for member in members:
         name, known = member.status.job, alive.get(member.status.flink_job_id or "")
-        if is_doubtful(member, is_listed=known is not None, is_alive=bool(known)):
-            asked = partial(_asked, doubt, member, is_listed=known is not None)
-            asking[name] = partial(_attempt, asked, pace.job_seconds)
-    late = _Trouble(f"not looked at: the sweep's {pace.seconds:.0f} s were up")
-    marks: dict[str, Discrepancy | None] = {}
-    for name, answer in (await _within(asking, pace.consumers, pace.seconds)).items():
-        told = answer or late
-        marks[name] = Discrepancy("unsure", told.words) if isinstance(told, _Trouble) else told[0]
-    return {name: Found(mark.mark(rows[name])) for name, mark in marks.items() if mark}
+        if needs_check(member, is_listed=known is not None, is_alive=bool(known)):
+            call = partial(_ask, find_discrepancy, member, is_listed=known is not None)
+            asking[name] = partial(_attempt, call, budget.job_timeout_s)
+    late = _too_late(budget)
+    discrepancies: dict[str, Discrepancy | None] = {}
+    for name, answer in (await _run_concurrently(asking, budget.max_consumers, budget.timeout_s)).items():
+        result = answer or late
+        if isinstance(result, _ReadError):
+            discrepancies[name] = Discrepancy(DiscrepancyKind.UNSURE, result.words)
+        else:
+            discrepancies[name] = result[0]
+    return {
+        name: JobObservation(discrepancy.apply(rows[name]))
+        for name, discrepancy in discrepancies.items()
+        if discrepancy
+    }
 
 
-async def _asked(doubt: FindDiscrepancy, member: Member, *, is_listed: bool) -> tuple[Discrepancy | None]:
-    return (await asyncio.to_thread(doubt, member, is_listed=is_listed),)
+async def _ask(find_discrepancy: FindDiscrepancy, member: Member, *, is_listed: bool) -> tuple[Discrepancy | None]:
+    return (await asyncio.to_thread(find_discrepancy, member, is_listed=is_listed),)
 
 
 async def _jobs(flink: AsyncFlinkClient) -> JobList:
     return await flink.send(calls.jobs())
 
 
-def _held(kafka: Mapping[str, str], admin: AdminClient | None, topics: set[str]) -> Held:
+def _read_ends(kafka: Mapping[str, str], admin: AdminClient | None, topics: set[str]) -> Held:
     try:
         return read_held(admin or connect(kafka), topics, kafka.get("bootstrap.servers", "")) if topics else Held()
     except SluiceError as error:
         return Held(trouble=str(error))
 
 
-async def _attempt(doing: Doing[T], seconds: float) -> T | _Trouble:
+async def _attempt(call: AsyncCall[T], seconds: float) -> T | _ReadError:
     try:
         async with asyncio.timeout(seconds):
-            return await doing()
+            return await call()
     except TimeoutError:
-        return _Trouble(f"no answer within {seconds:.0f} s")
+        return _ReadError(f"no answer within {seconds:.0f} s")
     except SluiceError as error:
-        return _Trouble(str(error))
+        return _ReadError(str(error))
 
 
-async def _within(doing: Mapping[K, Doing[T]], at_once: int, seconds: float) -> dict[K, T | None]:
-    """Do things side by side, so many at once; None for those that the time did not suffice for."""
-    turnstile = asyncio.Semaphore(at_once)
+async def _run_concurrently(calls_by_key: Mapping[K, AsyncCall[T]], limit: int, seconds: float) -> dict[K, T | None]:
+    """Run calls, at most `limit` at once; None for those that have not ended after so many seconds."""
+    semaphore = asyncio.Semaphore(limit)
 
-    async def one(thing: Doing[T]) -> T:
-        async with turnstile:
-            return await thing()
+    async def one(call: AsyncCall[T]) -> T:
+        async with semaphore:
+            return await call()
 
-    tasks = {key: asyncio.create_task(one(thing)) for key, thing in doing.items()}
+    tasks = {key: asyncio.create_task(one(call)) for key, call in calls_by_key.items()}
     if tasks:
         _, late = await asyncio.wait(tasks.values(), timeout=seconds)
         for task in late:
@@ -171,71 +189,78 @@ async def _within(doing: Mapping[K, Doing[T]], at_once: int, seconds: float) -> 
     return {key: None if task.cancelled() else task.result() for key, task in tasks.items()}
 
 
-async def _look_at_all(
-    flink: AsyncFlinkClient, targets: Iterable[Target], held: Held, pace: Pace
-) -> dict[Target, Seen | _Trouble]:
-    looking = {target: partial(_attempt, partial(look, flink, target, held), pace.job_seconds) for target in targets}
-    done = await _within(looking, pace.at_once, pace.seconds)
-    late = _Trouble(f"not looked at: the sweep's {pace.seconds:.0f} s were up")
-    return {target: seen or late for target, seen in done.items()}
+async def _read_all(
+    flink: AsyncFlinkClient, watched_jobs: Iterable[WatchedJob], held: Held, budget: SweepBudget
+) -> dict[WatchedJob, FlinkReading | _ReadError]:
+    reading = {
+        watched: partial(_attempt, partial(read_from_flink, flink, watched, held), budget.job_timeout_s)
+        for watched in watched_jobs
+    }
+    done = await _run_concurrently(reading, budget.max_jobs, budget.timeout_s)
+    late = _too_late(budget)
+    return {watched: answer or late for watched, answer in done.items()}
 
 
-async def _place_all(
-    seen: Mapping[Target, Seen | _Trouble], held: Held, kafka: Mapping[str, str], pace: Pace
-) -> dict[str, Snapshot | _Trouble]:
-    """The snapshots by Flink job id, with the splits: what the readers don't tell is asked of the brokers."""
+def _too_late(budget: SweepBudget) -> _ReadError:
+    return _ReadError(f"not read: the sweep reached its time limit of {budget.timeout_s:.0f} s")
+
+
+async def _to_snapshots(
+    seen: Mapping[WatchedJob, FlinkReading | _ReadError], held: Held, kafka: Mapping[str, str], budget: SweepBudget
+) -> dict[str, Snapshot | _ReadError]:
+    """The snapshots with their splits, by Flink job id; the brokers are asked for positions that no reader reports."""
     asking = {
-        target: partial(
-            _attempt, partial(asyncio.to_thread, read_committed, kafka, target.group, unknown), pace.job_seconds
+        watched: partial(
+            _attempt, partial(asyncio.to_thread, read_committed, kafka, watched.group, unknown), budget.job_timeout_s
         )
-        for target, one in seen.items()
-        if isinstance(one, Seen) and (unknown := without_position(target, one, held))
+        for watched, one in seen.items()
+        if isinstance(one, FlinkReading) and (unknown := unknown_positions(watched, one, held))
     }
-    committed = await _within(asking, pace.consumers, pace.seconds)
-    snapshots: dict[Target, Snapshot | _Trouble] = {}
-    for target, one in seen.items():
-        if isinstance(one, _Trouble):
-            snapshots[target] = one
+    committed = await _run_concurrently(asking, budget.max_consumers, budget.timeout_s)
+    snapshots: dict[WatchedJob, Snapshot | _ReadError] = {}
+    for watched, one in seen.items():
+        if isinstance(one, _ReadError):
+            snapshots[watched] = one
             continue
-        told = committed.get(target)
-        more = told if isinstance(told, dict) else {}
-        troubles = (told.words,) if isinstance(told, _Trouble) else ()
-        splits = place(target, one, held, {**more, **earlier_offsets(target, one)})
-        problems = (*one.snapshot.problems, *troubles)
-        snapshots[target] = replace(one.snapshot, splits=None if troubles else splits, problems=problems)
-    ended = await _read_to_end(snapshots, kafka, pace)
+        answer = committed.get(watched)
+        more = answer if isinstance(answer, dict) else {}
+        errors = (answer.words,) if isinstance(answer, _ReadError) else ()
+        splits = locate_splits(watched, one, held, {**more, **earlier_offsets(watched, one)})
+        problems = (*one.snapshot.problems, *errors)
+        snapshots[watched] = replace(one.snapshot, splits=None if errors else splits, problems=problems)
+    ended = await _read_to_end(snapshots, kafka, budget)
     return {
-        target.flink_job_id: snapshot if isinstance(snapshot, _Trouble) else _finish(snapshot, target, ended)
-        for target, snapshot in snapshots.items()
+        watched.flink_job_id: snapshot if isinstance(snapshot, _ReadError) else _finish(snapshot, watched, ended)
+        for watched, snapshot in snapshots.items()
     }
 
 
-def _finish(snapshot: Snapshot, target: Target, ended: frozenset[tuple[Partition, int]]) -> Snapshot:
+def _finish(snapshot: Snapshot, watched: WatchedJob, ended: frozenset[tuple[Partition, int]]) -> Snapshot:
     if snapshot.splits is not None:
-        at_end = [key for key, split in snapshot.splits.items() if (key, split.following or 0) in ended]
-        snapshot = replace(snapshot, splits=at_their_ends(snapshot.splits, at_end))
-    return compare(snapshot, target.former)
+        at_end = [key for key, split in snapshot.splits.items() if (key, split.next_offset or 0) in ended]
+        snapshot = replace(snapshot, splits=without_lag(snapshot.splits, at_end))
+    return compare(snapshot, watched.previous)
 
 
 async def _read_to_end(
-    snapshots: Mapping[Target, Snapshot | _Trouble], kafka: Mapping[str, str], pace: Pace
+    snapshots: Mapping[WatchedJob, Snapshot | _ReadError], kafka: Mapping[str, str], budget: SweepBudget
 ) -> frozenset[tuple[Partition, int]]:
-    """Partitions, each with the offset from which on there is nothing to read; of those where that is in doubt.
+    """Partitions that were read to their end, each with the next offset; of those where the lag doesn't show it.
 
-    Jobs that have read a topic to its end stand at the same offset: one consumer answers for all of them.
+    Jobs that have read a topic to its end have the same next offset, so that one consumer answers for all of them.
     """
     now, layers = now_ms(), list[dict[Partition, int]]()
-    for target, snapshot in snapshots.items():
+    for watched, snapshot in snapshots.items():
         if isinstance(snapshot, Snapshot):
-            for partition, offset in doubtful(snapshot.splits or {}, now, target.before).items():
-                _lay(layers, partition, offset)
-    group = next((target.group for target in snapshots), "")
+            for partition, offset in possibly_at_end(snapshot.splits or {}, now, watched.before).items():
+                _add_offset(layers, partition, offset)
+    group = next((watched.group for watched in snapshots), "")
     asking = {
-        number: partial(_attempt, partial(asyncio.to_thread, find_read_to_end, kafka, group, layer), pace.seconds)
+        number: partial(_attempt, partial(asyncio.to_thread, find_read_to_end, kafka, group, layer), budget.timeout_s)
         for number, layer in enumerate(layers)
     }
-    # Where it can't be found out, the lag stays what it seems to be.
-    found = await _within(asking, pace.consumers, pace.seconds)
+    # Where the brokers don't answer, the lag stays as it is.
+    found = await _run_concurrently(asking, budget.max_consumers, budget.timeout_s)
     return frozenset(
         (partition, layers[number][partition])
         for number, ended in found.items()
@@ -244,36 +269,36 @@ async def _read_to_end(
     )
 
 
-def _lay(layers: list[dict[Partition, int]], partition: Partition, offset: int) -> None:
+def _add_offset(layers: list[dict[Partition, int]], partition: Partition, offset: int) -> None:
     for layer in layers:
         if layer.setdefault(partition, offset) == offset:
             return
     layers.append({partition: offset})
 
 
-def _of(
-    target: Target | None, known: set[str], snapshots: Mapping[str, Snapshot | _Trouble]
-) -> Snapshot | _Trouble | None:
-    if target is None:
+def _reading_of(
+    watched: WatchedJob | None, known: set[str], snapshots: Mapping[str, Snapshot | _ReadError]
+) -> Snapshot | _ReadError | None:
+    if watched is None:
         return None
-    if target.flink_job_id not in known:
-        return Snapshot(now_ms(), None, target.flink_job_id)
-    return snapshots[target.flink_job_id]
+    if watched.flink_job_id not in known:
+        return Snapshot(now_ms(), None, watched.flink_job_id)
+    return snapshots[watched.flink_job_id]
 
 
-def _judge(member: Member, seen: Snapshot | _Trouble | None, cluster: Iterable[JobSummary] = ()) -> Found:
+def _judge(member: Member, seen: Snapshot | _ReadError | None, cluster: Iterable[JobSummary] = ()) -> JobObservation:
     status = member.status
     if status.state == REMOVED:
-        return Found(
+        return JobObservation(
             row_of_unreachable_removed_job(status, seen.words)
-            if isinstance(seen, _Trouble)
+            if isinstance(seen, _ReadError)
             else row_of_removed_job(status, cluster)
         )
-    if seen is None or member.target is None:
-        return Found(status)
-    if isinstance(seen, _Trouble):
-        # Not being able to look is not the job's being gone.
-        return Found(replace(status, state="unreachable", verdict="unknown", reasons=(seen.words,)))
+    if seen is None or member.watched is None:
+        return JobObservation(status)
+    if isinstance(seen, _ReadError):
+        # An unreadable job is not a missing job.
+        return JobObservation(replace(status, state="unreachable", verdict=VerdictState.UNKNOWN, reasons=(seen.words,)))
     judged = verdict(seen, member.health)
     row = replace(
         status,
@@ -294,6 +319,6 @@ def _judge(member: Member, seen: Snapshot | _Trouble | None, cluster: Iterable[J
         restarts=seen.restarts,
         recent_restarts=len(seen.recent_failures) if seen.state else None,
         own_fault=judged.state == "failed"
-        and (fails_by_its_own(seen, member.health) or stands_still_by_its_own(seen, member.health)),
+        and (fails_by_own_fault(seen, member.health) or stalls_by_own_fault(seen, member.health)),
     )
-    return Found(row, seen)
+    return JobObservation(row, seen)

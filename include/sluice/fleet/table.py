@@ -1,4 +1,4 @@
-"""The fleet as a table for a person."""
+"""The fleet as a table in the terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from sluice.fleet.rows import JobStatus
-from sluice.health.words import per_second, seconds
+from sluice.health.formatting import per_second, seconds
 from sluice.terminal import console, make_table
 
 _COLUMNS = (
@@ -25,21 +25,21 @@ _COLUMNS = (
     "restarts",
     "drift",
 )
-_GIVEN = "set by a run"
-"""A column for overrides, where there are any."""
+_OVERRIDES_COLUMN = "set by a run"
+"""The column of overrides, shown if a job has any."""
 
 
 def print_fleet(rows: Iterable[JobStatus]) -> None:
-    """A row per job, on standard error."""
+    """Print the table on standard error."""
     console.print(fleet_table(rows))
 
 
 def fleet_table(rows: Iterable[JobStatus]) -> Table:
-    """A row per job."""
+    """The table, a row for each job."""
     rows = list(rows)
     if not any(row.overrides for row in rows):
         return make_table("Jobs", _COLUMNS, [_cells(row) for row in rows])
-    return make_table("Jobs", (*_COLUMNS, _GIVEN), [(*_cells(row), _given(row)) for row in rows])
+    return make_table("Jobs", (*_COLUMNS, _OVERRIDES_COLUMN), [(*_cells(row), _overrides(row)) for row in rows])
 
 
 def _cells(row: JobStatus) -> tuple[Any, ...]:
@@ -59,7 +59,7 @@ def _cells(row: JobStatus) -> tuple[Any, ...]:
     )
 
 
-def _given(row: JobStatus) -> str:
+def _overrides(row: JobStatus) -> str:
     return ", ".join(f"{name}={value}" for name, value in row.overrides.items())
 
 

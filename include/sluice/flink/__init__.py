@@ -1,1 +1,1 @@
-"""A Flink cluster over its REST API: calls as values, a blocking and an asynchronous way to send them."""
+"""A Flink cluster's REST API: requests as values, with a blocking and an asynchronous client that send them."""

@@ -1,4 +1,4 @@
-"""Where a cluster's REST API is, and how to get in: address, login, TLS."""
+"""How to reach a cluster's REST API: address, login, TLS."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from sluice.settings import is_this_machine
 
 
 class Tls(BaseModel):
-    """How an https address is trusted, and who asks. Paths of PEM files where deploys are made."""
+    """TLS settings of an https address. Files are PEM files on the machines that deploy."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     verify: bool = True
-    """False: any certificate will do, for any host: somebody in between can read and change everything."""
+    """Verify the server's certificate. False: any certificate is accepted, so that a third party between client and
+    cluster can read and change all traffic."""
     ca_bundle: str | None = None
-    """The certificates that are trusted; None: those that the machine trusts."""
+    """Trusted certificates; None: the machine's own."""
     client_certificate: str | None = None
-    """The certificate that is shown, with those that lead to its root."""
+    """The client certificate, followed by its chain."""
     client_key: str | None = None
-    """Its private key, without a password; None: it stands in `client_certificate`."""
+    """The private key of the client certificate, without a password; None: `client_certificate` contains it."""
 
     def context(self) -> ssl.SSLContext:
-        """This as the context of a connection.
+        """The SSL context with these settings.
 
         Raises:
-            ConfigError: a file can't be read, or isn't what it should be.
+            ConfigError: a file can't be read, or has the wrong content.
         """
         try:
             context = ssl.create_default_context(cafile=self.ca_bundle)
@@ -43,7 +44,7 @@ class Tls(BaseModel):
             context.verify_mode = ssl.CERT_NONE
         if self.client_certificate:
             try:
-                # An empty password: OpenSSL would ask the terminal for that of an encrypted key.
+                # With an empty password OpenSSL doesn't prompt on the terminal if the key is encrypted.
                 context.load_cert_chain(self.client_certificate, self.client_key, password="")
             except (OSError, ValueError) as error:
                 raise unusable("client_certificate", f"{self.client_certificate} (with its key)", error) from error
@@ -51,7 +52,7 @@ class Tls(BaseModel):
 
 
 def unusable(name: str, file: str, why: object) -> ConfigError:
-    """The error for a file with certificates that doesn't do."""
+    """The error for a certificate file that can't be used."""
     return ConfigError(
         f"the Flink cluster's {name} {file} can't be used: {why}",
         remedy="give the path of a PEM file that this machine can read",
@@ -63,14 +64,14 @@ _USUAL = Tls()
 
 @dataclass(frozen=True)
 class Access:
-    """How to reach a cluster's REST API. As text it is the address alone.
+    """How to reach a cluster's REST API. `str()` gives the address only, without the login.
 
     Attributes:
         url: The address, without user and password, e.g. https://flink.example.org/team.
-        user: Whose password it is; None: there is no login, or one by token.
-        password: The password of a login by HTTP Basic.
+        user: The user for HTTP Basic authentication; None: no login, or a token.
+        password: The password for HTTP Basic authentication.
         token: The bearer token, instead of user and password.
-        tls: For an https address.
+        tls: TLS settings of an https address.
     """
 
     url: str
@@ -81,7 +82,7 @@ class Access:
 
     @classmethod
     def of(cls, url: str, tls: Tls | None = None) -> Self:
-        """The access that an address gives, which may hold user and password (percent-encoded)."""
+        """Parse an address, which may contain user and password (percent-encoded)."""
         parts = urlsplit(url)
         if parts.username is None:
             return cls(url.rstrip("/"), tls=tls or _USUAL)
@@ -90,7 +91,7 @@ class Access:
 
     @property
     def authorization(self) -> str | None:
-        """The value of the header `Authorization`; None: there is no login."""
+        """The value of the header `Authorization`; None: no login."""
         if self.token is not None:
             return f"Bearer {self.token}"
         if self.user is None:
@@ -100,12 +101,12 @@ class Access:
 
     @property
     def has_login(self) -> bool:
-        """A user and password, or a token, are sent with each request."""
+        """Whether each request sends a user and password, or a token."""
         return self.authorization is not None
 
     @property
     def is_encrypted(self) -> bool:
-        """The address is one of https."""
+        """Whether the address is an https address."""
         return self.url.startswith("https:")
 
     def __str__(self) -> str:
@@ -113,10 +114,10 @@ class Access:
 
 
 def exposed_flink_login(access: Access) -> str | None:
-    """That the cluster's login is sent unencrypted to another machine, and what to do; None: it isn't."""
+    """A warning that the cluster's login is sent unencrypted to another machine, with the remedy; None: it isn't."""
     if not access.has_login or access.is_encrypted or is_this_machine(urlsplit(access.url).hostname or ""):
         return None
     return (
-        f"the login of the Flink cluster is sent unencrypted to {access.url}, where others on the network can read it; "
-        "serve the REST API over https, and change the login"
+        f"the login of the Flink cluster is sent unencrypted to {access.url}, so that others on the network can read "
+        "it; serve the REST API over https, and change the login"
     )

@@ -1,4 +1,4 @@
-"""The REST calls that Sluice makes, each a value: what is asked, and how the answer reads."""
+"""The REST requests that Sluice makes to Flink, as values with the type of the answer."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Call(Generic[T]):
     """One request to the REST API.
 
     Attributes:
-        path: Below the cluster's address.
-        answer: What the body is validated as.
+        path: The path below the cluster's address.
+        answer: The type that the response body is validated as.
         method: GET, POST, PATCH or DELETE.
-        params: The query.
-        body: What is sent as JSON; None: nothing.
-        repeatable: Asking twice does no more than asking once.
+        params: The query parameters.
+        body: The JSON body; None: no body.
+        repeatable: Sending it twice has the same effect as sending it once.
     """
 
     path: str
@@ -50,20 +50,20 @@ class Call(Generic[T]):
     method: str = "GET"
     params: dict[str, str] = field(default_factory=dict)
     body: dict[str, Any] | None = None
-    # A trigger id of our own makes a POST one: the cluster does what it names once.
+    # A POST with a trigger id chosen by the caller is repeatable: Flink runs each trigger id once.
     repeatable: bool = True
 
     @property
     def job_id(self) -> str | None:
-        """The Flink job that the path names; None: it names none."""
+        """The Flink job id in the path; None: the path has none."""
         found = _JOB_ID.match(self.path)
         return found[1] if found else None
 
 
 _JOB_ID = re.compile(r"/jobs/(?!overview$)([^/]+)")
 _QUERY_BYTES = 3_600
-"""How long the names in a query may get: Flink's server takes request lines of 4,096 bytes; the path takes 130 of
-them, and a proxy's prefix may take some."""
+"""The longest list of names in a query: Flink's server accepts request lines of up to 4,096 bytes, of which the path
+takes 130, and the path prefix of a proxy may take more."""
 
 _OVERVIEW = TypeAdapter(Overview)
 _TASK_MANAGERS = TypeAdapter(TaskManagerList)
@@ -87,17 +87,17 @@ _NOTHING: TypeAdapter[Any] = TypeAdapter(Any)
 
 
 def overview() -> Call[Overview]:
-    """The cluster's size and version."""
+    """The cluster's slots and version."""
     return Call("/overview", _OVERVIEW)
 
 
 def task_managers() -> Call[TaskManagerList]:
-    """Every TaskManager, with how many slots it has and has free."""
+    """Every TaskManager with its slots and free slots."""
     return Call("/taskmanagers", _TASK_MANAGERS)
 
 
 def task_manager(number: str) -> Call[TaskManagerDetail]:
-    """Which jobs hold the slots of a TaskManager."""
+    """The jobs that hold the slots of a TaskManager."""
     return Call(f"/taskmanagers/{quote(number, safe=':')}", _TASK_MANAGER)
 
 
@@ -107,7 +107,7 @@ def cluster_config() -> Call[tuple[ConfigEntry, ...]]:
 
 
 def jobs() -> Call[JobList]:
-    """Every job that the cluster remembers."""
+    """Every job that the cluster knows, including ended jobs."""
     return Call("/jobs/overview", _JOBS)
 
 
@@ -117,7 +117,7 @@ def job(job_id: str) -> Call[JobDetail]:
 
 
 def status(job_id: str) -> Call[Status]:
-    """A job's state, now."""
+    """A job's current state; the cluster doesn't cache this answer."""
     return Call(f"/jobs/{job_id}/status", _STATUS)
 
 
@@ -127,7 +127,7 @@ def job_config(job_id: str) -> Call[JobConfig]:
 
 
 def plan(job_id: str) -> Call[JobPlan]:
-    """What each vertex of a job computes."""
+    """The vertices of a job with descriptions of their operators."""
     return Call(f"/jobs/{job_id}/plan", _PLAN)
 
 
@@ -137,7 +137,7 @@ def checkpoints(job_id: str) -> Call[Checkpoints]:
 
 
 def exceptions(job_id: str) -> Call[Exceptions]:
-    """A job's failures, newest first: as many as `web.exception-history-size` says (16)."""
+    """A job's failures, newest first; the cluster keeps `web.exception-history-size` (16) of them."""
     return Call(f"/jobs/{job_id}/exceptions", _EXCEPTIONS, params={"maxExceptions": "20"})
 
 
@@ -147,24 +147,24 @@ def job_metrics(job_id: str, names: Iterable[str]) -> Call[tuple[Metric, ...]]:
 
 
 def jobmanager_metrics(names: Iterable[str]) -> Call[tuple[Metric, ...]]:
-    """Values of the JobManager's own metrics, as old as the last fetch of metrics."""
+    """Values of the JobManager's own metrics, as of its last fetch of metrics."""
     return Call("/jobmanager/metrics", _METRICS, params={"get": ",".join(names)})
 
 
 def watermarks(job_id: str, vertex_id: str) -> Call[tuple[Metric, ...]]:
-    """The watermark that each subtask of a vertex has got, epoch milliseconds; none from one that has got none."""
+    """The current watermark of each subtask of a vertex in epoch milliseconds; a subtask without one is left out."""
     return Call(f"/jobs/{job_id}/vertices/{vertex_id}/watermarks", _METRICS)
 
 
 def aggregate_names(job_id: str, vertex_id: str) -> Call[tuple[MetricAggregate, ...]]:
-    """The names of a vertex's metrics without the subtask; empty until the cluster has fetched them once."""
+    """The names of a vertex's metrics without the subtask index; empty until the cluster has fetched metrics once."""
     return Call(f"/jobs/{job_id}/vertices/{vertex_id}/subtasks/metrics", _AGGREGATES)
 
 
 def aggregates(job_id: str, vertex_id: str, names: Iterable[str]) -> Iterator[Call[tuple[MetricAggregate, ...]]]:
-    """Metrics by their names without the subtask, over all subtasks that have them: as many calls as the names need.
+    """Minimum, maximum and sum of metrics over the subtasks that have them, in as many requests as the names need.
 
-    A name that no subtask has is missing in the answer.
+    Names are without the subtask index. The answer leaves out a name that no subtask has.
     """
     for some in _batches(names):
         yield Call(
@@ -175,23 +175,23 @@ def aggregates(job_id: str, vertex_id: str, names: Iterable[str]) -> Iterator[Ca
 
 
 def vertex_metrics(job_id: str, vertex_id: str, names: Iterable[str]) -> Iterator[Call[tuple[Metric, ...]]]:
-    """Metrics of single subtasks, `<subtask>.<operator>.<name>`, also text: as many calls as the names need."""
+    """Metrics of subtasks by `<subtask>.<operator>.<name>`, also text ones, in as many requests as the names need."""
     for some in _batches(names):
         yield Call(f"/jobs/{job_id}/vertices/{vertex_id}/metrics", _METRICS, params={"get": ",".join(some)})
 
 
 def cancel(job_id: str) -> Call[Any]:
-    """End a job without a savepoint; its checkpoints stay when they are retained."""
+    """Cancel a job without a savepoint; retained checkpoints stay."""
     return Call(f"/jobs/{job_id}", _NOTHING, method="PATCH", params={"mode": "cancel"})
 
 
 def stop(job_id: str, trigger_id: str, directory: str | None, savepoint_format: str) -> Call[Trigger]:
-    """Stop a job with a savepoint, once for this trigger id; without draining: windows stay open.
+    """Stop a job with a savepoint, once per trigger id. It doesn't drain: windows stay open in the savepoint.
 
     Args:
         job_id: The job.
         trigger_id: Chosen by the caller: 32 hexadecimal digits.
-        directory: Where the savepoint goes; None: the cluster's savepoint directory.
+        directory: The target directory; None: the cluster's savepoint directory.
         savepoint_format: NATIVE or CANONICAL.
     """
     body = {"drain": False, "triggerId": trigger_id, "formatType": savepoint_format}
@@ -199,43 +199,43 @@ def stop(job_id: str, trigger_id: str, directory: str | None, savepoint_format: 
 
 
 def savepoint(job_id: str, trigger_id: str, directory: str | None, savepoint_format: str) -> Call[Trigger]:
-    """Take a savepoint of a job that goes on running, once for this trigger id."""
+    """Take a savepoint of a job and let it run on, once per trigger id."""
     body = {"triggerId": trigger_id, "formatType": savepoint_format}
     return _trigger(f"/jobs/{job_id}/savepoints", {**body, **({"target-directory": directory} if directory else {})})
 
 
 def savepoint_result(job_id: str, trigger_id: str) -> Call[SavepointResult]:
-    """How a savepoint (with or without a stop) stands; 404 when the JobManager has forgotten it."""
+    """The progress of a savepoint (with or without a stop); 404 if the JobManager no longer knows the trigger."""
     return Call(f"/jobs/{job_id}/savepoints/{trigger_id}", _SAVEPOINT)
 
 
 def take_checkpoint(job_id: str, trigger_id: str) -> Call[Trigger]:
-    """Take a checkpoint now, of the job's own kind, once for this trigger id."""
+    """Take a checkpoint now, full or incremental as the job is configured, once per trigger id."""
     return _trigger(f"/jobs/{job_id}/checkpoints", {"triggerId": trigger_id, "checkpointType": "CONFIGURED"})
 
 
 def checkpoint_result(job_id: str, trigger_id: str) -> Call[CheckpointTrigger]:
-    """How a checkpoint that was asked for stands; 404 when the JobManager has forgotten it."""
+    """The progress of a triggered checkpoint; 404 if the JobManager no longer knows the trigger."""
     return Call(f"/jobs/{job_id}/checkpoints/{trigger_id}", _CHECKPOINT)
 
 
 def checkpoint_config(job_id: str) -> Call[CheckpointConfig]:
-    """How a job makes and keeps its checkpoints."""
+    """A job's checkpoint configuration."""
     return Call(f"/jobs/{job_id}/checkpoints/config", _CHECKPOINT_CONFIG)
 
 
 def subtask_times(job_id: str, vertex_id: str) -> Call[SubtaskTimes]:
-    """When each subtask of a vertex came into each of its states."""
+    """When each subtask of a vertex entered each of its states."""
     return Call(f"/jobs/{job_id}/vertices/{vertex_id}/subtasktimes", _TIMES)
 
 
 def dispose(path: str) -> Call[Trigger]:
-    """Have a savepoint deleted, wherever it lies; whether it was, `disposal_result` says."""
+    """Delete a savepoint asynchronously; see `disposal_result`."""
     return _trigger("/savepoint-disposal", {"savepoint-path": path})
 
 
 def disposal_result(trigger_id: str) -> Call[SavepointResult]:
-    """How a deletion stands; 404 when the JobManager has forgotten it."""
+    """The progress of a savepoint's deletion; 404 if the JobManager no longer knows the trigger."""
     return Call(f"/savepoint-disposal/{trigger_id}", _SAVEPOINT)
 
 
@@ -244,7 +244,7 @@ def _trigger(path: str, body: dict[str, Any]) -> Call[Trigger]:
 
 
 def _batches(names: Iterable[str]) -> Iterator[list[str]]:
-    """The names in their order, each batch short enough for one query."""
+    """Split the names, in order, into batches that each fit into one query."""
     batch: list[str] = []
     size = 0
     for name in names:

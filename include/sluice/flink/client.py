@@ -1,4 +1,4 @@
-"""Sending calls to a cluster, blocking or not, and what an answer means."""
+"""Clients of the REST API, blocking and asynchronous, and the interpretation of error responses."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from pydantic import ValidationError
 from sluice.errors import FlinkError, JobNotFoundError, NotFlinkError, TriggerNotFoundError, UnreachableError
 from sluice.flink.access import Access
 from sluice.flink.calls import Call
-from sluice.flink.exchange import Exchange, HttpExchange, NoAnswerError, NoTrustError
+from sluice.flink.exchange import Exchange, HttpExchange, NoAnswerError, TlsError
 from sluice.flink.models import JobConfig, JobDetail
 
 T = TypeVar("T")
 
 _CONNECT, _ANSWER = 5.0, 10.0
-"""Seconds until a connection must stand, and until an answer must have come."""
+"""Seconds to connect, and to wait for an answer."""
 _PAUSES = (0.2, 0.5, 1.0)
-"""Seconds between attempts of a repeatable call."""
+"""Seconds between the attempts of a repeatable call."""
 _NO_SUCH_JOB = re.compile(
     r"(?:FlinkJobNotFoundException: Could not find Flink job \(|\bJob )([0-9a-f]{32})(?:\)| not found)"
 )
-"""How Flink 2.3 says so: `/jobs/<id>/status` by a 500 with the first, `/jobs/<id>` and what lies below by a 404 with
-the second. It counts for the job that was asked for alone. Other 404s say nothing about a job."""
+"""How Flink 2.3 reports an unknown job: `/jobs/<id>/status` answers 500 with the first text, `/jobs/<id>` and the paths
+below it answer 404 with the second. The id must be that of the request. Other 404 answers say nothing about a job."""
 _NOTHING_TO_CANCEL = "RestHandlerException: Job could not be found"
-"""How Flink 2.3 answers a cancellation, by a 404: the one answer that does not name the job."""
+"""How Flink 2.3 answers the cancellation of an unknown job, with a 404: the only such answer without the job's id."""
 _NO_SUCH_TRIGGER = re.compile(r"There is no (?:savepoint|checkpoint) operation with triggerId=([0-9a-f]{32}) for job")
-"""How Flink 2.3 says by a 404 that it never got a trigger, or has forgotten its result."""
+"""How Flink 2.3 answers, with a 404, for a trigger that it never received or whose result has expired."""
 _REDIRECT, _REFUSED, _NOT_FOUND, _SERVER_ERROR = 300, 400, 404, 500
 _NOT_ALLOWED = (401, 403)
 _BAD_REQUEST = "/bad-request"
-"""Where Flink's server sends what it can't decode, a request line of over 4,096 bytes for instance; it then answers
-that there is no such file."""
+"""The path to which Flink's server redirects requests that it can't decode, for instance with a request line of over
+4,096 bytes; it then answers that the file doesn't exist."""
 
 
 class FlinkClient:
-    """A cluster's REST API, blocking; from any number of threads. A context manager.
+    """A blocking client of a cluster's REST API. Thread-safe; a context manager.
 
     Args:
-        access: The cluster; or its address, e.g. http://127.0.0.1:8081.
-        exchange: Instead of the network, for tests.
-        connections: How many requests may go on at the same time.
+        access: How to reach the cluster; or its address, e.g. http://127.0.0.1:8081.
+        exchange: Replaces the network in tests.
+        connections: How many requests may be in progress at the same time.
 
     Raises:
-        ConfigError: a file with certificates can't be used.
+        ConfigError: a certificate file can't be used.
     """
 
     def __init__(self, access: Access | str, *, exchange: Exchange | None = None, connections: int = 4) -> None:
@@ -69,18 +69,18 @@ class FlinkClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connections; calls that go on are not tried again."""
+        """Close the connections; calls in progress are not repeated."""
         self._is_closed.set()
         self._own.close()
 
     def send(self, call: Call[T]) -> T:
-        """The answer to a call; repeatable ones are tried again on transient errors.
+        """Send a call and return its answer; repeatable calls are sent again after transient errors.
 
         Raises:
-            UnreachableError: no answer, or not now, or not Flink's. It says nothing about any job.
+            UnreachableError: no answer, a server error, or an answer that isn't Flink's. Nothing follows for any job.
             JobNotFoundError: the cluster doesn't know the job.
-            TriggerNotFoundError: it doesn't know the savepoint or checkpoint that was triggered.
-            FlinkError: the cluster said no.
+            TriggerNotFoundError: the cluster doesn't know the trigger of the savepoint or checkpoint.
+            FlinkError: the cluster refused the request.
         """
         target = f"{call.path}?{urlencode(call.params, safe=',')}" if call.params else call.path
         body = None if call.body is None else json.dumps(call.body).encode()
@@ -97,10 +97,10 @@ class FlinkClient:
 
 
 class AsyncFlinkClient:
-    """A cluster's REST API for an event loop: a `FlinkClient` on threads of its own. An async context manager.
+    """An asynchronous client: runs a `FlinkClient` on a thread pool. An async context manager.
 
     Args:
-        access: As of `FlinkClient`, and so are the others.
+        access: As for `FlinkClient`, like the other arguments.
     """
 
     def __init__(self, access: Access | str, *, exchange: Exchange | None = None, connections: int = 32) -> None:
@@ -114,7 +114,7 @@ class AsyncFlinkClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Requests that nobody waits for any more end by their own time limits.
+        # Don't wait for requests in progress: they end by their own timeouts.
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._client.close()
 
@@ -125,20 +125,20 @@ class AsyncFlinkClient:
 
 def _unreachable(url: str, call: Call[T], error: NoAnswerError) -> UnreachableError:
     reason = str(error) or type(error).__name__
-    if isinstance(error, NoTrustError):
+    if isinstance(error, TlsError):
         return UnreachableError(
             f"Flink at {url}: no TLS connection ({call.method} {call.path}: {reason})",
-            remedy="give the connection the ca_bundle that has signed its certificate and the client's own where it "
-            "wants one; take http for a cluster without TLS",
+            remedy="set the connection's ca_bundle to the CA of the cluster's certificate, and client_certificate if "
+            "the cluster asks for one; use http for a cluster without TLS",
         )
     return UnreachableError(
         f"Flink at {url} does not answer ({call.method} {call.path}: {reason})",
-        remedy="start the cluster, or correct flink.url in the deployment file or the connection that it names",
+        remedy="start the cluster, or correct flink.url (or the connection) in the deployment file",
     )
 
 
 def _read(url: str, call: Call[T], status: int, content: bytes) -> T:
-    """What an answer means."""
+    """The validated answer, or the error that a response means."""
     if status >= _REDIRECT:
         raise _failure(url, call, status, content)
     try:
@@ -147,7 +147,7 @@ def _read(url: str, call: Call[T], status: int, content: bytes) -> T:
         if not _is_json(content):
             raise _not_flink(url, call, status, content) from error
         raise FlinkError(
-            f"Flink at {url}: {call.path}: an answer of another shape than Flink 2.3's: {error.errors()[0]['msg']}",
+            f"Flink at {url}: {call.path}: the answer is not as Flink 2.3 gives it: {error.errors()[0]['msg']}",
             remedy="check that the address is a Flink cluster of a supported version",
         ) from error
     if isinstance(answer, JobDetail | JobConfig) and answer.id != call.job_id:
@@ -156,29 +156,29 @@ def _read(url: str, call: Call[T], status: int, content: bytes) -> T:
 
 
 def _failure(url: str, call: Call[T], status: int, content: bytes) -> FlinkError | UnreachableError:
-    """The error that an answer of status 300 or above stands for.
+    """The error for a response of status 300 or above.
 
-    Only what Flink itself says is a refusal, and only what it says of the very job that was asked for is about that
-    job. A server error that is not about the job's existence (a JobManager that is starting, a timeout between Flink's
-    own parts) may be over in a moment, and so may the answer of a proxy.
+    Only an answer of Flink itself counts as a refusal, and only one that names the requested job is about that job.
+    Other server errors (a JobManager that is starting, a timeout between Flink's components) and the answers of proxies
+    are transient.
     """
     text = _errors(content)
     words = _first_words(content.decode(errors="replace") if text is None else text)
     what = f"{call.method} {call.path}: {words or status}"
     failure: FlinkError | UnreachableError
     if status in _NOT_ALLOWED:
-        remedy = "give the Flink connection, or flink.url in the deployment file, a login that may"
-        failure = FlinkError(f"Flink at {url} refuses: {status} for {what}", status=status, remedy=remedy)
+        remedy = "set a login with the permission in the Flink connection, or in flink.url of the deployment file"
+        failure = FlinkError(f"Flink at {url} denies access: {status} for {what}", status=status, remedy=remedy)
     elif _is_about(call, text or ""):
         failure = JobNotFoundError(f"Flink at {url}: {what}")
     elif status >= _SERVER_ERROR:
         failure = UnreachableError(
-            f"Flink at {url} is not ready: {status} for {what}", remedy="see the JobManager's log if it stays so"
+            f"Flink at {url} is not ready: {status} for {what}", remedy="if this persists, see the JobManager's log"
         )
     elif text is None:
         failure = _not_flink(url, call, status, content)
     elif status == _NOT_FOUND and _BAD_REQUEST in text:
-        failure = FlinkError(f"Flink at {url}: {call.method} {call.path}: it can't decode the request", status=400)
+        failure = FlinkError(f"Flink at {url}: {call.method} {call.path}: can't decode the request", status=400)
     elif (trigger := _NO_SUCH_TRIGGER.search(text)) and call.path.endswith(f"/{trigger[1]}"):
         failure = TriggerNotFoundError(f"Flink at {url}: {what}")
     else:
@@ -187,7 +187,7 @@ def _failure(url: str, call: Call[T], status: int, content: bytes) -> FlinkError
 
 
 def _is_about(call: Call[T], text: str) -> bool:
-    """Whether Flink says that it does not know the job that was asked for."""
+    """Whether Flink answers that it does not know the requested job."""
     if call.job_id is None:
         return False
     if call.method == "PATCH" and _NOTHING_TO_CANCEL in text:
@@ -198,8 +198,8 @@ def _is_about(call: Call[T], text: str) -> bool:
 def _not_flink(url: str, call: Call[T], status: int, content: bytes) -> NotFlinkError:
     words = " ".join(content.decode(errors="replace").split())[:80]
     return NotFlinkError(
-        f"something else than Flink answers at {url}: {status} for {call.method} {call.path}, "
-        f"{f'with {words!r}' if words else 'with nothing in it'}, an answer of another shape than Flink 2.3's",
+        f"the server at {url} does not answer as Flink does: {status} for {call.method} {call.path}, "
+        f"{f'body {words!r}' if words else 'empty body'}",
         status=status,
     )
 
@@ -213,7 +213,7 @@ def _is_json(content: bytes) -> bool:
 
 
 def _errors(content: bytes) -> str | None:
-    """The texts of a refusal by Flink; None: it is somebody else's."""
+    """The error messages in a response of Flink; None: the response isn't Flink's."""
     try:
         found = json.loads(content)["errors"]
     except (ValueError, KeyError, TypeError):
@@ -224,7 +224,7 @@ def _errors(content: bytes) -> str | None:
 
 
 def _first_words(text: str) -> str:
-    """The line that tells most: of the innermost exception, or the first."""
+    """The most specific line of an error: the innermost exception, otherwise the first line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     causes = [line for line in lines if "Exception" in line]
     words = causes[-1] if causes else lines[0] if lines else ""

@@ -1,4 +1,4 @@
-"""An Airflow connection of type `flink` as access to a cluster; without Airflow it comes from the environment."""
+"""Airflow connections of type `flink`. The `sluice` command reads them from the environment, without Airflow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sluice.flink.access import Access, Tls
 TYPE = "flink"
 """The connection type."""
 EXTRAS = ("path", "token", "verify", "ca_bundle", "client_certificate", "client_key")
-"""What the extra may hold."""
+"""The fields that the extra may have."""
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+\]?")
 _PATH = re.compile(r"[^/?#\s]+(/[^/?#\s]+)*")
 _TRUE, _FALSE = (True, "true", "True", "1"), (False, "false", "False", "0")
@@ -27,9 +27,9 @@ class Connection:
     """The fields of an Airflow connection.
 
     Attributes:
-        name: Its id.
-        kind: Its type.
-        extra: What its extra holds.
+        name: The connection id.
+        kind: The connection type.
+        extra: The fields of the extra.
     """
 
     name: str
@@ -42,10 +42,10 @@ class Connection:
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def access(self) -> Access:
-        """What it gives access to.
+        """The access to the cluster that the connection describes.
 
         Raises:
-            ConfigError: a field is missing or wrong; names it.
+            ConfigError: a field is missing or invalid; the message names it.
         """
         if self.kind != TYPE:
             raise self._refused(f"its type is {self.kind or 'missing'}, expected {TYPE}")
@@ -58,7 +58,7 @@ class Connection:
         if token is not None and (self.login or self.password):
             raise self._refused("it has a token and a login, expected one of them")
         if self.password and not self.login:
-            raise self._refused("it has a password and no login; a bearer token goes into the field of that name")
+            raise self._refused("it has a password and no login; a bearer token belongs into the extra's field token")
         return Access(
             self._url(extra),
             user=self.login or None,
@@ -74,7 +74,7 @@ class Connection:
         if not self.host:
             raise self._refused("its host is missing")
         if not _HOST.fullmatch(self.host):
-            raise self._refused(f"its host is {_bare(self.host)!r}, expected a name or an address alone")
+            raise self._refused(f"its host is {_bare(self.host)!r}, expected only a host name or an IP address")
         host = f"[{self.host}]" if ":" in self.host and not self.host.startswith("[") else self.host
         path = str(extra.get("path", "")).strip("/")
         if path and not _PATH.fullmatch(path):
@@ -90,11 +90,11 @@ class Connection:
         if tls.client_key and not tls.client_certificate:
             raise self._refused("it has a client_key and no client_certificate")
         if self.schema != "https" and tls != Tls():
-            raise self._refused("it has settings of TLS, and its schema is not https")
+            raise self._refused("it has TLS settings, and its schema is not https")
         return tls
 
     def _line(self, token: str) -> str:
-        """A token as it stands in a header."""
+        """A token that can be sent in a header."""
         if not token.isascii() or not token.isprintable() or " " in token:
             raise self._refused("its token has spaces, line ends or letters beyond ASCII")
         return token
@@ -102,30 +102,30 @@ class Connection:
     def _refused(self, what: str) -> ConfigError:
         return ConfigError(
             f"Flink connection {self.name}: {what}",
-            remedy="correct the connection; its fields: docs/a-cluster-of-your-own.md",
+            remedy="correct the connection; for its fields see docs/a-cluster-of-your-own.md",
         )
 
 
 def from_environment(name: str, variables: Mapping[str, str] = os.environ) -> Connection:
-    """The connection as Airflow reads it from AIRFLOW_CONN_<NAME>: as JSON, or as a URI.
+    """Read a connection from AIRFLOW_CONN_<NAME>, in JSON or as a URI, as Airflow does.
 
     Raises:
-        ConfigError: there is no such variable, or it is neither.
+        ConfigError: the variable is not set, or is neither JSON nor a URI.
     """
     variable = f"AIRFLOW_CONN_{name.upper()}"
     text = variables.get(variable)
     if not text:
         raise ConfigError(
-            f"the Flink connection {name} is not known here: {variable} is not set",
-            remedy=f"set {variable} to the connection as JSON or as a URI, as Airflow takes it",
+            f"the Flink connection {name} is not defined in this environment: {variable} is not set",
+            remedy=f"set {variable} to the connection in JSON or as a URI, in Airflow's format",
         )
     try:
         return _from_json(name, text) if text.lstrip().startswith("{") else _from_uri(name, text)
     except (ValueError, TypeError, AttributeError):
-        # Its cause would hold the text, and the text holds secrets.
+        # Without the cause, which would contain the text, and so secrets.
         raise ConfigError(
             f"{variable} is neither the JSON nor the URI of a connection",
-            remedy="print it with `airflow connections get -o json`, or write it as docs/a-cluster-of-your-own.md does",
+            remedy="print it with `airflow connections get -o json`, or see docs/a-cluster-of-your-own.md",
         ) from None
 
 
@@ -171,5 +171,5 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _bare(host: str) -> str:
-    """A host without what stands before an @: it may be a password."""
+    """A host without the part before an @, which may be a password."""
     return f"***@{host.rpartition('@')[2]}" if "@" in host else host

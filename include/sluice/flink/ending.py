@@ -1,4 +1,4 @@
-"""Whether a Flink job has ended, and having it end."""
+"""Check whether a Flink job has ended, wait for its end, and cancel it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from sluice.flink.client import FlinkClient
 from sluice.flink.models import JobState
 
 _PAUSE = 0.05
-"""Seconds between two looks: a job is down meanwhile."""
+"""Seconds between two status requests; short, since the job may be down during the wait."""
 
 
 def job_state(flink: FlinkClient, job: str) -> JobState | None:
-    """The job's state; None: Flink itself says that it doesn't know this job.
+    """The job's state; None: Flink answered that it doesn't know this job.
 
     Raises:
-        UnreachableError: the cluster doesn't answer, or something else does: the job may well run.
-        FlinkError: the cluster refuses to answer.
+        UnreachableError: no answer from Flink: the job may run.
+        FlinkError: the cluster refused the request.
     """
     try:
         return flink.send(calls.status(job)).status
@@ -28,12 +28,12 @@ def job_state(flink: FlinkClient, job: str) -> JobState | None:
 
 
 def has_ended(state: JobState | None) -> bool:
-    """Nothing runs any more under the id; one that the cluster doesn't know has ended."""
+    """Whether a job in this state has ended; None means that the cluster doesn't know it, so it has."""
     return state is None or state.is_terminal
 
 
 def send_to(flink: FlinkClient, call: calls.Call[Any], job: str) -> None:
-    """Send; a refusal because the job has just ended is none."""
+    """Send a call; ignore its refusal if the job has ended."""
     try:
         flink.send(call)
     except UnreachableError:
@@ -44,17 +44,17 @@ def send_to(flink: FlinkClient, call: calls.Call[Any], job: str) -> None:
 
 
 def await_end(flink: FlinkClient, job: str, within: float) -> None:
-    """Wait until a job that was told to end has.
+    """Wait until a job that was stopped or cancelled has ended.
 
     Raises:
-        OperationError: it has not within these seconds.
+        OperationError: the job has not ended within these seconds.
     """
     deadline = time.monotonic() + within
     while (state := job_state(flink, job)) is not None and not state.is_terminal:
         if time.monotonic() > deadline:
             raise OperationError(
-                f"Flink job {job} was told to end {within:.0f} s ago, and is {state.value}",
-                remedy="look at it in the Flink UI; the next attempt goes on from here",
+                f"Flink job {job} was cancelled or stopped {within:.0f} s ago, and is still {state.value}",
+                remedy="look at the job in the Flink UI, then run the command again: it continues from here",
             )
         time.sleep(_PAUSE)
 
@@ -63,7 +63,7 @@ def cancel(flink: FlinkClient, job: str, within: float) -> None:
     """Cancel a job, and wait until it has ended.
 
     Raises:
-        OperationError: it has not within these seconds.
+        OperationError: the job has not ended within these seconds.
     """
     if has_ended(job_state(flink, job)):
         return

@@ -1,6 +1,6 @@
-"""Exchanging requests for answers over HTTP: from any number of threads, on connections that they share.
+"""HTTP requests over a connection pool that threads share.
 
-urllib3 and not httpx, which costs six times as much of the processor per request: a sweep makes five for each job.
+Uses urllib3 because httpx takes six times as much CPU per request, and a sweep makes five requests per job.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from urllib3.util import parse_url
 from sluice.flink.access import Access
 
 Exchange = Callable[[str, str, bytes | None], tuple[int, bytes]]
-"""Takes method, path with its query, and a JSON body; gives the answer's status and body, or raises NoAnswerError."""
+"""A function of method, path with query, and JSON body; returns status and body, or raises NoAnswerError."""
 
 
 class NoAnswerError(Exception):
-    """There was no answer: no connection, a broken one, or none in time."""
+    """No answer: the connection failed or broke, or the request timed out."""
 
 
-class NoTrustError(NoAnswerError):
-    """There was no answer because the two sides could not agree on TLS."""
+class TlsError(NoAnswerError):
+    """No answer because the TLS handshake failed."""
 
 
 class HttpExchange:
     """An `Exchange` with a server.
 
     Args:
-        access: Its address, and how to get in.
-        connections: How many are kept open.
-        timeout: Seconds until a connection must stand, and until an answer must have come.
+        access: The server's address, login and TLS settings.
+        connections: How many connections are kept open.
+        timeout: Seconds to connect, and to wait for an answer.
 
     Raises:
-        ConfigError: a file with certificates can't be used.
+        ConfigError: a certificate file can't be used.
     """
 
     def __init__(self, access: Access, connections: int, timeout: tuple[float, float]) -> None:
@@ -56,12 +56,12 @@ class HttpExchange:
             self._pool = PoolManager(1, **given)
 
     def __call__(self, method: str, target: str, body: bytes | None) -> tuple[int, bytes]:
-        """Status and body of the answer."""
+        """Send a request; returns status and body of the response."""
         headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
         try:
             answer = self._pool.request(method, self._base + target, body=body, headers=headers, retries=False)
         except SSLError as error:
-            raise NoTrustError(str(error)) from error
+            raise TlsError(str(error)) from error
         except HTTPError as error:
             raise NoAnswerError(str(error) or type(error).__name__) from error
         return answer.status, answer.data

@@ -1,4 +1,4 @@
-"""What the REST API answers about a job's past: its checkpoints and its failures. Times are epoch milliseconds."""
+"""The REST API's answers about a job's checkpoints and failures. Times are epoch milliseconds."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from pydantic import Field
 from sluice.flink.models import Answer
 
 _TRACEBACK = "Traceback (most recent call last):"
-"""How Python begins what it prints of an error; of chained errors the last one is the one that was raised."""
+"""First line of a Python traceback; of chained exceptions the last traceback is that of the raised one."""
 _PYTHON_ERROR = re.compile(r"[A-Za-z_][\w.]*(?::.*)?$")
-"""A class's name, and the message if there is one."""
+"""The last line of a traceback: the exception's class, and its message if it has one."""
 
 
 class CheckpointCounts(Answer):
-    """How many checkpoints there were since the job began to run."""
+    """Numbers of checkpoints since the job was submitted."""
 
     restored: int
     completed: int
     failed: int
-    in_progress: int
 
 
 class Checkpoint(Answer):
-    """A checkpoint or savepoint: under way, completed or failed."""
+    """A checkpoint or savepoint: in progress, completed or failed."""
 
     id: int
     status: Literal["IN_PROGRESS", "COMPLETED", "FAILED"] = "COMPLETED"
@@ -42,16 +41,15 @@ class Checkpoint(Answer):
 
 
 class Restored(Answer):
-    """What the job was restored from."""
+    """The checkpoint or savepoint that the job was restored from."""
 
     id: int
-    restore_timestamp: int
     is_savepoint: bool
     external_path: str | None = None
 
 
 class LatestCheckpoints(Answer):
-    """The newest of each kind."""
+    """The newest checkpoint, savepoint and restore."""
 
     completed: Checkpoint | None = None
     savepoint: Checkpoint | None = None
@@ -64,7 +62,7 @@ class Checkpoints(Answer):
     counts: CheckpointCounts
     latest: LatestCheckpoints
     history: tuple[Checkpoint, ...] = ()
-    """The newest ones, newest first: as many as `web.checkpoints.history` says (10)."""
+    """Newest first; the cluster keeps `web.checkpoints.history` (10) of them."""
 
 
 class ExceptionEntry(Answer):
@@ -76,12 +74,12 @@ class ExceptionEntry(Answer):
 
     @property
     def python_error(self) -> str | None:
-        """The error that the job's Python code has raised, as the last line of its traceback; None: there is none."""
+        """The last line of the Python traceback in the stack trace; None: the failure isn't of Python code."""
         _, found, traceback = self.stacktrace.rpartition(_TRACEBACK)
         if not found:
             return None
         for line in traceback.splitlines():
-            # The frames are indented; what follows them begins with the error's class.
+            # The frames are indented; the line after them begins with the exception's class.
             if match := _PYTHON_ERROR.match(line):
                 return match[0].strip()[:500]
             if line.startswith("\tat "):
@@ -90,7 +88,7 @@ class ExceptionEntry(Answer):
 
     @property
     def words(self) -> str:
-        """The failure's root cause, a line: the Python error where Python code has raised it."""
+        """The failure's root cause in one line: the Python exception if there is one."""
         if python := self.python_error:
             return python
         lines = [line.strip() for line in self.stacktrace.splitlines() if line.strip()]
@@ -105,6 +103,6 @@ class ExceptionHistory(Answer):
 
 
 class Exceptions(Answer):
-    """A job's failures, as the API wraps them."""
+    """The answer that contains the exception history."""
 
     history: ExceptionHistory = Field(alias="exceptionHistory")

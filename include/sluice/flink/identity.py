@@ -1,4 +1,4 @@
-"""Which cluster it is that answers: what it keeps across restarts of its JobManager, and its address."""
+"""The identity of a Flink cluster: its address, and the options that stay across restarts of its JobManager."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _DIRECTORIES = (
 
 @dataclass(frozen=True)
 class Identity:
-    """What tells one Flink cluster from another.
+    """The properties that distinguish one Flink cluster from another.
 
     Attributes:
         url: The address of its REST API, without a login.
-        name: As the deployment file declares it; None: it declares none.
-        availability: The options by which its JobManagers find each other; empty: it has no high availability.
-        directories: Its options that say where it keeps checkpoints and savepoints.
+        name: The name in the deployment file; None: the file has none.
+        availability: The high-availability options that identify the cluster; empty: it has no high availability.
+        directories: The options with the directories of checkpoints and savepoints.
     """
 
     url: str
@@ -46,7 +46,7 @@ class Identity:
 
     @classmethod
     def of(cls, values: Mapping[str, Any] | None) -> Self | None:
-        """From what `values` gave; None: nothing was kept."""
+        """The identity from its JSON values; None: none was stored."""
         if not values:
             return None
         return cls(
@@ -55,54 +55,54 @@ class Identity:
 
     @property
     def values(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The identity as JSON values."""
         return asdict(self)
 
     def is_same(self, other: Identity) -> bool:
-        """Whether both are one cluster as far as can be told without asking it for a job.
+        """Whether both are the same cluster, as far as the options show.
 
-        JobManagers with the same high availability are one cluster, at whatever address. Without that, two clusters may
-        share a configuration: only the same address is the same cluster.
+        JobManagers with equal high-availability options are one cluster, whatever their address. Without high
+        availability two clusters may have the same configuration, so that the address must be equal, too.
         """
         return self.resembles(other) and (self.url == other.url or bool(self.availability))
 
     def resembles(self, other: Identity) -> bool:
-        """Whether all but the address is the same; a name counts where both have one."""
+        """Whether all but the address is equal; the name counts only if both have one."""
         names = {self.name, other.name} - {None}
         is_alike = (self.availability, self.directories) == (other.availability, other.directories)
         return len(names) <= 1 and is_alike
 
     @property
     def words(self) -> str:
-        """For a person."""
+        """A description for messages."""
         known = {**self.availability, **self.directories}
         more = ", ".join(f"{key}: {value}" for key, value in known.items())
         return f"{self.name + ' at ' if self.name else ''}{self.url}{f' ({more})' if more else ''}"
 
 
 def identify(flink: FlinkClient, name: str | None = None) -> Identity:
-    """The cluster that answers now.
+    """Ask the cluster for its identity.
 
     Args:
         flink: The cluster.
-        name: As the deployment file declares it.
+        name: Its name in the deployment file.
 
     Raises:
-        UnreachableError: it doesn't answer.
-        FlinkError: it refuses to.
+        UnreachableError: the cluster doesn't answer.
+        FlinkError: the cluster refused the request.
     """
     options = {entry.key: entry.value for entry in flink.send(calls.cluster_config())}
     if not options:
-        # A JobManager always has some: what has answered is none, or one that isn't ready.
+        # A JobManager always has options: this isn't one, or it isn't ready.
         raise UnreachableError(
-            f"Flink at {flink.url} shows no configuration of its JobManager, by which clusters are told apart",
-            remedy="look at /jobmanager/config there",
+            f"Flink at {flink.url} answers with an empty JobManager configuration, which identifies a cluster",
+            remedy=f"check what answers at {flink.url}/jobmanager/config",
         )
     return identity_of(options, flink.url, name)
 
 
 def identity_of(options: Mapping[str, str], url: str, name: str | None = None) -> Identity:
-    """The cluster of which these are the JobManager's options. Pure."""
+    """The identity of a cluster with these JobManager options."""
     kind = next((options[key] for key in _TYPE if key in options), "").lower()
     availability = {} if kind in _NO_HA else {_TYPE[0]: kind, **{key: options[key] for key in _OF_HA if key in options}}
     return Identity(url, name, availability, {key: options[key] for key in _DIRECTORIES if key in options})

@@ -1,4 +1,4 @@
-"""What `/jobs/<id>/plan` answers: the vertices of a job, each with the descriptions of its chained operators."""
+"""The answer of `/jobs/<id>/plan`: the vertices of a job with the descriptions of their chained operators."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sluice.flink.models import Answer
 
 
 class PlanInput(Answer):
-    """A vertex that another one reads from."""
+    """An input of a vertex: the id of the vertex that it reads from."""
 
     id: str
     num: int = 0
@@ -25,7 +25,7 @@ class PlanNode(Answer):
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Its operators, a line each, indented below the one that they read from; Flink writes them for a browser."""
+        """One line per operator, indented below the operator that it reads from, decoded from Flink's HTML."""
         text = html.unescape(self.description).replace("&#92;", "\\")
         return tuple(line for line in text.split("<br/>") if line.strip())
 

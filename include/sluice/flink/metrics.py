@@ -1,4 +1,4 @@
-"""What the REST API answers about metrics."""
+"""The REST API's answers about metrics."""
 
 from __future__ import annotations
 

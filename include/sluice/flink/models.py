@@ -1,4 +1,4 @@
-"""What the REST API answers, as far as Sluice reads it (Flink 2.3). Times are epoch milliseconds, -1 for none."""
+"""The fields of the REST API's answers that Sluice reads (Flink 2.3). Times are epoch milliseconds, -1 for none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Answer(BaseModel):
     """Base of the answers."""
 
-    # Flink adds fields in every release; those that we read are held strictly.
+    # Flink adds fields in every release, which are ignored; the fields that Sluice reads are validated.
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
 
@@ -31,12 +31,12 @@ class JobState(Enum):
 
     @property
     def is_terminal(self) -> bool:
-        """The job will never run again under this id."""
+        """Whether the job will never run again under this id."""
         return self in (JobState.FAILED, JobState.CANCELED, JobState.FINISHED)
 
 
 class Overview(Answer):
-    """The cluster's size and load."""
+    """The cluster's TaskManagers, slots and version."""
 
     taskmanagers: int
     slots_total: int = Field(alias="slots-total")
@@ -53,25 +53,25 @@ class TaskManagerSummary(Answer):
 
 
 class TaskManagerList(Answer):
-    """Every TaskManager that the cluster knows."""
+    """All TaskManagers that are registered."""
 
     taskmanagers: tuple[TaskManagerSummary, ...] = ()
 
 
 class AllocatedSlot(Answer):
-    """A task slot that a job holds, whether it has tasks in it or not."""
+    """A task slot that is allocated to a job, whether tasks run in it or not."""
 
     job_id: str = Field(alias="jobId")
 
 
 class TaskManagerDetail(Answer):
-    """What a TaskManager's slots are held by."""
+    """The allocated slots of a TaskManager."""
 
     allocated_slots: tuple[AllocatedSlot, ...] = Field((), alias="allocatedSlots")
 
 
 class Tasks(Answer):
-    """How many tasks there are, how many run, and how many have come to their end."""
+    """Numbers of tasks: in all, running, and finished."""
 
     total: int
     running: int
@@ -79,7 +79,7 @@ class Tasks(Answer):
 
     @property
     def are_up(self) -> bool:
-        """None of them has yet to run, or to run again."""
+        """Whether every task is running or finished."""
         return self.running + self.finished >= self.total
 
 
@@ -94,13 +94,13 @@ class JobSummary(Answer):
 
 
 class JobList(Answer):
-    """Every job that the cluster remembers, ended ones as well."""
+    """Every job that the cluster knows, including ended jobs."""
 
     jobs: tuple[JobSummary, ...]
 
 
 class Status(Answer):
-    """A job's state; unlike the other answers not cached by the cluster."""
+    """A job's state; the cluster doesn't cache this answer."""
 
     status: JobState
 
@@ -114,27 +114,27 @@ class JobConfig(Answer):
 
     id: str = Field(alias="jid")
     execution: _ExecutionConfig | None = Field(None, alias="execution-config")
-    """None: the job is being initialized, or has failed in that."""
+    """None: the job is initializing, or its initialization failed."""
 
     @property
     def parameters(self) -> dict[str, str] | None:
-        """The global job parameters; None: Flink does not show them (yet)."""
+        """The global job parameters; None: Flink does not return them (yet)."""
         return self.execution.user_config if self.execution else None
 
 
 class VertexTotals(Answer):
-    """What the subtasks of a vertex have done since they began, summed; those of one attempt each."""
+    """Totals over the subtasks of a vertex, for their current attempts."""
 
     read_records: int = Field(0, alias="read-records")
-    """A source's records from outside count, too."""
+    """Includes the records that a source reads from outside Flink."""
     accumulated_busy_ms: float = Field(0, alias="accumulated-busy-time")
-    """NaN where a subtask does not tell."""
+    """NaN if a subtask does not report it."""
     accumulated_backpressured_ms: float = Field(0, alias="accumulated-backpressured-time")
     accumulated_idle_ms: float = Field(0, alias="accumulated-idle-time")
 
 
 class Vertex(Answer):
-    """A job vertex: the chained operators of one task."""
+    """A job vertex: a chain of operators that runs as one task."""
 
     id: str
     name: str
@@ -142,12 +142,12 @@ class Vertex(Answer):
     status: str
     tasks: dict[str, int]
     start_time: int = Field(-1, alias="start-time")
-    """When the first of its subtasks began, of the attempts that are current."""
+    """When the first subtask of the current attempts started."""
     totals: VertexTotals = Field(VertexTotals(), alias="metrics")
 
     @property
     def is_source(self) -> bool:
-        """It begins with a source."""
+        """Whether the vertex begins with a source."""
         return self.name.startswith("Source:")
 
 
@@ -162,12 +162,12 @@ class JobDetail(Answer):
     now: int
     """The JobManager's clock."""
     timestamps: dict[str, int] = Field(default_factory=dict)
-    """When the job last came into each of its states; 0: never."""
+    """When the job last entered each state; 0: never."""
     vertices: tuple[Vertex, ...]
 
     @property
     def restarted_at(self) -> int:
-        """When tasks were last about to begin anew; 0: never."""
+        """When the job last entered RESTARTING or FAILING; 0: never."""
         return max(self.timestamps.get(state.value, 0) for state in (JobState.RESTARTING, JobState.FAILING))
 
     @property
@@ -189,19 +189,19 @@ class ConfigEntry(Answer):
 
 
 class Trigger(Answer):
-    """An operation that the cluster has taken on."""
+    """The trigger id of an asynchronous operation that the cluster has accepted."""
 
     request_id: str = Field(alias="request-id")
 
 
 class OperationStatus(Answer):
-    """IN_PROGRESS or COMPLETED; completed is not succeeded."""
+    """IN_PROGRESS or COMPLETED; a completed operation may have failed."""
 
     id: str
 
     @property
     def is_done(self) -> bool:
-        """It has ended, well or not."""
+        """Whether the operation has ended, with success or failure."""
         return self.id == "COMPLETED"
 
 
@@ -211,7 +211,7 @@ class _Cause(Answer):
 
     @property
     def words(self) -> str:
-        """The cause in one line: the innermost exception's words."""
+        """The innermost exception in one line."""
         lines = [line.strip() for line in self.stack_trace.splitlines() if line.strip() and not line.startswith("\t")]
         return (lines[-1].removeprefix("Caused by: ") if lines else self.name or "unknown")[:500]
 
@@ -222,14 +222,14 @@ class _SavepointOperation(Answer):
 
 
 class SavepointResult(Answer):
-    """How a savepoint stands."""
+    """The status and result of a savepoint."""
 
     status: OperationStatus
     operation: _SavepointOperation | None = None
 
     @property
     def location(self) -> str | None:
-        """Where it lies; None: it isn't done, or it failed."""
+        """The path of the savepoint; None: it isn't complete, or it failed."""
         return self.operation.location if self.operation else None
 
     @property
@@ -245,7 +245,7 @@ class _CheckpointOperation(Answer):
 
 
 class CheckpointTrigger(Answer):
-    """How a checkpoint that was asked for stands."""
+    """The status and result of a triggered checkpoint."""
 
     status: OperationStatus
     operation: _CheckpointOperation | None = None
@@ -263,7 +263,7 @@ class _Externalization(Answer):
 
 
 class CheckpointConfig(Answer):
-    """How a job makes and keeps its checkpoints."""
+    """A job's checkpoint configuration; times in milliseconds."""
 
     interval: int
     timeout: int
@@ -271,7 +271,7 @@ class CheckpointConfig(Answer):
 
     @property
     def is_retained(self) -> bool:
-        """The newest checkpoints stay when the job is cancelled."""
+        """Whether the newest checkpoints are retained when the job is cancelled."""
         return self.externalization.enabled and not self.externalization.delete_on_cancellation
 
 
@@ -281,12 +281,12 @@ class _SubtaskTime(Answer):
 
 
 class SubtaskTimes(Answer):
-    """When the subtasks of a vertex came into their states."""
+    """When the subtasks of a vertex entered their states."""
 
     subtasks: tuple[_SubtaskTime, ...]
 
     @property
     def running_since(self) -> int | None:
-        """When the last of them began to run; None: one hasn't yet."""
+        """When the last subtask entered RUNNING; None: one has not yet."""
         since = [item.timestamps.get("RUNNING", 0) for item in self.subtasks]
         return max(since) if since and min(since) > 0 else None

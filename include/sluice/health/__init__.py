@@ -1,1 +1,1 @@
-"""Health: probes read one snapshot of a job (I/O); verdicts and gates judge it (pure)."""
+"""Health: a probe reads one snapshot of a job (I/O); gates and verdicts judge the snapshot (pure)."""

@@ -1,4 +1,4 @@
-"""Whose fault a failure is: the job's, or that of what it runs on. Pure."""
+"""Does a failure come from the job itself, or from what it runs on? Pure."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from sluice.health.snapshot import Failure, Snapshot
 from sluice.job.duration import milliseconds
 from sluice.job.limits import Health
 
-_ITS_OWN = (
+_JOB_EXCEPTIONS = (
     "java.lang.",
     "org.apache.flink.table.api.TableRuntimeException",
     "org.apache.flink.util.StateMigrationException",
-    # A row that no retry makes any shorter.
+    # A retry does not make the row smaller.
     "org.apache.kafka.common.errors.RecordTooLargeException",
 )
-"""Failures of a job's code and state; those of networks, brokers and Flink's runtime are of other packages."""
-_OF_STANDING_STILL = "Checkpoint expired before completing"
-"""What Flink says of a checkpoint that does not get through a task which lets nothing through."""
-_AT_WORK = 0.5
-"""Of the time of one subtask: below, it waits for input."""
+"""Classes of failures in a job's code and state. Those of networks, brokers and Flink's runtime have other packages."""
+_CHECKPOINT_EXPIRED = "Checkpoint expired before completing"
+"""Flink's message for a checkpoint whose barrier does not get through a blocked task."""
+_MIN_BUSY = 0.5
+"""Share of one subtask's time, 0 to 1. A subtask below it waits for input."""
 
 
-def is_of_the_job(failure: Failure) -> bool:
-    """Whether it is one of the job's own code or state."""
-    return failure.is_python or failure.name.startswith(_ITS_OWN)
+def is_job_fault(failure: Failure) -> bool:
+    """Whether the job's own code or state raised it."""
+    return failure.is_python or failure.name.startswith(_JOB_EXCEPTIONS)
 
 
-def fails_by_its_own(snapshot: Snapshot, health: Health) -> bool:
-    """Whether a job that has failed, or can't get on, does so by its own code or state, for which a release may stand.
+def fails_by_own_fault(snapshot: Snapshot, health: Health) -> bool:
+    """Whether the job's own code or state made it fail, or keeps it restarting, so that another release may help.
 
-    What restarts on and on must have failed by them as often as its limits count. Of one that stands still without any
-    failure, `stands_still_by_its_own` tells.
+    A job that is RUNNING must have failed this way more often than its limits allow. A job that processes nothing
+    without a failure is the subject of `stalls_by_own_fault`.
     """
     if snapshot.state is not None and snapshot.state.is_terminal:
         newest = snapshot.failures[:1]
@@ -38,30 +38,30 @@ def fails_by_its_own(snapshot: Snapshot, health: Health) -> bool:
         newest = ()
     else:
         newest = snapshot.recent_failures[: health.restarts + 1]
-    return bool(newest) and all(is_of_the_job(failure) for failure in newest)
+    return bool(newest) and all(is_job_fault(failure) for failure in newest)
 
 
-def stands_still_by_its_own(snapshot: Snapshot, health: Health) -> bool:
-    """Whether a job that runs reads nothing of what waits for it since what it works at lets nothing through.
+def stalls_by_own_fault(snapshot: Snapshot, health: Health) -> bool:
+    """Whether a running job reads none of its input because one of its own operators is blocked.
 
-    All its tasks have run for longer than a start may take, and one of them is busy, or waits for one that is. A source
-    that only waits for its input is given none: by a broker, a network, or whoever keeps a transaction open. So may be
-    what a failure of them, or of the cluster, has left behind.
+    All its tasks have run for longer than a start may take, and one of them is busy or backpressured. A source that
+    only waits for input gets none: because of a broker, a network, or a transaction that a producer keeps open. Another
+    failure of the cluster in the last minutes can cause a stall too, so that the job isn't blamed.
     """
     return (
         snapshot.state is JobState.RUNNING
         and snapshot.tasks_running >= snapshot.tasks_total
         and snapshot.running_ms > milliseconds(health.start_timeout)
-        and snapshot.reads_nothing_of_its_input(milliseconds(health.stall))
-        and all(is_of_the_job(each) or _OF_STANDING_STILL in each.words for each in snapshot.recent_failures)
-        and _is_at_work(snapshot)
+        and snapshot.is_stalled(milliseconds(health.stall))
+        and all(is_job_fault(each) or _CHECKPOINT_EXPIRED in each.words for each in snapshot.recent_failures)
+        and _is_busy(snapshot)
     )
 
 
-def _is_at_work(snapshot: Snapshot) -> bool:
-    if (snapshot.backpressured or 0) >= _AT_WORK:
+def _is_busy(snapshot: Snapshot) -> bool:
+    if (snapshot.backpressured or 0) >= _MIN_BUSY:
         return True
     subtasks = {work.name: work.parallelism for work in snapshot.work}
     return any(
-        max(load.busy, load.backpressured) * subtasks.get(load.name, 1) >= _AT_WORK for load in snapshot.trend.loads
+        max(load.busy, load.backpressured) * subtasks.get(load.name, 1) >= _MIN_BUSY for load in snapshot.trend.loads
     )

@@ -1,44 +1,53 @@
-"""Gates: what a fresh release must show before it counts as healthy. Pure."""
+"""Gates: the conditions that a new release must meet before it counts as healthy. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from math import inf, sqrt
 from statistics import correlation, linear_regression
-from typing import Literal
 
 from sluice.flink.models import JobState
-from sluice.health.faults import is_of_the_job
+from sluice.health.faults import is_job_fault
+from sluice.health.formatting import named, per_second, seconds
 from sluice.health.losses import losses
 from sluice.health.snapshot import Snapshot
-from sluice.health.words import named, per_second, seconds
 from sluice.job.duration import milliseconds
 from sluice.job.limits import Health
 
-Gate = Literal["running", "checkpoint", "consumer_lag", "watermark"]
-GATES: tuple[Gate, ...] = ("running", "consumer_lag", "watermark")
-"""Those of a deploy, in the order in which they are passed. A job that has run for longer has `checkpoint` as well."""
-_LEAST_SPAN_MS = 15_000
-"""Over how long readings must fall to be believed: positions are as old as the cluster's metrics, up to 10 s."""
-_SPAN_MS = 60_000
-"""Readings that are older say nothing of how fast it goes now."""
-_ERRORS = 3
-"""Standard errors by which it must fall: a lag that stands still goes up and down by seconds with the metrics."""
-_AHEAD = 10
-"""How many times as far as the readings reach it may be foretold."""
+
+class Gate(StrEnum):
+    """A condition of a deploy, or of a DAG that waits for a job. The values are in the database and in XComs."""
+
+    RUNNING = "running"
+    CHECKPOINT = "checkpoint"
+    CONSUMER_LAG = "consumer_lag"
+    WATERMARK = "watermark"
+
+
+GATES = (Gate.RUNNING, Gate.CONSUMER_LAG, Gate.WATERMARK)
+"""The gates of a deploy, in order. `checkpoint` is for jobs that have run for longer."""
+_MIN_SPAN_MS = 15_000
+"""A trend needs readings over this time: positions are as old as the cluster's metrics, up to 10 s."""
+_MAX_SPAN_MS = 60_000
+"""Older readings do not count for the present rate."""
+_STANDARD_ERRORS = 3
+"""The slope must be negative by so many standard errors: a constant lag varies by seconds between metric fetches."""
+_MAX_EXTRAPOLATION = 10
+"""A trend is extrapolated over at most this many times the span of its readings."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Where a gate stands.
+    """The state of a gate at one moment.
 
     Attributes:
-        passed: It is passed.
-        words: What was read, with the limit.
-        hopeless: It can't be passed any more.
-        at_ms: When, epoch milliseconds.
-        behind: How far behind the job is: records for the consumer lag, milliseconds for the watermark; None: unknown.
+        passed: The condition is met.
+        words: The figure that was read, and its limit.
+        hopeless: The gate can't pass any more; waiting is useless.
+        at_ms: When it was read, epoch milliseconds.
+        behind: The consumer lag in records, or the watermark lag in milliseconds; None: not known.
     """
 
     passed: bool
@@ -57,52 +66,53 @@ def judge(
     *,
     must_count: bool = True,
 ) -> Reading:
-    """Where a gate stands with this snapshot.
+    """Judge a gate by a snapshot.
 
     Args:
-        gate: Which one.
+        gate: The gate.
         snapshot: Of the job.
         health: The job's limits.
-        earlier: Readings of this gate, oldest first.
-        deadline_ms: Until when it must be inside the limit, epoch milliseconds: what falls fast enough passes now.
-        must_count: The consumer lag's gate waits until each read counts what it leaves out. A job that an older Sluice
-            has started does not count it.
+        earlier: Earlier readings of this gate, oldest first.
+        deadline_ms: When the gate's time is over, epoch milliseconds. A lag that falls fast enough to be inside the
+            limit by then passes now.
+        must_count: Let the consumer lag's gate wait until every read reports how many records it leaves out. Jobs that
+            were started by an older version of Sluice never report that.
     """
-    if (most := _mostly_lost(snapshot, health)) and not _lost(snapshot, health):
+    if (most := _mostly_left_out(snapshot, health)) and not _unrecoverable(snapshot, health):
         return Reading(passed=False, words=most, hopeless=True)
     reading = measure(gate, snapshot, health)
     match gate:
-        case "consumer_lag":
-            reading = _catching_up(reading, earlier, health.consumer_lag, deadline_ms)
-        case "watermark":
-            reading = _catching_up(reading, earlier, milliseconds(health.watermark_lag), deadline_ms)
+        case Gate.CONSUMER_LAG:
+            reading = _with_forecast(reading, earlier, health.consumer_lag, deadline_ms)
+        case Gate.WATERMARK:
+            reading = _with_forecast(reading, earlier, milliseconds(health.watermark_lag), deadline_ms)
         case _:
             return reading
-    return _understood(reading, snapshot, health, must_count=must_count and gate == "consumer_lag")
+    return _check_input(reading, snapshot, health, must_count=must_count and gate == Gate.CONSUMER_LAG)
 
 
 def measure(gate: Gate, snapshot: Snapshot, health: Health) -> Reading:
-    """What a gate looks at, held against its limit; whether the job understands its input is not looked at."""
-    if lost := _lost(snapshot, health):
+    """Compare a gate's figure with its limit, whatever share of the input is malformed or late."""
+    if lost := _unrecoverable(snapshot, health):
         return Reading(passed=False, words=lost, hopeless=True)
     match gate:
-        case "running":
+        case Gate.RUNNING:
             return _running(snapshot)
-        case "checkpoint":
+        case Gate.CHECKPOINT:
             return _checkpoint(snapshot, health)
-        case "consumer_lag":
+        case Gate.CONSUMER_LAG:
             return replace(_consumer_lag(snapshot, health), at_ms=snapshot.at_ms, behind=snapshot.consumer_lag)
-        case "watermark":
+        case Gate.WATERMARK:
             return replace(_watermark(snapshot, health), at_ms=snapshot.at_ms, behind=snapshot.watermark_lag_ms)
 
 
-def _mostly_lost(snapshot: Snapshot, health: Health) -> str:
-    """What is left out of the input where that is most of it; empty: it isn't."""
+def _mostly_left_out(snapshot: Snapshot, health: Health) -> str:
+    """The reads that leave out most of their input, one line; empty: none does."""
     return "; ".join(loss.words for loss in losses(snapshot, health) if loss.is_judged and loss.is_most)
 
 
-def _understood(reading: Reading, snapshot: Snapshot, health: Health, *, must_count: bool) -> Reading:
-    """The reading; not passed as long as tasks don't run, or more is left out of the input than the limits allow."""
+def _check_input(reading: Reading, snapshot: Snapshot, health: Health, *, must_count: bool) -> Reading:
+    """The reading, not passed while tasks aren't running or more of the input is left out than the limits allow."""
     if not reading.passed or snapshot.reads_nothing:
         return reading
     if snapshot.state is not JobState.RUNNING or snapshot.tasks_running < snapshot.tasks_total:
@@ -115,14 +125,14 @@ def _understood(reading: Reading, snapshot: Snapshot, health: Health, *, must_co
     return reading
 
 
-def _lost(snapshot: Snapshot, health: Health) -> str | None:
-    """Why no gate can be passed any more."""
+def _unrecoverable(snapshot: Snapshot, health: Health) -> str | None:
+    """Why no gate can pass any more; None: they can."""
     if snapshot.state is None:
-        return "the cluster does not know the job"
+        return "Flink does not know the job"
     if snapshot.state.is_terminal:
         cause = f": {snapshot.last_exception}" if snapshot.last_exception else ""
         return f"the job is {snapshot.state.value}{cause}"
-    return f"{_tasks(snapshot)}, again and again" if _fails_by_itself(snapshot, health) else None
+    return f"{_tasks(snapshot)}, again and again" if _is_crash_loop(snapshot, health) else None
 
 
 def _tasks(snapshot: Snapshot) -> str:
@@ -144,24 +154,24 @@ def _running(snapshot: Snapshot) -> Reading:
     return Reading(passed=True, words=f"{words}, {completed} checkpoints")
 
 
-def _fails_by_itself(snapshot: Snapshot, health: Health) -> bool:
-    """Whether it is in a loop of restarts for one failure of its code or state, which no waiting mends.
+def _is_crash_loop(snapshot: Snapshot, health: Health) -> bool:
+    """Whether the job restarts again and again for one failure of its code or state, which waiting does not repair.
 
-    It may start again as often as its limits allow; a checkpoint since then shows that it gets on. What the cluster or
-    a broker may be at fault for is waited for.
+    It may restart as often as its limits allow, and a checkpoint after the newest failure shows progress. A failure
+    that the cluster or a broker may have caused is waited for.
     """
     age, newest = snapshot.checkpoints.age_ms, snapshot.recent_failures[:1]
     if newest and age is not None and snapshot.at_ms - age > newest[0].at_ms:
         return False
-    return repeats_its_failure(snapshot, health)
+    return repeats_own_failure(snapshot, health)
 
 
-def repeats_its_failure(snapshot: Snapshot, health: Health) -> bool:
-    """Whether its newest failures, more than its limits allow, are one failure of its code or state."""
+def repeats_own_failure(snapshot: Snapshot, health: Health) -> bool:
+    """Whether the newest failures, more than the limit allows, have one class, and it is of the job's code or state."""
     newest = snapshot.recent_failures[: health.restarts + 1]
     if len(newest) <= health.restarts:
         return False
-    return len({failure.name for failure in newest}) == 1 and is_of_the_job(newest[0])
+    return len({failure.name for failure in newest}) == 1 and is_job_fault(newest[0])
 
 
 def _checkpoint(snapshot: Snapshot, health: Health) -> Reading:
@@ -179,7 +189,7 @@ def _consumer_lag(snapshot: Snapshot, health: Health) -> Reading:
     if lag is None:
         unknown = snapshot.with_unknown_lag
         of = f" of {named(unknown)}" if unknown else ""
-        return Reading(passed=False, words=_unread(snapshot) or f"the consumer lag{of} is not known yet")
+        return Reading(passed=False, words=_unread_topics(snapshot) or f"the consumer lag{of} is not known yet")
     sign = "<=" if lag <= health.consumer_lag else ">"
     return Reading(
         passed=lag <= health.consumer_lag, words=f"consumer lag {lag:,} {sign} {health.consumer_lag:,} records"
@@ -191,7 +201,7 @@ def _watermark(snapshot: Snapshot, health: Health) -> Reading:
     if snapshot.reads_nothing:
         return Reading(passed=True, words="reads nothing")
     if snapshot.has_no_event_time:
-        return Reading(passed=True, words=f"{_declares(snapshot)} no event time: there is no watermark to judge")
+        return Reading(passed=True, words=f"{_without_event_time(snapshot)} no event time, so the job has no watermark")
     if lag is not None and lag <= limit:
         return Reading(passed=True, words=f"watermark {seconds(lag)} behind <= {seconds(limit)}")
     if snapshot.is_idle:
@@ -199,55 +209,56 @@ def _watermark(snapshot: Snapshot, health: Health) -> Reading:
     if lag is None:
         missing = snapshot.without_watermark
         of = f" of {named(missing)}" if missing else ""
-        return Reading(passed=False, words=_unread(snapshot) or f"there is no watermark{of} yet")
+        return Reading(passed=False, words=_unread_topics(snapshot) or f"there is no watermark{of} yet")
     return Reading(passed=False, words=f"watermark {seconds(lag)} behind > {seconds(limit)}")
 
 
 def _read_to_end(snapshot: Snapshot, health: Health) -> Reading:
-    """Without a fresh watermark: there is no input, unless records came that could not move it."""
+    """Judge a job that has read everything, without a recent watermark: no input came, or all of it was left out."""
     if lost := [each for each in losses(snapshot, health) if each.exceeds]:
-        return Reading(passed=False, words="; ".join(("there is no fresh watermark", *(each.words for each in lost))))
-    return Reading(passed=True, words="no input: all was read, the watermark has nothing to follow")
+        return Reading(passed=False, words="; ".join(("there is no recent watermark", *(each.words for each in lost))))
+    return Reading(passed=True, words="no input: the job has read all records, so its watermark does not advance")
 
 
-def _unread(snapshot: Snapshot) -> str | None:
-    """Why nothing will be known of it for as long as the job runs; told at once, since only the deadline ends that."""
+def _unread_topics(snapshot: Snapshot) -> str | None:
+    """Why the job will never report positions of a topic; without this reason the gate would wait for its deadline."""
     if not snapshot.unread:
         return None
     names = ", ".join(snapshot.unread)
-    return f"no Kafka source of the job reads {names}: read it by its table, or take it out of the job's reads"
+    return f"no Kafka source of the job reads {names}: use its table in the pipeline, or remove it from the job's reads"
 
 
-def _declares(snapshot: Snapshot) -> str:
+def _without_event_time(snapshot: Snapshot) -> str:
+    """The topics without event time, with their verb."""
     names = sorted(snapshot.untimed)
     return f"{', '.join(names)} {'declares' if len(names) == 1 else 'declare'}"
 
 
-def _catching_up(reading: Reading, earlier: Sequence[Reading], limit: int, deadline_ms: int | None) -> Reading:
-    """The reading; passed as well if it is falling fast enough to be inside the limit by the deadline."""
+def _with_forecast(reading: Reading, earlier: Sequence[Reading], limit: int, deadline_ms: int | None) -> Reading:
+    """The reading; passed too if the lag falls fast enough to be inside the limit by the deadline."""
     if reading.passed or reading.behind is None or deadline_ms is None:
         return reading
     points = [
         (past.at_ms - reading.at_ms, past.behind)
         for past in (*earlier, reading)
-        if past.behind is not None and past.at_ms >= reading.at_ms - _SPAN_MS
+        if past.behind is not None and past.at_ms >= reading.at_ms - _MAX_SPAN_MS
     ]
-    if -points[0][0] < _LEAST_SPAN_MS:
+    if -points[0][0] < _MIN_SPAN_MS:
         return reading
     slope = linear_regression(*zip(*points, strict=True)).slope
-    if slope >= 0 or slope + _ERRORS * _standard_error(points, slope) >= 0:
+    if slope >= 0 or slope + _STANDARD_ERRORS * _standard_error(points, slope) >= 0:
         return reading
     needed, left = (reading.behind - limit) / -slope, deadline_ms - reading.at_ms
-    # Records per second; or by how many seconds a watermark comes nearer in one.
+    # Records per second for the consumer lag; seconds per second for the watermark lag.
     rate = per_second(slope * 1000) if reading.words.startswith("consumer lag") else f"{-slope:.1f} s/s"
     words = (
         f"{reading.words}, falling {rate}: inside the limit in {seconds(needed)}, the deadline is in {seconds(left)}"
     )
-    return replace(reading, passed=needed <= min(left, _AHEAD * -points[0][0]), words=words)
+    return replace(reading, passed=needed <= min(left, _MAX_EXTRAPOLATION * -points[0][0]), words=words)
 
 
 def _standard_error(points: Sequence[tuple[int, int]], slope: float) -> float:
-    """Of the slope of a regression line, by the correlation of its points."""
+    """The standard error of a regression line's slope, from the correlation of its points."""
     if len(points) <= 2:
         return 0.0
     explained = correlation(*zip(*points, strict=True)) ** 2

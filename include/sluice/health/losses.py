@@ -1,4 +1,4 @@
-"""How much of a job's input is left out: malformed, late, or dropped behind the watermark. Pure."""
+"""The share of a job's input that is left out: malformed, late, or dropped behind the watermark. Pure."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from sluice.health.formatting import seconds
 from sluice.health.snapshot import WINDOW_MS, Snapshot
 from sluice.health.tally import Tally, difference
-from sluice.health.words import seconds
 from sluice.job.limits import Health
 
-LEAST_RECORDS = 100
-LEAST_MS = 60_000
-"""Over how many records, or how long, a share is judged at the least."""
-_HALF = 0.5
+MIN_RECORDS = 100
+MIN_SPAN_MS = 60_000
+"""A share is judged once so many records came, or so much time has passed."""
+_MOST = 0.5
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Loss:
     """What a read or a window has left out for one cause.
 
     Attributes:
-        lost: Records of a read, or rows of a window.
-        of: How many came in the same time.
-        limit: Which share of them may be left out, 0 to 1.
-        is_judged: They are enough, or were watched for long enough, to say something of the job.
-        words: One line.
+        lost: Records that a read, or rows that a window has left out.
+        of: Records or rows that came in the same time.
+        limit: The share that may be left out, 0 to 1.
+        is_judged: Enough records came, or enough time has passed, to judge the job by the share.
+        words: One line for a person.
     """
 
     lost: int
@@ -37,20 +37,20 @@ class Loss:
 
     @property
     def exceeds(self) -> bool:
-        """It is more than the limit; of few records a single one is not."""
-        return self.lost > self.limit * max(self.of, LEAST_RECORDS) or self.is_most
+        """More than the limit is left out. Up to `MIN_RECORDS` records, a single one does not exceed it."""
+        return self.lost > self.limit * max(self.of, MIN_RECORDS) or self.is_most
 
     @property
     def is_most(self) -> bool:
-        """It is more than half, or than the limit where that is more."""
-        return self.lost > max(_HALF, self.limit) * self.of
+        """More than half is left out, or more than the limit if that is higher."""
+        return self.lost > max(_MOST, self.limit) * self.of
 
 
 def losses(snapshot: Snapshot, health: Health) -> tuple[Loss, ...]:
-    """What is left out at present, each cause by itself; empty: nothing, or it isn't known.
+    """What is left out now, an entry for each cause; empty: nothing, or it isn't known.
 
-    Each is judged over the newest earlier counters which are old enough and have enough records since; over all that is
-    known where there are none. Those are the counters of ten minutes, or since the tasks began.
+    A share is computed since the newest earlier counters that are at least a minute old and have enough records since;
+    without such counters, over the last ten minutes, or since the tasks started.
     """
     return tuple(loss for loss in _losses(snapshot, health) if loss.lost)
 
@@ -75,7 +75,7 @@ def _losses(snapshot: Snapshot, health: Health) -> Iterator[Loss]:
         since, judged = _window(snapshot, tally, partial(_rows, number))
         rows = since.windows[number]
         words = f"{window.name}: {rows.late:,} of {rows.rows:,} rows dropped: behind the watermark{_ahead(snapshot)}"
-        # An operator that does not tell how many rows came has been given those that it dropped, at the least.
+        # Without numRecordsIn, at least the dropped rows came.
         yield Loss(rows.late, max(rows.rows, rows.late), health.late, judged, words)
 
 
@@ -88,10 +88,10 @@ def _rows(number: int, tally: Tally) -> int:
 
 
 def _window(snapshot: Snapshot, tally: Tally, count: Callable[[Tally], int]) -> tuple[Tally, bool]:
-    """What was counted in the time that is judged by, and whether that is enough."""
+    """What was counted in the time that is judged, and whether that is enough to judge."""
     for then in reversed(snapshot.past):
         since, span = difference(tally, then), tally.at_ms - then.at_ms
-        if span >= LEAST_MS and count(since) >= LEAST_RECORDS:
+        if span >= MIN_SPAN_MS and count(since) >= MIN_RECORDS:
             return since, True
     span = snapshot.cluster_ms - snapshot.began_ms if snapshot.began_ms else snapshot.running_ms
     oldest: Tally | None = None
@@ -99,7 +99,7 @@ def _window(snapshot: Snapshot, tally: Tally, count: Callable[[Tally], int]) -> 
         oldest = snapshot.past[0]
         span = tally.at_ms - oldest.at_ms
     since = difference(tally, oldest)
-    return since, span >= LEAST_MS or count(since) >= LEAST_RECORDS
+    return since, span >= MIN_SPAN_MS or count(since) >= MIN_RECORDS
 
 
 def _reason(snapshot: Snapshot, read: str) -> str:
@@ -109,7 +109,7 @@ def _reason(snapshot: Snapshot, read: str) -> str:
 
 
 def _ahead(snapshot: Snapshot) -> str:
-    """A watermark ahead of the clock: a record's Kafka timestamp was."""
+    """The cause of a watermark ahead of the clock: a record's Kafka timestamp lies in the future."""
     lag = snapshot.watermark_lag_ms
     if lag is None or lag >= 0:
         return ""

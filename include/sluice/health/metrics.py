@@ -1,7 +1,7 @@
-"""What a job's tasks report: positions and watermarks of its sources, and what reads, windows and sinks have counted.
+"""The metrics of a job's tasks: positions and watermarks of its sources, counters of reads, windows and sinks.
 
-Everything is asked for as aggregates over subtasks: names without the subtask are few and the answers small, however
-parallel the job. Names stay the same for as long as a Flink job runs, so they are asked for once and then remembered.
+Flink aggregates each metric over the subtasks, so that requests and answers stay small at any parallelism. The metrics'
+names stay the same while a Flink job runs: they are requested once and kept in its snapshots.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ POSITION = re.compile(
 WATERMARK = re.compile(r".+\.split\.(?P<topic>.+)-(?P<number>\d+)\.watermark\.currentWatermark")
 IDLE = re.compile(r".+\.split\.(?P<topic>.+)-(?P<number>\d+)\.watermark\.idleTimeMsPerSecond")
 LATE = re.compile(r".*\.numLateRecordsDropped")
-"""Every operator of Flink that drops what comes behind its watermark counts it under this name: windows of SQL, the
-Table API and the DataStream API, window joins, OVER aggregates, temporal sorts, pattern matching."""
+"""The counter of late records of every Flink operator that drops them: windows of SQL, the Table API and the DataStream
+API, window joins, OVER aggregates, temporal sorts, pattern matching."""
 _ROWS_IN = ".numRecordsIn"
-"""Beside it: how many rows came to that operator."""
+"""The number of rows that came to the same operator."""
 COUNTED = re.compile(
     r"(?P<operator>.+?)(?:\.deserializer)?\.(?P<what>records|malformedRecords|reportedMalformedRecords"
     r"|recordsDroppedAsOld|recordsDroppedAsAhead|recordsDroppedWithoutEventTime)"
 )
-"""What the source of a read's table counts: see include/java."""
+"""The counters of the source of a read's table; include/java defines them."""
 _COUNTS = {
     "records": "records",
     "malformedRecords": "malformed",
@@ -43,37 +43,37 @@ _COUNTS = {
 }
 _REASONS = ("firstMalformedReason", "lastMalformedReason")
 _REASON_SUBTASKS = 8
-"""How many subtasks of a source are asked for a reason: one is enough to see what is wrong."""
-_MANY = 0.01
-"""From this share of malformed records on, the last reason is asked for at each look."""
+"""Subtasks of a source that are asked for a reason: one answer shows what is wrong."""
+_MANY_MALFORMED = 0.01
+"""From this share of malformed records, the newest reason is requested in each snapshot."""
 SENT = re.compile(r"(?P<sink>.+)\.numRecordsSend")
-"""What every sink of FLIP-33 and later counts."""
+"""The counter of sent records that every sink has since FLIP-33."""
 _READER = ".KafkaSourceReader."
-"""In the names that a Kafka source has from its beginning on, before it knows its partitions."""
+"""Part of the names of a Kafka source's metrics, registered before it knows its partitions."""
 _BACKPRESSURED = "backPressuredTimeMsPerSecond"
 _MOSTLY_IDLE = 500
-"""Milliseconds of a second."""
-_LEARNING_MS = 60_000
-"""How long after its start a job may register more metrics: a reader names a partition once it has polled it."""
-_FETCHED_MS = 15_000
-"""After which the cluster has fetched the first metrics: it does so every 10 s."""
+"""Milliseconds per second."""
+_REGISTERING_MS = 60_000
+"""For this time after its start a job may register more metrics: those of a partition come with its first poll."""
+_FIRST_FETCH_MS = 15_000
+"""After this time the cluster has fetched a job's first metrics: it does so every 10 s."""
 
 
 @dataclass
-class Reported:
-    """The metrics of all tasks, as far as they say something about health.
+class TaskMetrics:
+    """The metrics of all tasks that health is judged by.
 
     Attributes:
-        positions: Offset of the last record read, by partition; negative: none since the task started.
+        positions: Offset of the last record read, by partition; negative: the task has read none since it started.
         watermarks: Epoch milliseconds, by partition.
-        idle: Whether Flink takes a partition for idle, of those that were asked for.
-        reads: What reads have counted since their tasks started, by the source's operator.
-        windows: What operators that drop rows behind their watermark have counted, by operator: rows, and late ones.
-        reasons: Why records of a read were malformed, by the read: the first and the last.
-        uncounted: Reads whose sources count nothing.
+        idle: Whether Flink has marked a partition as idle, for the partitions that were asked for.
+        reads: Counters of reads since their tasks started, by the source's operator.
+        windows: Counters of operators that drop late rows, by operator: `rows` and `late`.
+        reasons: Why records of a read were malformed, by the read: the first reason and the last.
+        uncounted: Reads whose sources report no counters.
         sent: Records that sinks have sent since their tasks started, by the sink's operator.
-        backpressured: Of the most hindered subtask of a source, 0 to 1; None: not known.
-        names: To be remembered; empty as long as a topic is not among what is read.
+        backpressured: Share of the time that the most backpressured source subtask waits, 0 to 1; None: not known.
+        names: The metrics' names, to be kept; empty until every topic has a reader.
         unread: Topics that no Kafka source of the job reads, as far as that is known.
     """
 
@@ -95,12 +95,12 @@ class Reported:
         return sum(counts.get("late", 0) for counts in self.windows.values())
 
     def tally(self, at_ms: int) -> Tally | None:
-        """The counters of reads and windows; None: none of them has told any."""
+        """The counters of reads and windows at a moment; None: no task has reported one."""
         reads = tuple(ReadCounts(read_name(name) or name, **counts) for name, counts in sorted(self.reads.items()))
         windows = tuple(
             WindowCounts(name, **counts)
             for name, counts in sorted(self.windows.items())
-            # An older Sluice remembered the names of a running job's metrics without those of rows.
+            # Metric names that an older version of Sluice has kept don't include the numbers of rows.
             if reads or "rows" in counts
         )
         return Tally(at_ms, reads, windows) if reads or windows else None
@@ -114,46 +114,46 @@ async def read_metrics(
     quiet: Iterable[Partition] = (),
     *,
     sources_alone: bool = False,
-) -> Reported:
-    """Ask the vertices of a job: a call for each that reads, drops or sends, as long as the names fit into one.
+) -> TaskMetrics:
+    """Read the metrics of a job: one request per vertex that reads, drops or sends, if its names fit into one.
 
     Args:
         flink: The cluster.
         detail: The job.
-        topics: The partitions of each topic that it reads.
-        before: An earlier snapshot of the same Flink job, with the metrics' names; without them they are asked for, a
-            call for each vertex. It has as well why records were malformed.
-        quiet: Partitions of which to ask whether Flink takes them for idle.
+        topics: The partitions of each topic that the job reads.
+        before: An earlier snapshot of the same Flink job. Its metric names save one request per vertex, its reasons
+            why records were malformed save further ones.
+        quiet: Partitions of which to ask whether Flink has marked them as idle.
         sources_alone: Leave out the vertices that read no topic.
 
     Raises:
         UnreachableError: the cluster doesn't answer.
-        FlinkError: the cluster said no.
+        FlinkError: the cluster refuses the request.
     """
     names = before.names if before else None
     ids = {} if names else await _ids(flink, detail)
     known = names or {vertex: _names(found) for vertex, found in ids.items()}
-    reported = Reported()
+    reported = TaskMetrics()
     asked = frozenset(quiet)
     for vertex in detail.vertices:
         if sources_alone and not vertex.is_source:
             continue
-        wanted = list(_wanted(vertex, known.get(vertex.id, VertexNames()), topics, asked))
+        wanted = list(_metric_names(vertex, known.get(vertex.id, VertexNames()), topics, asked))
         for call in calls.aggregates(detail.id, vertex.id, wanted):
             for metric in await flink.send(call):
-                _take(metric, reported)
+                _store(metric, reported)
         await _ask_reasons(flink, detail.id, vertex, reported, before)
-    unread = tuple(topic for topic in topics if topic not in _read(known))
+    unread = tuple(topic for topic in topics if topic not in _topics_read(known))
     if names or (not unread and detail.tasks_running >= detail.tasks_total):
         reported.names = known
     reported.uncounted = tuple(sorted(_uncounted(known, topics)))
-    if names or _has_told_all(detail, known, ids) or _is_without_kafka(detail, ids):
+    if names or _has_registered_all(detail, known, ids) or _is_without_kafka(detail, ids):
         reported.unread = unread
     return reported
 
 
 async def _ids(flink: AsyncFlinkClient, detail: JobDetail) -> dict[str, list[str]]:
-    """The names of all metrics, by vertex."""
+    """The names of all metrics of each vertex."""
     return {
         vertex.id: [metric.id for metric in await flink.send(calls.aggregate_names(detail.id, vertex.id))]
         for vertex in detail.vertices
@@ -170,25 +170,27 @@ def _names(ids: Iterable[str]) -> VertexNames:
 
 
 def _uncounted(known: Mapping[str, VertexNames], topics: Iterable[str]) -> set[str]:
-    """Reads whose table is read, and whose sources do not count their records.
+    """Declared reads whose sources report no counters.
 
-    A pipeline may have tables of its own, over other topics than its job's reads: their formats count nothing.
+    A pipeline may create tables of its own over other topics than the declared ones: their formats report none.
     """
     declared = frozenset(topics)
     readers = {operator for names in known.values() for operator, topic in names.readers if topic in declared}
-    counted = {match["operator"] for names in known.values() for name in names.counters if (match := _all(name))}
+    counted = {
+        match["operator"] for names in known.values() for name in names.counters if (match := _match_records(name))
+    }
     return {read for operator in readers - counted if (read := read_name(operator)) is not None}
 
 
-def _all(name: str) -> re.Match[str] | None:
+def _match_records(name: str) -> re.Match[str] | None:
     match = COUNTED.fullmatch(name)
     return match if match and match["what"] == "records" else None
 
 
 async def _ask_reasons(
-    flink: AsyncFlinkClient, job_id: str, vertex: Vertex, reported: Reported, before: Snapshot | None
+    flink: AsyncFlinkClient, job_id: str, vertex: Vertex, reported: TaskMetrics, before: Snapshot | None
 ) -> None:
-    """Why records of a source were malformed: asked where that isn't known yet, or where many of them are."""
+    """Ask why records of a source were malformed, where no reason is known or the share of malformed ones is high."""
     tally = reported.tally(0)
     if not vertex.is_source or tally is None:
         return
@@ -200,7 +202,7 @@ async def _ask_reasons(
         read = read_name(operator) or operator
         if not counts.get("malformed") or not vertex.name.startswith("Source:"):
             continue
-        if read in known and lately[read].malformed <= _MANY * lately[read].records:
+        if read in known and lately[read].malformed <= _MANY_MALFORMED * lately[read].records:
             reported.reasons[read] = known[read]
         elif read not in reported.reasons:
             wanted[operator] = read
@@ -210,45 +212,46 @@ async def _ask_reasons(
         for subtask in range(min(vertex.parallelism, _REASON_SUBTASKS))
         for name in _REASONS
     ]
-    told: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
     for call in calls.vertex_metrics(job_id, vertex.id, names):
         for metric in await flink.send(call):
-            told.setdefault(metric.id.partition(".")[2], []).extend([metric.value] if metric.value else [])
+            values.setdefault(metric.id.partition(".")[2], []).extend([metric.value] if metric.value else [])
     for operator, read in wanted.items():
-        first, last = ([*told.get(f"{operator}.deserializer.{name}", ()), ""][0] for name in _REASONS)
+        first, last = ([*values.get(f"{operator}.deserializer.{name}", ()), ""][0] for name in _REASONS)
         if first or last:
             reported.reasons[read] = (first, last)
 
 
-def _read(known: Mapping[str, VertexNames]) -> set[str]:
+def _topics_read(known: Mapping[str, VertexNames]) -> set[str]:
     return {topic for names in known.values() for _, topic in names.readers}
 
 
-def _has_told_all(detail: JobDetail, known: Mapping[str, VertexNames], ids: Mapping[str, Sequence[str]]) -> bool:
-    """Whether no more topics are to be expected.
+def _has_registered_all(detail: JobDetail, known: Mapping[str, VertexNames], ids: Mapping[str, Sequence[str]]) -> bool:
+    """Whether no vertex will register metrics of further topics.
 
-    Names are not remembered for that: a cluster that has just lost a part tells too little for minutes.
+    Metric names that an earlier snapshot kept don't count: after the loss of a TaskManager, Flink reports incomplete
+    metrics for minutes.
     """
-    if detail.tasks_running < detail.tasks_total or detail.now - detail.start_time <= _LEARNING_MS:
+    if detail.tasks_running < detail.tasks_total or detail.now - detail.start_time <= _REGISTERING_MS:
         return False
-    told = all(ids[vertex.id] for vertex in detail.vertices if vertex.is_source)
-    # A Kafka source without a partition waits for its brokers.
-    return told and not any(_has_reader(ids[vertex]) and not names.readers for vertex, names in known.items())
+    reported_all = all(ids[vertex.id] for vertex in detail.vertices if vertex.is_source)
+    # A Kafka source without partitions still waits for its brokers.
+    return reported_all and not any(_has_reader(ids[vertex]) and not names.readers for vertex, names in known.items())
 
 
 def _is_without_kafka(detail: JobDetail, ids: Mapping[str, Sequence[str]]) -> bool:
-    """Whether all sources have told their metrics, and none is one of Kafka."""
-    if detail.tasks_running < detail.tasks_total or detail.now - detail.start_time <= _FETCHED_MS:
+    """Whether all sources have registered their metrics, and none of them is a Kafka source."""
+    if detail.tasks_running < detail.tasks_total or detail.now - detail.start_time <= _FIRST_FETCH_MS:
         return False
-    told = all(ids[vertex.id] for vertex in detail.vertices if vertex.is_source)
-    return told and not any(map(_has_reader, ids.values()))
+    reported_all = all(ids[vertex.id] for vertex in detail.vertices if vertex.is_source)
+    return reported_all and not any(map(_has_reader, ids.values()))
 
 
 def _has_reader(ids: Iterable[str]) -> bool:
     return any(_READER in name for name in ids)
 
 
-def _wanted(
+def _metric_names(
     vertex: Vertex, names: VertexNames, topics: Mapping[str, Iterable[int]], quiet: frozenset[Partition]
 ) -> Iterator[str]:
     for operator, topic in names.readers:
@@ -262,7 +265,7 @@ def _wanted(
         yield _BACKPRESSURED
 
 
-def _take(metric: MetricAggregate, reported: Reported) -> None:
+def _store(metric: MetricAggregate, reported: TaskMetrics) -> None:
     if metric.min is None or metric.max is None or metric.sum is None:
         return
     if match := POSITION.fullmatch(metric.id):
@@ -290,6 +293,6 @@ def _count(counted: dict[str, dict[str, int]], operator: str, what: str, value: 
 
 
 def _keep_smallest(found: dict[Partition, int], match: re.Match[str], value: float) -> None:
-    """Several sources may read a topic: the one that is furthest behind counts."""
+    """Keep the smallest value of a partition: of several sources that read a topic, the slowest one counts."""
     partition = (match["topic"], int(match["number"]))
     found[partition] = min(int(value), found.get(partition, int(value)))

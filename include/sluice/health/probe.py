@@ -1,4 +1,4 @@
-"""Reading a snapshot of one job: Flink's REST API for the job, the broker for the ends of its topics."""
+"""Read a snapshot of one job: the job from Flink's REST API, the ends of its topics from the broker."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from sluice.flink import calls
 from sluice.flink.client import AsyncFlinkClient
 from sluice.flink.history import Checkpoints
 from sluice.flink.models import JobDetail, JobState
-from sluice.health.metrics import Reported, read_metrics
-from sluice.health.positions import at_their_ends, doubtful, known_ends, next_offsets, read_splits, silent
+from sluice.health.metrics import TaskMetrics, read_metrics
+from sluice.health.positions import known_ends, next_offsets, possibly_at_end, read_splits, without_lag, without_reads
 from sluice.health.snapshot import WINDOW_MS, CheckpointReading, Counters, Failure, Snapshot, SplitReading, Work
 from sluice.health.trend import compare
 from sluice.kafka.brokers import connect
@@ -22,21 +22,21 @@ from sluice.kafka.offsets import Held, Partition, find_read_to_end, read_committ
 
 _RESTARTS = "numRestarts"
 _QUIET_MS = 30_000
-"""How far a partition that is read to its end lies behind when Flink is asked whether it takes it for idle."""
+"""Flink is asked whether it has marked a partition as idle, if its watermark lies this far behind the newest one."""
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
-    """Which job to look at, and what is known of it already.
+class WatchedJob:
+    """A job to observe, and what is known of it already.
 
     Attributes:
         flink_job_id: Its id in Flink.
-        topics: What it reads.
+        topics: The topics that it reads.
         group: Its consumer group.
-        untimed: Which of the topics it reads without event time.
-        dead_letters: Which of its sinks are for dead letters.
-        started_at: The next offsets of the state that it was started from.
-        former: An earlier snapshot, of this or another Flink job.
+        untimed: Those of its topics that it reads without event time.
+        dead_letters: Its dead letter sinks.
+        started_at: The next offsets in the state that it was started from.
+        previous: An earlier snapshot, of this or another Flink job.
     """
 
     flink_job_id: str
@@ -45,25 +45,25 @@ class Target:
     untimed: tuple[str, ...] = ()
     dead_letters: tuple[str, ...] = ()
     started_at: Mapping[Partition, int] | None = None
-    former: Snapshot | None = None
+    previous: Snapshot | None = None
 
     @property
     def before(self) -> Snapshot | None:
         """The earlier snapshot, if it is of this Flink job."""
-        return self.former if self.former and self.former.flink_job_id == self.flink_job_id else None
+        return self.previous if self.previous and self.previous.flink_job_id == self.flink_job_id else None
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the cluster says of a job; the splits are not known yet.
+class FlinkReading:
+    """What Flink reports of a job; the splits need the brokers too.
 
     Attributes:
         snapshot: Without splits and trend.
-        reported: The metrics of its tasks; None: they were not asked.
+        reported: The metrics of its tasks; None: they were not requested.
     """
 
     snapshot: Snapshot
-    reported: Reported | None = None
+    reported: TaskMetrics | None = None
 
 
 async def probe(
@@ -72,56 +72,58 @@ async def probe(
     topics: Iterable[str],
     kafka: Mapping[str, str],
     group: str,
-    former: Snapshot | None = None,
+    previous: Snapshot | None = None,
     started_at: Mapping[Partition, int] | None = None,
     untimed: Iterable[str] = (),
 ) -> Snapshot:
-    """A snapshot of one job.
+    """Read a snapshot of one job.
 
     Args:
         flink: The cluster.
         job_id: The job's id in Flink; None: it has none.
-        topics: What it reads.
+        topics: The topics that it reads.
         kafka: librdkafka's configuration.
         group: The job's consumer group.
-        former: An earlier snapshot, for the trends.
-        started_at: The next offsets of the state that it was started from: it may have read nothing yet, and its group
+        previous: An earlier snapshot, for the trends.
+        started_at: The next offsets in the state that it was started from: it may have read nothing yet, and its group
             may never have committed them.
-        untimed: Which of the topics it reads without event time.
+        untimed: Those of the topics that it reads without event time.
 
     Raises:
-        UnreachableError: the cluster or the broker doesn't answer: it says nothing about the job.
-        FlinkError: the cluster refuses to answer.
+        UnreachableError: Flink or a broker doesn't answer, which says nothing about the job.
+        FlinkError: Flink refuses the request.
     """
     if job_id is None:
         return Snapshot(now_ms(), None)
-    target = Target(job_id, tuple(topics), group, tuple(untimed), former=former, started_at=started_at)
-    held = Held(await asyncio.to_thread(read_offsets, connect(kafka), topics, _servers(kafka)) if target.topics else {})
-    seen = await look(flink, target, held)
-    if seen.reported is None:
-        return compare(seen.snapshot, former)
-    unknown = without_position(target, seen, held)
+    watched = WatchedJob(job_id, tuple(topics), group, tuple(untimed), previous=previous, started_at=started_at)
+    held = Held(
+        await asyncio.to_thread(read_offsets, connect(kafka), topics, _servers(kafka)) if watched.topics else {}
+    )
+    reading = await read_from_flink(flink, watched, held)
+    if reading.reported is None:
+        return compare(reading.snapshot, previous)
+    unknown = unknown_positions(watched, reading, held)
     committed = await asyncio.to_thread(read_committed, kafka, group, unknown) if unknown else {}
-    splits = place(target, seen, held, {**committed, **earlier_offsets(target, seen)}) or {}
-    unsure = doubtful(splits, now_ms(), target.before)
+    splits = locate_splits(watched, reading, held, {**committed, **earlier_offsets(watched, reading)}) or {}
+    unsure = possibly_at_end(splits, now_ms(), watched.before)
     ended = await asyncio.to_thread(find_read_to_end, kafka, group, unsure) if unsure else ()
-    return compare(replace(seen.snapshot, splits=at_their_ends(splits, ended)), former)
+    return compare(replace(reading.snapshot, splits=without_lag(splits, ended)), previous)
 
 
-async def look(flink: AsyncFlinkClient, target: Target, held: Held) -> Seen:
-    """What the cluster says of a job: five calls for one with a source and another vertex that drops or sends.
+async def read_from_flink(flink: AsyncFlinkClient, watched: WatchedJob, held: Held) -> FlinkReading:
+    """Read what Flink reports of a job: five requests for one with a source and another vertex that drops or sends.
 
-    It is one more for each further vertex of that kind; and where names of metrics are not remembered yet, one more for
-    each vertex. A job that has failed over since the former snapshot is asked for the cause instead of for what its
-    windows and sinks count: they have just begun anew.
+    Each further vertex of that kind takes one more; without metric names from an earlier snapshot, each vertex does.
+    After a failover, the request for the cause replaces those for the counters of windows and sinks, which have just
+    restarted from zero.
 
     Raises:
-        UnreachableError: the cluster doesn't answer: it says nothing about the job.
-        FlinkError: the cluster refuses to answer.
+        UnreachableError: Flink doesn't answer, which says nothing about the job.
+        FlinkError: Flink refuses the request.
     """
-    job_id, before = target.flink_job_id, target.before
+    job_id, before = watched.flink_job_id, watched.before
     try:
-        # The job's state is read after the checkpoints: tasks that run in it have not begun anew since those.
+        # The state is read after the checkpoints: tasks that run now have not restarted since those checkpoints.
         checkpoints = await flink.send(calls.checkpoints(job_id))
         detail = await flink.send(calls.job(job_id))
         offset = detail.now - now_ms()
@@ -133,17 +135,17 @@ async def look(flink: AsyncFlinkClient, target: Target, held: Held) -> Seen:
             reported = await read_metrics(
                 flink,
                 detail,
-                _numbers(held, target.topics),
+                _numbers(held, watched.topics),
                 before,
                 before.quiet_splits(_QUIET_MS) if before else (),
                 sources_alone=known is None and before is not None,
             )
         elif detail.state in (JobState.RESTARTING, JobState.FAILING):
-            # Its tasks tell nothing, or what their predecessors told.
-            reported = Reported(dict.fromkeys(held.of(target.topics), -1), names=before.names if before else {})
+            # Restarting tasks report no metrics, or those of the tasks before them.
+            reported = TaskMetrics(dict.fromkeys(held.of(watched.topics), -1), names=before.names if before else {})
     except JobNotFoundError as error:
         await _refuse_stale(flink, job_id, error)
-        return Seen(Snapshot(now_ms(), None, job_id))
+        return FlinkReading(Snapshot(now_ms(), None, job_id))
     snapshot = Snapshot(
         at_ms=now_ms(),
         state=detail.state,
@@ -155,12 +157,12 @@ async def look(flink: AsyncFlinkClient, target: Target, held: Held) -> Seen:
         failures=failures,
         checkpoints=_read_checkpoints(checkpoints, now_ms()),
         restored_from=checkpoints.latest.restored.external_path if checkpoints.latest.restored else None,
-        untimed=target.untimed,
+        untimed=watched.untimed,
         unread=reported.unread if reported else (),
-        counters=_counters(detail, reported, target.dead_letters),
+        counters=_counters(detail, reported, watched.dead_letters),
         work=tuple(_work(detail)),
         backpressured=reported.backpressured if reported else None,
-        problems=_missing(held, target.topics),
+        problems=_missing(held, watched.topics),
         names=reported.names if reported else {},
         cluster_ms=now_ms() + offset,
         began_ms=max([detail.restarted_at, *(vertex.start_time for vertex in detail.vertices)]),
@@ -169,14 +171,14 @@ async def look(flink: AsyncFlinkClient, target: Target, held: Held) -> Seen:
         reasons=reported.reasons if reported else {},
         uncounted=reported.uncounted if reported else (),
     )
-    return Seen(snapshot, reported)
+    return FlinkReading(snapshot, reported)
 
 
 async def _refuse_stale(flink: AsyncFlinkClient, job_id: str, error: JobNotFoundError) -> None:
-    """Flink keeps what it says of a job's checkpoints for `web.refresh-interval`, that it doesn't know it as well.
+    """Raise if Flink knows the job: it caches a job's checkpoints for `web.refresh-interval`, a "not found" too.
 
     Raises:
-        UnreachableError: it knows the job by now.
+        UnreachableError: Flink knows the job by now.
     """
     try:
         state = (await flink.send(calls.status(job_id))).status
@@ -194,11 +196,11 @@ async def _restarts(flink: AsyncFlinkClient, job_id: str) -> int | None:
 
 
 def _known_failures(detail: JobDetail, restarts: int | None, before: Snapshot | None) -> tuple[Failure, ...] | None:
-    """The failures, where there can't be others than the former snapshot knew; None: they must be asked for."""
+    """The failures, if the previous snapshot has them all; None: they must be requested."""
     if detail.state is JobState.RUNNING and restarts == 0 and not detail.restarted_at:
         return ()
     if before and detail.restarted_at > before.began_ms:
-        # The metric is up to 10 s old, the job's state isn't.
+        # The metric of restarts is up to 10 s old, the job's state isn't.
         return None
     if before and detail.state is before.state and restarts is not None and restarts == before.restarts:
         return before.failures
@@ -222,7 +224,7 @@ def _numbers(held: Held, topics: Iterable[str]) -> dict[str, list[int]]:
 def _read_checkpoints(checkpoints: Checkpoints, now: int) -> CheckpointReading:
     newest = checkpoints.latest.completed
     ended = [item for item in checkpoints.history if item.status != "IN_PROGRESS"]
-    in_a_row = next((place for place, item in enumerate(ended) if item.status == "COMPLETED"), len(ended))
+    in_a_row = next((index for index, item in enumerate(ended) if item.status == "COMPLETED"), len(ended))
     failures = [
         Failure(item.failure_timestamp or item.trigger_timestamp, item.failure_message or "no cause is given")
         for item in ended
@@ -240,7 +242,7 @@ def _read_checkpoints(checkpoints: Checkpoints, now: int) -> CheckpointReading:
     )
 
 
-def _counters(detail: JobDetail, reported: Reported | None, dead_letters: Iterable[str]) -> Counters:
+def _counters(detail: JobDetail, reported: TaskMetrics | None, dead_letters: Iterable[str]) -> Counters:
     sources = [vertex.totals.read_records for vertex in detail.vertices if vertex.is_source]
     if reported is None:
         return Counters(records_in=sum(sources) if sources else None)
@@ -264,47 +266,47 @@ def _work(detail: JobDetail) -> Iterable[Work]:
         yield Work(
             vertex.name,
             vertex.parallelism,
-            # Not a number where a subtask does not tell.
+            # Flink reports NaN for a subtask without a value.
             0.0 if math.isnan(totals.accumulated_busy_ms) else totals.accumulated_busy_ms,
             totals.accumulated_backpressured_ms,
             totals.accumulated_idle_ms,
         )
 
 
-def earlier_offsets(target: Target, seen: Seen) -> dict[Partition, int]:
-    """For partitions of which nothing was read since the task started, the next offset as it was known before."""
-    before = (target.before.splits if target.before else None) or {}
-    known = dict(target.started_at or {})
+def earlier_offsets(watched: WatchedJob, reading: FlinkReading) -> dict[Partition, int]:
+    """The next offset, as known before, of partitions whose reader has read nothing since its task started."""
+    before = (watched.before.splits if watched.before else None) or {}
+    known = dict(watched.started_at or {})
     known |= {
-        partition: split.following
+        partition: split.next_offset
         for partition, split in before.items()
-        if split.following is not None and not split.is_guessed
+        if split.next_offset is not None and not split.is_guessed
     }
-    wanted = silent(seen.reported.positions) if seen.reported else frozenset()
+    wanted = without_reads(reading.reported.positions) if reading.reported else frozenset()
     return {partition: known[partition] for partition in wanted if partition in known}
 
 
-def without_position(target: Target, seen: Seen, held: Held) -> list[Partition]:
-    """Partitions whose position neither the readers nor what was known before tells: the job's group may."""
-    wanted = silent(seen.reported.positions) if seen.reported else frozenset()
-    return sorted((wanted & held.offsets.keys()) - earlier_offsets(target, seen).keys())
+def unknown_positions(watched: WatchedJob, reading: FlinkReading, held: Held) -> list[Partition]:
+    """Partitions whose position no reader and no earlier snapshot reports: the offsets of the consumer group may."""
+    wanted = without_reads(reading.reported.positions) if reading.reported else frozenset()
+    return sorted((wanted & held.offsets.keys()) - earlier_offsets(watched, reading).keys())
 
 
-def place(
-    target: Target, seen: Seen, held: Held, earlier: Mapping[Partition, int]
+def locate_splits(
+    watched: WatchedJob, reading: FlinkReading, held: Held, earlier: Mapping[Partition, int]
 ) -> dict[Partition, SplitReading] | None:
-    """The job's splits, as far as that can be said without looking into the topics; None: one of those isn't known."""
-    if seen.reported is None or (target.topics and _missing(held, target.topics)):
+    """The job's splits, before the broker is asked for transaction markers; None: the ends of a topic aren't known."""
+    if reading.reported is None or (watched.topics and _missing(held, watched.topics)):
         return None
-    offsets = held.of(target.topics)
-    following = next_offsets(seen.reported.positions, offsets, earlier)
-    guessed = silent(seen.reported.positions) - earlier.keys()
-    splits = read_splits(seen.reported.watermarks, offsets, following, seen.reported.idle, guessed)
-    return at_their_ends(splits, known_ends(splits, target.before))
+    offsets = held.of(watched.topics)
+    next_by_partition = next_offsets(reading.reported.positions, offsets, earlier)
+    guessed = without_reads(reading.reported.positions) - earlier.keys()
+    splits = read_splits(reading.reported.watermarks, offsets, next_by_partition, reading.reported.idle, guessed)
+    return without_lag(splits, known_ends(splits, watched.before))
 
 
 def _missing(held: Held, topics: Iterable[str]) -> tuple[str, ...]:
-    """Why the ends of some topics aren't known."""
+    """Why the ends of topics aren't known."""
     if held.trouble:
         return (held.trouble,) if tuple(topics) else ()
     return tuple(f"topic {topic}: {held.missing[topic]}" for topic in topics if topic in held.missing)

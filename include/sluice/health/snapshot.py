@@ -1,4 +1,4 @@
-"""What is known of a running job at one moment."""
+"""The values of a snapshot: what is known of a running job at one moment."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from sluice.health.tally import Tally
 from sluice.kafka.offsets import Partition
 
 WINDOW_MS = 600_000
-"""Over how long restarts and failed checkpoints are counted: ten minutes."""
+"""Restarts and failed checkpoints are counted over this time: ten minutes."""
 
 
 @dataclass(frozen=True)
 class SplitReading:
-    """One partition, as the job reads it.
+    """A partition as the job reads it.
 
     Attributes:
-        lag: Records between the broker's end and the job's position; None: the position isn't known.
+        lag: Records between the job's position and the partition's end; None: the position isn't known.
         watermark_ms: The partition's watermark, epoch milliseconds; None: it has none yet.
-        following: The offset that is read next; None: not known.
+        next_offset: The offset that the job reads next; None: not known.
         end: The offset that the next record will get.
-        still_since_ms: The first moment at which it was seen to stand where it stands now, with records to read;
-            None: it moves, or has nothing to read.
-        is_idle: Flink takes it for idle, so that it holds no watermark back; None: not asked.
-        is_guessed: Neither its reader nor anything before tells where it stands: `following` is the first offset held.
+        stalled_since_ms: When its position was first seen unchanged with records to read; None: it moves, or is read
+            to its end.
+        is_idle: Flink has marked it as idle, so that it holds no watermark back; None: not requested.
+        is_guessed: Its position isn't known; `next_offset` is the first offset that the broker holds.
     """
 
     lag: int | None
     watermark_ms: int | None
-    following: int | None = None
+    next_offset: int | None = None
     end: int | None = None
-    still_since_ms: int | None = None
+    stalled_since_ms: int | None = None
     is_idle: bool | None = None
     is_guessed: bool = False
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A failure that made tasks start again, or a checkpoint that came to nothing.
+    """A failure that restarted tasks, or a checkpoint that failed.
 
     Attributes:
         at_ms: Epoch milliseconds.
@@ -62,15 +62,15 @@ class CheckpointReading:
     """A job's checkpoints.
 
     Attributes:
-        completed: Since the job was submitted.
-        failed: Since the job was submitted; those that could not begin, count.
-        age_ms: Since the newest completed one; None: there is none.
-        duration_ms: Of the newest completed one.
-        size: Of the newest completed one, bytes.
-        failures: Those that failed in the last `WINDOW_MS`, newest first, as far as the cluster remembers them.
-        failed_in_a_row: How many of the newest ones failed, as far as the cluster remembers.
-        triggered_ms: When the newest completed one began, epoch milliseconds by the JobManager's clock; None: there is
-            none.
+        completed: Completed checkpoints since the job was submitted.
+        failed: Failed checkpoints since then, also those that could not begin.
+        age_ms: Age of the newest completed checkpoint; None: there is none.
+        duration_ms: Duration of the newest completed checkpoint.
+        size: Size of the newest completed checkpoint, bytes.
+        failures: Checkpoints that failed in the last `WINDOW_MS`, newest first, as far as Flink's history goes.
+        failed_in_a_row: How many of the newest checkpoints failed, as far as Flink's history goes.
+        triggered_ms: When the newest completed checkpoint was triggered, epoch milliseconds by the JobManager's clock;
+            None: there is none.
     """
 
     completed: int = 0
@@ -85,11 +85,11 @@ class CheckpointReading:
 
 @dataclass(frozen=True)
 class VertexNames:
-    """The names of a vertex's metrics that say something about health: they stay the same for as long as a job runs.
+    """The names of a vertex's metrics that health is judged by; they don't change while a Flink job runs.
 
     Attributes:
-        readers: Of each Kafka topic that it reads: the operator, and the topic.
-        counters: Records that reads have left out, rows that windows have dropped, records that sinks have sent.
+        readers: The operator and the topic of each Kafka topic that the vertex reads.
+        counters: Counters of reads, of windows that drop late rows, and of sinks.
     """
 
     readers: tuple[tuple[str, str], ...] = ()
@@ -98,7 +98,7 @@ class VertexNames:
 
 @dataclass(frozen=True)
 class Work:
-    """What a vertex's subtasks have spent their time with since they began, milliseconds, summed."""
+    """How a vertex's subtasks have spent their time since they started, milliseconds, summed over the subtasks."""
 
     name: str
     parallelism: int
@@ -108,19 +108,19 @@ class Work:
 
     @property
     def total_ms(self) -> float:
-        """It grows as long as the cluster's metrics do."""
+        """The sum; it grows whenever Flink fetches new metrics."""
         return self.busy_ms + self.backpressured_ms + self.idle_ms
 
 
 @dataclass(frozen=True)
 class Counters:
-    """What was counted since the tasks began; None: not known.
+    """What was counted since the tasks started; None: not known.
 
     Attributes:
-        records_in: What the sources have read.
-        records_out: What the sinks have sent, dead letters included.
-        dead_letters: What the sinks for dead letters have sent; None as well where the job has none.
-        late_dropped: Rows that windows have dropped because they came behind the watermark.
+        records_in: Records that the sources have read.
+        records_out: Records that the sinks have sent, dead letters included.
+        dead_letters: Records that the dead letter sinks have sent; None too if the job has none.
+        late_dropped: Late rows that windows have dropped.
     """
 
     records_in: int | None = None
@@ -131,7 +131,7 @@ class Counters:
 
 @dataclass(frozen=True)
 class Load:
-    """What a vertex spends its time with since the former snapshot, 0 to 1, averaged over its subtasks."""
+    """How a vertex spends its time since the previous snapshot: shares of 0 to 1, averaged over its subtasks."""
 
     name: str
     busy: float
@@ -140,19 +140,19 @@ class Load:
 
 @dataclass(frozen=True)
 class Trend:
-    """What has changed since the former snapshot of the same Flink job. None: not known.
+    """The changes since the previous snapshot of the same Flink job. None: not known.
 
     Attributes:
-        since_ms: When that was, epoch milliseconds; None: there is none.
+        since_ms: When the previous snapshot was read, epoch milliseconds; None: there is none.
         lag_per_s: Records per second by which the consumer lag rises; negative: it falls.
-        records_in_per_s: What the sources read.
-        records_out_per_s: What the sinks send.
-        dead_letters_per_min: What the sinks for dead letters send.
-        malformed_per_s: Records that break the contract of a read.
-        late_per_s: Records and rows that are left out for their event time, by reads and by windows.
-        arrived: How much further the partitions reach, by the brokers' ends; None where one of them isn't known.
+        records_in_per_s: Records per second that the sources read.
+        records_out_per_s: Records per second that the sinks send.
+        dead_letters_per_min: Records per minute that the dead letter sinks send.
+        malformed_per_s: Records per second that break the contract of a read.
+        late_per_s: Records and rows per second that reads and windows leave out for their event time.
+        arrived: Records that came, by the partitions' end offsets; None if one of those isn't known.
         loads: By vertex.
-        is_stale: The cluster's metrics stand still: nothing can be said of what else stands still.
+        is_stale: Flink has fetched no new metrics, so that an unchanged position proves nothing.
     """
 
     since_ms: int | None = None
@@ -173,25 +173,25 @@ class Snapshot:
 
     Attributes:
         at_ms: When it was read, epoch milliseconds.
-        state: The job's state; None: the cluster doesn't know the job.
+        state: The job's state; None: Flink doesn't know the job.
         flink_job_id: The job's id in Flink.
-        running_ms: Since it was submitted.
-        restarts: Since it was submitted.
-        failures: The newest ones that the cluster remembers, newest first.
-        restored_from: What it was restored from.
-        splits: By partition of the topics that it reads; empty: it reads none.
-        untimed: Topics that it reads without event time: they have no watermark to be judged by.
-        unread: Topics that it is to read, and no Kafka source of it does: where it stands in them can't be known.
-        backpressured: How much of the time the most hindered subtask of a source waits for those behind it, 0 to 1.
-        problems: Why something could not be read.
-        names: Its metrics' names by vertex; empty: they have to be asked for.
+        running_ms: Time since it was submitted.
+        restarts: Restarts since it was submitted.
+        failures: The newest failures in Flink's exception history, newest first.
+        restored_from: The savepoint or checkpoint that it was restored from.
+        splits: Its partitions; empty: it reads no topic.
+        untimed: Topics that it reads without event time, so that they have no watermark.
+        unread: Declared topics that no Kafka source of the job reads, so that their positions can't be known.
+        backpressured: Share of the time that the most backpressured source subtask waits, 0 to 1.
+        problems: Why a part of the snapshot could not be read.
+        names: Its metrics' names by vertex; empty: the next snapshot requests them.
         cluster_ms: The JobManager's clock when everything was read, epoch milliseconds.
-        began_ms: When the newest of its tasks began, or was about to begin anew, by the JobManager's clock.
-        has_restarted: Tasks have begun anew since it was submitted.
-        tally: What its reads and windows have counted since their tasks began.
-        past: What they had counted in earlier snapshots of these tasks, of the last `WINDOW_MS`, oldest first.
-        reasons: Why a record of a read was malformed: of the first since the tasks began, and of the last.
-        uncounted: Reads whose sources do not count what they leave out.
+        began_ms: When the newest of its tasks started or began to restart, by the JobManager's clock.
+        has_restarted: Tasks have restarted since it was submitted.
+        tally: Counters of its reads and windows since their tasks started.
+        past: These counters in earlier snapshots of the same tasks, of the last `WINDOW_MS`, oldest first.
+        reasons: Why records of a read were malformed: the first reason since the tasks started, and the last.
+        uncounted: Reads whose sources don't report what they leave out.
     """
 
     at_ms: int
@@ -223,44 +223,44 @@ class Snapshot:
 
     @property
     def last_exception(self) -> str | None:
-        """The newest failure, one line."""
+        """The newest failure; one line."""
         return self.failures[0].words if self.failures else None
 
     @property
     def recent_failures(self) -> tuple[Failure, ...]:
-        """Those of the last `WINDOW_MS`, newest first."""
+        """The failures of the last `WINDOW_MS`, newest first."""
         return tuple(failure for failure in self.failures if failure.at_ms > self.at_ms - WINDOW_MS)
 
     @property
     def reads_nothing(self) -> bool:
-        """The job has no reads: neither lag nor watermark can be wrong."""
+        """Whether the job declares no topics, so that neither lag nor watermark can be judged."""
         return self.splits is not None and not self.splits
 
     @property
     def consumer_lag(self) -> int | None:
-        """Records behind, over all partitions; None as soon as one of them isn't known."""
+        """Consumer lag in records, over all partitions; None if that of one partition isn't known."""
         if self.splits is None or self.with_unknown_lag:
             return None
         return sum(split.lag or 0 for split in self.splits.values())
 
     @property
     def with_unknown_lag(self) -> tuple[Partition, ...]:
-        """Partitions where the job's position isn't known."""
+        """Partitions whose position isn't known."""
         return tuple(partition for partition, split in (self.splits or {}).items() if split.lag is None)
 
     @property
     def timed_splits(self) -> dict[Partition, SplitReading]:
-        """Those that have a watermark, or are to have one."""
+        """Partitions that have, or will have, a watermark."""
         return {key: split for key, split in (self.splits or {}).items() if key[0] not in self.untimed}
 
     @property
     def has_no_event_time(self) -> bool:
-        """It reads, and nothing of it has a watermark."""
+        """Whether it reads topics, all of them without event time."""
         return bool(self.splits) and not self.timed_splits
 
     @property
     def without_watermark(self) -> tuple[Partition, ...]:
-        """Partitions that hold the watermark back, or may, because they have none."""
+        """Partitions without a watermark that hold the job's watermark back, or may."""
         return tuple(
             partition
             for partition, split in self.timed_splits.items()
@@ -269,16 +269,16 @@ class Snapshot:
 
     @property
     def newest_watermark_ms(self) -> int | None:
-        """Of the partition that is furthest ahead."""
+        """The newest watermark of its partitions, epoch milliseconds."""
         marks = [split.watermark_ms for split in self.timed_splits.values() if split.watermark_ms is not None]
         return max(marks, default=None)
 
     @property
     def watermark_lag_ms(self) -> int | None:
-        """Wall clock less the smallest watermark; None as long as a partition with records to read has none.
+        """Wall clock minus the smallest watermark; None while a partition with records to read has no watermark.
 
-        A partition that is read to its end and lies behind the others is idle, and doesn't count, unless Flink says
-        that it isn't idle.
+        A partition that is read to its end and lies behind the newest watermark counts as idle and is left out, unless
+        Flink reports that it isn't idle.
         """
         newest = self.newest_watermark_ms
         if newest is None or self.without_watermark:
@@ -290,29 +290,29 @@ class Snapshot:
         ]
         return self.at_ms - min([*busy, newest])
 
-    def standing(self, limit_ms: int) -> dict[Partition, int]:
-        """Partitions that stand still for longer than this with records to read, each with since when."""
+    def stalled_splits(self, limit_ms: int) -> dict[Partition, int]:
+        """Partitions whose position has not moved for longer than this with records to read, and since when."""
         return {
-            partition: split.still_since_ms
+            partition: split.stalled_since_ms
             for partition, split in (self.splits or {}).items()
-            if split.still_since_ms is not None and self.at_ms - split.still_since_ms > limit_ms
+            if split.stalled_since_ms is not None and self.at_ms - split.stalled_since_ms > limit_ms
         }
 
-    def reads_nothing_of_its_input(self, limit_ms: int) -> bool:
-        """Records wait for it, and nobody has read any of them for longer than this."""
+    def is_stalled(self, limit_ms: int) -> bool:
+        """Whether records wait in some partitions, and none of those has moved for longer than this."""
         waiting = {partition for partition, split in (self.splits or {}).items() if split.lag != 0}
-        return bool(waiting) and waiting == self.standing(limit_ms).keys()
+        return bool(waiting) and waiting == self.stalled_splits(limit_ms).keys()
 
     @property
     def is_idle(self) -> bool:
-        """Everything was read; more may be coming all the time."""
+        """Whether it has read all records; more may arrive all the time."""
         return self.consumer_lag == 0 and not self.reads_nothing
 
     @property
     def nothing_arrives(self) -> bool:
-        """No record came since the former snapshot; without one, since the tasks began.
+        """Whether no record came since the previous snapshot, or since the tasks started if there is none.
 
-        By the brokers' ends where they are known, else by what the sources have counted. What isn't known is no sign.
+        By the partitions' end offsets if known, else by the sources' counters. False if neither is known.
         """
         if self.trend.arrived is not None:
             return self.trend.arrived == 0
@@ -321,7 +321,7 @@ class Snapshot:
         return self.tally is not None and bool(self.tally.reads) and self.tally.records == 0
 
     def quiet_splits(self, behind_ms: int) -> tuple[Partition, ...]:
-        """Partitions that are read to their end and lie this far behind the one that is furthest ahead."""
+        """Partitions that are read to their end and whose watermark lies this far behind the newest one."""
         newest = self.newest_watermark_ms
         if newest is None:
             return ()

@@ -1,4 +1,4 @@
-"""What a job's reads and windows have counted: records that came, and those that were left out, by cause. Pure."""
+"""Counters of a job's reads and windows: records that came, and those that were left out, by cause. Pure."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from dataclasses import dataclass, fields
 from typing import TypeVar
 
 _TABLE = re.compile(r".*default_database_(?P<read>.+?)(__topic)?$")
-"""The source operator of a read's table as metrics name it: at most 80 characters, so a long name loses its end."""
+"""The name of a read's source operator in metrics. Flink cuts it to 80 characters, so a long name loses its end."""
 
 
 @dataclass(frozen=True)
 class ReadCounts:
-    """What the source of a read has counted since its tasks began, in records.
+    """Counters of a read's source since its tasks started, in records.
 
     Attributes:
         name: The read.
-        records: All that came.
-        malformed: Left out because they break the contract.
+        records: All records that came.
+        malformed: Left out: they break the contract.
         reported: They break the contract, and the job reads them on purpose (`with_malformed`).
-        old: Left out: event time further before the arrival than `watermark_delay`, or the smaller
-            `past_tolerance`.
-        ahead: Left out: event time further after the arrival than `future_tolerance`.
+        old: Left out: event time more than `watermark_delay` before arrival, or than `past_tolerance` if smaller.
+        ahead: Left out: event time more than `future_tolerance` after arrival.
         timeless: Left out: no event time.
     """
 
@@ -36,15 +35,15 @@ class ReadCounts:
 
     @property
     def misdated(self) -> int:
-        """Left out for their event time."""
+        """Records left out for their event time."""
         return self.old + self.ahead + self.timeless
 
 
 @dataclass(frozen=True)
 class WindowCounts:
-    """What an operator that drops rows behind its watermark has counted since its tasks began, in rows.
+    """Counters of an operator that drops late rows, since its tasks started, in rows.
 
-    Where Flink groups records before the window, a row may stand for several of them.
+    Where Flink aggregates records before the window, a row may stand for several records.
     """
 
     name: str
@@ -57,16 +56,16 @@ Counts = TypeVar("Counts", ReadCounts, WindowCounts)
 
 @dataclass(frozen=True)
 class Tally:
-    """The counters of a job at one moment, epoch milliseconds."""
+    """The counters of a job at a moment in epoch milliseconds."""
 
     at_ms: int
     reads: tuple[ReadCounts, ...] = ()
     windows: tuple[WindowCounts, ...] = ()
 
     def is_before(self, later: Tally) -> bool:
-        """No counter of the later one is smaller: the tasks that count have not begun anew in between."""
-        return all(_goes_on(now, then) for now, then in _pairs(later.reads, self.reads)) and all(
-            _goes_on(now, then) for now, then in _pairs(later.windows, self.windows)
+        """Whether no counter is smaller in the later tally, as it would be after the tasks restarted."""
+        return all(_only_grew(now, then) for now, then in _pairs(later.reads, self.reads)) and all(
+            _only_grew(now, then) for now, then in _pairs(later.windows, self.windows)
         )
 
     @property
@@ -76,7 +75,7 @@ class Tally:
 
     @property
     def late(self) -> int:
-        """What was left out for its event time: records by reads, rows by windows."""
+        """Records that reads, and rows that windows have left out for their event time."""
         return sum(read.misdated for read in self.reads) + sum(window.late for window in self.windows)
 
     @property
@@ -86,28 +85,28 @@ class Tally:
 
 
 def read_name(operator: str) -> str | None:
-    """The read whose table a source operator reads; None: it is a source of the job's own."""
+    """The read whose table a source operator reads; None: the operator is a source of the pipeline's own."""
     match = _TABLE.fullmatch(operator)
     return match["read"] if match else None
 
 
 def difference(now: Tally, then: Tally | None) -> Tally:
-    """What was counted between two moments; None: since the tasks began."""
+    """What was counted between two moments; without an earlier one, since the tasks started."""
     if then is None:
         return now
     return Tally(
         now.at_ms,
-        tuple(_less(new, old) for new, old in _pairs(now.reads, then.reads, missing=ReadCounts(""))),
-        tuple(_less(new, old) for new, old in _pairs(now.windows, then.windows, missing=WindowCounts(""))),
+        tuple(_subtract(new, old) for new, old in _pairs(now.reads, then.reads, missing=ReadCounts(""))),
+        tuple(_subtract(new, old) for new, old in _pairs(now.windows, then.windows, missing=WindowCounts(""))),
     )
 
 
-def _goes_on(now: Counts, then: Counts) -> bool:
+def _only_grew(now: Counts, then: Counts) -> bool:
     names = [field.name for field in fields(now) if field.name != "name"]
     return all(getattr(now, name) >= getattr(then, name) for name in names)
 
 
-def _less(new: Counts, old: Counts) -> Counts:
+def _subtract(new: Counts, old: Counts) -> Counts:
     counts = {
         field.name: max(0, getattr(new, field.name) - getattr(old, field.name))
         for field in fields(new)

@@ -1,1 +1,1 @@
-"""The job SDK: what a file in `flink_jobs/` imports. Needs pydantic alone: no PyFlink, no JVM, no Airflow."""
+"""The job SDK: the names that files in `flink_jobs/` import. It needs pydantic only: no PyFlink, JVM or Airflow."""

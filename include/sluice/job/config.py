@@ -1,4 +1,4 @@
-"""A job's own settings."""
+"""The settings that a job defines for itself."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pydantic import BaseModel, ConfigDict, Secret, SecretBytes, SecretStr
 
 
 class ChangesState:
-    """Marks a setting whose change alters what the job's state means: `Annotated[Duration, ChangesState("...")]`.
+    """Marks a setting that changes the meaning of the job's state: `Annotated[Duration, ChangesState("...")]`.
 
-    The state of a window of another size, say, would restore without an error and give wrong rows. A plan treats a
-    change of such a setting as state-breaking: it needs an approval, and the job starts without its old state.
+    For example, the state of a window of another size would be restored without an error and give wrong rows. A plan
+    treats the change of such a setting as state-breaking: it needs an approval, and the job starts without its state.
 
     Args:
-        meaning: What becomes of the state, in words for the plan.
+        meaning: What happens to the state, as a text for the plan.
     """
 
     def __init__(self, meaning: str) -> None:
@@ -22,14 +22,14 @@ class ChangesState:
 
 
 class JobConfig(BaseModel):
-    """Base of a job's settings: frozen, no unknown fields, defaults validated as well.
+    """Base of a job's settings: frozen, without unknown fields, defaults validated as well.
 
-    Every field carries a default and its bounds, so that a job deploys without a deployment file and a wrong
-    value is refused before anything is touched. Windows, gaps and delays are `Duration`s; a password is a `SecretStr`.
+    Give every field a default and bounds, so that a job can be deployed without a section in the deployment file, and a
+    wrong value is refused before any change. Windows, gaps and delays are `Duration`s; a password is a `SecretStr`.
     """
 
-    # Schemas are built at first use: the DAG processor imports every job and validates none. What was given may be a
-    # secret, and the trace of an error ends up in logs.
+    # Schemas are built at first use, since the DAG processor imports every job and validates none. Errors don't show
+    # the input: it may be a secret, and tracebacks end up in logs.
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, defer_build=True, hide_input_in_errors=True
     )
@@ -40,7 +40,7 @@ class NoConfig(JobConfig):
 
 
 def state_settings(config: type[JobConfig]) -> dict[str, str]:
-    """The settings whose change alters what state means, with what becomes of it."""
+    """The settings that are marked with `ChangesState`, each with its text."""
     return {
         name: mark.meaning
         for name, field in config.model_fields.items()
@@ -50,7 +50,7 @@ def state_settings(config: type[JobConfig]) -> dict[str, str]:
 
 
 def secret_settings(config: type[BaseModel]) -> set[str]:
-    """The settings that are secrets, or hold some."""
+    """The settings that are secrets or contain secrets."""
     return {name for name, field in config.model_fields.items() if _holds_secret(field.annotation)}
 
 

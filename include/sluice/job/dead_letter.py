@@ -1,4 +1,4 @@
-"""Dead letters: malformed records, kept with their bytes, their position and the reason."""
+"""Dead letters: malformed records with their original bytes, their position and the reason."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sluice.job.record import FlinkType, Record
 
 
 class DeadLetter(Record):
-    """A malformed record. On its topic the value and the key are the original bytes; the rest stands in headers.
+    """A malformed record. In its topic, value and key are the original bytes; the other fields are headers.
 
     Headers, as text in UTF-8: `reason`, `topic`, `partition`, `offset`, `arrival_time` (ISO 8601, UTC).
     """
@@ -23,4 +23,4 @@ class DeadLetter(Record):
     partition: Annotated[int, FlinkType("INT")]
     offset: int
     arrival_time: datetime
-    """The Kafka timestamp of the original."""
+    """The Kafka timestamp of the original record."""

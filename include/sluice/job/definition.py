@@ -1,4 +1,4 @@
-"""A job: one value, one file."""
+"""The definition of a job: one `Job` value in one file."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ Pipeline = Callable[..., Any]
 _PipelineT = TypeVar("_PipelineT", bound=Pipeline)
 
 RESERVED = frozenset({"config", "t_env", "env"})
-"""Parameter names of a pipeline that are not reads: its settings and Flink's two environments."""
+"""Parameters of a pipeline that are not reads: the job's settings and Flink's two environments."""
 
 
 class Job:
-    """A streaming job: what it reads, computes and writes, and inside which limits it is healthy.
+    """A streaming job: what it reads, computes and writes, and the limits within which it is healthy.
 
     Args:
-        name: The job's name everywhere: Flink, Airflow, consumer group, transactional ids. `[a-z][a-z0-9_]*`.
-        reads: Topics by the name under which the pipeline asks for their table.
+        name: The job's name in Flink, Airflow, its consumer group and transactional ids: `[a-z][a-z0-9_]*`.
+        reads: Topics by read name; the pipeline gets a read's table as the parameter of that name.
         writes: The topic of the returned table, or topics by name for a pipeline that returns a dict of tables.
-        config: The settings' model.
-        health: The limits inside which the job counts as healthy.
-        replay: How history may be replayed; None: it may not.
-        state_version: Raise it to abandon the old state on purpose.
-        owner: Who is asked when the job fails; shown in Airflow.
+        config: The model of the job's settings.
+        health: The limits within which the job is healthy.
+        replay: How the job's history may be replayed; None: replays are not allowed.
+        state_version: Raise it to start without the old state on purpose.
+        owner: The team to contact when the job fails; shown in Airflow.
         tags: Shown in Airflow.
 
     Raises:
@@ -92,41 +92,41 @@ class Job:
         """The pipeline function.
 
         Raises:
-            ConfigError: none was given.
+            ConfigError: the job has none.
         """
         if self._build is None:
             raise ConfigError(
                 f"{self.place}: job {self.name} has no pipeline",
-                remedy=f"decorate its function with @job.pipeline, asking for {', '.join(self.reads)}",
+                remedy=f"decorate a function with @job.pipeline, with the parameters {', '.join(self.reads)}",
             )
         return self._build
 
     def pipeline(self, build: _PipelineT) -> _PipelineT:
-        """Take a function as the job's pipeline: tables in, a table (or a dict of tables by sink) out.
+        """Decorator of the job's pipeline: a function of tables that returns a table, or a dict of tables by sink.
 
-        The function asks for what it needs by parameter name: a read's name (its Table), `config`, `t_env`, `env`.
+        Its parameters are any of: the name of a read (its Table), `config`, `t_env`, `env`.
 
         Raises:
-            ConfigError: a second pipeline, a parameter that is none of these, or a read that the function can't reach.
+            ConfigError: a second pipeline, an unknown parameter, or a read that the function doesn't use.
         """
         place = f"{build.__code__.co_filename}:{build.__code__.co_firstlineno}"
         if self._build is not None:
-            raise ConfigError(f"{place}: job {self.name} has a pipeline already", remedy="keep one")
+            raise ConfigError(f"{place}: job {self.name} has a pipeline already", remedy="keep one of the two")
         known = {*self.reads, *RESERVED}
         asked = inspect.signature(build).parameters
         unknown = [name for name in asked if name not in known]
         if unknown:
             raise ConfigError(
-                f"{place}: pipeline of {self.name} asks for {', '.join(unknown)}, which is nothing it can have",
-                remedy=f"ask for any of {', '.join(sorted(known))}",
+                f"{place}: the pipeline of {self.name} has an unknown parameter {', '.join(unknown)}",
+                remedy=f"use any of {', '.join(sorted(known))}",
             )
-        # With t_env it may name its reads in SQL; without, what it doesn't ask for is never read.
+        # With t_env the function can name a read in SQL. Without it, a read that is no parameter is never read.
         unused = [name for name in self.reads if name not in asked]
         if unused and "t_env" not in asked:
             raise ConfigError(
-                f"{place}: read {', '.join(unused)} of {self.name} is not used: its pipeline asks for "
-                f"{', '.join(asked) or 'nothing'}",
-                remedy=f"ask for {', '.join(unused)}, or take it out of reads",
+                f"{place}: read {', '.join(unused)} of {self.name} is not used: its pipeline has the parameters "
+                f"{', '.join(asked) or 'none'}",
+                remedy=f"add the parameter {', '.join(unused)}, or remove it from reads",
             )
         self._build = build
         return build
@@ -135,7 +135,7 @@ class Job:
         for name in self.reads:
             if not name.isidentifier() or name in RESERVED:
                 raise ConfigError(
-                    f"{self.place}: {self.name} reads something by the name {name!r}, which a parameter can't have",
+                    f"{self.place}: {self.name} has a read named {name!r}, which can't be a parameter name",
                     remedy=f"choose a Python identifier other than {', '.join(sorted(RESERVED))}",
                 )
         if not self.sinks:
@@ -151,7 +151,7 @@ class Job:
                 if name not in fields or fields[name].annotation is not datetime:
                     moments = [field for field, info in fields.items() if info.annotation is datetime]
                     raise ConfigError(
-                        f"{self.place}: {self.name}: Replay({role}={name!r}): {topic.record.__name__}, which it writes "
-                        f"to {sink}, has no field of that name with a datetime",
-                        remedy=f"name one of {', '.join(moments) or 'its moments, once it has some'}",
+                        f"{self.place}: {self.name}: Replay({role}={name!r}): {topic.record.__name__}, the record of "
+                        f"{sink}, has no datetime field of that name",
+                        remedy=f"name one of {', '.join(moments)}" if moments else "add datetime fields to the record",
                     )

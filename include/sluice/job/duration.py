@@ -1,4 +1,4 @@
-"""Durations as people write them in deployment files."""
+"""Durations as they are written in deployment files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 LONGEST = timedelta(days=999)
-"""Flink's intervals have three digits for days."""
+"""Flink's SQL intervals have at most three digits for days."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = {
@@ -24,12 +24,12 @@ _TEXT = re.compile(r"\s*(\d+)\s*(ms|s|min|m|h|d)\s*")
 
 
 def parse_duration(value: object) -> object:
-    """Read `10s`, `500 ms`, `5 min`, `2h`, `7d`; anything else is left to pydantic (timedelta, ISO 8601).
+    """Parse `10s`, `500 ms`, `5 min`, `2h`, `7d`; pydantic validates any other value (timedelta, ISO 8601).
 
-    A bare number is refused: nobody can tell seconds from milliseconds.
+    A bare number is refused, since it could mean seconds or milliseconds.
 
     Raises:
-        ValueError: for a number without a unit, or a truth value.
+        ValueError: for a number without a unit, or a boolean.
     """
     if isinstance(value, bool):
         msg = "a duration is a number with a unit, e.g. 10s"
@@ -43,14 +43,14 @@ def parse_duration(value: object) -> object:
 
 
 def milliseconds(value: timedelta) -> int:
-    """The whole milliseconds of a duration, as Flink's options take them."""
+    """A duration in whole milliseconds, rounded down, for Flink's options."""
     return value // timedelta(milliseconds=1)
 
 
 def epoch_milliseconds(moment: datetime) -> int:
-    """The whole milliseconds from 1970 on to a moment, exactly."""
+    """A moment in epoch milliseconds, rounded down, computed without floats."""
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), Field(le=LONGEST)]
-"""A timedelta of at most 999 days that also reads `10s`, `500 ms`, `5 min`, `2h`, `7d` and ISO 8601 (`PT10S`)."""
+"""A timedelta of at most 999 days; also parses `10s`, `500 ms`, `5 min`, `2h`, `7d` and ISO 8601 (`PT10S`)."""

@@ -1,4 +1,4 @@
-"""Limits: when a job counts as healthy, and how far it may be replayed."""
+"""A job's limits: when it is healthy, and how its history may be replayed."""
 
 from __future__ import annotations
 
@@ -15,38 +15,40 @@ _Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Health(BaseModel):
-    """The limits inside which a job is healthy. Gate, sweep, alert and page use the same numbers."""
+    """The limits within which a job is healthy. Gates, the sweep, alerts and the fleet page all use these numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     consumer_lag: Annotated[int, Field(ge=0)] = 10_000
-    """Records between the broker's end offsets and the job's positions, summed over partitions."""
+    """Records between the broker's end offsets and the job's offsets, summed over partitions."""
     watermark_lag: _Positive = timedelta(minutes=2)
     """Wall clock minus the smallest watermark."""
     checkpoint_age: _Positive = timedelta(minutes=2)
     """Time since the last completed checkpoint."""
     stall: _Positive = timedelta(minutes=2)
-    """How long a partition with records to read may stand still. More where those who write it keep transactions open
-    for longer: nobody reads past an open one."""
+    """How long a partition with unread records may make no progress. Set it above the longest transaction of the
+    topic's producers: no consumer reads past an open transaction."""
     restarts: Annotated[int, Field(ge=0)] = 2
-    """How often its tasks may start again within ten minutes. More where TaskManagers come and go."""
+    """How often the job may restart within ten minutes. Raise it if TaskManagers are replaced often."""
     malformed: _Share = 0.01
-    """How much of what a read brings may be malformed, 0 to 1. More than half, or than this if that is more: failed."""
+    """Share of a read's records that may be malformed, 0 to 1. Above it the job is degraded; above it and above half,
+    failed."""
     late: _Share = 0.01
-    """How much of what a read or a window is given may be left out for its event time, 0 to 1; as `malformed`."""
+    """Share of the records of a read, or of a window's input, that may be dropped for their event time, 0 to 1; as
+    `malformed`."""
     start_timeout: _Positive = timedelta(minutes=5)
-    """How long a fresh release may take until all of this holds."""
+    """Time within which a new release must be within all these limits."""
 
 
-Reckoned = timedelta | Callable[[Any], timedelta]
-"""A duration, or what gives it for the job's settings: `lambda config: config.window`."""
+DurationSetting = timedelta | Callable[[Any], timedelta]
+"""A duration, or a function that computes it from the job's settings: `lambda config: config.window`."""
 
 
 class Replay(BaseModel):
-    """How history may be replayed through a job, and what a row of its output covers.
+    """How a job's history may be replayed, and which event time an output row covers.
 
-    A replay of a range of event time emits the rows whose beginning and end both lie in it: what the range's edges cut
-    is left out. For that every sink's record needs two fields with moments.
+    A replay of a range of event time emits the rows that begin and end in the range; rows that cross an edge are left
+    out. For that, every sink's record needs datetime fields for begin and end.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
@@ -54,27 +56,27 @@ class Replay(BaseModel):
     max_range: _Positive = timedelta(days=7)
     """The longest range of event time that one replay may cover."""
     begins: str = "window_start"
-    """The field of a row that says when what it covers begins."""
+    """The field with the begin of the event time that a row covers."""
     ends: str = "window_end"
-    """The field that says when it ends; the same one where a row stands for a moment."""
-    span: Reckoned | None = None
-    """The most that a row covers, e.g. the window's length. None: nobody knows (sessions): each chunk of a replay then
-    reads on to the end of the whole range."""
-    reach: Reckoned = timedelta(0)
-    """How far before its beginning and after its end an event can still change a row, e.g. the gap of a session."""
+    """The field with its end; the same field as `begins` if a row covers a single moment."""
+    span: DurationSetting | None = None
+    """The longest event time that a row covers, e.g. the window's length. None: unbounded (sessions), so that each
+    chunk of a replay reads up to the end of the whole range."""
+    reach: DurationSetting = timedelta(0)
+    """How far before a row's begin and after its end an event can change it, e.g. the gap of a session."""
     parallelism: Annotated[int, Field(ge=1)] = 1
-    """Subtasks of each chunk: apart from the live job's."""
+    """Parallelism of each chunk, independent of the live job's."""
     slots: Annotated[int, Field(ge=1)] = 4
-    """Task slots that all chunks of a replay may take together."""
+    """Task slots that the chunks of a replay may use at the same time."""
 
     def span_for(self, config: Any) -> timedelta | None:
-        """`span` under these settings."""
-        return None if self.span is None else _reckon(self.span, config)
+        """`span` with these settings of the job."""
+        return None if self.span is None else _evaluate(self.span, config)
 
     def reach_for(self, config: Any) -> timedelta:
-        """`reach` under these settings."""
-        return _reckon(self.reach, config)
+        """`reach` with these settings of the job."""
+        return _evaluate(self.reach, config)
 
 
-def _reckon(value: Reckoned, config: Any) -> timedelta:
+def _evaluate(value: DurationSetting, config: Any) -> timedelta:
     return value if isinstance(value, timedelta) else value(config)

@@ -1,4 +1,4 @@
-"""Records: the rows of a topic as Python types, and the Flink types that they stand for."""
+"""Records: the rows of a topic as Python types, and their Flink types."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sluice.errors import ConfigError
 
 
 class Record(BaseModel):
-    """Base of a topic's record. A field's type says its Flink type, nullability included.
+    """Base of a topic's record. A field's Python type decides its Flink type and nullability.
 
     | Python | Flink |
     |---|---|
@@ -22,7 +22,7 @@ class Record(BaseModel):
     | `int`, `float` | BIGINT, DOUBLE |
     | `datetime`, `date`, `time` | TIMESTAMP_LTZ(3), DATE, TIME(0) |
     | `list[X]`, `dict[K, V]`, a nested `Record` | ARRAY, MAP, ROW |
-    | `Annotated[X, FlinkType("DECIMAL(12, 2)")]` | what it says |
+    | `Annotated[X, FlinkType("DECIMAL(12, 2)")]` | the given type |
 
     `X | None` is nullable (and may be absent from JSON); everything else is NOT NULL and required.
     """
@@ -38,11 +38,11 @@ class FlinkType:
 
 
 class AnyScalarAsText:
-    """Marks a `str` that also takes JSON's numbers and booleans, as their text."""
+    """Marks a `str` that also accepts JSON numbers and booleans, as text."""
 
 
 ScalarText = Annotated[str, AnyScalarAsText()]
-"""A STRING that reads a JSON string, number or boolean (a map of mixed values, say)."""
+"""A STRING that accepts a JSON string, number or boolean, e.g. for a map with mixed values."""
 
 _ATOMS: dict[type, str] = {
     str: "STRING",
@@ -61,7 +61,7 @@ def columns(record: type[Record]) -> dict[str, str]:
     """The columns of a record in order: name to Flink type with nullability, e.g. `BIGINT NOT NULL`.
 
     Raises:
-        ConfigError: a field's type has no Flink counterpart; names record and field.
+        ConfigError: a field's type has no corresponding Flink type; names record and field.
     """
     return {name: _type(_annotation(field), f"{record.__name__}.{name}") for name, field in record.model_fields.items()}
 
@@ -72,14 +72,14 @@ def row_type(record: type[Record]) -> str:
 
 
 def scalar_text_paths(record: type[Record]) -> tuple[str, ...]:
-    """Paths of the fields that take any scalar as text; `*` stands for a map's values or a list's elements."""
+    """Paths of the `ScalarText` fields; `*` is a map's values or a list's elements."""
     return tuple(
         path for name, field in record.model_fields.items() for path in _scalar_paths(_annotation(field), name)
     )
 
 
 def _annotation(field: FieldInfo) -> Any:
-    """A field's annotation with its metadata put back: pydantic keeps the two apart."""
+    """A field's annotation including the markers that pydantic moves to its metadata."""
     annotation: Any = field.annotation
     for item in field.metadata:
         if isinstance(item, FlinkType | AnyScalarAsText):
@@ -124,7 +124,7 @@ def _bare_type(annotation: Any, where: str) -> str:
         return _ATOMS[annotation]
     except (KeyError, TypeError):
         raise ConfigError(
-            f"{where}: type {annotation!r} has no Flink counterpart",
+            f"{where}: type {annotation!r} has no corresponding Flink type",
             remedy="use one of the types that the Record class lists, or Annotated[..., FlinkType('...')]",
         ) from None
 

@@ -1,4 +1,4 @@
-"""Values as SQL text, for pipelines that are written as SQL."""
+"""Python values as SQL literals, for pipelines that are written in SQL."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def literal(text: str) -> str:
 
 
 def interval(duration: timedelta) -> str:
-    """A SQL interval literal, to the millisecond.
+    """A SQL interval literal in milliseconds precision.
 
     Raises:
-        ConfigError: it is negative, or longer than the 999 days that Flink's day precision of 3 holds.
+        ConfigError: the duration is negative, or above 999 days, the maximum of Flink's day precision of 3.
     """
     if not timedelta(0) <= duration <= LONGEST:
-        raise ConfigError(f"{duration} can't be a SQL interval", remedy=f"choose one of 0 to {LONGEST.days} days")
+        raise ConfigError(f"{duration} can't be a SQL interval", remedy=f"choose 0 to {LONGEST.days} days")
     total = milliseconds(duration)
     days, rest = divmod(total, 86_400_000)
     hours, rest = divmod(rest, 3_600_000)

@@ -1,1 +1,1 @@
-"""Topics and offsets on the brokers."""
+"""Kafka: connections to the brokers, topics and offsets."""

@@ -1,4 +1,4 @@
-"""Reaching the brokers: librdkafka's configuration here, Java's for the jobs."""
+"""Connections to the brokers: librdkafka's configuration for Sluice, the Java client's for the jobs."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from confluent_kafka.admin import AdminClient
 from sluice.errors import ConfigError, UnreachableError
 
 TIMEOUT = 10.0
-"""Seconds that a broker has for an answer."""
+"""Seconds to wait for a broker's answer."""
 
 _RECENT = 60.0
-"""Seconds for which a connection's failure says why the brokers don't answer."""
+"""Seconds for which a failed connection counts as the reason why the brokers don't answer."""
 _REASONS = (KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._RESOLVE, KafkaError._TRANSPORT)
 _Config = tuple[tuple[str, str], ...]
 _latest: dict[str, tuple[_Config, AdminClient]] = {}
-"""By the brokers' addresses who has asked them last."""
+"""The last client, with its configuration, by the brokers' addresses."""
 _failures: dict[_Config, tuple[float, str]] = {}
-"""When, and for what, a connection has last failed."""
+"""Monotonic time and message of the last failed connection, by configuration."""
 
 _SAME = (
     "bootstrap.servers",
@@ -32,23 +32,23 @@ _SAME = (
     "sasl.kerberos.service.name",
 )
 _SECURITY = "org.apache.flink.kafka.shaded.org.apache.kafka.common.security"
-"""Where flink-sql-connector-kafka has the classes of the Java client."""
+"""The package into which flink-sql-connector-kafka relocates the Java client."""
 _LOGIN = {
     "PLAIN": f"{_SECURITY}.plain.PlainLoginModule",
     "SCRAM-SHA-256": f"{_SECURITY}.scram.ScramLoginModule",
     "SCRAM-SHA-512": f"{_SECURITY}.scram.ScramLoginModule",
 }
-_JAVA_ALONE = ("ssl.truststore.", "sasl.jaas.", "sasl.login.", "sasl.client.")
-_OURS_ALONE = ("group.id", "client.id", "log_level", "debug", "statistics.interval.ms", "socket.timeout.ms")
+_JAVA_ONLY = ("ssl.truststore.", "sasl.jaas.", "sasl.login.", "sasl.client.")
+_LIBRDKAFKA_ONLY = ("group.id", "client.id", "log_level", "debug", "statistics.interval.ms", "socket.timeout.ms")
 
 
 def connect(config: Mapping[str, str]) -> AdminClient:
-    """An admin client, one per process and configuration; it connects when it is first asked something.
+    """An admin client, one per process and configuration. It connects at the first request.
 
     Raises:
-        ConfigError: no brokers are named, or librdkafka refuses the configuration.
+        ConfigError: the configuration has no brokers, or librdkafka rejects it.
     """
-    # A fork has none of its parent's threads: it gets a client of its own.
+    # A forked process lacks its parent's threads, so that it needs a new client.
     key = tuple(sorted(librdkafka(config).items()))
     admin = _admin(os.getpid(), key)
     _latest[config["bootstrap.servers"]] = (key, admin)
@@ -56,7 +56,7 @@ def connect(config: Mapping[str, str]) -> AdminClient:
 
 
 def group_member(config: Mapping[str, str], group: str) -> Consumer:
-    """A consumer of a group that only asks and sets its offsets: it subscribes to nothing. The caller closes it.
+    """A consumer that reads and sets the offsets of a group, without subscribing. The caller closes it.
 
     Raises:
         ConfigError: as `connect`.
@@ -68,65 +68,65 @@ def group_member(config: Mapping[str, str], group: str) -> Consumer:
 
 
 def librdkafka(config: Mapping[str, str]) -> dict[str, str]:
-    """The configuration of a client, with what every one of ours has.
+    """The configuration of a client, with the settings that all of Sluice's clients have.
 
     Raises:
-        ConfigError: no brokers are named.
+        ConfigError: the configuration has no brokers.
     """
     if not config.get("bootstrap.servers"):
         raise ConfigError(
             "no brokers are configured: bootstrap.servers is missing",
             remedy="set kafka.config in the deployment file, or the extra of the Airflow connection",
         )
-    # librdkafka refuses what only the jobs' client knows.
-    ours = {name: value for name, value in config.items() if not name.startswith(_JAVA_ALONE)}
+    # librdkafka rejects settings that only the Java client knows.
+    ours = {name: value for name, value in config.items() if not name.startswith(_JAVA_ONLY)}
     return {"log_level": "2", "socket.timeout.ms": str(int(TIMEOUT * 1000)), **ours}
 
 
 @lru_cache(maxsize=16)
 def _admin(_process: int, config: _Config) -> AdminClient:
     try:
-        return AdminClient({**dict(config), "error_cb": lambda error: _note(config, error)})
+        return AdminClient({**dict(config), "error_cb": lambda error: _remember_failure(config, error)})
     except KafkaException as error:
         raise _refused(error) from error
 
 
 def _refused(error: KafkaException) -> ConfigError:
-    return ConfigError(f"the Kafka configuration is refused: {error.args[0].str()}")
+    return ConfigError(f"the Kafka configuration is invalid: {error.args[0].str()}")
 
 
 def unreachable(servers: str, error: KafkaException) -> UnreachableError:
-    """A Kafka failure as our error, with what the connections have last failed for: a timeout alone says nothing."""
+    """The error for a Kafka failure, with the last failure of the connections: a timeout alone has no reason."""
     cause = error.args[0]
-    told = _told(servers)
+    reason = _recent_failure(servers)
     return UnreachableError(
-        f"Kafka at {servers}: {cause.str()} ({cause.name()}){f': {told}' if told else ''}",
+        f"Kafka at {servers}: {cause.str()} ({cause.name()}){f': {reason}' if reason else ''}",
         remedy="start the broker, or correct bootstrap.servers and the credentials",
     )
 
 
-def _note(config: _Config, error: KafkaError) -> None:
-    """Keep why a connection failed; that all of them have is no reason."""
+def _remember_failure(config: _Config, error: KafkaError) -> None:
+    """Remember why a connection failed; other errors (all brokers down, say) name no reason."""
     if error.code() in _REASONS:
         _failures[config] = (time.monotonic(), error.str())
 
 
-def _told(servers: str) -> str | None:
+def _recent_failure(servers: str) -> str | None:
     if servers not in _latest:
         return None
     config, admin = _latest[servers]
-    admin.poll(0.1)  # has the errors that have come in noted
+    admin.poll(0.1)  # runs error_cb for errors that have arrived
     at, words = _failures.get(config, (0.0, ""))
     return words if words and time.monotonic() - at < _RECENT else None
 
 
 def java_properties(config: Mapping[str, str]) -> dict[str, str]:
-    """Librdkafka's configuration as the Java client spells it, for the connector.
+    """Translate librdkafka's configuration to the Java client's, for the connector.
 
     Raises:
-        ConfigError: a setting that has no counterpart here: a job must not connect otherwise than we do.
+        ConfigError: a setting can't be translated; jobs must connect with the same settings as Sluice.
     """
-    given = {name: value for name, value in config.items() if name not in _OURS_ALONE}
+    given = {name: value for name, value in config.items() if name not in _LIBRDKAFKA_ONLY}
     result = {name: given.pop(name) for name in _SAME if name in given}
     mechanism = given.pop("sasl.mechanism", given.pop("sasl.mechanisms", None))
     user, password = given.pop("sasl.username", None), given.pop("sasl.password", None)
@@ -138,14 +138,14 @@ def java_properties(config: Mapping[str, str]) -> dict[str, str]:
         if ours in given:
             result[f"ssl.{kind}.location"] = given.pop(ours)
             result[f"ssl.{kind}.type"] = "PEM"
-    # What is spelled as Java spells it passes: the connection may carry settings for the jobs alone.
+    # Settings in the Java client's spelling are meant for the jobs alone.
     for name in list(given):
-        if name.startswith(_JAVA_ALONE):
+        if name.startswith(_JAVA_ONLY):
             result[name] = given.pop(name)
     if given:
         raise ConfigError(
-            f"Kafka setting {', '.join(sorted(given))} has no known counterpart in the Java client",
-            remedy="take it out of the connection, or give the Java client's own setting",
+            f"Kafka setting {', '.join(sorted(given))} can't be translated to a setting of the Java client",
+            remedy="remove it from the connection, or set the Java client's own setting",
         )
     return result
 
@@ -156,7 +156,7 @@ def _jaas(mechanism: str, user: str, password: str) -> str:
     except KeyError:
         raise ConfigError(
             f"sasl.mechanism {mechanism}: expected one of {', '.join(_LOGIN)}",
-            remedy="give sasl.jaas.config for the jobs yourself",
+            remedy="set sasl.jaas.config for the jobs",
         ) from None
 
     def quoted(text: str) -> str:

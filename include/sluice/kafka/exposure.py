@@ -1,4 +1,4 @@
-"""Whether a login at the brokers can be read by others on the network."""
+"""Warn of a Kafka login that is sent over the network without encryption."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sluice.settings import is_this_machine
 
 
 def exposed_kafka_login(config: Mapping[str, str]) -> str | None:
-    """That the brokers' login goes unencrypted to another machine, and what to do; None: it doesn't.
+    """A warning that the login is sent unencrypted to another machine, with the remedy; None: it isn't.
 
     Args:
         config: librdkafka's configuration.
@@ -20,6 +20,6 @@ def exposed_kafka_login(config: Mapping[str, str]) -> str | None:
     if not others:
         return None
     return (
-        f"the connection to Kafka at {', '.join(others)} has a login and no encryption (SASL_PLAINTEXT): others on the "
-        "network can read what is sent; give the brokers a listener of SASL_SSL, and change the login"
+        f"the connection to Kafka at {', '.join(others)} sends its login without encryption (SASL_PLAINTEXT), so that "
+        "others on the network can read it; use a listener with SASL_SSL, and change the login"
     )

@@ -1,4 +1,4 @@
-"""What topics held when: offsets by time, and reading what lies between two offsets."""
+"""The history of topics: offsets by timestamp, and the messages between two offsets."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sluice.job.duration import epoch_milliseconds
 from sluice.kafka.brokers import group_member, unreachable
 from sluice.kafka.offsets import Offsets, Partition, find_offsets, refuse_missing
 
-_PATIENCE = 30.0
-"""Seconds without a message, or the end of the topic."""
+_IDLE_TIMEOUT = 30.0
+"""Seconds without a message or the end of a partition, after which reading fails."""
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Kafka timestamps that a partition holds, epoch milliseconds; None: it is empty."""
+    """A partition's first and largest Kafka timestamp, epoch milliseconds; None: the partition is empty."""
 
     first: int | None
     last: int | None
@@ -30,7 +30,7 @@ class Moments:
 def offsets_at(
     admin: AdminClient, held: Mapping[Partition, Offsets], moment: datetime, servers: str
 ) -> dict[Partition, int]:
-    """Per partition the first offset whose timestamp is at or after a moment; its end where there is none.
+    """Per partition the first offset with a timestamp at or after a moment; its end offset if there is none.
 
     Raises:
         UnreachableError: the broker doesn't answer.
@@ -40,7 +40,7 @@ def offsets_at(
 
 
 def held_moments(admin: AdminClient, partitions: Collection[Partition], servers: str) -> dict[Partition, Moments]:
-    """Per partition the timestamp of its first record, and its largest one.
+    """Per partition the timestamp of its first record, and its largest timestamp.
 
     Raises:
         UnreachableError: the broker doesn't answer.
@@ -53,15 +53,15 @@ def held_moments(admin: AdminClient, partitions: Collection[Partition], servers:
 def read_between(
     config: Mapping[str, str], group: str, offsets: Mapping[Partition, tuple[int, int]]
 ) -> Iterator[Message]:
-    """The committed messages of each partition from one offset up to another.
+    """The messages of committed transactions in an offset range of each partition.
 
     Args:
         config: librdkafka's configuration.
-        group: Whose access it is; nothing is committed.
-        offsets: Per partition the first offset, and the one before which it ends.
+        group: The consumer group, for the broker's access control; no offsets are committed.
+        offsets: Per partition the first offset, and the end offset (exclusive).
 
     Raises:
-        OperationError: the broker doesn't give them.
+        OperationError: the broker reports an error, or sends nothing before the end of the range.
         UnreachableError: the broker doesn't answer.
     """
     consumer = group_member({**config, **_READING}, group)
@@ -74,9 +74,9 @@ def read_between(
                 last = time.monotonic()
                 partition = (message.topic(), message.partition())
                 if error := message.error():
-                    if error.code() != KafkaError._PARTITION_EOF:  # it has no other name
+                    if error.code() != KafkaError._PARTITION_EOF:  # has no public name
                         raise OperationError(f"{message.topic()}: {error.str()}")
-                    # Short of the end stands a transaction that is open, or whose end is being written.
+                    # An end of partition below the end offset means an open transaction: go on polling.
                     if (message.offset() or 0) >= left.get(partition, 0):
                         left.pop(partition, None)
                     continue
@@ -85,11 +85,11 @@ def read_between(
                     yield message
                 if end is not None and message.offset() >= end - 1:
                     del left[partition]
-            if time.monotonic() - last > _PATIENCE:
+            if time.monotonic() - last > _IDLE_TIMEOUT:
                 waited = ", ".join(f"{topic}[{number}]" for topic, number in sorted(left))
                 raise OperationError(
-                    f"{waited}: nothing came for {_PATIENCE:.0f} s, and it has not come to its end",
-                    remedy="see whether somebody keeps a transaction open there",
+                    f"{waited}: no message arrived for {_IDLE_TIMEOUT:.0f} s before the end of the range",
+                    remedy="check whether a producer keeps a transaction open in the topic",
                 )
     except KafkaException as error:
         raise unreachable(config.get("bootstrap.servers", ""), error) from error

@@ -1,4 +1,4 @@
-"""Where a topic's partitions begin and end."""
+"""Start and end offsets of partitions, and the committed offsets of consumer groups."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Partition = tuple[str, int]
 
 @dataclass(frozen=True)
 class Offsets:
-    """A partition's first offset still held, and the offset that the next record will get."""
+    """A partition's first available offset, and the offset that the next record will get."""
 
     start: int
     end: int
@@ -28,12 +28,12 @@ class Offsets:
 
 @dataclass(frozen=True)
 class Held:
-    """What the brokers hold of some topics.
+    """Start and end offsets of topics, as far as the brokers could give them.
 
     Attributes:
-        offsets: Start and end, by partition.
-        missing: Why a topic's offsets are not among them, by topic.
-        trouble: Why nothing is known of any.
+        offsets: Start and end offset by partition.
+        missing: By topic: why its offsets are missing.
+        trouble: Why no offset of any topic is known; None: the brokers answered.
     """
 
     offsets: Mapping[Partition, Offsets] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Held:
     trouble: str | None = None
 
     def of(self, topics: Iterable[str]) -> dict[Partition, Offsets]:
-        """Those of some topics."""
+        """The offsets of these topics."""
         return {partition: offsets for topic in topics for partition, offsets in self._by_topic.get(topic, {}).items()}
 
     @cached_property
@@ -53,7 +53,7 @@ class Held:
 
 
 def read_held(admin: AdminClient, topics: Iterable[str], servers: str) -> Held:
-    """Start and end of every partition of these topics, however many: three requests in all.
+    """Start and end offset of every partition of these topics, in three requests for any number of topics.
 
     Raises:
         UnreachableError: the broker doesn't answer.
@@ -62,7 +62,7 @@ def read_held(admin: AdminClient, topics: Iterable[str], servers: str) -> Held:
     if not wanted:
         return Held()
     try:
-        # One topic by its name: a broker may show nobody the list of all.
+        # A single topic is requested by its name: access control may forbid to list all topics.
         known = admin.list_topics(*wanted if len(wanted) == 1 else (), timeout=TIMEOUT).topics
         missing: dict[str, str] = {}
         partitions: list[Partition] = []
@@ -82,10 +82,10 @@ def read_held(admin: AdminClient, topics: Iterable[str], servers: str) -> Held:
 
 
 def read_offsets(admin: AdminClient, topics: Iterable[str], servers: str) -> dict[Partition, Offsets]:
-    """Start and end of every partition of these topics.
+    """Start and end offset of every partition of these topics.
 
     Raises:
-        UnreachableError: the broker doesn't answer, or a topic is gone.
+        UnreachableError: the broker doesn't answer, or a topic doesn't exist.
     """
     held = read_held(admin, topics, servers)
     refuse_missing(held.missing, servers)
@@ -93,10 +93,10 @@ def read_offsets(admin: AdminClient, topics: Iterable[str], servers: str) -> dic
 
 
 def read_stable_ends(admin: AdminClient, topics: Iterable[str], servers: str) -> dict[Partition, int]:
-    """Where each partition of these topics ends for who reads committed records: before the first open transaction.
+    """The last stable offset of every partition: consumers of committed records stop at the first open transaction.
 
     Raises:
-        UnreachableError: the broker doesn't answer, or a topic is gone.
+        UnreachableError: the broker doesn't answer, or a topic doesn't exist.
     """
     wanted = tuple(topics)
     held = read_offsets(admin, wanted, servers) if wanted else {}
@@ -110,27 +110,27 @@ def read_stable_ends(admin: AdminClient, topics: Iterable[str], servers: str) ->
 
 
 def refuse_missing(missing: Mapping[str, str], servers: str) -> None:
-    """Raise for the first topic of which nothing is known.
+    """Raise for the first topic whose offsets are missing.
 
     Raises:
-        UnreachableError: says which, and why.
+        UnreachableError: names the topic and the reason.
     """
     for topic, why in missing.items():
         raise UnreachableError(
-            f"Kafka at {servers}: topic {topic}: {why}", remedy="create it with a deploy of a job that reads it"
+            f"Kafka at {servers}: topic {topic}: {why}", remedy="deploy a job that reads the topic, which creates it"
         )
 
 
 def read_committed(config: Mapping[str, str], group: str, partitions: Iterable[Partition]) -> dict[Partition, int]:
-    """The offsets that a consumer group has committed: for each partition the next one to read.
+    """The committed offsets of a consumer group: per partition the next offset to read.
 
-    Asked as a member of the group would: librdkafka's admin request for it ends the whole process where the group's
-    coordinator is just moving (confluent-kafka-javascript issue 374).
+    Uses a consumer of the group: librdkafka's admin request crashes the process while the group's coordinator moves
+    (confluent-kafka-javascript issue 374).
 
     Args:
         config: librdkafka's configuration.
-        group: The group.
-        partitions: Which ones.
+        group: The consumer group.
+        partitions: The partitions; those without a committed offset are left out of the result.
 
     Raises:
         UnreachableError: the broker doesn't answer.
@@ -144,14 +144,14 @@ def read_committed(config: Mapping[str, str], group: str, partitions: Iterable[P
     finally:
         consumer.close()
     for item in found:
-        # That a broker refuses to say it of a partition does not mean that nothing was committed.
+        # Any other error of a partition does not mean that no offset was committed.
         if item.error is not None and item.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise unreachable(config.get("bootstrap.servers", ""), KafkaException(item.error))
     return {(item.topic, item.partition): item.offset for item in found if item.offset >= 0}
 
 
 def commit_group(config: Mapping[str, str], group: str, offsets: Mapping[Partition, int]) -> None:
-    """Set where a consumer group stands; nobody of the group may be reading.
+    """Set the committed offsets of a consumer group, which must have no active members.
 
     Raises:
         UnreachableError: the broker doesn't answer, or refuses.
@@ -169,16 +169,16 @@ def commit_group(config: Mapping[str, str], group: str, offsets: Mapping[Partiti
 
 
 def find_read_to_end(config: Mapping[str, str], group: str, following: Mapping[Partition, int]) -> frozenset[Partition]:
-    """Those partitions in which nothing is left to read at or after the given offset.
+    """The partitions that have no record to read at or after the given offset.
 
-    Reads on from there as a consumer of committed records would: it either gets a record or comes to the end. What
-    lies between may be the markers of transactions, records of aborted ones, or an open transaction, which no consumer
-    gets past.
+    Reads from there as a consumer of committed records: it gets a record, or reaches the end of the partition. The
+    offsets in between may be transaction markers, records of aborted transactions, or an open transaction, which blocks
+    every consumer.
 
     Args:
         config: librdkafka's configuration.
-        group: The job's group; nothing is committed.
-        following: The offset that is read next, by partition.
+        group: The job's consumer group; no offsets are committed.
+        following: The next offset to read, by partition.
 
     Raises:
         UnreachableError: the broker doesn't answer.
@@ -192,7 +192,7 @@ def find_read_to_end(config: Mapping[str, str], group: str, following: Mapping[P
         while open_:
             message = consumer.poll(max(0.0, deadline - time.monotonic()))
             if message is None:
-                # Neither is known of the others: they keep the lag that they have.
+                # Timeout: the remaining partitions count as not read to the end.
                 break
             error = message.error()
             partition = (message.topic(), message.partition())
@@ -209,23 +209,22 @@ def find_read_to_end(config: Mapping[str, str], group: str, following: Mapping[P
 
 
 _OF_A_PARTITION = (KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET)
-"""It ends here; it no longer holds the offset."""
+"""Errors of one partition: its end is reached, or its offset has been deleted."""
 _READ_ON = {
     "isolation.level": "read_committed",
     "enable.partition.eof": "true",
     "auto.offset.reset": "error",
-    # One record is enough.
+    # A single record is enough.
     "fetch.message.max.bytes": "1024",
     "queued.min.messages": "1",
 }
 
 
-_UNKNOWN = "the broker does not know it"
+_UNKNOWN = "the broker does not know this topic"
 _MOVING = (KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION)
-"""For a moment after a topic is made or a leader moves: the broker that was asked leads the partition not yet, or no
-longer."""
+"""Transient errors after a topic is created or a leader moves: the broker is not yet, or no longer, the leader."""
 _MOVED_WITHIN = 5.0
-"""Seconds for which that is asked again."""
+"""Seconds for which the request is repeated after these errors."""
 _PAUSE = 0.2
 _OF_THE_CONNECTION = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT)
 
@@ -237,9 +236,9 @@ def find_offsets(
     missing: dict[str, str],
     **options: Any,
 ) -> dict[Partition, ListOffsetsResultInfo]:
-    """What a specification finds in each partition; why nothing is known of a topic goes to `missing`.
+    """The offset in each partition that a specification matches; a topic's error goes to `missing`.
 
-    What is wrong with one topic (without a leader, deleted meanwhile) hides no other one. `options` are those of
+    The error of one topic (no leader, or deleted) doesn't affect the others. `options` are those of
     `AdminClient.list_offsets`.
 
     Raises:

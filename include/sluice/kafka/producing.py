@@ -1,4 +1,4 @@
-"""Handing messages to a producer."""
+"""Produce messages."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Any
 
 
 def produce(out: Any, topic: str, value: bytes | None, key: bytes | None, **more: Any) -> None:
-    """Hand a message over, once there is room: the brokers may be slower, or gone for a while.
+    """Produce a message. Waits while the producer's queue is full: the brokers may be slow or unreachable.
 
     Args:
         out: The producer.
-        topic: Where it goes.
-        value: The message's; None: it is a deletion.
-        key: The message's.
-        more: As `confluent_kafka.Producer.produce` takes it: `partition`, `timestamp`, `on_delivery`.
+        topic: The topic.
+        value: The message's value; None: a tombstone.
+        key: The message's key.
+        more: Arguments of `confluent_kafka.Producer.produce`: `partition`, `timestamp`, `on_delivery`.
     """
     while True:
         try:

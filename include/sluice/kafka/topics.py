@@ -1,4 +1,4 @@
-"""Topics: what is declared, what the broker has, and what brings one to the other. Nothing is ever deleted."""
+"""Topics: compare the declared topics with the broker's, and create or change them. Topics are never deleted."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Declared:
 
 @dataclass(frozen=True)
 class Actual:
-    """A topic as the broker has it; `settings` holds all of the topic's, defaults included."""
+    """A topic on the broker; `settings` has all of the topic's settings, including defaults."""
 
     name: str
     partitions: int
@@ -46,13 +46,13 @@ class Actual:
 
 @dataclass(frozen=True)
 class Step:
-    """What one topic needs: one action with what differs, or why it may not be done.
+    """One action on a topic, or a difference that is not allowed to be changed.
 
     Attributes:
-        action: `create` it; `keep` as it is; `grow` its partitions; `set` its settings; `differs` and must not be
-            changed (see `problem`).
-        changes: Per field the broker's value and the declared one.
-        problem: For `differs`: what, expected and got, and the next step.
+        action: `create` the topic; `keep` it; `grow` its partitions; `set` its settings; `differs`: a difference that
+            is not allowed to be changed (see `problem`).
+        changes: Per field the broker's value and the declared value.
+        problem: For `differs`: what differs, expected and got, and the next step.
     """
 
     declared: Declared
@@ -62,7 +62,7 @@ class Step:
 
     @property
     def words(self) -> str:
-        """The step, for a person."""
+        """A description of the step."""
         topic = self.declared
         match self.action:
             case "create":
@@ -76,7 +76,7 @@ class Step:
 
 
 def declare(topics: Iterable[Kafka]) -> tuple[Declared, ...]:
-    """The topics of a job; one that it reads and writes is declared once."""
+    """The declared topics of a job; a topic that the job both reads and writes appears once."""
     found = {
         topic.topic: Declared(topic.topic, topic.partitions, topic.replication, dict(topic.settings))
         for topic in topics
@@ -87,14 +87,14 @@ def declare(topics: Iterable[Kafka]) -> tuple[Declared, ...]:
 def compare(
     job: str, declared: Declared, actual: Actual | None, *, grow_partitions: bool = False, change_settings: bool = False
 ) -> tuple[Step, ...]:
-    """What a topic needs. Pure.
+    """Compare a declared topic with the broker's; returns the steps for it.
 
     Args:
-        job: Whose declaration it is, for the message.
-        declared: What the job wants.
-        actual: What the broker has; None: nothing.
-        grow_partitions: Partitions may be added. Keys then go to other partitions than before.
-        change_settings: Settings may be changed.
+        job: The job that declares the topic, for messages.
+        declared: The topic as the job declares it.
+        actual: The topic on the broker; None: it doesn't exist.
+        grow_partitions: Allow to add partitions. Keys then map to other partitions than before.
+        change_settings: Allow to change settings.
     """
     if actual is None:
         return (Step(declared, "create"),)
@@ -111,7 +111,7 @@ def compare(
 
 
 def describe(admin: AdminClient, names: Iterable[str], servers: str) -> dict[str, Actual]:
-    """The topics that exist among these.
+    """The topics among these that exist on the broker.
 
     Raises:
         UnreachableError: the broker doesn't answer.
@@ -143,10 +143,10 @@ def describe(admin: AdminClient, names: Iterable[str], servers: str) -> dict[str
 
 
 def apply(admin: AdminClient, steps: Iterable[Step], servers: str) -> None:
-    """Do the steps; none of them deletes anything.
+    """Apply the steps. No step deletes anything.
 
     Raises:
-        TopicError: a step that differs (nothing was changed), or the broker refuses one.
+        TopicError: a topic differs (then nothing was changed), or the broker refuses a step.
         UnreachableError: the broker doesn't answer.
     """
     steps = tuple(steps)
@@ -166,14 +166,14 @@ def apply(admin: AdminClient, steps: Iterable[Step], servers: str) -> None:
         except KafkaException as error:
             if error.args[0].code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN):
                 raise unreachable(servers, error) from error
-            raise TopicError(f"{step.words}: refused by the broker: {error.args[0].str()}") from error
+            raise TopicError(f"{step.words}: the broker refused it: {error.args[0].str()}") from error
 
 
 def refuse(steps: Iterable[Step]) -> None:
-    """Raise what may not be done.
+    """Raise if a step has a difference that is not allowed to be changed.
 
     Raises:
-        TopicError: some step differs from what the broker has; names all of them.
+        TopicError: topics differ from the broker's; names all differences.
     """
     problems = [step.problem for step in steps if step.problem]
     if problems:
@@ -184,7 +184,7 @@ def _created(future: object) -> None:
     try:
         future.result()  # type: ignore[attr-defined]
     except KafkaException as error:
-        # Another job that shares the topic was faster; its declaration is compared at the next deploy.
+        # Another job that shares the topic has just created it; the next deploy compares the declarations.
         if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
             raise
 
@@ -208,7 +208,7 @@ def _partitions(job: str, declared: Declared, actual: Actual, *, grow: bool) -> 
     found = f"{job}: topic {declared.name} has {actual.partitions} partitions, the job declares {declared.partitions}"
     if declared.partitions < actual.partitions:
         return Step(
-            declared, "differs", changes, f"{found}; Kafka can't take partitions away: declare {actual.partitions}"
+            declared, "differs", changes, f"{found}; Kafka can't remove partitions: declare {actual.partitions}"
         )
     if not grow:
         remedy = f'run "sluice deploy {job} --grow-partitions", or declare {actual.partitions}'
@@ -239,9 +239,10 @@ def _settings(job: str, declared: Declared, actual: Actual, *, change: bool) -> 
     if change:
         return Step(declared, "set", changes)
     words = ", ".join(f"{name} is {old}, the job declares {new}" for name, (old, new) in changes.items())
+    remedy = f'run "sluice deploy {job} --change-topics", or declare the values of the broker'
     return Step(
         declared,
         "differs",
         changes,
-        f'{job}: topic {declared.name}: {words}; run "sluice deploy {job} --change-topics", or declare what is there',
+        f"{job}: topic {declared.name}: {words}; {remedy}",
     )

@@ -1,4 +1,4 @@
-"""Plans that a person is asked about: who is asked by which run, since when, and what the answer was."""
+"""Approvals: which run asks for the approval of which plan, since when, and the answer."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sluice.errors import BusyError
 from sluice.ledger.tables import Base
 
 Answer = Literal["approved", "rejected", "timed_out", "withdrawn"]
-"""approved, rejected: by whom it says. timed_out: nobody answered in time. withdrawn: the run that asked is gone, or
-has another plan by now."""
+"""approved, rejected: by the person in `answered_by`. timed_out: no answer until the deadline. withdrawn: the run that
+asked has ended, or now asks for another plan."""
 
 
 class AskedApproval(Base):
-    """A plan that a person was asked about."""
+    """A request to approve a plan."""
 
     __tablename__ = "approvals"
     __table_args__ = (UniqueConstraint("environment", "waiting_job"),)
@@ -28,45 +28,45 @@ class AskedApproval(Base):
     environment: Mapped[str] = mapped_column(String(63))
     job: Mapped[str] = mapped_column(String(63), index=True)
     waiting_job: Mapped[str | None] = mapped_column(String(63))
-    """The job while the answer is waited for, None afterwards: so one plan of a job waits at a time."""
+    """The job while the request is open, then None. It is unique, so that a job has one open request at a time."""
     asker: Mapped[str] = mapped_column(String(500))
-    """The run that waits, as the holder of an operation."""
+    """The run that waits for the answer, in the format of an operation's holder."""
     fingerprint: Mapped[str] = mapped_column(String(64))
-    """Of the plan's target."""
+    """The fingerprint of the plan's target."""
     plan: Mapped[dict[str, Any]]
     why: Mapped[str] = mapped_column(String(4000))
     """Why it needs an approval."""
     link: Mapped[str | None] = mapped_column(String(2000))
-    """Where it is answered."""
+    """URL of the page on which it is answered."""
     asked_at: Mapped[datetime]
     until: Mapped[datetime]
-    """When it is refused without an answer."""
+    """The deadline: without an answer the plan is refused then."""
     answer: Mapped[str | None] = mapped_column(String(20))
-    """See `Answer`; None: it waits."""
+    """See `Answer`; None: the request is open."""
     answered_by: Mapped[str | None] = mapped_column(String(500))
     answered_at: Mapped[datetime | None]
 
     @property
     def words(self) -> str:
-        """How it stands, for a person."""
-        asked = f"asked at {self.asked_at:%Y-%m-%d %H:%M} UTC"
+        """The status of the request, as text."""
+        asked = f"requested at {self.asked_at:%Y-%m-%d %H:%M} UTC"
         match self.answer:
             case None:
-                return f"it waits for an answer until {self.until:%Y-%m-%d %H:%M} UTC: {self.link or self.asker}"
+                return f"waiting for approval until {self.until:%Y-%m-%d %H:%M} UTC: {self.link or self.asker}"
             case "timed_out":
-                return f"{asked}, and nobody answered"
+                return f"{asked}, not answered in time"
             case "withdrawn":
-                return f"{asked} by a run that is gone, or has another plan by now"
+                return f"{asked}, withdrawn: the run has ended, or now has another plan"
             case answer:
                 return f"{answer} by {self.answered_by} at {self.answered_at:%Y-%m-%d %H:%M} UTC"
 
 
 class Approvals:
-    """The plans of one environment's jobs that people were asked about.
+    """The approval requests of one environment.
 
     Args:
-        sessions: The ledger's.
-        environment: Whose jobs.
+        sessions: The sessions of the ledger's database.
+        environment: The name of the environment.
     """
 
     def __init__(self, sessions: sessionmaker[Session], environment: str) -> None:
@@ -83,24 +83,24 @@ class Approvals:
         link: str | None = None,
         is_gone: Callable[[str], bool] = lambda _asker: False,
     ) -> AskedApproval:
-        """Take down that a plan waits for an answer; once per asker, who may come again: the newest one counts.
+        """Record that a run waits for the approval of a plan. If it asks again, its newest plan replaces the former.
 
         Args:
             asker: The run that waits.
             plan: The plan, as JSON values.
-            why: Why it needs an approval.
-            until: When it is refused without an answer.
-            link: Where it is answered.
-            is_gone: Whether another asker is known to have ended: nobody waits for that answer any more.
+            why: Why the plan needs an approval.
+            until: The deadline, after which it counts as refused.
+            link: URL of the page on which it is answered.
+            is_gone: Whether another run has ended: its open request is withdrawn.
 
         Raises:
-            BusyError: another plan of the job waits for its answer.
+            BusyError: another run waits for the approval of a plan of this job.
         """
         asked = (asker, plan, why, until, link, is_gone)
         try:
             return self._ask(*asked)
         except IntegrityError:
-            # Another run was faster by a moment; now it is seen.
+            # Another run has inserted its request at the same time; the second attempt finds it.
             return self._ask(*asked)
 
     def _ask(
@@ -131,23 +131,23 @@ class Approvals:
             return waiting
 
     def refuse_another(self, job: str, asker: str, is_gone: Callable[[str], bool]) -> None:
-        """Raise what `ask` would.
+        """Raise as `ask` would, without recording a request.
 
         Raises:
-            BusyError: another plan of the job waits for its answer.
+            BusyError: another run waits for the approval of a plan of this job.
         """
         with self._sessions() as session:
             waiting = session.scalars(self._of(job).where(AskedApproval.waiting_job == job)).first()
         _refuse(waiting, asker, is_gone)
 
     def answer(self, job: str, asker: str, answer: Answer, by: str | None = None, at: datetime | None = None) -> None:
-        """Take down the answer to what this run has asked; another answer than the first one changes nothing.
+        """Record the answer to a run's open request; without effect if it is answered already.
 
         Args:
             job: The job's name.
-            asker: The run that waited.
+            asker: The run that waits.
             answer: The answer.
-            by: Who gave it; None: nobody did.
+            by: The person who answered; None: no person did.
             at: When; None: now.
         """
         with self._sessions.begin() as session:
@@ -158,14 +158,14 @@ class Approvals:
                 found.answered_by, found.answered_at = by, at or _now()
 
     def of(self, job: str, limit: int = 20) -> list[AskedApproval]:
-        """The plans of a job that people were asked about, newest first."""
+        """The approval requests of a job, newest first."""
         with self._sessions() as session:
             return list(session.scalars(self._of(job).limit(limit)))
 
     def about(self, plan: Mapping[str, Any]) -> AskedApproval | None:
-        """The newest question about what this plan does, unless it was withdrawn; None: there is none.
+        """The job's newest approval request of the plan's kind, if it is for the same change and not withdrawn.
 
-        Of the job's newest plan of this kind, that is: the same target in the place of the same release.
+        The same change: it has the same target fingerprint, and replaces the same release. None: there is none.
 
         Args:
             plan: The plan, as JSON values.
@@ -178,7 +178,7 @@ class Approvals:
         return found if all(found.plan[name] == plan[name] for name in ("fingerprint", "former_release")) else None
 
     def given(self, job: str, asker: str) -> AskedApproval | None:
-        """What this run has asked last, if it was approved; None: it wasn't."""
+        """The last request of this run, if it was approved; otherwise None."""
         query = self._of(job).where(AskedApproval.asker == asker)
         with self._sessions() as session:
             found = session.scalars(query.limit(1)).first()
@@ -190,12 +190,13 @@ class Approvals:
 
 
 def _refuse(waiting: AskedApproval | None, asker: str, is_gone: Callable[[str], bool]) -> None:
-    """Raise if what waits is of somebody else who may be alive."""
+    """Raise if the open request is another run's that may still be waiting."""
     if waiting is None or waiting.asker == asker or waiting.until <= _now() or is_gone(waiting.asker):
         return
     raise BusyError(
-        f"{waiting.job}: another plan of it waits for an approval since {waiting.asked_at:%Y-%m-%d %H:%M} UTC",
-        remedy=f"approve or reject that one first: {waiting.link or waiting.asker}",
+        f"{waiting.job}: another plan of this job has been waiting for approval since "
+        f"{waiting.asked_at:%Y-%m-%d %H:%M} UTC",
+        remedy=f"approve or reject it first: {waiting.link or waiting.asker}",
     )
 
 

@@ -1,4 +1,4 @@
-"""Which release has written a savepoint or checkpoint."""
+"""Find the release that wrote a savepoint or checkpoint."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from sluice.ledger.tables import JournalEntry, Operation
 
 
 def origin(ledger: Ledger, job: str, path: str) -> int | None:
-    """The release whose state lies at a path; None: it is of no Flink job that the ledger knows.
+    """The release that wrote the savepoint or checkpoint at a path; None: the ledger doesn't know its Flink job.
 
-    Flink keeps a job's checkpoints in a directory that is named by the job's id.
+    Flink writes a job's checkpoints into a directory named by the Flink job id.
     """
     of_savepoints = {savepoint.path: savepoint.release for savepoint in ledger.savepoints(job)}
     if path in of_savepoints:

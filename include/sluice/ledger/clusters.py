@@ -1,4 +1,4 @@
-"""On which cluster a job runs, where the ledger did not keep that when it was started."""
+"""Record the cluster of a running job whose placement has none, being from before the ledger recorded it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ class Clusters:
     """The clusters of one environment's placements.
 
     Args:
-        sessions: Of the ledger's database.
-        environment: Whose jobs.
+        sessions: The sessions of the ledger's database.
+        environment: The name of the environment.
     """
 
     def __init__(self, sessions: sessionmaker[Session], environment: str) -> None:
         self._sessions = sessions
         self._environment = environment
 
-    def saw(self, job: str, flink_job_id: str, cluster: Mapping[str, Any]) -> None:
-        """Record the cluster (`Identity.values`) on which a job was seen running under this id."""
+    def record(self, job: str, flink_job_id: str, cluster: Mapping[str, Any]) -> None:
+        """Record the cluster (`Identity.values`) on which the job's Flink job was found running."""
         with self._sessions.begin() as session:
             session.execute(
                 update(Placement)

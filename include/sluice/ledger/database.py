@@ -1,4 +1,4 @@
-"""Opening the ledger's database, and bringing it to the current schema."""
+"""Open the ledger's database and migrate it to the current schema."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from sluice.errors import ConfigError, UnreachableError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 7_154_823
-"""PostgreSQL advisory lock: one process migrates at a time."""
+"""Key of the PostgreSQL advisory lock that serialises migrations."""
 _DRIVERS = {"psycopg": "run make env, or: pip install 'psycopg[binary]'"}
-"""How to install a driver, by its module."""
+"""By module of a database driver: how to install it."""
 _READS = "sluice_reads"
-"""Execution option of connections that read alone."""
+"""Execution option of read-only connections."""
 
 
 def open_database(url: str, *, migrates: bool = True) -> Engine:
-    """An engine on the ledger, of the current schema.
+    """An engine for the ledger's database, with the current schema.
 
     Args:
         url: SQLAlchemy URL of the database.
-        migrates: Bring the database to the current schema; False: take it as it is, for who reads alone.
+        migrates: Migrate the database to the current schema; False: don't change it, for readers.
 
     Raises:
-        ConfigError: the URL can't be used, its driver is not installed, or the schema is of another Sluice: of a newer
-            one, or, where it isn't to be migrated, of any.
+        ConfigError: the URL is invalid, its driver is not installed, or the schema is that of a newer Sluice (without
+            migration: of an older one, too).
         UnreachableError: the database doesn't answer.
     """
     try:
@@ -42,7 +42,7 @@ def open_database(url: str, *, migrates: bool = True) -> Engine:
         driver = error.name or "its driver"
         raise ConfigError(
             f"ledger {_shown(url)} can't be used: {driver}, the driver for that database, is not installed",
-            remedy=_DRIVERS.get(driver, f"install {driver} beside Sluice"),
+            remedy=_DRIVERS.get(driver, f"install {driver} in the same environment as Sluice"),
         ) from None
     except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
         raise ConfigError(
@@ -65,9 +65,9 @@ def open_database(url: str, *, migrates: bool = True) -> Engine:
 
 
 def for_reading(engine: Engine) -> Engine:
-    """The same database for who reads alone: takes no writer's lock, and sees one state of it for a whole session.
+    """The same database for read-only sessions: without write locks, and with one snapshot per session.
 
-    A page that many look at must not keep a deploy waiting.
+    So the readers of the fleet page never block a deploy.
     """
     options: dict[str, Any] = {_READS: True}
     if engine.dialect.name == "postgresql":
@@ -76,17 +76,17 @@ def for_reading(engine: Engine) -> Engine:
 
 
 def _shown(url: str) -> str:
-    """The URL for a message: what may be a password is hidden, in one that can't be parsed as well."""
-    hidden = re.sub(r"(://[^:@]*|^[^:/@]*):.*@", r"\1:***@", url)
-    return re.sub(r"(password=)[^&]*", r"\1***", hidden)
+    """The URL for a message, with what may be a password redacted; also for a URL that can't be parsed."""
+    redacted = re.sub(r"(://[^:@]*|^[^:/@]*):.*@", r"\1:***@", url)
+    return re.sub(r"(password=)[^&]*", r"\1***", redacted)
 
 
 def _serialise(engine: Engine) -> None:
-    """Make an SQLite file behave among several processes: writers wait, and take the lock when they begin."""
+    """Make an SQLite file safe for several processes: writers take the lock at BEGIN, and wait for it."""
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # BEGIN is ours
+        connection.isolation_level = None  # BEGIN is sent below, not by the driver
         for pragma in ("journal_mode=WAL", "busy_timeout=30000", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
@@ -97,7 +97,7 @@ def _serialise(engine: Engine) -> None:
 
 
 def _newest() -> str:
-    """The schema of this Sluice."""
+    """The schema version of this Sluice."""
     return max(file.name[:4] for file in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
@@ -105,17 +105,18 @@ def _refuse_other(found: str | None) -> None:
     if found is None:
         raise ConfigError(
             "there is no ledger yet",
-            remedy="trigger redeploy_and_verify, or deploy a job, which makes it; if that was done, see SLUICE_LEDGER",
+            remedy="trigger redeploy_and_verify or deploy a job, which creates it; if there should be one, check "
+            "SLUICE_LEDGER",
         )
     if found != (newest := _newest()):
         raise ConfigError(
-            f"the ledger has schema {found}, and this Sluice reads {newest}",
-            remedy="the next deploy or sweep brings an older one to it; all run the same version of Sluice",
+            f"the ledger has schema {found}, and this Sluice needs {newest}",
+            remedy="run the same version of Sluice everywhere; its next deploy or sweep migrates an older schema",
         )
 
 
 def _migrate(engine: Engine, lock: Path | None) -> None:
-    # Alembic takes a third of a second to import: not for a ledger that is as it should be.
+    # Alembic takes a third of a second to import: only if a migration is needed.
     if _version(engine) == _newest():
         return
     from alembic import command  # noqa: PLC0415
@@ -134,7 +135,7 @@ def _migrate(engine: Engine, lock: Path | None) -> None:
         if found is not None and found not in known:
             raise ConfigError(
                 f"the ledger has schema {found}, which this Sluice does not know",
-                remedy="run the Sluice that made it, or a newer one",
+                remedy="run the version of Sluice that migrated it, or a newer one",
             )
         with engine.begin() as connection:
             configuration.attributes["connection"] = connection

@@ -1,4 +1,4 @@
-"""Jobs that were taken off the list: their releases, operations and savepoints stay in the ledger."""
+"""Forgotten jobs: they are no longer listed, but their releases, operations and savepoints stay in the ledger."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sluice.ledger.tables import Placement
 
 
 class Forgotten:
-    """The jobs of one environment that were taken off the list.
+    """The forgotten jobs of one environment.
 
     Args:
-        sessions: The ledger's.
-        environment: Whose jobs.
+        sessions: The sessions of the ledger's database.
+        environment: The name of the environment.
     """
 
     def __init__(self, sessions: sessionmaker[Session], environment: str) -> None:
@@ -24,15 +24,15 @@ class Forgotten:
         self._environment = environment
 
     def add(self, place: Placement) -> None:
-        """Take a job off the list as it was read; the next operation on it puts it back.
+        """Forget a job; the next operation on it lists it again.
 
         Raises:
-            ChangedError: an operation has changed the job since it was read.
+            ChangedError: an operation has changed the placement since it was read.
         """
         with self._sessions.begin() as session:
             found = session.get(Placement, (self._environment, place.job))
             check_placement_version(place.job, PlacementVersion.of(place), PlacementVersion.of(found))
-            # The moment may be that of the change itself: the clock of another machine decides nothing then.
+            # Not before the placement's last change, whose time may come from another machine's clock.
             moment = max(datetime.now(UTC), place.since)
             session.execute(
                 update(Placement)

@@ -1,4 +1,4 @@
-"""The ledger: which releases there are, what should run, and one operation per job at a time."""
+"""The ledger: releases, placements (what should run), and operations, of which a job has one at a time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sluice.ledger.tables import REASON, JournalEntry, Operation, Phase, Placeme
 
 @dataclass(frozen=True)
 class NewRelease:
-    """What a release is entered with; see `sluice.ledger.tables.Release`."""
+    """The columns of a release that is about to be recorded; see `sluice.ledger.tables.Release`."""
 
     fingerprint: str
     artifact: str
@@ -44,9 +44,9 @@ class Ledger:
     """The durable record of one environment's jobs.
 
     Args:
-        url: SQLAlchemy URL of the database; it is migrated when needed.
-        environment: Whose jobs.
-        migrates: False: it is taken as it is, for who reads alone.
+        url: SQLAlchemy URL of the database.
+        environment: The name of the environment.
+        migrates: Migrate the database to the current schema; False: don't change it, for readers.
     """
 
     def __init__(self, url: str, environment: str, *, migrates: bool = True) -> None:
@@ -62,18 +62,18 @@ class Ledger:
         self.forgotten = Forgotten(self._sessions, environment)
 
     def reading(self) -> Session:
-        """A session for queries of one's own, that read alone: it waits for no writer, and keeps none waiting."""
+        """A read-only session for queries of the caller: it neither waits for writers nor blocks them."""
         return self._reading()
 
     def add_release(self, job: str, **values: Any) -> Release:
-        """The job's newest release, when it has this fingerprint; otherwise a new one with the next number.
+        """The job's newest release if it has this fingerprint; otherwise record a new one with the next number.
 
         Args:
             job: The job's name.
-            values: Those of a `NewRelease`.
+            values: The fields of a `NewRelease`.
 
         Raises:
-            BusyError: somebody else has entered a release at the same moment.
+            BusyError: another process has recorded a release at the same moment.
         """
         try:
             with self._sessions.begin() as session:
@@ -85,7 +85,7 @@ class Ledger:
         """A release by its number.
 
         Raises:
-            OperationError: there is none.
+            OperationError: the ledger has no such release.
         """
         with self._sessions() as session:
             found = session.scalars(self._releases(job).where(Release.number == number)).first()
@@ -99,21 +99,21 @@ class Ledger:
             return list(session.scalars(self._releases(job)))
 
     def placement(self, job: str) -> Placement | None:
-        """Where the job stands; None: nothing was ever started."""
+        """The job's placement; None: the job was never started."""
         with self._sessions() as session:
             return session.get(Placement, (self.environment, job))
 
     def places(self) -> dict[str, Placement]:
-        """Where every job stands that was ever started, by the job's name."""
+        """The placements of all jobs that were ever started, by the job's name."""
         query = select(Placement).where(Placement.environment == self.environment)
         with self._sessions() as session:
             return {place.job: place for place in session.scalars(query)}
 
     def placements(self, phases: Collection[Phase] | None = None) -> dict[str, tuple[Placement, Release]]:
-        """Where every job stands that was ever started, with the release it runs or ran, by the job's name.
+        """The placements of all jobs that were ever started, each with its release, by the job's name.
 
         Args:
-            phases: Only jobs that stand in one of these; None: all.
+            phases: Only placements in these phases; None: all.
         """
         of_release = and_(
             Release.environment == Placement.environment,
@@ -128,14 +128,14 @@ class Ledger:
             return {place.job: (place, release) for place, release in found}
 
     def placed(self) -> list[str]:
-        """The names of all jobs that were ever started, in order; not of those that were taken off the list."""
+        """The names of all jobs that were ever started, sorted; without forgotten jobs."""
         is_listed = or_(Placement.forgotten_at.is_(None), Placement.forgotten_at < Placement.since)
         query = select(Placement.job).where(Placement.environment == self.environment, is_listed)
         with self._sessions() as session:
             return list(session.scalars(query.order_by(Placement.job)))
 
     def saw_checkpoint(self, job: str, flink_job_id: str) -> None:
-        """Record that the job that runs under this id has made a checkpoint, which must not be lost."""
+        """Record that the Flink job has completed a checkpoint: starting without it would lose state."""
         with self._sessions.begin() as session:
             session.execute(
                 update(Placement)
@@ -149,7 +149,7 @@ class Ledger:
             )
 
     def savepoints(self, job: str) -> list[Savepoint]:
-        """The job's savepoints, newest first, deleted ones as well."""
+        """The job's savepoints, newest first, including deleted ones."""
         query = select(Savepoint).where(Savepoint.environment == self.environment, Savepoint.job == job)
         with self._sessions() as session:
             return list(session.scalars(query.order_by(Savepoint.id.desc())))
@@ -160,13 +160,13 @@ class Ledger:
             session.execute(update(Savepoint).where(Savepoint.id == number).values(deleted_at=_now()))
 
     def active(self, job: str) -> Operation | None:
-        """The operation that holds the job; None: nobody does."""
+        """The operation in progress on the job; None: there is none."""
         query = select(Operation).where(Operation.environment == self.environment, Operation.active_job == job)
         with self._sessions() as session:
             return session.scalars(query).first()
 
     def all_active(self) -> list[Operation]:
-        """The operations that hold a job, of all jobs."""
+        """The operations in progress on all jobs."""
         query = select(Operation).where(Operation.environment == self.environment, Operation.active_job.is_not(None))
         with self._sessions() as session:
             return list(session.scalars(query))
@@ -182,24 +182,25 @@ class Ledger:
         details: Mapping[str, Any] | None = None,
         stand: PlacementVersion | None = None,
     ) -> OperationHandle:
-        """Take the job for an operation, or go on with the holder's own.
+        """Begin an operation on the job, or continue the holder's own operation.
 
-        An operation whose lease has run out is abandoned: its holder is gone, and can't write any more. So is one of
-        the holder's own that has touched nothing and was of another release: what was meant has changed since.
+        An operation whose lease has expired is abandoned; its fencing token no longer allows writes. An operation of
+        the same holder for another release is abandoned as well, if it has not stopped or started a job yet: the
+        request has changed since.
 
         Args:
             job: The job's name.
             kind: `deploy`, `rollback`, `suspend`, `resume` or `savepoint`.
-            holder: Who takes it.
-            release: The release's number, or one that is entered together with the operation: not before it is
-                certain that nobody else holds the job.
-            is_gone: Whether another holder is known to have ended, so that its lease needn't be waited for.
+            holder: The run or process that performs the operation.
+            release: The release's number; or a new release, recorded in the same transaction once it is certain that
+                no other operation is in progress.
+            is_gone: Whether another holder is known to have ended: then its lease isn't waited for.
             details: More columns of a new operation.
-            stand: Where the job stood when this was planned; None: wherever it stands.
+            stand: The placement's version at planning; None: any.
 
         Raises:
-            ChangedError: it stands elsewhere by now.
-            BusyError: someone else holds the job, or this holder does for something else; names the holder.
+            ChangedError: the placement has changed since planning.
+            BusyError: another holder has an operation in progress, or this holder has a different one.
         """
         now = _now()
         try:
@@ -215,7 +216,7 @@ class Ledger:
                     active.lease_until = now + LEASE
                     self._refuse_changed(session, job, stand)
                     if not _is_touched(session, active):
-                        # Nothing was done yet of what was meant before.
+                        # The former request has had no effect yet: replace its details.
                         for name, value in (details or {}).items():
                             setattr(active, name, value)
                     return OperationHandle(self._sessions, active.id, active.token, active)
@@ -231,7 +232,7 @@ class Ledger:
                 given = {"active_job": job, "lease_until": now + LEASE, **not_yet, **(details or {})}
                 operation = self._add(session, job, kind, holder, release, now, given)
                 session.flush()
-                # Now that nobody else can have the job any more.
+                # Checked now, since no other process can change the placement any more.
                 self._refuse_changed(session, job, stand)
                 return OperationHandle(self._sessions, operation.id, 1, operation)
         except IntegrityError as error:
@@ -240,7 +241,7 @@ class Ledger:
     def add_failed(
         self, job: str, *, kind: str, holder: str, release: int, reason: str, plan: Mapping[str, Any] | None = None
     ) -> None:
-        """Record a try at an operation that came to nothing before it could take the job; nobody is hindered by it."""
+        """Record an attempt that failed before the operation began, so that retry limits count it. It takes no lock."""
         now = _now()
         with self._sessions.begin() as session:
             given = {"lease_until": now, "ended_at": now, "outcome": "failed", "reason": reason[:REASON]}
@@ -257,7 +258,7 @@ class Ledger:
         now: datetime,
         more: Mapping[str, Any],
     ) -> Operation:
-        """An operation that begins now, with more of its columns."""
+        """Insert an operation that begins now; `more` has further columns."""
         operation = Operation(
             id=uuid.uuid4().hex,
             environment=self.environment,
@@ -273,11 +274,11 @@ class Ledger:
         return operation
 
     def resume(self, operation: str) -> OperationHandle:
-        """Go on with an operation by its id: a later task of the same run.
+        """Continue an operation by its id, in a later task of the same run.
 
         Raises:
-            OperationError: there is no such operation.
-            BusyError: it has ended.
+            OperationError: the ledger has no such operation.
+            BusyError: the operation has ended.
         """
         with self._sessions.begin() as session:
             found = session.get(Operation, operation, with_for_update=True)
@@ -292,10 +293,10 @@ class Ledger:
             return OperationHandle(self._sessions, found.id, found.token, found)
 
     def operation(self, operation: str) -> Operation:
-        """An operation by its id, ended or not.
+        """An operation by its id, ended or in progress.
 
         Raises:
-            OperationError: there is no such operation.
+            OperationError: the ledger has no such operation.
         """
         with self._sessions() as session:
             found = session.get(Operation, operation)
@@ -310,10 +311,10 @@ class Ledger:
             return list(session.scalars(query.order_by(Operation.started_at.desc()).limit(limit)))
 
     def has_used(self, job: str, holder: str, approved_at: datetime) -> bool:
-        """Whether an approval that this holder was given then is spent.
+        """Whether the approval that this holder got at that time has been used.
 
-        It is once an operation that it was given for has ended, however that was; and once any other of the holder's
-        has come to an end since: one whose plan needed no approval any more when it was done.
+        It has if the operation that it was given for has ended, with any outcome; or if another operation of the holder
+        has ended since without being abandoned, because its plan no longer needed an approval.
         """
         since = and_(Operation.ended_at >= approved_at, Operation.outcome != "abandoned")
         query = select(Operation.id).where(
@@ -327,10 +328,10 @@ class Ledger:
             return session.scalars(query.limit(1)).first() is not None
 
     def refuse_busy(self, job: str, holder: str, is_gone: Callable[[str], bool]) -> None:
-        """Raise what `begin` would.
+        """Raise as `begin` would, without beginning an operation.
 
         Raises:
-            BusyError: someone else holds the job.
+            BusyError: another holder has an operation in progress on the job.
         """
         if active := self.active(job):
             _refuse(active, holder, is_gone)
@@ -373,35 +374,35 @@ def _plain(value: Any) -> Any:
 
 
 def _just_begun(job: str) -> BusyError:
-    """Another process was faster by a moment."""
-    return BusyError(f"{job}: another operation has just begun", remedy="wait for it, then try again")
+    """The error if another process has inserted its row at the same moment."""
+    return BusyError(f"{job}: another operation has just begun", remedy="wait for its end, then try again")
 
 
 def _refuse(active: Operation, holder: str, is_gone: Callable[[str], bool]) -> None:
-    """Raise if the operation is in the hands of somebody else who may be alive."""
+    """Raise if the operation is that of another holder who may be alive."""
     if active.holder == holder or active.lease_until <= _now() or is_gone(active.holder):
         return
     raise BusyError(
-        f"{active.job}: {active.kind} by {active.holder} goes on since {active.started_at:%H:%M:%S} UTC",
-        remedy=f"wait for it; its lease ends at {active.lease_until:%H:%M:%S} UTC unless it shows life",
+        f"{active.job}: {active.kind} by {active.holder} has been in progress since {active.started_at:%H:%M:%S} UTC",
+        remedy=f"wait for its end; its lease expires at {active.lease_until:%H:%M:%S} UTC unless it is renewed",
     )
 
 
 def _refuse_own(session: Session, active: Operation, holder: str, kind: str) -> None:
-    """Raise if the holder itself is at something else that must come to its end: two tasks of one run may be."""
+    """Raise if the holder itself has another operation in progress, for instance in another task of its run."""
     if active.holder != holder or active.lease_until <= _now():
         return
     if active.kind == kind and not _is_touched(session, active):
         return
     raise BusyError(
-        f"{active.job}: {holder} is at a {active.kind} of release {active.release} since "
-        f"{active.started_at:%H:%M:%S} UTC, which has not ended",
-        remedy=f"go on with that one, or wait; its lease ends at {active.lease_until:%H:%M:%S} UTC",
+        f"{active.job}: {holder} has had another operation in progress since {active.started_at:%H:%M:%S} UTC: "
+        f"{active.kind} of release {active.release}",
+        remedy=f"continue that operation, or wait; its lease expires at {active.lease_until:%H:%M:%S} UTC",
     )
 
 
 def _is_touched(session: Session, operation: Operation) -> bool:
-    """Whether it has begun to stop or to start a job."""
+    """Whether the operation has begun to stop or start a job."""
     entries = select(JournalEntry.stage, JournalEntry.event).where(JournalEntry.operation == operation.id)
     return any((stage, event) in TOUCHES for stage, event in session.execute(entries))
 

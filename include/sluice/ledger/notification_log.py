@@ -1,4 +1,4 @@
-"""What whoever listens was told of each job: news is what differs from it, whatever else has looked meanwhile."""
+"""The last notification per notifier, subject and job. Only changes against it are sent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sluice.ledger.tables import Base
 
 
 class Notification(Base):
-    """What one listener was told of one job last."""
+    """The last value that a notifier got for a job."""
 
     __tablename__ = "told"
 
@@ -21,17 +21,17 @@ class Notification(Base):
     subject: Mapped[str] = mapped_column(String(20), primary_key=True)
     """verdict, report, approval or event time."""
     job: Mapped[str] = mapped_column(String(255), primary_key=True)
-    """Its name; a job that nobody declares may have any."""
+    """The job's name; a job that the project doesn't declare may have any name."""
     value: Mapped[str] = mapped_column(String(255))
     at: Mapped[datetime]
 
 
 class NotificationLog:
-    """What was told of the jobs of one environment.
+    """The last notifications of one environment.
 
     Args:
-        sessions: The ledger's.
-        environment: Whose jobs.
+        sessions: The sessions of the ledger's database.
+        environment: The name of the environment.
     """
 
     def __init__(self, sessions: sessionmaker[Session], environment: str) -> None:
@@ -39,15 +39,15 @@ class NotificationLog:
         self.environment = environment
 
     def known(self, listener: str, subject: str) -> dict[str, str]:
-        """What the listener knows of a subject, by the job's name."""
+        """The last values that the notifier got for a subject, by the job's name."""
         with self._sessions() as session:
-            return {told.job: told.value for told in session.scalars(self._of(listener, subject))}
+            return {sent.job: sent.value for sent in session.scalars(self._of(listener, subject))}
 
     def keep(self, listener: str, subject: str, values: Mapping[str, str]) -> None:
-        """Take down what the listener knows of a subject from now on; what is not among it is forgotten."""
+        """Replace the last values of the notifier for a subject; jobs that are not in `values` are deleted."""
         now = datetime.now(UTC)
         with self._sessions.begin() as session:
-            known = {told.job: told for told in session.scalars(self._of(listener, subject))}
+            known = {sent.job: sent for sent in session.scalars(self._of(listener, subject))}
             for job, value in values.items():
                 if job not in known:
                     key = {"environment": self.environment, "listener": listener, "subject": subject, "job": job}

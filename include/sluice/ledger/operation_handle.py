@@ -1,4 +1,4 @@
-"""An operation in the hands of one process: its journal, its lease and its fencing token."""
+"""The handle with which a process writes an operation's journal, under a lease and a fencing token."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from sluice.errors import BusyError
 from sluice.ledger.tables import REASON, JournalEntry, Operation, Placement, Release, Savepoint
 
 LEASE = timedelta(minutes=15)
-"""How long an operation is its holder's after each sign of life: longer than any wait between two of them."""
+"""How long an operation belongs to its holder after each renewal: longer than any wait between two renewals."""
 TOUCHES = (("stop", "stop"), ("start", "submit"), ("back", "cancel"))
-"""Stage and event of the journal's entries before a job is stopped or started."""
+"""Stage and event of the journal entries that are written before a job is stopped or started."""
 
 
 class OperationHandle:
-    """An operation in the hands of one process. Each write proves that it still holds it.
+    """An operation as its holder's process writes to it. Each write checks the fencing token and renews the lease.
 
     Attributes:
         id: The operation's id.
-        token: The fencing token of this holder.
-        row: The operation as it was when it was taken.
+        token: The fencing token of this process.
+        row: The operation's row at the time when it was begun or continued.
     """
 
     def __init__(self, sessions: sessionmaker[Session], operation: str, token: int, row: Operation) -> None:
@@ -37,10 +37,10 @@ class OperationHandle:
         """Write a journal entry, and renew the lease.
 
         Args:
-            stage: What is being done.
-            event: What is about to be done or was done.
-            place: Columns of the job's placement that change with it, in the same transaction.
-            data: What whoever goes on needs to know.
+            stage: The stage of the operation.
+            event: The effect that is about to happen or has happened.
+            place: Columns of the job's placement to change in the same transaction.
+            data: What a process that continues the operation needs.
 
         Raises:
             BusyError: another process has taken the operation.
@@ -53,7 +53,7 @@ class OperationHandle:
                 self._place(session, place)
 
     def prove(self) -> None:
-        """Renew the lease: what was read before has been written by nobody else.
+        """Renew the lease, which proves that no other process has written to the operation since the last read.
 
         Raises:
             BusyError: another process has taken the operation.
@@ -74,14 +74,14 @@ class OperationHandle:
                 setattr(operation, name, value)
 
     def keep_until(self, moment: datetime) -> None:
-        """Hold the job until then without a sign of life, when that is longer than the lease: a wait begins."""
+        """Extend the lease to this moment, if it is later: before a wait without renewals."""
         with self._sessions.begin() as session:
             self._prove(session)
             operation = session.get_one(Operation, self.id)
             operation.lease_until = max(operation.lease_until, moment)
 
     def add_savepoint(self, path: str, *, release: int, flink_job_id: str) -> None:
-        """Record a savepoint of this operation, or of one that has died before it could: once."""
+        """Record a savepoint of this operation, or of a dead one that could not record it; once per path."""
         with self._sessions.begin() as session:
             self._prove(session)
             known = select(Savepoint).where(
@@ -102,13 +102,13 @@ class OperationHandle:
                 )
 
     def entry(self, stage: str, event: str) -> Mapping[str, Any] | None:
-        """The newest data recorded under this stage and event; None: there is none."""
+        """The data of the newest journal entry with this stage and event; None: there is none."""
         with self._sessions() as session:
             found = [item.data for item in self._entries(session) if (item.stage, item.event) == (stage, event)]
         return found[-1] if found else None
 
     def finish(self, outcome: str, reason: str | None = None) -> None:
-        """End the operation; one whose release has passed its gates marks it healthy.
+        """End the operation. An outcome that means passed gates marks the release as healthy.
 
         Raises:
             BusyError: another process has taken the operation.
@@ -147,8 +147,8 @@ class OperationHandle:
         )
         if changed.rowcount != 1:  # type: ignore[attr-defined]  # an UPDATE's result has it
             raise BusyError(
-                f"operation {self.id[:8]} of {self.row.job} was taken by another process, or has ended",
-                remedy="leave it to that one",
+                f"operation {self.id[:8]} of {self.row.job} was taken over by another process, or has ended",
+                remedy="see sluice history for its outcome; if needed, deploy again",
             )
 
     def _entries(self, session: Session) -> list[JournalEntry]:

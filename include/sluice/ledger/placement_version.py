@@ -1,4 +1,4 @@
-"""Where a job stood at a moment, to be held against where it stands later."""
+"""The version of a placement: detects that another operation has changed the job between planning and execution."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from sluice.ledger.tables import Placement
 
 @dataclass(frozen=True)
 class PlacementVersion:
-    """Where a job stood when an operation was planned, which is meant for no other place.
-
-    All None: nothing of it was ever started.
-    """
+    """The columns of a placement that every operation changes. All None: the job was never started."""
 
     phase: str | None = None
     release: int | None = None
@@ -24,26 +21,26 @@ class PlacementVersion:
 
     @classmethod
     def of(cls, place: Placement | None) -> PlacementVersion:
-        """That of a placement; None: there is none."""
+        """The version of a placement; of None: the version of a job that was never started."""
         return cls(**{each.name: getattr(place, each.name) for each in fields(cls)}) if place else cls()
 
     @property
     def words(self) -> str:
-        """For a person."""
+        """A description for messages."""
         if self.phase is None:
             return "never deployed"
         return f"release {self.release} {self.phase} (Flink job {(self.flink_job_id or '')[:8]})"
 
 
 def check_placement_version(job: str, planned: PlacementVersion, found: PlacementVersion) -> None:
-    """Refuse what was planned of a job that stands elsewhere by now.
+    """Refuse an operation whose plan is outdated.
 
     Raises:
-        ChangedError: another operation has come and gone meanwhile.
+        ChangedError: another operation has changed the placement since planning.
     """
     if planned != found:
         raise ChangedError(
             f"{job}: another operation has changed the job since this one was planned; then: {planned.words}, "
             f"now: {found.words}",
-            remedy="look at the job, and ask again if it is still meant",
+            remedy="check the job with sluice status, and repeat the command if it is still wanted",
         )

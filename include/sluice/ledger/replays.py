@@ -1,4 +1,4 @@
-"""Replays in the ledger: begun, taken chunk by chunk, ended."""
+"""The ledger's part of replays: record them, hand their chunks to the processes that start them, record results."""
 
 from __future__ import annotations
 
@@ -11,21 +11,29 @@ from sqlalchemy import ColumnElement, func, or_, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from sluice.errors import BusyError, OperationError, RefusedError
-from sluice.ledger.chunk_scheduling import Limits, Slots, Turn, count_busy, is_busy, is_pending, is_taken
-from sluice.ledger.replay_tables import BEGUN, ChunkState, Replay, ReplayChunk, ReplayOutcome
+from sluice.ledger.chunk_scheduling import (
+    ChunkLimits,
+    QueuePosition,
+    SlotDemand,
+    count_busy,
+    is_busy,
+    is_claimed,
+    is_pending,
+)
+from sluice.ledger.replay_tables import BEGUN, ChunkState, ReplayChunk, ReplayOutcome, ReplayRun
 from sluice.ledger.tables import REASON
-from sluice.ledger.write_conflicts import Writes, refuse_met
+from sluice.ledger.write_conflicts import Writes, refuse_write_conflict
 
 _LOCK = 7_154_824
-"""PostgreSQL advisory lock: one process at a time begins a replay, or takes a chunk. (SQLite has one writer anyway.)"""
+"""Key of the PostgreSQL advisory lock under which replays begin and chunks are taken. SQLite has one writer anyway."""
 
 
 class Replays:
     """The replays of one environment.
 
     Args:
-        sessions: The ledger's.
-        environment: Whose.
+        sessions: The sessions of the ledger's database.
+        environment: The name of the environment.
     """
 
     def __init__(self, sessions: sessionmaker[Session], environment: str) -> None:
@@ -41,32 +49,32 @@ class Replays:
         plan: Mapping[str, Any],
         chunks: Iterable[str],
         note: str | None,
-    ) -> Replay:
-        """Enter a replay with its chunks, by the names of their Flink jobs.
+    ) -> ReplayRun:
+        """Record a replay with its chunks, given by the names of their Flink jobs.
 
         Raises:
-            RefusedError: another one that goes on writes the same rows into the same topic.
+            RefusedError: another replay in progress writes the same rows to the same topic.
         """
-        replay = Replay(
+        replay = ReplayRun(
             id=identity, environment=self.environment, job=job, holder=holder, release=release, plan=dict(plan),
             note=note, started_at=_now(), ended_at=None, outcome=None, records=None, report=None, promoted_at=None,
         )  # fmt: skip
         with self._sessions.begin() as session:
             self._lock(session)
-            refuse_met(session, self.environment, Writes.of(job, plan))
+            refuse_write_conflict(session, self.environment, Writes.of(job, plan))
             session.add(replay)
             session.flush()
             for number, name in enumerate(chunks, start=1):
-                session.add(ReplayChunk(replay=identity, number=number, name=name, state="waiting", attempt=0))
+                session.add(ReplayChunk(replay=identity, number=number, name=name, state=ChunkState.WAITING, attempt=0))
         return replay
 
-    def find(self, identity: str) -> Replay:
-        """A replay by its id, or by the beginning of it that no other one has.
+    def find(self, identity: str) -> ReplayRun:
+        """A replay by its id or a unique prefix of it.
 
         Raises:
-            OperationError: there is none, or several.
+            OperationError: no replay matches, or several do.
         """
-        query = select(Replay).where(Replay.environment == self.environment, Replay.id.startswith(identity))
+        query = select(ReplayRun).where(ReplayRun.environment == self.environment, ReplayRun.id.startswith(identity))
         with self._sessions() as session:
             found = list(session.scalars(query.limit(2)))
         if len(found) != 1:
@@ -76,42 +84,43 @@ class Replays:
             )
         return found[0]
 
-    def unfinished(self, job: str, holder: str) -> Replay | None:
-        """The replay that this holder has begun, and that has not come to a good end; None: there is none.
+    def unfinished(self, job: str, holder: str) -> ReplayRun | None:
+        """The holder's newest replay that is in progress or has failed; None: there is none.
 
-        One that was cancelled stays so.
+        A cancelled replay doesn't count.
         """
-        return self._newest(job, holder, or_(Replay.outcome.is_(None), Replay.outcome == "failed"))
+        return self._newest(job, holder, or_(ReplayRun.outcome.is_(None), ReplayRun.outcome == ReplayOutcome.FAILED))
 
-    def newest(self, job: str, holder: str) -> Replay | None:
-        """The last replay that this holder has begun, however it has ended; None: there is none."""
+    def newest(self, job: str, holder: str) -> ReplayRun | None:
+        """The holder's newest replay, with any outcome; None: there is none."""
         return self._newest(job, holder)
 
-    def _newest(self, job: str, holder: str, *more: ColumnElement[bool]) -> Replay | None:
-        query = select(Replay).where(Replay.environment == self.environment, Replay.job == job, Replay.holder == holder)
+    def _newest(self, job: str, holder: str, *more: ColumnElement[bool]) -> ReplayRun | None:
+        query = select(ReplayRun).where(ReplayRun.environment == self.environment, ReplayRun.job == job)
+        query = query.where(ReplayRun.holder == holder, *more)
         with self._sessions() as session:
-            return session.scalars(query.where(*more).order_by(Replay.started_at.desc()).limit(1)).first()
+            return session.scalars(query.order_by(ReplayRun.started_at.desc()).limit(1)).first()
 
-    def refuse_met(self, writes: Writes) -> None:
-        """Refuse a replay that would write the same rows as one that goes on, into the same topic.
+    def refuse_write_conflict(self, writes: Writes) -> None:
+        """Refuse a replay that would write the same rows to the same topic as another replay in progress.
 
         Raises:
-            RefusedError: there is one.
+            RefusedError: such a replay is in progress.
         """
         with self._sessions() as session:
-            refuse_met(session, self.environment, writes)
+            refuse_write_conflict(session, self.environment, writes)
 
-    def unfinished_ones(self) -> list[Replay]:
-        """The replays of all jobs that go on."""
-        query = select(Replay).where(Replay.environment == self.environment, Replay.outcome.is_(None))
+    def unfinished_ones(self) -> list[ReplayRun]:
+        """The replays in progress, of all jobs."""
+        query = select(ReplayRun).where(ReplayRun.environment == self.environment, ReplayRun.outcome.is_(None))
         with self._sessions() as session:
             return list(session.scalars(query))
 
-    def of(self, job: str, limit: int = 20) -> list[Replay]:
+    def of(self, job: str, limit: int = 20) -> list[ReplayRun]:
         """The job's replays, newest first."""
-        query = select(Replay).where(Replay.environment == self.environment, Replay.job == job)
+        query = select(ReplayRun).where(ReplayRun.environment == self.environment, ReplayRun.job == job)
         with self._sessions() as session:
-            return list(session.scalars(query.order_by(Replay.started_at.desc()).limit(limit)))
+            return list(session.scalars(query.order_by(ReplayRun.started_at.desc()).limit(limit)))
 
     def chunks(self, replay: str) -> list[ReplayChunk]:
         """The chunks of a replay, in order."""
@@ -120,10 +129,10 @@ class Replays:
             return list(session.scalars(query.order_by(ReplayChunk.number)))
 
     def chunk(self, replay: str, number: int) -> ReplayChunk:
-        """One chunk.
+        """A chunk by its number.
 
         Raises:
-            OperationError: there is none.
+            OperationError: the replay has no such chunk.
         """
         with self._sessions() as session:
             found = session.get(ReplayChunk, (replay, number))
@@ -133,146 +142,144 @@ class Replays:
 
     def running(self) -> frozenset[str]:
         """The Flink job ids of the chunks that should run."""
-        query = select(ReplayChunk.flink_job_id).join(Replay)
-        query = query.where(Replay.environment == self.environment, ReplayChunk.state == "running")
+        query = select(ReplayChunk.flink_job_id).join(ReplayRun)
+        query = query.where(ReplayRun.environment == self.environment, ReplayChunk.state == ChunkState.RUNNING)
         with self._sessions() as session:
             return frozenset(filter(None, session.scalars(query)))
 
     def begun(self) -> list[ReplayChunk]:
-        """The chunks of all jobs that should run, or are being started."""
-        query = select(ReplayChunk).join(Replay).where(Replay.environment == self.environment)
+        """The chunks of all jobs that should run or are starting."""
         with self._sessions() as session:
-            return list(session.scalars(query.where(ReplayChunk.state.in_(BEGUN))))
+            return self._begun(session)
 
     def adopt(self, replay: str, number: int, taker: str, flink_job_id: str) -> None:
-        """Record that another one sees to the Flink job of a chunk, unless it isn't the chunk's any more."""
+        """Record that another process takes over the chunk's Flink job, unless the chunk has another one by now."""
         with self._sessions.begin() as session:
             row = session.get_one(ReplayChunk, (replay, number), with_for_update=True)
-            if (row.state, row.flink_job_id) == ("running", flink_job_id):
+            if (row.state, row.flink_job_id) == (ChunkState.RUNNING, flink_job_id):
                 row.taker = taker
 
-    def take_turn(
+    def claim(
         self,
         replay: str,
         number: int,
         taker: str,
-        limits: Limits,
+        limits: ChunkLimits,
         *,
         alive: Collection[str] = (),
         is_gone: Callable[[str], bool] = lambda _taker: False,
-        slots: Slots | None = None,
+        slots: SlotDemand | None = None,
     ) -> bool:
-        """Take a chunk to start it, so that nobody else does; False: it is not its turn yet.
+        """Reserve a chunk for the process that will start it; False: it has to wait.
 
-        A replay that had failed goes on with it. One that has finished is nobody's to take; see `run_again`.
+        A failed replay is reopened by this. A finished chunk can't be taken; see `run_again`.
 
-        One whose Flink job may be on its way is taken, by whomever: the process that submits it may be alive though
-        another one has its name, and what it has sent may arrive though it is dead.
+        A chunk whose submission may be in progress can't be taken by any process, even one with the same name: the
+        former process may be alive, and its submission may arrive even if it is dead.
 
         Args:
             replay: The replay's id.
-            number: The chunk's.
-            taker: Who takes it; one that has taken it before takes it again.
-            limits: How many may be on their way or run.
-            alive: The Flink jobs that have not ended: others are nobody's trouble, whatever became of who ran them.
-            is_gone: Whether another taker is known to have ended.
-            slots: What it takes of the cluster, and what was free there; None: that is not asked.
+            number: The chunk's number.
+            taker: The process that takes it; it may take the same chunk again.
+            limits: How many chunks may be running or starting.
+            alive: The ids of the Flink jobs that have not ended; chunks of other Flink jobs don't count as running.
+            is_gone: Whether another process is known to have ended.
+            slots: The slots that the chunk needs and that are free; None: not checked.
 
         Raises:
-            RefusedError: the replay was cancelled; or it had ended, and another one has written the same rows into the
+            RefusedError: the replay was cancelled; or it had ended, and another replay has written the same rows to the
                 same topic since it began.
         """
         with self._sessions.begin() as session:
-            # Whoever takes a chunk waits here, so that nobody counts what another one is about to take.
+            # One process at a time, so that each counts the chunks that the others have taken.
             self._lock(session)
-            found = session.get_one(Replay, replay, with_for_update=True)
-            if found.outcome == "cancelled":
+            found = session.get_one(ReplayRun, replay, with_for_update=True)
+            if found.outcome == ReplayOutcome.CANCELLED:
                 raise _cancelled(found)
             own = session.get_one(ReplayChunk, (replay, number))
-            if own.state == "finished" or is_taken(own, taker, alive, is_gone):
+            if own.state == ChunkState.FINISHED or is_claimed(own, taker, alive, is_gone):
                 return False
-            if not limits.leave_room(*count_busy(own, self._begun(session, found.job), alive)):
+            if not limits.leave_room(*count_busy(own, self._begun(session, ReplayRun.job == found.job), alive)):
                 return False
             if slots and slots.needed > slots.free - self._pending_slots(session, own, alive):
                 return False
             self._open(session, found)
-            own.state, own.taker, own.began_at, own.ended_at = "starting", taker, _now(), None
+            own.state, own.taker, own.began_at, own.ended_at = ChunkState.STARTING, taker, _now(), None
             return True
 
     def give_back(self, replay: str, number: int, taker: str) -> None:
-        """Let a chunk wait again that was taken and not submitted, unless it is another one's by now."""
+        """Return a chunk that was taken and not submitted to waiting, unless another process has taken it since."""
         with self._sessions.begin() as session:
             row = session.get_one(ReplayChunk, (replay, number), with_for_update=True)
-            if (row.state, row.taker) == ("starting", taker):
-                row.state, row.taker, row.began_at = "waiting", None, None
+            if (row.state, row.taker) == (ChunkState.STARTING, taker):
+                row.state, row.taker, row.began_at = ChunkState.WAITING, None, None
 
     def run_again(self, replay: str, number: int) -> None:
-        """Let a chunk that has finished wait for its turn once more.
+        """Set a finished chunk to waiting, to run it again.
 
-        Its replay goes on with it: until it has a report again, nothing of it is promoted.
+        This reopens its replay, which can't be promoted until it has a new report.
 
         Raises:
-            RefusedError: another replay has written the same rows into the same topic since.
+            RefusedError: another replay has written the same rows to the same topic since.
         """
         with self._sessions.begin() as session:
             self._lock(session)
             row = session.get_one(ReplayChunk, (replay, number), with_for_update=True)
-            if row.state == "finished":
-                self._open(session, session.get_one(Replay, replay, with_for_update=True))
-                row.state = "waiting"
+            if row.state == ChunkState.FINISHED:
+                self._open(session, session.get_one(ReplayRun, replay, with_for_update=True))
+                row.state = ChunkState.WAITING
 
     def pending_slots(self, replay: str, number: int, alive: Collection[str]) -> int:
-        """The task slots that other chunks will take in a moment: the cluster still counts them as free.
+        """The slots that the cluster still reports as free, but that other chunks will take in a moment.
 
-        Those that are being started after this one, where it is being started, wait for it and don't count.
+        If this chunk is starting, chunks that started later wait for it and don't count.
         """
         with self._sessions() as session:
             return self._pending_slots(session, session.get_one(ReplayChunk, (replay, number)), alive)
 
-    def turn(self, replay: str, number: int, taker: str, limits: Limits, *, alive: Collection[str] = ()) -> Turn:
-        """Where a chunk stands that waits for its turn."""
-        before = select(func.count()).select_from(ReplayChunk)
-        before = before.where(ReplayChunk.replay == replay, ReplayChunk.number < number, ReplayChunk.state == "waiting")
+    def queue_position(
+        self, replay: str, number: int, taker: str, limits: ChunkLimits, *, alive: Collection[str] = ()
+    ) -> QueuePosition:
+        """The position of a waiting chunk in the queue; the arguments are those of `claim`."""
+        before = select(func.count()).select_from(ReplayChunk).where(ReplayChunk.replay == replay)
+        before = before.where(ReplayChunk.number < number, ReplayChunk.state == ChunkState.WAITING)
         with self._sessions() as session:
-            job, outcome = session.execute(select(Replay.job, Replay.outcome).where(Replay.id == replay)).one()
+            job, outcome = session.execute(select(ReplayRun.job, ReplayRun.outcome).where(ReplayRun.id == replay)).one()
             own = session.get_one(ReplayChunk, (replay, number))
-            busy, busy_here = count_busy(own, self._begun(session, job), alive)
+            busy, busy_here = count_busy(own, self._begun(session, ReplayRun.job == job), alive)
             others = session.scalars(before).one()
-        taken = is_taken(own, taker, alive, lambda _taker: False)
-        is_there = own.state == "running" and own.flink_job_id in alive
-        return Turn(
-            is_over=outcome == "cancelled" or own.state == "finished" or is_there,
-            has_come=not taken and limits.leave_room(busy, busy_here),
-            before=others,
-            taker=own.taker if taken else None,
-            busy=busy,
-            busy_here=busy_here,
-        )
+        taken = is_claimed(own, taker, alive, lambda _taker: False)
+        is_there = own.state == ChunkState.RUNNING and own.flink_job_id in alive
+        is_over = outcome == ReplayOutcome.CANCELLED or own.state == ChunkState.FINISHED or is_there
+        may_start = not taken and limits.leave_room(busy, busy_here)
+        return QueuePosition(is_over, may_start, others, own.taker if taken else None, busy, busy_here)
 
     def submitting(self, replay: str, number: int, taker: str, cluster: Mapping[str, Any] | None = None) -> str:
-        """Choose the Flink job id of a chunk's next attempt, before anything is submitted under it.
+        """Choose and record the Flink job id of a chunk's next attempt, before its submission.
 
         Args:
             replay: The replay's id.
-            number: The chunk's.
-            taker: Who submits it.
+            number: The chunk's number.
+            taker: The process that submits it.
             cluster: `Identity.values` of the cluster that it is submitted to.
 
         Raises:
-            BusyError: the chunk isn't this taker's any more.
+            BusyError: another process has taken the chunk.
         """
         with self._sessions.begin() as session:
             row = session.get_one(ReplayChunk, (replay, number), with_for_update=True)
-            if (row.state, row.taker) != ("starting", taker):
-                raise BusyError(f"{row.name} is {row.state}, and no longer {taker}'s", remedy="look at it again")
-            row.flink_job_id, row.state, row.reason, row.records = uuid.uuid4().hex, "running", None, None
+            if (row.state, row.taker) != (ChunkState.STARTING, taker):
+                raise BusyError(
+                    f"{row.name} is {row.state}, and no longer assigned to {taker}", remedy="see sluice replays JOB"
+                )
+            row.flink_job_id, row.state, row.reason, row.records = uuid.uuid4().hex, ChunkState.RUNNING, None, None
             row.cluster = dict(cluster) if cluster else None
             row.attempt += 1
             row.began_at, row.ended_at = _now(), None
             return row.flink_job_id
 
     def read(self, replay: str, number: int, records: int) -> None:
-        """Record how far a chunk has come."""
+        """Record the number of records that a chunk has read so far."""
         with self._sessions.begin() as session:
             session.get_one(ReplayChunk, (replay, number)).records = records
 
@@ -286,105 +293,105 @@ class Replays:
         records: int | None = None,
         reason: str | None = None,
     ) -> None:
-        """Record how a chunk's attempt ended, unless another one has begun since, or is being started.
+        """Record how a chunk's attempt ended, unless another attempt has begun since or is starting.
 
         Args:
             replay: The replay's id.
-            number: The chunk's.
-            state: How.
-            flink_job_id: Of the attempt; None: nothing was to be submitted yet.
-            records: How many it has read.
-            reason: Why it failed.
+            number: The chunk's number.
+            state: The final state.
+            flink_job_id: The attempt's Flink job; None: the attempt had not been submitted.
+            records: Number of records read.
+            reason: The reason of a failure.
         """
         with self._sessions.begin() as session:
             row = session.get_one(ReplayChunk, (replay, number), with_for_update=True)
-            expected = ("starting", row.flink_job_id) if flink_job_id is None else ("running", flink_job_id)
+            expected = (ChunkState.RUNNING if flink_job_id else ChunkState.STARTING, flink_job_id or row.flink_job_id)
             if (row.state, row.flink_job_id) != expected:
                 return
             row.state, row.reason, row.ended_at = state, reason and reason[:REASON], _now()
             row.records = row.records if records is None else records
 
     def ended(self, replay: str, outcome: ReplayOutcome, report: Mapping[str, Any] | None = None) -> None:
-        """Record how a replay ended; one that was cancelled, or has completed, does not fail afterwards.
+        """Record a replay's outcome. A failure doesn't replace an outcome that is recorded already.
 
         Raises:
-            RefusedError: one that is to complete was cancelled, or one that is to be cancelled has completed.
+            RefusedError: completed was given for a cancelled replay, or cancelled for a completed one.
         """
         with self._sessions.begin() as session:
-            row = session.get_one(Replay, replay, with_for_update=True)
-            if outcome == "failed" and row.outcome is not None:
+            row = session.get_one(ReplayRun, replay, with_for_update=True)
+            if outcome == ReplayOutcome.FAILED and row.outcome is not None:
                 return
-            if (row.outcome, outcome) == ("cancelled", "completed"):
+            if (row.outcome, outcome) == (ReplayOutcome.CANCELLED, ReplayOutcome.COMPLETED):
                 raise _cancelled(row)
-            if (row.outcome, outcome) == ("completed", "cancelled"):
+            if (row.outcome, outcome) == (ReplayOutcome.COMPLETED, ReplayOutcome.CANCELLED):
                 raise RefusedError(
-                    f"replay {replay[:8]} of {row.job} has completed: there is nothing to end",
-                    remedy="what it has written stays in its topic until that is deleted",
+                    f"replay {replay[:8]} of {row.job} has completed and can't be cancelled",
+                    remedy="to remove its rows, delete its output topic",
                 )
             chunks = session.scalars(select(ReplayChunk).where(ReplayChunk.replay == replay))
             row.outcome, row.ended_at = outcome, _now()
             row.records = sum(chunk.records or 0 for chunk in chunks)
             row.report = dict(report) if report is not None else row.report
 
-    def reopen(self, replay: str, holder: str | None = None) -> Replay:
-        """Let a replay go on that has ended without completing: its chunks that have not finished are run again.
+    def reopen(self, replay: str, holder: str | None = None) -> ReplayRun:
+        """Continue a replay that has ended without completing: its unfinished chunks run again.
 
         Args:
             replay: The replay's id.
-            holder: Who goes on with it; None: who has begun it, and one that was cancelled stays so.
+            holder: The process that continues it; None: the holder stays, and a cancelled replay is refused.
 
         Raises:
-            RefusedError: another replay has written the same rows into the same topic since; or it was cancelled.
+            RefusedError: another replay has written the same rows to the same topic since; or it was cancelled.
         """
         with self._sessions.begin() as session:
             self._lock(session)
-            row = session.get_one(Replay, replay, with_for_update=True)
-            if holder is None and row.outcome == "cancelled":
+            row = session.get_one(ReplayRun, replay, with_for_update=True)
+            if holder is None and row.outcome == ReplayOutcome.CANCELLED:
                 raise _cancelled(row)
-            if row.outcome != "completed":
+            if row.outcome != ReplayOutcome.COMPLETED:
                 self._open(session, row)
                 row.holder = holder or row.holder
             return row
 
     def running_chunks(self, job: str, alive: Collection[str]) -> int:
-        """How many chunks of a job's replays run, or are being started; see `take_turn`."""
+        """How many chunks of a job's replays are running or starting; see `claim`."""
         with self._sessions() as session:
-            return sum(is_busy(chunk, alive) for chunk in self._begun(session, job))
+            return sum(is_busy(chunk, alive) for chunk in self._begun(session, ReplayRun.job == job))
 
     def promoted(self, replay: str) -> None:
-        """Record that a replay's rows are in the live topic."""
+        """Record that a replay's rows were written to the live topic."""
         with self._sessions.begin() as session:
-            session.get_one(Replay, replay).promoted_at = _now()
+            session.get_one(ReplayRun, replay).promoted_at = _now()
 
     def _lock(self, session: Session) -> None:
         if session.get_bind().dialect.name == "postgresql":
             session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
 
-    def _open(self, session: Session, replay: Replay) -> None:
-        """Let a replay go on; nothing to do where it does."""
+    def _open(self, session: Session, replay: ReplayRun) -> None:
+        """Reopen a replay, unless it is in progress."""
         if replay.outcome is not None:
-            refuse_met(session, self.environment, Writes.of(replay.job, replay.plan), ended=replay)
+            refuse_write_conflict(session, self.environment, Writes.of(replay.job, replay.plan), ended=replay)
             replay.outcome, replay.ended_at = None, None
 
     def _pending_slots(self, session: Session, own: ReplayChunk, alive: Collection[str]) -> int:
-        query = select(ReplayChunk, Replay.plan["parallelism"].as_integer()).join(Replay)
-        query = query.where(Replay.environment == self.environment, ReplayChunk.state.in_(BEGUN))
+        query = select(ReplayChunk, ReplayRun.plan["parallelism"].as_integer()).join(ReplayRun)
+        query = query.where(ReplayRun.environment == self.environment, ReplayChunk.state.in_(BEGUN))
         return sum(
             int(parallelism or 1)
             for row, parallelism in session.execute(query)
             if row is not own and is_pending(row, alive, own)
         )
 
-    def _begun(self, session: Session, job: str) -> list[ReplayChunk]:
-        """The chunks of a job's replays that run, or are being started, as the ledger has it."""
-        query = select(ReplayChunk).join(Replay).where(Replay.environment == self.environment, Replay.job == job)
+    def _begun(self, session: Session, *where: ColumnElement[bool]) -> list[ReplayChunk]:
+        """The chunks of the environment's replays that are running or starting according to the ledger."""
+        query = select(ReplayChunk).join(ReplayRun).where(ReplayRun.environment == self.environment, *where)
         return list(session.scalars(query.where(ReplayChunk.state.in_(BEGUN))))
 
 
-def _cancelled(replay: Replay) -> RefusedError:
+def _cancelled(replay: ReplayRun) -> RefusedError:
     return RefusedError(
         f"replay {replay.id[:8]} of {replay.job} was cancelled",
-        remedy=f"to go on with it: sluice backfill {replay.job} --resume {replay.id[:8]}",
+        remedy=f"to continue it, run: sluice backfill {replay.job} --resume {replay.id[:8]}",
     )
 
 

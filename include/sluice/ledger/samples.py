@@ -1,4 +1,4 @@
-"""Samples: what each sweep of the fleet has seen of each job, kept for some time."""
+"""Samples: the state and metrics of each job at each sweep, kept for `SLUICE_SAMPLE_DAYS`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sluice.ledger.tables import Base
 
 
 class Sample(Base):
-    """What one sweep has seen of one job. NULL: not known. The last sample is what the next one is compared with."""
+    """The state and metrics of a job at one sweep. NULL: unknown. The next sweep computes rates against it."""
 
     __tablename__ = "samples"
     __table_args__ = (
@@ -25,9 +25,9 @@ class Sample(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     environment: Mapped[str] = mapped_column(String(63))
     job: Mapped[str] = mapped_column(String(255))
-    """Its name; a job that nobody declares may have any."""
+    """The job's name; a job that the project doesn't declare may have any name."""
     at: Mapped[datetime]
-    """When the sweep began: the same for all its samples."""
+    """When the sweep began; equal for all its samples."""
     flink_job_id: Mapped[str | None] = mapped_column(String(32))
     release: Mapped[int | None]
     state: Mapped[str] = mapped_column(String(20))
@@ -35,9 +35,9 @@ class Sample(Base):
     verdict: Mapped[str] = mapped_column(String(20))
     reasons: Mapped[list[str]] = mapped_column(JSON)
     consumer_lag: Mapped[int | None] = mapped_column(BigInteger)
-    """Records, over all partitions."""
+    """Records, summed over all partitions."""
     lag_per_s: Mapped[float | None]
-    """Records per second by which the lag rises; negative: it falls."""
+    """Growth of the lag in records per second; negative: it shrinks."""
     watermark_lag_ms: Mapped[int | None] = mapped_column(BigInteger)
     records_in_per_s: Mapped[float | None]
     records_out_per_s: Mapped[float | None]
@@ -45,7 +45,7 @@ class Sample(Base):
     malformed_per_s: Mapped[float | None]
     """Records that break the contract of a read."""
     late_per_s: Mapped[float | None]
-    """Records and rows that are left out for their event time."""
+    """Records and rows that are dropped for their event time."""
     checkpoint_age_ms: Mapped[int | None] = mapped_column(BigInteger)
     checkpoint_duration_ms: Mapped[int | None] = mapped_column(BigInteger)
     checkpoint_bytes: Mapped[int | None] = mapped_column(BigInteger)
@@ -54,16 +54,16 @@ class Sample(Base):
     recent_restarts: Mapped[int | None]
     """In the last ten minutes."""
     drift: Mapped[bool | None]
-    """The job differed from the release that ran."""
+    """Whether the desired job differed from the running release."""
     readings: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    """The rest, by partition and vertex; None: nothing could be read."""
+    """Further metrics by partition and vertex; None: none could be read."""
     run: Mapped[str | None] = mapped_column(String(255))
-    """Which run of redeploy_and_verify has looked; None: a person."""
+    """The run of redeploy_and_verify that made the sample; None: a command."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a run of redeploy_and_verify has seen of one job, in short."""
+class SweepObservation:
+    """A job's verdict at a run of redeploy_and_verify."""
 
     at: datetime
     run: str
@@ -75,8 +75,8 @@ class Samples:
     """The samples of one environment.
 
     Args:
-        sessions: The ledger's.
-        environment: Whose samples.
+        sessions: The sessions of the ledger's database.
+        environment: The name of the environment.
     """
 
     def __init__(self, sessions: sessionmaker[Session], environment: str) -> None:
@@ -84,10 +84,10 @@ class Samples:
         self.environment = environment
 
     def add(self, samples: Iterable[Sample], *, older_than: datetime) -> int:
-        """Write the samples of a sweep and forget what is older than that moment, in one transaction.
+        """Insert the samples of a sweep and delete samples that are older than that moment, in one transaction.
 
         Returns:
-            How many were forgotten.
+            The number of deleted samples.
         """
         with self._sessions.begin() as session:
             session.add_all(samples)
@@ -95,7 +95,7 @@ class Samples:
             return int(session.execute(old).rowcount)  # type: ignore[attr-defined]  # a DELETE's result has it
 
     def newest(self, since: datetime) -> dict[str, Sample]:
-        """The newest sample with readings of each job that is not older than that moment, by the job's name."""
+        """Each job's newest sample with readings since that moment, by the job's name."""
         newest = (
             select(func.max(Sample.id))
             .where(Sample.environment == self.environment, Sample.at >= since, Sample.readings.is_not(None))
@@ -106,14 +106,14 @@ class Samples:
             return {sample.job: sample for sample in found}
 
     def last_sweep(self) -> list[Sample]:
-        """What the last sweep has seen, in the order of the jobs' names; empty: there was none."""
+        """The samples of the last sweep, sorted by job; empty: there was no sweep."""
         last = select(func.max(Sample.at)).where(Sample.environment == self.environment).scalar_subquery()
         query = select(Sample).where(Sample.environment == self.environment, Sample.at == last)
         with self._sessions() as session:
             return list(session.scalars(query.order_by(Sample.job)))
 
-    def looks(self, job: str, limit: int) -> list[Look]:
-        """The newest looks that runs of redeploy_and_verify have taken at a job, newest first."""
+    def sweep_observations(self, job: str, limit: int) -> list[SweepObservation]:
+        """A job's verdicts at the latest runs of redeploy_and_verify, newest first."""
         query = (
             select(Sample.at, Sample.run, Sample.verdict, Sample.flink_job_id)
             .where(Sample.environment == self.environment, Sample.job == job, Sample.run.is_not(None))
@@ -121,12 +121,12 @@ class Samples:
         )
         with self._sessions() as session:
             return [
-                Look(at, run or "", verdict, flink_job_id)
+                SweepObservation(at, run or "", verdict, flink_job_id)
                 for at, run, verdict, flink_job_id in session.execute(query.limit(limit))
             ]
 
     def last_run(self) -> datetime | None:
-        """When a run of redeploy_and_verify has looked last; None: none has."""
+        """The time of the last sample that a run of redeploy_and_verify made; None: there is none."""
         query = select(func.max(Sample.at)).where(Sample.environment == self.environment, Sample.run.is_not(None))
         with self._sessions() as session:
             return session.scalars(query).first()

@@ -1,4 +1,4 @@
-"""What was submitted under a Flink job id, and whether Flink has ever answered for it."""
+"""The releases that were submitted under a Flink job id, and whether Flink has confirmed a job with that id."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Submissions:
     """The submissions of a job under one Flink job id.
 
     Attributes:
-        releases: The releases that were submitted under it, or were about to be.
-        is_answered: The cluster has shown a job of this id since: no submission can come up under it any more.
+        releases: The releases that were submitted under the id, or may have been.
+        is_answered: The cluster has shown a job with this id since: further submissions under it are rejected.
     """
 
     releases: frozenset[int] = frozenset()
@@ -24,15 +24,15 @@ class Submissions:
 
     @property
     def is_shared(self) -> bool:
-        """What runs under the id, or has left checkpoints under it, may be any of several releases."""
+        """Whether several releases may be the one that runs, or wrote checkpoints, under the id."""
         return not self.is_answered and len(self.releases) > 1
 
 
 def submissions(ledger: Ledger, place: Placement) -> Submissions:
-    """What the journal says of the Flink job id at a placement.
+    """The submissions under the placement's Flink job id, from the journal.
 
-    While Flink has not answered for the id, a submission that was given up may still arrive. Whatever is started next
-    takes the same id, since Flink admits one job of an id.
+    Until Flink has shown a job with the id, a submission that timed out may still arrive. So the next start uses the
+    same id: Flink admits one job per id.
     """
     query = (
         select(JournalEntry.event, JournalEntry.data)

@@ -9,11 +9,11 @@ from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, TypeD
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 REASON = 4_000
-"""Characters that are kept of why something failed."""
+"""Maximum length of a stored failure reason, in characters."""
 
 
 class Instant(TypeDecorator[datetime]):
-    """A point in time, always UTC: SQLite keeps no zone."""
+    """A point in time, always in UTC, because SQLite stores no time zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -36,7 +36,7 @@ class Base(DeclarativeBase):
 
 
 class Release(Base):
-    """A release: one state of a job's code and settings, numbered per job."""
+    """A release: a version of a job's code and settings, numbered per job."""
 
     __tablename__ = "releases"
     __table_args__ = (UniqueConstraint("environment", "job", "number"),)
@@ -49,24 +49,24 @@ class Release(Base):
     artifact: Mapped[str] = mapped_column(String(64))
     module: Mapped[str] = mapped_column(String(255))
     resolved: Mapped[dict[str, Any]]
-    """`DesiredJob.values()`: the settings that it runs with."""
+    """`DesiredJob.values()`: the settings that the release runs with."""
     created_at: Mapped[datetime]
     overrides: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    """Settings that a run gave for the job, over the deployment file's."""
+    """Settings given for runs, which replace the deployment file's."""
     graph: Mapped[str | None] = mapped_column(String(64))
-    """Digest of what it compiles to; None: it was never compiled."""
+    """Digest of the compiled graph; None: it was never compiled."""
     operators: Mapped[dict[str, Any] | None]
-    """What each of its operators computes, by the operator's id (see `sluice.state.operators`); None: not known."""
+    """What each operator computes, by operator id (see `sluice.state.operators`); None: unknown."""
     meanings: Mapped[dict[str, Any] | None]
-    """`state_settings()` of its job; None: it was entered before this was kept."""
+    """`state_settings()` of the job; None: from before this was recorded."""
     health: Mapped[dict[str, Any] | None]
-    """Its job's limits when it was entered; None: it was entered before this was kept."""
+    """The job's health limits when the release was recorded; None: from before they were recorded."""
     healthy_at: Mapped[datetime | None]
-    """When its gate was first passed; None: never."""
+    """When the release first passed its gates; None: never."""
 
 
 class Operation(Base):
-    """One deploy (or other change) of one job."""
+    """An operation on a job: a deploy, rollback, suspend, resume or savepoint."""
 
     __tablename__ = "operations"
     __table_args__ = (
@@ -78,38 +78,39 @@ class Operation(Base):
     environment: Mapped[str] = mapped_column(String(63))
     job: Mapped[str] = mapped_column(String(63))
     active_job: Mapped[str | None] = mapped_column(String(63))
-    """The job while the operation goes on, None afterwards: so there is at most one at a time."""
+    """The job while the operation is in progress, then None. Unique, so that a job has one operation at a time."""
     kind: Mapped[str] = mapped_column(String(20))
     holder: Mapped[str] = mapped_column(String(500))
     token: Mapped[int]
-    """Fencing token: grows whenever a process takes the operation; an older one's writes are refused."""
+    """Fencing token: incremented whenever a process begins or continues the operation; writes with an older token are
+    refused."""
     lease_until: Mapped[datetime]
     release: Mapped[int]
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     outcome: Mapped[str | None] = mapped_column(String(20))
-    """healthy, unchanged, rolled_back, failed, abandoned; taken: a savepoint; None while it goes on."""
+    """healthy, unchanged, rolled_back, failed, abandoned; taken: a savepoint; None while it is in progress."""
     reason: Mapped[str | None] = mapped_column(String(REASON))
-    """Why it failed or was rolled back, and what that meant."""
+    """Why it failed or was rolled back, and the consequences."""
     former_release: Mapped[int | None]
-    """What ran before."""
+    """The release that ran before."""
     mode: Mapped[str | None] = mapped_column(String(20))
     note: Mapped[str | None] = mapped_column(String(1000))
-    """The reason that its starter gave."""
+    """The note that was given with the command."""
     plan: Mapped[dict[str, Any] | None]
     approved_by: Mapped[str | None] = mapped_column(String(500))
-    """Who approved that it loses state; None: it needed no approval."""
+    """The person who approved the plan; None: it needed no approval."""
     approved_at: Mapped[datetime | None]
     flink_job_id: Mapped[str | None] = mapped_column(String(32))
     savepoint: Mapped[str | None] = mapped_column(String(2000))
-    """What it took of the job that it stopped."""
+    """Path of the savepoint with which it stopped the job."""
     restored_from: Mapped[str | None] = mapped_column(String(2000))
     downtime_ms: Mapped[int | None]
-    """From the old job's end until all tasks of the new one ran."""
+    """Time from the end of the old job until all tasks of the new one run."""
 
 
 class JournalEntry(Base):
-    """What an operation is about to do or has done; written before each outside effect."""
+    """An entry of an operation's journal: written before each effect on Flink or Kafka, and after it."""
 
     __tablename__ = "journal"
     __table_args__ = (UniqueConstraint("operation", "number"),)
@@ -127,16 +128,16 @@ Phase = Literal["running", "stopping", "stopped", "suspending", "suspended"]
 
 
 class Placement(Base):
-    """Where a job stands: what of it should run, or from which state it is to be started next.
+    """Where a job should run, or the state from which it starts next.
 
-    Written in the same transaction as the journal entry of the effect that follows, so that whoever comes next finds
-    either the old state of affairs or the intention:
+    It is written in the same transaction as the journal entry for the effect that follows. So after a crash the next
+    process finds either the former phase or the intended one:
 
-    running: `flink_job_id` should run (it is being submitted, or was).
-    stopping: `flink_job_id` was told to stop as `stop_mode` says, under `trigger_id`.
-    stopped: nothing should run; the next start takes `state_path`.
-    suspending: as stopping, and nothing is to be started afterwards.
-    suspended: as stopped, on purpose.
+    running: `flink_job_id` should run (its submission may be in progress).
+    stopping: `flink_job_id` is being stopped with `stop_mode`, under `trigger_id`.
+    stopped: no Flink job should run; the next start restores `state_path`.
+    suspending: as stopping, and the job stays down afterwards.
+    suspended: as stopped, at a user's request.
     """
 
     __tablename__ = "placements"
@@ -149,30 +150,30 @@ class Placement(Base):
     restored_from: Mapped[str | None] = mapped_column(String(2000))
     """The savepoint or checkpoint that `flink_job_id` was started from."""
     had_checkpoint: Mapped[bool]
-    """A checkpoint of its own was seen complete: starting it from anything older would lose state."""
+    """Whether `flink_job_id` has completed a checkpoint: a start from older state would lose state."""
     stop_mode: Mapped[str | None] = mapped_column(String(20))
     trigger_id: Mapped[str | None] = mapped_column(String(32))
     savepoint_directory: Mapped[str | None] = mapped_column(String(2000))
-    """Where the stop that goes on puts its savepoint; None: it takes none, or is of a Sluice that did not keep this."""
+    """Target directory of the savepoint of a stop in progress; None: no savepoint, or from before this was recorded."""
     state_path: Mapped[str | None] = mapped_column(String(2000))
     positions: Mapped[dict[str, Any] | None]
-    """Per topic and partition the next offset of the state that it was, or will be, started from."""
+    """Next offset by topic and partition, in the state that the job was, or will be, started from."""
     carried_over: Mapped[bool] = mapped_column(default=False)
-    """It was started without state, from the offsets of its group."""
+    """Whether it was started without state, from the committed offsets of its consumer group."""
     cluster: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    """`Identity.values` of the cluster that `flink_job_id` was submitted to; None: it was not kept then."""
+    """`Identity.values` of the cluster that `flink_job_id` was submitted to; None: from before this was recorded."""
     since: Mapped[datetime]
     forgotten_at: Mapped[datetime | None]
-    """When it was taken off the list, since its file was removed; None: never."""
+    """When the job was forgotten, after its file was removed; None: never."""
 
     @property
     def is_forgotten(self) -> bool:
-        """Whether it is off the list: no operation has changed it since."""
+        """Whether the job is forgotten, and no operation has changed it since."""
         return self.forgotten_at is not None and self.forgotten_at >= self.since
 
 
 class Savepoint(Base):
-    """A savepoint that an operation took."""
+    """A savepoint that an operation has taken."""
 
     __tablename__ = "savepoints"
 
@@ -181,7 +182,7 @@ class Savepoint(Base):
     job: Mapped[str] = mapped_column(String(63), index=True)
     path: Mapped[str] = mapped_column(String(2000))
     release: Mapped[int]
-    """The release whose state it holds."""
+    """The release that wrote it."""
     flink_job_id: Mapped[str] = mapped_column(String(32))
     operation: Mapped[str] = mapped_column(String(32))
     taken_at: Mapped[datetime]

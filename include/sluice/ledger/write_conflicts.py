@@ -1,4 +1,4 @@
-"""Where replays write: two that would write the same rows into one topic don't go on side by side."""
+"""Refuse replays that would write the same rows to the same topic at the same time."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from sluice.errors import RefusedError
-from sluice.ledger.replay_tables import BEGUN, Replay, ReplayChunk
+from sluice.ledger.replay_tables import BEGUN, ReplayChunk, ReplayRun
 
 
 @dataclass(frozen=True)
 class Writes:
-    """Where a replay writes, and which rows.
+    """The topics that a replay writes to, and the rows that it writes.
 
     Attributes:
-        job: Whose history it replays.
-        topics: The topics.
-        start: Where its range begins.
-        end: Where it ends.
-        is_apart: Rows of another range have other keys.
+        job: The job whose history is replayed.
+        topics: The output topics.
+        start: Begin of its range.
+        end: End of its range.
+        is_apart: Rows of disjoint ranges have different keys.
     """
 
     job: str
@@ -34,62 +34,61 @@ class Writes:
 
     @classmethod
     def of(cls, job: str, plan: Mapping[str, Any]) -> Writes:
-        """Of a replay, by the plan that the ledger keeps."""
+        """The writes of a replay, from its plan in the ledger."""
         start, end = (datetime.fromisoformat(plan[name]) for name in ("start", "end"))
         return cls(job, frozenset(plan["outputs"].values()), start, end, bool(plan.get("is_apart")))
 
-    def meets(self, other: Writes) -> bool:
-        """Whether the two may write rows of the same keys into one topic, or such as the other one can't read."""
-        return bool(self.topics & other.topics) and not self._is_elsewhen(other)
+    def conflicts_with(self, other: Writes) -> bool:
+        """Whether both replays may write rows with the same keys, or of different jobs, to the same topic."""
+        return bool(self.topics & other.topics) and not self._is_disjoint(other)
 
     def is_overwritten(self, promoted: Writes) -> bool:
-        """Whether another replay of the job, whose rows were promoted, has given rows of the same keys."""
-        return self.job == promoted.job and not self._is_elsewhen(promoted)
+        """Whether a promoted replay of the same job has written rows with the same keys."""
+        return self.job == promoted.job and not self._is_disjoint(promoted)
 
-    def _is_elsewhen(self, other: Writes) -> bool:
+    def _is_disjoint(self, other: Writes) -> bool:
         is_apart = self.job == other.job and self.is_apart and other.is_apart
         return is_apart and (self.end <= other.start or other.end <= self.start)
 
 
-def refuse_met(session: Session, environment: str, writes: Writes, ended: Replay | None = None) -> None:
-    """Refuse a replay whose rows nobody could tell from those of another one in the same topic.
+def refuse_write_conflict(session: Session, environment: str, writes: Writes, ended: ReplayRun | None = None) -> None:
+    """Refuse a replay whose rows could not be distinguished from those of another replay in the same topic.
 
     Args:
-        session: Of the ledger.
-        environment: Whose replays count.
+        session: A session of the ledger.
+        environment: The name of the environment.
         writes: What the replay writes.
-        ended: The replay, where it had ended and is to go on: what others have written since it began is newer than
-            what it has written, or stands among it; None: it is about to begin.
+        ended: The replay itself, if it had ended and is continued: then replays that have written since it began count
+            as well, because it would overwrite their newer rows. None: a new replay.
 
     Raises:
-        RefusedError: there is another one.
+        RefusedError: such a replay exists.
     """
-    of_chunks = select(ReplayChunk.replay).where(ReplayChunk.replay == Replay.id)
-    goes_on = or_(Replay.outcome.is_(None), of_chunks.where(ReplayChunk.state.in_(BEGUN)).exists())
-    query = select(Replay).where(Replay.environment == environment)
+    of_chunks = select(ReplayChunk.replay).where(ReplayChunk.replay == ReplayRun.id)
+    goes_on = or_(ReplayRun.outcome.is_(None), of_chunks.where(ReplayChunk.state.in_(BEGUN)).exists())
+    query = select(ReplayRun).where(ReplayRun.environment == environment)
     is_into_live = ended is not None and ended.plan.get("output") == "live"
     if ended is None:
         query = query.where(goes_on)
     else:
         last = func.coalesce(ReplayChunk.ended_at, ReplayChunk.began_at)
         has_written = of_chunks.where(ReplayChunk.attempt > 0, last > ended.started_at).exists()
-        is_newer = or_(has_written, Replay.promoted_at > ended.started_at)
-        query = query.where(Replay.id != ended.id, or_(goes_on, is_newer))
-    for other in session.scalars(query.order_by(Replay.started_at)):
+        is_newer = or_(has_written, ReplayRun.promoted_at > ended.started_at)
+        query = query.where(ReplayRun.id != ended.id, or_(goes_on, is_newer))
+    for other in session.scalars(query.order_by(ReplayRun.started_at)):
         theirs = Writes.of(other.job, other.plan)
         is_over = is_into_live and other.promoted_at is not None and writes.is_overwritten(theirs)
-        if not is_over and not writes.meets(theirs):
+        if not is_over and not writes.conflicts_with(theirs):
             continue
         topics = ", ".join(sorted(writes.topics & theirs.topics or writes.topics))
         if ended is not None:
             raise RefusedError(
-                f"replay {ended.id[:8]} of {ended.job} can't go on: replay {other.id[:8]} of {other.job} may have "
-                f"written the same rows into {topics} since",
-                remedy="start a new one",
+                f"replay {ended.id[:8]} of {ended.job} can't be continued: replay {other.id[:8]} of {other.job} may "
+                f"have written the same rows to {topics} since",
+                remedy="start a new replay",
             )
         raise RefusedError(
-            f"replay {other.id[:8]} of {other.job} goes on, and may write the same rows into {topics}: nobody could "
-            "tell them apart",
-            remedy=f"let it finish (sluice backfill {other.job} --resume {other.id[:8]}), end it (the same with "
-            "--cancel), or name another topic",
+            f"replay {other.id[:8]} of {other.job} is in progress and may write the same rows to {topics}",
+            remedy=f"let it finish (sluice backfill {other.job} --resume {other.id[:8]}), cancel it (the same with "
+            "--cancel), or choose another topic",
         )

@@ -1,4 +1,4 @@
-"""`python -m sluice.local java|client|up|run-main-job|down|refuse-running|traffic`: what the Makefile calls."""
+"""`python -m sluice.local java|client|up|run-main-job|down|refuse-running|traffic`, as the Makefile calls it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ app = typer.Typer(
 
 @app.command()
 def up(airflow: bool = True) -> None:  # noqa: FBT001, FBT002 - an option of the command line
-    """Start what isn't running, and wait until all of it serves."""
+    """Start the services that aren't running, and wait until all of them are ready."""
     from sluice.local.main_job import traffic_service  # noqa: PLC0415 - it imports the whole product
 
     local = Local()
@@ -32,7 +32,7 @@ def up(airflow: bool = True) -> None:  # noqa: FBT001, FBT002 - an option of the
 
 @app.command()
 def run_main_job() -> None:
-    """Feed traffic, deploy every job through Airflow, and show them.
+    """Start the traffic, deploy every job through Airflow, and print their status.
 
     Raises:
         ConfigError: a file is broken; the other jobs run.
@@ -45,31 +45,31 @@ def run_main_job() -> None:
     print_fleet(rows)
     typer.echo(f"Airflow {local.airflow_url}   Flink {local.flink_url}   Kafka {local.kafka_servers}", err=True)
     typer.echo(f"logs    {local.logs}", err=True)
-    # Later commands look at the same stack only with the same variables.
+    # Later commands find this stack by the same variables.
     given = " ".join(f"{name}={os.environ[name]}" for name in local.variables if os.environ.get(name))
     typer.echo(f"next    {f'export {given}; ' if given else ''}.venv/bin/sluice status; make down", err=True)
     broken = [reason for row in rows if row.state == "broken" for reason in row.reasons]
     if broken:
-        raise ConfigError("\n".join(broken), remedy="mend it, then run make up again; the other jobs run")
+        raise ConfigError("\n".join(broken), remedy="fix it, then run make up again; the other jobs run")
 
 
 @app.command()
 def java() -> None:
-    """Make sure that Java and Maven are there."""
+    """Find Java and Maven, or install them."""
     ensure_java()
 
 
 @app.command()
 def client() -> None:
-    """Have clients start sooner: record what their JVM loads, unless that was done for these jars and this Java.
+    """Make clients start faster: write a class-data archive for their JVM, unless these jars and this Java have one.
 
-    Where it can't be done, clients start as they would without.
+    If that fails, clients start without it.
     """
     from sluice.local.flink import gather_jars  # noqa: PLC0415
-    from sluice.settings import Settings, keep_private  # noqa: PLC0415
+    from sluice.settings import Settings, make_private  # noqa: PLC0415
 
     settings = Settings()
-    keep_private(settings.home)
+    make_private(settings.home)
     lib = settings.flink_lib or gather_jars(Local())
     command = [str(settings.client_python), "-m", "sluice.client.archive", str(settings.client_cache)]
     subprocess.run(command, env={**os.environ, "FLINK_LIB_DIR": str(lib)}, check=False)
@@ -77,7 +77,7 @@ def client() -> None:
 
 @app.command()
 def down() -> None:
-    """Stop everything that `up` has started."""
+    """Stop all services of the stack."""
     Stack(Local()).down()
 
 
@@ -89,7 +89,7 @@ def refuse_running() -> None:
 
 @app.command()
 def traffic(servers: str | None = None) -> None:
-    """Feed events until ended, to the stack's own broker or to other ones."""
+    """Send events until the process is stopped, to the stack's own broker or to others."""
     from sluice.local.traffic.feed import feed  # noqa: PLC0415
 
     local = Local()

@@ -19,7 +19,7 @@ from sluice.local.service import Service
 
 
 def prepare(local: Local) -> tuple[Service, ...]:
-    """Make Airflow's home and bring its database to the current schema."""
+    """Create Airflow's home and migrate its database."""
     directory = local.home / "airflow"
     directory.mkdir(parents=True, exist_ok=True)
     variables = environment(local)
@@ -32,7 +32,7 @@ def prepare(local: Local) -> tuple[Service, ...]:
     api_server = ("api-server", "--host", HOST, "--port", str(local.airflow_port))
     commands: dict[str, tuple[str, ...]] = {
         "airflow-api-server": api_server,
-        # The log servers would listen on every address; all logs lie on this machine anyway.
+        # The log servers would listen on every address; all logs are on this machine anyway.
         "airflow-scheduler": ("scheduler", "--skip-serve-logs"),
         "airflow-dag-processor": ("dag-processor",),
         "airflow-triggerer": ("triggerer", "--skip-serve-logs"),
@@ -50,13 +50,13 @@ def prepare(local: Local) -> tuple[Service, ...]:
 
 
 def environment(local: Local) -> dict[str, str]:
-    """Airflow's settings, as the environment variables that it reads."""
+    """Airflow's settings as environment variables."""
     directory = local.home / "airflow"
     keys = _keys(directory / "keys.json")
     kafka = json.dumps({"bootstrap.servers": local.kafka_servers})
     return {
         **local.variables,
-        # `airflow` starts processes of its own by name.
+        # `airflow` finds the programs that it starts on PATH.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "AIRFLOW_HOME": str(directory),
         "AIRFLOW_CONN_KAFKA_DEFAULT": f"kafka://?__extra__={quote(kafka)}",
@@ -72,15 +72,15 @@ def environment(local: Local) -> dict[str, str]:
         "AIRFLOW__API__BASE_URL": local.airflow_url,
         "AIRFLOW__API__SECRET_KEY": keys["api"],
         "AIRFLOW__API__WORKERS": "1",
-        # On a busy machine an answer takes longer than the default of 5 s. The worker then asks again, is told that the
-        # state has changed already, and the task fails.
+        # On a busy machine a response takes longer than the default of 5 s. The worker then repeats its request, gets
+        # the answer that the state has changed already, and the task fails.
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         "AIRFLOW__API_AUTH__JWT_SECRET": keys["jwt"],
         # Seconds that a process waits while another one writes to the database. With SQLite's default of 5, requests
         # and tasks fail on a busy machine ("database is locked").
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{directory / 'airflow.db'}?timeout=60",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(local.logs / "airflow"),
-        # A new file in flink_jobs/ or dags/ shows within seconds.
+        # A new file in flink_jobs/ or dags/ appears within seconds.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
         "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
@@ -92,7 +92,7 @@ def _airflow() -> str:
 
 
 def _healthy(local: Local) -> bool:
-    """Scheduler, DAG processor and triggerer have all reported to the database."""
+    """Whether scheduler, DAG processor and triggerer have reported to the database."""
     try:
         health = httpx.get(f"{local.airflow_url}/api/v2/monitor/health", timeout=5)
         parts = health.raise_for_status().json()
@@ -103,7 +103,7 @@ def _healthy(local: Local) -> bool:
 
 
 def _keys(file: Path) -> dict[str, str]:
-    """This machine's secrets, made once."""
+    """This machine's secrets, generated once."""
     if not file.exists():
         keys = {
             "fernet": urlsafe_b64encode(secrets.token_bytes(32)).decode(),

@@ -17,7 +17,7 @@ from sluice.local.service import Service, configured_by
 
 
 def prepare(local: Local) -> tuple[Service, Service]:
-    """Write the cluster's configuration and gather its jars."""
+    """Write the cluster's configuration and link its jars."""
     flink_home, directory = distribution(), local.home / "flink"
     for name in ("conf", "lib", "checkpoints", "savepoints", "tmp"):
         (directory / name).mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,7 @@ def prepare(local: Local) -> tuple[Service, Service]:
         "FLINK_LIB_DIR": str(directory / "lib"),
         "FLINK_LOG_DIR": str(local.logs),
         "FLINK_PID_DIR": str(directory / "tmp"),
-        # The scripts source whatever the machine has: a Hadoop of its own must not get in.
+        # The scripts add a Hadoop that is installed on the machine to the class path, unless this is empty.
         "HADOOP_CLASSPATH": "",
         **configured_by(directory / "conf" / "config.yaml"),
     }
@@ -51,7 +51,7 @@ def prepare(local: Local) -> tuple[Service, Service]:
 
 
 def distribution() -> Path:
-    """The directory of the Flink distribution that the PyFlink wheel carries."""
+    """The directory of the Flink distribution in the PyFlink wheel."""
     spec = find_spec("pyflink")
     if spec is None or spec.origin is None:
         raise SluiceError("PyFlink is not installed", remedy="run make env")
@@ -91,13 +91,13 @@ def _write_configuration(local: Local, flink_home: Path, directory: Path) -> Non
         "execution.checkpointing.num-retained": 3,
         "io.tmp.dirs": str(directory / "tmp"),
         "python.executable": sys.executable,
-        # Any page in a browser can send requests to this machine. The default, `*`, lets it read the answers too, and
-        # /jars/upload would run its code. Sluice submits compiled graphs to /jobs.
+        # Any page in a browser can send requests to this machine. The default, `*`, lets it read the responses, too,
+        # and /jars/upload would run its code. Sluice submits compiled graphs to /jobs.
         "web.access-control-allow-origin": local.flink_url,
         "web.submit.enable": False,
         # See sluice.rest.SameOriginFactory in include/java.
         "sluice.rest.hosts": f"{HOST};localhost",
-        # What the checks wait for is fresh within a second, not within ten.
+        # Checks get fresh metrics within one second instead of ten.
         "web.refresh-interval": 1000,
         "metrics.fetcher.update-interval": 1000,
     }
@@ -117,7 +117,7 @@ def gather_jars(local: Local) -> Path:
     ]
     links = {jar.name: jar for jar in wanted}
     for link in lib.iterdir():
-        # A running cluster reads from here: what is right stays untouched, and so does what somebody has put there.
+        # A running cluster reads these jars: correct links stay, and so do files that a user has added.
         if link.is_symlink() and links.get(link.name) != link.readlink():
             link.unlink()
     for name, jar in links.items():

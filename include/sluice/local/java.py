@@ -1,4 +1,4 @@
-"""Java (17 or newer) and Maven: found, or installed where that is possible, after saying so."""
+"""Java (17 or newer) and Maven: found, or installed by apt after printing the command."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from sluice.errors import RefusedError
 from sluice.terminal import console
 
 _JAVA = 17
-"""The oldest that will do."""
+"""The oldest supported version."""
 _JDKS = ("openjdk-17-jdk-headless", "openjdk-21-jdk-headless", "default-jdk-headless")
-"""Packages with a JDK, the one that is tested most first; a distribution has some of them."""
+"""Packages with a JDK, the best tested one first; each distribution has some of them."""
 
 
 def ensure_java() -> None:
     """Make sure that `javac` (17 or newer) and `mvn` are on PATH.
 
     Raises:
-        RefusedError: one is missing and can't be installed from here; names the one command to run.
+        RefusedError: one is missing and this user can't install it; the remedy has the command to run.
     """
     lacks_java = shutil.which("javac") is None or _version() < _JAVA
     lacks_maven = shutil.which("mvn") is None
@@ -33,12 +33,12 @@ def ensure_java() -> None:
     if shutil.which("apt-get") is None:
         raise RefusedError(
             f"missing: {wanted}",
-            remedy="install them with the machine's package manager, and see that javac and mvn are on PATH",
+            remedy="install them with the machine's package manager, and check that javac and mvn are on PATH",
         )
     if os.geteuid() != 0:
         install = _install(lacks_java=lacks_java, lacks_maven=lacks_maven)
         raise RefusedError(f"missing: {wanted}", remedy=f"run: sudo sh -c 'apt-get update && {install}'")
-    # What there is to install is known only afterwards, on a machine that never asked.
+    # Before the first update, apt knows no packages.
     _run("apt-get update", wanted)
     _run(_install(lacks_java=lacks_java, lacks_maven=lacks_maven), wanted)
 

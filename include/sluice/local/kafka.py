@@ -24,7 +24,7 @@ def prepare(local: Local) -> Service:
     if not (directory / "data" / "meta.properties").exists():
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         done = subprocess.run(
-            # As one word: an id may begin with a hyphen.
+            # One argument with its value: an id may begin with a hyphen.
             [
                 "java",
                 "-cp",
@@ -73,7 +73,7 @@ def _properties(local: Local) -> str:
         "advertised.listeners": f"PLAINTEXT://{HOST}:{local.kafka_port}",
         "controller.listener.names": "CONTROLLER",
         "log.dirs": local.home / "kafka" / "data",
-        # Topics are declared by the jobs; a misspelt one must not appear by being asked for.
+        # Jobs declare their topics: a misspelt name must not create one.
         "auto.create.topics.enable": "false",
         "offsets.topic.replication.factor": 1,
         "offsets.topic.num.partitions": 5,

@@ -1,4 +1,4 @@
-"""Where the local stack keeps its things, and the ports that it takes."""
+"""The directories and ports of the local stack."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sluice.settings import Directory, Variables, find_root
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
 HOST = "127.0.0.1"
-"""Everything binds here."""
+"""The address that all services bind to."""
 
 
 class Local(Variables):
@@ -20,7 +20,7 @@ class Local(Variables):
     root: Directory = Field(default_factory=find_root)
     home: Directory = Field(default_factory=lambda data: data["root"] / ".sluice")
     jars: Directory = Field(default_factory=lambda data: data["root"] / ".sluice" / "jars")
-    """What Maven has put there: kafka/ and flink/."""
+    """The jars that Maven has downloaded, in kafka/ and flink/."""
     kafka_port: Port = 9092
     kafka_controller_port: Port = 9093
     flink_port: Port = 8081
@@ -31,12 +31,12 @@ class Local(Variables):
     java_options: Annotated[str, AfterValidator(lambda text: "" if text == "none" else text)] = (
         "-XX:TieredStopAtLevel=1"
     )
-    """More options for the JVMs of Kafka and Flink, separated by spaces. By default they compile quickly and not well:
-    the second compiler takes a third of the time that a stack and its jobs need to start. `none`: the JVM's own way."""
+    """Further options for the JVMs of Kafka and Flink, separated by spaces. The default turns the second compiler off,
+    which takes a third of the time in which a stack and its jobs start. `none`: the JVM's own defaults."""
     traffic_rate: Annotated[float, Field(gt=0, le=100_000)] = 50
-    """Events per second that `make up` feeds."""
+    """Events per second of the traffic of `make up`."""
     traffic_seed: int | None = None
-    """The same seed gives the same events, from the start of the traffic on. None: another one each time."""
+    """The same seed gives the same events. None: another seed at each start."""
 
     @property
     def kafka_servers(self) -> str:
@@ -55,12 +55,12 @@ class Local(Variables):
 
     @property
     def logs(self) -> Path:
-        """Every log of the stack."""
+        """The directory of all logs."""
         return self.home / "logs"
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment variables that lead Sluice and the deployment file to this stack."""
+        """The environment variables by which Sluice and the deployment file find this stack."""
         return {
             "SLUICE_ROOT": str(self.root),
             "SLUICE_HOME": str(self.home),

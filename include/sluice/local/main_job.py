@@ -1,4 +1,4 @@
-"""The main job: traffic, and a run of every deploy DAG, watched to its end."""
+"""The main job of `make up`: traffic, and a run of every deploy DAG until all jobs are healthy."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from sluice.terminal import console
 _PARSE_TIMEOUT = 90.0
 _RUN_TIMEOUT = 900.0
 _HEALTHY_TIMEOUT = 120.0
-_KEEPER = "redeploy_and_verify"
+_SWEEP = "redeploy_and_verify"
 _CONNECTION = "flink_default"
 _OURS = "The cluster of the local stack; make up keeps it"
-"""By this description a connection is known as one that nobody else has made."""
+"""The description of a connection that `make up` has created."""
 _PAGE = 100
-_AGAIN = 1.0
+_PAUSE = 1.0
 """Seconds between two requests."""
 
 
 class Airflow:
-    """Airflow's API, asked again while it is not able to answer.
+    """Airflow's API, with retries while it doesn't answer.
 
     Args:
-        client: To its base URL.
-        logs: Where its logs are, for messages.
-        patience: Seconds from now until which it is asked again.
+        client: A client with its base URL.
+        logs: The directory of its logs, for messages.
+        patience: Seconds from now until which requests are retried.
     """
 
     def __init__(self, client: httpx.Client, logs: Path, patience: float = _RUN_TIMEOUT) -> None:
@@ -48,10 +48,10 @@ class Airflow:
         self.deadline = time.monotonic() + patience
 
     def ask(self, method: str, path: str, **given: Any) -> Any:
-        """The answer to a request that may be made twice.
+        """The response to an idempotent request, as JSON.
 
         Raises:
-            OperationError: Airflow refuses it, or has not answered by the deadline.
+            OperationError: Airflow refuses the request, or does not answer by the deadline.
         """
         while True:
             try:
@@ -66,15 +66,15 @@ class Airflow:
                 raise OperationError(
                     f"Airflow does not answer {method} {path}: {words}", remedy=f"see {self._logs}/airflow-*.log"
                 )
-            time.sleep(_AGAIN)
-        # A run that is there already is the one that was asked for, its answer lost.
+            time.sleep(_PAUSE)
+        # A run that exists already is the one that this request created, whose first response was lost.
         if answer.is_error and not (method == "POST" and answer.status_code == httpx.codes.CONFLICT):
             raise OperationError(f"Airflow refuses {method} {path}: {answer.status_code} {answer.text[:500]}")
         return answer.json()
 
 
 def traffic_service(local: Local) -> Service:
-    """The generator as a supervised process."""
+    """The traffic generator as a supervised process."""
     variables = {**local.variables, "SLUICE_TRAFFIC_RATE": str(local.traffic_rate)}
     if local.traffic_seed is not None:
         variables["SLUICE_TRAFFIC_SEED"] = str(local.traffic_seed)
@@ -82,16 +82,16 @@ def traffic_service(local: Local) -> Service:
 
 
 def run_main_job(stack: Stack) -> list[JobStatus]:
-    """Feed traffic, deploy every job through Airflow, and wait until each is inside its limits.
+    """Start the traffic, deploy every job through Airflow, and wait until each is healthy.
 
     Returns:
-        The jobs' status; a broken file is a row of its own.
+        The jobs' status; each broken file has a row of its own.
 
     Raises:
-        OperationError: a run failed, or a job doesn't become healthy; names it and where to look.
+        OperationError: a run failed, or a job doesn't become healthy; with its name and the logs to read.
     """
     local = stack.local
-    # The same places as the stack's own processes.
+    # The same directories as the stack's own processes use.
     project = Project(Settings(root=local.root, home=local.home, flink_lib=local.home / "flink" / "lib"))
     jobs = project.enabled_jobs()
     stack.start(traffic_service(local))
@@ -109,7 +109,7 @@ def run_main_job(stack: Stack) -> list[JobStatus]:
         runs = {job: _trigger(airflow, job) for job in jobs}
         with stack.step(f"deploy {len(jobs)} jobs"):
             _await_runs(airflow, runs, local.airflow_url)
-        airflow.ask("PATCH", f"/dags/{_KEEPER}", json={"is_paused": False})
+        airflow.ask("PATCH", f"/dags/{_SWEEP}", json={"is_paused": False})
     with stack.step("all jobs are healthy"):
         wait_until(
             lambda: _healthy(project, jobs),
@@ -121,9 +121,9 @@ def run_main_job(stack: Stack) -> list[JobStatus]:
 
 
 def show_cluster(airflow: Airflow, local: Local) -> None:
-    """Keep the connection `flink_default` in Airflow, whose form and test button show what one is like.
+    """Create the connection `flink_default` in Airflow, as an example of its form and test button.
 
-    One of this name that is somebody's own, to another cluster or with a login, is left as it is, with a word.
+    A connection of this name that a user has created, to another cluster or with a login, stays unchanged.
     """
     entity = {"connection_id": _CONNECTION, "conn_type": "flink", "host": HOST, "port": local.flink_port}
     entity |= {"schema": "http", "description": _OURS}
@@ -131,10 +131,10 @@ def show_cluster(airflow: Airflow, local: Local) -> None:
     if found is not None and not _is_ours(found, entity):
         where = ":".join(str(found[name]) for name in ("host", "port") if found[name])
         console.print(
-            f"    Airflow's connection {_CONNECTION} ({escape(where)}) is not this stack's: it is left as it is"
+            f"    Airflow's connection {_CONNECTION} ({escape(where)}) is not this stack's: it stays unchanged"
         )
         return
-    # Between the look and this, somebody may have made one.
+    # A user may have created one since the request above.
     existing = "skip" if found is None else "overwrite"
     action = {"action": "create", "entities": [entity], "action_on_existence": existing}
     airflow.ask("PATCH", "/connections", json={"actions": [action]})
@@ -147,7 +147,7 @@ def _connection(airflow: Airflow) -> dict[str, Any] | None:
 
 
 def _is_ours(found: dict[str, Any], entity: dict[str, Any]) -> bool:
-    """It was made by a `make up`, for whatever port, and nothing was added to it since."""
+    """Whether `make up` created it, for any port, and no user has added to it since."""
     if found["login"] or found["password"] or found["extra"] not in (None, "", "{}"):
         return False
     same = ("conn_type", "host", "schema")
@@ -156,11 +156,11 @@ def _is_ours(found: dict[str, Any], entity: dict[str, Any]) -> bool:
 
 
 def _parsed(airflow: Airflow, jobs: list[str]) -> bool:
-    return {_KEEPER, *(f"deploy.{job}" for job in jobs)} <= _dags(airflow)
+    return {_SWEEP, *(f"deploy.{job}" for job in jobs)} <= _dags(airflow)
 
 
 def _dags(airflow: Airflow) -> set[str]:
-    """The ids of the product's DAGs, page by page: Airflow gives 100 at once, whatever is asked for."""
+    """The ids of the product's DAGs, page by page: Airflow returns at most 100 at once."""
     found: set[str] = set()
     offset = 0
     while True:

@@ -10,14 +10,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Service:
-    """What to run, and how to know that it serves.
+    """A process to run, and how to find out that it is ready.
 
     Attributes:
-        name: Also the name of its log: `<name>.log`.
-        command: The process.
-        is_ready: It answers; False while it doesn't yet. None: running is enough.
-        ports: What it listens on, by the variable that chooses another one: to tell a taken port before it starts.
-        variables: Its environment, beside the parent's.
+        name: Its name, and that of its log, `<name>.log`.
+        command: The command line.
+        is_ready: Whether it answers requests. None: a running process counts as ready.
+        ports: The ports that it listens on, by the environment variable that sets each; checked before the start.
+        variables: Environment variables in addition to the parent's.
     """
 
     name: str
@@ -28,5 +28,5 @@ class Service:
 
 
 def configured_by(file: Path) -> dict[str, str]:
-    """A variable that changes with what stands in a configuration file: a service that reads it then starts again."""
+    """A variable with the digest of a configuration file, so that a changed file restarts the services that read it."""
     return {"SLUICE_CONFIGURATION": hashlib.sha256(file.read_bytes()).hexdigest()}

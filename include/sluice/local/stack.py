@@ -1,4 +1,4 @@
-"""The stack as a whole: what it takes, starting it in order with its progress shown, stopping it."""
+"""The stack as a whole: its requirements, starting it in order, stopping it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from sluice.local.layout import HOST, Local
 from sluice.local.service import Service
 from sluice.local.supervise import STARTED, Supervisor
 from sluice.local.survivors import stacks_of
-from sluice.settings import keep_private
+from sluice.settings import make_private
 from sluice.terminal import console
 
 _MEMORY_GIB = {"with Airflow": 6, "without": 4}
-"""What the stack takes when all jobs run."""
+"""Memory in GiB that the stack takes when all jobs run."""
 _READY_TIMEOUT = 120.0
-"""Seconds that a service has until it must serve."""
+"""Seconds until a started service must be ready."""
 
 
 class Stack:
@@ -32,7 +32,7 @@ class Stack:
 
     Args:
         local: Its settings.
-        shown: Where progress goes.
+        shown: The console for progress.
     """
 
     def __init__(self, local: Local, shown: Console = console) -> None:
@@ -41,19 +41,19 @@ class Stack:
         self.supervisor = Supervisor(local.home, local.logs)
 
     def up(self, *, with_airflow: bool = True, extra: tuple[Service, ...] = ()) -> None:
-        """Start what isn't running, in order, and wait until all of it serves.
+        """Start the services that aren't running, in order, and wait until all of them are ready.
 
         Args:
-            with_airflow: Without: Kafka and Flink alone.
-            extra: More services to supervise; started by `start`.
+            with_airflow: False: Kafka and Flink alone.
+            extra: Further services to supervise; `start` starts them.
 
         Raises:
-            RefusedError: a port is taken by another program.
-            OperationError: a service doesn't come to serve, or what is left of a former run can't be ended.
+            RefusedError: another program has a port.
+            OperationError: a service doesn't become ready, or processes of a former run can't be ended.
         """
-        keep_private(self.local.home)
+        make_private(self.local.home)
         self.local.logs.mkdir(parents=True, exist_ok=True)
-        self._tell_of_survivors(self.supervisor.end_survivors())
+        self._report_survivors(self.supervisor.end_survivors())
         _warn_of_little_memory(self._console, with_airflow=with_airflow)
         with self.step("prepare Kafka and Flink"):
             services = [kafka.prepare(self.local), *flink.prepare(self.local)]
@@ -62,7 +62,7 @@ class Stack:
                 services += airflow.prepare(self.local)
         self._refuse_taken_ports(services)
         self.supervisor.ensure([*services, *extra])
-        # One whose ports have changed was stopped just now, and looked like ours before.
+        # A service whose ports have changed was stopped just now: its new ports are checked here.
         self._refuse_taken_ports(services)
         for service in services:
             self.supervisor.start(service.name)
@@ -71,25 +71,25 @@ class Stack:
                 self._await(service)
 
     def start(self, service: Service) -> None:
-        """Start one of the extra services, and wait for it."""
+        """Start one of the extra services, and wait until it is ready."""
         self.supervisor.start(service.name)
         self._await(service)
 
     def down(self) -> None:
-        """Stop everything that this stack has started, and nothing else.
+        """Stop all processes of this stack, and no others.
 
         Raises:
             OperationError: a process can't be ended.
         """
         with self.step("stop"):
             ended = self.supervisor.shutdown()
-        self._tell_of_survivors(ended)
+        self._report_survivors(ended)
 
     def refuse_running(self) -> None:
         """Refuse while this stack runs, or another one from this Python environment.
 
         Raises:
-            RefusedError: names their homes.
+            RefusedError: with the homes of the running stacks.
         """
         homes = stacks_of(Path(sys.prefix)) | ({str(self.local.home)} if self.supervisor.is_running else set())
         if homes:
@@ -99,30 +99,30 @@ class Stack:
             )
 
     @contextmanager
-    def step(self, words: str) -> Iterator[None]:
-        """Show that something is going on, and how long it took."""
+    def step(self, title: str) -> Iterator[None]:
+        """Show a step while it runs, and how long it took."""
         since = time.monotonic()
-        with self._console.status(words):
+        with self._console.status(title):
             yield
-        self._console.print(f"  {words:<44} {time.monotonic() - since:6.1f} s", highlight=False)
+        self._console.print(f"  {title:<44} {time.monotonic() - since:6.1f} s", highlight=False)
 
-    def _tell_of_survivors(self, ended: int) -> None:
+    def _report_survivors(self, ended: int) -> None:
         if ended:
-            self._console.print(f"  ended {ended} processes of this stack that nothing supervised any more")
+            self._console.print(f"  ended {ended} processes of this stack that had lost their supervisor")
 
     def _await(self, service: Service) -> None:
-        with self.step(f"{service.name} serves"):
+        with self.step(f"{service.name} is ready"):
             wait_until(
                 lambda: self._serves(service),
                 _READY_TIMEOUT,
-                f"{service.name} does not come to serve",
+                f"{service.name} is not ready",
                 f"see {self.local.logs}/{service.name}.log",
             )
 
     def _serves(self, service: Service) -> bool:
         if self.supervisor.state(service.name) == "FATAL":
             raise OperationError(
-                f"{service.name} ends as soon as it starts", remedy=f"see {self.local.logs}/{service.name}.log"
+                f"{service.name} exits right after its start", remedy=f"see {self.local.logs}/{service.name}.log"
             )
         return service.is_ready is None or service.is_ready()
 
@@ -133,7 +133,7 @@ class Stack:
             for variable, port in service.ports.items():
                 if not ours and _is_taken(port):
                     raise RefusedError(
-                        f"port {port}, which {service.name} needs, is taken by another program",
+                        f"port {port} of {service.name} is in use by another program",
                         remedy=f"end that program, or choose another port: {variable}=... make up",
                     )
 
@@ -143,15 +143,15 @@ def _warn_of_little_memory(shown: Console, *, with_airflow: bool) -> None:
     free = psutil.virtual_memory().available / 2**30
     if free < needed:
         shown.print(
-            f"[yellow]memory is short:[/yellow] {free:.1f} GiB free, about {needed} GiB wanted; end other programs"
+            f"[yellow]low memory:[/yellow] {free:.1f} GiB free, about {needed} GiB needed; close other programs"
         )
 
 
 def wait_until(condition: Callable[[], bool], timeout: float, message: str, remedy: str) -> None:
-    """Ask again and again until it is true.
+    """Poll a condition until it is true.
 
     Raises:
-        OperationError: it hasn't become true within `timeout` seconds; says `message` and `remedy`.
+        OperationError: it is not true within `timeout` seconds; with `message` and `remedy`.
     """
     deadline = time.monotonic() + timeout
     while not condition():

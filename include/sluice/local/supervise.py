@@ -1,4 +1,4 @@
-"""Supervision of the local stack by supervisord: it restarts what dies, and ends what it started."""
+"""Supervision of the local stack by supervisord, which restarts and ends the services."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sluice.local.survivors import end_survivors, marks, survivors
 
 _RPC = "supervisor.rpcinterface:make_main_rpcinterface"
 STARTED = ("RUNNING", "STARTING", "BACKOFF")
-"""The states of a service that is not to be started; in the last one it has ended, and is about to start again."""
+"""The states of a service that needs no start; in BACKOFF it has exited and is about to be restarted."""
 _UNIX_PATH_LIMIT = 100
 """Characters; the kernel's own limit on a socket's path is 108."""
 
@@ -32,8 +32,8 @@ class Supervisor:
     """The supervisord of one stack.
 
     Args:
-        home: The stack's state.
-        logs: Where each service's log goes.
+        home: The directory of the stack's state.
+        logs: The directory of the services' logs.
     """
 
     def __init__(self, home: Path, logs: Path) -> None:
@@ -55,9 +55,9 @@ class Supervisor:
             return False
 
     def ensure(self, services: Iterable[Service]) -> None:
-        """Run supervisord with these services known; starts none of them, and leaves alone what runs unchanged."""
+        """Run supervisord with these services configured; starts none of them, and stops changed ones."""
         self._logs.mkdir(parents=True, exist_ok=True)
-        # It holds Airflow's keys.
+        # The file has Airflow's keys.
         self._configuration.touch(mode=0o600)
         self._configuration.write_text(self._text(services), encoding="utf-8")
         if self.is_running:
@@ -69,7 +69,7 @@ class Supervisor:
                 self._call("supervisor.addProcessGroup", name)
             return
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._configuration)]
-        # Its children inherit the marks.
+        # The services inherit the marks.
         variables = {**os.environ, **marks(self._home)}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
         deadline = time.monotonic() + 15
@@ -79,7 +79,7 @@ class Supervisor:
             time.sleep(0.1)
 
     def start(self, name: str) -> bool:
-        """Start a service that isn't running; True when there was something to start."""
+        """Start a service; False: it runs already."""
         if self.state(name) in STARTED:
             return False
         self._call("supervisor.startProcess", name, False)  # noqa: FBT003 - XML-RPC
@@ -95,19 +95,19 @@ class Supervisor:
         return str(self._call("supervisor.getProcessInfo", name)["statename"])
 
     def states(self) -> dict[str, dict[str, Any]]:
-        """Per service its state and process id; empty when supervisord doesn't run."""
+        """The state and process id of each service; empty if supervisord doesn't run."""
         if not self.is_running:
             return {}
         return {info["name"]: info for info in self._call("supervisor.getAllProcessInfo")}
 
     def shutdown(self) -> int:
-        """Stop every service and supervisord itself, and end what is left of this stack beside them.
+        """Stop every service and supervisord itself, and end other processes of this stack.
 
         Returns:
-            How many processes were left, since a supervisord was killed or did not end them.
+            How many other processes there were: those of a killed supervisord, or that it did not end.
 
         Raises:
-            OperationError: a process can't be ended; names it.
+            OperationError: a process can't be ended; with its name.
         """
         if self.is_running:
             self._call("supervisor.stopAllProcesses")
@@ -118,10 +118,10 @@ class Supervisor:
         return end_survivors(self._home)
 
     def end_survivors(self) -> int:
-        """End what a killed supervisord has left behind; nothing while one runs. Returns how many processes.
+        """End the processes of a killed supervisord, and return their number; 0 while a supervisord runs.
 
         Raises:
-            OperationError: a process can't be ended; names it.
+            OperationError: a process can't be ended; with its name.
         """
         return 0 if self.is_running else end_survivors(self._home)
 
@@ -158,10 +158,10 @@ class Supervisor:
 
 
 def _quoted(value: str) -> str:
-    """A value as the file can hold it.
+    """A value in the file's syntax.
 
     Raises:
-        OperationError: it has a quotation mark or a line end, which supervisord has no escape for.
+        OperationError: it has a quotation mark or a line end, for which supervisord has no escape.
     """
     if '"' in value or "\n" in value:
         raise OperationError(f"supervisord's configuration can't hold the value {value!r}")

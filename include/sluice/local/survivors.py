@@ -1,7 +1,7 @@
-"""What is left of a stack whose supervisord was killed: its processes live on, and hold ports and files.
+"""Processes that survive a killed supervisord and keep the stack's ports and files.
 
-Every process of a stack carries the stack's home in an environment variable, which its children inherit. So they are
-found whoever their parent is by now, and those of another stack, or of anyone else, are not.
+Every process of a stack has the stack's home in an environment variable, which its children inherit. So a survivor is
+found whatever its parent is now, and processes of other stacks or users are not.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ _POLL = 0.1
 
 def marks(home: Path) -> Mapping[str, str]:
     """The environment variables that mark a process as one of the stack with this home."""
-    # Airflow's processes rename themselves, over their environment unless told not to.
+    # Airflow's processes rename themselves, which overwrites their environment unless SPT_NOENV is set.
     return {_MARK: str(home), "SPT_NOENV": "1"}
 
 
 def survivors(home: Path) -> list[psutil.Process]:
-    """The stack's processes that run, oldest first; not this process or one that it was started from."""
+    """The stack's running processes, oldest first, without this process and its ancestors."""
     own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     found = [process for process in psutil.process_iter() if process.pid not in own and _belongs(process, str(home))]
     return sorted(found, key=lambda process: process.create_time())
 
 
 def stacks_of(environment: Path) -> set[str]:
-    """The homes of the stacks, whosever they are, with a process that runs from this Python environment."""
+    """The homes of all stacks with a process that runs from this Python environment."""
     commands = f"{environment}{os.sep}"
     own = os.getpid()
     return {
@@ -44,25 +44,25 @@ def stacks_of(environment: Path) -> set[str]:
 
 
 def end_survivors(home: Path, *, patience: float = 20.0) -> int:
-    """End the stack's processes: ask them to, and kill after `patience` seconds those that go on.
+    """Terminate the stack's processes, and kill those that still run after `patience` seconds.
 
     Returns:
         How many there were.
 
     Raises:
-        OperationError: some can't be ended; names them.
+        OperationError: some can't be ended; with their names.
     """
     ended: set[int] = set()
-    asked_until = time.monotonic() + patience
-    killed_until = asked_until + 10
-    # Looked for again and again: one that ends may have started another meanwhile.
+    terminated_until = time.monotonic() + patience
+    killed_until = terminated_until + 10
+    # Searched again in each round: a process that ends may have started another one.
     while left := survivors(home):
         now = time.monotonic()
         if now > killed_until:
             names = ", ".join(f"{process.pid} ({_name(process)})" for process in left)
             raise OperationError(f"processes of this stack can't be ended: {names}", remedy="end them by hand")
         for process in left:
-            _signal(process, kill=now > asked_until, again=process.pid in ended)
+            _signal(process, kill=now > terminated_until, again=process.pid in ended)
             ended.add(process.pid)
         psutil.wait_procs(left, timeout=_POLL)
     return len(ended)
@@ -77,7 +77,7 @@ def _home(process: psutil.Process) -> str | None:
     try:
         return process.environ().get(_MARK) if process.status() != psutil.STATUS_ZOMBIE else None
     except (psutil.Error, OSError):
-        return None  # it has ended, or is another user's
+        return None  # it has ended, or belongs to another user
 
 
 def _command(process: psutil.Process) -> str:
@@ -101,4 +101,4 @@ def _name(process: psutil.Process) -> str:
     try:
         return process.name()
     except psutil.Error:
-        return "ended meanwhile"
+        return "ended"

@@ -14,7 +14,7 @@ from typing import Any
 from sluice.errors import FlinkError, UnreachableError
 from sluice.flink.access import Access
 from sluice.flink.client import AsyncFlinkClient
-from sluice.health.gates import Gate, Reading, judge, repeats_its_failure
+from sluice.health.gates import Gate, Reading, judge, repeats_own_failure
 from sluice.health.probe import probe
 from sluice.health.progress import Proof
 from sluice.health.snapshot import Snapshot
@@ -114,7 +114,7 @@ class _Watch:
                 order.topics,
                 order.kafka,
                 order.group,
-                former=self._former,
+                previous=self._former,
                 started_at=started_at,
                 untimed=order.untimed,
             )
@@ -125,7 +125,7 @@ class _Watch:
     def _proven(self, look: Snapshot, reading: Reading) -> Reading:
         """The reading; passed only once what waited is read and covered by a checkpoint, without a restart since."""
         missing = self._proof.missing(look) if self._proof else None
-        if missing is not None and repeats_its_failure(look, self._order.health):
+        if missing is not None and repeats_own_failure(look, self._order.health):
             # A checkpoint between two failures proves nothing: the records that cause them still wait.
             return replace(reading, passed=False, hopeless=True, words=f"{reading.words}, again and again; {missing}")
         if missing is None or not reading.passed:
@@ -172,8 +172,13 @@ def _before(order: GateOrder, snapshot: Snapshot) -> Reading | None:
     """A job that reads what its state has already counted would count it twice."""
     for (topic, number), position in offsets_by_partition(order.positions or {}, order.topics).items():
         split = (snapshot.splits or {}).get((topic, number))
-        if split is not None and not split.is_guessed and split.following is not None and split.following < position:
-            words = f"reads {topic}-{number} at {split.following:,}, before {position:,}, where its state stands"
+        if (
+            split is not None
+            and not split.is_guessed
+            and split.next_offset is not None
+            and split.next_offset < position
+        ):
+            words = f"reads {topic}-{number} at {split.next_offset:,}, before {position:,}, where its state stands"
             return Reading(passed=False, hopeless=True, words=words)
     return None
 

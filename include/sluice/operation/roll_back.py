@@ -12,10 +12,11 @@ from typing import Any
 from sluice.client.protocol import Graph
 from sluice.compiler import Compiler
 from sluice.errors import FlinkError, OperationError, SluiceError, UnreachableError
-from sluice.flink import calls, stillness
+from sluice.flink import calls, stale_metrics
 from sluice.flink.client import FlinkClient
 from sluice.flink.ending import job_state
 from sluice.flink.models import JobState
+from sluice.health.gates import Gate
 from sluice.kafka.brokers import connect
 from sluice.ledger.checkpoint_origin import origin
 from sluice.ledger.operation_handle import OperationHandle
@@ -135,7 +136,7 @@ class _RollBack:
         started = Started(
             operation.id, former, flink_job_id, place.restored_from, unchanged=False, positions=place.positions
         )
-        problem = asyncio.run(pass_gates(self._project, operation, started, self._tell, ("running",)))
+        problem = asyncio.run(pass_gates(self._project, operation, started, self._tell, (Gate.RUNNING,)))
         if problem:
             return RollbackResult(
                 "failed", f"{reason}; release {former} was started again and does not hold: {problem}"
@@ -192,7 +193,7 @@ class _RollBack:
             unchanged=False,
             positions=place.positions,
         )
-        problem = asyncio.run(pass_gates(self._project, self._operation, started, self._tell, ("running",)))
+        problem = asyncio.run(pass_gates(self._project, self._operation, started, self._tell, (Gate.RUNNING,)))
         words = f"{reason}; release {release.number} was started again from {place.restored_from or 'its beginning'}"
         if problem:
             return RollbackResult("failed", f"{words}, and does not hold: {problem}")
@@ -213,7 +214,7 @@ class _RollBack:
         except FlinkError:
             return False
         runs = detail.state is JobState.RUNNING and detail.tasks_running == detail.tasks_total
-        return bool(runs and completed and stillness.stands_still(self._flink))
+        return bool(runs and completed and stale_metrics.metrics_are_stale(self._flink))
 
     def _found_unproven(self, place: Placement) -> bool:
         """The release was started by an operation that died at its gates; this one has found that it doesn't hold."""

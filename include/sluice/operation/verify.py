@@ -71,7 +71,7 @@ def settle(
         # An older Sluice has started it, and did not keep where. If the cluster is silent now, the next sweep does so.
         with contextlib.suppress(SluiceError):
             cluster = identify(flink, project.flink_name).values
-            project.ledger.clusters.saw(place.job, started.flink_job_id, cluster)
+            project.ledger.clusters.record(place.job, started.flink_job_id, cluster)
     downtime = None
     if started.former_job_id:
         downtime = measure_downtime(flink, started.former_job_id, started.flink_job_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 
-from sluice.deployment.desired import exposed_secrets
+from sluice.deployment.desired import override_secret_warnings
 from sluice.kafka import topics
 from sluice.ledger.ledger import Ledger
 from sluice.ledger.tables import Placement
@@ -54,7 +54,7 @@ class PlanBuilder:
         if target.number is None and action != "none":
             before.insert(0, stages.AddRelease())
         config = target.desired.job.config if target.desired else None
-        standing = exposed_secrets(config, target.overrides) if config else ()
+        standing = override_secret_warnings(config, target.overrides) if config else ()
         after = (
             ()
             if action == "suspend" or (isinstance(situation, Suspended) and action == "none")

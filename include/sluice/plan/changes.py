@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sluice.client.protocol import State
-from sluice.deployment.secrets import redact_like, shown
+from sluice.deployment.secrets import redact_like, redact_release
 from sluice.plan.model import Category, Change
 from sluice.release.versions import FLINK, KAFKA_CONNECTOR, PIPELINE
 from sluice.state.change import StateChange
@@ -30,7 +30,7 @@ def compare_values(old: Mapping[str, Any], new: Mapping[str, Any], meanings: Map
         meanings: The settings whose change alters what state means, with what becomes of it.
     """
     # A release from before secrets were hidden has them as they were given.
-    was, becomes = shown(old), shown(new)
+    was, becomes = redact_release(old), redact_release(new)
     before, after = dict(_flat(redact_like(was, becomes))), dict(_flat(redact_like(becomes, was)))
     changes = []
     for path in sorted({*before, *after}):

@@ -108,7 +108,7 @@ def no_way_back(project: Project, former: Release | None, target: Target) -> str
     if former is None or former.fingerprint == target.fingerprint:
         return None
     try:
-        project.opened(former.job, former.resolved, former.overrides)
+        project.resolve_secrets(former.job, former.resolved, former.overrides)
     except RefusedError as error:
         return f"no way back to release {former.number}, should this one fail: {error.message}"
     return None

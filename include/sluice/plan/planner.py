@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 
 from sluice.client.protocol import Graph
 from sluice.compiler import Compiler
-from sluice.deployment.secrets import shown
+from sluice.deployment.secrets import redact_release
 from sluice.errors import RefusedError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
@@ -290,7 +290,7 @@ class Planner:
         if former is None or former.fingerprint == target.fingerprint:
             return []
         store = self._project.settings.artifacts
-        old, new = (shown(values, target.config) for values in (former.resolved, target.resolved))
+        old, new = (redact_release(values, target.config) for values in (former.resolved, target.resolved))
         found = [
             *differences.compare_values(old, new, target.meanings),
             *differences.compare_code(artifact_file(store, former.artifact), artifact_file(store, target.artifact)),

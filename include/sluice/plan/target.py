@@ -13,7 +13,7 @@ from sluice.plan.request import Request
 from sluice.project import Project
 from sluice.release.artifact import package
 from sluice.release.fingerprint import fingerprint
-from sluice.release.jars import keep_jars
+from sluice.release.jars import store_jars
 from sluice.release.target import Target, release_target
 
 
@@ -39,7 +39,7 @@ def desired_target(
     desired = project.desired(job, overrides, given)
     settings = project.settings
     artifact = package(settings.root, desired.job.module, settings.artifacts)
-    keep_jars(desired.jars, settings.root, settings.artifacts)
+    store_jars(desired.jars, settings.root, settings.artifacts)
     return Target(
         number=None,
         fingerprint=fingerprint(settings.root, desired, known),

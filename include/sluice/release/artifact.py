@@ -1,4 +1,4 @@
-"""Artifacts: the code of a release as one zip, named by the digest of its content."""
+"""Artifacts: the code of a release as a zip file that is named by the digest of its content."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from sluice.errors import OperationError
 from sluice.release.modules import job_modules
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The earliest time that a zip can hold: an artifact knows no other."""
+"""The earliest time that a zip file can store; all entries have it, so that equal code gives equal files."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A job's code, stored."""
+    """The stored code of a job."""
 
     digest: str
-    """SHA-256 over names and contents, in hexadecimal."""
+    """SHA-256 over the names and contents of its files, in hexadecimal."""
     file: Path
 
 
 def package(root: Path, module: str, store: Path) -> Artifact:
-    """Put the code of a job into the store, unless it is there; the same code gives the same digest anywhere.
+    """Store the code of a job, unless it is stored already; equal code gives the same digest on every machine.
 
     Args:
         root: The project's root.
@@ -42,14 +42,14 @@ def package(root: Path, module: str, store: Path) -> Artifact:
     """
     contents = {}
     for file in job_modules(root, module).values():
-        # A package without __init__.py gets one: otherwise another package of its name would go before it.
+        # Add a missing __init__.py: otherwise a regular package of the same name elsewhere on the path would win.
         entry, content = (file, file.read_bytes()) if file.is_file() else (file / "__init__.py", b"")
         contents[entry.relative_to(root).as_posix()] = content
     return store_files(contents, store)
 
 
 def store_files(contents: dict[str, bytes], store: Path) -> Artifact:
-    """Put files (by their path in the zip) into the store, unless they are there.
+    """Store files as one zip (by their path in it), unless it is stored already.
 
     Raises:
         OperationError: the store can't be written.
@@ -65,15 +65,15 @@ def store_files(contents: dict[str, bytes], store: Path) -> Artifact:
 
 
 def artifact_file(store: Path, digest: str) -> Path:
-    """Where an artifact lies."""
+    """The path of an artifact in the store."""
     return store / f"{digest}.zip"
 
 
 def verify(store: Path, digest: str) -> Path:
-    """The file of an artifact, its content held against the digest.
+    """The file of an artifact, after comparing its content with the digest.
 
     Raises:
-        OperationError: it is missing, or holds something else.
+        OperationError: the file is missing, or its content has another digest.
     """
     file = artifact_file(store, digest)
     try:
@@ -82,14 +82,14 @@ def verify(store: Path, digest: str) -> Path:
     except (OSError, zipfile.BadZipFile) as error:
         raise OperationError(f"artifact {digest[:12]} can't be read: {error}", remedy=_restore(file)) from error
     if found != digest:
-        raise OperationError(f"artifact {digest[:12]} holds other code ({found[:12]})", remedy=_restore(file))
+        raise OperationError(
+            f"artifact {digest[:12]} has changed in the store: its code has digest {found[:12]}", remedy=_restore(file)
+        )
     return file
 
 
 def _restore(file: Path) -> str:
-    return (
-        f"restore {file} from a backup, or remove it, check out exactly that release's code, and run: sluice deploy JOB"
-    )
+    return f"restore {file} from a backup; or remove it, check out the code of that release, and run: sluice deploy JOB"
 
 
 def _digest(contents: dict[str, bytes]) -> str:
@@ -101,7 +101,7 @@ def _digest(contents: dict[str, bytes]) -> str:
 
 
 def _write(file: Path, contents: dict[str, bytes]) -> None:
-    with written_whole(file) as raw, zipfile.ZipFile(raw, "w", zipfile.ZIP_STORED) as archive:
+    with write_atomically(file) as raw, zipfile.ZipFile(raw, "w", zipfile.ZIP_STORED) as archive:
         for entry, content in sorted(contents.items()):
             info = zipfile.ZipInfo(entry, date_time=_EPOCH)
             info.external_attr = 0o644 << 16
@@ -109,8 +109,8 @@ def _write(file: Path, contents: dict[str, bytes]) -> None:
 
 
 @contextmanager
-def written_whole(file: Path) -> Iterator[BinaryIO]:
-    """A file to write to: beside the real one, and renamed, so that another process sees all of it or nothing."""
+def write_atomically(file: Path) -> Iterator[BinaryIO]:
+    """A temporary file that is renamed at the end of the block: other processes see the whole file or none."""
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".part")
     partial = Path(name)

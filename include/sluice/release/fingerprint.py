@@ -1,4 +1,4 @@
-"""The fingerprint: a digest of what decides how a job runs, and of nothing else."""
+"""The fingerprint of a release: a digest of everything that decides how the job runs, and nothing else."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from sluice.release.versions import FLINK, KAFKA_CONNECTOR, PIPELINE
 
 
 def fingerprint(root: Path, desired: DesiredJob, known: Container[str] = ()) -> str:
-    """SHA-256, in hexadecimal, over the job's modules, resolved values, records, and the versions that run it.
+    """SHA-256, in hexadecimal, over the job's modules, settings and records, and the versions of Flink and connector.
 
-    Comments, docstrings and layout of the code are not in it; neither are owner, tags and health limits, which take
-    effect without the job being restarted.
+    Comments, docstrings and formatting of the code don't count. Owner, tags and health limits don't either: they take
+    effect without a restart of the job.
 
     Args:
         root: The project's directory.
         desired: The job.
-        known: Fingerprints of releases. If one of them differs from the job in nothing but an earlier version of the
-            code that Sluice generates (`PIPELINE`), that one is returned: upgrading Sluice restarts no job.
+        known: Fingerprints of releases. One that differs only by an older version of the code that Sluice generates
+            (`PIPELINE`) is returned as it is, so that upgrading Sluice restarts no job.
     """
     decisive = {
         "code": {name: _code(file) for name, file in job_modules(root, desired.job.module).items()},
@@ -62,11 +62,11 @@ def _code(file: Path) -> str:
 
 @lru_cache(maxsize=1024)
 def _digest(file: Path, _content: bytes) -> str:
-    """Of a file with this content: many jobs share few modules."""
+    """The digest of a file with this content; cached, since jobs share modules."""
     tree = parse(file)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            # Strings that stand alone are for readers: docstrings, and notes behind a field.
+            # Strings as statements are docstrings, of a module, class, function or field.
             node.body = [
                 statement
                 for statement in node.body
@@ -76,21 +76,21 @@ def _digest(file: Path, _content: bytes) -> str:
 
 
 def _form(node: object) -> str:
-    """The tree as text, the same with every version of Python: `ast.dump` of 3.11, which later ones have changed."""
+    """The tree as text, equal in every Python version: the format of `ast.dump` in 3.11, which changed later."""
     if isinstance(node, list):
         return f"[{', '.join(map(_form, node))}]"
     if not isinstance(node, ast.AST):
         return repr(node)
     fields = [(name, getattr(node, name, None)) for name in node._fields]
     if isinstance(node, ast.JoinedStr):
-        # 3.12 puts an empty string behind a format that ends with a value.
+        # Python 3.12 adds an empty string after a format that ends with a value.
         parts = [part for part in node.values if not (isinstance(part, ast.Constant) and part.value == "")]
         fields = [("values", parts)]
-    told = [f"{name}={_form(value)}" for name, value in fields if not _is_left_out(node, name, value)]
-    return f"{type(node).__name__}({', '.join(told)})"
+    texts = [f"{name}={_form(value)}" for name, value in fields if not _is_left_out(node, name, value)]
+    return f"{type(node).__name__}({', '.join(texts)})"
 
 
 def _is_left_out(node: ast.AST, name: str, value: object) -> bool:
-    """What is optional and not there; of `type_params`, which 3.11 doesn't know, an empty list as well."""
+    """Whether a field is optional and missing; `type_params`, which 3.11 doesn't have, also if it is empty."""
     is_constant = isinstance(node, ast.Constant | ast.MatchSingleton) and name == "value"
     return (value is None and not is_constant) or (name == "type_params" and not value)

@@ -1,4 +1,4 @@
-"""The jars of releases, kept beside their artifacts: one that is gone back to runs with those that it had."""
+"""The jars of releases, stored beside the artifacts: a rollback runs a release with the jars that it had."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from pathlib import Path
 
 from sluice.deployment.jars import digest_of, jar_file, jar_urls
 from sluice.errors import ConfigError, OperationError, RefusedError
-from sluice.release.artifact import written_whole
+from sluice.release.artifact import write_atomically
 
 
-def keep_jars(digests: Mapping[str, str], root: Path, store: Path) -> None:
-    """Put jars into the store, unless they are there.
+def store_jars(digests: Mapping[str, str], root: Path, store: Path) -> None:
+    """Copy jars into the store, unless they are stored already.
 
     Args:
         digests: See `sluice.deployment.jars.jar_digests`.
         root: The project's directory.
-        store: Where artifacts lie.
+        store: The directory of the artifacts.
 
     Raises:
-        ConfigError: one can't be read.
-        OperationError: the store can't be written to.
+        ConfigError: a jar can't be read.
+        OperationError: the store can't be written.
     """
     for url, digest in zip(jar_urls(digests, root), digests.values(), strict=True):
         file, kept = jar_file(url), _kept(store, digest)
-        # A copy that holds something else is replaced: this is the jar whose digest it should have.
+        # A stored copy with another content is replaced: the project's jar has the right digest.
         if file is None or (kept.is_file() and digest_of(kept) == digest):
             continue
         try:
@@ -36,7 +36,7 @@ def keep_jars(digests: Mapping[str, str], root: Path, store: Path) -> None:
             ) from error
         with content:
             try:
-                with written_whole(kept) as copy:
+                with write_atomically(kept) as copy:
                     shutil.copyfileobj(content, copy)
             except OSError as error:
                 raise OperationError(
@@ -45,16 +45,16 @@ def keep_jars(digests: Mapping[str, str], root: Path, store: Path) -> None:
                 ) from error
 
 
-def kept_jars(digests: Mapping[str, str], root: Path, store: Path) -> tuple[str, ...]:
-    """The URLs of a release's jars, as they were then.
+def stored_jars(digests: Mapping[str, str], root: Path, store: Path) -> tuple[str, ...]:
+    """The URLs of a release's jars in the store.
 
     Args:
-        digests: The release's.
+        digests: The digests in the release.
         root: The project's directory.
-        store: Where artifacts lie.
+        store: The directory of the artifacts.
 
     Raises:
-        RefusedError: one isn't kept, or the store holds something else in its place.
+        RefusedError: a jar is missing in the store, or its content has changed.
     """
     urls = []
     for jar, url, digest in zip(digests, jar_urls(digests, root), digests.values(), strict=True):
@@ -66,19 +66,19 @@ def kept_jars(digests: Mapping[str, str], root: Path, store: Path) -> tuple[str,
 
 
 def _refuse_other(jar: str, digest: str, kept: Path) -> None:
-    restore = f"restore {kept} from a backup; a release runs with the jars that it had, or not at all"
+    restore = f"restore {kept} from a backup; a release runs only with the jars that it was made with"
     if not kept.is_file():
-        raise RefusedError(f"the jar {jar} of this release ({digest}) is not kept in {kept.parent}", remedy=restore)
+        raise RefusedError(f"the jar {jar} of this release ({digest}) is missing in {kept.parent}", remedy=restore)
     try:
         found = digest_of(kept)
     except OSError as error:
         raise RefusedError(
-            f"the jar {jar} of this release, kept as {kept}, can't be read: {error.strerror}", remedy=restore
+            f"the jar {jar} of this release, stored as {kept}, can't be read: {error.strerror}", remedy=restore
         ) from error
     if found != digest:
         raise RefusedError(
             f"the jar {jar} of this release has changed in the store: {kept} has digest {found}, expected {digest}",
-            remedy=f"find out who has written to {kept.parent}; then {restore}",
+            remedy=f"find out what wrote to {kept.parent}; then {restore}",
         )
 
 

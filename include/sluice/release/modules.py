@@ -1,4 +1,4 @@
-"""Which modules of the project a job consists of: its own, and what it imports of the project, and so on."""
+"""The modules of a job: its own, and those of the project that it imports, directly or indirectly."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sluice.settings import JOBS_PACKAGE
 
 
 def job_modules(root: Path, module: str) -> dict[str, Path]:
-    """The module and every module of `flink_jobs` that it imports, directly or not, with their packages.
+    """The module and every module of `flink_jobs` that it imports, directly or indirectly, with their packages.
 
     Args:
         root: The project's root.
@@ -22,7 +22,7 @@ def job_modules(root: Path, module: str) -> dict[str, Path]:
         Path by module name, sorted by name.
 
     Raises:
-        ConfigError: a file can't be read or parsed, or an import leads nowhere.
+        ConfigError: a file can't be read or parsed, or an imported module doesn't exist.
     """
     found: dict[str, Path] = {}
     waiting = [module]
@@ -32,7 +32,7 @@ def job_modules(root: Path, module: str) -> dict[str, Path]:
             continue
         file = module_file(root, name)
         if file is None:
-            raise ConfigError(f"module {name} is not below {root / JOBS_PACKAGE}", remedy="correct the import")
+            raise ConfigError(f"module {name} does not exist in {root / JOBS_PACKAGE}", remedy="correct the import")
         found[name] = file
         package, _, _ = name.rpartition(".")
         if package:
@@ -42,7 +42,7 @@ def job_modules(root: Path, module: str) -> dict[str, Path]:
 
 
 def module_file(root: Path, name: str) -> Path | None:
-    """The file of a module of the project; None when there is none."""
+    """The file of a module of the project; None: the module doesn't exist."""
     base = root.joinpath(*name.split("."))
     package = base / "__init__.py"
     if package.is_file():
@@ -50,7 +50,7 @@ def module_file(root: Path, name: str) -> Path | None:
     file = base.with_suffix(".py")
     if file.is_file():
         return file
-    # A directory without __init__.py is a namespace package: it has no code of its own.
+    # A directory without __init__.py is a namespace package: it has no code.
     return base if base.is_dir() else None
 
 
@@ -58,16 +58,16 @@ def parse(file: Path) -> ast.Module:
     """The syntax tree of a file; an empty one for a namespace package.
 
     Raises:
-        ConfigError: it can't be read or parsed; with the line.
+        ConfigError: the file can't be read or parsed; with the line.
     """
     return _parse(file, content(file))
 
 
 def content(file: Path) -> bytes:
-    """The bytes of a file; none for a namespace package.
+    """The bytes of a file; empty for a namespace package.
 
     Raises:
-        ConfigError: it can't be read.
+        ConfigError: the file can't be read.
     """
     try:
         return b"" if file.is_dir() else file.read_bytes()
@@ -83,17 +83,17 @@ def _parse(file: Path, code: bytes) -> ast.Module:
 
 
 def _imports(root: Path, module: str, file: Path) -> Iterator[str]:
-    """Modules of the project that a file imports, inside functions as well."""
+    """Modules of the project that a file imports, also inside functions."""
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
     for name, is_certain in _named(file, content(file), package):
-        # `from package import name`: a module or something in the package.
+        # `from package import name`: name is a module, or an attribute of the package.
         if name.partition(".")[0] == JOBS_PACKAGE and (is_certain or module_file(root, name)):
             yield name
 
 
 @lru_cache(maxsize=1024)
 def _named(file: Path, code: bytes, package: str) -> tuple[tuple[str, bool], ...]:
-    """What a file of this content imports, and whether that is certainly a module. Many jobs share few modules."""
+    """The names that a file of this content imports, each with whether it must be a module. Jobs share modules."""
     found: list[tuple[str, bool]] = []
     for node in ast.walk(_parse(file, code)):
         if isinstance(node, ast.Import):

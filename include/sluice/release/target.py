@@ -1,4 +1,4 @@
-"""What is to run: a release that is in the ledger, or one that is desired and not entered yet."""
+"""The release that a plan leads to: one from the ledger, or the desired job before it is recorded as a release."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from sluice.ledger.tables import Release
 
 @dataclass(frozen=True)
 class Target:
-    """What is to run.
+    """The release to run.
 
     Attributes:
         number: The release's number; None: it isn't in the ledger yet.
         resolved: `DesiredJob.values()`.
-        overrides: Settings that a run gave.
-        meanings: The settings whose change alters what state means, with what becomes of it.
-        desired: The desired job; None for a release of the past.
-        config: The model of the job's settings today; None: it isn't known.
+        overrides: Settings given for runs.
+        meanings: See `sluice.job.config.state_settings`: the settings that change the meaning of state.
+        desired: The desired job; None for a release from the ledger.
+        config: The current model of the job's settings; None: unknown.
     """
 
     number: int | None
@@ -37,7 +37,7 @@ class Target:
 
     @property
     def shown_overrides(self) -> dict[str, Any]:
-        """The settings that a run gave, with digests of what is a secret by now."""
+        """The overrides with secrets as digests: a field may have become a secret after a run gave it."""
         given: dict[str, Any] = redact_like(dict(self.overrides), self.resolved.get("config"))
         return redact_settings(given, self.config) if self.config else given
 
@@ -45,7 +45,7 @@ class Target:
 def release_target(
     release: Release, meanings: Mapping[str, str] | None = None, config: type[JobConfig] | None = None
 ) -> Target:
-    """A release as it was."""
+    """The target that runs a release from the ledger."""
     return Target(
         number=release.number,
         fingerprint=release.fingerprint,

@@ -1,15 +1,15 @@
-"""The versions that are tested together; pom.xml and requirements.txt name them too, and a test compares.
+"""The versions that are tested together. A test compares them with pom.xml and requirements.txt.
 
-Another version of Flink or its connector makes another release of every job. Another version of the code that Sluice
-generates does not: a job gets it with the next release of its own.
+A new version of Flink or its connector makes a new release of every job. A new version of the code that Sluice
+generates does not: a job gets it with its own next release.
 """
 
 FLINK = "2.3.0"
 KAFKA_CONNECTOR = "5.0.0-2.2"
 
 PIPELINE = 2
-"""The version of the code that Sluice generates around a job's pipeline: the SQL of `client/tables.py`, and what the
-strict-json format takes for malformed. Raise it with any change of these that alters what a job does; a test notices
-one of the SQL. 2: reads count the records that they leave out."""
+"""The version of the code that Sluice generates around a job's pipeline: the SQL of `client/tables.py`, and the rules
+by which the strict-json format calls a record malformed. Raise it with each change that alters what jobs do; a test
+fails when the SQL changes. 2: reads count the records that they drop."""
 COUNTS = 2
-"""The first version of the generated code whose reads count what they leave out."""
+"""The first version of the generated code whose reads count the records that they drop."""

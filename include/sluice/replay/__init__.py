@@ -1,1 +1,1 @@
-"""Replays: a range of a job's history run again, in chunks, and held against what is live."""
+"""Replays: run a range of a job's history again, in chunks, and compare the rows with the live ones."""

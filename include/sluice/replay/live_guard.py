@@ -1,4 +1,4 @@
-"""Whether the live job is done with a range: open windows of it would overwrite what is promoted."""
+"""Whether the live job has read past a range: its open windows would overwrite promoted rows."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from sluice.replay.model import ReplayPlan
 from sluice.state.offsets import topics_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NOTHING_HELD = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)
-"""Of a job that is one chain: nothing in it waits for a watermark."""
+_NO_WINDOWS = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)
+"""The watermark of a job that is one chain: it has no operator that waits for one."""
 _CLOSES = timedelta(milliseconds=1)
-"""A window closes at the last millisecond that is in it."""
+"""A window closes once the watermark reaches its last millisecond, which is 1 ms before its end."""
 _FETCHED_MS = 15_000
-"""After which the cluster has fetched the first metrics of a job: it does so every 10 s."""
+"""Milliseconds after which the cluster has fetched a job's first metrics: it fetches them every 10 s."""
 
 
 def refuse_behind(project: Project, job: str, plan: ReplayPlan, *, again: str = "") -> None:
-    """Refuse to write rows into a live topic over which the live job may write.
+    """Refuse to write a replay's rows into a live topic while the live job may still overwrite them.
 
-    It must have read past the range, as its last checkpoint has it: only then are the rows of the range committed, and
-    none of their windows open.
+    By its last checkpoint the live job must have read past the range: only then are its own rows of the range
+    committed and all windows of the range closed.
 
     Args:
         project: The project.
         job: The job's name.
-        plan: Of the replay.
-        again: How to try once more, for the errors; empty: by promoting it.
+        plan: The replay's plan.
+        again: The next step to name in the errors; empty: promote the replay again.
 
     Raises:
-        RefusedError: the job doesn't run: it holds windows that it writes when it does.
-        OperationError: it runs, and has not come so far yet.
-        UnreachableError: cluster or brokers don't answer.
+        RefusedError: the job isn't running: after its next start it would write the windows that it holds open.
+        OperationError: it is running, and has not read past the range yet.
+        UnreachableError: the cluster or the brokers don't answer.
     """
     again = again or f"promote it again in a while: sluice promote {job} {plan.id[:8]}"
     place = project.ledger.placement(job)
     if place is None or place.phase != "running":
         raise RefusedError(
-            f"{job} does not run: windows of the range that it holds open it would write over the replay's rows",
-            remedy=f"bring it back first: sluice deploy {job}",
+            f"{job} is not running: its next start would write open windows of the range over the replay's rows",
+            remedy=f"start it first: sluice deploy {job}",
         )
     _refuse_unread(project, job, plan, again)
     release = project.ledger.release(job, place.release)
@@ -61,12 +61,12 @@ def _refuse_unread(project: Project, job: str, plan: ReplayPlan, again: str) -> 
     topics = {name: plan.resolved["reads"][name]["topic"] for name in last}
     wanted = {(topics[name], number): end for name, offsets in last.items() for number, (_, end) in offsets.items()}
     committed = read_committed(project.kafka, project.group(job), wanted)
-    # The record after the range moves the watermark past it, where there is one.
+    # One record beyond the range, where there is one, moves the watermark past the range.
     behind = {place: committed.get(place, 0) for place, end in wanted.items() if committed.get(place, 0) < end + 1}
     for topic, number in sorted(behind.keys() - find_read_to_end(project.kafka, project.group(job), behind)):
         raise OperationError(
-            f"{job} has read {topic}[{number}] up to offset {behind[topic, number]:,} by its last checkpoint, and the "
-            f"range goes to {wanted[topic, number]:,}",
+            f"{job}: its last checkpoint is at offset {behind[topic, number]:,} of {topic}[{number}]; the range ends "
+            f"at offset {wanted[topic, number]:,}",
             remedy=again,
         )
 
@@ -77,38 +77,40 @@ def _refuse_open(project: Project, place: Placement, plan: ReplayPlan, again: st
         reached = _watermark(flink, place.flink_job_id, is_mixed=is_mixed)
     if reached is None:
         raise OperationError(
-            f"{place.job} was started again and tells no watermark until new events come: whether it holds windows of "
-            f"the range open until {needed:%Y-%m-%d %H:%M:%S} UTC is not known",
+            f"{place.job} was restarted and has no watermark until new events arrive: it may hold windows of the range "
+            f"open until {needed:%Y-%m-%d %H:%M:%S} UTC",
             remedy=again,
         )
     if reached + _CLOSES < needed:
         raise OperationError(
-            f"{place.job}: its watermark stands at {reached:%Y-%m-%d %H:%M:%S} UTC, and it holds windows of the range "
-            f"open until {needed:%Y-%m-%d %H:%M:%S} UTC",
+            f"{place.job}: its watermark is {reached:%Y-%m-%d %H:%M:%S} UTC; it holds windows of the range open until "
+            f"{needed:%Y-%m-%d %H:%M:%S} UTC",
             remedy=f"{again}; on a topic without new events, replay a range that ends before",
         )
 
 
 def _watermark(flink: FlinkClient, flink_job_id: str, *, is_mixed: bool) -> datetime | None:
-    """The smallest watermark that what comes after the sources has got; None: not known.
+    """The smallest watermark of the operators behind the sources; None: not known.
 
-    Whether partitions are idle says nothing: what is held open stays so until the watermark moves.
+    Idle partitions don't matter: an open window stays open until the watermark moves.
 
     Args:
         flink: The cluster.
-        flink_job_id: The live job's.
-        is_mixed: Some of the topics that it reads have no event time: what comes after those gets no watermark.
+        flink_job_id: The live job's Flink job.
+        is_mixed: Some of its topics have no event time: the operators behind those get no watermark.
     """
     while True:
         detail = flink.send(calls.job(flink_job_id))
         is_restored = flink.send(calls.checkpoints(flink_job_id)).latest.restored is not None
         after = [vertex for vertex in detail.vertices if not vertex.is_source]
         if not after:
-            return _NOTHING_HELD
-        told = [_known(flink, flink_job_id, vertex) for vertex in after]
-        found = [_reached(known, vertex, is_restored=is_restored) for known, vertex in zip(told, after, strict=True)]
-        if is_mixed and any(told):
-            found = [reached for reached, known in zip(found, told, strict=True) if known]
+            return _NO_WINDOWS
+        reported = [_reported(flink, flink_job_id, vertex) for vertex in after]
+        found = [
+            _reached(known, vertex, is_restored=is_restored) for known, vertex in zip(reported, after, strict=True)
+        ]
+        if is_mixed and any(reported):
+            found = [reached for reached, known in zip(found, reported, strict=True) if known]
         if None not in found:
             return _EPOCH + timedelta(milliseconds=min(reached for reached in found if reached is not None))
         if detail.now - detail.start_time > _FETCHED_MS:
@@ -116,13 +118,17 @@ def _watermark(flink: FlinkClient, flink_job_id: str, *, is_mixed: bool) -> date
         time.sleep(1)
 
 
-def _known(flink: FlinkClient, flink_job_id: str, vertex: Vertex) -> list[int]:
-    told = [int(metric.value or 0) for metric in flink.send(calls.watermarks(flink_job_id, vertex.id))]
-    return [watermark for watermark in told if watermark > 0]
+def _reported(flink: FlinkClient, flink_job_id: str, vertex: Vertex) -> list[int]:
+    """The watermarks of a vertex's subtasks, in milliseconds; none of a subtask that has not got one yet."""
+    metrics = [int(metric.value or 0) for metric in flink.send(calls.watermarks(flink_job_id, vertex.id))]
+    return [watermark for watermark in metrics if watermark > 0]
 
 
 def _reached(known: list[int], vertex: Vertex, *, is_restored: bool) -> int | None:
-    """A subtask without a watermark holds nothing, unless it was restored with what another one held."""
+    """The smallest watermark of a vertex; None: not known.
+
+    A subtask without a watermark holds no open windows, unless a savepoint or checkpoint restored some into it.
+    """
     if not known or (is_restored and len(known) < vertex.parallelism):
         return None
     return min(known)

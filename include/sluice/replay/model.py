@@ -1,11 +1,12 @@
-"""What a replay is asked to do, and the frozen plan of it."""
+"""The request for a replay, and its frozen plan."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
@@ -14,60 +15,71 @@ from sluice.errors import ConfigError
 from sluice.job.duration import Duration
 from sluice.ledger.write_conflicts import Writes
 
-SEPARATE = "separate"
-"""Output to a topic of the replay's own."""
-LIVE = "live"
-"""Output to the topic that the live job writes."""
+Log = Callable[[str], None]
+"""Takes progress messages, one line each."""
 
-_LENGTH: TypeAdapter[timedelta] = TypeAdapter(Duration)
+_DURATION: TypeAdapter[timedelta] = TypeAdapter(Duration)
 
-OutputKind = Literal["separate", "other", "live"]
+
+class OutputKind(StrEnum):
+    """Where a replay writes its rows."""
+
+    SEPARATE = "separate"
+    """A topic that the replay creates for itself."""
+    OTHER = "other"
+    """An existing topic, named in the request."""
+    LIVE = "live"
+    """The topic that the live job writes."""
 
 
 @dataclass(frozen=True)
 class ReplayRequest:
-    """What is asked for.
+    """What a person or a DAG run requests.
 
     Attributes:
-        start: Where the range of event time begins.
-        end: Where it ends.
-        chunk: How long each chunk is; None: the whole range is one.
-        parallel: How many chunks run side by side.
-        output: `separate`, `live`, or the name of another topic that is there.
+        start: The beginning of the range of event time.
+        end: Its end.
+        chunk: The length of a chunk; None: the whole range is one chunk.
+        parallel: How many chunks run at the same time.
+        output: `separate`, `live`, or the name of another existing topic.
         overrides: Settings of the job for this replay.
-        release: Which release runs it; None: the one that runs now.
-        accept_missing: Also where Kafka has deleted records that may be of the range.
-        accept_differences: Live rows may be overwritten, where the output is the live topic.
+        release: The release that the replay runs; None: the one that runs now.
+        accept_missing: Replay even if Kafka has deleted records that may belong to the range.
+        accept_differences: Allow a replay into the live topic to overwrite its rows.
     """
 
     start: datetime
     end: datetime
     chunk: timedelta | None = None
     parallel: int = 1
-    output: str = SEPARATE
+    output: str = OutputKind.SEPARATE
     overrides: Mapping[str, Any] = field(default_factory=dict)
     release: int | None = None
     accept_missing: bool = False
     accept_differences: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        """What a plan keeps of it, to tell whether another request asks for the same rows in the same place.
+        """The fields that decide which rows are written where: a request with the same ones resumes the same replay.
 
-        How many chunks run at once is no part of that.
+        `parallel` doesn't; `accept_differences` does for the live topic alone.
         """
-        asked = {**asdict(self), "start": self.start.astimezone(UTC), "end": self.end.astimezone(UTC)}
-        del asked["parallel"]
-        if self.output != LIVE:
-            del asked["accept_differences"]
-        plain: dict[str, Any] = to_jsonable_python(asked)
+        fields = {**asdict(self), "start": self.start.astimezone(UTC), "end": self.end.astimezone(UTC)}
+        del fields["parallel"]
+        if self.output != OutputKind.LIVE:
+            del fields["accept_differences"]
+        plain: dict[str, Any] = to_jsonable_python(fields)
         return plain
 
 
 def read_moment(name: str, value: object) -> datetime:
-    """A moment as people write it; UTC unless it says otherwise.
+    """Parse a date and time; UTC unless it has another zone.
+
+    Args:
+        name: The option or field that the value was given for.
+        value: ISO 8601 text, or a datetime.
 
     Raises:
-        ConfigError: it can't be read; `name` says what it was given for.
+        ConfigError: it isn't a date and time.
     """
     try:
         found = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
@@ -79,13 +91,17 @@ def read_moment(name: str, value: object) -> datetime:
 
 
 def read_length(name: str, text: object) -> timedelta:
-    """A duration as people write it.
+    """Parse a duration, e.g. 1h or 30min.
+
+    Args:
+        name: The option or field that it was given for.
+        text: The duration.
 
     Raises:
-        ConfigError: it can't be read; `name` says what it was given for.
+        ConfigError: it isn't a duration.
     """
     try:
-        return _LENGTH.validate_python(text)
+        return _DURATION.validate_python(text)
     except ValidationError as error:
         raise ConfigError(f"{name}: expected a duration, e.g. 1h or 30min, got {text!r}") from error
 
@@ -95,40 +111,44 @@ class _Frozen(BaseModel):
 
 
 class ChunkPlan(_Frozen):
-    """One chunk: a Flink job of its own."""
+    """One chunk, which runs as one bounded Flink job."""
 
     number: int
+    """From 1."""
     name: str
+    """The name of the Flink job."""
     since: datetime
+    """The chunk's rows begin at or after it,"""
     before: datetime
+    """before this,"""
     until: datetime
+    """and end at this moment at the latest."""
     offsets: dict[str, dict[int, tuple[int, int]]]
-    """Per read and partition the first offset, and the one before which it ends."""
+    """By read and partition the first offset, and the offset at which reading ends (exclusive)."""
 
     @property
     def records(self) -> int:
-        """How many records it reads, at the most: markers of transactions take offsets, too."""
+        """How many records it reads, at most: transaction markers take offsets, too."""
         return sum(end - start for offsets in self.offsets.values() for start, end in offsets.values())
 
 
 class HeldRange(_Frozen):
-    """What a partition holds: the arrival of its first record and of its newest one; None: it is empty."""
+    """The arrival times of the oldest and the newest record that a partition holds; None: it is empty."""
 
     topic: str
     partition: int
     first: datetime | None
     last: datetime | None
 
-    @property
-    def words(self) -> str:
-        """The range, for a person."""
+    def describe(self) -> str:
+        """The range as text."""
         if self.first is None:
-            return "nothing"
-        return f"what arrived from {self.first:%Y-%m-%d %H:%M:%S} to {self.last:%Y-%m-%d %H:%M:%S} UTC"
+            return "no records"
+        return f"records that arrived from {self.first:%Y-%m-%d %H:%M:%S} to {self.last:%Y-%m-%d %H:%M:%S} UTC"
 
 
 class ReplayPlan(_Frozen):
-    """A replay, planned: nothing was touched yet."""
+    """A replay as planned. The ledger keeps it as JSON, so the names of its fields stay."""
 
     id: str
     job: str
@@ -138,43 +158,45 @@ class ReplayPlan(_Frozen):
     parallel: int
     parallelism: int
     slots: int
-    """Task slots that it takes at once."""
+    """Task slots that it takes at the same time."""
     slots_free: int
     chunks: tuple[ChunkPlan, ...]
     held: tuple[HeldRange, ...]
     output: OutputKind
     outputs: dict[str, str]
-    """By sink the topic that it writes."""
+    """The output topic of each sink."""
     partitions: dict[str, int]
-    """By sink the partitions of the live topic."""
+    """The number of partitions of each sink's live topic."""
     output_starts: dict[str, dict[int, int]]
-    """By sink and partition the offset from which on the replay's rows stand in a topic that was there before."""
+    """By sink and partition the offset at which the replay's rows begin, in a topic that existed before."""
     most: int
-    """How many chunks of all the job's replays may run side by side."""
+    """How many chunks of all the job's replays may run at the same time."""
     overrides: dict[str, Any]
     resolved: dict[str, Any]
-    """`DesiredJob.values()` with the outputs, the parallelism and the settings of the replay."""
+    """`DesiredJob.values()` of the release, with the replay's outputs, parallelism and settings."""
     artifact: str
     module: str
     fingerprint: str
     begins: str
+    """The field of a row that says when it begins."""
     ends: str
+    """The field of a row that says when it ends."""
     is_apart: bool = False
     """Whether rows of another range have other keys."""
     reach: timedelta = timedelta(0)
-    """How long after an event it may still change a row, by the rule and the settings of the replay."""
+    """How long after an event it may still change a row, by the job's replay rule."""
     seconds: float | None
-    """How long it will take, by the speed of the job's last replay; None: there was none."""
+    """The expected duration, by the speed of the job's last replay; None: there was none."""
     asked: dict[str, Any] | None = None
-    """`ReplayRequest.as_json()`; None: planned by a Sluice that did not keep it."""
+    """`ReplayRequest.as_json()`; None: planned by a version of Sluice that didn't keep it."""
 
     @property
     def records(self) -> int:
-        """How many records are read, at the most."""
+        """How many records it reads, at most."""
         return sum(chunk.records for chunk in self.chunks)
 
     def writes(self, topics: Iterable[str]) -> Writes:
-        """What it writes into these topics, to hold against what other replays do."""
+        """Which rows it writes into these topics, to find conflicts with other replays."""
         return Writes(self.job, frozenset(topics), self.start, self.end, self.is_apart)
 
     def chunk(self, number: int) -> ChunkPlan:
@@ -182,17 +204,17 @@ class ReplayPlan(_Frozen):
         return self.chunks[number - 1]
 
 
-def ends_told(report: Mapping[str, Any] | None) -> dict[str, dict[int, int]]:
-    """By sink and partition where a replay's rows end in its output, by its report; nothing where that doesn't say."""
-    told: Mapping[str, Mapping[str, int]] = (report or {}).get("output_ends") or {}
-    return {sink: {int(number): end for number, end in ends.items()} for sink, ends in told.items()}
+def reported_ends(report: Mapping[str, Any] | None) -> dict[str, dict[int, int]]:
+    """By sink and partition the offset at which a replay's rows end, from its report; empty without one."""
+    reported: Mapping[str, Mapping[str, int]] = (report or {}).get("output_ends") or {}
+    return {sink: {int(number): end for number, end in ends.items()} for sink, ends in reported.items()}
 
 
 def explain_replay(plan: ReplayPlan) -> list[str]:
-    """The plan, line by line."""
+    """The plan as lines of text."""
     chunks = f"{len(plan.chunks)} chunk{'s' if len(plan.chunks) > 1 else ''}, {plan.parallel} at once"
     expected = (
-        "nobody knows yet how long it takes: the first replay of this job"
+        "duration unknown: this is the job's first replay"
         if plan.seconds is None
         else f"about {plan.seconds:,.0f} s at the speed of its last replay"
     )
@@ -205,4 +227,4 @@ def explain_replay(plan: ReplayPlan) -> list[str]:
     if plan.overrides:
         lines.append(f"  with {', '.join(f'{name}={value}' for name, value in plan.overrides.items())}")
     lines += [f"  {sink} goes to {topic} ({plan.output})" for sink, topic in plan.outputs.items()]
-    return [*lines, *(f"  {held.topic}[{held.partition}] holds {held.words}" for held in plan.held)]
+    return [*lines, *(f"  {held.topic}[{held.partition}] holds {held.describe()}" for held in plan.held)]

@@ -1,4 +1,4 @@
-"""Holding the rows of a replay against the live ones, key by key."""
+"""Comparing the rows of a replay with the live ones, key by key."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from sluice.job.definition import Job
 from sluice.kafka.brokers import connect
 from sluice.kafka.history import offsets_at, read_between
 from sluice.kafka.offsets import read_offsets
-from sluice.ledger.replay_tables import Replay
+from sluice.ledger.replay_tables import ReplayRun
 from sluice.project import Project
-from sluice.replay.model import ReplayPlan
-from sluice.replay.preflight import released
+from sluice.replay.model import OutputKind, ReplayPlan
+from sluice.replay.release import released_topics
 
 Key = tuple[str, ...]
 """The values of a row's key fields, each as JSON."""
@@ -37,10 +37,10 @@ class Row:
     """The newest message of a key.
 
     Attributes:
-        values: The row; None: it was deleted (an empty value).
-        key: The message's own, as it stands in the topic.
-        value: The same.
-        partition: Where it stands.
+        values: The row; None: a tombstone has deleted it.
+        key: The message's key, as bytes.
+        value: The message's value, as bytes; None: a tombstone.
+        partition: The partition that holds the message.
     """
 
     values: Mapping[str, Any] | None
@@ -50,39 +50,38 @@ class Row:
 
 
 class Parity(BaseModel):
-    """How the rows of a replay and the live ones compare, over the rows that lie in the range."""
+    """The comparison of a replay's rows with the live ones, over the rows that lie in the range."""
 
     model_config = ConfigDict(frozen=True)
 
     equal: int = 0
     differing: int = 0
     only_replayed: int = 0
-    """Rows that the live topic does not have."""
+    """Rows that the live topic doesn't have."""
     only_live: int = 0
-    """Rows that the replay does not have."""
+    """Rows that the replay doesn't have."""
     unreadable: int = 0
-    """Live messages that are no rows as the job writes them now, e.g. of a former key: they are left alone."""
+    """Live messages that aren't rows of the job's present format, e.g. of a former key; a promotion ignores them."""
     samples: tuple[dict[str, Any], ...] = ()
     """Some of those that are not equal: {key, replayed, live}."""
 
     @property
     def is_equal(self) -> bool:
-        """Nothing differs, nothing is missing on either side."""
+        """Whether both sides have the same keys with equal rows."""
         return not (self.differing or self.only_replayed or self.only_live)
 
-    @property
-    def words(self) -> str:
-        """The figures, for a person."""
-        words = (
+    def describe(self) -> str:
+        """The figures as text."""
+        figures = (
             f"{self.equal:,} rows equal, {self.differing:,} differing, {self.only_replayed:,} in the replay alone, "
             f"{self.only_live:,} in the live topic alone"
         )
-        return words + (f", {self.unreadable:,} live messages that are no such rows" if self.unreadable else "")
+        return figures + (f", {self.unreadable:,} live messages that aren't rows" if self.unreadable else "")
 
 
 @dataclass(frozen=True)
 class Sides:
-    """Both sides of one sink, over the rows that lie in the range, by their keys."""
+    """The rows of one sink that lie in the range, by key: the replayed ones and the live ones."""
 
     replayed: Mapping[Key, Row]
     live: Mapping[Key, Row]
@@ -90,7 +89,7 @@ class Sides:
 
     @cached_property
     def differing(self) -> list[Key]:
-        """Keys whose rows are on both sides and not the same."""
+        """Keys that both sides have, with different rows."""
         return [key for key in self.replayed.keys() & self.live.keys() if not self._same(key)]
 
     @cached_property
@@ -118,7 +117,7 @@ class Sides:
 
 
 def same(left: Any, right: Any) -> bool:
-    """Whether two JSON values are the same; floats to nine digits."""
+    """Whether two JSON values are equal; floats to nine digits."""
     if isinstance(left, Mapping) and isinstance(right, Mapping):
         return left.keys() == right.keys() and all(same(value, right[name]) for name, value in left.items())
     if isinstance(left, list) and isinstance(right, list):
@@ -130,22 +129,23 @@ def same(left: Any, right: Any) -> bool:
 
 
 def read_sides(project: Project, job: Job, plan: ReplayPlan, sink: str, ends: Mapping[int, int] | None = None) -> Sides:
-    """The rows of both topics that lie in the replay's range.
+    """Read the rows of the output topic and of the live topic that lie in the replay's range.
 
     Args:
         project: The project.
         job: The job.
-        plan: The replay's.
-        sink: Which of the job's.
-        ends: By partition where the replay's rows end in its own topic, as its report says; None: it has none yet.
+        plan: The replay's plan.
+        sink: One of the job's sinks.
+        ends: By partition the offset at which the replay's rows end, from its report; None: it has no report yet.
 
     Raises:
-        UnreachableError, OperationError: the broker doesn't give them.
+        UnreachableError: the brokers don't answer.
+        OperationError: the output topic holds messages that aren't rows, or the brokers return an error.
     """
     release = project.ledger.release(plan.job, plan.release)
-    live = released(job.name, "writes", job.sinks, release)[sink]
-    reads = released(job.name, "reads", job.reads, release)
-    # A row is written once its last events have come: not before they can have.
+    live = released_topics(job.name, "writes", job.sinks, release)[sink]
+    reads = released_topics(job.name, "reads", job.reads, release)
+    # A row is written after its events have arrived, which is `future_tolerance` before its time at the earliest.
     earliest = plan.start - max((topic.future_tolerance for topic in reads.values()), default=timedelta(0))
     ours, starts = plan.outputs[sink], plan.output_starts.get(sink)
     replayed = read_rows(project, ours, live.key, lambda row: lies_in(plan, row), starts=starts, ends=ends)
@@ -156,39 +156,39 @@ def read_sides(project: Project, job: Job, plan: ReplayPlan, sink: str, ends: Ma
         live.key,
         lambda row: lies_in(plan, row),
         since=earliest,
-        otherwise=lambda _message: unreadable.update([sink]),
+        on_unreadable=lambda _message: unreadable.update([sink]),
     )
     return Sides(replayed, there, unreadable[sink])
 
 
-def refuse_expired(project: Project, replay: Replay, plan: ReplayPlan, rows: int) -> None:
-    """Refuse to take for a replay's rows what is left of them.
+def refuse_expired(project: Project, replay: ReplayRun, plan: ReplayPlan, rows: int) -> None:
+    """Refuse a replay some of whose rows its output topics have deleted.
 
     Args:
         project: The project.
         replay: The replay.
         plan: Its plan.
-        rows: How many its outputs hold now.
+        rows: How many rows its outputs hold now.
 
     Raises:
-        RefusedError: an output has deleted some, or they are fewer than the replay's report says.
-        UnreachableError: the broker doesn't answer.
+        RefusedError: an output topic has deleted some, or holds fewer than the replay's report says.
+        UnreachableError: the brokers don't answer.
     """
-    if plan.output != "live":
+    if plan.output is not OutputKind.LIVE:
         held = read_offsets(connect(project.kafka), set(plan.outputs.values()), project.kafka_servers)
         begun = {plan.outputs[sink]: starts for sink, starts in plan.output_starts.items()}
         for (topic, number), offsets in sorted(held.items()):
             if offsets.start > begun.get(topic, {}).get(number, 0):
                 raise RefusedError(
-                    f"replay {replay.id[:8]} of {replay.job}: {topic}[{number}] has deleted rows of it, those before "
+                    f"replay {replay.id[:8]} of {replay.job}: {topic}[{number}] has deleted the replay's rows before "
                     f"offset {offsets.start:,}",
                     remedy="replay the range again, and give the output's topic a longer retention.ms",
                 )
-    told = int((replay.report or {}).get("rows", 0))
-    if rows < told:
+    reported = int((replay.report or {}).get("rows", 0))
+    if rows < reported:
         raise RefusedError(
-            f"replay {replay.id[:8]} of {replay.job} gave {told:,} rows, and its output holds {rows:,} of them: the "
-            "others were deleted since",
+            f"replay {replay.id[:8]} of {replay.job} wrote {reported:,} rows, of which its output topic holds only "
+            f"{rows:,}",
             remedy="replay the range again, and give the output's topic a longer retention.ms",
         )
 
@@ -197,30 +197,30 @@ def read_rows(
     project: Project,
     topic: str,
     key: tuple[str, ...],
-    matters: Callable[[Mapping[str, Any]], bool],
+    is_wanted: Callable[[Mapping[str, Any]], bool],
     *,
     since: datetime | None = None,
     starts: Mapping[int, int] | None = None,
     ends: Mapping[int, int] | None = None,
-    otherwise: Callable[[Message], None] | None = None,
+    on_unreadable: Callable[[Message], None] | None = None,
 ) -> dict[Key, Row]:
-    """The newest row of each key of a topic, as far as it holds them and they matter.
+    """Read the newest row of each key of a topic, if it is wanted.
 
-    No more is kept in memory: a live topic may hold many times as much.
+    Memory holds the wanted rows alone: a live topic may have many times as many.
 
     Args:
         project: The project.
         topic: The topic's name.
-        key: The fields that are a row's identity.
-        matters: Whether a row is to be kept.
-        since: Only what was written since then; None: all.
-        starts: Only from these offsets on, by partition; None: all.
-        ends: Only up to these offsets, by partition; None: all.
-        otherwise: What is told of each message that is no row; None: there must be none.
+        key: The fields that identify a row.
+        is_wanted: Whether to keep a row.
+        since: Read messages written since then; None: all.
+        starts: The first offset to read, by partition; None: all.
+        ends: The offset at which to stop, by partition; None: the end of the topic.
+        on_unreadable: Called with each message that isn't a row; None: such a message is an error.
 
     Raises:
-        OperationError: it holds what is no row, or the broker doesn't give it.
-        UnreachableError: the broker doesn't answer.
+        OperationError: the topic holds a message that isn't a row, or the brokers return an error.
+        UnreachableError: the brokers don't answer.
     """
     admin = connect(project.kafka)
     held = read_offsets(admin, [topic], project.kafka_servers)
@@ -236,25 +236,25 @@ def read_rows(
     for message in read_between(project.kafka, f"{project.group('replays')}.reader", bounds):
         try:
             identity, values = _parsed(key, message)
-            is_wanted = values is not None and matters(values)
+            is_kept = values is not None and is_wanted(values)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            if otherwise is None:
+            if on_unreadable is None:
                 raise OperationError(
-                    f"{topic}[{message.partition()}] holds at offset {message.offset()} what is no row with the key "
-                    f"{', '.join(key)}",
-                    remedy="let nobody else write there, or give the replay a topic of its own",
+                    f"{topic}[{message.partition()}]: the message at offset {message.offset()} isn't a row with the "
+                    f"key {', '.join(key)}",
+                    remedy="stop other programs that write there, or choose the output separate",
                 ) from error
-            otherwise(message)
+            on_unreadable(message)
             continue
-        # What was newest of its key is no longer so, whatever has come in its place.
+        # This message replaces the key's former row, even if the new one isn't kept.
         rows.pop(identity, None)
-        if is_wanted:
+        if is_kept:
             rows[identity] = Row(values, message.key(), message.value(), int(message.partition() or 0))
     return rows
 
 
 def _parsed(key: tuple[str, ...], message: Message) -> tuple[Key, Mapping[str, Any] | None]:
-    """A message's key and row; of a deleted one the key alone, which stands in the message's key."""
+    """The key and the row of a message; a tombstone has the key in the message's key alone, and no row."""
     value, raw_key = message.value(), message.key()
     values = json.loads(value) if value else None
     named = values if values is not None else json.loads(raw_key or b"")
@@ -268,7 +268,7 @@ def lies_in(plan: ReplayPlan, values: Mapping[str, Any]) -> bool:
 
 
 def rows_by_chunk(plan: ReplayPlan, rows: Iterable[Row]) -> dict[int, int]:
-    """How many rows each chunk gave; they all begin in the range."""
+    """How many rows each chunk wrote; all rows must begin in the range."""
     counts = dict.fromkeys((chunk.number for chunk in plan.chunks), 0)
     begins = [chunk.since for chunk in plan.chunks]
     for row in rows:
@@ -278,5 +278,5 @@ def rows_by_chunk(plan: ReplayPlan, rows: Iterable[Row]) -> dict[int, int]:
 
 
 def moment(text: str) -> datetime:
-    """A moment as a sink writes it: ISO 8601, in UTC."""
+    """Parse a moment as the sinks write it: ISO 8601, in UTC."""
     return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -1,8 +1,8 @@
-"""Writing the rows of a replay into the live topic, by key, in one transaction."""
+"""Promoting a replay: writing its rows into the live topic by key, in one transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaException, Producer
@@ -10,26 +10,27 @@ from confluent_kafka import KafkaException, Producer
 from sluice.errors import OperationError, RefusedError
 from sluice.kafka.brokers import librdkafka, unreachable
 from sluice.kafka.producing import produce
-from sluice.ledger.replay_tables import Replay
+from sluice.ledger.replay_tables import ReplayOutcome, ReplayRun
 from sluice.project import Project
 from sluice.replay.live_guard import refuse_behind
-from sluice.replay.model import ReplayPlan, ends_told
+from sluice.replay.model import Log, OutputKind, ReplayPlan, reported_ends
 from sluice.replay.parity import Parity, Sides, read_sides, refuse_expired
-from sluice.replay.preflight import live_topics
+from sluice.replay.release import live_topics
 
 _TIMEOUT = 60.0
-"""Seconds that the brokers have for each step of the transaction."""
+"""Seconds for each step of the transaction."""
 _TRANSACTION = 900_000
-"""Milliseconds that it may take as a whole: the most that a broker allows unless told otherwise."""
+"""Milliseconds for the whole transaction: the default of the broker's transaction.max.timeout.ms."""
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """What was written into one live topic.
+    """The changes to one live topic.
 
     Attributes:
-        written: Rows that were not there, or differed.
-        deleted: Live rows of the range that the replay does not have: their keys got an empty value.
+        topic: The topic.
+        written: Rows that were missing or differed.
+        deleted: Live rows of the range that the replay doesn't have: a tombstone was written for their keys.
     """
 
     topic: str
@@ -45,97 +46,97 @@ class _Message:
     partition: int
 
 
-def promote(
-    project: Project, replay: Replay, tell: Callable[[str], None], *, accept_differences: bool = False
-) -> list[Promotion]:
-    """Let the live topics, read by key, have the rows of a replay; all of them or none.
+def promote(project: Project, replay: ReplayRun, log: Log, *, accept_differences: bool = False) -> list[Promotion]:
+    """Write a replay's rows into the live topics, by key: all of them or none.
 
-    Rows that are the same on both sides are not written again.
+    Rows that are equal on both sides are not written.
 
     Args:
         project: The project.
         replay: The replay; it must have completed.
-        tell: Where progress goes.
-        accept_differences: Live rows may be overwritten and deleted; otherwise only missing ones are added.
+        log: Takes progress messages.
+        accept_differences: Allow live rows to be overwritten and deleted; otherwise only missing ones are added.
 
     Raises:
-        RefusedError: nothing may be, or is to be, written; or another replay writes to a live topic just now.
-        OperationError: the live job is not past the range yet, or the brokers did not take it; nothing was written.
-        UnreachableError: they don't answer.
+        RefusedError: the rows may not be written, or another replay is writing into a live topic.
+        OperationError: the live job hasn't read past the range, or the brokers did not accept the rows; nothing was
+            written.
+        UnreachableError: the brokers or the cluster don't answer.
     """
     plan = ReplayPlan.model_validate(replay.plan)
-    _refuse(replay, plan)
+    _refuse_unfinished_or_live(replay, plan)
     now = live_topics(project, plan.job)
-    _refuse_moved(project, replay, plan, now)
-    project.ledger.replays.refuse_met(plan.writes(now.values()))
+    _refuse_changed_live_topic(project, replay, plan, now)
+    project.ledger.replays.refuse_write_conflict(plan.writes(now.values()))
     if not accept_differences:
-        for live, sides in _read(project, replay, plan, tell):
+        for live, sides in _read(project, replay, plan, log):
             _refuse_differences(replay, live, sides.parity)
     refuse_behind(project, replay.job, plan)
     messages: list[_Message] = []
     promotions = []
-    # Anew: what the live job has written meanwhile counts.
-    both = list(_read(project, replay, plan, tell))
-    # What is no longer there would delete the live rows in its place.
+    # Read again: the live job may have written rows since the first comparison.
+    both = list(_read(project, replay, plan, log))
+    # A replayed row that retention has deleted would delete the live row of its key.
     refuse_expired(project, replay, plan, sum(len(sides.replayed) for _, sides in both))
     for live, sides in both:
         if not accept_differences:
             _refuse_differences(replay, live, sides.parity)
         changed = _messages(live, sides)
-        promotions.append(Promotion(live, *_counted(changed)))
+        promotions.append(Promotion(live, *_count(changed)))
         messages += changed
     if messages:
         _write(project, replay, messages)
     project.ledger.replays.promoted(replay.id)
     for promotion in promotions:
-        tell(f"{promotion.topic}: {promotion.written:,} rows written, {promotion.deleted:,} deleted")
+        log(f"{promotion.topic}: {promotion.written:,} rows written, {promotion.deleted:,} deleted")
     return promotions
 
 
-def _read(
-    project: Project, replay: Replay, plan: ReplayPlan, tell: Callable[[str], None]
-) -> Iterator[tuple[str, Sides]]:
-    """Both sides of each sink, by its live topic."""
-    told = ends_told(replay.report)
+def _read(project: Project, replay: ReplayRun, plan: ReplayPlan, log: Log) -> Iterator[tuple[str, Sides]]:
+    """The live topic of each sink, with the rows of both sides."""
+    ends = reported_ends(replay.report)
     job, resolved = project.catalog.job(plan.job), project.ledger.release(plan.job, plan.release).resolved
     for sink, topic in plan.outputs.items():
-        sides, live = read_sides(project, job, plan, sink, told.get(sink)), str(resolved["writes"][sink]["topic"])
-        tell(f"{topic} against {live}: {sides.parity.words}")
+        sides, live = read_sides(project, job, plan, sink, ends.get(sink)), str(resolved["writes"][sink]["topic"])
+        log(f"{topic} against {live}: {sides.parity.describe()}")
         yield live, sides
 
 
-def _refuse(replay: Replay, plan: ReplayPlan) -> None:
-    if replay.outcome != "completed":
+def _refuse_unfinished_or_live(replay: ReplayRun, plan: ReplayPlan) -> None:
+    if replay.outcome is not ReplayOutcome.COMPLETED:
         raise RefusedError(
-            f"replay {replay.id[:8]} of {replay.job} is {replay.outcome or 'not finished'}: it can't be promoted",
+            f"replay {replay.id[:8]} of {replay.job} is {replay.outcome or 'not finished'}; only a completed one can "
+            "be promoted",
             remedy=f"finish it: sluice backfill {replay.job} --resume {replay.id[:8]}",
         )
-    if plan.output == "live":
-        raise RefusedError(f"replay {replay.id[:8]} of {replay.job} has written to the live topic: it is there already")
+    if plan.output is OutputKind.LIVE:
+        raise RefusedError(
+            f"replay {replay.id[:8]} of {replay.job} wrote into the live topic: there is nothing to promote"
+        )
 
 
-def _refuse_moved(project: Project, replay: Replay, plan: ReplayPlan, now: Mapping[str, str]) -> None:
-    """The rows go into the topics that its release wrote: they must be the live ones still."""
+def _refuse_changed_live_topic(project: Project, replay: ReplayRun, plan: ReplayPlan, now: Mapping[str, str]) -> None:
+    """Refuse to write into the topics that the replayed release wrote, if the live release writes others."""
     for sink, values in project.ledger.release(plan.job, plan.release).resolved["writes"].items():
         if (topic := str(values["topic"])) != now.get(sink):
             raise RefusedError(
-                f"replay {replay.id[:8]} of {replay.job} was of release {plan.release}, which wrote {sink} to {topic}, "
-                f"and {now.get(sink) or 'no topic'} is live now",
-                remedy="replay the range by a release that writes where the live one does",
+                f"replay {replay.id[:8]} of {replay.job} ran release {plan.release}, which wrote {sink} to {topic}; "
+                f"the live topic is now {now.get(sink) or 'none'}",
+                remedy="replay the range with a release that writes the live topic",
             )
 
 
-def _refuse_differences(replay: Replay, live: str, parity: Parity) -> None:
+def _refuse_differences(replay: ReplayRun, live: str, parity: Parity) -> None:
     if parity.differing or parity.only_live:
         raise RefusedError(
             f"replay {replay.id[:8]} of {replay.job} would overwrite {parity.differing:,} and delete "
             f"{parity.only_live:,} rows of {live}",
-            remedy="look at the samples in its report; if that is meant, accept the differences",
+            remedy="look at the samples in its report; accept the differences if they are intended",
         )
 
 
 def _messages(live: str, sides: Sides) -> list[_Message]:
-    """What brings the live topic to the replay's rows. A key stays in the partition in which it stands."""
+    """The messages that turn the live rows into the replay's rows. Each key keeps its partition of the live topic."""
     missing = sides.replayed.keys() - sides.live.keys()
     changed = {key: sides.live[key].partition for key in sides.differing}
     places = changed | {key: sides.replayed[key].partition for key in missing}
@@ -151,13 +152,13 @@ def _messages(live: str, sides: Sides) -> list[_Message]:
     ]
 
 
-def _counted(messages: list[_Message]) -> tuple[int, int]:
+def _count(messages: list[_Message]) -> tuple[int, int]:
     deleted = sum(message.value is None for message in messages)
     return len(messages) - deleted, deleted
 
 
-def _write(project: Project, replay: Replay, messages: list[_Message]) -> None:
-    """All of them in one transaction."""
+def _write(project: Project, replay: ReplayRun, messages: list[_Message]) -> None:
+    """Write all messages in one transaction."""
     errors: list[str] = []
 
     def delivered(error: object, _message: object) -> None:
@@ -177,10 +178,10 @@ def _write(project: Project, replay: Replay, messages: list[_Message]) -> None:
             place = {"partition": message.partition, "on_delivery": delivered}
             produce(producer, message.topic, message.value, message.key, **place)
         if left := producer.flush(_TIMEOUT):
-            errors.append(f"{left} messages were not taken within {_TIMEOUT:.0f} s")
+            errors.append(f"{left} messages were not acknowledged within {_TIMEOUT:.0f} s")
         if errors:
             producer.abort_transaction(_TIMEOUT)
-            raise OperationError(f"the brokers did not take the rows: {errors[0]}", remedy="nothing was written")
+            raise OperationError(f"the brokers did not accept the rows: {errors[0]}", remedy="nothing was written")
         producer.commit_transaction(_TIMEOUT)
     except KafkaException as error:
         raise unreachable(project.kafka_servers, error) from error

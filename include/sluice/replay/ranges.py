@@ -11,12 +11,12 @@ from sluice.job.topic import Kafka
 
 @dataclass(frozen=True)
 class ChunkRange:
-    """What one chunk emits: rows that begin in it, and end at `until` at the latest.
+    """The rows that one chunk emits.
 
     Attributes:
-        since: The first moment at which a row may begin.
-        before: Rows begin before it.
-        until: The last moment at which a row may end.
+        since: Its rows begin at or after this moment,
+        before: before this one,
+        until: and end at this one at the latest.
     """
 
     since: datetime
@@ -25,13 +25,13 @@ class ChunkRange:
 
 
 def cut(start: datetime, end: datetime, chunk: timedelta, span: timedelta | None) -> Iterator[ChunkRange]:
-    """The chunks of a range; each row that lies in the range is in exactly one of them.
+    """Cut a range into chunks; each row that lies in the range belongs to exactly one of them.
 
     Args:
-        start: Where the range begins.
-        end: Where it ends.
-        chunk: How long each is; the last one may be shorter.
-        span: The most that a row covers; None: it may be anything.
+        start: The beginning of the range.
+        end: Its end.
+        chunk: The length of a chunk; the last one may be shorter.
+        span: The longest time that a row covers; None: unlimited.
     """
     since = start
     while since < end:
@@ -41,16 +41,16 @@ def cut(start: datetime, end: datetime, chunk: timedelta, span: timedelta | None
 
 
 def arrivals(topic: Kafka, part: ChunkRange, reach: timedelta) -> tuple[datetime, datetime]:
-    """Between which arrivals everything lies that a chunk's rows are made of.
+    """The first and the last arrival time of the events that a chunk's rows depend on.
 
     An event arrives `future_tolerance` before its event time at the earliest, and `watermark_delay` after it at the
     latest: otherwise it is malformed or late (see `Kafka`). The timestamps of a partition run backwards by at most
-    `arrival_skew`: nothing of the chunk comes after the first record that arrived that much later.
+    `arrival_skew`, so that the chunk needs no record behind the first one that arrived that much later.
 
     Args:
-        topic: What is read.
+        topic: The topic that the events are read from.
         part: The chunk.
-        reach: How far before its beginning and after its end an event can still change a row.
+        reach: How far before the chunk's beginning and after its end an event can still change a row.
     """
     first = part.since - reach - topic.future_tolerance
     return first, part.until + reach + topic.watermark_delay + topic.arrival_skew

@@ -1,4 +1,4 @@
-"""Task slots for the chunks of a replay, and the Flink jobs of replays on their cluster."""
+"""Task slots for the chunks of replays: how many are free, and what a chunk waits for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.flink.ending import has_ended, job_state
 from sluice.flink.models import JobState, JobSummary
-from sluice.ledger.chunk_scheduling import Limits, Turn
+from sluice.ledger.chunk_scheduling import ChunkLimits, QueuePosition
 from sluice.ledger.ledger import Ledger
 
 
@@ -20,9 +20,9 @@ class SlotAvailability:
     """The task slots that a cluster has for chunks.
 
     Attributes:
-        available: Those that nobody has.
-        claims: Those that are spoken for, by whom: live jobs that don't run with all their tasks, because another
-            release takes their place, or because they are being restarted, or have to be.
+        available: Slots that no task occupies.
+        claims: Slots reserved for live jobs, by job: a job that doesn't run with all its tasks, since a new release
+            replaces it or it restarts, gets its slots before any chunk.
         alive: The Flink jobs that have not ended.
     """
 
@@ -32,22 +32,25 @@ class SlotAvailability:
 
     @property
     def free(self) -> int:
-        """What is left for chunks."""
+        """Slots that chunks may take."""
         return max(0, self.available - sum(self.claims.values()))
 
-    @property
-    def words(self) -> str:
-        """The figures, for a person."""
+    def describe(self) -> str:
+        """The figures as text."""
         claims = ", ".join(f"{slots} for {job}" for job, slots in sorted(self.claims.items()))
-        return f"{self.available} are free" + (f", and spoken for: {claims}" if claims else "")
+        return f"{self.available} are free" + (f", of which reserved: {claims}" if claims else "")
 
-    def beside(self, others: int) -> SlotAvailability:
-        """Without those that other chunks will take in a moment."""
-        return replace(self, claims={**self.claims, "other chunks": others}) if others else self
+    def without(self, pending: int) -> SlotAvailability:
+        """Without the slots that other chunks, submitted but not deployed yet, are about to take."""
+        return replace(self, claims={**self.claims, "other chunks": pending}) if pending else self
 
 
-def room(ledger: Ledger, flink: FlinkClient) -> SlotAvailability:
-    """The task slots that a cluster has for chunks now."""
+def read_slot_availability(ledger: Ledger, flink: FlinkClient) -> SlotAvailability:
+    """The task slots that the cluster has for chunks now.
+
+    Raises:
+        UnreachableError: the cluster doesn't answer.
+    """
     jobs = {job.id: job for job in flink.send(calls.jobs()).jobs}
     claims = {}
     for job, (place, release) in ledger.placements().items():
@@ -60,33 +63,33 @@ def room(ledger: Ledger, flink: FlinkClient) -> SlotAvailability:
 
 
 def _has_its_slots(job: JobSummary) -> bool:
-    """One that has come to its end needs none."""
+    """Whether a live job needs no slots beyond those that it occupies; a finished job needs none."""
     return job.state is JobState.FINISHED or (job.state is JobState.RUNNING and job.tasks.are_up)
 
 
-def why_it_waits(name: str, needed: int, turn: Turn, limits: Limits, found: SlotAvailability) -> str:
-    """What a chunk waits for, for a person, with figures.
+def describe_wait(name: str, needed: int, position: QueuePosition, limits: ChunkLimits, slots: SlotAvailability) -> str:
+    """What a chunk waits for, as text with figures.
 
     Args:
-        name: The chunk's.
+        name: The chunk's name.
         needed: Task slots that it takes.
-        turn: Where it stands.
-        limits: Of how many chunks may run.
-        found: The cluster's task slots.
+        position: Which chunks run or are started before it.
+        limits: How many chunks may run at the same time.
+        slots: The cluster's task slots.
     """
-    if turn.taker is not None:
-        return f"{name} waits: {turn.taker} has taken it, and starts it or has just submitted it"
+    if position.taker is not None:
+        return f"{name} waits: {position.taker} has claimed it, and compiles it or has just submitted it"
     return (
-        f"{name} waits for its turn: it takes {needed} task slots, {found.words}; other chunks that run or are being "
-        f"started: {turn.busy_here} of {limits.replay} in this replay, {turn.busy} of {limits.job} in all of the job's"
+        f"{name} is queued: it takes {needed} task slots, {slots.describe()}; other chunks that run or start: "
+        f"{position.busy_here} of {limits.replay} in this replay, {position.busy} of {limits.job} in all of the job's"
     )
 
 
 class OutageTimeout:
-    """With a cluster or brokers that are asked again and again.
+    """How long a caller that polls a cluster or brokers tolerates an outage.
 
     Args:
-        seconds: How long they may leave us without an answer.
+        seconds: The longest tolerated time without an answer.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -94,21 +97,24 @@ class OutageTimeout:
         self._silent_since: float | None = None
 
     def answered(self) -> None:
-        """There was an answer."""
+        """Record an answer: the next outage starts anew."""
         self._silent_since = None
 
-    def endure(self, error: UnreachableError) -> None:
-        """There was none.
+    def failed(self, error: UnreachableError) -> None:
+        """Record a request without an answer.
+
+        Args:
+            error: Its error.
 
         Raises:
-            UnreachableError: this one; it has lasted too long.
+            UnreachableError: `error`, once the outage has lasted longer than the timeout.
         """
         self._silent_since = self._silent_since or time.monotonic()
         if time.monotonic() - self._silent_since > self._seconds:
             raise error
 
 
-def is_there(flink: FlinkClient, flink_job_id: str) -> bool:
-    """Whether the cluster has a Flink job of that id that has not ended in failure; one that has finished counts."""
+def exists(flink: FlinkClient, flink_job_id: str) -> bool:
+    """Whether the cluster has this Flink job and it hasn't failed or been cancelled; a finished one counts."""
     state = job_state(flink, flink_job_id)
     return state is JobState.FINISHED or not has_ended(state)

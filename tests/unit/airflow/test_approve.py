@@ -179,7 +179,7 @@ def test_one_plan_of_a_job_waits_until_its_run_is_gone(tmp_path):
         tmp_path,
         """
 ask()
-assert "approve or reject that one first: http://x/dags/deploy.counts/runs/r1/" in refused("r2", PLAN)
+assert "approve or reject it first: http://x/dags/deploy.counts/runs/r1/" in refused("r2", PLAN)
 # Nobody is shown what nobody waits for.
 assert list(airflow.shown) == [identity("r1")]
 alive.remove("r1")

@@ -1,4 +1,4 @@
-"""Topics and jobs as assets, and the watch on event time; in a process of its own, as the DAGs."""
+"""Topics and jobs as assets, and the event time trigger; in a process of its own, as the DAGs."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def run(directory: Path, script: str, *arguments: str) -> None:
     run_script(script, directory, *arguments)
 
 
-def test_a_job_s_assets_are_its_topics_as_the_deployment_file_names_them(tmp_path):
+def test_assets_use_the_topic_names_of_the_deployment_file(tmp_path):
     (tmp_path / "flink_jobs").symlink_to(ROOT / "flink_jobs")
     (tmp_path / "deployments").mkdir()
     (tmp_path / "deployments" / "local.yaml").write_text(DEPLOYMENT)
@@ -43,7 +43,7 @@ declared = uris(Lineage(), "event_metrics")
 assert declared == [["kafka://kafka_default/analytics_events"], ["kafka://kafka_default/event_metrics"],
                     ["sluice://job/event_metrics"]], declared
 named = uris(read_lineage(Path(sys.argv[1])), "event_metrics")
-# What can't be a topic is for the plan to refuse.
+# The plan refuses the invalid topic name.
 assert named[:2] == [["kafka://our_brokers/events_v2"], ["kafka://our_brokers/event_metrics"]], named
 (Path(sys.argv[1]) / "deployments" / "local.yaml").write_text("jobs: [")
 assert uris(read_lineage(Path(sys.argv[1])), "event_metrics") == declared
@@ -52,7 +52,7 @@ assert uris(read_lineage(Path(sys.argv[1])), "event_metrics") == declared
     )
 
 
-def test_points_in_event_time_are_told_each_once_and_none_is_left_out(tmp_path):
+def test_event_time_trigger_sends_every_passed_multiple_at_least_once(tmp_path):
     run(
         tmp_path,
         """
@@ -87,26 +87,26 @@ async def next_of(events):
 async def main():
     now = datetime.now(UTC)
     edge = now.replace(minute=0, second=0, microsecond=0)
-    # The watermark passes three edges between two pairs of looks.
+    # The watermark passes three hours between two pairs of samples.
     sweep(now - timedelta(minutes=40), (now - timedelta(minutes=40)) - (edge - 3 * hour - timedelta(minutes=1)))
     sweep(now - timedelta(minutes=30), (now - timedelta(minutes=30)) - (edge - 3 * hour - timedelta(minutes=1)))
-    assert trigger().look() is None, "the first look of all tells nothing"
+    assert trigger().find_passed() is None, "the first reading must send no event"
     assert ledger.told.known("a every 3600 s", "event time") == {"a": (edge - 4 * hour).isoformat()}
     sweep(now - timedelta(minutes=20), (now - timedelta(minutes=20)) - (edge - hour))
     sweep(now - timedelta(minutes=10), (now - timedelta(minutes=10)) - (edge - hour))
     events = trigger().run()
-    told = await next_of(events)
-    assert told == {"job": "a", "from": (edge - 4 * hour).isoformat(), "until": (edge - hour).isoformat()}, told
+    sent = await next_of(events)
+    assert sent == {"job": "a", "from": (edge - 4 * hour).isoformat(), "until": (edge - hour).isoformat()}, sent
     await events.aclose()
-    # With hours between two sweeps, those are compared all the same.
+    # Samples are compared though hours lie between them.
     rare = event_time.EventTimeTrigger(job="rare", seconds=3600.0)
     for hours in (5, 3):
         sweep(now - hours * hour, hour * 0, "rare")
-    assert rare.look() is None
+    assert rare.find_passed() is None
     assert ledger.told.known("rare every 3600 s", "event time") == {"rare": (edge - 5 * hour).isoformat()}
-    # Airflow may not have got it: what was not taken down is told again, and then not any more.
+    # An event that was not recorded is sent again, once: Airflow may not have received it.
     events = trigger().run()
-    assert await next_of(events) == told
+    assert await next_of(events) == sent
     waiting = asyncio.create_task(next_of(events))
     await asyncio.sleep(0.5)
     assert not waiting.done()

@@ -1,4 +1,4 @@
-"""A whole replay as one task: which one it goes on with; in a process of its own, as the DAGs."""
+"""A whole replay as one task: which replay it resumes; in a process of its own, as the DAGs."""
 
 from tests.support.own_process import run_script
 
@@ -12,12 +12,12 @@ import sluice.replay.promote as promoting
 from sluice.airflow import BackfillOperator
 from sluice.airflow.backfill import ReplayChunkOperator
 from sluice.ledger.ledger import Ledger
-from sluice.ledger.chunk_scheduling import Limits
+from sluice.ledger.chunk_scheduling import ChunkLimits
 from sluice.replay.model import ReplayRequest
 from tests.unit.replay.plans import hour, plan
 
 ExecutorSafeguard.test_mode = True
-WIDE = Limits(9, 9)
+WIDE = ChunkLimits(9, 9)
 ASKED = {"start": hour(12).isoformat(), "end": hour(14).isoformat()}
 OWN = "airflow:mine/run/t/7"
 ledger = Ledger(f"sqlite:///{sys.argv[1]}/ledger.db", "test")
@@ -32,18 +32,18 @@ def add(letter, holder):
 
 
 def finish(letter, number):
-    assert replays.take_turn(letter * 32, number, "x", WIDE)
+    assert replays.claim(letter * 32, number, "x", WIDE)
     job = replays.submitting(letter * 32, number, "x")
     replays.chunk_ended(letter * 32, number, "finished", flink_job_id=job)
     return job
 
 
-def begin(project, job, asked, context, holder, tell):
+def begin(project, job, asked, context, holder, log):
     begun.append(holder)
     return add("q", holder)
 
 
-def end(project, replay, tell):
+def end(project, replay, log):
     replays.ended(replay.id, "completed", {"of": replay.id[0]})
     return {"of": replay.id[0]}
 
@@ -54,8 +54,8 @@ def go(self, context, project, chunk):
 
 
 begins = backfill.begin
-preflight._release = lambda *_: SimpleNamespace(number=3)
-backfill.tell_outlets, backfill.begin, run.finish_replay = lambda *_: None, begin, end
+preflight.find_release = lambda *_: SimpleNamespace(number=3)
+backfill.set_event_extra, backfill.begin, run.finish_replay = lambda *_: None, begin, end
 promoting.promote = lambda project, replay, *_, **__: promoted.append(replay.id[0]) or []
 ReplayChunkOperator._go, ReplayChunkOperator._chunk = go, lambda self, project, context: None
 
@@ -70,7 +70,7 @@ ti = SimpleNamespace(map_index=7, try_number=1, max_tries=2)
 context = {"dag": SimpleNamespace(dag_id="mine"), "run_id": "run", "params": {}, "ti": ti}
 context["task"] = SimpleNamespace(retries=2)
 add("a", OWN)
-# Of many that were begun since, as mapped tasks do: its own is the one that counts.
+# Its own replay counts, not the many that other mapped tasks have started since.
 for number in range(25):
     other = plan(outputs={"counts": str(number)}).model_dump(mode="json")
     replays.add(f"{number:032}", "counts", f"airflow:mine/run/t/{number + 100}", 3, other, [], None)
@@ -78,31 +78,31 @@ finish("a", 1)
 assert operator().turn(context, {})["of"] == "a"
 assert (went, begun) == ([2], [])
 
-# A chunk that another one has seen to the end meanwhile is no reason to give up, or to be content.
+# A chunk that another taker has finished is neither an error nor the end of the task.
 add("b", OWN)
 event = {"flink_job_id": finish("b", 1), "state": "FINISHED", "records": 1, "words": "", "seconds_left": None}
 assert operator().resume(context, event)["of"] == "b"
 assert went == [2, 2]
 
-# Cleared after it was refused to be promoted: the same again, or what is asked for now.
+# Cleared after a refused promotion: the same replay, or a new one for a changed request.
 assert operator(promote=True).execute(context)["of"] == "b"
 assert (promoted, begun) == (["b"], [])
 assert operator(promote=True, chunk="1h").execute(context)["of"] == "q"
 assert (promoted, begun) == (["b", "q"], [OWN])
 
-# One that is to be gone on with by its id is another one's.
+# A replay that is resumed by its id may belong to another holder.
 add("c", "shell:me@here:1/abc")
 assert operator(replay="cccc").turn(context, {})["of"] == "c"
 try:
     operator().turn({**context, "run_id": "other"}, {})
 except AirflowException as error:
-    assert "the ledger has no replay of airflow:mine/other/t/7 any more" in str(error)
+    assert "the ledger no longer has the replay of airflow:mine/other/t/7" in str(error)
 else:
-    raise AssertionError("it was content with nothing")
+    raise AssertionError("a task without a replay succeeded")
 
-# What somebody has ended stays so until the task is cleared: a retry begins nothing in its place.
+# A cancelled replay stays cancelled until the task is cleared: a retry starts no new one.
 backfill.begin = begins
-run.begin_replay = lambda project, job, request, holder, note, tell: begin(project, job, {}, context, holder, tell)
+run.begin_replay = lambda project, job, request, holder, note, log: begin(project, job, {}, context, holder, log)
 late = {**context, "run_id": "late"}
 add("d", "airflow:mine/late/t/7")
 replays.ended("d" * 32, "cancelled")
@@ -116,7 +116,7 @@ for asked in ({}, {"replay": "eeee"}):
     except AirflowException as error:
         assert "was cancelled; clear the task" in str(error), error
     else:
-        raise AssertionError("it has begun again")
+        raise AssertionError("the retry started a replay")
 assert (begun, replays.find("e" * 32).outcome) == ([], "cancelled")
 ti.max_tries = 3
 went.clear()
@@ -132,10 +132,11 @@ CHUNK = """
 from types import SimpleNamespace
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from sluice.airflow.replay import ReplayChunkOperator
+from sluice.ledger.replay_tables import ChunkState
 
 ExecutorSafeguard.test_mode = True
 done = []
-row = SimpleNamespace(state="finished", records=5)
+row = SimpleNamespace(state=ChunkState.FINISHED, records=5)
 chunk = SimpleNamespace(row=row, part=SimpleNamespace(number=1), run_again=lambda: done.append("again"))
 chunk.begin = lambda _ends: None
 ReplayChunkOperator.project = lambda self: None
@@ -151,9 +152,9 @@ for ti.try_number, ti.max_tries, wanted in [(1, 2, none), (2, 2, none), (3, 2, n
 """
 
 
-def test_a_chunk_that_has_finished_is_run_again_where_it_was_cleared_and_by_no_retry(tmp_path):
+def test_clearing_runs_a_finished_chunk_again_and_a_retry_does_not(tmp_path):
     run_script(CHUNK, tmp_path)
 
 
-def test_which_replay_a_task_goes_on_with(tmp_path):
+def test_task_resumes_its_own_replay_or_the_one_named_in_the_request(tmp_path):
     run_script(SCRIPT, tmp_path, str(tmp_path))

@@ -1,4 +1,4 @@
-"""The connection type `flink` as Airflow sees it; in processes of their own, as the DAGs."""
+"""The connection type `flink` in Airflow; in processes of their own, as the DAGs."""
 
 import json
 from importlib.resources import files
@@ -30,14 +30,14 @@ def run(script, tmp_path, **variables):
 
 
 @pytest.mark.parametrize("name", ["provider_info.schema.json", "provider.yaml.schema.json"])
-def test_it_is_told_as_airflow_wants_it(name):
+def test_provider_info_matches_airflows_schemas(name):
     schema = json.loads((files("airflow") / name).read_text())
     [kind] = get_provider_info()["connection-types"]
     jsonschema.validate(kind, schema["properties"]["connection-types"]["items"])
     assert set(kind["conn-fields"]) == set(EXTRAS)
 
 
-def test_the_form_has_its_fields(tmp_path):
+def test_connection_form_has_the_flink_fields(tmp_path):
     found, _ = run(FORM, tmp_path)
     assert found["hook_name"] == "Flink"
     assert found["extra_fields"]["token"]["schema"]["format"] == "password"
@@ -45,13 +45,13 @@ def test_the_form_has_its_fields(tmp_path):
     assert found["standard_fields"]["url_schema"]["title"] == "Schema (http or https)"
 
 
-def test_the_button_says_what_is_wrong_and_what_to_do(tmp_path):
+def test_test_connection_reports_the_error_and_no_password(tmp_path):
     [port] = free_ports(1)
     given = {"conn_type": "flink", "host": "127.0.0.1", "port": port, "login": "me", "password": "planted"}
-    (passed, words), told = run(SCRIPT, tmp_path, AIRFLOW_CONN_TEAM=json.dumps(given))
+    (passed, words), output = run(SCRIPT, tmp_path, AIRFLOW_CONN_TEAM=json.dumps(given))
     assert not passed
     assert words.startswith(f"Flink at http://127.0.0.1:{port} does not answer")
-    assert "planted" not in told
+    assert "planted" not in output
     (passed, words), _ = run(SCRIPT, tmp_path, AIRFLOW_CONN_TEAM=json.dumps({**given, "schema": "ftp"}))
     assert (passed, words.partition(";")[0]) == (
         False,

@@ -1,4 +1,4 @@
-"""The DAG file: what it gives, that it gives the same each time, and what it doesn't import.
+"""The DAG files: their DAGs, the same at each parse, and the modules that they don't import.
 
 In a process of its own: Airflow configures itself, and warns, when it is imported.
 """
@@ -42,14 +42,14 @@ def parsed(home):
     return parse(ROOT, home)
 
 
-def test_each_job_has_its_dag(parsed):
+def test_each_job_has_its_dags(parsed):
     jobs = {file.stem for file in (ROOT / "flink_jobs").glob("[!_]*.py")}
     replayed = jobs - {"dead_letters"}
     of_jobs = {*(f"deploy.{job}" for job in jobs), *(f"backfill.{job}" for job in replayed)}
     assert set(parsed["dags"]) == {*of_jobs, "redeploy_and_verify"}
 
 
-def test_a_backfill_has_a_data_interval_for_each_day_and_runs_only_when_asked(parsed):
+def test_backfill_dag_has_daily_data_intervals_and_no_schedule(parsed):
     dag = parsed["dags"]["backfill.event_metrics"]["dag"]
     assert dag["timetable"]["__type"] == "sluice.airflow.timetable.IntervalsOnRequest"
     assert (dag["catchup"], dag["max_active_runs"]) == (False, 1)
@@ -62,11 +62,11 @@ def test_parsing_imports_neither_pyflink_nor_kafka(parsed):
     assert parsed["heavy"] == []
 
 
-def test_the_dags_are_the_same_each_time(parsed, home):
+def test_parsing_twice_gives_identical_dags(parsed, home):
     assert parse(ROOT, home, seed="1")["dags"] == parsed["dags"]
 
 
-def test_a_broken_file_gives_a_dag_that_says_so(tmp_path, home):
+def test_a_broken_file_gives_a_dag_with_its_error(tmp_path, home):
     shutil.copytree(ROOT / "dags", tmp_path / "dags")
     (tmp_path / "flink_jobs").mkdir()
     (tmp_path / "flink_jobs" / "spoilt.py").write_text("1 +\n")
@@ -74,7 +74,7 @@ def test_a_broken_file_gives_a_dag_that_says_so(tmp_path, home):
     assert "flink_jobs/spoilt.py:1: SyntaxError" in dag["description"]
 
 
-def test_a_file_with_an_impossible_name_takes_no_dag_away(tmp_path, home):
+def test_a_file_with_an_invalid_name_removes_no_other_dag(tmp_path, home):
     shutil.copytree(ROOT / "dags", tmp_path / "dags")
     shutil.copytree(ROOT / "flink_jobs", tmp_path / "flink_jobs")
     source = (ROOT / "flink_jobs" / "event_metrics.py").read_text()
@@ -85,3 +85,48 @@ def test_a_file_with_an_impossible_name_takes_no_dag_away(tmp_path, home):
     copies = {name: dag["dag"]["description"] for name, dag in dags.items() if "-copy-" in name}
     assert len(copies) == 2
     assert all("rename the file to a Python identifier" in words for words in copies.values())
+
+
+def test_sweep_operations_limits_parallel_deploy_runs(tmp_path):
+    """A task that waits for its deploy is deferred: Airflow must count it as active."""
+    run_fresh_script(
+        """
+import sys
+from pathlib import Path
+from airflow.serialization.serialized_objects import DagSerialization
+from airflow.ti_deps.dependencies_states import ACTIVE_STATES
+from airflow.utils.state import TaskInstanceState
+from sluice.airflow.dags import sweep_dag
+
+written = DagSerialization.to_dict(sweep_dag(Path(sys.argv[1])))
+[operate] = [task["__var"] for task in written["dag"]["tasks"] if task["__var"]["task_id"] == "operate"]
+partial = operate["partial_kwargs"]
+assert (partial["max_active_tis_per_dagrun"], partial["deferrable"]) == (2, True), partial
+assert TaskInstanceState.DEFERRED in ACTIVE_STATES
+# The scheduler uses the deserialized DAG.
+dag = DagSerialization.from_dict(written)
+assert dag.get_task("operate").max_active_tis_per_dagrun == 2
+""",
+        tmp_path,
+        str(tmp_path),
+        SLUICE_SWEEP_OPERATIONS="2",
+    )
+
+
+def test_sweep_schedule_comes_from_the_setting_and_starts_paused(tmp_path):
+    run_fresh_script(
+        """
+import os, sys
+from pathlib import Path
+from sluice.airflow.dags import sweep_dag
+
+for given, expected in ((None, "*/10 * * * *"), ("0 * * * *", "0 * * * *"), ("none", None)):
+    if given:
+        os.environ["SLUICE_SWEEP_SCHEDULE"] = given
+    dag = sweep_dag(Path(sys.argv[1]))
+    assert (dag.schedule, dag.catchup, dag.max_active_runs) == (expected, False, 1), (given, dag.schedule)
+    assert dag.is_paused_upon_creation
+""",
+        tmp_path,
+        str(tmp_path),
+    )

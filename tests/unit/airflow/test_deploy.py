@@ -168,7 +168,7 @@ PASSED = {"event": {"passed": True, "words": "0 behind"}, "started": STARTED, "g
 fails_at("settle_operation", UnreachableError("Flink does not answer"))
 fails_at("settle_operation", OperationalError("COMMIT", {}, Exception("the ledger is gone")))
 fails_at("gate_trigger", KeyError("release"))
-fails_at("tell_outlets", RuntimeError("no event"))
+fails_at("set_event_extra", RuntimeError("no event"))
 """,
     )
 

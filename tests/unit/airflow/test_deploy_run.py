@@ -1,4 +1,4 @@
-"""Runs that the sweep makes: for how long it waits for one, and what ends the wait; in a process of its own."""
+"""Runs that the sweep starts: how long it waits for one, and what ends the wait; in a process of its own."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ sent, runs = [], {}
 
 
 class Supervisor:
-    # What Airflow's supervisor answers.
+    # Answers as Airflow's supervisor does.
     def send(self, msg):
         sent.append(msg)
         match type(msg).__name__:
@@ -90,7 +90,7 @@ def run(tmp_path: Path, script: str) -> None:
     run_script(PREPARED + script, tmp_path, str(tmp_path))
 
 
-def test_the_sweep_waits_for_a_run_until_one_interval_after_its_own_start(tmp_path):
+def test_sweep_waits_for_a_run_until_one_interval_after_its_own_start(tmp_path):
     run(
         tmp_path,
         """
@@ -106,14 +106,14 @@ assert (made.dag_id, made.run_id, made.conf) == ("deploy.counts", "r1", {"reason
 assert pushed["trigger_run_id"] == "r1"
 assert deferred.trigger.deadline == (began + timedelta(minutes=10)).timestamp()
 assert timedelta(minutes=6) < deferred.timeout < timedelta(minutes=9), deferred.timeout
-# What Airflow keeps of it is what makes it again.
+# Its serialized form makes an equal trigger.
 _, arguments = deferred.trigger.serialize()
 assert DeployRunTrigger(**arguments).serialize() == deferred.trigger.serialize()
 """,
     )
 
 
-def test_a_run_made_after_the_sweep_s_time_is_not_waited_for(tmp_path):
+def test_a_run_started_after_the_deadline_is_not_awaited(tmp_path):
     run(
         tmp_path,
         """
@@ -121,13 +121,13 @@ try:
     operator(timedelta(minutes=10)).execute(context(datetime.now(UTC) - timedelta(minutes=11)))
     raise SystemExit("it waits")
 except AirflowSkipException as error:
-    assert str(error).startswith("run r1 of deploy.counts goes on, and this sweep's time is up"), error
+    assert str(error).startswith("run r1 of deploy.counts still runs at this sweep's deadline"), error
 assert runs == {"r1": "queued"}
 """,
     )
 
 
-def test_a_run_that_does_not_end_is_given_up_at_the_deadline(tmp_path):
+def test_waiting_for_an_unfinished_run_stops_at_the_deadline(tmp_path):
     run(
         tmp_path,
         """
@@ -139,7 +139,7 @@ assert kind == "AirflowSkipException", words
     )
 
 
-def test_a_run_whose_job_lost_its_file_is_given_up_before_the_deadline(tmp_path):
+def test_a_run_whose_job_file_was_removed_fails_before_the_deadline(tmp_path):
     run(
         tmp_path,
         """
@@ -151,16 +151,16 @@ assert fired(trigger(60)) == {"status": "removed"}
 assert time.monotonic() - began < 30
 kind, words = failure(operator(timedelta(1)), "removed")
 assert (kind, words) == ("AirflowFailException",
-    "the file of counts was removed while run r1 of deploy.counts went on: Airflow leaves that run as it is; put "
+    "the file of counts was removed while run r1 of deploy.counts ran: Airflow no longer schedules its tasks; put "
     "flink_jobs/counts.py back, or mark the run as failed")
-# One that ends all the same has ended.
+# A run that ends nevertheless counts as ended.
 runs["r1"] = "success"
 assert fired(trigger(60)) == {"status": "success"}
 """,
     )
 
 
-def test_how_a_run_has_ended_is_how_the_task_ends(tmp_path):
+def test_task_ends_with_the_status_of_the_run(tmp_path):
     run(
         tmp_path,
         """
@@ -170,13 +170,13 @@ for state in ("success", "failed"):
 del runs["r1"]
 assert fired(trigger(60)) == {"status": "deleted"}
 assert failure(operator(timedelta(1)), "success") is None
-assert failure(operator(timedelta(1)), "failed")[1] == "run r1 of deploy.counts has failed: its tasks say why"
-assert failure(operator(timedelta(1)), "deleted")[1] == "run r1 of deploy.counts was deleted while it went on"
+assert failure(operator(timedelta(1)), "failed")[1] == "run r1 of deploy.counts has failed: see its tasks"
+assert failure(operator(timedelta(1)), "deleted")[1] == "run r1 of deploy.counts was deleted while it ran"
 """,
     )
 
 
-def test_a_sweep_is_bounded_by_the_interval_of_its_schedule(tmp_path):
+def test_sweep_timeouts_derive_from_the_interval_of_its_schedule(tmp_path):
     run(
         tmp_path,
         """
@@ -194,7 +194,7 @@ for given, within, timeout in (
     os.environ["SLUICE_SWEEP_SCHEDULE"] = given
     dag = sweep_dag(ROOT)
     assert dag.get_task("operate").partial_kwargs["within"] == within, given
-    # The run must not end before `verify` has recorded which runs go on.
+    # The sweep's run must not end before `verify` has recorded the unfinished runs.
     assert dag.dagrun_timeout == timeout > within, given
     assert dag.get_task("sweep").budget < within
 """,

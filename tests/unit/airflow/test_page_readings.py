@@ -1,4 +1,4 @@
-"""Slow readings of the page: shared, bounded in number, and waited for by no request for long."""
+"""Slow readings of the page: shared, bounded in number, and with a limited wait."""
 
 import asyncio
 from threading import Event
@@ -10,7 +10,7 @@ from sluice.airflow.page.shared import BusyError, SharedReadings
 
 
 class Slow:
-    """A reading that ends when it is let go on."""
+    """A reading that ends once `go_on` is set."""
 
     def __init__(self, value="read"):
         self.value = value
@@ -26,7 +26,7 @@ class Slow:
 
 
 async def ended(readings, question, slow):
-    """Ask until the answer is there."""
+    """Repeat the request until it is answered."""
     while True:
         try:
             return await readings.get(question, slow)
@@ -34,7 +34,7 @@ async def ended(readings, question, slow):
             await asyncio.sleep(0)
 
 
-def test_one_reading_answers_all_who_ask_meanwhile():
+def test_concurrent_requests_share_one_reading():
     readings, slow = SharedReadings(patience=30), Slow()
 
     async def ask():
@@ -47,7 +47,7 @@ def test_one_reading_answers_all_who_ask_meanwhile():
     assert slow.times == 1
 
 
-def test_a_reading_without_a_thread_is_refused_and_keeps_no_place(monkeypatch):
+def test_a_reading_without_a_thread_is_refused_and_not_pending(monkeypatch):
     readings = SharedReadings(pending=1, patience=30)
     with monkeypatch.context() as exhausted:
         exhausted.setattr(shared.Thread, "start", _no_thread)
@@ -61,7 +61,7 @@ def _no_thread(_thread):
     raise RuntimeError("can't start new thread")
 
 
-def test_who_asks_after_the_end_of_a_reading_gets_a_new_one():
+def test_a_request_after_the_end_of_a_reading_starts_a_new_one():
     readings, slow = SharedReadings(patience=30), Slow()
     slow.go_on.set()
 
@@ -72,11 +72,11 @@ def test_who_asks_after_the_end_of_a_reading_gets_a_new_one():
     assert slow.times == 2
 
 
-def test_a_request_waits_no_longer_than_the_patience_and_its_next_one_gets_the_answer():
+def test_a_slow_reading_refuses_the_request_and_answers_the_next_one():
     readings, slow = SharedReadings(patience=0.01, kept=60, retry_after=3), Slow()
 
     async def ask():
-        with pytest.raises(BusyError, match="still being read; ask again in 3 s") as refused:
+        with pytest.raises(BusyError, match="still being read; try again in 3 s") as refused:
             await readings.get("counts", slow)
         assert refused.value.retry_after == 3
         slow.go_on.set()
@@ -86,7 +86,7 @@ def test_a_request_waits_no_longer_than_the_patience_and_its_next_one_gets_the_a
     assert slow.times == 1
 
 
-def test_a_reading_that_fails_fails_for_all_who_wait():
+def test_a_failed_reading_fails_all_its_requests():
     readings, slow = SharedReadings(patience=30), Slow(ValueError("broken"))
 
     async def ask():
@@ -98,13 +98,13 @@ def test_a_reading_that_fails_fails_for_all_who_wait():
     assert [str(error) for error in asyncio.run(ask())] == ["broken"] * 3
 
 
-def test_a_question_beyond_the_pending_ones_is_refused_at_once():
+def test_a_request_beyond_the_pending_ones_is_refused_at_once():
     readings, slow = SharedReadings(at_once=1, pending=2, patience=30), Slow()
 
     async def ask():
         many = [asyncio.create_task(readings.get(name, slow)) for name in ("a", "b")]
         await asyncio.sleep(0)
-        with pytest.raises(BusyError, match="reads the files of 2 other questions"):
+        with pytest.raises(BusyError, match="reading the files for 2 other requests"):
             await readings.get("c", slow)
         slow.go_on.set()
         await asyncio.gather(*many)
@@ -113,7 +113,7 @@ def test_a_question_beyond_the_pending_ones_is_refused_at_once():
     assert asyncio.run(ask()) == "read"
 
 
-def test_a_request_that_is_given_up_does_not_end_the_reading_for_others():
+def test_cancelling_a_request_does_not_end_the_shared_reading():
     readings, slow = SharedReadings(patience=30), Slow()
 
     async def ask():

@@ -1,4 +1,4 @@
-"""What Airflow's processes load with the plugin: little, and what the navigation leads to; in a process of its own."""
+"""The plugin: it loads few modules, and links the page in the navigation; in a process of its own."""
 
 import json
 
@@ -22,10 +22,10 @@ print(json.dumps([view, sorted(before)]))
     ("base", "page"),
     [("http://127.0.0.1:8080", "/sluice/"), ("https://data.example.org/airflow/", "/airflow/sluice/")],
 )
-def test_the_navigation_leads_to_the_page(tmp_path, base, page):
+def test_airflows_navigation_links_to_the_page(tmp_path, base, page):
     done = run_fresh_script(SCRIPT, tmp_path, AIRFLOW__API__BASE_URL=base)
     view, loaded = json.loads(done.stdout.splitlines()[-1])
     assert (view["href"], view["url_route"], view["destination"]) == (page, "fleet", "nav")
     assert view["icon"].startswith(f"{page}static/")
-    # Each task's process loads the plugin, and none of them serves the page.
+    # Each task's process loads the plugin without the page, which it doesn't serve.
     assert [name for name in loaded if "page" in name or "ledger" in name] == []

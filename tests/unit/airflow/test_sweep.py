@@ -1,8 +1,8 @@
-"""The sweep's operators: a notifier that fails loses nothing; in a process of its own, as the DAGs."""
+"""The sweep's operators: notifications, approvals, failed runs; in a process of its own, as the DAGs."""
 
 from pathlib import Path
 
-from tests.support.own_process import run_fresh_script, run_script
+from tests.support.own_process import run_script
 
 PREPARED = """
 import sys
@@ -14,8 +14,8 @@ from airflow.sdk.exceptions import AirflowFailException
 import sluice.fleet.needs as needs, sluice.fleet.status as status
 from sluice.airflow.sweep import SweepOperator, VerifyOperator
 from sluice.fleet.decision import Decision
-from sluice.fleet.needs import Needed, Question
-from sluice.fleet.rows import Found, JobStatus
+from sluice.fleet.needs import ApprovalRequest, Needed
+from sluice.fleet.rows import JobObservation, JobStatus
 from sluice.plan.request import Request
 from sluice.ledger.ledger import Ledger
 
@@ -58,11 +58,11 @@ class Task:
 def sweep_and_record(project, run, gone):
     runs.append(run)
     now["gone"] = gone
-    return [Found(row) for row in now["rows"]]
+    return [JobObservation(row) for row in now["rows"]]
 
 
 status.sweep_and_record = sweep_and_record
-needs.find_needs = lambda project, rows, log, gone, budget: [
+needs.find_needs = lambda project, rows, log, has_ended, budget: [
     n for n in now["needs"] if n.job in {row.job for row in rows}
 ]
 notifiers = [Failing(), Template("{{ changes[0].reasons[0] }}")]
@@ -89,7 +89,7 @@ def run(tmp_path: Path, script: str) -> None:
     run_script(PREPARED + script, tmp_path, str(tmp_path))
 
 
-def test_a_notifier_that_fails_is_told_again_and_hinders_neither_the_mending_nor_the_others(tmp_path):
+def test_a_failing_notifier_is_retried_and_blocks_nothing_else(tmp_path):
     run(
         tmp_path,
         """
@@ -98,7 +98,7 @@ now["needs"] = [Needed("a", Decision("recover", "it is gone"), Request())]
 result, failure = run("1")
 assert [each["trigger_dag_id"] for each in result] == ["deploy.a"], result
 assert told == [("template", "it is gone")], told
-assert failure == "Failing was not told, and will be at the next sweep: RuntimeError: no server", failure
+assert failure == "notifier Failing failed, and is called again at the next sweep: RuntimeError: no server", failure
 assert set(runs) == {"1"}
 Failing.broken = False
 _, failure = run("2")
@@ -109,7 +109,7 @@ assert (told, failure) == ([], None), (told, failure)
     )
 
 
-def test_what_needs_a_person_while_the_job_runs_is_told_once_and_fails_one_run(tmp_path):
+def test_a_report_on_a_running_job_notifies_once_and_fails_one_run(tmp_path):
     run(
         tmp_path,
         """
@@ -117,18 +117,18 @@ Failing.broken = False
 now["rows"] = [JobStatus("a", "RUNNING", verdict="healthy", drift=True, phase="running")]
 now["needs"] = [Needed("a", Decision("report", "given up after 6 tries", cause="given up: redeploy f5"))]
 _, failure = run("1")
-assert failure == "a person has to look: a: given up after 6 tries", failure
+assert failure == "jobs need a person: a: given up after 6 tries", failure
 assert told == [("failing", ["a"]), ("template", "given up after 6 tries")], told
 assert now["xcoms"]["reports"][0]["reasons"] == ["given up after 6 tries"]
 _, failure = run("2")
 assert (told, failure) == ([], None), (told, failure)
 now["needs"] = [Needed("a", Decision("report", "another", cause="given up: redeploy f6"))]
-assert run("3")[1] == "a person has to look: a: another"
+assert run("3")[1] == "jobs need a person: a: another"
 """,
     )
 
 
-def test_a_job_that_is_down_and_given_up_fails_each_run_and_is_told_once(tmp_path):
+def test_a_report_on_a_job_that_is_down_notifies_once_and_fails_each_run(tmp_path):
     run(
         tmp_path,
         """
@@ -137,34 +137,36 @@ now["rows"] = [JobStatus("a", "gone", verdict="failed", reasons=("it is gone",),
 now["needs"] = [Needed("a", Decision("report", "given up", cause="given up: recover"))]
 for name in ("1", "2"):
     _, failure = run(name)
-    assert failure == "a person has to look: a: report: given up", failure
+    assert failure == "jobs need a person: a: report: given up", failure
     expected = ["it is gone", "given up"] if name == "1" else []
     assert [words for who, words in told if who == "template"] == expected, told
 """,
     )
 
 
-def test_what_loses_state_is_asked_for_once_and_reported_from_the_next_sweep_on(tmp_path):
+def test_approval_is_requested_once_and_reported_from_the_next_sweep_on(tmp_path):
     run(
         tmp_path,
         """
 Failing.broken = False
 now["rows"] = [JobStatus("a", "RUNNING", verdict="healthy", drift=True, phase="running")]
-LOSES = Needed("a", Decision("report", "it loses state", cause="approval f5"), to_ask=Question("f5", Request()))
+LOSES = Needed(
+    "a", Decision("report", "it loses state", cause="approval f5"), approval_request=ApprovalRequest("f5", Request())
+)
 now["needs"] = [LOSES]
 asks, failure = run("1")
 assert (told, failure) == ([], None), (told, failure)
 assert [(each["trigger_dag_id"], each["conf"]["operation"], each["conf"]["unattended"], each["wait_for_completion"])
         for each in asks] == [("deploy.a", "deploy", False, False)]
-# Whatever has become of that run: it was asked for.
+# The request counts, whatever the outcome of its run.
 asks, failure = run("2")
-assert failure == "a person has to look: a: it loses state", failure
+assert failure == "jobs need a person: a: it loses state", failure
 assert (asks, len(told)) == ([], 2)
 now["needs"] = [Needed("a", Decision("report", "it waits", cause="approval f5"))]
 assert (run("3"), told) == (([], None), [])
 now["needs"] = [LOSES]
 assert (run("4"), told) == (([], None), [])
-# Not desired any more, and then again: that is news.
+# The same change after an interval without it is a new request.
 now["needs"] = []
 run("5")
 now["needs"] = [LOSES]
@@ -173,34 +175,36 @@ assert len(run("6")[0]) == 1
     )
 
 
-def test_what_nobody_could_be_asked_about_is_asked_for_again_and_told_once_meanwhile(tmp_path):
+def test_an_approval_request_that_could_not_be_made_is_repeated(tmp_path):
     run(
         tmp_path,
         """
 Failing.broken = False
 now["rows"] = [JobStatus("a", "RUNNING", verdict="healthy", drift=True, phase="running")]
 now["needs"] = [
-    Needed("a", Decision("report", "it loses state", cause="approval f5"), to_ask=Question("f5", Request()))
+    Needed("a", Decision("report", "it loses state", cause="approval f5"),
+           approval_request=ApprovalRequest("f5", Request()))
 ]
 # The DAG of a is paused.
 states["operate_0"] = "failed"
-SAID = "a run of deploy.a has failed, or could not be made"
+FAILURE = "a run of deploy.a failed, or could not be made"
 asks, failure = run("1")
 assert ([each["wait_for_completion"] for each in asks], told) == ([False], [])
-assert failure.startswith(SAID), failure
+assert failure.startswith(FAILURE), failure
 for name, words in (("2", ["it loses state"]), ("3", [])):
     asks, failure = run(name)
     assert len(asks) == 1
-    assert SAID in failure, failure
+    assert FAILURE in failure, failure
     assert [said for who, said in told if who == "template"] == words, told
-# It is not paused any more.
+# The DAG is no longer paused.
 states["operate_0"] = "success"
 made[0] = "r4"
 asks, failure = run("4")
 assert (len(asks), failure, told) == (1, None, []), (asks, failure, told)
 assert run("5") == ([], None)
-# A run that was made has asked, whatever has become of it.
-now["needs"] = [Needed("a", Decision("report", "other", cause="approval f6"), to_ask=Question("f6", Request()))]
+# A run that was made has requested the approval, whatever its outcome.
+request = ApprovalRequest("f6", Request())
+now["needs"] = [Needed("a", Decision("report", "other", cause="approval f6"), approval_request=request)]
 states["operate_0"] = "failed"
 assert len(run("6")[0]) == 1
 assert run("7")[0] == []
@@ -208,38 +212,38 @@ assert run("7")[0] == []
     )
 
 
-def test_a_way_back_that_needs_an_approval_is_asked_for_beside_and_nothing_waits_for_the_answer(tmp_path):
+def test_rollback_approval_is_requested_beside_the_recovery(tmp_path):
     run(
         tmp_path,
         """
 Failing.broken = False
 now["rows"] = [JobStatus("a", "FAILED", verdict="failed", phase="running")]
-back = Question("f1", Request(kind="rollback", seen=2))
+back = ApprovalRequest("f1", Request(kind="rollback", seen=2))
 why = Decision("recover", "it is to run; going back needs an approval", release=2, cause="approval f1")
-now["needs"] = [Needed("a", why, Request(), to_ask=back)]
+now["needs"] = [Needed("a", why, Request(), approval_request=back)]
 runs_of = lambda result: [(each["conf"]["operation"], each["conf"]["unattended"], each["wait_for_completion"])
                           for each in result]
 result, _ = run("1")
-# What is waited for asks nobody, whatever it comes to plan.
+# A run that the sweep waits for requests no approval, whatever its plan.
 assert runs_of(result) == [("deploy", True, True), ("rollback", False, False)], result
 assert "going back needs an approval" in result[1]["conf"]["reason"]
-# By the time it is answered, somebody may have deployed.
+# Until the answer, another release may be deployed: the request names the expected one.
 assert [each["conf"].get("seen_release") for each in result] == [None, 2]
 result, _ = run("2")
 assert runs_of(result) == [("deploy", True, True)], result
-# The run has asked, or it was rejected.
+# The approval was requested or rejected.
 now["needs"] = [Needed("a", why, Request())]
 assert runs_of(run("3")[0]) == [("deploy", True, True)]
 """,
     )
 
 
-def test_what_runs_that_have_ended_have_left_of_their_replays_is_ended(tmp_path):
+def test_sweep_cancels_replay_chunks_of_ended_runs(tmp_path):
     run(
         tmp_path,
         """
 from sluice.errors import UnreachableError
-from sluice.ledger.chunk_scheduling import Limits
+from sluice.ledger.chunk_scheduling import ChunkLimits
 import sluice.replay.run as replay_run
 
 Failing.broken = False
@@ -253,11 +257,11 @@ ledger.replays.add("a" * 32, "counts", "airflow:mine/over", 1, plan, ["waits", *
 for letter, holder in (("b", "airflow:mine/over"), ("c", "airflow:mine/on"), ("d", "airflow:mine/over/all/-1")):
     ledger.replays.add(letter * 32, "counts", holder, 1, {**plan, "outputs": {"counts": letter}}, ["waits"], None)
 for number, taker in enumerate(takers, start=2):
-    assert ledger.replays.take_turn("a" * 32, number, taker, Limits(9, 9))
+    assert ledger.replays.claim("a" * 32, number, taker, ChunkLimits(9, 9))
 ended = []
 
 
-def end(project, row, tell, **_more):
+def cancel(project, row, log, **_more):
     if row.number != 2:
         raise AssertionError(row.name)
     ended.append(row.name)
@@ -265,18 +269,18 @@ def end(project, row, tell, **_more):
         raise UnreachableError("no answer")
 
 
-replay_run._end = end
-# A cluster that does not answer hinders no sweep, and the next one tries again.
+replay_run._cancel = cancel
+# An unreachable cluster fails no sweep, and the next one tries again.
 assert run("1") == ([], None)
 assert run("2") == ([], None)
 assert ended == takers[:1] * 2, ended
-# What has no chunk left in nobody's hands is in no other replay's way.
+# A replay of an ended holder without running chunks has failed and blocks no other one.
 assert [ledger.replays.find(letter * 32).outcome for letter in "abcd"] == [None, "failed", None, "failed"]
 """,
     )
 
 
-def test_who_holds_a_job_and_has_ended_is_known_to_both_looks(tmp_path):
+def test_sweep_knows_holders_whose_runs_have_ended(tmp_path):
     run(
         tmp_path,
         """
@@ -294,7 +298,7 @@ assert [job for job, holder in holders.items() if now["gone"](holder)] == ["a"]
     )
 
 
-def test_runs_that_fail_before_they_begin_anything_are_counted_and_those_not_made_are_not(tmp_path):
+def test_runs_that_fail_before_an_operation_count_as_failed_attempts(tmp_path):
     run(
         tmp_path,
         """
@@ -314,18 +318,18 @@ states.update(operate_0="success", operate_1="failed", operate_2="failed")
 # The DAG of c is paused.
 made.update({0: "r0", 1: "r1"})
 at = datetime.now(UTC)
-sample = to_sample("test", Found(now["rows"][0]), at, "1")
+sample = to_sample("test", JobObservation(now["rows"][0]), at, "1")
 project.ledger.samples.add([sample], older_than=at - timedelta(days=1))
 run("1")
 assert counted == [
     ("b", Request(kind="rollback", to=1, seen=2), "airflow:deploy.b/r1",
-     "run r1 of deploy.b has failed before it had begun anything", at)
+     "run r1 of deploy.b failed before it began an operation", at)
 ], counted
 """,
     )
 
 
-def test_a_run_that_fails_is_told_of_with_what_its_job_needs_now(tmp_path):
+def test_a_failed_run_is_reported_with_the_present_need_of_its_job(tmp_path):
     run(
         tmp_path,
         """
@@ -336,7 +340,7 @@ now["needs"] = [Needed(name, Decision("recover", "it is gone"), Request()) for n
 states.update(operate_0="success", operate_1="failed")
 
 
-def look_again(project, rows, log, gone, budget):
+def look_again(project, rows, log, has_ended, budget):
     again.append([row.job for row in rows])
     why = "recover is tried again at 12:01:00 UTC, after 1 of 6 tries: its state is gone"
     return [Needed("b", Decision("nothing", why))] if len(again) > 1 else now["needs"]
@@ -345,76 +349,33 @@ def look_again(project, rows, log, gone, budget):
 again = []
 needs.find_needs = look_again
 _, failure = run("1")
-SAID = "has failed, or could not be made, as where its DAG is paused: the task operate says which"
+FAILURE = "failed, or could not be made since its DAG is paused: see the task operate"
 assert failure == (
-    f"a run of deploy.b {SAID}; now: recover is tried again at 12:01:00 UTC, after 1 of 6 tries: its state is gone"
+    f"a run of deploy.b {FAILURE}; now: recover is tried again at 12:01:00 UTC, after 1 of 6 tries: its state is gone"
 ), failure
-# One that asks a person isn't waited for, and can fail to be made likewise.
+# A run that requests an approval isn't awaited, and may fail to be made, too.
 states.clear()
 states["operate_0"] = "failed"
 now["rows"] = [JobStatus("a", "RUNNING", verdict="healthy", reasons=("well",), drift=True, phase="running")]
-now["needs"] = [Needed("a", Decision("report", "x", cause="approval f5"), to_ask=Question("f5", Request()))]
-needs.find_needs = lambda project, rows, log, gone, budget: now["needs"]
+now["needs"] = [
+    Needed("a", Decision("report", "x", cause="approval f5"),
+           approval_request=ApprovalRequest("f5", Request()))]
+needs.find_needs = lambda project, rows, log, has_ended, budget: now["needs"]
 _, failure = run("2")
-assert failure == f"a run of deploy.a {SAID}", failure
+assert failure == f"a run of deploy.a {FAILURE}", failure
 """,
     )
 
 
-def test_without_a_look_there_is_nothing_to_verify_and_that_is_a_failure(tmp_path):
+def test_verify_fails_without_a_result_of_the_sweep(tmp_path):
     run(
         tmp_path,
         """
 context = {"ti": Task(), "run_id": "1", "dag": DAG("redeploy_and_verify", schedule=None)}
 try:
     VerifyOperator(task_id="v").execute(context)
-    raise SystemExit("it is content")
+    raise SystemExit("verify succeeded")
 except AirflowFailException as error:
-    assert str(error) == "nobody has looked at the fleet: the task sweep says why", error
+    assert str(error) == "the fleet was not checked: see the log of the task sweep", error
 """,
-    )
-
-
-def test_no_more_jobs_are_worked_on_at_once_than_the_setting_says(tmp_path):
-    """A run that waits for its deploy is deferred: Airflow must count it."""
-    run_fresh_script(
-        """
-import sys
-from pathlib import Path
-from airflow.serialization.serialized_objects import DagSerialization
-from airflow.ti_deps.dependencies_states import ACTIVE_STATES
-from airflow.utils.state import TaskInstanceState
-from sluice.airflow.dags import sweep_dag
-
-written = DagSerialization.to_dict(sweep_dag(Path(sys.argv[1])))
-[operate] = [task["__var"] for task in written["dag"]["tasks"] if task["__var"]["task_id"] == "operate"]
-partial = operate["partial_kwargs"]
-assert (partial["max_active_tis_per_dagrun"], partial["deferrable"]) == (2, True), partial
-assert TaskInstanceState.DEFERRED in ACTIVE_STATES
-# What the scheduler goes by.
-dag = DagSerialization.from_dict(written)
-assert dag.get_task("operate").max_active_tis_per_dagrun == 2
-""",
-        tmp_path,
-        str(tmp_path),
-        SLUICE_SWEEP_OPERATIONS="2",
-    )
-
-
-def test_it_comes_every_ten_minutes_or_as_the_setting_says_and_begins_paused(tmp_path):
-    run_fresh_script(
-        """
-import os, sys
-from pathlib import Path
-from sluice.airflow.dags import sweep_dag
-
-for given, expected in ((None, "*/10 * * * *"), ("0 * * * *", "0 * * * *"), ("none", None)):
-    if given:
-        os.environ["SLUICE_SWEEP_SCHEDULE"] = given
-    dag = sweep_dag(Path(sys.argv[1]))
-    assert (dag.schedule, dag.catchup, dag.max_active_runs) == (expected, False, 1), (given, dag.schedule)
-    assert dag.is_paused_upon_creation
-""",
-        tmp_path,
-        str(tmp_path),
     )

@@ -1,4 +1,4 @@
-"""Runs that a sweep has not seen to their ends: the next sweeps make no second one, count and report them."""
+"""Runs that outlast their sweep: the next sweeps start no second one, and count and report them."""
 
 from pathlib import Path
 
@@ -17,7 +17,8 @@ gone = {"verdict": "failed", "reasons": ("it is gone",), "phase": "running"}
 now["rows"] = [JobStatus(name, "gone", **gone) for name in ("a", "b")]
 now["needs"] = [Needed(name, Decision("recover", "it is gone"), Request()) for name in ("a", "b")]
 at = datetime.now(UTC)
-project.ledger.samples.add([to_sample("test", Found(now["rows"][0]), at, "1")], older_than=at - timedelta(days=1))
+sample = to_sample("test", JobObservation(now["rows"][0]), at, "1")
+project.ledger.samples.add([sample], older_than=at - timedelta(days=1))
 """
 
 
@@ -25,7 +26,7 @@ def run(tmp_path: Path, script: str) -> None:
     run_script(PREPARED + LOOKED + script, tmp_path, str(tmp_path))
 
 
-def test_no_second_run_is_made_while_one_goes_on_and_another_job_is_recovered(tmp_path):
+def test_no_second_run_is_started_while_one_runs_for_the_same_job(tmp_path):
     run(
         tmp_path,
         """
@@ -35,17 +36,17 @@ alive["r0"] = "running"
 result, failure = run("1")
 assert [each["trigger_dag_id"] for each in result] == ["deploy.a", "deploy.b"], result
 assert (failure, counted) == (None, []), (failure, counted)
-# It hangs; b is down again.
+# The run hangs; b is down again.
 made.update({0: "r2"})
 states.update(operate_0="success")
 result, failure = run("2")
 assert ([each["trigger_dag_id"] for each in result], failure) == (["deploy.b"], None), (result, failure)
-# From the next sweep on it is for a person, each time: the job is down.
+# Each further sweep reports it: the job is down.
 result, failure = run("3")
 assert [each["trigger_dag_id"] for each in result] == ["deploy.b"], result
-for words in ("a: report: it is gone; run r0 of deploy.a goes on since", "look at its tasks in Airflow"):
+for words in ("a: report: it is gone; run r0 of deploy.a runs since", "check its tasks in Airflow"):
     assert words in failure, failure
-# At last another run is made, whatever has become of this one.
+# At last another run is started, whatever the state of this one.
 for number in range(4, 13):
     result, _ = run(str(number))
 assert [each["trigger_dag_id"] for each in result] == ["deploy.b"], result
@@ -70,7 +71,7 @@ made.update({0: "r1"})
 result, _ = run("2")
 assert counted == [
     ("b", Request(kind="rollback", to=1), "airflow:deploy.b/r0",
-     "run r0 of deploy.b has failed before it had begun anything", at)
+     "run r0 of deploy.b failed before it began an operation", at)
 ], counted
 assert [each["trigger_dag_id"] for each in result] == ["deploy.b"]
 run("3")
@@ -79,7 +80,7 @@ assert len(counted) == 1, counted
     )
 
 
-def test_a_run_that_goes_on_is_not_counted_where_the_task_that_waited_has_failed(tmp_path):
+def test_a_running_run_is_not_counted_though_the_waiting_task_failed(tmp_path):
     run(
         tmp_path,
         """
@@ -88,12 +89,12 @@ made.update({0: "r0", 1: "r1"})
 alive["r0"] = "running"
 _, failure = run("1")
 assert counted == []
-assert failure.startswith("a run of deploy.a has failed, or could not be made"), failure
+assert failure.startswith("a run of deploy.a failed, or could not be made"), failure
 """,
     )
 
 
-def test_a_run_whose_job_lost_its_file_is_reported_by_its_name(tmp_path):
+def test_a_run_whose_job_file_was_removed_is_reported(tmp_path):
     run(
         tmp_path,
         """
@@ -107,13 +108,13 @@ states.update(operate_0="failed", operate_1="skipped")
 made.update({0: "r0", 1: "r1"})
 alive.update(r0="running", r1="running")
 _, failure = run("1")
-assert "the file of a was removed while run r0 of deploy.a went on" in failure, failure
+assert "the file of a was removed while run r0 of deploy.a ran" in failure, failure
 assert "the file of b" not in failure, failure
 """,
     )
 
 
-def test_what_is_down_is_brought_back_before_what_has_drifted_is_redeployed(tmp_path):
+def test_jobs_that_are_down_come_before_jobs_that_have_drifted(tmp_path):
     run(
         tmp_path,
         """

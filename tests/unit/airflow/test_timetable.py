@@ -23,6 +23,6 @@ print(days)
 """
 
 
-def test_days_are_there_for_a_backfill_and_for_nobody_else(tmp_path):
+def test_timetable_has_intervals_for_a_backfill_and_schedules_no_runs(tmp_path):
     done = run_script(SCRIPT, tmp_path)
     assert done.stdout.count("00:00:00") == 6

@@ -100,7 +100,7 @@ import asyncio
 from sluice.airflow import triggers as replay_trigger
 from sluice.airflow.triggers import TurnTrigger
 from sluice.errors import UnreachableError
-from sluice.ledger.chunk_scheduling import Turn
+from sluice.ledger.chunk_scheduling import QueuePosition
 from sluice.replay import slots as cluster
 
 replay_trigger.project_of = lambda *_: type("Project", (), {"flink": "http://flink"})
@@ -136,10 +136,10 @@ def waits(*turns):
     assert len(asyncio.run(see())) == 1
     return list(pauses)
 
-come, not_yet = (lambda before: Turn(False, True, before)), Turn(False, False, 0)
+come, not_yet = (lambda before: QueuePosition(False, True, before)), QueuePosition(False, False, 0)
 assert waits(come(1)) == []  # two run side by side
 assert waits(not_yet, come(0)) == [3.0]
-assert waits(Turn(True, False, 40)) == []  # cancelled: there is nothing to wait for
+assert waits(QueuePosition(True, False, 40)) == []  # cancelled: there is nothing to wait for
 # Its turn comes only if those before it don't take theirs in the meantime.
 assert sum(waits(come(8))) >= 24
 assert waits(come(8), come(7), not_yet, come(0))[:2] == [15.0, 12.0]

@@ -1,4 +1,4 @@
-"""What a sweep asks for and no operation comes of is counted; in a process of its own, as the DAGs."""
+"""Requests of a sweep that lead to no operation are counted; in a process of its own, as the DAGs."""
 
 from tests.support.own_process import run_script
 
@@ -48,20 +48,20 @@ def tried(kind, error, attempt=1, held=None, **asked):
 REFUSED, SILENT = RefusedError("its state is gone"), UnreachableError("no answer")
 for kind in (PlanOperator, SwitchOverOperator):
     assert tried(kind, REFUSED, unattended=True) == [("counts", 3, "its state is gone")]
-    # A retry may mend it.
+    # A retry may succeed.
     assert tried(kind, SILENT, unattended=True) == []
     assert tried(kind, SILENT, attempt=3, unattended=True) == [("counts", 3, "no answer")]
-    # A person looks, and somebody else works on it.
+    # A person decides, or another operation holds the job.
     assert tried(kind, REFUSED) == []
     assert tried(kind, BusyError("somebody else"), unattended=True) == []
-# What is between the plan and the switch-over, which is a deploy's.
+# The deploy tasks between the plan and the switch-over.
 for kind in (CreateTopicsOperator, PackageOperator):
     deploys = {"operation": "deploy", "to_release": None}
     assert tried(kind, REFUSED, unattended=True, **deploys) == [("counts", None, "its state is gone")]
     assert tried(kind, SILENT, unattended=True, **deploys) == []
     assert tried(kind, SILENT, attempt=3, unattended=True, **deploys) == [("counts", None, "no answer")]
     assert tried(kind, REFUSED, **deploys) == []
-# It is in the ledger already.
+# The ledger has it already.
 begun = SimpleNamespace(record=lambda *_, **__: None)
 assert tried(SwitchOverOperator, REFUSED, held=begun, unattended=True) == []
 """

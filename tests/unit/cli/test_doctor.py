@@ -109,7 +109,7 @@ def test_a_login_that_others_can_read_is_a_warning(tmp_path):
     assert (flink.state, brokers.state) == ("warning", "warning")
     assert "the login of the Flink cluster is sent unencrypted to http://flink:8081" in flink.found
     assert "https" in flink.remedy
-    assert "Kafka at kafka-1:9092 has a login and no encryption (SASL_PLAINTEXT)" in brokers.found
+    assert "Kafka at kafka-1:9092 sends its login without encryption (SASL_PLAINTEXT)" in brokers.found
     assert "SASL_SSL" in brokers.remedy
     assert "secret" not in f"{flink}{brokers}"
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from sluice.cli import fleet
-from sluice.fleet.rows import Found, JobStatus
+from sluice.fleet.rows import JobObservation, JobStatus
 from sluice.flink.models import JobState
 from sluice.health.snapshot import Snapshot
 
@@ -29,13 +29,13 @@ def watched(monkeypatch):
     """Watches jobs with the arguments of `watch_fleet` for some looks, five seconds apart; what each was given."""
     looks, moment = [], [1_000.0]
 
-    def look(_project, jobs, former):
-        looks.append((list(jobs), dict(former)))
+    def observe(_project, jobs, previous):
+        looks.append((list(jobs), dict(previous)))
         # It takes two seconds.
         moment[0] += 2
         number = len(looks)
         seen = Snapshot(int(moment[0] * 1000), JobState.RUNNING, "f")
-        return [Found(JobStatus("a", "RUNNING", verdict="healthy", consumer_lag=number), seen)]
+        return [JobObservation(JobStatus("a", "RUNNING", verdict="healthy", consumer_lag=number), seen)]
 
     def sleep(seconds):
         assert seconds == 3.0
@@ -43,7 +43,7 @@ def watched(monkeypatch):
         if len(looks) == LOOKS:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(fleet, "look", look)
+    monkeypatch.setattr(fleet, "observe", observe)
     monkeypatch.setattr(fleet, "last_snapshots", lambda _project: {"a": Snapshot(990_000, JobState.RUNNING, "f")})
     monkeypatch.setattr(fleet.time, "sleep", sleep)
     monkeypatch.setattr(fleet.time, "monotonic", lambda: moment[0])
@@ -71,7 +71,7 @@ def test_each_look_is_a_line_of_json_and_the_files_are_read_anew(watched, capsys
 def test_a_look_is_compared_with_one_that_is_old_enough(watched):
     """The first with the last sweep; metrics that are seconds old say nothing of how fast it goes."""
     looks = watched(json=True)
-    assert [former["a"].at_ms for _, former in looks] == [990_000, 990_000, 990_000, 1_002_000]
+    assert [previous["a"].at_ms for _, previous in looks] == [990_000, 990_000, 990_000, 1_002_000]
 
 
 def test_without_json_one_table_changes(watched, monkeypatch):

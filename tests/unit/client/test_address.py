@@ -1,4 +1,4 @@
-"""Where Flink's own client connects, and how it logs in."""
+"""The options and login of Flink's REST client."""
 
 import pytest
 
@@ -15,18 +15,18 @@ from sluice.flink.access import Access
         ("http://[::1]:8081/", {"rest.address": "[::1]", "rest.port": "8081"}),
     ],
 )
-def test_an_address_as_flink_takes_it(url, expected):
+def test_rest_options_of_a_cluster_address(url, expected):
     assert rest_options(url) == expected
 
 
-def test_a_login_goes_by_the_environment_beside_the_headers_that_are_there():
+def test_login_is_added_to_existing_rest_client_headers():
     assert login_variables(Access("http://flink"), {HEADERS: "X-Team:one"}) == {}
     access = Access("http://flink", token="planted")
     assert login_variables(access, {}) == {HEADERS: "Authorization:Bearer planted"}
     assert login_variables(access, {HEADERS: "X-Team:one\n"}) == {HEADERS: "X-Team:one\nAuthorization:Bearer planted"}
 
 
-def test_an_encrypted_one_takes_certificates_of_either_kind():
+def test_https_address_allows_rsa_and_ecdsa_certificates():
     options = rest_options("https://flink.example.org")
     assert (options["rest.port"], options["security.ssl.rest.enabled"]) == ("443", "true")
     assert options["jobmanager.rpc.address"] == "flink.example.org"

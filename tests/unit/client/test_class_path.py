@@ -1,4 +1,4 @@
-"""Where a client finds a class path of its own, and what counts as one."""
+"""The fast class path of the client's JVM and its class archive."""
 
 import os
 import zipfile
@@ -26,7 +26,7 @@ def jars(tmp_path: Path) -> list[Path]:
     return sorted(lib.glob("*.jar"))
 
 
-def test_the_same_jars_in_another_directory_are_the_same_class_path(tmp_path, java, jars):
+def test_class_path_does_not_depend_on_the_lib_directory(tmp_path, java, jars):
     stack = tmp_path / "stack"
     stack.mkdir()
     for jar in jars:
@@ -34,7 +34,7 @@ def test_the_same_jars_in_another_directory_are_the_same_class_path(tmp_path, ja
     assert find(tmp_path, sorted(stack.iterdir()), java) == find(tmp_path, jars, java)
 
 
-def test_another_jar_or_another_java_is_another_class_path(tmp_path, java, jars):
+def test_changed_jar_or_java_gives_another_class_path(tmp_path, java, jars):
     first = find(tmp_path, jars, java)
     os.utime(jars[0], (1, 1))
     second = find(tmp_path, jars, java)
@@ -43,20 +43,20 @@ def test_another_jar_or_another_java_is_another_class_path(tmp_path, java, jars)
     assert len({first, second, third, find(tmp_path, jars[:1], java)}) == 4
 
 
-def test_the_planner_takes_its_loader_s_place(tmp_path, java, jars):
+def test_class_path_has_the_planner_in_place_of_its_loader(tmp_path, java, jars):
     own = find(tmp_path / "cache", jars, java)
     own.gather(jars)
     assert sorted(file.name for file in own.lib.iterdir()) == ["flink-dist-2.3.0.jar", "flink-table-planner.jar"]
     assert (own.lib / "flink-table-planner.jar").read_text() == "planner"
 
 
-def test_jars_without_a_loader_stay_as_they_are(tmp_path, java, jars):
+def test_class_path_without_planner_loader_links_all_jars(tmp_path, java, jars):
     own = find(tmp_path / "cache", jars[:1], java)
     own.gather(jars[:1])
     assert [file.name for file in own.lib.iterdir()] == [jars[0].name]
 
 
-def test_of_two_that_gather_at_once_the_first_stays_and_nothing_lies_about(tmp_path, java, jars):
+def test_concurrent_gather_keeps_the_first_lib_and_no_temporary_files(tmp_path, java, jars):
     own = find(tmp_path / "cache", jars, java)
     own.gather(jars)
     made = own.lib.stat().st_ino
@@ -65,7 +65,7 @@ def test_of_two_that_gather_at_once_the_first_stays_and_nothing_lies_about(tmp_p
     assert list(own.directory.iterdir()) == [own.lib]
 
 
-def test_an_archive_counts_when_it_is_whole(tmp_path):
+def test_truncated_class_archive_is_ignored(tmp_path):
     own = ClassPath(tmp_path)
     assert own.archive is None
     (tmp_path / "new").write_bytes(b"12345")
@@ -77,6 +77,6 @@ def test_an_archive_counts_when_it_is_whole(tmp_path):
     assert own.keep(tmp_path / "newer") == own.archive
 
 
-def test_a_directory_that_can_not_be_written_is_no_obstacle(tmp_path):
+def test_class_path_without_write_permission_can_be_used(tmp_path):
     ClassPath(tmp_path / "nowhere").touch()
     assert ClassPath(tmp_path / "nowhere").archive is None

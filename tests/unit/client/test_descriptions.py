@@ -1,4 +1,4 @@
-"""What is kept of an operator's description: neither the planner's numbers nor a secret."""
+"""Operator descriptions: without the planner's node numbers and without secrets."""
 
 from pydantic import SecretStr
 
@@ -18,13 +18,13 @@ class Config(JobConfig):
 JOB = Job(name="copy", config=Config, reads={"rows": Kafka("in", record=Row)}, writes=Kafka("out", record=Row))
 
 
-def test_the_numbers_of_the_planners_nodes_are_left_out():
+def test_operator_description_has_no_planner_node_numbers():
     assert plain_text("[5]:Calc(select=[a[1], b])") == "Calc(select=[a[1], b])"
     assert plain_text("out__sink[7]: Writer") == "out__sink: Writer"
     assert plain_text("Source: orders__topic") == "Source: orders__topic"
 
 
-def test_a_secret_in_the_text_of_a_query_is_not_kept():
+def test_operator_description_has_no_secrets():
     secrets = secret_texts(JOB, {"token": "it's me", "least": 3})
     assert plain_text("[2]:Calc(select=[a], where=[(b = _UTF-16LE'it''s me')])", secrets) == (
         "Calc(select=[a], where=[(b = _UTF-16LE'(secret)')])"

@@ -1,4 +1,4 @@
-"""What the client gets of the environment of the process that starts it."""
+"""The environment variables that the client process gets from its parent."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ from tests.unit.client.test_process import ORDER, READY, client, says
         *("SLUICE_LEDGER", "KAFKA_PASSWORD", "ENRICH_API_KEY", "FERNET_KEY", "PGPASSWORD"),
     ],
 )
-def test_what_it_does_not_need_is_left_out(name):
+def test_client_gets_no_unneeded_variable(name):
     assert client_environment({name: "planted", "PATH": "/bin"}) == {"PATH": "/bin"}
 
 
@@ -32,22 +32,22 @@ def test_client_does_not_get_the_address_of_another_pyflink_gateway():
         *("FLINK_REST_CLIENT_HEADERS", "https_proxy", "NO_PROXY", "AWS_ACCESS_KEY_ID", "SLUICE_CLIENT_CACHE"),
     ],
 )
-def test_what_it_needs_is_passed_on(name):
+def test_client_gets_the_variables_that_it_needs(name):
     assert client_environment({name: "value"}) == {name: "value"}
 
 
-def test_the_local_stack_finds_its_clients():
+def test_client_gets_the_variables_that_mark_the_local_stack():
     given = {**marks(Path("/stack")), "SLUICE_HOME": "/stack"}
     kept = client_environment(given)
     assert kept.items() >= {"SLUICE_STACK": "/stack", "SLUICE_HOME": "/stack"}.items()
 
 
-def test_a_job_that_reads_a_variable_can_be_given_it_by_name():
+def test_client_gets_variables_listed_in_sluice_client_variables():
     given = {"SLUICE_CLIENT_VARIABLES": "TEAM_*, REGION", "TEAM_A": "1", "REGION": "2", "REGION_B": "3"}
     assert client_environment(given) == {"TEAM_A": "1", "REGION": "2"}
 
 
-def test_a_client_process_has_no_other_variables(tmp_path, monkeypatch):
+def test_client_process_has_no_other_variables(tmp_path, monkeypatch):
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "planted")
     script = f"import json, os; json.dump(dict(os.environ), open({str(tmp_path / 'seen')!r}, 'w'))\n" + says(READY)
     with client(tmp_path, script, variables={"SLUICE_CLIENT_CACHE": "/cache"}) as process:

@@ -1,4 +1,4 @@
-"""What went wrong in the client, in words that hold no stack trace."""
+"""Messages of failures in the client, without stack traces."""
 
 from sluice.client.failure import failed
 
@@ -12,7 +12,7 @@ Caused by: java.lang.IllegalStateException: No ExecutorFactory found
 
 
 class TableException(Exception):  # noqa: N818 - its name in PyFlink
-    """As PyFlink's: unit tests don't import that."""
+    """Like PyFlink's class, which unit tests don't import."""
 
     def __init__(self, stack_trace):
         super().__init__(stack_trace)
@@ -23,19 +23,19 @@ def message(error):
     return failed(error, step="build", job="j", job_file=None)
 
 
-def test_the_words_of_pyflinks_own_exceptions_hold_no_stack_trace():
+def test_message_of_a_pyflink_exception_has_no_stack_trace():
     failure = message(TableException(TRACE))
     assert failure.message == "j: Failed to execute sql: No ExecutorFactory found"
 
 
-def test_a_stack_trace_that_was_raised_again_as_text_is_left_out():
+def test_message_leaves_out_a_stack_trace_in_the_exception_text():
     failure = message(RuntimeError(TRACE))
     assert "\tat " not in failure.message
     assert "more" not in failure.message
     assert "Failed to execute sql" in failure.message
 
 
-def test_a_long_message_is_cut_after_some_lines():
+def test_long_client_message_is_cut_to_its_first_lines():
     failure = message(ValueError("\n".join(f"LogicalNode{number}" for number in range(40))))
     assert failure.message.splitlines()[-1] == "(the log has the rest)"
     assert len(failure.message.splitlines()) == 6

@@ -1,4 +1,4 @@
-"""Two texts that do the same compare equal, others don't."""
+"""Generated code compares equal if it differs in the order of IN literals only."""
 
 import pytest
 
@@ -16,7 +16,7 @@ CODE = b"\n".join(
 )
 
 
-def test_the_order_of_literals_does_not_count():
+def test_generated_code_with_reordered_in_literals_is_equal():
     assert normalise_generated_code(CODE % (b"str$27", b"str$28", b"1")) == normalise_generated_code(
         CODE % (b"str$28", b"str$27", b"1")
     )
@@ -25,11 +25,11 @@ def test_the_order_of_literals_does_not_count():
 @pytest.mark.parametrize(
     "other", [(b"str$27", b"str$29", b"1"), (b"str$27", b"str$28", b"2"), (b"1", b"str$27", b"str$28")]
 )
-def test_other_literals_are_other_code(other):
+def test_generated_code_with_other_literals_differs(other):
     assert normalise_generated_code(CODE % (b"str$27", b"str$28", b"1")) != normalise_generated_code(CODE % other)
 
 
-def test_everything_else_stays_in_place():
+def test_normalising_generated_code_keeps_all_other_code():
     code = CODE % (b"str$27", b"str$28", b"1")
     assert normalise_generated_code(code) == code
     assert normalise_generated_code(b"nothing of the kind\n\0\xff") == b"nothing of the kind\n\0\xff"

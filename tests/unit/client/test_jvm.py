@@ -1,4 +1,4 @@
-"""Which variables lead PyFlink's JVM to a class path of our own, and the way without it; a function is PyFlink."""
+"""The environment variables with which PyFlink's JVM starts; a function replaces PyFlink's."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ GIVEN = {"JVM_ARGS": "-Xmx1g", "FLINK_LIB_DIR": "/flink/lib"}
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> class_path.ClassPath:
-    """The class path that is found, without an archive."""
+    """A class path without an archive, which `jvm` finds."""
     found = class_path.ClassPath(tmp_path / "own")
     found.lib.mkdir(parents=True)
     monkeypatch.setattr(class_path, "of_this_process", lambda _cache: (found, []))
@@ -27,7 +27,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> class_path.ClassPath
 
 @pytest.fixture
 def starts(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, str]]]:
-    """Have PyFlink's `get_gateway` raise these errors in turn; the variables that each call of it saw."""
+    """Make PyFlink's `get_gateway` raise these errors in turn; returns the variables that each call saw."""
 
     def stand_in(*errors: Exception) -> list[dict[str, str]]:
         seen: list[dict[str, str]] = []
@@ -46,7 +46,7 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, str]
     return stand_in
 
 
-def test_an_archive_is_mapped_and_checked(own, starts):
+def test_jvm_maps_and_verifies_the_class_archive(own, starts):
     (own.directory / "new").write_bytes(b"123")
     kept = own.keep(own.directory / "new")
     seen = starts()
@@ -56,20 +56,20 @@ def test_an_archive_is_mapped_and_checked(own, starts):
     assert seen[0]["JVM_ARGS"] == f"-Xmx1g -Xshare:auto -XX:+VerifySharedSpaces -XX:SharedArchiveFile={kept}"
 
 
-def test_while_the_archive_is_made_the_jars_alone_are_used(own, starts):
+def test_jvm_uses_the_fast_class_path_without_an_archive(own, starts):
     seen = starts()
     jvm.start()
     assert seen == [{"JVM_ARGS": "-Xmx1g", "FLINK_LIB_DIR": str(own.lib)}]
 
 
-def test_without_a_class_path_of_our_own_flinks_is_used(own, starts):
+def test_jvm_uses_flinks_class_path_without_a_fast_one(own, starts):
     own.lib.rmdir()
     seen = starts()
     jvm.start()
     assert seen == [GIVEN]
 
 
-def test_a_jvm_that_does_not_start_from_it_starts_the_usual_way(own, starts, capfd):
+def test_jvm_falls_back_to_flinks_class_path(own, starts, capfd):
     seen = starts(RuntimeError("it died"))
     jvm.start()
     assert seen[-1] == GIVEN
@@ -77,13 +77,13 @@ def test_a_jvm_that_does_not_start_from_it_starts_the_usual_way(own, starts, cap
     assert "it died" in capfd.readouterr().err
 
 
-def test_a_jvm_that_does_not_start_at_all_is_an_error(own, starts):
+def test_jvm_that_starts_from_no_class_path_raises(own, starts):
     starts(RuntimeError("first"), RuntimeError("second"))
     with pytest.raises(RuntimeError, match="second"):
         jvm.start()
 
 
-def test_no_java_is_no_error_yet(own, starts, monkeypatch):
+def test_missing_java_is_left_to_pyflink_to_report(own, starts, monkeypatch):
     def absent(_cache):
         raise FileNotFoundError("java")
 

@@ -1,4 +1,4 @@
-"""The client's own loop."""
+"""The main loop of the client process."""
 
 import io
 
@@ -13,9 +13,9 @@ def raised():
         return error
 
 
-def test_a_failure_is_told_in_words_and_its_trace_logged(capsys):
+def test_client_sends_the_failure_message_and_logs_the_traceback(capsys):
     answers = io.StringIO()
-    _Session(answers)._tell_failure(raised(), "checkpoint")
+    _Session(answers)._send_failure(raised(), "checkpoint")
     answer = Reply.model_validate_json(answers.getvalue()).answer
     assert isinstance(answer, Failed)
     assert "ValueError: invalid literal" in answer.message

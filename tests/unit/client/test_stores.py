@@ -1,4 +1,4 @@
-"""Certificates as Flink's Java client takes them."""
+"""Certificate stores for Flink's Java client."""
 
 from pathlib import Path
 
@@ -28,13 +28,13 @@ def load(options, kind):
     return pkcs12.load_pkcs12(Path(options[name]).read_bytes(), options[f"{name}-password"].encode())
 
 
-def test_what_java_trusts_needs_no_store():
+def test_default_tls_settings_need_no_java_store():
     for url in ("http://flink", "https://flink"):
         with tls_options(url, Tls()) as options:
             assert options == {}
 
 
-def test_stores_hold_what_was_given_and_are_there_for_their_owner_as_long_as_needed(files):
+def test_java_stores_are_private_temporary_and_have_the_certificates(files):
     tls = Tls(
         ca_bundle=str(files / "ca.pem"),
         client_certificate=str(files / "own.pem"),
@@ -51,20 +51,20 @@ def test_stores_hold_what_was_given_and_are_there_for_their_owner_as_long_as_nee
     assert not directory.exists()
 
 
-def test_without_verification_what_the_cluster_shows_is_trusted(tmp_path):
+def test_without_verification_the_clusters_certificate_is_trusted(tmp_path):
     with proxy_before(tmp_path / "proxy", "http://127.0.0.1:1") as proxy:
         with tls_options(f"https://127.0.0.1:{proxy.port}", Tls(verify=False)) as options:
             [shown] = load(options, "truststore").additional_certs
             assert options["security.ssl.rest.verify-hostname"] == "false"
         port = proxy.port
     assert shown.certificate.public_bytes(pkcs12.serialization.Encoding.PEM).decode() == proxy.ca.read_text()
-    with pytest.raises(UnreachableError, match="shows no certificate"):
+    with pytest.raises(UnreachableError, match="presents no certificate"):
         with tls_options(f"https://127.0.0.1:{port}", Tls(verify=False)):
             pass
 
 
 @pytest.mark.parametrize(("name", "words"), [("ca_bundle", "ca_bundle"), ("client_certificate", "client_certificate")])
-def test_a_file_that_will_not_do_is_named(files, name, words):
+def test_unusable_certificate_file_is_named_by_the_client(files, name, words):
     (files / "bad.pem").write_text("nothing")
     with pytest.raises(ConfigError, match=f"the Flink cluster's {words} .*bad.pem can't be used"):
         with tls_options("https://flink", Tls(**{name: str(files / "bad.pem")})):

@@ -33,72 +33,72 @@ TOPIC = Kafka("rows", record=Row, key=("id",), event_time="at")
         (timedelta(hours=25, minutes=61), "INTERVAL '1 02:01:00.000' DAY(3) TO SECOND(3)"),
     ],
 )
-def test_intervals_are_exact_to_the_millisecond(duration, expected):
+def test_sql_interval_is_exact_to_the_millisecond(duration, expected):
     assert interval(duration) == expected
 
 
 @pytest.mark.parametrize("duration", [timedelta(days=1000), timedelta(seconds=-1)])
-def test_what_flink_s_intervals_do_not_hold_is_refused(duration):
-    with pytest.raises(ConfigError, match="can't be a SQL interval; choose one of 0 to 999 days"):
+def test_duration_beyond_flinks_intervals_is_refused(duration):
+    with pytest.raises(ConfigError, match="can't be a SQL interval; choose 0 to 999 days"):
         interval(duration)
 
 
-def test_the_watermark_follows_the_arrival_by_delay_and_skew():
+def test_watermark_is_arrival_minus_delay_and_skew():
     sql = tables.source_table("rows", TOPIC, BROKERS, "group")
     by_arrival = "`arrival_time` - INTERVAL '0 00:00:11.000' DAY(3) TO SECOND(3)"
     assert f"WATERMARK FOR `event_time` AS {tables.EVENT_TIME_COUNTER}({by_arrival}, " in sql
 
 
-def test_what_is_late_or_absurd_does_not_pass_the_view():
+def test_read_view_drops_late_and_absurd_records():
     sql = tables.source_view("rows", TOPIC)
     late, early = (f"INTERVAL '{text}' DAY(3) TO SECOND(3)" for text in ("0 00:00:10.000", "0 01:00:00.000"))
     assert sql.endswith(f"WHERE `event_time` >= `arrival_time` - {late} AND `event_time` <= `arrival_time` + {early}")
 
 
-def test_a_past_tolerance_inside_the_delay_decides_what_is_late():
+def test_past_tolerance_below_the_delay_decides_lateness():
     topic = TOPIC.model_copy(update={"past_tolerance": timedelta(seconds=4)})
     assert "WHERE `event_time` >= `arrival_time` - INTERVAL '0 00:00:04.000'" in tables.source_view("rows", topic)
 
 
-def test_the_contract_is_handed_to_the_format_whole():
+def test_source_table_passes_the_record_contract_to_the_format():
     sql = tables.source_table("rows", TOPIC, BROKERS, "group")
     assert "'value.strict-json.schema' = 'ROW<`id` STRING NOT NULL, `properties` MAP<" in sql
     assert "'value.strict-json.any-scalar-as-text' = 'properties.*'" in sql
 
 
-def test_an_event_time_that_is_a_datetime_is_taken_as_it_is():
+def test_datetime_event_time_is_not_converted():
     sql = tables.source_table("rows", Kafka("rows", record=Dated, event_time="at"), BROKERS, "group")
     assert "TO_TIMESTAMP_LTZ" not in sql
 
 
-def test_a_topic_without_event_time_has_no_watermark():
+def test_topic_without_event_time_has_no_watermark():
     topic = Kafka("rows", record=Row)
     assert "WATERMARK" not in tables.source_table("rows", topic, BROKERS, "group")
     assert "WHERE" not in tables.source_view("rows", topic)
 
 
-def test_exactly_once_has_its_own_transactional_prefix():
+def test_exactly_once_sink_has_a_transactional_prefix():
     sql = tables.sink_table("out", TOPIC, BROKERS, "sluice.local.job.out")
     assert "'sink.delivery-guarantee' = 'exactly-once'" in sql
     assert "'sink.transactional-id-prefix' = 'sluice.local.job.out'" in sql
     assert "'properties.transaction.timeout.ms' = '900000'" in sql
 
 
-def test_at_least_once_has_no_transactions():
+def test_at_least_once_sink_has_no_transactions():
     sql = tables.sink_table("out", TOPIC.with_settings({"delivery": "at-least-once"}), BROKERS, "prefix")
     assert "transaction" not in sql
 
 
-def test_the_key_s_columns_are_the_message_key():
+def test_key_fields_are_the_message_key():
     assert "'key.fields' = 'id'" in tables.sink_table("out", TOPIC, BROKERS, "prefix")
 
 
-def test_quotes_in_values_cannot_break_out():
+def test_quotes_in_option_values_are_escaped():
     sql = tables.sink_table("out", TOPIC, {"sasl.jaas.config": "a 'quoted' b"}, "prefix")
     assert "'a ''quoted'' b'" in sql
 
 
-def test_a_record_may_not_shadow_the_columns_of_a_read():
+def test_record_field_with_a_reserved_column_name_is_refused():
     class Shadow(Record):
         watermark: int
 
@@ -106,7 +106,7 @@ def test_a_record_may_not_shadow_the_columns_of_a_read():
         tables.source_table("rows", Kafka("rows", record=Shadow), BROKERS, "group")
 
 
-def test_every_record_comes_with_its_reason_and_its_place():
+def test_every_record_read_has_reason_and_position():
     sql = tables.source_table("rows", TOPIC.with_malformed(), BROKERS, "group")
     assert "'value.strict-json.reason-column' = 'reason'" in sql
     assert "`offset` BIGINT NOT NULL METADATA VIRTUAL" in sql
@@ -116,7 +116,7 @@ def test_every_record_comes_with_its_reason_and_its_place():
     assert "'absurd event time: '" in view
 
 
-def test_dead_letters_keep_the_bytes_and_put_the_rest_in_headers():
+def test_dead_letters_have_original_bytes_and_headers():
     sql = tables.sink_table("dead", Kafka("dead", record=DeadLetter), BROKERS, "prefix")
     assert "`headers` MAP<STRING, BYTES> METADATA" in sql
     assert "'value.format' = 'raw'" in sql

@@ -49,14 +49,14 @@ def project(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-def test_each_file_is_a_job(project):
+def test_each_job_file_defines_a_job(project):
     catalog = project(one=GOOD.format(name="one"), two=GOOD.format(name="two"))
     assert sorted(catalog.jobs) == ["one", "two"]
     assert catalog.broken == ()
     assert catalog.job("one").description == "Copies."
 
 
-def test_a_broken_file_hides_none_of_the_others(project):
+def test_broken_job_file_hides_no_other_job(project):
     catalog = project(good=GOOD.format(name="good"), bad="x = 1\nraise RuntimeError('no')\n", worse="def (:\n")
     assert list(catalog.jobs) == ["good"]
     errors = {file.name: file.error for file in catalog.broken}
@@ -66,7 +66,7 @@ def test_a_broken_file_hides_none_of_the_others(project):
         catalog.job("bad")
 
 
-def test_a_file_is_named_after_its_job(project):
+def test_job_file_must_have_the_name_of_its_job(project):
     catalog = project(one=GOOD.format(name="same"), same=GOOD.format(name="same"))
     assert list(catalog.jobs) == ["same"]
     assert catalog.jobs["same"].file.name == "same.py"
@@ -75,33 +75,33 @@ def test_a_file_is_named_after_its_job(project):
     assert "rename the file to same.py, or the job to one" in broken.error
 
 
-def test_a_broken_file_takes_no_other_file_s_job(project):
+def test_broken_job_file_replaces_no_other_files_job(project):
     catalog = project(a=GOOD.format(name="b"), b="1 +\n")
     assert catalog.jobs == {}
     assert [file.name for file in catalog.broken] == ["a", "b"]
 
 
 @pytest.mark.parametrize("stem", ["event_metrics copy", "Ev", "1st", "a-b", "class", "a.b"])
-def test_a_file_whose_name_is_no_job_s_is_broken(project, stem):
+def test_job_file_with_an_invalid_name_is_broken(project, stem):
     catalog = project(one=GOOD.format(name="one"), **{stem: GOOD.format(name="one")})
     assert list(catalog.jobs) == ["one"]
     assert [file.name for file in catalog.broken] == [stem]
     assert "rename the file to a Python identifier" in catalog.broken[0].error
 
 
-def test_a_file_without_a_job_says_where_shared_code_lies(project):
+def test_job_file_without_a_job_names_the_shared_directory(project):
     (file,) = project(helper="x = 1\n").broken
     assert "expected one job, found none" in file.error
     assert "flink_jobs/shared/" in file.error
 
 
-def test_pyflink_at_module_level_is_refused(project):
+def test_pyflink_import_at_module_level_is_refused(project):
     (file,) = project(eager="import pyflink\n" + textwrap.dedent(GOOD.format(name="eager"))).broken
     assert "import pyflink inside the pipeline function" in file.error
     assert "pyflink" not in sys.modules
 
 
-def test_pyflink_in_shared_code_is_held_against_every_file_that_imports_it(project, tmp_path):
+def test_pyflink_in_shared_code_breaks_every_file_that_imports_it(project, tmp_path):
     shared = tmp_path / "flink_jobs" / "shared"
     shared.mkdir(parents=True)
     (shared / "clean.py").touch()
@@ -124,19 +124,19 @@ def test_pyflink_in_shared_code_is_held_against_every_file_that_imports_it(proje
         assert "pyflink" not in sys.modules
 
 
-def test_a_job_without_a_pipeline_is_refused(project):
+def test_catalog_refuses_a_job_without_a_pipeline(project):
     text = textwrap.dedent(GOOD.format(name="bare")).split("@job")[0]
     (file,) = project(bare=text).broken
     assert "has no pipeline" in file.error
 
 
-def test_an_unknown_job_names_the_known_ones(project):
+def test_unknown_job_error_names_the_known_jobs(project):
     catalog = project(one=GOOD.format(name="one"))
     with pytest.raises(ConfigError, match="there is no job 'two'; the project has: one"):
         catalog.job("two")
 
 
-def test_another_project_is_loaded_afresh(project, tmp_path):
+def test_catalog_of_another_project_is_loaded_afresh(project, tmp_path):
     project(one=GOOD.format(name="one"))
     other: Path = tmp_path / "other"
     (other / "flink_jobs").mkdir(parents=True)
@@ -145,15 +145,15 @@ def test_another_project_is_loaded_afresh(project, tmp_path):
     assert list(read_catalog(other).jobs) == ["two"]
 
 
-def test_a_file_that_changes_twice_within_a_second_is_read_as_it_is_now(tmp_path):
-    """Its size and its time in whole seconds stay the same, by which Python takes cached bytecode for current."""
+def test_job_file_changed_twice_within_a_second_is_read_again(tmp_path):
+    """Size and time in whole seconds stay the same, so that Python considers cached bytecode current."""
     file = tmp_path / "flink_jobs" / "counts.py"
     file.parent.mkdir()
     moment = time.time() + 30
     writing = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     for size in (1, 2):
         file.write_text(textwrap.dedent(GOOD.format(name="counts")) + f"SIZE = {size}\n")
-        # Ahead of the clock, so that it has just changed however slow the machine is.
+        # In the future, so that it counts as just changed even on a slow machine.
         os.utime(file, (moment, moment))
         command = [sys.executable, "-c", READ, str(tmp_path)]
         read = subprocess.run(command, capture_output=True, text=True, check=True, env=writing)

@@ -40,7 +40,7 @@ def desire(tmp_path: Path, jobs: str = "", head: str = "", job: Job | None = Non
     return desired_job(job, "local", *read_deployment_file(file, {"copy": job}))
 
 
-def test_a_job_without_values_runs_with_its_defaults(tmp_path):
+def test_job_without_section_runs_with_its_defaults(tmp_path):
     desired = desire(tmp_path)
     assert (desired.enabled, desired.parallelism) == (True, 1)
     assert desired.config == Config()
@@ -48,7 +48,7 @@ def test_a_job_without_values_runs_with_its_defaults(tmp_path):
     assert list(desired.topics) == ["out", "in"]
 
 
-def test_a_topic_is_untimed_when_no_read_of_it_has_a_watermark(tmp_path):
+def test_topic_is_untimed_if_no_read_of_it_has_a_watermark(tmp_path):
     timed, untimed = Kafka("timed", record=Row, event_time="at"), Kafka("untimed", record=Row)
     arrivals, both = Kafka("arrivals", record=Row).with_malformed(), {"a": Kafka("both", record=Row)}
     both["b"] = Kafka("both", record=Row, event_time="at")
@@ -56,7 +56,7 @@ def test_a_topic_is_untimed_when_no_read_of_it_has_a_watermark(tmp_path):
     assert desire(tmp_path, "    enabled: true\n", job=job).untimed == ("untimed",)
 
 
-def test_limits_of_the_defaults_apply_where_neither_job_nor_section_sets_them(tmp_path):
+def test_default_health_limits_apply_if_job_and_section_set_none(tmp_path):
     head = "defaults: {health: {late: 0.05, malformed: 0.05, restarts: 9}}\n"
     job = make(health=Health(malformed=0.2, restarts=1))
     health = desire(tmp_path, "    health: {restarts: 7}\n", head, job).health
@@ -64,12 +64,12 @@ def test_limits_of_the_defaults_apply_where_neither_job_nor_section_sets_them(tm
     assert health.consumer_lag == Health().consumer_lag
 
 
-def test_a_wrong_limit_in_the_defaults_is_named_with_its_line(tmp_path):
+def test_wrong_default_health_limit_is_named_with_its_line(tmp_path):
     with pytest.raises(ConfigError, match=r"local\.yaml:2: defaults\.health\.late"):
         desire(tmp_path, head="defaults: {health: {late: 2}}\n")
 
 
-def test_values_lie_over_defaults(tmp_path):
+def test_section_values_replace_defaults(tmp_path):
     desired = desire(
         tmp_path,
         "    parallelism: 2\n    config: {window: 5 min}\n    reads: {rows: {watermark_delay: 2s}}\n"
@@ -109,21 +109,21 @@ def test_values_lie_over_defaults(tmp_path):
         ),
     ],
 )
-def test_a_wrong_value_names_job_field_line_and_range(tmp_path, jobs, words):
+def test_wrong_value_names_job_field_line_and_range(tmp_path, jobs, words):
     with pytest.raises(ConfigError) as caught:
         desire(tmp_path, jobs)
     for word in words:
         assert word in str(caught.value)
 
 
-def test_an_unknown_job_names_the_known_ones(tmp_path):
+def test_section_of_an_unknown_job_names_the_known_jobs(tmp_path):
     file = tmp_path / "local.yaml"
     file.write_text("flink: {url: 'http://127.0.0.1:8081'}\njobs:\n  cpy: {}\n")
     with pytest.raises(ConfigError, match=r"local.yaml:3: there is no job 'cpy'; the project has copy"):
         read_deployment_file(file, {"copy": make()})
 
 
-def test_a_missing_cluster_is_named(tmp_path):
+def test_deployment_file_without_a_cluster_is_refused(tmp_path):
     file = tmp_path / "local.yaml"
     file.write_text("jobs: {}\n")
     with pytest.raises(ConfigError, match="flink: field required"):
@@ -139,7 +139,7 @@ def test_a_missing_cluster_is_named(tmp_path):
         ("http://flink:8081/?x", False),
     ],
 )
-def test_a_cluster_s_address_may_do_without_a_port_and_have_a_path(tmp_path, url, taken):
+def test_cluster_address_may_omit_the_port_and_have_a_path(tmp_path, url, taken):
     file = tmp_path / "local.yaml"
     file.write_text(f"flink: {{url: '{url}'}}\n")
     if taken:
@@ -152,7 +152,7 @@ def test_a_cluster_s_address_may_do_without_a_port_and_have_a_path(tmp_path, url
 @pytest.mark.parametrize(
     ("section", "given"), [("{jars: []}", "jars"), ("{url: 'http://f', connection: c}", "url, connection")]
 )
-def test_a_cluster_is_named_by_its_address_or_by_a_connection(tmp_path, section, given):
+def test_cluster_is_given_by_address_or_connection(tmp_path, section, given):
     file = tmp_path / "local.yaml"
     file.write_text("flink: {connection: flink_default}\n")
     assert read_deployment_file(file, {})[0].flink.connection == "flink_default"
@@ -163,7 +163,7 @@ def test_a_cluster_is_named_by_its_address_or_by_a_connection(tmp_path, section,
         read_deployment_file(file, {})
 
 
-def test_the_cluster_of_a_connection_is_the_environment_s_unless_it_is_given(tmp_path, monkeypatch):
+def test_connections_cluster_is_used_unless_one_is_passed(tmp_path, monkeypatch):
     (tmp_path / "deployments").mkdir()
     (tmp_path / "deployments" / "local.yaml").write_text("flink: {connection: team}\n")
     (tmp_path / "flink_jobs").mkdir()
@@ -178,14 +178,14 @@ def test_the_cluster_of_a_connection_is_the_environment_s_unless_it_is_given(tmp
     assert Project(settings, flink=given).reread().flink is given
 
 
-def test_an_address_in_the_file_may_hold_a_login_that_no_message_shows(tmp_path):
+def test_login_in_a_cluster_address_is_shown_in_no_message(tmp_path):
     (tmp_path / "deployments").mkdir()
     (tmp_path / "deployments" / "local.yaml").write_text("flink: {url: 'http://me:planted@flink:8081'}\n")
     project = Project(Settings(root=tmp_path, home=tmp_path, environment="local"))
     assert (project.flink.user, project.flink.password, project.flink_url) == ("me", "planted", "http://flink:8081")
 
 
-def test_a_narrow_read_limits_the_parallelism_unless_it_may_idle(tmp_path):
+def test_read_limits_parallelism_unless_it_has_an_idle_timeout(tmp_path):
     wide = Kafka("in", record=Row, event_time="at", partitions=8)
     idle = make(reads={"rows": wide, "side": Kafka("side", record=Row, event_time="at")})
     assert desire(tmp_path, "    parallelism: 8\n", job=idle).parallelism == 8

@@ -1,4 +1,4 @@
-"""Job files that would end, hold up or bend the process that reads them: each is broken, and the others go on."""
+"""Job files that end, block or change the importing process: they are broken, and other jobs still load."""
 
 import json
 import os
@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from sluice.deployment import time_limit, trial
+from sluice.deployment import import_check, time_limit
 from sluice.deployment.catalog import read_catalog
 from tests.support.waiting import wait_for
 from tests.unit.deployment.test_catalog import GOOD
 
 HANG = "import time\nstarted = 1\nwhile True:\n    time.sleep(0.01)\n"
 ENDING = {
-    "exits": ("import sys\nx = 1\nsys.exit(1)\n", "exits.py:3: it called sys.exit(1) when it was imported"),
-    "quits": ("raise SystemExit\n", "quits.py:1: it called sys.exit() when it was imported"),
+    "exits": ("import sys\nx = 1\nsys.exit(1)\n", "exits.py:3: the import called sys.exit(1)"),
+    "quits": ("raise SystemExit\n", "quits.py:1: the import called sys.exit()"),
     "dies": ("import os\nos._exit(3)\n", "the import ended the Python process with status 3, as os._exit does"),
     "ends": ("import os\nos._exit(0)\n", "the import ended the Python process with status 0, as os._exit does"),
     "crashes": (
@@ -32,7 +32,7 @@ ENDING = {
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     monkeypatch.delenv("SLUICE_HOME", raising=False)
-    monkeypatch.setattr(trial, "_finished", set())
+    monkeypatch.setattr(import_check, "_passed", set())
     monkeypatch.setattr(time_limit, "slowness", lambda: 1.0)
     before = set(sys.modules)
     jobs = tmp_path / "flink_jobs"
@@ -57,76 +57,75 @@ def good(name: str) -> str:
 
 
 def tries(monkeypatch) -> list[list[str]]:
-    """What is tried in a process of its own from now on."""
-    made, really = [], trial._try_in_one
+    """The files of each import check from now on."""
+    made, really = [], import_check._check_in_one_process
 
     def try_in_one(root, files, limit, done):
         made.append([file.stem for file in files])
         return really(root, files, limit, done)
 
-    monkeypatch.setattr(trial, "_try_in_one", try_in_one)
+    monkeypatch.setattr(import_check, "_check_in_one_process", try_in_one)
     return made
 
 
-def test_a_file_that_ends_the_process_is_broken_and_the_others_are_jobs(project):
+def test_file_that_ends_the_process_is_broken_and_other_jobs_load(project):
     jobs, broken = project(a=good("a"), z=good("z"), **{name: text for name, (text, _) in ENDING.items()})
     assert jobs == ["a", "z"]
     assert {name: words for name, (_, words) in ENDING.items() if words not in broken[name]} == {}, broken
 
 
-def test_a_file_whose_import_does_not_end_is_broken_with_the_line_where_it_waits(project, tmp_path, monkeypatch):
+def test_file_whose_import_hangs_is_broken_with_the_waiting_line(project, tmp_path, monkeypatch):
     monkeypatch.setattr(time_limit, "SECONDS", 4.0)
     jobs, broken = project(a=good("a"), hangs=HANG, z=good("z"))
     assert jobs == ["a", "z"]
     assert broken["hangs"] == (
-        f"{tmp_path}/flink_jobs/hangs.py:4: the import did not end within 4 s; move what waits into the pipeline "
-        "function"
+        f"{tmp_path}/flink_jobs/hangs.py:4: the import took longer than 4 s; move slow code into the pipeline function"
     )
 
 
-def test_processes_that_a_trial_has_started_end_with_it(project, tmp_path):
-    told = tmp_path / "pid"
+def test_import_check_kills_processes_that_a_file_started(project, tmp_path):
+    pid_file = tmp_path / "pid"
     starts = f"""
         import os, pathlib, subprocess
-        pathlib.Path({str(told)!r}).write_text(str(subprocess.Popen(["sleep", "60"]).pid))
+        pathlib.Path({str(pid_file)!r}).write_text(str(subprocess.Popen(["sleep", "60"]).pid))
         os._exit(3)
         """
     _, broken = project(starts=starts)
     assert "with status 3" in broken["starts"]
-    child = int(told.read_text())
+    child = int(pid_file.read_text())
     wait_for(lambda: not _is_alive(child), f"process {child} goes on")
 
 
 def _is_alive(pid: int) -> bool:
-    """Whether a process goes on; one that has ended and was not waited for is a zombie."""
+    """Whether a process runs; a zombie doesn't."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
 
 
-def test_several_files_that_hang_hold_up_a_reading_no_longer_than_its_budget(project, monkeypatch):
-    monkeypatch.setattr(trial, "_BUDGET", 3.0)
+def test_several_hanging_files_take_no_longer_than_the_budget(project, monkeypatch):
+    monkeypatch.setattr(import_check, "_BUDGET", 3.0)
     monkeypatch.setattr(time_limit, "SECONDS", 2.0)
     made = tries(monkeypatch)
     files = {f"hangs_{number}": HANG for number in range(4)}
     _, broken = project(**files)
     assert len(made) <= 2
-    assert "did not end within 2 s" in broken["hangs_0"]
-    assert "other files took the 3 s that there are" in broken["hangs_3"]
-    # The next readings come to it.
+    assert "took longer than 2 s" in broken["hangs_0"]
+    assert "other files took all of the 3 s" in broken["hangs_3"]
+    # Later calls reach the file.
     for _ in range(3):
         _, broken = project()
-    assert "did not end within 2 s" in broken["hangs_3"]
+    assert "took longer than 2 s" in broken["hangs_3"]
 
 
-def test_what_was_imported_to_its_end_is_not_tried_again_until_it_changes(project, monkeypatch):
+def test_checked_file_is_checked_again_only_after_a_change(project, monkeypatch):
     made = tries(monkeypatch)
     files = {"a": good("a"), "b": good("b"), "exits": "raise SystemExit\n"}
     assert project(**files)[0] == ["a", "b"]
     assert made == [["a", "b", "exits"]]
-    # Another process finds it in the project's home.
-    monkeypatch.setattr(trial, "_finished", set())
+    # Another process reads the results from the project's home.
+    monkeypatch.setattr(import_check, "_passed", set())
     assert project()[0] == ["a", "b"]
     assert len(made) == 1
     project(b=good("b") + "x = 1\n")
@@ -135,31 +134,31 @@ def test_what_was_imported_to_its_end_is_not_tried_again_until_it_changes(projec
     assert made[2:] == [["a", "b", "exits"]]
 
 
-def test_a_broken_file_is_tried_again_after_some_minutes(project, monkeypatch):
+def test_refused_file_is_checked_again_after_some_minutes(project, monkeypatch):
     made = tries(monkeypatch)
     project(exits="raise SystemExit\n")
     project()
     assert len(made) == 1
-    monkeypatch.setattr(trial, "_TRIED_AGAIN", 0.0)
+    monkeypatch.setattr(import_check, "_RECHECK_AFTER", 0.0)
     project()
     assert len(made) == 2
 
 
-def test_a_file_that_imports_a_refused_one_is_broken_with_its_reason(project):
+def test_file_that_imports_a_refused_file_has_its_error(project):
     jobs, broken = project(a="import flink_jobs.dies\n" + good("a"), b=good("b"), dies="import os\nos._exit(3)\n")
     assert jobs == ["b"]
     assert "ended the Python process with status 3" in broken["dies"]
     assert "ended the Python process with status 3" in broken["a"]
 
 
-def test_without_a_home_that_can_be_written_files_are_tried_all_the_same(project, monkeypatch, tmp_path):
+def test_import_check_works_without_a_writable_home(project, monkeypatch, tmp_path):
     (tmp_path / "taken").touch()
     monkeypatch.setenv("SLUICE_HOME", str(tmp_path / "taken"))
     jobs, broken = project(a=good("a"), exits="raise SystemExit\n")
     assert (jobs, list(broken)) == (["a"], ["exits"])
 
 
-def test_a_store_that_was_spoilt_is_as_good_as_none(project, tmp_path):
+def test_corrupt_import_check_results_are_ignored(project, tmp_path):
     (tmp_path / ".sluice").mkdir()
     for text in ("{", "[]", '{"a": 1}', '{"a": {"error": null, "at": "x"}}'):
         (tmp_path / ".sluice" / "imports.json").write_text(text)
@@ -167,7 +166,7 @@ def test_a_store_that_was_spoilt_is_as_good_as_none(project, tmp_path):
     assert len(json.loads((tmp_path / ".sluice" / "imports.json").read_text())) == 2
 
 
-def test_a_known_file_that_waits_for_something_else_by_now_is_broken_too(project, monkeypatch, tmp_path):
+def test_checked_file_that_hangs_later_is_broken(project, monkeypatch, tmp_path):
     waits = f"import pathlib, time\nwhile pathlib.Path({str(tmp_path / 'down')!r}).exists():\n    time.sleep(0.01)\n"
     assert project(a=good("a"), waits=waits + good("waits"))[0] == ["a", "waits"]
     monkeypatch.setattr(time_limit, "SECONDS", 0.5)
@@ -176,10 +175,10 @@ def test_a_known_file_that_waits_for_something_else_by_now_is_broken_too(project
     jobs, broken = project()
     assert jobs == ["a"]
     assert "waits.py" in broken["waits"]
-    assert "did not end within" in broken["waits"]
+    assert "took longer than" in broken["waits"]
 
 
-def test_the_time_limit_of_an_import_leaves_another_alarm_as_it_was():
+def test_import_time_limit_restores_another_alarm():
     import signal
 
     rung = []
@@ -198,26 +197,26 @@ def test_the_time_limit_of_an_import_leaves_another_alarm_as_it_was():
         signal.signal(signal.SIGALRM, former)
 
 
-def test_what_a_file_does_to_the_process_is_taken_back(project, capfd):
+def test_import_changes_to_the_process_are_undone(project, capfd):
     directory, path = Path.cwd(), list(sys.path)
     bends = "import os, sys\nprint('garbage')\nos.chdir('/')\nsys.path.insert(0, '/nowhere')\n"
     jobs, broken = project(bends=bends + good("bends"), spoils=bends + "raise RuntimeError('no')\n")
     assert (jobs, list(broken)) == (["bends"], ["spoils"])
     assert (Path.cwd(), sys.path) == (directory, path)
-    # `--json` has standard output for itself.
+    # Standard output is reserved for JSON.
     assert capfd.readouterr().out == ""
     os.chdir(directory)
 
 
 @pytest.mark.parametrize("is_removed", [True, False])
-def test_jobs_are_read_from_a_directory_that_can_not_be_returned_to(project, tmp_path, monkeypatch, is_removed):
+def test_jobs_load_if_the_working_directory_is_inaccessible(project, tmp_path, monkeypatch, is_removed):
     away = tmp_path / "away"
     away.mkdir()
     monkeypatch.chdir(away)
     if is_removed:
         away.rmdir()
     else:
-        # As one that this user may not read, which root always may.
+        # Simulates a directory without read permission, which root would always have.
         really = os.open
         monkeypatch.setattr(os, "open", lambda path, *more, **named: _refused(really, path, *more, **named))
     assert project(a=good("a"), b=good("b")) == (["a", "b"], {})
@@ -229,7 +228,7 @@ def _refused(really, path, *more, **named):
     return really(path, *more, **named)
 
 
-def test_values_and_errors_that_fail_when_they_are_looked_at_hide_no_other_job(project):
+def test_values_and_errors_with_broken_methods_hide_no_other_job(project):
     odd = """
         class Odd:
             @property

@@ -34,7 +34,7 @@ def read(tmp_path, text):
         ("jobmanager.rpc.address", "flink.url"),
     ],
 )
-def test_a_flink_option_that_sluice_sets_is_refused_by_name_and_line(tmp_path, option, instead):
+def test_flink_option_that_sluice_sets_is_refused_with_its_line(tmp_path, option, instead):
     with pytest.raises(ConfigError) as refused:
         read(tmp_path, f"defaults:\n  flink:\n    a: 1\n    {option}: 4\n")
     assert re.fullmatch(
@@ -45,11 +45,11 @@ def test_a_flink_option_that_sluice_sets_is_refused_by_name_and_line(tmp_path, o
     assert instead in refused.value.remedy
 
 
-def test_such_an_option_of_one_job_is_refused_at_its_line(tmp_path):
+def test_reserved_flink_option_of_one_job_is_refused_at_its_line(tmp_path):
     with pytest.raises(ConfigError, match=r"local\.yaml:5: pipeline\.name"):
         read(tmp_path, "jobs:\n  copy:\n    flink:\n      pipeline.name: x\n")
 
 
-def test_other_flink_options_are_taken(tmp_path):
+def test_other_flink_options_are_accepted(tmp_path):
     content, _ = read(tmp_path, "defaults: {flink: {execution.checkpointing.interval: 10 s, python.files: a.py}}\n")
     assert content.defaults.flink == {"execution.checkpointing.interval": "10 s", "python.files": "a.py"}

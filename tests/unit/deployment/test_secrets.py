@@ -1,4 +1,4 @@
-"""Secrets among a job's values: a digest is kept, and today's value is what a job is started with."""
+"""Secrets of a job: digests are stored, and jobs start with the current values."""
 
 import traceback
 from types import SimpleNamespace
@@ -8,9 +8,9 @@ import pytest
 from pydantic import BaseModel, Field, SecretBytes, SecretStr
 
 from sluice import Job, JobConfig, Kafka, Record
-from sluice.deployment.desired import desired_job, exposed_secrets
+from sluice.deployment.desired import desired_job, override_secret_warnings
 from sluice.deployment.file import read_deployment_file
-from sluice.deployment.secrets import digest, holds_digests, is_secret, opened, redact_settings, shown
+from sluice.deployment.secrets import digest, holds_digests, is_secret, redact_release, redact_settings, resolve_secrets
 from sluice.errors import ConfigError, RefusedError
 from sluice.job.config import secret_settings
 from sluice.plan.changes import compare_values
@@ -61,7 +61,7 @@ def desire(tmp_path, text=GIVEN, overrides=None):
     return desired_job(job, "local", *read_deployment_file(file, {"copy": job}), overrides)
 
 
-def test_of_a_secret_a_digest_is_kept(tmp_path):
+def test_secrets_are_stored_as_digests(tmp_path):
     values = desire(tmp_path).values()
     assert "planted" not in str(values)
     assert values["config"]["key"] == digest("planted-key")
@@ -80,21 +80,21 @@ def test_of_a_secret_a_digest_is_kept(tmp_path):
         ("planted-kafka", "credentials.sasl.password", "stateless"),
     ],
 )
-def test_a_changed_secret_is_a_change_that_shows_nothing(tmp_path, secret, path, category):
+def test_changed_secret_is_a_change_without_its_value(tmp_path, secret, path, category):
     old, new = desire(tmp_path).values(), desire(tmp_path, GIVEN.replace(secret, "planted-anew")).values()
     [change] = compare_values(old, new, {})
     assert (change.path, change.category) == (path, category)
     assert "planted" not in str(change)
 
 
-def test_a_release_is_run_with_today_s_secrets(tmp_path, monkeypatch):
+def test_release_runs_with_the_current_secrets(tmp_path, monkeypatch):
     (tmp_path / "deployments").mkdir()
     file = tmp_path / "deployments" / "local.yaml"
     file.write_text(GIVEN)
     project = Project(Settings(root=tmp_path, home=tmp_path, environment="local"))
     monkeypatch.setattr(Project, "catalog", type("Jobs", (), {"broken": True, "job": lambda _self, _name: make()})())
     values = desire(tmp_path, GIVEN.replace("planted-key", "planted-before")).values()
-    found = project.opened("copy", values)
+    found = project.resolve_secrets("copy", values)
     assert found["config"]["key"] == "planted-key"
     assert found["config"]["login"]["password"] == "planted-login"
     assert found["config"]["raw"] == "planted-raw"
@@ -103,8 +103,8 @@ def test_a_release_is_run_with_today_s_secrets(tmp_path, monkeypatch):
     assert Config(**found["config"]).raw.get_secret_value() == b"planted-raw"
     file.write_text('flink: {url: "http://flink"}\n')
     without = Project(project.settings)
-    with pytest.raises(RefusedError, match="copy: config.key is a secret, of which the release keeps a digest"):
-        without.opened("copy", values)
+    with pytest.raises(RefusedError, match="copy: config.key is a secret, and the deployment file has no value for it"):
+        without.resolve_secrets("copy", values)
     former = SimpleNamespace(job="copy", number=3, fingerprint="old", resolved=values, overrides={})
     target = SimpleNamespace(fingerprint="new")
     words = no_way_back(without, former, target)
@@ -112,10 +112,10 @@ def test_a_release_is_run_with_today_s_secrets(tmp_path, monkeypatch):
     assert no_way_back(project, former, target) is no_way_back(without, None, target) is None
 
 
-def test_what_only_looks_like_a_digest_is_none():
+def test_text_that_resembles_a_digest_is_no_digest():
     assert not holds_digests({"a": ["secret:x", {"b": "secret"}], "c": 1})
     assert holds_digests({"a": [{"b": digest("x")}]})
-    assert opened({"a": "secret:x"}, {}, "copy") == {"a": "secret:x"}
+    assert resolve_secrets({"a": "secret:x"}, {}, "copy") == {"a": "secret:x"}
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_what_only_looks_like_a_digest_is_none():
         ("execution.checkpointing.interval", False),
     ],
 )
-def test_an_option_is_secret_by_its_name(name, secret):
+def test_option_is_secret_by_its_name(name, secret):
     assert is_secret(name) is secret
 
 
@@ -142,22 +142,24 @@ def test_settings_are_secret_by_their_type():
 
 
 @pytest.mark.parametrize("name", ["key", "login"])
-def test_a_secret_can_not_be_given_for_a_run(name):
+def test_secret_can_not_be_overridden_for_a_run(name):
     project = SimpleNamespace(catalog=SimpleNamespace(job=lambda _name: make()))
-    with pytest.raises(ConfigError, match=f"copy: config.{name} is a secret, which can't be given for a run"):
+    with pytest.raises(ConfigError, match=f"copy: config.{name} is a secret, which can't be overridden for a run"):
         wanted_target(project, "copy", Request(overrides={name: "planted"}), None)
 
 
-def test_what_a_run_gave_before_it_was_a_secret_still_counts_and_is_reported(tmp_path):
+def test_override_that_became_a_secret_still_counts_and_is_reported(tmp_path):
     desired = desire(tmp_path, overrides={"key": "planted-standing", "least": 2})
     assert desired.config.key.get_secret_value() == "planted-standing"
     assert desired.values()["config"]["key"] == digest("planted-standing")
-    [words] = exposed_secrets(Config, {"key": "planted-standing", "least": 2})
-    assert words.startswith("config.key is a secret by now, and the ledger has it as a former run gave it")
-    assert words.endswith("clear former overrides")
+    [words] = override_secret_warnings(Config, {"key": "planted-standing", "least": 2})
+    assert words.startswith(
+        "config.key is a secret now, and the ledger stores in clear the value that an earlier run gave"
+    )
+    assert words.endswith("clear the overrides")
 
 
-def test_what_was_kept_before_secrets_were_hidden_is_shown_as_digests(tmp_path):
+def test_secrets_stored_in_clear_by_old_releases_are_shown_as_digests(tmp_path):
     new = desire(tmp_path).values()
     old = {
         **new,
@@ -166,13 +168,13 @@ def test_what_was_kept_before_secrets_were_hidden_is_shown_as_digests(tmp_path):
     }
     for changes in (compare_values(old, new, {}), compare_values(new, old, {})):
         assert "planted" not in str(changes)
-        # What has not changed since is no change.
+        # Equal values are no change.
         assert {change.path for change in changes} == {
             *("config.login", "config.login.password", "config.login.user", "config.several"),
         }
 
 
-def test_of_what_only_the_file_tells_that_it_is_a_secret_a_digest_is_shown():
+def test_secret_known_by_the_settings_model_only_is_shown_as_digest():
     given = {"key": "planted", "login": {"user": "me", "password": "planted"}, "least": 1, "several": ["planted"]}
     assert redact_settings({**given, "raw": None}, Config) == {
         "key": digest("planted"),
@@ -184,11 +186,11 @@ def test_of_what_only_the_file_tells_that_it_is_a_secret_a_digest_is_shown():
     assert redact_settings({"login": "planted", "unknown": 1}, Config) == {"login": digest("planted"), "unknown": 1}
     assert redact_settings({"login": {"pass": "planted"}}, Config) == {"login": {"pass": digest("planted")}}
     resolved = {"options": {"s3.secret-key": "planted", "a": "1"}, "config": {"key": "planted"}}
-    assert shown(resolved, Config) == {
+    assert redact_release(resolved, Config) == {
         "options": {"s3.secret-key": digest("planted"), "a": "1"},
         "config": {"key": digest("planted")},
     }
-    assert shown(shown(resolved, Config), Config) == shown(resolved, Config)
+    assert redact_release(redact_release(resolved, Config), Config) == redact_release(resolved, Config)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +205,7 @@ def test_of_what_only_the_file_tells_that_it_is_a_secret_a_digest_is_shown():
         GIVEN.replace('url: "http://flink"', 'url: "http://me:planted@flink", connection: x'),
     ],
 )
-def test_an_error_shows_no_secret_nor_does_its_trace(tmp_path, text):
+def test_validation_error_and_traceback_show_no_secret(tmp_path, text):
     with pytest.raises(ConfigError) as caught:
         desire(tmp_path, text)
     trace = "".join(traceback.format_exception(caught.value))

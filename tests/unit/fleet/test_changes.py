@@ -1,13 +1,13 @@
-"""A verdict that has changed is told once."""
+"""Which changes of verdicts are reported."""
 
 import pytest
 
-from sluice.fleet.notifications import changes, known_then, reports
+from sluice.fleet.notifications import changes, reports, verdicts_after
 from sluice.fleet.rows import JobStatus
 
 
 @pytest.mark.parametrize(
-    ("before", "verdict", "told"),
+    ("before", "verdict", "is_reported"),
     [
         ({"a": "healthy"}, "healthy", False),
         ({"a": "healthy"}, "degraded", True),
@@ -19,9 +19,9 @@ from sluice.fleet.rows import JobStatus
         ({}, "failed", True),
     ],
 )
-def test_changes(before, verdict, told):
+def test_changed_verdict_is_reported(before, verdict, is_reported):
     found = changes(before, [JobStatus("a", "RUNNING", verdict=verdict, reasons=("why",))])
-    assert bool(found) == told
+    assert bool(found) == is_reported
     for change in found:
         assert change == {
             "job": "a",
@@ -32,9 +32,9 @@ def test_changes(before, verdict, told):
         }
 
 
-def test_of_a_job_that_is_being_changed_nothing_is_told_and_nothing_is_forgotten():
+def test_job_with_operation_in_progress_is_not_reported_and_keeps_its_verdict():
     rows = [JobStatus(job, "changing", verdict="unknown") for job in ("a", "new")]
     before = {"a": "degraded", "removed": "healthy"}
     assert changes(before, rows) == []
-    assert known_then(before, rows) == {"a": "degraded"}
+    assert verdicts_after(before, rows) == {"a": "degraded"}
     assert reports({"a": "approval f5"}, rows, []) == ([], {"a": "approval f5"})

@@ -1,18 +1,18 @@
-"""What a job needs, case by case."""
+"""Decisions, case by case."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sluice.fleet.decision import SHORT, DecisionInput, PastOperation, blocked, decide
+from sluice.fleet.decision import MIN_FLAP_WINDOW, DecisionInput, PastOperation, decide, rolled_back_fingerprints
 from sluice.fleet.rows import JobStatus
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=3)
-JUST_NOW = NOW - SHORT / 2
+JUST_NOW = NOW - MIN_FLAP_WINDOW / 2
 WELL = JobStatus("a", "RUNNING", 4, "a" * 32, verdict="healthy", drift=False, phase="running")
-CASE = DecisionInput(WELL, NOW, fingerprint="f4", healthy_at=LONG_AGO, has_former=True)
+CASE = DecisionInput(WELL, NOW, fingerprint="f4", healthy_at=LONG_AGO, has_previous=True)
 
 
 def row(**changes):
@@ -23,49 +23,57 @@ def minutes(count):
     return timedelta(minutes=count)
 
 
-def done(ago, outcome="failed", kind="deploy", release=4, former=3, took=1, **more):
+def done(ago, outcome="failed", kind="deploy", release=4, previous=3, took=1, **more):
     """An operation that began so many minutes ago."""
     began = NOW - minutes(ago)
-    given = {"fingerprint": f"f{release}", "former_fingerprint": f"f{former}", "reason": None, **more}
+    given = {"fingerprint": f"f{release}", "previous_fingerprint": f"f{previous}", "reason": None, **more}
     return PastOperation(kind, outcome, release, started_at=began, ended_at=began + minutes(took), **given)
 
 
 def recovery(ago, outcome="failed", **more):
-    """One that was to bring the job back."""
+    """An operation that recovers the job."""
     return done(ago, outcome, action="recover", **more)
 
 
-GONE = row(state="gone", verdict="failed", reasons=("the cluster does not know the job",))
+GONE = row(state="gone", verdict="failed", reasons=("Flink does not know the job",))
 LOOPS = row(verdict="failed", reasons=("restarted 9 times",), own_fault=True)
 HAS_FAILED = replace(GONE, state="FAILED", own_fault=True)
 WITHOUT_SLOTS = ("org.apache.flink.runtime.jobmanager.scheduler.NoResourceAvailableException",)
 DRIFTS = row(drift=True)
 NEW = {"status": DRIFTS, "fingerprint": "f5"}
-FRESH_RELEASE = {"healthy_at": JUST_NOW}
+NEW_RELEASE = {"healthy_at": JUST_NOW}
 TWO_SWEEPS = {"failed_before": True}
-STAYS = {**FRESH_RELEASE, "stays": "going back needs an approval: x", "rollback_blocked_cause": "approval f3"}
+ROLLBACK_BLOCKED = {
+    **NEW_RELEASE,
+    "rollback_blocked": "rolling back needs an approval: x",
+    "rollback_blocked_cause": "approval f3",
+}
 
 CASES = {
-    # Well.
+    # Healthy.
     "healthy": ({}, "nothing", "it runs as it should"),
     "idle": ({"status": row(verdict="idle")}, "nothing", "it runs as it should"),
     "degraded": ({"status": row(verdict="degraded")}, "nothing", "it runs, degraded"),
     "not known": (
-        {"status": row(verdict="unknown", reasons=("Kafka at b:1 does not answer", "its metrics stand still"))},
+        {"status": row(verdict="unknown", reasons=("Kafka at b:1 does not answer", "its metrics are stale"))},
         "nothing",
-        "it could not be judged: Kafka at b:1 does not answer; its metrics stand still",
+        "it could not be judged: Kafka at b:1 does not answer; its metrics are stale",
     ),
-    # For people.
+    # For a person.
     "undeclared": (
-        {"status": JobStatus("z", "undeclared", reasons=("nobody declares it",))},
+        {"status": JobStatus("z", "undeclared", reasons=("no file declares it",))},
         "report",
-        "nobody declares it",
+        "no file declares it",
     ),
     "duplicate": ({"status": JobStatus("a", "duplicate", reasons=("not the one",))}, "report", "not the one"),
     "runs twice": ({"status": row(verdict="failed", doubles=("b" * 32,), reasons=("twice",))}, "report", "twice"),
-    "runs twice, its own gone": ({"status": replace(GONE, doubles=("b" * 32,))}, "report", "the cluster does not"),
+    "runs twice, its own gone": ({"status": replace(GONE, doubles=("b" * 32,))}, "report", "Flink does not"),
     "broken file": ({"status": row(state="broken", verdict="failed", reasons=("x.py:1",))}, "report", "x.py:1"),
-    "removed file": ({"status": row(state="removed", reasons=("its file is gone",))}, "report", "its file is gone"),
+    "removed file": (
+        {"status": row(state="removed", reasons=("its file was removed",))},
+        "report",
+        "its file was removed",
+    ),
     "removed and suspended": ({"status": row(state="removed", phase="suspended")}, "nothing", "removed"),
     "being suspended": (
         {
@@ -74,14 +82,14 @@ CASES = {
             )
         },
         "suspend",
-        "it is to be down: since 12:00",
+        "its suspension did not finish: since 12:00",
     ),
     "disabled and being suspended": (
         {"status": row(state="suspending"), "enabled": False},
         "suspend",
-        "it is to be down",
+        "its suspension did not finish",
     ),
-    "suspended by nobody in six tries": (
+    "not suspended after six attempts": (
         {
             "status": row(state="suspending", verdict="unknown", reasons=("since 12:00",)),
             "operations": [done(60 * ago, kind="suspend", action="suspend") for ago in range(1, 7)],
@@ -89,7 +97,7 @@ CASES = {
         "report",
         "given up after 6 tries",
     ),
-    # Left alone.
+    # Left as they are.
     "suspended": (
         {"status": row(state="suspended", phase="suspended", drift=True, reasons=("suspended since",))},
         "nothing",
@@ -99,92 +107,116 @@ CASES = {
     "unreachable": (
         {"status": row(state="unreachable", verdict="unknown", reasons=("no answer",), drift=True)},
         "nothing",
-        "it could not be looked at: no answer",
+        "it could not be read: no answer",
     ),
-    "somebody works on it": ({"status": GONE, "holder": "me"}, "nothing", "an operation goes on, by me"),
-    "disabled, and runs": ({"enabled": False}, "report", "it is disabled in the deployment file, and runs"),
+    "operation in progress": ({"status": GONE, "holder": "me"}, "nothing", "an operation is in progress, held by me"),
+    "disabled, and runs": (
+        {"enabled": False},
+        "report",
+        "it is disabled in the deployment file, but runs",
+    ),
     "disabled, and gone": ({"status": GONE, "enabled": False}, "nothing", "it is disabled"),
     # Down.
-    "gone": ({"status": GONE}, "recover", "it is to run, and is gone"),
-    "gone with a fresh release": ({"status": GONE, **FRESH_RELEASE}, "recover", "it is to run, and is gone"),
-    "cancelled by hand": ({"status": replace(GONE, state="CANCELED")}, "recover", "it is to run, and is CANCELED"),
-    "finished": ({"status": replace(GONE, state="FINISHED")}, "recover", "it is to run, and is FINISHED"),
-    "failed for good": ({"status": replace(GONE, state="FAILED")}, "recover", "it is to run, and is FAILED"),
-    "fresh and failed for good": (
-        {"status": HAS_FAILED, **FRESH_RELEASE},
+    "gone": ({"status": GONE}, "recover", "it should be running, but is gone"),
+    "gone with a new release": (
+        {"status": GONE, **NEW_RELEASE},
+        "recover",
+        "it should be running, but is gone",
+    ),
+    "cancelled by hand": (
+        {"status": replace(GONE, state="CANCELED")},
+        "recover",
+        "it should be running, but is CANCELED",
+    ),
+    "finished": (
+        {"status": replace(GONE, state="FINISHED")},
+        "recover",
+        "it should be running, but is FINISHED",
+    ),
+    "failed for good": (
+        {"status": replace(GONE, state="FAILED")},
+        "recover",
+        "it should be running, but is FAILED",
+    ),
+    "new and failed for good": (
+        {"status": HAS_FAILED, **NEW_RELEASE},
         "roll_back",
-        "a fresh release has failed",
+        "its new release has failed",
     ),
-    "fresh and failed for good, and not by its own fault": (
-        {"status": replace(HAS_FAILED, own_fault=False), **FRESH_RELEASE},
+    "new and failed for good, but not by its own fault": (
+        {"status": replace(HAS_FAILED, own_fault=False), **NEW_RELEASE},
         "recover",
-        "it is to run, and is FAILED",
+        "it should be running, but is FAILED",
     ),
-    "fresh and failed for good, without a former one": (
-        {"status": HAS_FAILED, **FRESH_RELEASE, "has_former": False},
+    "new and failed for good, without a previous one": (
+        {"status": HAS_FAILED, **NEW_RELEASE, "has_previous": False},
         "recover",
-        "it is to run, and is FAILED",
+        "it should be running, but is FAILED",
     ),
-    "stopped by an operation that is gone": (
+    "stopped by an operation whose holder has ended": (
         {"status": row(state="stopped", phase="stopped", verdict="unknown")},
         "recover",
-        "it is to run, and is stopped",
+        "it should be running, but is stopped",
     ),
-    "gone and drifted": ({"status": replace(GONE, drift=True), "fingerprint": "f5"}, "recover", "it is to run"),
-    # Runs, and fails.
-    "fails for the first time": ({"status": LOOPS, **FRESH_RELEASE}, "nothing", "seen failed for the first time"),
-    "a fresh release fails": (
-        {"status": LOOPS, **FRESH_RELEASE, **TWO_SWEEPS},
+    "gone and drifted": ({"status": replace(GONE, drift=True), "fingerprint": "f5"}, "recover", "it should be running"),
+    # Running, and failing.
+    "fails for the first time": (
+        {"status": LOOPS, **NEW_RELEASE},
+        "nothing",
+        "failed for the first time in this sweep",
+    ),
+    "a new release fails": (
+        {"status": LOOPS, **NEW_RELEASE, **TWO_SWEEPS},
         "roll_back",
-        "a fresh release has gone",
+        "its new release fails",
     ),
-    "a fresh release fails, and not by its own fault": (
-        {"status": replace(LOOPS, own_fault=False, reasons=WITHOUT_SLOTS), **FRESH_RELEASE, **TWO_SWEEPS},
+    "a new release fails, but not by its own fault": (
+        {"status": replace(LOOPS, own_fault=False, reasons=WITHOUT_SLOTS), **NEW_RELEASE, **TWO_SWEEPS},
         "report",
-        "it fails, and nothing of its own code or state is the cause: org.apache.flink",
+        "it fails, but not by its own code or state: org.apache.flink",
     ),
     "a release that passed its gates between the last two hourly sweeps fails": (
-        {"status": LOOPS, "healthy_at": NOW - minutes(100), "short": minutes(120), **TWO_SWEEPS},
+        {"status": LOOPS, "healthy_at": NOW - minutes(100), "flap_window": minutes(120), **TWO_SWEEPS},
         "roll_back",
-        "a fresh release has gone",
+        "its new release fails",
     ),
     "a release that was never healthy fails": (
         {"status": LOOPS, "healthy_at": None, **TWO_SWEEPS},
         "roll_back",
-        "a fresh release has gone bad: restarted 9 times",
+        "its new release fails: restarted 9 times",
     ),
-    "a fresh release fails, without a former one": (
-        {"status": LOOPS, **FRESH_RELEASE, **TWO_SWEEPS, "has_former": False},
+    "a new release fails, without a previous one": (
+        {"status": LOOPS, **NEW_RELEASE, **TWO_SWEEPS, "has_previous": False},
         "report",
-        "it fails, and no fresh release",
+        "it fails, but its release is not new",
     ),
-    "a fresh release fails, and can't go back by itself": (
-        {"status": LOOPS, **STAYS, **TWO_SWEEPS},
+    "a new release fails, and can't be rolled back automatically": (
+        {"status": LOOPS, **ROLLBACK_BLOCKED, **TWO_SWEEPS},
         "report",
-        "a fresh release has gone bad: restarted 9 times; going back needs an approval: x",
+        "its new release fails: restarted 9 times; rolling back needs an approval: x",
     ),
-    "a fresh release fails, can't go back by itself, and a new one is desired": (
-        {"status": replace(LOOPS, drift=True), "fingerprint": "f5", **STAYS, **TWO_SWEEPS},
+    "a new release fails, can't be rolled back automatically, and a new one is desired": (
+        {"status": replace(LOOPS, drift=True), "fingerprint": "f5", **ROLLBACK_BLOCKED, **TWO_SWEEPS},
         "redeploy",
         "it differs from release 4",
     ),
-    "a fresh release fails, can't go back by itself, and the new one needs an approval too": (
-        {"status": replace(LOOPS, drift=True), "fingerprint": "f5", "approval": "y", **STAYS, **TWO_SWEEPS},
+    "a new release fails, can't be rolled back automatically, and that needs an approval too": (
+        {"status": replace(LOOPS, drift=True), "fingerprint": "f5", "approval": "y", **ROLLBACK_BLOCKED, **TWO_SWEEPS},
         "report",
-        "a fresh release has gone bad: restarted 9 times; going back needs an approval: x",
+        "its new release fails: restarted 9 times; rolling back needs an approval: x",
     ),
-    # It isn't left down for as long as nobody answers.
-    "fresh and failed for good, and can't go back by itself": (
-        {"status": HAS_FAILED, **STAYS},
+    # The job does not stay down while an approval waits for its answer.
+    "new and failed for good, and can't be rolled back automatically": (
+        {"status": HAS_FAILED, **ROLLBACK_BLOCKED},
         "recover",
-        "it is to run, and is FAILED: the cluster does not know the job; going back needs an approval: x",
+        "it should be running, but is FAILED: Flink does not know the job; rolling back needs an approval: x",
     ),
-    "fresh and failed for good, can't go back by itself, and a try a minute ago": (
-        {"status": HAS_FAILED, **STAYS, "operations": [recovery(2, reason="no slots")]},
+    "new and failed for good, can't be rolled back automatically, with an attempt a minute ago": (
+        {"status": HAS_FAILED, **ROLLBACK_BLOCKED, "operations": [recovery(2, reason="no slots")]},
         "nothing",
         "recover is tried again at 12:01:00 UTC",
     ),
-    "an old release fails": ({"status": LOOPS, **TWO_SWEEPS}, "report", "it fails, and no fresh release is the cause"),
+    "an old release fails": ({"status": LOOPS, **TWO_SWEEPS}, "report", "it fails, but its release is not new"),
     "an old release fails, and a new one is desired": (
         {"status": replace(LOOPS, drift=True), "fingerprint": "f5", **TWO_SWEEPS},
         "redeploy",
@@ -195,20 +227,20 @@ CASES = {
     "drifted, and needs an approval": (
         {**NEW, "approval": "state of x"},
         "report",
-        "what is desired needs an approval",
+        "the desired state needs an approval",
     ),
-    "drifted to what was rolled back by itself": (
-        {**NEW, "operations": [done(900, "rolled_back", release=5, former=4)]},
+    "drifted to what was rolled back automatically": (
+        {**NEW, "operations": [done(900, "rolled_back", release=5, previous=4)]},
         "nothing",
-        "it differs from what is desired, which was rolled back: release 5 at 2025-12-31 21:00 UTC",
+        "it differs from the desired state, which was rolled back: release 5 at 2025-12-31 21:00 UTC",
     ),
     "drifted to what a person rolled back": (
-        {**NEW, "operations": [done(900, "healthy", "rollback", release=4, former=5)]},
+        {**NEW, "operations": [done(900, "healthy", "rollback", release=4, previous=5)]},
         "nothing",
-        "it differs from what is desired, which was rolled back: to release 4",
+        "it differs from the desired state, which was rolled back: to release 4",
     ),
     "drifted to something newer than what was rolled back": (
-        {"status": DRIFTS, "fingerprint": "f6", "operations": [done(900, "rolled_back", release=5, former=4)]},
+        {"status": DRIFTS, "fingerprint": "f6", "operations": [done(900, "rolled_back", release=5, previous=4)]},
         "redeploy",
         "it differs from release 4",
     ),
@@ -216,32 +248,32 @@ CASES = {
         {
             **NEW,
             "operations": [
-                done(60, "healthy", release=6, former=5),
-                done(90, "healthy", release=5, former=4),
-                done(900, "rolled_back", release=5, former=4),
+                done(60, "healthy", release=6, previous=5),
+                done(90, "healthy", release=5, previous=4),
+                done(900, "rolled_back", release=5, previous=4),
             ],
         },
         "redeploy",
         "it differs",
     ),
-    # Not too often.
-    "a try a minute ago": (
+    # Delays between attempts.
+    "attempt a minute ago": (
         {"status": GONE, "operations": [recovery(2, reason="no slots")]},
         "nothing",
         "recover is tried again at 12:01:00 UTC, after 1 of 6 tries: no slots",
     ),
-    "a try a minute ago that could not even be planned": (
+    "attempt a minute ago that could not be planned": (
         {"status": GONE, "operations": [done(2, reason="its state is gone")]},
         "nothing",
         "recover is tried again at 12:01:00 UTC, after 1 of 6 tries: its state is gone",
     ),
-    "one of what had drifted that could not be planned, and a roll-back": (
+    "attempts at a redeploy and a rollback": (
         {"status": GONE, "operations": [done(2, release=5), done(9, "rolled_back", release=4, action="redeploy")]},
         "recover",
-        "it is to run",
+        "it should be running",
     ),
-    "a try four minutes ago": ({"status": GONE, "operations": [recovery(4)]}, "recover", "it is to run"),
-    "two tries": (
+    "attempt four minutes ago": ({"status": GONE, "operations": [recovery(4)]}, "recover", "it should be running"),
+    "two attempts": (
         {"status": GONE, "operations": [recovery(4), recovery(9)]},
         "nothing",
         "recover is tried again at 12:01",
@@ -249,46 +281,46 @@ CASES = {
     "recovered, and gone again": (
         {"status": GONE, "operations": [recovery(3, "healthy"), recovery(9, "healthy")]},
         "nothing",
-        "recover is tried again at 12:02:00 UTC, after 2 of 6 tries: the last one ended healthy",
+        "recover is tried again at 12:02:00 UTC, after 2 of 6 tries: the last one ended as healthy",
     ),
-    "recovered for good, and gone again": (
+    "recovered, and gone again much later": (
         {"status": GONE, "operations": [recovery(45, "healthy"), recovery(50), recovery(55), recovery(60)]},
         "recover",
-        "it is to run",
+        "it should be running",
     ),
     "recovered, and gone again at the next hourly sweep": (
-        {"status": GONE, "short": minutes(120), "operations": [recovery(55 * n, "healthy") for n in range(1, 7)]},
+        {"status": GONE, "flap_window": minutes(120), "operations": [recovery(55 * n, "healthy") for n in range(1, 7)]},
         "report",
         "given up after 6 tries",
     ),
-    "too many tries": (
+    "too many attempts": (
         {"status": GONE, "operations": [recovery(100 * n, reason="no slots") for n in range(1, 7)]},
         "report",
-        "given up after 6 tries since 2026-01-01 02:00 UTC: it is to run, and is gone: the cluster does not know the "
-        "job; no slots; mend it and deploy it by hand",
+        "given up after 6 tries since 2026-01-01 02:00 UTC: it should be running, but is gone: Flink does not know "
+        "the job; no slots; fix the cause and deploy it by hand",
     ),
-    "too many tries, and a day has passed": (
+    "too many attempts, a day ago": (
         {"status": GONE, "operations": [recovery(1_500 + 60 * n) for n in range(6)]},
         "recover",
-        "it is to run",
+        "it should be running",
     ),
-    "changed by people again and again, and gone": (
+    "changed by people repeatedly, and gone": (
         {"status": GONE, "operations": [done(1 + 2 * n, "healthy", release=9 - n) for n in range(6)]},
         "recover",
-        "it is to run",
+        "it should be running",
     ),
-    "redeploys that come to nothing": (
+    "failed redeploys": (
         {**NEW, "operations": [done(2, release=5)]},
         "nothing",
         "redeploy is tried again",
     ),
-    "redeploys of something else that came to nothing": (
+    "failed redeploys of another state": (
         {**NEW, "operations": [done(2, release=9)]},
         "redeploy",
         "it differs",
     ),
-    "going back that comes to nothing": (
-        {"status": LOOPS, **FRESH_RELEASE, **TWO_SWEEPS, "operations": [done(2, kind="rollback", release=3)]},
+    "failed rollbacks": (
+        {"status": LOOPS, **NEW_RELEASE, **TWO_SWEEPS, "operations": [done(2, kind="rollback", release=3)]},
         "nothing",
         "roll_back is tried again",
     ),
@@ -296,20 +328,20 @@ CASES = {
 
 
 @pytest.mark.parametrize(("changes", "need", "why"), CASES.values(), ids=CASES)
-def test_decision(changes, need, why):
+def test_decision_for_a_job_and_its_operations(changes, need, why):
     decision = decide(replace(CASE, **changes))
     assert decision.need == need
     assert decision.why.startswith(why)
-    # What no verdict tells has something to be told by, once.
+    # A need that the verdict doesn't show has a cause, by which it is reported once.
     assert (decision.cause is not None) == (
-        why.startswith(("given up", "what is desired needs", "it is disabled in the deployment file, and"))
-        or ("stays" in changes and need != "redeploy")
+        why.startswith(("given up", "the desired state needs", "it is disabled in the deployment file, but"))
+        or ("rollback_blocked" in changes and need != "redeploy")
     )
-    # What has drifted is not started by the way: the release that ran comes back first.
+    # A recovery does not deploy a change: the release that ran starts again first.
     assert decision.release == (4 if need == "recover" else None)
 
 
-def test_each_wait_is_twice_as_long_up_to_an_hour():
+def test_delay_between_attempts_doubles_up_to_an_hour():
     waits = []
     for count in range(1, 6):
         operations = [recovery(1 + number) for number in range(count)]
@@ -319,12 +351,14 @@ def test_each_wait_is_twice_as_long_up_to_an_hour():
     assert waits == [2, 4, 8, 16, 32]
 
 
-def test_a_suspension_blocks_and_frees_nothing():
-    operations = [done(5, "suspended", "suspend", release=5, former=5), done(9, "rolled_back", release=5)]
-    assert set(blocked(operations)) == {"f5"}
+def test_suspension_neither_blocks_nor_unblocks_a_fingerprint():
+    operations = [done(5, "suspended", "suspend", release=5, previous=5), done(9, "rolled_back", release=5)]
+    assert set(rolled_back_fingerprints(operations)) == {"f5"}
 
 
-def test_rolling_back_to_what_was_rolled_back_frees_that():
-    assert set(blocked([done(5, "healthy", "rollback", release=5, former=4), done(9, "rolled_back", release=5)])) == {
-        "f4"
-    }
+def test_rollback_to_a_blocked_fingerprint_unblocks_it():
+    assert set(
+        rolled_back_fingerprints(
+            [done(5, "healthy", "rollback", release=5, previous=4), done(9, "rolled_back", release=5)]
+        )
+    ) == {"f4"}

@@ -1,4 +1,4 @@
-"""How far a job's rows can be read, from what the sweeps have seen."""
+"""The event time until which a job's rows can be read, from its samples."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +10,7 @@ from sluice.ledger.samples import Sample
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
-def look(minute, lag_s=30, age_s=10, job="a", restarts=0, took_s=1, late_s=None):
+def sample(minute, lag_s=30, age_s=10, job="a", restarts=0, took_s=1, late_s=None):
     seen_at = NOON + timedelta(minutes=minute, seconds=late_s or 0)
     return Sample(
         checkpoint_duration_ms=None if took_s is None else 1000 * took_s,
@@ -23,46 +23,46 @@ def look(minute, lag_s=30, age_s=10, job="a", restarts=0, took_s=1, late_s=None)
     )
 
 
-def test_rows_can_be_read_once_a_checkpoint_came_after_the_look_that_saw_them_written():
-    # The newest look's own watermark may be of rows that no checkpoint has committed yet.
-    assert written_until([look(0), look(10)]) == NOON - timedelta(seconds=30)
-    assert written_until([look(0)]) is None
-    assert written_until([look(0), look(0.1)]) is None
+def test_rows_are_readable_after_a_checkpoint_that_follows_their_sample():
+    # The newest sample's own watermark may be of rows that no checkpoint has committed yet.
+    assert written_until([sample(0), sample(10)]) == NOON - timedelta(seconds=30)
+    assert written_until([sample(0)]) is None
+    assert written_until([sample(0), sample(0.1)]) is None
 
 
 @pytest.mark.parametrize(
     "samples",
     [
         [],
-        [look(0), look(10, age_s=None)],
-        [look(0), look(10, took_s=None)],
-        [look(0, job="before"), look(10)],
-        [look(0), look(10, restarts=1)],
-        [look(0, lag_s=None), look(10, lag_s=None)],
+        [sample(0), sample(10, age_s=None)],
+        [sample(0), sample(10, took_s=None)],
+        [sample(0, job="before"), sample(10)],
+        [sample(0), sample(10, restarts=1)],
+        [sample(0, lag_s=None), sample(10, lag_s=None)],
     ],
     ids=["never seen", "no checkpoint", "its begin is not known", "another Flink job", "restarted in between", "idle"],
 )
-def test_it_is_not_known_where_the_job_did_not_run_through(samples):
+def test_readable_event_time_is_unknown_across_a_restart(samples):
     assert written_until(samples) is None
 
 
-def test_a_restart_is_forgotten_once_two_looks_came_after_it():
-    assert written_until([look(0), look(10, restarts=1), look(20, restarts=1)]) == NOON + timedelta(minutes=9.5)
+def test_readable_event_time_is_known_again_two_samples_after_a_restart():
+    assert written_until([sample(0), sample(10, restarts=1), sample(20, restarts=1)]) == NOON + timedelta(minutes=9.5)
 
 
-def test_rows_that_came_while_a_checkpoint_was_made_are_of_the_next_one():
-    """It was triggered 11 minutes ago, before the look of 10 minutes ago, and has completed a minute ago."""
-    looks = [look(0), look(10), look(20, age_s=60, took_s=600)]
+def test_rows_emitted_during_a_checkpoint_belong_to_the_next_one():
+    """The checkpoint was triggered 11 minutes ago, before the sample of 10 minutes ago, and completed a minute ago."""
+    looks = [sample(0), sample(10), sample(20, age_s=60, took_s=600)]
     assert written_until(looks) == NOON - timedelta(seconds=30)
-    looks = [look(0), look(10), look(20, age_s=60, took_s=500)]
+    looks = [sample(0), sample(10), sample(20, age_s=60, took_s=500)]
     assert written_until(looks) == NOON + timedelta(minutes=9.5)
 
 
-def test_a_job_counts_as_seen_when_it_was_not_when_its_sweep_began():
-    # The sweep began before the checkpoint was triggered, and came to the job 90 s later.
-    looks = [look(0), look(10, late_s=90), look(20, age_s=0, took_s=560)]
+def test_sample_counts_from_when_the_job_was_read_not_from_the_sweeps_begin():
+    # The sweep began before the checkpoint was triggered, and read the job 90 s later.
+    looks = [sample(0), sample(10, late_s=90), sample(20, age_s=0, took_s=560)]
     assert written_until(looks) == NOON - timedelta(seconds=30)
-    looks = [look(0), look(10, late_s=30), look(20, age_s=0, took_s=560)]
+    looks = [sample(0), sample(10, late_s=30), sample(20, age_s=0, took_s=560)]
     assert written_until(looks) == NOON + timedelta(minutes=10)
 
 
@@ -74,5 +74,5 @@ def test_a_job_counts_as_seen_when_it_was_not_when_its_sweep_began():
         (timedelta(minutes=5), datetime(2026, 1, 31, 12, 25, tzinfo=UTC)),
     ],
 )
-def test_points_are_multiples_from_the_epoch(every, boundary):
+def test_boundaries_are_multiples_counted_from_the_epoch(every, boundary):
     assert last_boundary(datetime(2026, 1, 31, 12, 29, 59, tzinfo=UTC), every) == boundary

@@ -1,4 +1,4 @@
-"""What a job needs becomes the request of an operation; a redeploy, and going back, is planned beforehand."""
+"""The operation for each need; redeploys and rollbacks are planned before they are requested."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ import pytest
 from sluice.errors import CompileError, RefusedError, UnreachableError
 from sluice.fleet import needs
 from sluice.fleet.decision import Decision, DecisionInput
-from sluice.fleet.needs import Question
+from sluice.fleet.needs import ApprovalRequest
 from sluice.fleet.rows import JobStatus
 from sluice.plan.model import Plan
 from sluice.plan.request import Request
@@ -29,7 +29,7 @@ def plan(*, needs_approval, **more):
 
 
 def found(monkeypatch, status, planned=None, asked=None, **case):
-    """What is needed; what is planned is by the kind of what is asked for, where it isn't the same for all."""
+    """What a job needs; `planned` is the plan, or the plans by the request's kind."""
     requests = []
 
     def make_plan(_project, _job, request, _tell):
@@ -40,7 +40,7 @@ def found(monkeypatch, status, planned=None, asked=None, **case):
         return outcome
 
     monkeypatch.setattr(needs, "make_plan", make_plan)
-    given = DecisionInput(status, NOW, **{"fingerprint": "new", "healthy_at": NOW, "has_former": True, **case})
+    given = DecisionInput(status, NOW, **{"fingerprint": "new", "healthy_at": NOW, "has_previous": True, **case})
     monkeypatch.setattr(needs, "read_decision_inputs", lambda *_: [given])
 
     def about(plan):
@@ -48,8 +48,8 @@ def found(monkeypatch, status, planned=None, asked=None, **case):
 
     ledger = SimpleNamespace(approvals=SimpleNamespace(about=about))
     [needed] = needs.find_needs(SimpleNamespace(ledger=ledger), [status], print, NOW)
-    # What is asked about is what was planned.
-    assert needed.to_ask is None or needed.to_ask.request in requests
+    # An approval is asked for the plan that was made.
+    assert needed.approval_request is None or needed.approval_request.request in requests
     return needed
 
 
@@ -62,34 +62,34 @@ def found(monkeypatch, status, planned=None, asked=None, **case):
         (UnreachableError("no answer"), "nothing", None),
     ],
 )
-def test_what_has_drifted_is_planned_first(monkeypatch, planned, need, request_):
+def test_redeploy_is_planned_before_it_is_requested(monkeypatch, planned, need, request_):
     needed = found(monkeypatch, RUNNING, planned)
     assert (needed.decision.need, needed.request) == (need, request_)
-    # The job runs, and no verdict tells: there is something to be told by, once for what is desired now.
+    # The job runs and its verdict shows nothing: the cause makes it reported, once for a desired state.
     assert bool(needed.decision.cause) == (need == "report")
     assert (needed.decision.cause or "new").endswith("new")
 
 
-def test_what_needs_an_approval_is_asked_for_once_and_then_says_how_that_stands(monkeypatch):
-    assert found(monkeypatch, RUNNING, plan(needs_approval=False)).to_ask is None
+def test_approval_is_requested_once_and_its_state_reported_afterwards(monkeypatch):
+    assert found(monkeypatch, RUNNING, plan(needs_approval=False)).approval_request is None
     first = found(monkeypatch, RUNNING, plan(needs_approval=True))
-    assert first.to_ask == Question("new", Request())
-    assert first.decision.why.endswith("deploy it by hand, and approve it")
+    assert first.approval_request == ApprovalRequest("new", Request())
+    assert first.decision.why.endswith("deploy it by hand, and approve the plan")
     asked = SimpleNamespace(words="rejected by ann at 2026-01-31 12:00 UTC")
     then = found(monkeypatch, RUNNING, plan(needs_approval=True), asked)
-    assert (then.to_ask, then.decision.cause) == (None, first.decision.cause)
+    assert (then.approval_request, then.decision.cause) == (None, first.decision.cause)
     assert then.decision.why.endswith("rejected by ann at 2026-01-31 12:00 UTC")
 
 
 @pytest.mark.parametrize(("drift", "request_"), [(False, Request()), (True, Request(kind="rollback", seen=2, to=2))])
-def test_what_is_gone_comes_back_as_it_was(monkeypatch, drift, request_):
+def test_job_that_is_gone_recovers_its_last_release(monkeypatch, drift, request_):
     status = JobStatus("a", "gone", release=2, verdict="failed", drift=drift, phase="running")
     needed = found(monkeypatch, status)
     assert (needed.decision.need, needed.request) == ("recover", request_)
 
 
 @pytest.mark.parametrize(("state", "mode"), [("FAILED", None), ("RESTARTING", "last-state")])
-def test_a_fresh_release_that_fails_goes_back_without_a_savepoint(state, mode):
+def test_rollback_of_a_failing_release_takes_no_savepoint(state, mode):
     status = JobStatus("a", state, release=2, verdict="failed", phase="running")
     assert needs._request(status, Decision("roll_back", "it fails")) == Request(kind="rollback", seen=2, mode=mode)
 
@@ -104,58 +104,60 @@ REJECTED = SimpleNamespace(words="rejected by ann at 2026-01-31 12:00 UTC")
 
 
 @pytest.mark.parametrize(("status", "mode"), [(FAILED, None), (BAD, "last-state")])
-def test_what_goes_back_is_planned_first_and_done_where_nobody_must_be_asked(monkeypatch, status, mode):
+def test_rollback_is_planned_first_and_requested_without_approval_if_none_needed(monkeypatch, status, mode):
     back = plan(needs_approval=False, kind="rollback", fingerprint="old")
     needed = found(monkeypatch, status, back, **TWICE)
     assert (needed.decision.need, needed.request) == ("roll_back", Request(kind="rollback", seen=2, mode=mode))
-    assert needed.to_ask is None
+    assert needed.approval_request is None
 
 
-def test_going_back_that_needs_an_approval_is_asked_for_once_and_the_job_is_brought_back_as_it_was(monkeypatch):
+def test_failed_job_recovers_while_its_rollback_waits_for_an_approval(monkeypatch):
     first = found(monkeypatch, FAILED, BACK)
     assert (first.decision.need, first.request) == ("recover", Request())
-    assert first.to_ask == Question("old", Request(kind="rollback", seen=2))
+    assert first.approval_request == ApprovalRequest("old", Request(kind="rollback", seen=2))
     assert first.decision.why.endswith(
-        "going back needs an approval: config.window: alters what the state means; roll it back by hand, and approve "
-        "that"
+        "rolling back needs an approval: config.window: alters what the state means; roll it back by hand, and approve "
+        "the plan"
     )
     then = found(monkeypatch, FAILED, BACK, REJECTED)
-    assert (then.request, then.to_ask, then.decision.cause) == (Request(), None, first.decision.cause)
+    assert (then.request, then.approval_request, then.decision.cause) == (Request(), None, first.decision.cause)
     assert then.decision.why.endswith("; rejected by ann at 2026-01-31 12:00 UTC")
 
 
-def test_one_that_runs_and_is_bad_is_asked_for_and_left_to_a_person(monkeypatch):
+def test_failing_job_that_runs_is_reported_while_its_rollback_needs_approval(monkeypatch):
     first = found(monkeypatch, BAD, BACK, **TWICE)
     assert (first.decision.need, first.request) == ("report", None)
-    assert first.to_ask == Question("old", Request(kind="rollback", seen=2, mode="last-state"))
-    assert first.decision.why.startswith("a fresh release has gone bad: it restarts; going back needs an approval")
+    assert first.approval_request == ApprovalRequest("old", Request(kind="rollback", seen=2, mode="last-state"))
+    assert first.decision.why.startswith("its new release fails: it restarts; rolling back needs an approval")
     assert first.decision.cause == "approval old"
-    assert found(monkeypatch, BAD, BACK, REJECTED, **TWICE).to_ask is None
+    assert found(monkeypatch, BAD, BACK, REJECTED, **TWICE).approval_request is None
 
 
-def test_what_is_desired_now_may_be_the_remedy_and_then_nobody_is_asked(monkeypatch):
+def test_no_approval_for_a_rollback_is_requested_if_a_redeploy_may_repair_the_job(monkeypatch):
     new = plan(needs_approval=False)
     needed = found(monkeypatch, DRIFTED, {"rollback": BACK, "deploy": new}, **TWICE)
-    assert (needed.decision.need, needed.request, needed.to_ask) == ("redeploy", Request(), None)
+    assert (needed.decision.need, needed.request, needed.approval_request) == ("redeploy", Request(), None)
 
 
 @pytest.mark.parametrize("asked", [None, REJECTED])
-def test_of_two_plans_that_need_an_approval_the_way_back_is_asked_for(monkeypatch, asked):
+def test_rollback_is_asked_for_before_a_redeploy_if_both_need_approval(monkeypatch, asked):
     plans = {"rollback": BACK, "deploy": plan(needs_approval=True)}
     needed = found(monkeypatch, DRIFTED, plans, {"rollback": asked, "deploy": None}, **TWICE)
     assert (needed.decision.need, needed.decision.cause, needed.request) == ("report", "approval old", None)
-    assert needed.to_ask == (None if asked else Question("old", Request(kind="rollback", seen=2, mode="last-state")))
+    assert needed.approval_request == (
+        None if asked else ApprovalRequest("old", Request(kind="rollback", seen=2, mode="last-state"))
+    )
 
 
 @pytest.mark.parametrize(("status", "need"), [(FAILED, "recover"), (BAD, "report")])
-def test_where_there_is_no_way_back_that_is_said(monkeypatch, status, need):
+def test_refused_rollback_is_reported(monkeypatch, status, need):
     needed = found(monkeypatch, status, RefusedError("the state of Window would be lost"), **TWICE)
-    assert (needed.decision.need, needed.to_ask) == (need, None)
-    assert needed.decision.why.endswith("; it can't go back: the state of Window would be lost")
+    assert (needed.decision.need, needed.approval_request) == (need, None)
+    assert needed.decision.why.endswith("; it can't be rolled back: the state of Window would be lost")
     assert needed.decision.cause
 
 
-def test_going_back_waits_where_it_can_not_be_planned(monkeypatch):
+def test_rollback_waits_while_the_cluster_is_unreachable(monkeypatch):
     needed = found(monkeypatch, FAILED, UnreachableError("no answer"))
     assert (needed.decision.need, needed.request) == ("nothing", None)
     assert needed.decision.why.endswith("could not be planned: no answer")

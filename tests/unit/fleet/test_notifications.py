@@ -1,4 +1,4 @@
-"""What is told to whom, and again where it did not get through."""
+"""Which notifier is called with what, and again after a failure."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from sluice.ledger.ledger import Ledger
 
 
 @pytest.fixture
-def told(tmp_path):
+def sent(tmp_path):
     return Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", "test").told
 
 
@@ -18,53 +18,53 @@ def row(verdict, job="a", state="RUNNING"):
     return JobStatus(job, state, verdict=verdict)
 
 
-def fail(_news):
+def fail(_changes):
     raise OSError("no server")
 
 
-def heard(news):
-    return [(each["job"], each["old"], each["new"]) for each in news]
+def verdicts(changes):
+    return [(each["job"], each["old"], each["new"]) for each in changes]
 
 
-def test_each_listener_hears_what_it_has_not_heard(told):
+def test_each_notifier_gets_the_changes_since_its_last_notification(sent):
     first, second = [], []
-    untold = notify_verdicts(told, [row("failed")], {"first": first.extend, "second": fail})
-    assert untold == ["second was not told, and will be at the next sweep: OSError: no server"]
-    assert notify_verdicts(told, [row("degraded")], {"first": first.extend, "second": second.extend}) == []
-    assert heard(first) == [("a", None, "failed"), ("a", "failed", "degraded")]
-    assert heard(second) == [("a", None, "degraded")]
-    notify_verdicts(told, [row("degraded")], {"first": fail, "second": fail})
+    failed = notify_verdicts(sent, [row("failed")], {"first": first.extend, "second": fail})
+    assert failed == ["notifier second failed, and is called again at the next sweep: OSError: no server"]
+    assert notify_verdicts(sent, [row("degraded")], {"first": first.extend, "second": second.extend}) == []
+    assert verdicts(first) == [("a", None, "failed"), ("a", "failed", "degraded")]
+    assert verdicts(second) == [("a", None, "degraded")]
+    notify_verdicts(sent, [row("degraded")], {"first": fail, "second": fail})
 
 
-def test_what_nobody_could_be_told_is_not_lost_by_other_looks(told):
-    notify_verdicts(told, [row("healthy")], {"one": fail})
-    assert notify_verdicts(told, [row("failed")], {"one": fail})
-    news = []
-    notify_verdicts(told, [row("failed")], {"one": news.extend})
-    assert heard(news) == [("a", "healthy", "failed")]
+def test_failed_notification_is_repeated_after_other_sweeps(sent):
+    notify_verdicts(sent, [row("healthy")], {"one": fail})
+    assert notify_verdicts(sent, [row("failed")], {"one": fail})
+    changes = []
+    notify_verdicts(sent, [row("failed")], {"one": changes.extend})
+    assert verdicts(changes) == [("a", "healthy", "failed")]
 
 
-def test_a_job_that_runs_twice_is_told_once(told):
-    rows, news = [row("failed"), row("unknown", state="duplicate")], []
+def test_job_that_runs_twice_is_reported_once(sent):
+    rows, changes = [row("failed"), row("unknown", state="duplicate")], []
     for _ in range(2):
-        notify_verdicts(told, rows, {"one": news.extend})
-    assert heard(news) == [("a", None, "failed")]
+        notify_verdicts(sent, rows, {"one": changes.extend})
+    assert verdicts(changes) == [("a", None, "failed")]
 
 
-def test_a_report_is_told_once_for_each_cause(told):
-    news = []
+def test_report_is_sent_once_for_each_cause(sent):
+    changes = []
 
     def sweep(cause, state="RUNNING"):
-        news.clear()
-        needs = [Needed("a", Decision("report", "look at it", cause=cause))]
-        notify_reports(told, [row("healthy", state=state)], needs, {"one": news.extend})
-        return [each["reasons"] for each in news]
+        changes.clear()
+        needs = [Needed("a", Decision("report", "act", cause=cause))]
+        notify_reports(sent, [row("healthy", state=state)], needs, {"one": changes.extend})
+        return [each["reasons"] for each in changes]
 
-    assert sweep("approval f5") == [["look at it"]]
+    assert sweep("approval f5") == [["act"]]
     assert sweep("approval f5") == []
-    # Not being able to look is no end of it.
+    # An unreachable job keeps its cause.
     assert sweep(None, "unreachable") == []
     assert sweep("approval f5") == []
-    assert sweep("approval f6") == [["look at it"]]
+    assert sweep("approval f6") == [["act"]]
     assert sweep(None) == []
-    assert sweep("approval f6") == [["look at it"]]
+    assert sweep("approval f6") == [["act"]]

@@ -1,4 +1,4 @@
-"""A job whose file was removed: its row says what of it runs, and it can be taken off the list."""
+"""A job whose file was removed: its row says whether it runs, and `sluice forget` removes it from the list."""
 
 import json
 from datetime import timedelta
@@ -28,13 +28,13 @@ def job(state="RUNNING", jid=GONE, name="ghost"):
 
 @pytest.fixture
 def ghost(project):  # noqa: F811 - the fixture
-    """A project that has started a job `ghost`, whose file was removed; nothing else of it was ever started."""
+    """A project whose job `ghost` was started and whose file was removed; it has no other release."""
     place(project, "ghost", "running", "f")
     return project.reread()
 
 
 def row(project, monkeypatch, jobs, name="ghost", unlisted=()):  # noqa: F811
-    """Its row, where the cluster has these jobs; those that it leaves out of its list it knows by their ids."""
+    """The job's row if Flink lists these jobs, and knows unlisted ones by their ids."""
 
     async def send(_client, _call):
         return JobList.model_validate({"jobs": jobs})
@@ -46,7 +46,7 @@ def row(project, monkeypatch, jobs, name="ghost", unlisted=()):  # noqa: F811
 
 
 def cluster(*jobs, status=200, lists=True):
-    """A client of a cluster that has these jobs, and lists them where their JobMasters answer."""
+    """A client of a cluster with these jobs, of which it lists those whose JobMasters answer."""
     states = {each["jid"]: each["state"] for each in jobs}
 
     def answer(request):
@@ -70,41 +70,44 @@ def listed(project):  # noqa: F811
 @pytest.mark.parametrize(
     ("jobs", "words"),
     [
-        ([], "nothing of it runs: the cluster doesn't know its Flink job"),
-        ([job("FAILED")], "nothing of it runs: its Flink job is FAILED"),
-        ([job()], "its Flink job runs on: RUNNING, release 1; put the file back, or stop it: sluice suspend ghost"),
-        ([job("RESTARTING")], "its Flink job runs on: RESTARTING"),
+        ([], "it does not run: Flink does not know its job"),
+        ([job("FAILED")], "it does not run: its Flink job is FAILED"),
+        (
+            [job()],
+            "its Flink job still runs: RUNNING, release 1; put the file back, or stop the job: sluice suspend ghost",
+        ),
+        ([job("RESTARTING")], "its Flink job still runs: RESTARTING"),
     ],
 )
-def test_the_row_of_a_removed_job_says_what_of_it_runs(ghost, monkeypatch, jobs, words):
+def test_row_of_a_removed_job_says_whether_it_runs(ghost, monkeypatch, jobs, words):
     found = row(ghost, monkeypatch, jobs)
     assert (found.state, found.flink_job_id) == ("removed", GONE)
     assert words in found.reasons[0]
-    assert ("sluice forget ghost" in found.reasons[0]) == ("nothing of it runs" in words)
-    # It is for a person either way.
+    assert ("sluice forget ghost" in found.reasons[0]) == ("it does not run" in words)
+    # Both need a person.
     assert decide(DecisionInput(found, ghost.ledger.placement("ghost").since)).need == "report"
 
 
-def test_a_removed_job_is_not_said_to_run_where_the_cluster_does_not_answer(ghost):
+def test_removed_job_is_unknown_while_flink_does_not_answer(ghost):
     [found] = [each for each in fleet_status(ghost) if each.job == "ghost"]
-    assert found.reasons[0].startswith("its file was removed; whether its Flink job runs is not known: ")
+    assert found.reasons[0].startswith("its file was removed; it is not known whether its Flink job runs: ")
 
 
-def test_a_removed_job_that_the_cluster_leaves_out_of_its_list_is_not_said_to_run_nowhere(ghost, monkeypatch):
+def test_removed_job_that_flink_knows_but_does_not_list_is_unknown(ghost, monkeypatch):
     found = row(ghost, monkeypatch, [], unlisted=[job()])
     assert found.state == "removed"
-    assert found.reasons[0].startswith("its file was removed; whether its Flink job runs is not known: ")
-    assert f"leaves Flink job {GONE} out of its list of jobs, and by its id it is RUNNING" in found.reasons[0]
+    assert found.reasons[0].startswith("its file was removed; it is not known whether its Flink job runs: ")
+    assert f"does not list Flink job {GONE}, but reports RUNNING for its id" in found.reasons[0]
 
 
-def test_a_removed_job_that_was_suspended_says_so(project, monkeypatch):  # noqa: F811
+def test_row_of_a_removed_suspended_job_says_that_it_is_suspended(project, monkeypatch):  # noqa: F811
     place(project, "ghost", "suspended", "f")
     found = row(project.reread(), monkeypatch, [])
-    assert "it is suspended, and nothing of it runs" in found.reasons[0]
+    assert "its file was removed, and it is suspended" in found.reasons[0]
     assert "sluice forget ghost" in found.reasons[0]
 
 
-def test_what_was_taken_off_the_list_is_shown_nowhere_and_keeps_its_history(ghost, capsys):
+def test_forgotten_job_is_not_listed_and_keeps_its_history(ghost, capsys):
     sweep_and_record(ghost)
     assert "ghost" in listed(ghost)
     done = forget(ghost, "ghost", cluster(job("FINISHED")), "me")
@@ -118,13 +121,13 @@ def test_what_was_taken_off_the_list_is_shown_nowhere_and_keeps_its_history(ghos
         forget(ghost, "ghost", cluster(), "me")
 
 
-def test_a_forgotten_job_is_back_with_its_file_and_with_its_next_operation(ghost, monkeypatch):
+def test_forgotten_job_is_listed_again_with_its_file_or_next_operation(ghost, monkeypatch):
     forget(ghost, "ghost", cluster(), "me")
     file = ghost.settings.root / "flink_jobs" / "ghost.py"
     file.write_text(JOB % "ghost")
     back = ghost.reread()
     found = row(back, monkeypatch, [])
-    # It was to run: the sweep brings it back from what it has left.
+    # It should be running: the sweep recovers it from its newest checkpoint.
     assert (found.state, found.phase) == ("gone", "running")
     assert "ghost" in listed(back)
     place(back, "ghost", "running", "f")
@@ -132,7 +135,7 @@ def test_a_forgotten_job_is_back_with_its_file_and_with_its_next_operation(ghost
     assert "ghost" in all_names(back.reread())
 
 
-def test_a_flink_job_that_comes_up_under_a_forgotten_name_is_one_that_nobody_declares(ghost, monkeypatch):
+def test_flink_job_with_the_name_of_a_forgotten_job_is_undeclared(ghost, monkeypatch):
     forget(ghost, "ghost", cluster(), "me")
     assert row(ghost, monkeypatch, [job()]).state == "undeclared"
 
@@ -148,37 +151,37 @@ def test_a_flink_job_that_comes_up_under_a_forgotten_name_is_one_that_nobody_dec
         (cluster(status=404), "a Flink job of it may run"),
     ],
 )
-def test_a_job_of_which_something_runs_or_may_run_stays_on_the_list(ghost, monkeypatch, client, words):
+def test_forget_refuses_a_job_that_runs_or_may_run(ghost, monkeypatch, client, words):
     with pytest.raises(RefusedError, match=words):
         forget(ghost, "ghost", client, "me")
     assert "ghost" in all_names(ghost)
 
 
-def test_a_cluster_that_does_not_answer_keeps_the_job_on_the_list(ghost):
+def test_forget_refuses_while_flink_does_not_answer(ghost):
     with FlinkClient(ghost.flink) as flink, pytest.raises(RefusedError, match="ask again once the cluster answers"):
         forget(ghost, "ghost", flink, "me")
     assert "ghost" in all_names(ghost)
 
 
 @pytest.mark.parametrize("name", ["runs", "broken"])
-def test_a_job_that_has_a_file_stays_on_the_list(ghost, name):
+def test_forget_refuses_a_job_that_has_a_file(ghost, name):
     with pytest.raises(RefusedError, match=f"its file flink_jobs/{name}.py is there"):
         forget(ghost, name, cluster(), "me")
 
 
-def test_a_job_that_the_ledger_does_not_know_can_not_be_forgotten(ghost):
+def test_forget_refuses_a_job_that_is_not_in_the_ledger(ghost):
     with pytest.raises(ConfigError, match="the ledger has no job 'nosuch'; it has: ghost, runs, sleeps"):
         forget(ghost, "nosuch", cluster(), "me")
 
 
-def test_a_job_on_which_an_operation_goes_on_stays_on_the_list(ghost):
+def test_forget_refuses_a_job_with_an_operation_in_progress(ghost):
     ghost.ledger.begin("ghost", kind="suspend", holder="airflow:deploy.ghost/1", release=1)
     with pytest.raises(BusyError):
         forget(ghost, "ghost", cluster(), "me")
     assert "ghost" in all_names(ghost)
 
 
-def test_a_job_that_changes_while_it_is_forgotten_stays_on_the_list(ghost):
+def test_forget_refuses_a_job_that_changes_at_the_same_time(ghost):
     seen = ghost.ledger.placement("ghost")
     seen.since -= timedelta(seconds=1)
     with pytest.raises(ChangedError):
@@ -186,7 +189,7 @@ def test_a_job_that_changes_while_it_is_forgotten_stays_on_the_list(ghost):
     assert "ghost" in all_names(ghost)
 
 
-def test_the_command_says_that_the_history_stays(ghost, monkeypatch, capsys):
+def test_forget_command_says_that_the_history_is_kept(ghost, monkeypatch, capsys):
     monkeypatch.setattr("sluice.flink.client.FlinkClient", lambda _access: cluster())
     forget_job(ghost, "ghost", json=True)
     printed = capsys.readouterr()
@@ -194,7 +197,7 @@ def test_the_command_says_that_the_history_stays(ghost, monkeypatch, capsys):
     assert "ghost is off the list; its history stays: sluice history ghost" in printed.err
 
 
-def test_suspending_a_removed_job_of_which_nothing_runs_names_the_way_off_the_list(simulated):
+def test_suspending_a_removed_job_that_does_not_run_points_to_forget(simulated):
     simulated.deploy()
     (simulated.project.settings.root / "flink_jobs" / "counts.py").unlink()
     simulated.states.clear()
@@ -202,7 +205,7 @@ def test_suspending_a_removed_job_of_which_nothing_runs_names_the_way_off_the_li
         simulated.plan(kind="suspend")
 
 
-def test_the_section_of_a_removed_job_stops_no_other_job_and_a_misspelt_one_is_refused(ghost):
+def test_deployment_section_of_a_removed_job_is_allowed_and_a_misspelt_one_refused(ghost):
     file = ghost.settings.root / "deployments" / "local.yaml"
     text = file.read_text()
     file.write_text(text + "  ghost: {parallelism: 2}\n")

@@ -1,4 +1,4 @@
-"""What a sweep of a project leaves in the ledger and on the disk, and what a look leaves alone."""
+"""What a sweep of a project writes into the ledger and to disk, and that fleet_status writes nothing."""
 
 import json
 import socket
@@ -16,7 +16,7 @@ from sluice.fleet.members import read_members
 from sluice.fleet.needs import find_needs, read_decision_inputs
 from sluice.fleet.readings import to_sample
 from sluice.fleet.reconcile import add_unmanaged_jobs
-from sluice.fleet.rows import Found
+from sluice.fleet.rows import JobObservation
 from sluice.fleet.status import fleet_status, last_snapshots, sweep_and_record
 from sluice.flink import client as client_module
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
@@ -45,7 +45,7 @@ def build(rows):
 
 
 def knows_no_job(_method, target, _body):
-    """What Flink answers about a job that it doesn't know."""
+    """Flink's answer about a job that it doesn't know."""
     return 404, json.dumps({"errors": [f"Job {target.split('/')[2]} not found"]}).encode()
 
 
@@ -68,7 +68,7 @@ def project(tmp_path, monkeypatch):
 
 
 class FlinkAnswer:
-    """A cluster that runs nothing; something happens while it answers."""
+    """A cluster without jobs; `during` is called while it answers."""
 
     def __init__(self, happens=lambda: None):
         self.happens = happens
@@ -104,7 +104,7 @@ EXPECTED = {
 }
 
 
-def test_a_sweep_is_recorded_and_a_look_is_not(project):
+def test_sweep_is_recorded_and_fleet_status_is_not(project):
     assert states(fleet_status(project)) == EXPECTED
     assert project.ledger.samples.last_sweep() == []
     found = sweep_and_record(project)
@@ -112,32 +112,32 @@ def test_a_sweep_is_recorded_and_a_look_is_not(project):
     samples = project.ledger.samples.last_sweep()
     assert {sample.job: (sample.state, sample.verdict, sample.drift) for sample in samples} == EXPECTED
     assert "does not answer" in next(sample.reasons[0] for sample in samples if sample.job == "runs")
-    # What could not be read is nothing to compare with.
+    # A job that could not be read has no snapshot to compare with.
     assert all(sample.readings is None for sample in samples)
     text = metrics_file(project.settings.home, "local").read_text()
-    assert 'sluice_job_verdict{environment="local",job="broken",verdict="failed"} 1\n' in text
+    assert 'sluice_job_verdict{environment="local",job="broken",verdict="failed"} 1.0\n' in text
 
 
-def test_topics_without_event_time_are_looked_at_as_such(project):
+def test_members_list_topics_without_event_time(project):
     [member] = read_members(project, ["runs"], {})
-    assert member.target.untimed == ("in",)
+    assert member.watched.untimed == ("in",)
 
 
-def test_some_jobs_are_looked_at_alone(project):
+def test_fleet_status_of_named_jobs_only(project):
     assert states(fleet_status(project, ["sleeps"])) == {"sleeps": EXPECTED["sleeps"]}
     with pytest.raises(ConfigError, match="there is no job 'nosuch'"):
         fleet_status(project, ["nosuch"])
 
 
-def test_a_changed_file_is_seen_by_the_project_read_again(project):
+def test_reread_project_sees_a_changed_file(project):
     file = project.settings.root / "deployments" / "local.yaml"
     file.write_text(DEPLOYMENT + "  runs: {parallelism: 1, writes: {partitions: 2}}\n")
     assert states(fleet_status(project, ["runs"]))["runs"][2] is False
     assert states(fleet_status(project.reread(), ["runs"]))["runs"][2] is True
 
 
-def test_what_the_ledger_knows_decides_with_the_row(project):
-    """A deploy to what is desired now came to nothing a moment ago."""
+def test_operations_in_the_ledger_decide_together_with_the_row(project):
+    """A deploy of the desired state failed a moment ago."""
     file = project.settings.root / "deployments" / "local.yaml"
     file.write_text(DEPLOYMENT + "  runs: {parallelism: 1, writes: {partitions: 2}}\n")
     project = project.reread()
@@ -150,7 +150,7 @@ def test_what_the_ledger_knows_decides_with_the_row(project):
         [case] = read_decision_inputs(project, rows, datetime.now(UTC) + timedelta(minutes=minutes))
         return decide(case)
 
-    assert (decision().need, decision().why) == ("nothing", "an operation goes on, by me")
+    assert (decision().need, decision().why) == ("nothing", "an operation is in progress, held by me")
     operation.finish("failed", "no slots")
     assert "after 1 of 6 tries: no slots" in decision().why
     assert decision(minutes=3).need == "redeploy"
@@ -159,47 +159,47 @@ def test_what_the_ledger_knows_decides_with_the_row(project):
     assert "which was rolled back: release 2" in decision(minutes=60).why
 
 
-def test_what_the_ledger_says_changes_while_the_cluster_answers(project, monkeypatch):
-    """A deploy that begins, and ends, while the sweep goes on: the list of jobs is of before."""
+def test_job_deployed_during_a_sweep_is_shown_as_changing(project, monkeypatch):
+    """A deploy begins and ends during the sweep: the list of jobs is from before."""
     answer = FlinkAnswer(lambda: place(project, "runs", "running", "b", release=2, flink_job_id="new"))
     monkeypatch.setattr(AsyncFlinkClient, "send", answer)
     [row] = [row for row in fleet_status(project, ["runs"]) if row.job == "runs"]
     assert (row.state, row.verdict, row.release, row.flink_job_id) == ("changing", "unknown", 2, "new")
 
 
-def test_an_operation_that_goes_on_is_known_by_the_sweep(project, monkeypatch):
+def test_job_with_operation_in_progress_is_shown_as_changing(project, monkeypatch):
     operation = project.ledger.begin("runs", kind="deploy", holder="me", release=1)
     monkeypatch.setattr(AsyncFlinkClient, "send", FlinkAnswer())
     [row] = fleet_status(project, ["runs"])
-    assert (row.state, row.reasons[0]) == ("changing", "an operation goes on, by me")
+    assert (row.state, row.reasons[0]) == ("changing", "an operation is in progress, held by me")
     operation.finish("failed")
     [row] = fleet_status(project, ["runs"])
     assert (row.state, row.verdict) == ("gone", "failed")
-    # A savepoint takes nothing down.
+    # A savepoint does not stop the job.
     project.ledger.begin("runs", kind="savepoint", holder="me", release=1)
     [row] = fleet_status(project, ["runs"])
     assert (row.state, row.verdict) == ("gone", "failed")
 
 
 @pytest.mark.parametrize("is_gone", [False, True])
-def test_the_lease_of_a_holder_that_is_gone_is_not_waited_for(project, monkeypatch, is_gone):
-    """It has died after it had stopped the job, and before the next one was started."""
+def test_lease_of_an_ended_holder_is_not_waited_for(project, monkeypatch, is_gone):
+    """The holder died after it had stopped the job, before it started the next one."""
     operation = project.ledger.begin("runs", kind="deploy", holder="me", release=1)
     place = {"phase": "stopped", "release": 1, "flink_job_id": flink_id("runs")}
     operation.record("stop", "stopped", place=place)
     monkeypatch.setattr(AsyncFlinkClient, "send", FlinkAnswer())
     gone = {"me"}.__contains__ if is_gone else {}.__contains__
     rows = [found.status for found in sweep_and_record(project, "r1", gone) if found.status.job == "runs"]
-    [needed] = find_needs(project, rows, print, gone=gone)
+    [needed] = find_needs(project, rows, print, has_ended=gone)
     assert needed.decision.need == ("recover" if is_gone else "nothing")
     assert needed.request == (Request() if is_gone else None)
-    # Who carries that out takes the job at once.
+    # The operation for it takes the job's lock at once.
     if is_gone:
         project.ledger.begin("runs", kind="deploy", holder="you", release=1, is_gone=gone)
         assert project.ledger.operation(operation.id).outcome == "abandoned"
 
 
-def test_a_job_that_is_gone_in_the_hands_of_a_process_that_has_ended_is_not_being_changed(project, monkeypatch):
+def test_operation_of_an_ended_process_does_not_hide_a_failed_job(project, monkeypatch):
     monkeypatch.setattr(AsyncFlinkClient, "send", FlinkAnswer())
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         ended.wait()
@@ -211,21 +211,23 @@ def test_a_job_that_is_gone_in_the_hands_of_a_process_that_has_ended_is_not_bein
     assert (case.holder, decide(case).need) == (None, "recover")
 
 
-def test_nothing_is_done_to_a_job_that_was_changed_since_it_was_looked_at(project):
+def test_job_changed_since_the_sweep_needs_nothing(project):
     rows = [replace(row, state="stopped", phase="stopped") for row in fleet_status(project, ["runs"])]
     [case] = read_decision_inputs(project, rows, datetime.now(UTC))
     assert decide(case).need == "nothing"
-    assert decide(replace(case, moved=False)).need == "recover"
+    assert decide(replace(case, has_changed=False)).need == "recover"
 
 
-def test_two_runs_in_a_row_are_remembered_and_what_a_person_looks_at_is_none(project):
+def test_failure_in_the_previous_run_counts_and_sweeps_by_a_person_do_not(project):
     rows = [replace(row, state="RUNNING", verdict="failed") for row in fleet_status(project, ["runs"])]
     now = datetime.now(UTC)
     remembered = []
-    # A person, a run with its second look, a person again, and the next runs.
+    # A person sweeps, a run sweeps twice, a person again, and the next runs.
     for number, run in enumerate((None, "r1", "r1", None, "r2", "r3")):
         at = now - timedelta(minutes=30 - number)
-        project.ledger.samples.add([to_sample("local", Found(rows[0]), at, run)], older_than=now - timedelta(days=1))
+        project.ledger.samples.add(
+            [to_sample("local", JobObservation(rows[0]), at, run)], older_than=now - timedelta(days=1)
+        )
         remembered += [case.failed_before for case in read_decision_inputs(project, rows, now)]
     assert remembered == [False, False, False, False, True, True]
 
@@ -234,49 +236,49 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.mark.parametrize(
-    ("gaps", "short"),
+    ("gaps", "flap_window"),
     [
         ([HOUR, HOUR], 2 * HOUR),
         ([timedelta(minutes=10)] * 2, timedelta(minutes=30)),
-        # It was paused, once.
+        # The DAG was paused once.
         ([100 * HOUR, HOUR], 2 * HOUR),
         ([HOUR, 100 * HOUR], 2 * HOUR),
-        # Nothing is known of how often it comes.
+        # The interval between sweeps isn't known yet.
         ([HOUR], timedelta(minutes=30)),
         ([], timedelta(minutes=30)),
     ],
 )
-def test_what_is_recent_is_reckoned_by_the_sweeps(project, gaps, short):
-    """With an hour or more between two, nothing would ever be failed twice, or young."""
+def test_flap_window_grows_with_the_interval_between_sweeps(project, gaps, flap_window):
+    """With a fixed window, sweeps an hour apart would never see a failure twice, or a new release."""
     rows = [replace(row, state="RUNNING", verdict="failed") for row in fleet_status(project, ["runs"])]
     at = now = datetime.now(UTC)
     ats = [at, *(at := at - gap for gap in gaps)]
     for number, moment in reversed(list(enumerate(ats))):
         for second in (0, 1):
             looked = moment + timedelta(seconds=second)
-            samples = [to_sample("local", Found(rows[0]), looked, f"r{number}")]
+            samples = [to_sample("local", JobObservation(rows[0]), looked, f"r{number}")]
             project.ledger.samples.add(samples, older_than=now - timedelta(days=30))
     [case] = read_decision_inputs(project, rows, now)
-    assert (case.failed_before, case.short) == (bool(gaps), short)
+    assert (case.failed_before, case.flap_window) == (bool(gaps), flap_window)
 
 
 @pytest.mark.parametrize(("age", "is_compared"), [(HOUR / 2, True), (3 * HOUR, True), (30 * HOUR, True)])
-def test_a_look_is_compared_with_the_last_sweep_however_long_ago_that_was(project, age, is_compared):
+def test_status_is_compared_with_the_last_sweep_however_old(project, age, is_compared):
     now = datetime.now(UTC)
-    seen = Found(fleet_status(project, ["runs"])[0], Snapshot(int((now - age).timestamp() * 1000), None))
+    seen = JobObservation(fleet_status(project, ["runs"])[0], Snapshot(int((now - age).timestamp() * 1000), None))
     project.ledger.samples.add([to_sample("local", seen, now - age, "r1")], older_than=now - 100 * HOUR)
     assert ("runs" in last_snapshots(project)) is is_compared
 
 
-def test_a_sample_says_which_run_has_looked(project):
+def test_sample_has_the_run_of_its_sweep(project):
     sweep_and_record(project, "scheduled__1")
     assert {sample.run for sample in project.ledger.samples.last_sweep()} == {"scheduled__1"}
     sweep_and_record(project)
     assert {sample.run for sample in project.ledger.samples.last_sweep()} == {None}
 
 
-def test_a_broken_helper_that_nothing_has_imported_hides_no_other_job(project):
-    """A job imports it within its pipeline: its file can be read, and what it would run as can't."""
+def test_broken_module_of_one_job_does_not_hide_other_jobs(project):
+    """A job imports it within its pipeline: its file can be read, but its fingerprint can't be computed."""
     root = project.settings.root
     (root / "flink_jobs" / "fresh.py").write_text(
         JOB.replace("    return rows", "    from flink_jobs import helper\n    return helper.rows(rows)") % "fresh"
@@ -288,21 +290,23 @@ def test_a_broken_helper_that_nothing_has_imported_hides_no_other_job(project):
     assert rows["runs"].drift is False
 
 
-def test_what_a_broken_file_runs_as_is_no_stranger(project):
+def test_flink_job_of_a_job_with_a_broken_file_is_not_undeclared(project):
     (project.settings.root / "flink_jobs" / "runs.py").write_text("1 +")
     [member] = read_members(project.reread(), ["runs"], {})
     assert (member.status.state, member.status.release, member.status.phase) == ("broken", 1, "running")
     alone = JobSummary(**{"jid": member.status.flink_job_id, "name": "runs", "state": "RUNNING", "start-time": 1,
                           "tasks": {"total": 1, "running": 1}})  # fmt: skip
-    assert add_unmanaged_jobs([Found(member.status)], [alone], is_whole=True) == [Found(member.status)]
-    # So it is where a setting is wrong.
+    assert add_unmanaged_jobs([JobObservation(member.status)], [alone], is_whole=True) == [
+        JobObservation(member.status)
+    ]
+    # An invalid setting has the same effect.
     (project.settings.root / "flink_jobs" / "runs.py").write_text(JOB % "runs")
     (project.settings.root / "deployments" / "local.yaml").write_text(DEPLOYMENT + "  runs: {parallelism: 0}\n")
     [member] = read_members(project.reread(), ["runs"], {})
     assert (member.status.state, member.status.flink_job_id) == ("broken", alone.id)
 
 
-def test_a_stranger_may_have_any_name():
+def test_undeclared_job_may_have_any_name():
     names = [f"{'insert-into_' * 40}{number}" for number in (1, 2)]
     cluster = [JobSummary(**{"jid": str(number), "name": name, "state": "RUNNING", "start-time": 1,
                              "tasks": {"total": 1, "running": 1}}) for number, name in enumerate(names)]  # fmt: skip

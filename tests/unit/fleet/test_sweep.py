@@ -1,4 +1,4 @@
-"""A sweep over jobs that answer as real ones did: shared requests, and what can't be read hides nothing else."""
+"""Sweeps over recorded answers of real jobs: shared requests, and unreadable jobs that hide no others."""
 
 import asyncio
 import json
@@ -8,15 +8,15 @@ from dataclasses import replace
 import pytest
 
 from sluice import Health
-from sluice.fleet.discrepancies import Discrepancy
+from sluice.fleet.discrepancies import Discrepancy, DiscrepancyKind
 from sluice.fleet.members import Member
 from sluice.fleet.readings import to_readings, to_snapshot
 from sluice.fleet.reconcile import LedgerView
 from sluice.fleet.rows import JobStatus
-from sluice.fleet.sweep import Pace, _lay, sweep
+from sluice.fleet.sweep import SweepBudget, _add_offset, sweep
 from sluice.flink import client as client_module
 from sluice.flink.client import AsyncFlinkClient
-from sluice.health.probe import Target
+from sluice.health.probe import WatchedJob
 from sluice.ledger.tables import Placement
 from tests.support.brokers import HeldTopics
 from tests.support.recorded import PARTITIONS, TOPIC, RecordedCluster, body
@@ -29,7 +29,7 @@ ENDS = {TOPIC: [8_000] * PARTITIONS}
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
     monkeypatch.setattr(client_module, "_PAUSES", (0.0,))
-    # Brokers that are nowhere leave a consumer waiting; what they would have said no test here is about.
+    # Consumers would wait for brokers that don't exist; these tests need none of their answers.
     monkeypatch.setattr("sluice.fleet.sweep.find_read_to_end", lambda *_: frozenset())
 
 
@@ -38,7 +38,7 @@ def job_id(name):
 
 
 def member(name, **more):
-    target = Target(job_id(name), (TOPIC,), f"group-{name}", **more)
+    target = WatchedJob(job_id(name), (TOPIC,), f"group-{name}", **more)
     return Member(JobStatus(name, "", 1, job_id(name), drift=False, phase="running"), target, Health())
 
 
@@ -69,17 +69,17 @@ def rows(found):
     return {row.status.job: (row.status.state, row.status.verdict) for row in found}
 
 
-def test_the_list_of_jobs_and_the_ends_of_topics_are_asked_for_once():
+def test_sweep_requests_job_list_and_topic_ends_once():
     asked, brokers = cluster(), HeldTopics(ENDS)
     first = run(asked, [member(name) for name in NAMES], brokers=brokers)
     assert rows(first) == dict.fromkeys(NAMES, ("RUNNING", "degraded"))
     assert brokers.calls == 3
     again = cluster()
-    run(again, [member(row.status.job, former=row.snapshot) for row in first])
+    run(again, [member(row.status.job, previous=row.snapshot) for row in first])
     assert len(again.asked) == 1 + 5 * len(NAMES)
 
 
-def test_a_row_tells_what_was_read():
+def test_row_has_the_figures_of_the_snapshot():
     [found] = run(cluster("a"), [member("a")])
     status = found.status
     assert (status.release, status.restarts, status.recent_restarts, status.drift) == (1, 0, 0, False)
@@ -91,7 +91,7 @@ def test_a_row_tells_what_was_read():
 @pytest.mark.parametrize(
     ("cause", "is_own"), [("java.lang.ArithmeticException: / by zero", True), ("x.NoResource: no slots", False)]
 )
-def test_a_row_tells_whose_fault_it_is(cause, is_own):
+def test_row_says_whether_a_failure_is_the_jobs_own_fault(cause, is_own):
     entry = {"timestamp": 1, "stacktrace": f"x.Outer: outer\nCaused by: {cause}\n"}
     changes = {
         "job": body("job").replace('"state":"RUNNING"', '"state":"FAILED"', 1),
@@ -101,38 +101,38 @@ def test_a_row_tells_whose_fault_it_is(cause, is_own):
     assert (found.status.state, found.status.verdict, found.status.own_fault) == ("FAILED", "failed", is_own)
 
 
-def test_what_a_sample_keeps_is_enough_for_the_next_look():
+def test_snapshot_survives_being_stored_as_a_sample():
     [found] = run(cluster("a"), [member("a")])
     kept = json.loads(json.dumps(to_readings(found.snapshot)))
-    former = to_snapshot(kept)
-    assert former == found.snapshot
+    previous = to_snapshot(kept)
+    assert previous == found.snapshot
     asked = cluster("a")
-    [later] = run(asked, [member("a", former=replace(former, at_ms=former.at_ms - 10_000))])
+    [later] = run(asked, [member("a", previous=replace(previous, at_ms=previous.at_ms - 10_000))])
     assert len(asked.asked) == 6
     assert later.status.lag_per_s == 0.0
-    assert all(split.still_since_ms for split in later.snapshot.splits.values())
+    assert all(split.stalled_since_ms for split in later.snapshot.splits.values())
 
 
-def test_a_topic_without_event_time_is_remembered_with_the_sample_and_judged_by_what_is_declared_now():
+def test_sample_keeps_topics_without_event_time_and_new_declarations_win():
     [found] = run(cluster("a"), [member("a", untimed=(TOPIC,))])
     assert not any("watermark" in words for words in found.status.reasons)
     kept = json.loads(json.dumps(to_readings(found.snapshot)))
     assert to_snapshot(kept) == found.snapshot
-    # A sample of an earlier version says nothing of it, and is a snapshot all the same.
+    # A sample of an earlier version has no such topics, and gives a snapshot all the same.
     del kept["untimed"]
-    former = to_snapshot(kept)
-    assert former == replace(found.snapshot, untimed=())
-    [later] = run(cluster("a"), [member("a", untimed=(TOPIC,), former=former)])
+    previous = to_snapshot(kept)
+    assert previous == replace(found.snapshot, untimed=())
+    [later] = run(cluster("a"), [member("a", untimed=(TOPIC,), previous=previous)])
     assert later.snapshot.untimed == (TOPIC,)
 
 
-def test_what_another_version_has_kept_is_nothing_to_compare_with():
+def test_readings_of_another_version_give_no_snapshot():
     assert to_snapshot(None) is None
     assert to_snapshot({"at_ms": 1}) is None
     assert to_snapshot({"at_ms": 1, "state": None, "splits": {"t": {"0": [1, 2]}}}) is None
 
 
-def test_one_job_that_can_not_be_read_hides_no_other():
+def test_unreadable_job_does_not_hide_other_jobs():
     asked = cluster()
 
     def answer(target):
@@ -144,35 +144,35 @@ def test_one_job_that_can_not_be_read_hides_no_other():
     assert found[1].snapshot is None
 
 
-def test_one_job_that_does_not_answer_holds_up_no_other():
+def test_slow_job_does_not_delay_other_jobs():
     asked = cluster()
 
     def answer(target):
         return (None, b"") if job_id("b") in target else asked.answer(target)
 
-    found = run(asked, [member(name) for name in NAMES], answer=answer, pace=Pace(job_seconds=0.5))
+    found = run(asked, [member(name) for name in NAMES], answer=answer, budget=SweepBudget(job_timeout_s=0.5))
     assert found[1].status.reasons == ("no answer within 0 s",)
     assert rows(found)["c"] == ("RUNNING", "degraded")
 
 
-def test_when_the_time_is_up_the_rest_is_unknown():
+def test_jobs_not_read_within_the_sweeps_time_limit_are_unreachable():
     asked = cluster()
 
     def answer(target):
         return asked.answer(target) if "overview" in target else (None, b"")
 
-    found = run(asked, [member(name) for name in NAMES], answer=answer, pace=Pace(at_once=1, seconds=0.3))
+    found = run(asked, [member(name) for name in NAMES], answer=answer, budget=SweepBudget(max_jobs=1, timeout_s=0.3))
     assert rows(found) == dict.fromkeys(NAMES, ("unreachable", "unknown"))
-    assert found[2].status.reasons == ("not looked at: the sweep's 0 s were up",)
+    assert found[2].status.reasons == ("not read: the sweep reached its time limit of 0 s",)
 
 
-def test_a_cluster_that_does_not_answer_says_nothing_of_any_job():
+def test_all_jobs_are_unreachable_if_flink_does_not_answer():
     found = run(cluster(), [member(name) for name in NAMES], answer=lambda _target: (503, b"starting"))
     assert rows(found) == dict.fromkeys(NAMES, ("unreachable", "unknown"))
     assert "not ready: 503" in found[0].status.reasons[0]
 
 
-def test_a_job_that_the_cluster_does_not_know_is_gone_without_being_asked_for():
+def test_job_missing_from_the_list_is_gone_without_further_requests():
     asked = cluster("a")
     found = run(asked, [member("a"), member("b")])
     assert rows(found)["b"] == ("gone", "failed")
@@ -183,37 +183,37 @@ def test_a_job_that_the_cluster_does_not_know_is_gone_without_being_asked_for():
     ("brokers", "reason"),
     [
         (HeldTopics(ENDS, is_down=True), "Kafka at nowhere:1: "),
-        (HeldTopics({}), f"topic {TOPIC}: the broker does not know it"),
+        (HeldTopics({}), f"topic {TOPIC}: the broker does not know this topic"),
     ],
     ids=["broker down", "topic gone"],
 )
-def test_without_the_ends_of_its_topics_a_job_is_unknown_and_otherwise_judged(brokers, reason):
+def test_job_without_topic_ends_is_judged_by_its_other_figures(brokers, reason):
     [found] = run(cluster("a"), [member("a")], brokers=brokers)
     assert (found.status.state, found.status.consumer_lag) == ("RUNNING", None)
-    assert found.status.verdict == "degraded"  # its checkpoint is old by now
+    assert found.status.verdict == "degraded"  # the recorded checkpoint is old by now
     assert any(words.startswith(reason) for words in found.status.reasons)
 
 
-def test_a_second_job_of_a_name_is_reported_with_both():
+def test_duplicate_is_reported_in_both_rows():
     twice = RecordedCluster({job_id("a"): "a", job_id("b"): "a"})
     found = run(twice, [member("a")])
     assert [(row.status.state, row.status.verdict, row.status.flink_job_id) for row in found] == [
         ("RUNNING", "failed", job_id("a")),
         ("duplicate", "unknown", job_id("b")),
     ]
-    assert found[0].status.reasons[0].startswith(f"Flink job {job_id('b')} runs under this name as well")
+    assert found[0].status.reasons[0].startswith(f"Flink job {job_id('b')} runs under this name too")
 
 
-def test_a_job_that_nobody_declares_is_reported_by_a_look_at_all():
+def test_undeclared_job_is_reported_by_a_sweep_over_all_jobs():
     found = run(cluster(("a", "z")), [member("a")])
     assert rows(found)["z"] == ("undeclared", "unknown")
-    assert "left alone" in found[1].status.reasons[0]
+    assert "Sluice leaves it alone" in found[1].status.reasons[0]
     assert len(run(cluster(("a", "z")), [member("a")], is_whole=False)) == 1
     ended = body("overview").replace("RUNNING", "CANCELED")
     assert rows(run(cluster((), changes={"overview": ended}), [])) == {}
 
 
-def test_a_job_that_is_not_to_run_is_not_looked_at():
+def test_job_that_should_be_down_is_not_read():
     asked = cluster("a")
     suspended = Member(JobStatus("a", "suspended", 1, job_id("a"), reasons=("suspended since",)))
     assert rows(run(asked, [suspended])) == {"a": ("suspended", "unknown")}
@@ -223,7 +223,7 @@ def test_a_job_that_is_not_to_run_is_not_looked_at():
 def test_jobs_at_the_same_offset_share_a_consumer():
     layers = []
     for partition, offset in (("t", 5), ("t", 5), ("t", 6), ("u", 5), ("t", 6)):
-        _lay(layers, (partition, 0), offset)
+        _add_offset(layers, (partition, 0), offset)
     assert layers == [{("t", 0): 5, ("u", 0): 5}, {("t", 0): 6}]
 
 
@@ -235,24 +235,24 @@ def placed(**ids):
 
 
 def switched_over(before, after, cluster, members):
-    """The rows of a sweep during which the ledger's words change."""
-    said = iter((before, after))
-    return run(cluster, members, standing=lambda: next(said))
+    """The rows of a sweep during which the ledger changes."""
+    views = iter((before, after))
+    return run(cluster, members, read_ledger=lambda: next(views))
 
 
-def test_a_job_that_is_switched_over_meanwhile_is_neither_failed_nor_runs_twice():
-    """The list of jobs has the old one ended, and the new one running already."""
+def test_job_switched_over_during_a_sweep_is_neither_failed_nor_duplicate():
+    """In the list of jobs the old Flink job has ended, and the new one runs already."""
     before, after = LedgerView(placed(a=(1, "a"))), LedgerView(placed(a=(2, "b")), {"a": "me"})
     running = RecordedCluster({job_id("b"): "a"})
     [found] = switched_over(before, after, running, [member("a")])
     status = found.status
     assert (status.state, status.verdict, status.doubles, found.snapshot) == ("changing", "unknown", (), None)
     assert (status.release, status.flink_job_id) == (2, job_id("b"))
-    assert status.reasons == ("it was changed while it was looked at, by me",)
+    assert status.reasons == ("its placement was changed during the sweep by an operation of me",)
 
 
 @pytest.mark.parametrize("in_between", ["b", "c"])
-def test_what_a_switch_over_has_started_and_ended_again_is_no_stranger(in_between):
+def test_flink_job_started_and_ended_during_a_sweep_is_not_undeclared(in_between):
     before, after = LedgerView(placed(a=(1, "a"))), LedgerView(placed(a=(1, "b")))
     running = RecordedCluster({job_id("a"): "a", job_id(in_between): "a"})
     found = switched_over(before, after, running, [member("a")])
@@ -260,17 +260,17 @@ def test_what_a_switch_over_has_started_and_ended_again_is_no_stranger(in_betwee
     assert len(found) == 1
 
 
-@pytest.mark.parametrize("held", ["before", "after"])
-def test_a_job_that_is_being_started_is_not_failed(held):
-    """It stands in the ledger before it is submitted."""
+@pytest.mark.parametrize("held_at", ["before", "after"])
+def test_job_being_started_is_not_failed(held_at):
+    """Its placement is in the ledger before it is submitted."""
     quiet, busy = LedgerView(placed(a=(1, "a"))), LedgerView(placed(a=(1, "a")), {"a": "me"})
-    said = (busy, quiet) if held == "before" else (quiet, busy)
-    [found] = switched_over(*said, cluster(()), [member("a")])
+    views = (busy, quiet) if held_at == "before" else (quiet, busy)
+    [found] = switched_over(*views, cluster(()), [member("a")])
     assert (found.status.state, found.status.verdict) == ("changing", "unknown")
-    assert found.status.reasons == ("an operation goes on, by me", "the cluster does not know the job")
+    assert found.status.reasons == ("an operation is in progress, held by me", "Flink does not know the job")
 
 
-def test_what_runs_well_or_is_not_worked_on_is_told_as_it_is():
+def test_rows_without_operation_in_progress_are_unchanged():
     same = LedgerView(placed(a=(1, "a"), b=(1, "b")), {"a": "me"})
     assert rows(switched_over(same, same, cluster("a"), [member("a"), member("b")])) == {
         "a": ("RUNNING", "degraded"),
@@ -278,23 +278,27 @@ def test_what_runs_well_or_is_not_worked_on_is_told_as_it_is():
     }
 
 
-def test_replays_that_begin_or_end_meanwhile_are_no_strangers():
+def test_replays_that_begin_or_end_during_a_sweep_are_not_undeclared():
     before, after = LedgerView(replays=frozenset({job_id("x")})), LedgerView(replays=frozenset({job_id("y")}))
     assert rows(switched_over(before, after, cluster("xyz"), [])) == {"z": ("undeclared", "unknown")}
 
 
 @pytest.mark.parametrize(
     ("kind", "row"),
-    [("unsure", ("unreachable", "unknown")), ("other", ("gone", "failed")), (None, ("gone", "failed"))],
+    [
+        (DiscrepancyKind.UNSURE, ("unreachable", "unknown")),
+        (DiscrepancyKind.OTHER_RELEASE, ("gone", "failed")),
+        (None, ("gone", "failed")),
+    ],
 )
-def test_job_that_the_cluster_does_not_list_is_asked_for_by_its_id(kind, row):
+def test_job_missing_from_the_list_is_requested_by_its_id(kind, row):
     asked = []
 
-    def doubt(member, *, is_listed):
+    def check(member, *, is_listed):
         asked.append((member.status.job, is_listed))
         return Discrepancy(kind, "it may run elsewhere") if kind else None
 
-    found = run(cluster("b"), [member("a"), member("b")], doubt=doubt)
+    found = run(cluster("b"), [member("a"), member("b")], find_discrepancy=check)
     assert asked == [("a", False)]
     assert rows(found)["a"] == row
     assert ("it may run elsewhere" in found[0].status.reasons) is (kind is not None)

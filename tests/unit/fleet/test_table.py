@@ -1,4 +1,4 @@
-"""The fleet as a table."""
+"""The fleet as a table in the terminal."""
 
 import io
 
@@ -14,10 +14,10 @@ def shown(*rows):
     return console.file.getvalue()
 
 
-def test_settings_that_a_run_gave_are_shown():
+def test_table_shows_settings_that_a_run_gave():
     given = JobStatus("counts", "RUNNING", overrides={"window": "30s", "least": 2})
     assert "window=30s, least=2" in shown(given, JobStatus("other", "RUNNING"))
 
 
-def test_there_is_no_column_for_them_where_nobody_gave_any():
+def test_table_without_overrides_has_no_column_for_them():
     assert "set by a run" not in shown(JobStatus("other", "RUNNING"))

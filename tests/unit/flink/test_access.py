@@ -1,4 +1,4 @@
-"""Getting in: login and TLS, with a real server."""
+"""Login and TLS, with a real server."""
 
 import http.server
 import threading
@@ -42,7 +42,7 @@ def ask(access):
         return flink.send(calls.overview()).slots_total
 
 
-def test_user_and_password_are_taken_out_of_an_address():
+def test_user_and_password_are_removed_from_the_address():
     access = Access.of("https://me:p%40s@flink:8443/team/")
     assert (access.url, access.user, access.password) == ("https://flink:8443/team", "me", "p@s")
     assert "p@s" not in f"{access} {access!r}"
@@ -54,17 +54,19 @@ def test_user_and_password_are_taken_out_of_an_address():
 @pytest.mark.parametrize(
     "login", [{"user": "me", "password": "planted"}, {"token": "planted"}], ids=["password", "token"]
 )
-def test_a_trusted_cluster_lets_in_who_logs_in(cluster, tmp_path, login):
+def test_trusted_cluster_accepts_a_login(cluster, tmp_path, login):
     header = Access("x", **login).authorization
     with proxy_before(tmp_path / "proxy", cluster, header) as proxy:
         url, tls = f"https://127.0.0.1:{proxy.port}", Tls(ca_bundle=str(proxy.ca))
         assert ask(Access(url, tls=tls, **login)) == 4
-        with pytest.raises(FlinkError, match=r"refuses: 401 .*give the Flink connection") as caught:
+        with pytest.raises(
+            FlinkError, match=r"denies access: 401 .*set a login with the permission in the Flink connection"
+        ) as caught:
             ask(Access(url, user="me", password="planted too", tls=tls))
         assert "planted" not in str(caught.value)
 
 
-def test_one_that_is_not_trusted_is_told_from_one_that_does_not_answer(cluster, tmp_path):
+def test_untrusted_cluster_differs_from_one_that_does_not_answer(cluster, tmp_path):
     with proxy_before(tmp_path / "proxy", cluster) as proxy:
         url = f"https://127.0.0.1:{proxy.port}"
         with pytest.raises(UnreachableError, match=r"no TLS connection .*certificate verify failed.*ca_bundle"):
@@ -77,7 +79,7 @@ def test_one_that_is_not_trusted_is_told_from_one_that_does_not_answer(cluster, 
         ask(Access(url))
 
 
-def test_a_cluster_that_wants_a_certificate_sees_ours(cluster, tmp_path):
+def test_client_certificate_is_presented_to_the_cluster(cluster, tmp_path):
     with proxy_before(tmp_path / "proxy", cluster, wants_certificate=True) as proxy:
         url, own = f"https://127.0.0.1:{proxy.port}", tmp_path / "own.pem"
         given = {"client_certificate": str(proxy.client_certificate), "client_key": str(proxy.client_key)}
@@ -88,7 +90,7 @@ def test_a_cluster_that_wants_a_certificate_sees_ours(cluster, tmp_path):
             ask(Access(url, tls=Tls(ca_bundle=str(proxy.ca))))
 
 
-def test_a_file_that_will_not_do_is_named(tmp_path):
+def test_unusable_certificate_file_is_named(tmp_path):
     (tmp_path / "x.pem").write_text("no PEM")
     for name, file in (("ca_bundle", "x.pem"), ("ca_bundle", "gone.pem"), ("client_certificate", "x.pem")):
         with pytest.raises(ConfigError, match=rf"the Flink cluster's {name} .*{file}.* can't be used"):

@@ -27,7 +27,7 @@ def no_pauses(monkeypatch):
 
 
 class Cluster:
-    """Answers from a list, the last one for ever; counts the requests."""
+    """Answers from a list, then repeats the last answer; records the requests."""
 
     def __init__(self, *answers: httpx.Response | Exception) -> None:
         self.answers = list(answers)
@@ -53,7 +53,7 @@ def _outcome(act):
         return error
 
 
-def test_an_answer_becomes_a_model():
+def test_flink_answer_is_parsed_to_a_model():
     cluster = Cluster(httpx.Response(200, json={"status": "RUNNING", "new": "field"}))
     assert send(cluster, calls.status(JOB)).status is JobState.RUNNING
     assert cluster.requests[0].url == f"http://flink/jobs/{JOB}/status"
@@ -74,7 +74,7 @@ NO_CANCEL = {"errors": ["org.apache.flink.runtime.rest.handler.RestHandlerExcept
         (calls.cancel(JOB), 404, NO_CANCEL),
     ],
 )
-def test_each_way_in_which_flink_says_that_it_does_not_know_a_job(call, status, body):
+def test_each_answer_about_an_unknown_job_is_recognised(call, status, body):
     error = send(Cluster(httpx.Response(status, json=body)), call)
     assert isinstance(error, JobNotFoundError)
     assert error.status == 404
@@ -89,13 +89,13 @@ def test_each_way_in_which_flink_says_that_it_does_not_know_a_job(call, status, 
         (NO_CANCEL, 404),
     ],
 )
-def test_another_404_says_nothing_about_the_job(body, status):
+def test_other_404_answers_do_not_mean_an_unknown_job(body, status):
     error = send(Cluster(httpx.Response(404, json=body)), calls.status(JOB))
     assert type(error) is FlinkError
     assert error.status == status
 
 
-def test_what_flink_says_of_another_job_says_nothing_about_this_one():
+def test_error_about_another_job_does_not_mean_an_unknown_job():
     error = send(Cluster(httpx.Response(500, json=NOT_FOUND)), calls.status("e" * 32))
     assert type(error) is UnreachableError
 
@@ -113,17 +113,17 @@ def test_what_flink_says_of_another_job_says_nothing_about_this_one():
         httpx.Response(410, text="gone"),
     ],
 )
-def test_an_answer_that_is_not_flinks_counts_as_no_answer(call, answer):
+def test_answer_of_another_server_counts_as_unreachable(call, answer):
     cluster = Cluster(answer)
     error = send(cluster, call)
     assert type(error) is NotFlinkError
     assert isinstance(error, UnreachableError)
     assert error.status == answer.status_code
-    # It may be over in a moment, as where a proxy has no route yet.
+    # Such an answer may be transient, for instance if a proxy has no route yet.
     assert len(cluster.requests) == 3
 
 
-def test_an_answer_about_another_job_is_not_taken_for_this_ones():
+def test_answer_about_another_job_is_refused():
     other = {"jid": "e" * 32, "name": "x", "state": "RUNNING", "start-time": 1, "now": 2, "vertices": []}
     for call in (calls.job(JOB), calls.job_config(JOB)):
         error = send(Cluster(httpx.Response(200, json=other)), call)
@@ -131,7 +131,7 @@ def test_an_answer_about_another_job_is_not_taken_for_this_ones():
         assert f"the answer is about Flink job {'e' * 32}" in str(error)
 
 
-def test_a_trigger_that_flink_has_forgotten_is_told_from_other_refusals():
+def test_unknown_trigger_has_its_own_error():
     forgotten = {"errors": [f"There is no savepoint operation with triggerId={'d' * 32} for job {JOB}."]}
     error = send(Cluster(httpx.Response(404, json=forgotten)), calls.savepoint_result(JOB, "d" * 32))
     assert isinstance(error, TriggerNotFoundError)
@@ -146,7 +146,7 @@ TIMED_OUT = {"errors": ["Internal server error.", "<Exception on server side:\na
     "trouble",
     [httpx.ConnectError("refused"), httpx.Response(503, text="starting"), httpx.Response(500, json=TIMED_OUT)],
 )
-def test_transient_trouble_is_tried_again_and_then_unreachable(trouble):
+def test_transient_errors_are_retried_and_then_unreachable(trouble):
     good = httpx.Response(200, json={"status": "RUNNING"})
     assert send(Cluster(trouble, good), calls.status(JOB)).status is JobState.RUNNING
     hopeless = Cluster(trouble)
@@ -154,13 +154,18 @@ def test_transient_trouble_is_tried_again_and_then_unreachable(trouble):
     assert len(hopeless.requests) == 3
 
 
-def test_an_answer_of_another_shape_is_an_error_that_says_so():
-    for response in (httpx.Response(200, text="<html>"), httpx.Response(200, json={"status": "NEW"})):
-        error = send(Cluster(response), calls.status(JOB))
-        assert "another shape" in str(error)
+@pytest.mark.parametrize(
+    ("response", "message"),
+    [
+        (httpx.Response(200, text="<html>"), "does not answer as Flink does: 200 for GET"),
+        (httpx.Response(200, json={"status": "NEW"}), "the answer is not as Flink 2.3 gives it"),
+    ],
+)
+def test_malformed_flink_answer_is_an_error(response, message):
+    assert message in str(send(Cluster(response), calls.status(JOB)))
 
 
-def test_both_clients_mean_the_same():
+def test_async_client_behaves_as_the_blocking_one():
     async def ask(cluster: Cluster):
         async with AsyncFlinkClient("http://flink", exchange=answered_by(cluster)) as client:
             return await client.send(calls.status(JOB))
@@ -173,7 +178,7 @@ def test_both_clients_mean_the_same():
         asyncio.run(ask(Cluster(httpx.Response(500, json=NOT_FOUND))))
 
 
-def test_metrics_are_asked_for_in_requests_that_the_server_takes():
+def test_metric_requests_fit_flinks_request_line():
     names = [f"{subtask}.Source__a[1].split.größe_[%]-{subtask}.watermark.currentWatermark" for subtask in range(200)]
     cluster = Cluster(httpx.Response(200, json=[]))
     for call in calls.aggregates(JOB, JOB, names):
@@ -184,14 +189,14 @@ def test_metrics_are_asked_for_in_requests_that_the_server_takes():
     assert len(cluster.requests) > 1
 
 
-def test_an_exception_is_told_by_its_root_cause():
+def test_flink_exception_is_summarised_by_its_root_cause():
     trace = "a.RuntimeException: outer\n\tat x\nCaused by: b.Middle\n\tat y\nCaused by: c.Root: the reason\n\tat z\n"
     assert ExceptionEntry(timestamp=1, stacktrace=trace).words == "c.Root: the reason"
 
 
 @pytest.mark.parametrize(("status", "body"), [(401, ""), (403, "<html>Forbidden</html>")])
-def test_a_refusal_says_so_with_its_status_and_what_to_do(status, body):
+def test_denied_access_names_the_status_and_the_next_step(status, body):
     error = send(Cluster(httpx.Response(status, text=body)), calls.job(JOB))
     assert type(error) is FlinkError
-    assert str(error).startswith(f"Flink at http://flink refuses: {status} for GET /jobs/{JOB}: ")
-    assert error.remedy.startswith("give the Flink connection, or flink.url in the deployment file, a login")
+    assert str(error).startswith(f"Flink at http://flink denies access: {status} for GET /jobs/{JOB}: ")
+    assert error.remedy.startswith("set a login with the permission in the Flink connection, or in flink.url of the")

@@ -1,4 +1,4 @@
-"""A connection of type `flink`: what it gives access to, and what is refused, in words that hold no secret."""
+"""Airflow connections of type `flink`: the access that they give, and errors without secrets."""
 
 import json
 
@@ -33,7 +33,7 @@ def connection(**fields) -> Connection:
         ),
     ],
 )
-def test_what_its_fields_mean(fields, expected):
+def test_connection_fields_give_the_access(fields, expected):
     assert connection(**fields).access() == expected
 
 
@@ -42,20 +42,20 @@ def test_what_its_fields_mean(fields, expected):
     [
         ({"kind": "http"}, "its type is http, expected flink"),
         ({"host": None}, "its host is missing"),
-        ({"host": "https://flink"}, "its host is 'https://flink', expected a name or an address alone"),
+        ({"host": "https://flink"}, "its host is 'https://flink', expected only a host name or an IP address"),
         ({"host": "me:planted@flink"}, "its host is '***@flink'"),
         ({"schema": "ftp"}, "its schema is 'ftp', expected http or https"),
         ({"extra": {"ca_bundel": "x"}}, "its extra has 'ca_bundel', expected one of path, token, verify"),
         ({"extra": {"token": "planted"}, "login": "me"}, "it has a token and a login"),
         ({"extra": {"token": "planted\nX-Other: 1"}}, "its token has spaces, line ends"),
         ({"password": "planted"}, "it has a password and no login"),
-        ({"extra": {"ca_bundle": "/ca.pem"}}, "it has settings of TLS, and its schema is not https"),
+        ({"extra": {"ca_bundle": "/ca.pem"}}, "it has TLS settings, and its schema is not https"),
         ({"schema": "https", "extra": {"client_key": "/k"}}, "it has a client_key and no client_certificate"),
         ({"schema": "https", "extra": {"verify": "perhaps"}}, "its verify is 'perhaps', expected true or false"),
         ({"extra": {"path": "/a?b"}}, "its path is 'a?b'"),
     ],
 )
-def test_what_is_refused(fields, words):
+def test_invalid_flink_connection_is_refused(fields, words):
     with pytest.raises(ConfigError, match="Flink connection team: ") as caught:
         connection(**fields).access()
     assert words in str(caught.value)
@@ -74,18 +74,20 @@ FIELDS = {"conn_type": "flink", "host": "flink", "port": 8443, "schema": "https"
         "flink://me:p%2F%40%3A%25@flink:8443/https?__extra__=%7B%22path%22%3A+%22team%22%7D",
     ],
 )
-def test_the_environment_gives_it_as_airflow_takes_it(text):
+def test_connection_is_read_from_the_environment_as_by_airflow(text):
     access = from_environment("flink_default", {"AIRFLOW_CONN_FLINK_DEFAULT": text}).access()
     assert access == Access("https://flink:8443/team", "me", "p/@:%")
 
 
-def test_one_that_is_not_there_names_the_variable():
-    with pytest.raises(ConfigError, match="Flink connection team-a is not known here: AIRFLOW_CONN_TEAM-A is not set"):
+def test_missing_connection_names_its_variable():
+    with pytest.raises(
+        ConfigError, match="Flink connection team-a is not defined in this environment: AIRFLOW_CONN_TEAM-A is not set"
+    ):
         from_environment("team-a", {})
 
 
 @pytest.mark.parametrize("text", ['{"password": "planted"', '{"extra": "[1]"}', "flink://me:planted@flink:x/", "{}x"])
-def test_what_is_neither_json_nor_a_uri_is_not_shown(text):
+def test_malformed_connection_is_not_shown(text):
     with pytest.raises(ConfigError, match="AIRFLOW_CONN_TEAM is neither the JSON nor the URI") as caught:
         from_environment("team", {"AIRFLOW_CONN_TEAM": text})
     assert "planted" not in str(caught.value)

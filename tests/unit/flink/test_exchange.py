@@ -1,4 +1,4 @@
-"""Exchanging requests with a real server."""
+"""HTTP requests to a real server."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +19,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/slow":
             self.server.over.wait(10)
         length = int(self.headers.get("Content-Length") or 0)
-        told = f"{self.command} {self.path} {self.headers.get('Authorization')} {self.rfile.read(length).decode()}"
-        content = told.encode()
+        echo = f"{self.command} {self.path} {self.headers.get('Authorization')} {self.rfile.read(length).decode()}"
+        content = echo.encode()
         self.send_response(302 if self.path == "/moved" else 404 if self.path == "/none" else 200)
         self.send_header("Content-Length", str(len(content)))
         self.send_header("Location", "/elsewhere")
@@ -56,17 +56,17 @@ def exchange(server, user="", path="", *, seconds=5.0):
     return made
 
 
-def test_what_is_asked_arrives_and_what_is_answered_comes_back(server):
+def test_http_exchange_sends_request_and_returns_answer(server):
     ask = exchange(server)
     assert ask("GET", "/jobs?get=a%5B1%5D,b", None) == (200, b"GET /jobs?get=a%5B1%5D,b None ")
     assert exchange(server, path="/team")("GET", "/jobs", None) == (200, b"GET /team/jobs None ")
     assert ask("POST", "/stop", b'{"a":1}') == (200, b'POST /stop None {"a":1}')
     assert ask("PATCH", "/none", None)[0] == 404
-    assert ask("GET", "/moved", None)[0] == 302  # no cluster is elsewhere than it was said to be
+    assert ask("GET", "/moved", None)[0] == 302  # redirects are not followed
     ask.close()
 
 
-def test_user_and_password_of_the_address_are_sent(server):
+def test_http_exchange_sends_user_and_password(server):
     ask = exchange(server, "me:secret@")
     assert b"Basic bWU6c2VjcmV0" in ask("GET", "/", None)[1]
     ask.close()
@@ -81,19 +81,19 @@ def test_threads_share_few_connections(server):
     ask.close()
 
 
-def test_no_answer_is_an_error_of_its_own(server):
+def test_http_exchange_without_answer_raises(server):
     ask = exchange(server, seconds=0.2)
     with pytest.raises(NoAnswerError, match="timed out"):
         ask("GET", "/slow", None)
     ask.close()
     [port] = free_ports(1)
-    nobody = HttpExchange(Access.of(f"http://127.0.0.1:{port}"), 1, (1.0, 1.0))
+    unreachable = HttpExchange(Access.of(f"http://127.0.0.1:{port}"), 1, (1.0, 1.0))
     with pytest.raises(NoAnswerError, match="refused"):
-        nobody("GET", "/", None)
-    nobody.close()
+        unreachable("GET", "/", None)
+    unreachable.close()
 
 
-def test_a_proxy_of_the_environment_is_used_unless_it_is_not_for_that_host(server, monkeypatch):
+def test_environments_proxy_is_used_unless_no_proxy_has_the_host(server, monkeypatch):
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setenv("no_proxy", "flink.inside")
     through = HttpExchange(Access("http://flink.outside:8081"), 1, (1.0, 1.0))

@@ -1,4 +1,4 @@
-"""The line of a failure that says what went wrong."""
+"""The one-line summary of a failure."""
 
 import pytest
 
@@ -27,12 +27,12 @@ Caused by: java.lang.RuntimeException: Error received from SDK harness for 2: Tr
         "StopIteration",
     ],
 )
-def test_the_python_error_is_what_is_said_of_a_failure(error):
+def test_failure_is_summarised_by_its_python_error(error):
     entry = ExceptionEntry(timestamp=1, stacktrace=HARNESS.format(error=error))
     assert (entry.words, entry.python_error) == (error, error)
 
 
-def test_of_java_code_the_innermost_cause_is_said():
+def test_java_failure_is_summarised_by_its_innermost_cause():
     trace = "x.Outer: outer\n\tat x\nCaused by: c.Root: the reason\n\tat c\n"
     entry = ExceptionEntry(timestamp=1, stacktrace=trace)
     assert (entry.words, entry.python_error) == ("c.Root: the reason", None)

@@ -1,4 +1,4 @@
-"""What the tests of gates, verdicts and trends share: a job that is well, and splits in few words."""
+"""A healthy snapshot, and short forms of splits, for the tests of gates, verdicts and trends."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What proves that a job gets on, look by look."""
+"""The proof that a job makes progress, snapshot by snapshot."""
 
 from dataclasses import replace
 
@@ -8,11 +8,12 @@ from sluice.health.snapshot import CheckpointReading, Counters, SplitReading
 from tests.unit.health.judging import GOOD, NOW
 
 WAITED = {("t", 0): 1}
+UNCOVERED = "no checkpoint yet that covers what was read"
 
 
-def look(second, following=0, checkpoint=None, **changes):
-    """A job that began at the moment 0, with one record waiting, so many seconds later."""
-    split = SplitReading(1 - min(1, following), None, following=following, end=1)
+def snapshot(second, next_offset=0, checkpoint=None, **changes):
+    """A snapshot so many seconds after the job's start, with one waiting record."""
+    split = SplitReading(1 - min(1, next_offset), None, next_offset=next_offset, end=1)
     given = {
         "cluster_ms": NOW + second * 1_000,
         "began_ms": NOW,
@@ -21,72 +22,78 @@ def look(second, following=0, checkpoint=None, **changes):
             completed=int(checkpoint is not None),
             triggered_ms=None if checkpoint is None else NOW + checkpoint * 1_000,
         ),
-        "counters": Counters(records_in=following),
+        "counters": Counters(records_in=next_offset),
     }
     return replace(GOOD, **given | changes)
 
 
-def test_what_waits_must_be_read():
+def test_proof_requires_that_waiting_records_are_read():
     proof = Proof(WAITED, {("t", 0): 0})
-    assert proof.missing(look(3, checkpoint=2)) == "of t-0 nothing that waits has been read"
+    assert proof.missing(snapshot(3, checkpoint=2)) == "none of the records that wait in t-0 has been read"
 
 
-def test_a_checkpoint_must_begin_after_what_waited_was_read():
+def test_proof_requires_a_checkpoint_after_the_waiting_records_were_read():
     proof = Proof(WAITED, {("t", 0): 0})
-    assert proof.missing(look(5, following=1, checkpoint=4)) == "no checkpoint yet that covers what was read"
-    assert proof.missing(look(9, following=1, checkpoint=8)) is None
+    assert proof.missing(snapshot(5, next_offset=1, checkpoint=4)) == UNCOVERED
+    assert proof.missing(snapshot(9, next_offset=1, checkpoint=8)) is None
 
 
-def test_a_restart_takes_the_proof_back():
+def test_restart_discards_the_proof():
     proof = Proof(WAITED, {("t", 0): 0})
-    assert proof.missing(look(5, following=1, checkpoint=4))
+    assert proof.missing(snapshot(5, next_offset=1, checkpoint=4))
     again = {"began_ms": NOW + 6_000, "has_restarted": True}
-    assert "began anew" in (proof.missing(look(9, following=1, checkpoint=8, **again)) or "")
-    assert proof.missing(look(25, following=1, checkpoint=20, **again)) == "no checkpoint yet that covers what was read"
-    assert proof.missing(look(29, following=1, checkpoint=28, **again)) is None
+    assert "restarted" in (proof.missing(snapshot(9, next_offset=1, checkpoint=8, **again)) or "")
+    assert proof.missing(snapshot(25, next_offset=1, checkpoint=20, **again)) == UNCOVERED
+    assert proof.missing(snapshot(29, next_offset=1, checkpoint=28, **again)) is None
 
 
-def test_positions_of_tasks_before_a_restart_prove_nothing_however_long_the_next_ones_initialize():
+def test_positions_from_before_a_restart_prove_nothing():
     proof = Proof(WAITED, {("t", 0): 0})
-    assert proof.missing(look(5, following=1, checkpoint=4))
+    assert proof.missing(snapshot(5, next_offset=1, checkpoint=4))
     again = {"began_ms": NOW + 6_000, "has_restarted": True}
-    assert proof.missing(look(90, following=1, checkpoint=4, tasks_running=1, **again)) == "not all tasks run"
-    assert "began anew" in (proof.missing(look(91, following=1, checkpoint=90, **again)) or "")
-    assert "began anew" in (proof.missing(look(93, following=1, checkpoint=92, **again)) or "")
+    assert (
+        proof.missing(snapshot(90, next_offset=1, checkpoint=4, tasks_running=1, **again))
+        == "not all tasks are running"
+    )
+    assert "restarted" in (proof.missing(snapshot(91, next_offset=1, checkpoint=90, **again)) or "")
+    assert "restarted" in (proof.missing(snapshot(93, next_offset=1, checkpoint=92, **again)) or "")
 
 
-def test_a_job_that_is_restarting_proves_nothing():
+def test_restarting_job_proves_nothing():
     proof = Proof(WAITED, {("t", 0): 0})
-    assert proof.missing(look(9, following=1, checkpoint=8, state=JobState.RESTARTING)) == "not all tasks run"
+    assert (
+        proof.missing(snapshot(9, next_offset=1, checkpoint=8, state=JobState.RESTARTING))
+        == "not all tasks are running"
+    )
 
 
-def test_of_a_backlog_some_must_be_read_and_covered():
+def test_proof_requires_the_first_records_of_a_backlog_in_a_checkpoint():
     proof = Proof({("t", 0): 1_000_000}, {("t", 0): 0})
-    backlog = {"splits": {("t", 0): SplitReading(999_000, None, following=1_000, end=1_000_000)}}
-    assert proof.missing(look(5, checkpoint=4, **backlog)) == "of t-0 not all that waited has been read"
-    assert proof.missing(look(36, checkpoint=4, **backlog)) == "no checkpoint yet that covers what was read"
-    assert proof.missing(look(45, checkpoint=34, **backlog)) is None
+    backlog = {"splits": {("t", 0): SplitReading(999_000, None, next_offset=1_000, end=1_000_000)}}
+    assert proof.missing(snapshot(5, checkpoint=4, **backlog)) == "not all records that wait in t-0 have been read"
+    assert proof.missing(snapshot(36, checkpoint=4, **backlog)) == UNCOVERED
+    assert proof.missing(snapshot(45, checkpoint=34, **backlog)) is None
 
 
-def test_without_any_input_each_checkpoint_of_its_tasks_will_do():
+def test_without_input_any_checkpoint_of_the_tasks_is_proof():
     proof = Proof({("t", 0): 0})
     quiet = {
-        "splits": {("t", 0): SplitReading(0, None, following=0, end=0, is_guessed=True)},
+        "splits": {("t", 0): SplitReading(0, None, next_offset=0, end=0, is_guessed=True)},
         "counters": Counters(records_in=0),
     }
-    assert proof.missing(look(3, **quiet)) == "no checkpoint yet"
-    assert proof.missing(look(5, checkpoint=4, **quiet)) is None
+    assert proof.missing(snapshot(3, **quiet)) == "no checkpoint yet"
+    assert proof.missing(snapshot(5, checkpoint=4, **quiet)) is None
 
 
-def test_what_was_read_before_the_first_look_must_be_covered_though_its_counter_is_older():
+def test_records_read_before_the_first_snapshot_must_be_in_a_checkpoint():
     proof = Proof(WAITED)
     read = {"counters": Counters(records_in=0)}
-    assert proof.missing(look(3, following=1, checkpoint=2, **read)) == "no checkpoint yet that covers what was read"
-    assert proof.missing(look(6, following=1, checkpoint=5, **read)) is None
+    assert proof.missing(snapshot(3, next_offset=1, checkpoint=2, **read)) == UNCOVERED
+    assert proof.missing(snapshot(6, next_offset=1, checkpoint=5, **read)) is None
 
 
-def test_a_position_that_is_not_known_is_not_taken_for_read():
+def test_unknown_position_does_not_count_as_read():
     proof = Proof(WAITED)
     unknown = {"splits": {("t", 0): SplitReading(None, None)}}
-    assert proof.missing(look(5, checkpoint=4, **unknown)) == "where it stands in t-0 is not known yet"
-    assert proof.missing(look(5, checkpoint=4, splits=None)) == "where it stands in its topics is not known yet"
+    assert proof.missing(snapshot(5, checkpoint=4, **unknown)) == "its position in t-0 is not known yet"
+    assert proof.missing(snapshot(5, checkpoint=4, splits=None)) == "its positions in its topics are not known yet"

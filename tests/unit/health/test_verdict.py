@@ -1,4 +1,4 @@
-"""Verdicts, case by case: a job that is well, with what is said to be different."""
+"""Verdicts: a healthy job with one figure changed, case by case."""
 
 from dataclasses import replace
 
@@ -16,10 +16,10 @@ NOTHING = Trend(since_ms=NOW - 60_000, records_in_per_s=0.0)
 RUNNING_LONG = {"running_ms": 600_000}
 
 
-def still(*ages_ms, lag=7):
-    """Splits that stand still for so long; None: it moves."""
+def stalled(*ages_ms, lag=7):
+    """Splits whose position has not moved for so long; None: it moves."""
     return {
-        ("t", number): SplitReading(lag, NOW - 11_000, still_since_ms=None if age is None else NOW - age)
+        ("t", number): SplitReading(lag, NOW - 11_000, stalled_since_ms=None if age is None else NOW - age)
         for number, age in enumerate(ages_ms)
     }
 
@@ -35,9 +35,9 @@ def rate(lag_per_s, **more):
 LOADS = (Load("Source: events", busy=0.02, backpressured=0.97), Load("slow[3] -> sink: Writer", 0.99, 0.0))
 
 CASES = {
-    "well": ({}, "healthy", None),
+    "healthy job": ({}, "healthy", None),
     # Ended.
-    "unknown to the cluster": ({"state": None}, "failed", "the cluster does not know the job"),
+    "unknown to Flink": ({"state": None}, "failed", "Flink does not know the job"),
     "failed": (
         {"state": JobState.FAILED, "failures": failures(1_000)},
         "failed",
@@ -46,12 +46,12 @@ CASES = {
     "cancelled by hand": (
         {"state": JobState.CANCELED},
         "failed",
-        "the job is CANCELED: somebody cancelled it, and no operation of the ledger did",
+        "the job is CANCELED: no operation of Sluice cancelled it",
     ),
     "finished": (
         {"state": JobState.FINISHED},
         "failed",
-        "the job is FINISHED: it came to its end, and no operation of the ledger stopped it",
+        "the job is FINISHED: no operation of Sluice stopped it",
     ),
     # Tasks and restarts.
     "starting": (
@@ -60,7 +60,7 @@ CASES = {
         "running: 1 of 2 tasks running: it is starting",
     ),
     "restarting": (RESTARTING, "degraded", "restarting: 0 of 2 tasks running"),
-    "without slots for long": (
+    "without slots for a long time": (
         {**RESTARTING, **age(301_000)},
         "failed",
         ("restarting: 0 of 2 tasks running", "the last checkpoint is 301.0 s old > 60.0 s"),
@@ -76,7 +76,7 @@ CASES = {
         "failed",
         "restarted 3 times in 10 min > 2, the last at 01:46:39 UTC: c.Root: the reason",
     ),
-    "restarts, and gets on between them": (
+    "restarts, with progress between them": (
         {"restarts": 3, "failures": failures(30_000, 90_000, 150_000)},
         "degraded",
         "restarted 3 times in 10 min > 2, the last at 01:46:10 UTC: c.Root: the reason",
@@ -123,43 +123,43 @@ CASES = {
         "unknown",
         "the consumer lag of t-0 is not known yet",
     ),
-    "one position never known": (
+    "one position unknown after the start": (
         {"splits": splits((None, NOW))},
         "unknown",
-        "the consumer lag of t-0 is not known: its readers report no position, as sources other than Kafka's do",
+        "the consumer lag of t-0 is not known: its readers report no position; only Kafka's readers do",
     ),
     "its topic is read by no Kafka source": (
         {**STARTING, "splits": splits((None, None)), "unread": ("t",)},
         "unknown",
-        "no Kafka source of the job reads t: read it by its table, or take it out of the job's reads",
+        "no Kafka source of the job reads t: use its table in the pipeline, or remove it from the job's reads",
     ),
-    "its topic is read by no Kafka source, for long": (
+    "its topic is read by no Kafka source, after the start": (
         {"splits": splits((None, None)), "unread": ("t",)},
         "unknown",
-        "no Kafka source of the job reads t: read it by its table, or take it out of the job's reads",
+        "no Kafka source of the job reads t: use its table in the pipeline, or remove it from the job's reads",
     ),
-    "its topic is gone": (
+    "its topic is missing": (
         {"splits": None, "problems": ("topic t: unknown topic",)},
         "unknown",
         "topic t: unknown topic",
     ),
     "reads nothing": ({"splits": {}}, "healthy", None),
-    # Splits that stand still.
-    "one split stands still": (
-        {"splits": still(61_000, None)},
+    # Stalled splits.
+    "one split has stalled": (
+        {"splits": stalled(61_000, None)},
         "failed",
         "partition t-0 not consumed since 01:45:39 UTC, with 7 records to read: 61.0 s > 60.0 s",
     ),
-    "all splits stand still": (
-        {"splits": still(61_000, 70_000)},
+    "all splits have stalled": (
+        {"splits": stalled(61_000, 70_000)},
         "failed",
         "2 of 2 partitions, t-0, t-1 not consumed since 01:45:30 UTC, with 14 records to read: 70.0 s > 60.0 s",
     ),
-    "a split stands still for a moment": ({"splits": still(59_000, None)}, "healthy", None),
+    "a split does not move for a moment": ({"splits": stalled(59_000, None)}, "healthy", None),
     "stale metrics": (
         {"trend": Trend(since_ms=NOW - 40_000, is_stale=True)},
         "unknown",
-        "the cluster's metrics have not moved since 01:46:00 UTC",
+        "Flink has fetched no new metrics since 01:46:00 UTC",
     ),
     # Watermarks.
     "late": ({"splits": splits((3, NOW - 61_000))}, "degraded", "watermark 61.0 s behind > 60.0 s"),
@@ -169,7 +169,7 @@ CASES = {
         "unknown",
         "there is no watermark of t-0 yet",
     ),
-    "no watermark since its tasks have begun anew": (
+    "no watermark since its tasks restarted": (
         {"splits": splits((1, None)), "restarts": 1, "failures": failures(20_000)},
         "unknown",
         (
@@ -177,18 +177,18 @@ CASES = {
             "there is no watermark of t-0 yet",
         ),
     ),
-    "no watermark while its tasks begin anew": (
+    "no watermark while its tasks restart": (
         {**RESTARTING, "splits": splits((1, None))},
         "degraded",
         "restarting: 0 of 2 tasks running",
     ),
     "one partition silent": ({"splits": splits((5, NOW), (0, NOW - 900_000))}, "healthy", None),
-    "one partition silent, and taken for idle": (
+    "one partition without records, marked as idle": (
         {"splits": splits((5, NOW), (0, NOW - 900_000, 1, 1, None, True))},
         "healthy",
         None,
     ),
-    "one partition silent, and it holds the watermark back": (
+    "one partition without records, and it holds the watermark back": (
         {"splits": splits((5, NOW), (0, NOW - 900_000, 1, 1, None, False))},
         "degraded",
         "watermark 900.0 s behind > 60.0 s: t-1 has no input and no idle_timeout",
@@ -199,12 +199,12 @@ CASES = {
         "there is no watermark of t-1 yet: t-1 has no input and no idle_timeout",
     ),
     "without event time": ({"splits": splits((5, None)), "untimed": ("t",)}, "healthy", None),
-    "without event time, and all read for a moment": (
+    "without event time, and everything read for a moment": (
         {"splits": splits((0, None)), "untimed": ("t",), "trend": Trend(records_in_per_s=3.0)},
         "healthy",
         None,
     ),
-    "without event time, and at the first look": ({"splits": splits((0, None)), "untimed": ("t",)}, "healthy", None),
+    "without event time, at the first snapshot": ({"splits": splits((0, None)), "untimed": ("t",)}, "healthy", None),
     "without event time, and no input": (
         {"splits": splits((0, None)), "untimed": ("t",), "trend": Trend(records_in_per_s=0.0)},
         "idle",
@@ -218,8 +218,12 @@ CASES = {
     # No input.
     "no input": ({"splits": splits((0, NOW - 900_000)), "trend": NOTHING}, "idle", "no input"),
     "never any input": ({"splits": splits((0, None)), "tally": Tally(NOW, (ReadCounts("t"),))}, "idle", "no input"),
-    "all read at the first look, and the watermark is old": ({"splits": splits((0, NOW - 900_000))}, "healthy", None),
-    "records come, and none moves the watermark": (
+    "old watermark with everything read at the first snapshot": (
+        {"splits": splits((0, NOW - 900_000))},
+        "healthy",
+        None,
+    ),
+    "records come without advancing the watermark": (
         {"splits": splits((0, None)), "trend": Trend(records_in_per_s=20.0)},
         "healthy",
         None,
@@ -232,18 +236,18 @@ CASES = {
         "backpressure: the source waits 97% of the time, lag 50 rising 3.0/s; "
         "busiest: slow[3] -> sink: Writer, 99% of the time",
     ),
-    "backpressure that keeps up": (
+    "backpressure without rising lag": (
         {"splits": splits((50, NOW)), "trend": rate(0, loads=LOADS), "backpressured": 0.97},
         "healthy",
         None,
     ),
-    "backpressure with next to no lag": (
+    "backpressure with a small lag": (
         {"splits": splits((9, NOW)), "trend": rate(3, loads=LOADS), "backpressured": 0.97},
         "healthy",
         None,
     ),
     "rising lag without backpressure": ({"trend": rate(3, loads=LOADS), "backpressured": 0.1}, "healthy", None),
-    # To be known, and no fault.
+    # Worth knowing, without effect on the verdict.
     "dropped rows": (
         {"counters": Counters(late_dropped=1_234)},
         "healthy",
@@ -253,14 +257,14 @@ CASES = {
 
 
 @pytest.mark.parametrize(("changes", "state", "reason"), CASES.values(), ids=CASES)
-def test_verdict(changes, state, reason):
+def test_verdict_of_one_changed_figure(changes, state, reason):
     judged = verdict(replace(GOOD, **changes), HEALTH)
     reasons = reason if isinstance(reason, tuple) else (reason,) if reason else ()
     assert (judged.state, judged.reasons) == (state, reasons)
 
 
-def test_the_worst_decides_and_every_reason_is_told():
-    judged = verdict(replace(GOOD, splits=still(61_000, lag=101), trend=rate(20), **age(61_000)), HEALTH)
+def test_worst_finding_decides_the_verdict_and_all_reasons_are_given():
+    judged = verdict(replace(GOOD, splits=stalled(61_000, lag=101), trend=rate(20), **age(61_000)), HEALTH)
     assert judged.state == "failed"
     assert judged.reasons == (
         "the last checkpoint is 61.0 s old > 60.0 s",
@@ -269,7 +273,7 @@ def test_the_worst_decides_and_every_reason_is_told():
     )
 
 
-def test_no_input_is_told_beside_what_was_dropped():
+def test_idle_verdict_still_reports_dropped_rows():
     snapshot = replace(GOOD, splits=splits((0, NOW - 900_000)), counters=Counters(late_dropped=2), trend=NOTHING)
     judged = verdict(snapshot, HEALTH)
     assert judged.state == "idle"

@@ -19,22 +19,22 @@ def job(**given):
 
 
 @pytest.mark.parametrize("name", ["", "Rows", "1st", "a-b", "x" * 64, "a.b"])
-def test_a_name_that_cannot_be_used_is_refused(name):
+def test_invalid_job_name_is_refused(name):
     with pytest.raises(ConfigError, match="can't be used"):
         job(name=name)
 
 
-def test_one_topic_is_the_sink_of_the_job_s_name():
+def test_single_sink_has_the_name_of_the_job():
     assert list(job().sinks) == ["rows_job"]
 
 
-def test_a_job_knows_where_it_stands():
+def test_job_has_its_file_and_description():
     defined = job()
     assert defined.file.name == "test_definition.py"
     assert defined.description.startswith("What a job's definition accepts")
 
 
-def test_a_pipeline_may_ask_for_reads_settings_and_environments():
+def test_pipeline_parameters_are_reads_settings_and_environments():
     defined = job()
 
     @defined.pipeline
@@ -44,15 +44,17 @@ def test_a_pipeline_may_ask_for_reads_settings_and_environments():
     assert defined.build is build
 
 
-def test_a_pipeline_that_asks_for_something_else_is_refused_with_file_and_line():
-    with pytest.raises(ConfigError, match=r"test_definition\.py:\d+: pipeline of rows_job asks for events"):
+def test_unknown_pipeline_parameter_is_refused_with_file_and_line():
+    with pytest.raises(
+        ConfigError, match=r"test_definition\.py:\d+: the pipeline of rows_job has an unknown parameter events"
+    ):
 
         @job().pipeline
         def build(events):
             return events
 
 
-def test_a_read_that_the_pipeline_cannot_reach_is_refused_with_file_and_line():
+def test_unused_read_is_refused_with_file_and_line():
     def build(config, env):
         return None
 
@@ -60,29 +62,29 @@ def test_a_read_that_the_pipeline_cannot_reach_is_refused_with_file_and_line():
         job().pipeline(build)
 
 
-def test_a_pipeline_with_t_env_may_name_its_reads_in_sql():
+def test_pipeline_with_t_env_may_name_its_reads_in_sql():
     defined = job()
     assert defined.pipeline(lambda t_env: t_env) is defined.build
 
 
-def test_a_second_pipeline_is_refused():
+def test_second_pipeline_is_refused():
     defined = job()
     defined.pipeline(lambda rows: rows)
     with pytest.raises(ConfigError, match="has a pipeline already"):
         defined.pipeline(lambda rows: rows)
 
 
-def test_a_job_without_pipeline_says_so():
+def test_job_without_pipeline_is_an_error():
     with pytest.raises(ConfigError, match="has no pipeline"):
         _ = job().build
 
 
 @pytest.mark.parametrize("name", ["config", "t_env", "env", "not an identifier"])
-def test_a_read_s_name_must_do_as_a_parameter(name):
-    with pytest.raises(ConfigError, match="which a parameter can't have"):
+def test_read_name_must_be_a_valid_parameter_name(name):
+    with pytest.raises(ConfigError, match="which can't be a parameter name"):
         job(reads={name: TOPIC})
 
 
-def test_a_job_that_writes_nothing_is_refused():
+def test_job_without_writes_is_refused():
     with pytest.raises(ConfigError, match="writes nothing"):
         job(writes={})

@@ -1,4 +1,4 @@
-"""Which Flink type a record's field stands for."""
+"""The Flink types of a record's fields."""
 
 from datetime import date, datetime
 from typing import Annotated
@@ -26,7 +26,7 @@ class Everything(Record):
     small: Annotated[int, FlinkType("INT")] | None
 
 
-def test_columns_carry_type_and_nullability():
+def test_record_columns_have_type_and_nullability():
     assert columns(Everything) == {
         "count": "BIGINT NOT NULL",
         "ratio": "DOUBLE",
@@ -39,20 +39,20 @@ def test_columns_carry_type_and_nullability():
     }
 
 
-def test_a_record_is_one_row_type():
+def test_record_is_one_row_type():
     class Point(Record):
         x: int
 
     assert row_type(Point) == "ROW<`x` BIGINT NOT NULL>"
 
 
-def test_scalar_text_is_named_by_path():
+def test_scalar_text_fields_are_listed_by_path():
     assert scalar_text_paths(Everything) == ("inner.properties.*",)
 
 
-def test_a_type_without_counterpart_names_record_and_field():
+def test_type_without_flink_type_names_record_and_field():
     class Odd(Record):
         weird: complex
 
-    with pytest.raises(ConfigError, match=r"Odd\.weird: type .*complex.* has no Flink counterpart"):
+    with pytest.raises(ConfigError, match=r"Odd\.weird: type .*complex.* has no corresponding Flink type"):
         columns(Odd)

@@ -1,4 +1,4 @@
-"""Settings: durations, topics, a job's own model; and what importing the SDK costs."""
+"""Durations, topics, a job's settings, and the imports of the SDK."""
 
 import subprocess
 import sys
@@ -30,18 +30,18 @@ class Row(Record):
         (timedelta(seconds=3), timedelta(seconds=3)),
     ],
 )
-def test_durations_read_as_people_write_them(text, expected):
+def test_durations_are_parsed_with_units(text, expected):
     assert TypeAdapter(Duration).validate_python(text) == expected
 
 
 @pytest.mark.parametrize("value", [10, 1.5, "10", "ten seconds", "10 parsecs", True, False])
-def test_a_duration_needs_a_unit(value):
+def test_duration_needs_a_unit(value):
     with pytest.raises(ValidationError) as refused:
         TypeAdapter(Duration).validate_python(value, strict=False)
     assert refused.value.error_count() == 1
 
 
-def test_a_deployment_s_values_go_over_the_topic_s_own():
+def test_deployment_values_replace_the_topics_own():
     topic = Kafka("rows", record=Row, partitions=3).with_settings({"topic": "other", "watermark_delay": "5s"})
     assert (topic.topic, topic.partitions, topic.watermark_delay) == ("other", 3, timedelta(seconds=5))
 
@@ -58,18 +58,18 @@ def test_a_deployment_s_values_go_over_the_topic_s_own():
         {"topic": "no spaces"},
     ],
 )
-def test_a_topic_refuses_unknown_fields_and_values_out_of_range(values):
+def test_topic_refuses_unknown_fields_and_values_out_of_range(values):
     with pytest.raises(ValidationError):
         Kafka("rows", record=Row).with_settings(values)
 
 
 @pytest.mark.parametrize("given", [{"key": ("ip",)}, {"event_time": "ip"}])
-def test_key_and_event_time_are_fields_of_the_record(given):
+def test_key_and_event_time_must_be_record_fields(given):
     with pytest.raises(ConfigError, match='"ip" is not a field of Row; name one of id, at'):
         Kafka("rows", record=Row, **given)
 
 
-def test_settings_are_frozen_and_closed():
+def test_job_settings_are_frozen_and_refuse_unknown_fields():
     class Config(JobConfig):
         window: Duration = timedelta(seconds=60)
 
@@ -79,7 +79,7 @@ def test_settings_are_frozen_and_closed():
         Config().window = timedelta(seconds=1)
 
 
-def test_the_public_names():
+def test_public_names_of_the_sdk():
     assert sorted(sluice.__all__) == [
         "ChangesState",
         "DeadLetter",

@@ -4,11 +4,11 @@ from sluice.errors import ConfigError
 from sluice.kafka.brokers import connect, java_properties
 
 
-def test_plain_brokers_need_nothing_else():
+def test_java_properties_of_brokers_without_security():
     assert java_properties({"bootstrap.servers": "a:1", "client.id": "x"}) == {"bootstrap.servers": "a:1"}
 
 
-def test_passwords_become_a_login_module():
+def test_java_properties_have_a_login_module_for_passwords():
     java = java_properties(
         {
             "bootstrap.servers": "a:1",
@@ -26,12 +26,14 @@ def test_passwords_become_a_login_module():
     assert (java["ssl.truststore.location"], java["ssl.truststore.type"]) == ("/etc/ca.pem", "PEM")
 
 
-def test_what_java_does_not_know_is_refused():
-    with pytest.raises(ConfigError, match="enable.ssl.certificate.verification has no known counterpart"):
+def test_setting_without_java_counterpart_is_refused():
+    with pytest.raises(
+        ConfigError, match="enable.ssl.certificate.verification can't be translated to a setting of the Java client"
+    ):
         java_properties({"bootstrap.servers": "a:1", "enable.ssl.certificate.verification": "false"})
 
 
-def test_an_unknown_mechanism_is_refused():
+def test_unknown_sasl_mechanism_is_refused():
     with pytest.raises(ConfigError, match="expected one of PLAIN"):
         java_properties({"sasl.mechanism": "X", "sasl.username": "a", "sasl.password": "b"})
 
@@ -39,19 +41,19 @@ def test_an_unknown_mechanism_is_refused():
 @pytest.mark.parametrize(
     "name", ["sasl.jaas.config", "ssl.truststore.location", "sasl.login.callback.handler.class", "sasl.client.x"]
 )
-def test_a_setting_as_java_spells_it_is_the_jobs_alone(name):
+def test_java_spelled_setting_is_for_the_jobs_only(name):
     config = {"bootstrap.servers": "a:1", name: "x"}
     assert java_properties(config) == config
-    connect(config)  # librdkafka would refuse the name
+    connect(config)  # librdkafka would reject the setting
 
 
-def test_a_login_of_one_s_own_stands_for_a_mechanism_that_has_none_here():
+def test_own_jaas_config_allows_any_sasl_mechanism():
     config = {"sasl.mechanism": "X", "sasl.username": "a", "sasl.password": "b", "sasl.jaas.config": "mine"}
     assert java_properties(config) == {"sasl.mechanism": "X", "sasl.jaas.config": "mine"}
 
 
-def test_no_brokers_and_a_wrong_setting_are_refused():
+def test_missing_brokers_and_invalid_settings_are_refused():
     with pytest.raises(ConfigError, match="no brokers are configured"):
         connect({})
-    with pytest.raises(ConfigError, match="Kafka configuration is refused"):
+    with pytest.raises(ConfigError, match="Kafka configuration is invalid"):
         connect({"bootstrap.servers": "a:1", "no.such": "x"})

@@ -9,7 +9,7 @@ from sluice.kafka.offsets import find_offsets
 
 
 class Moving:
-    """An admin client of which some partitions answer with errors, as often as is said."""
+    """An admin client that answers with the given errors for some partitions."""
 
     def __init__(self, errors):
         self.errors = errors
@@ -34,7 +34,7 @@ def _at_once(monkeypatch):
     monkeypatch.setattr(offsets, "_PAUSE", 0)
 
 
-def test_a_partition_whose_leader_is_just_moving_is_asked_again():
+def test_offsets_of_a_partition_with_moving_leader_are_retried():
     admin = Moving({("t", 1): [KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE]})
     missing = {}
     found = find_offsets(admin, [("t", 0), ("t", 1)], OffsetSpec.latest(), missing)
@@ -43,7 +43,7 @@ def test_a_partition_whose_leader_is_just_moving_is_asked_again():
     assert admin.asked == [[("t", 0), ("t", 1)], [("t", 1)], [("t", 1)]]
 
 
-def test_a_partition_that_stays_without_a_leader_hides_no_other_topic(monkeypatch):
+def test_partition_without_leader_hides_no_other_topic(monkeypatch):
     monkeypatch.setattr(offsets, "_MOVED_WITHIN", 0)
     admin = Moving({("t", 1): [KafkaError.LEADER_NOT_AVAILABLE] * 100})
     missing = {}
@@ -51,14 +51,14 @@ def test_a_partition_that_stays_without_a_leader_hides_no_other_topic(monkeypatc
     assert missing == {"t": "Broker: Leader not available"}
 
 
-def test_a_topic_that_is_gone_is_not_asked_for_again():
+def test_offsets_of_a_deleted_topic_are_not_retried():
     admin = Moving({("t", 0): [KafkaError.UNKNOWN_TOPIC_OR_PART]})
     missing = {}
     assert find_offsets(admin, [("t", 0)], OffsetSpec.latest(), missing) == {}
     assert (len(admin.asked), list(missing)) == (1, ["t"])
 
 
-def test_brokers_that_do_not_answer_end_it():
-    admin = Moving({("t", 0): [KafkaError._TRANSPORT]})  # it has no other name
+def test_unreachable_brokers_end_the_offset_request():
+    admin = Moving({("t", 0): [KafkaError._TRANSPORT]})  # has no public name
     with pytest.raises(KafkaException):
         find_offsets(admin, [("t", 0)], OffsetSpec.latest(), {})

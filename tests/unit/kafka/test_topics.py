@@ -15,17 +15,17 @@ def actions(*args, **options) -> list[str]:
     return [step.action for step in compare("job", *args, **options)]
 
 
-def test_a_missing_topic_is_created():
+def test_missing_topic_is_created():
     (step,) = compare("job", DECLARED, None)
     assert step.action == "create"
     assert step.words == "create out: 3 partitions, replication 1"
 
 
-def test_a_topic_as_declared_is_kept_and_undeclared_settings_are_left_alone():
+def test_topic_as_declared_is_kept_with_undeclared_settings():
     assert actions(DECLARED, actual()) == ["keep"]
 
 
-def test_partitions_grow_only_when_allowed():
+def test_partitions_grow_only_if_allowed():
     (step,) = compare("job", DECLARED, actual(2))
     assert step.action == "differs"
     assert step.problem == (
@@ -37,28 +37,28 @@ def test_partitions_grow_only_when_allowed():
 def test_partitions_never_shrink():
     (step,) = compare("job", DECLARED, actual(4), grow_partitions=True)
     assert step.action == "differs"
-    assert "can't take partitions away" in (step.problem or "")
+    assert "can't remove partitions" in (step.problem or "")
 
 
-def test_settings_change_only_when_allowed():
+def test_topic_settings_change_only_if_allowed():
     other = actual(**{"retention.ms": "5"})
     assert actions(DECLARED, other) == ["differs"]
     (step,) = compare("job", DECLARED, other, change_settings=True)
     assert (step.action, step.changes) == ("set", {"retention.ms": ("5", "1000")})
 
 
-def test_replication_is_only_reported():
+def test_replication_difference_is_only_reported():
     assert actions(DECLARED, actual(replication=2), grow_partitions=True, change_settings=True) == ["differs"]
 
 
-def test_every_difference_is_named_at_once():
+def test_all_topic_differences_are_named_at_once():
     steps = compare("job", DECLARED, actual(2, 2, **{"retention.ms": "5"}))
     with pytest.raises(TopicError) as caught:
         refuse(steps)
     assert len(str(caught.value).splitlines()) == 3
 
 
-def test_a_topic_read_and_written_is_declared_once():
+def test_topic_that_is_read_and_written_is_declared_once():
     class Row(Record):
         a: int
 

@@ -28,7 +28,7 @@ def begin(ledger, holder="me", number=1, **more):
     return ledger.begin("counts", kind="deploy", holder=holder, release=number, **more)
 
 
-def test_releases_are_numbered_per_job_and_the_same_one_is_not_repeated(ledger):
+def test_releases_are_numbered_per_job_without_duplicates(ledger):
     numbers = [release(ledger, f).number for f in ("f1", "f1", "f2", "f1")]
     assert numbers == [1, 1, 2, 3]
     assert release(ledger, job="other").number == 1
@@ -37,33 +37,33 @@ def test_releases_are_numbered_per_job_and_the_same_one_is_not_repeated(ledger):
         ledger.release("counts", 9)
 
 
-def test_of_two_that_enter_a_release_at_once_one_is_refused(ledger, monkeypatch):
+def test_concurrent_release_entry_is_refused(ledger, monkeypatch):
     release(ledger)
-    # What the slower one has read: nothing yet.
+    # The slower process has read that there is no release yet.
     monkeypatch.setattr(Ledger, "_releases", lambda _self, _job: select(Release).where(false()))
     with pytest.raises(BusyError, match="counts: another operation has just begun"):
         release(ledger, "f2")
 
 
-def test_a_second_operation_is_refused_and_names_the_holder(ledger):
+def test_second_operation_is_refused_and_names_the_holder(ledger):
     begin(ledger)
-    with pytest.raises(BusyError, match="deploy by me goes on since"):
+    with pytest.raises(BusyError, match="deploy by me has been in progress since"):
         begin(ledger, holder="you")
     ledger.begin("other", kind="deploy", holder="you", release=1)
 
 
-def test_the_same_holder_goes_on_and_its_former_self_can_not_write(ledger):
+def test_same_holder_continues_and_its_former_token_is_refused(ledger):
     former = begin(ledger)
     former.record("prepare", "begin", pid=7)
     now = begin(ledger)
     assert now.id == former.id
     assert now.entry("prepare", "begin") == {"pid": 7}
-    with pytest.raises(BusyError, match="was taken by another process"):
+    with pytest.raises(BusyError, match="was taken over by another process"):
         former.record("submit", "submitted")
     now.record("submit", "submitted")
 
 
-def test_an_operation_whose_lease_ran_out_or_whose_holder_is_gone_is_abandoned(ledger, url):
+def test_operation_with_expired_lease_or_ended_holder_is_abandoned(ledger, url):
     first = begin(ledger)
     second = begin(ledger, holder="you", is_gone=lambda holder: holder == "me")
     with pytest.raises(BusyError):
@@ -79,25 +79,27 @@ def touch(operation):
     operation.record("stop", "stop", place={"phase": "stopping", "release": 1, "flink_job_id": "a" * 32})
 
 
-def test_a_holder_does_not_take_the_job_from_itself_for_something_else(ledger):
+def test_holder_can_not_begin_a_second_operation_on_the_job(ledger):
     release(ledger)
     release(ledger, "f2")
     first = begin(ledger)
-    with pytest.raises(BusyError, match="counts: me is at a deploy of release 1 since .*, which has not ended; go on"):
+    with pytest.raises(
+        BusyError, match="counts: me has had another operation in progress since .*: deploy of release 1; continue"
+    ):
         ledger.begin("counts", kind="savepoint", holder="me", release=1)
-    # It has touched nothing: files have changed before it came to that.
+    # The operation had no effect yet, and the files have changed.
     second = begin(ledger, number=2)
     with pytest.raises(BusyError):
         touch(first)
     touch(second)
-    with pytest.raises(BusyError, match="me is at a deploy of release 2"):
+    with pytest.raises(BusyError, match="me has had another operation in progress since .*: deploy of release 2"):
         begin(ledger, number=1)
     second.record("stop", "stopped")
-    # What it had begun, it goes on with.
+    # An operation that has had effects is continued.
     assert begin(ledger, number=2).id == second.id
 
 
-def test_an_approval_is_spent_by_the_operation_that_has_it_and_by_any_that_ends_later(ledger):
+def test_approval_is_used_by_its_operation_and_by_any_later_one(ledger):
     release(ledger)
     long_ago, at = datetime.now(UTC) - timedelta(hours=1), datetime.now(UTC)
     begin(ledger).finish("healthy")
@@ -108,14 +110,14 @@ def test_an_approval_is_spent_by_the_operation_that_has_it_and_by_any_that_ends_
     assert not ledger.has_used("counts", "me", later)
     operation.finish("failed")
     assert ledger.has_used("counts", "me", later)
-    # By what was abandoned only if it had it.
+    # An abandoned operation uses the approval only if it was given for it.
     other = begin(ledger, holder="you", details={"approved_by": "ann", "approved_at": later})
     begin(ledger, holder="they", is_gone=lambda holder: holder == "you")
     assert ledger.operation(other.id).outcome == "abandoned"
     assert (ledger.has_used("counts", "you", later), ledger.has_used("counts", "you", at)) == (True, False)
 
 
-def test_what_a_holder_had_begun_and_left_for_longer_than_its_lease_is_abandoned(ledger, url):
+def test_holders_own_operation_with_expired_lease_is_abandoned(ledger, url):
     first = begin(ledger)
     touch(first)
     with create_engine(url).begin() as connection:
@@ -125,7 +127,7 @@ def test_what_a_holder_had_begun_and_left_for_longer_than_its_lease_is_abandoned
     assert [row.outcome for row in ledger.operations("counts")] == [None, "abandoned"]
 
 
-def test_where_the_job_stands_is_recorded_with_the_journal(ledger):
+def test_placement_is_recorded_with_the_journal_entry(ledger):
     operation = begin(ledger)
     place = {"phase": "running", "release": 1, "flink_job_id": "a" * 32, "restored_from": None}
     operation.record("start", "submit", place=place, flink_job_id="a" * 32)
@@ -138,7 +140,7 @@ def test_where_the_job_stands_is_recorded_with_the_journal(ledger):
     assert ledger.placement("counts").had_checkpoint
 
 
-def test_a_holder_that_was_overtaken_cannot_move_the_job(ledger):
+def test_overtaken_holder_can_not_change_the_placement(ledger):
     first = begin(ledger)
     first.record("start", "submit", place={"phase": "running", "release": 1, "flink_job_id": "a" * 32})
     begin(ledger)
@@ -147,14 +149,14 @@ def test_a_holder_that_was_overtaken_cannot_move_the_job(ledger):
     assert ledger.placement("counts").phase == "running"
 
 
-def test_a_wait_keeps_the_job_longer_than_the_lease(ledger):
+def test_keep_until_extends_the_lease(ledger):
     operation = begin(ledger)
     until = datetime.now(UTC) + timedelta(hours=2)
     operation.keep_until(until)
     assert ledger.active("counts").lease_until == until
 
 
-def test_a_savepoint_is_recorded_once(ledger):
+def test_savepoint_is_recorded_once(ledger):
     operation = begin(ledger)
     for _ in range(2):
         operation.add_savepoint("file:/s", release=1, flink_job_id="a" * 32)
@@ -164,7 +166,7 @@ def test_a_savepoint_is_recorded_once(ledger):
     assert ledger.savepoints("counts")[0].deleted_at is not None
 
 
-def test_an_ended_operation_takes_no_more(ledger):
+def test_ended_operation_refuses_writes(ledger):
     release(ledger)
     operation = begin(ledger)
     operation.finish("healthy")
@@ -175,7 +177,7 @@ def test_an_ended_operation_takes_no_more(ledger):
         ledger.resume(operation.id)
 
 
-def test_environments_do_not_see_each_other(ledger, url):
+def test_ledger_environments_are_separate(ledger, url):
     release(ledger)
     begin(ledger)
     other = Ledger(url, "production")
@@ -183,7 +185,7 @@ def test_environments_do_not_see_each_other(ledger, url):
     other.begin("counts", kind="deploy", holder="you", release=1)
 
 
-def test_of_many_that_begin_at_once_one_gets_the_job(url):
+def test_of_concurrent_operations_one_begins(url):
     Ledger(url, "test")
 
     def attempt(number):
@@ -197,21 +199,21 @@ def test_of_many_that_begin_at_once_one_gets_the_job(url):
     assert sum(result is not None for result in results) == 1
 
 
-def test_the_migrations_make_what_the_tables_declare(url, ledger):
+def test_migrations_create_the_declared_tables(url, ledger):
     found = inspect(create_engine(url))
     for table in Base.metadata.sorted_tables:
         columns = {column["name"]: column["nullable"] for column in found.get_columns(table.name)}
         assert columns == {column.name: bool(column.nullable) for column in table.columns}
 
 
-def test_a_newer_schema_is_refused(url, ledger):
+def test_newer_ledger_schema_is_refused(url, ledger):
     with create_engine(url).begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(ConfigError, match="schema 9999, which this Sluice does not know"):
         Ledger(url, "test")
 
 
-def test_who_reads_alone_neither_makes_nor_migrates_a_ledger(url, tmp_path):
+def test_reader_neither_creates_nor_migrates_a_ledger(url, tmp_path):
     with pytest.raises(ConfigError, match="there is no ledger yet"):
         Ledger(url, "test", migrates=False)
     assert list(tmp_path.iterdir()) == []
@@ -220,20 +222,20 @@ def test_who_reads_alone_neither_makes_nor_migrates_a_ledger(url, tmp_path):
         assert session.scalars(select(Release.number)).all() == [1]
     with create_engine(url).begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0008'"))
-    with pytest.raises(ConfigError, match="the ledger has schema 0008, and this Sluice reads 0"):
+    with pytest.raises(ConfigError, match="the ledger has schema 0008, and this Sluice needs 0"):
         Ledger(url, "test", migrates=False)
 
 
-def test_opening_a_ledger_waits_for_no_writer(url, ledger):
+def test_opening_a_ledger_does_not_wait_for_a_writer(url, ledger):
     with somebody_writes(url):
         began = time.monotonic()
         for migrates in (True, False):
             Ledger(url, "test", migrates=migrates)
-        # Who waits for it waits for 30 seconds.
+        # A process that waits for the lock would wait for 30 seconds.
         assert time.monotonic() - began < 25
 
 
-def test_a_url_that_is_none_is_refused():
+def test_invalid_ledger_url_is_refused():
     with pytest.raises(ConfigError, match="can't be used"):
         Ledger("nonsense", "test")
 
@@ -251,7 +253,7 @@ def test_a_url_that_is_none_is_refused():
         "postgresql:///ledger?host=db&password=s3cret",
     ],
 )
-def test_a_url_s_password_is_never_shown(url, monkeypatch):
+def test_password_in_the_ledger_url_is_never_shown(url, monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(ConfigError) as caught:
         Ledger(url, "test")
@@ -260,7 +262,7 @@ def test_a_url_s_password_is_never_shown(url, monkeypatch):
     assert "ret@" not in shown
 
 
-def test_a_missing_driver_is_named_with_the_way_to_install_it(monkeypatch):
+def test_missing_database_driver_is_named_with_its_installation(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(ConfigError) as caught:
         Ledger("postgresql://sluice@db/ledger", "test")

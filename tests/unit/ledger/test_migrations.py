@@ -1,4 +1,4 @@
-"""A ledger from before secrets were hidden keeps none of them once it is opened."""
+"""Migration of a ledger with secrets in clear: none are left."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ JSONS = ("resolved", "overrides", "plan")
 
 @pytest.fixture
 def url(tmp_path):
-    """A ledger as it was before, with a secret in each place that had any."""
+    """A ledger of the old schema, with a secret in each column that could contain one."""
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     configuration = Config()
     configuration.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
@@ -56,7 +56,7 @@ def url(tmp_path):
     return url
 
 
-def test_of_secret_options_digests_are_left(url, tmp_path):
+def test_migration_replaces_secret_options_by_digests(url, tmp_path):
     assert b"planted" in (tmp_path / "ledger.db").read_bytes()
     ledger = Ledger(url, "test")
     assert ledger.release("counts", 1).resolved == {"config": {"least": 1}, "options": HIDDEN}
@@ -70,7 +70,7 @@ def test_of_secret_options_digests_are_left(url, tmp_path):
 
 @pytest.fixture
 def forgetful():
-    """SQLite as it is built elsewhere: what is replaced stays in the file until its place is needed."""
+    """SQLite with another compile option: replaced content stays in the file until its page is reused."""
 
     def connected(connection, _record):
         connection.execute("PRAGMA secure_delete = OFF")
@@ -81,7 +81,7 @@ def forgetful():
 
 
 @pytest.mark.usefixtures("forgetful")
-def test_nothing_of_them_stays_in_the_file(url, tmp_path):
+def test_migration_leaves_no_secret_in_the_database_file(url, tmp_path):
     Ledger(url, "test")
     with create_engine(url).connect() as connection:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -1,15 +1,15 @@
-"""What was told, in the ledger."""
+"""The last notifications, in the ledger."""
 
 from sluice.ledger.ledger import Ledger
 
 
-def test_what_is_kept_replaces_what_was_known_of_that_subject_by_that_listener(url):
-    told = Ledger(url, "test").told
-    told.keep("one", "verdict", {"a": "healthy", "b": "failed"})
-    told.keep("one", "report", {"a": "given up"})
-    told.keep("two", "verdict", {"a": "idle"})
+def test_notifications_are_replaced_per_notifier_and_subject(url):
+    log = Ledger(url, "test").told
+    log.keep("one", "verdict", {"a": "healthy", "b": "failed"})
+    log.keep("one", "report", {"a": "given up"})
+    log.keep("two", "verdict", {"a": "idle"})
     Ledger(url, "production").told.keep("one", "verdict", {"a": "unknown"})
-    told.keep("one", "verdict", {"b": "degraded", "c": "idle"})
-    assert told.known("one", "verdict") == {"b": "degraded", "c": "idle"}
-    assert (told.known("one", "report"), told.known("two", "verdict")) == ({"a": "given up"}, {"a": "idle"})
-    assert told.known("three", "verdict") == {}
+    log.keep("one", "verdict", {"b": "degraded", "c": "idle"})
+    assert log.known("one", "verdict") == {"b": "degraded", "c": "idle"}
+    assert (log.known("one", "report"), log.known("two", "verdict")) == ({"a": "given up"}, {"a": "idle"})
+    assert log.known("three", "verdict") == {}

@@ -1,4 +1,4 @@
-"""Feeding: nothing ends it, and what gets lost is told."""
+"""Live traffic: it never ends, and lost events are logged."""
 
 import time
 
@@ -11,7 +11,7 @@ from sluice.local.traffic.generator import Message
 
 
 class Producer:
-    """Holds so many messages, until they are asked for; loses those of one value."""
+    """A producer whose queue holds `room` messages until they are polled; it loses those of one value."""
 
     def __init__(self, room):
         self.room = room
@@ -24,7 +24,7 @@ class Producer:
         self.waiting.append((value, on_delivery))
 
     def poll(self, seconds):
-        """The broker takes a moment: only who waits finds anything delivered."""
+        """The broker takes a moment: only a poll with a timeout delivers messages."""
         if seconds or len(self.waiting) < self.room:
             for value, on_delivery in self.waiting:
                 on_delivery("timed out" if value == b"lost" else None, None)
@@ -36,23 +36,23 @@ def messages(*values, at_ms=0):
     return [Message(b"k", value, at_ms, 0) for value in values]
 
 
-def test_traffic_that_is_overdue_waits_for_room_and_loses_nothing():
+def test_overdue_traffic_waits_for_the_queue_and_loses_nothing():
     out = Producer(room=1)
     feed.send(out, messages(b"a", b"b", b"c"))
     out.poll(1)
     assert out.written == [b"a", b"b", b"c"]
 
 
-def test_what_was_not_delivered_is_told_and_the_traffic_goes_on(monkeypatch):
-    told = []
-    monkeypatch.setattr(feed.console, "print", lambda line, **_: told.append(line))
+def test_undelivered_events_are_logged_and_the_traffic_continues(monkeypatch):
+    printed = []
+    monkeypatch.setattr(feed.console, "print", lambda line, **_: printed.append(line))
     out = Producer(room=9)
     feed.send(out, messages(b"a", b"lost", b"c"))
     assert out.written == [b"a", b"c"]
-    assert told == ["1 events were not written to analytics_events: timed out"]
+    assert printed == ["1 events were not written to analytics_events: timed out"]
 
 
-def test_a_message_is_sent_when_it_is_due():
+def test_a_message_is_sent_at_its_timestamp():
     out = Producer(room=9)
     due = time.time() + 0.1
     feed.send(out, messages(b"a", at_ms=int(due * 1000) + 1))

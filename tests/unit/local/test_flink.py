@@ -1,4 +1,4 @@
-"""What the local cluster runs from."""
+"""The jars and the configuration of the local cluster."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Local:
     return Local(root=tmp_path, home=tmp_path / "home", jars=tmp_path / "jars")
 
 
-def test_jars_are_linked_and_what_somebody_has_put_there_stays(local):
+def test_jars_are_linked_and_a_users_own_jars_stay(local):
     lib = flink.gather_jars(local)
     (lib / "mine.jar").touch()
     (lib / "old.jar").symlink_to("gone.jar")
@@ -30,7 +30,7 @@ def test_jars_are_linked_and_what_somebody_has_put_there_stays(local):
 
 
 @pytest.mark.parametrize("change", [{"flink_port": 8091}, {"java_options": "-Xint"}])
-def test_another_configuration_is_another_service(local, change):
+def test_a_changed_configuration_changes_the_service(local, change):
     def services(local):
         return [(service.command, service.variables) for service in flink.prepare(local)]
 

@@ -1,4 +1,4 @@
-"""Java and Maven missing or too old: root installs them, others are asked to. The commands are scripts on our PATH."""
+"""Java and Maven missing or too old: root installs them, others get the command. PATH has scripts as fake commands."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _script(directory: Path, name: str, text: str) -> None:
     file.chmod(0o755)
 
 
-def test_nothing_is_installed_where_all_is_there(commands: Path) -> None:
+def test_nothing_is_installed_if_java_and_maven_exist(commands: Path) -> None:
     _script(commands, "javac", "echo javac 17.0.12")
     _script(commands, "mvn", "true")
     _script(commands, "apt-get", f"touch {commands}/installed; exit 1")
@@ -42,7 +42,7 @@ def test_nothing_is_installed_where_all_is_there(commands: Path) -> None:
         ({"javac": "echo javac 1.8.0_292 >&2", "mvn": "true"}, "openjdk-17-jdk-headless"),
     ],
 )
-def test_root_installs_just_what_is_missing(
+def test_root_installs_the_missing_packages_alone(
     commands: Path, monkeypatch: pytest.MonkeyPatch, there: dict[str, str], missing: str
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
@@ -63,11 +63,11 @@ def test_a_failed_installation_names_the_command(commands: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("known", ["openjdk-21-jdk-headless", "default-jdk-headless"])
-def test_another_jdk_does_where_there_is_no_17(commands: Path, monkeypatch: pytest.MonkeyPatch, known: str) -> None:
+def test_another_jdk_is_installed_if_apt_has_no_17(commands: Path, monkeypatch: pytest.MonkeyPatch, known: str) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     _script(commands, "mvn", "true")
     _script(commands, "apt-get", f'echo "$@" >> {commands}/asked')
-    # What there is to install is known once the lists were fetched.
+    # apt knows its packages only after the update.
     candidate = (
         f'[ "$2" = {known} ] && [ -e {commands}/asked ] && echo "  Candidate: 21.0.4" || echo "  Candidate: (none)"'
     )
@@ -76,7 +76,7 @@ def test_another_jdk_does_where_there_is_no_17(commands: Path, monkeypatch: pyte
     assert (commands / "asked").read_text(encoding="utf-8").splitlines()[-1] == f"install -y {known}"
 
 
-def test_a_newer_java_will_do(commands: Path) -> None:
+def test_a_newer_java_is_accepted(commands: Path) -> None:
     _script(commands, "javac", "echo javac 21.0.4")
     _script(commands, "mvn", "true")
     _script(commands, "apt-get", f"touch {commands}/installed; exit 1")
@@ -84,7 +84,7 @@ def test_a_newer_java_will_do(commands: Path) -> None:
     assert not (commands / "installed").exists()
 
 
-def test_another_user_is_told_the_one_command(commands: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_root_gets_the_command_to_run(commands: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     _script(commands, "apt-get", f"touch {commands}/installed")
     with pytest.raises(RefusedError, match="missing: a JDK of Java 17 or newer and Maven") as caught:
@@ -95,7 +95,7 @@ def test_another_user_is_told_the_one_command(commands: Path, monkeypatch: pytes
     assert not (commands / "installed").exists()
 
 
-def test_another_distribution_is_told_what_is_needed(commands: Path) -> None:
+def test_without_apt_the_error_names_the_requirements(commands: Path) -> None:
     with pytest.raises(RefusedError, match="missing: a JDK of Java 17 or newer and Maven") as caught:
         ensure_java()
     assert "package manager" in str(caught.value.remedy)

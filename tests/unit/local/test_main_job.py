@@ -1,4 +1,4 @@
-"""Airflow's API while it is starting, or hiccuping: a function stands for it."""
+"""Airflow's API while it starts or fails, by a function as fake server."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from sluice.local.main_job import Airflow
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(main_job, "_AGAIN", 0.01)
+    monkeypatch.setattr(main_job, "_PAUSE", 0.01)
 
 
 def airflow(*answers, patience=10.0):
@@ -32,7 +32,7 @@ def airflow(*answers, patience=10.0):
     return Airflow(client, Path("/logs"), patience)
 
 
-def test_a_failing_server_and_a_broken_connection_are_asked_again():
+def test_server_errors_and_broken_connections_are_retried():
     api = airflow(httpx.Response(503), httpx.ConnectError("refused"), httpx.Response(200, json={"state": "success"}))
     assert api.ask("GET", "/x") == {"state": "success"}
 
@@ -40,31 +40,31 @@ def test_a_failing_server_and_a_broken_connection_are_asked_again():
 @pytest.mark.parametrize(
     ("answer", "words"), [(httpx.Response(500), "status 500"), (httpx.ReadTimeout("timed out"), "timed out")]
 )
-def test_until_the_deadline(answer, words):
+def test_retries_end_at_the_deadline(answer, words):
     with pytest.raises(OperationError, match=f"does not answer GET /x: {words}; see /logs/airflow"):
         airflow(answer, patience=0.05).ask("GET", "/x")
 
 
-def test_a_refusal_is_final():
+def test_a_refused_request_is_not_retried():
     with pytest.raises(OperationError, match="refuses GET /x: 404 no such DAG"):
         airflow(httpx.Response(404, text="no such DAG")).ask("GET", "/x")
 
 
-def test_a_run_whose_answer_was_lost_is_not_triggered_twice():
+def test_a_run_whose_response_was_lost_is_not_triggered_twice():
     api = airflow(
         httpx.Response(200, json={}), httpx.ReadError("cut"), httpx.Response(409, json={"detail": "exists already"})
     )
     assert main_job._trigger(api, "counts").startswith("up__")
 
 
-def test_a_broken_file_is_told_after_the_others_run(monkeypatch, tmp_path):
+def test_a_broken_file_is_reported_after_the_other_jobs_run(monkeypatch, tmp_path):
     monkeypatch.setenv("SLUICE_ROOT", str(tmp_path))
     monkeypatch.setenv("SLUICE_FLINK_PORT", "8091")
     rows = [JobStatus("counts", "RUNNING"), JobStatus("clicks", "broken", reasons=("clicks.py:1: no",))]
     monkeypatch.setattr(main_job, "run_main_job", lambda _stack: rows)
     done = CliRunner().invoke(__main__.app, ["run-main-job"])
     assert isinstance(done.exception, ConfigError)
-    assert str(done.exception).startswith("clicks.py:1: no; mend it")
+    assert str(done.exception).startswith("clicks.py:1: no; fix it")
     assert f"next    export SLUICE_ROOT={tmp_path} SLUICE_FLINK_PORT=8091; .venv/bin/sluice status" in done.output
 
 
@@ -89,7 +89,7 @@ OWN = {
 
 
 def shown(*kept):
-    """What is sent, when Airflow has these connections."""
+    """The requests that are sent if Airflow has these connections."""
     sent = []
 
     def answer(request):
@@ -105,16 +105,16 @@ def shown(*kept):
 
 
 @pytest.mark.parametrize("kept", [(), ({**OWN, "connection_id": "flink_default_of_mine", "host": "mine"},)])
-def test_a_connection_to_the_cluster_is_made_in_airflow(kept):
+def test_a_connection_to_the_cluster_is_created_in_airflow(kept):
     [action] = shown(*kept)
     [entity] = action["entities"]
-    # Should somebody make one at this moment, that one stays.
+    # One that a user creates at this moment stays.
     assert action["action_on_existence"] == "skip"
     assert entity == {name: value for name, value in OWN.items() if value is not None} | {"port": 8092}
 
 
 @pytest.mark.parametrize("kept", [OWN, {**OWN, "port": 8092, "description": None}])
-def test_the_stack_s_own_connection_follows_its_port(kept):
+def test_the_stacks_own_connection_follows_its_port(kept):
     [action] = shown(kept)
     assert (action["action_on_existence"], action["entities"][0]["port"]) == ("overwrite", 8092)
 
@@ -130,8 +130,8 @@ def test_the_stack_s_own_connection_follows_its_port(kept):
         {"conn_type": "http"},
     ],
 )
-def test_somebody_s_own_connection_is_left_alone_with_a_word(other, capsys):
+def test_a_users_own_connection_stays_unchanged_and_is_reported(other, capsys):
     assert shown({**OWN, **other}) == []
     words = " ".join(capsys.readouterr().err.split())
     assert "Airflow's connection flink_default" in words
-    assert "is not this stack's: it is left as it is" in words
+    assert "is not this stack's: it stays unchanged" in words

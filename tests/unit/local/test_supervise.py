@@ -1,4 +1,4 @@
-"""supervisord runs what it is given, starts it again, and ends it."""
+"""supervisord starts, restarts and ends the services."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ def supervisor(tmp_path):
 
 @pytest.fixture
 def orphan(supervisor, tmp_path):
-    """A service's process id, its supervisord killed."""
+    """The process id of a service whose supervisord was killed."""
     supervisor.ensure([SLEEP])
     supervisor.start("sleeper")
     wait_for(lambda: pid(supervisor))
@@ -47,7 +47,7 @@ def pid(supervisor):
 
 
 def runs(pid):
-    """Zombies, which wait for a parent that may never ask, do not."""
+    """Whether it runs; zombies, whose parent may never reap them, don't."""
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
@@ -69,14 +69,14 @@ def test_a_service_is_started_once_restarted_and_stopped(supervisor):
         os.kill(second, 0)
 
 
-def test_a_service_that_ends_again_and_again_is_not_started_beside_that(supervisor):
+def test_a_service_in_backoff_is_not_started_again(supervisor):
     supervisor.ensure([Service("sleeper", (sys.executable, "-c", "raise SystemExit(1)"))])
     assert supervisor.start("sleeper")
     wait_for(lambda: supervisor.state("sleeper") == "BACKOFF")
     assert not supervisor.start("sleeper")
 
 
-def test_another_configuration_stops_the_service_that_reads_it(supervisor, tmp_path):
+def test_a_changed_configuration_stops_its_service(supervisor, tmp_path):
     file = tmp_path / "service.properties"
 
     def service(text):
@@ -94,7 +94,7 @@ def test_another_configuration_stops_the_service_that_reads_it(supervisor, tmp_p
     assert supervisor.start("sleeper")
 
 
-def test_a_stack_is_found_by_the_environment_that_it_runs_from(supervisor, tmp_path):
+def test_a_stack_is_found_by_its_python_environment(supervisor, tmp_path):
     stack = Stack(Local(root=tmp_path, home=tmp_path / ("long" * 30)))
     assert str(stack.local.home) not in stacks_of(Path(sys.prefix))
     supervisor.ensure([SLEEP])
@@ -104,31 +104,31 @@ def test_a_stack_is_found_by_the_environment_that_it_runs_from(supervisor, tmp_p
         stack.refuse_running()
 
 
-def test_what_a_killed_supervisord_has_left_is_ended_with_the_stack(supervisor, orphan):
+def test_survivors_of_a_killed_supervisord_end_with_the_stack(supervisor, orphan):
     assert supervisor.shutdown() == 1
     assert not runs(orphan)
     assert supervisor.shutdown() == 0
 
 
-def test_what_a_killed_supervisord_has_left_is_ended_before_the_stack_starts_again(supervisor, orphan):
+def test_survivors_of_a_killed_supervisord_end_before_the_next_start(supervisor, orphan):
     assert supervisor.end_survivors() == 1
     assert not runs(orphan)
     supervisor.ensure([SLEEP])
     supervisor.start("sleeper")
     wait_for(lambda: pid(supervisor))
-    # What runs under supervision is no survivor.
+    # A supervised process is no survivor.
     assert supervisor.end_survivors() == 0
     assert runs(pid(supervisor))
 
 
-def test_another_stack_s_processes_are_left_alone(supervisor, orphan, tmp_path):
+def test_processes_of_another_stack_keep_running(supervisor, orphan, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     assert end_survivors(other) == 0
     assert runs(orphan)
 
 
-def test_a_survivor_that_takes_no_notice_is_killed(supervisor, tmp_path):
+def test_a_survivor_that_ignores_sigterm_is_killed(supervisor, tmp_path):
     ignore = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
     script = f"{ignore}; print('ready', flush=True); time.sleep(600)"
     variables = {**os.environ, **marks(tmp_path)}
@@ -138,7 +138,7 @@ def test_a_survivor_that_takes_no_notice_is_killed(supervisor, tmp_path):
         assert not runs(process.pid)
 
 
-def test_a_survivor_that_can_not_be_ended_is_named(tmp_path, monkeypatch):
+def test_the_error_names_a_survivor_that_cannot_be_ended(tmp_path, monkeypatch):
     process = subprocess.Popen(SLEEP.command, env={**os.environ, **marks(tmp_path)})
     try:
         wait_for(lambda: survivors(tmp_path))
@@ -152,15 +152,16 @@ def test_a_survivor_that_can_not_be_ended_is_named(tmp_path, monkeypatch):
         process.wait()
 
 
-def test_a_value_that_the_file_can_not_hold_is_refused(supervisor):
+def test_a_value_with_quotation_marks_or_line_ends_is_refused(supervisor):
     with pytest.raises(OperationError, match="can't hold the value"):
         supervisor.ensure([Service("x", ("true",), variables={"A": 'a"b'})])
 
 
-def test_a_taken_port_is_named_with_the_way_out(tmp_path, unused_port):
+def test_the_error_names_a_used_port_and_its_variable(tmp_path, unused_port):
     stack = Stack(Local(root=tmp_path, home=tmp_path))
     service = Service("kafka", ("true",), ports={"SLUICE_KAFKA_CONTROLLER_PORT": unused_port})
-    with pytest.raises(RefusedError, match=rf"port {unused_port}, .*SLUICE_KAFKA_CONTROLLER_PORT=\.\.\. make up"):
+    named = rf"port {unused_port} of kafka .*SLUICE_KAFKA_CONTROLLER_PORT=\.\.\. make up"
+    with pytest.raises(RefusedError, match=named):
         stack._refuse_taken_ports([service])
 
 

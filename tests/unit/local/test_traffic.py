@@ -1,4 +1,4 @@
-"""The generator is seeded, and the computation knows each fault by its kind."""
+"""The generator is seeded, and the oracle names each fault's kind."""
 
 import json
 from collections import Counter
@@ -40,7 +40,7 @@ def test_a_bounded_run_closes_every_partition():
     assert [m.at_ms for m in messages] == sorted(m.at_ms for m in messages)
 
 
-def test_the_shares_are_kept():
+def test_late_and_malformed_messages_have_their_shares():
     expected = compute(traffic(late=0.05, malformed=0.02).bounded(20_000))
     assert 800 < expected.late < 1_200
     assert 300 < len(expected.malformed) < 500
@@ -65,7 +65,7 @@ def test_the_shares_are_kept():
         ({**EVENT, "timestamp": START - 366 * 86_400_000}, "absurd event time"),
     ],
 )
-def test_kinds_of_faults(value, kind):
+def test_oracle_names_the_kind_of_each_fault(value, kind):
     assert [found for _, found in compute([message(value)]).malformed] == [kind]
 
 
@@ -75,6 +75,6 @@ def test_sessions_last_from_the_first_to_the_last_page_view():
     assert Counter((row["duration"], row["page_count"]) for row in sessions) == {(1_800_000, 2): 1, (0, 1): 1}
 
 
-def test_the_mean_is_no_integer():
+def test_the_mean_load_time_is_not_rounded():
     events = [message({**EVENT, "metrics": {"load_time": load}}) for load in (1, 2, 2)]
     assert compute(events).performance_metrics[0]["avg_load_time"] == pytest.approx(5 / 3)

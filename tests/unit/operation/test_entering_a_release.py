@@ -19,7 +19,7 @@ def test_a_refused_deploy_enters_none_and_the_other_goes_on_with_its_own(simulat
     simulated.dies_at = None
     planned = simulated.plan(overrides={"least": 2})
     other = SwitchOver(simulated.project, planned, simulated.flink, simulated.compiler, "other", print)
-    with pytest.raises(BusyError, match="deploy by airflow goes on"):
+    with pytest.raises(BusyError, match="deploy by airflow has been in progress"):
         other.run()
     assert numbers(simulated) == [2, 1]
     operation = simulated.ledger.active(JOB).id

@@ -52,10 +52,10 @@ def read(split, restored_from="file:/savepoints/savepoint-1"):
 @pytest.mark.parametrize(
     ("split", "hopeless"),
     [
-        (SplitReading(lag=0, watermark_ms=None, following=5), False),
-        (SplitReading(lag=0, watermark_ms=None, following=9), False),
-        (SplitReading(lag=0, watermark_ms=None, following=4), True),
-        (SplitReading(lag=0, watermark_ms=None, following=4, is_guessed=True), False),
+        (SplitReading(lag=0, watermark_ms=None, next_offset=5), False),
+        (SplitReading(lag=0, watermark_ms=None, next_offset=9), False),
+        (SplitReading(lag=0, watermark_ms=None, next_offset=4), True),
+        (SplitReading(lag=0, watermark_ms=None, next_offset=4, is_guessed=True), False),
         (SplitReading(lag=None, watermark_ms=None), False),
     ],
 )
@@ -74,7 +74,7 @@ def test_it_must_not_read_what_its_state_has_counted(split, hopeless):
     ],
 )
 def test_it_must_be_restored_from_what_was_meant(found, hopeless):
-    assert read(SplitReading(lag=0, watermark_ms=None, following=5), found).hopeless == hopeless
+    assert read(SplitReading(lag=0, watermark_ms=None, next_offset=5), found).hopeless == hopeless
 
 
 def test_a_gate_knows_which_topics_have_no_event_time(monkeypatch):
@@ -92,8 +92,8 @@ def test_a_gate_knows_which_topics_have_no_event_time(monkeypatch):
 @pytest.mark.parametrize(
     "refusal",
     [
-        FlinkError("Flink at http://flink refuses: 403 for GET /jobs", status=403),
-        FlinkError("Flink at http://flink: an answer of another shape"),
+        FlinkError("Flink at http://flink denies access: 403 for GET /jobs", status=403),
+        FlinkError("Flink at http://flink: the answer is not as Flink 2.3 gives it"),
         UnreachableError("Flink at http://flink does not answer"),
     ],
 )
@@ -127,7 +127,7 @@ def test_a_failure_that_comes_again_while_its_record_waits_is_not_waited_for():
     watch._proof = Proof({("lines", 0): 1}, {("lines", 0): 0})
     fails = replace(
         GOOD,
-        splits={("lines", 0): SplitReading(1, None, following=0, end=1)},
+        splits={("lines", 0): SplitReading(1, None, next_offset=0, end=1)},
         failures=tuple(Failure(GOOD.at_ms - 1_000 * ago, "KeyError: 'a'", is_python=True) for ago in (8, 9, 10)),
         restarts=3,
     )
@@ -139,7 +139,7 @@ def test_a_failure_that_comes_again_while_its_record_waits_is_not_waited_for():
 def test_the_gate_does_not_pass_between_two_restarts():
     watch = _Watch(order(restored_from=None, positions=None))
     watch._proof = Proof({("lines", 0): 1}, {("lines", 0): 0})
-    waits = replace(GOOD, splits={("lines", 0): SplitReading(1, None, following=0, end=1)})
+    waits = replace(GOOD, splits={("lines", 0): SplitReading(1, None, next_offset=0, end=1)})
     reading = watch.read("running", waits)
     assert (reading.passed, reading.hopeless) == (False, False)
-    assert reading.words.endswith("of lines-0 nothing that waits has been read")
+    assert reading.words.endswith("none of the records that wait in lines-0 has been read")

@@ -8,7 +8,7 @@ import pytest
 from sluice.deployment.jars import jar_digests
 from sluice.errors import ConfigError
 from sluice.fleet.members import read_members
-from sluice.release.jars import keep_jars
+from sluice.release.jars import store_jars
 from tests.support.simulated import JOB
 
 
@@ -52,7 +52,7 @@ def test_one_that_is_gone_is_refused_with_its_name_and_hides_no_job(shipped):
     with pytest.raises(ConfigError, match=r"flink\.jars: .*connector\.jar can't be read: No such file"):
         shipped.plan()
     [member] = read_members(shipped.project, [JOB], {})
-    assert (member.status.state, member.status.drift, member.target is None) == ("", True, False)
+    assert (member.status.state, member.status.drift, member.watched is None) == ("", True, False)
 
 
 def test_a_release_that_is_gone_back_to_has_its_own(shipped):
@@ -94,8 +94,8 @@ def test_a_jar_of_the_project_replaces_its_altered_copy_in_the_store(tmp_path):
     (tmp_path / "connector.jar").write_bytes(b"one")
     digests = jar_digests(["connector.jar"], tmp_path)
     store = tmp_path / "artifacts"
-    keep_jars(digests, tmp_path, store)
+    store_jars(digests, tmp_path, store)
     [kept] = (store / "jars").iterdir()
     kept.write_bytes(b"bad")
-    keep_jars(digests, tmp_path, store)
+    store_jars(digests, tmp_path, store)
     assert kept.read_bytes() == b"one"

@@ -147,7 +147,7 @@ def dies(*_arguments):
 
 def test_job_whose_cluster_is_not_known_is_started_as_before_and_found_once_it_runs(simulated, runs):
     """An older Sluice has started it, and did not keep where."""
-    simulated.ledger.clusters.saw(JOB, runs.flink_job_id, {})
+    simulated.ledger.clusters.record(JOB, runs.flink_job_id, {})
     simulated.move(OTHER, **OTHERS)
     simulated.files[f"file:///others/{runs.flink_job_id}/chk-1"] = simulated.files[
         simulated.completed[runs.flink_job_id]
@@ -162,7 +162,7 @@ def test_sweep_knows_nothing_of_a_job_that_may_run_on_the_former_cluster(simulat
     simulated.move(OTHER, **OTHERS)
     if silent:
         simulated.clusters[FORMER] = None
-    row = find_discrepancy(simulated.project, member, is_listed=False).mark(member.status)
+    row = find_discrepancy(simulated.project, member, is_listed=False).apply(member.status)
     assert (row.state, row.verdict) == ("unreachable", "unknown")
     assert words in row.reasons[0]
 
@@ -180,5 +180,5 @@ def test_job_that_runs_although_it_was_stopped_is_refused_by_both_names(simulate
     assert f"cancel Flink job {runs.flink_job_id} in the Flink UI" in refused.value.remedy
     assert simulated.alive() == [runs.flink_job_id]
     [member] = read_members(simulated.project, [JOB], {})
-    row = find_discrepancy(simulated.project, member, is_listed=True).mark(member.status)
+    row = find_discrepancy(simulated.project, member, is_listed=True).apply(member.status)
     assert (row.verdict, row.doubles) == ("failed", (runs.flink_job_id,))

@@ -40,7 +40,7 @@ def test_what_it_has_submitted_beside_the_other_one_is_ended_again(simulated, fi
         submit(order)
 
     monkeypatch.setattr(simulated, "submit", submits_late)
-    with pytest.raises(BusyError, match="was taken by another process"):
+    with pytest.raises(BusyError, match="was taken over by another process"):
         simulated.operate("sleeper", overrides={"least": 1})
     assert len(simulated.orders) == 3
     assert simulated.alive() == [simulated.place.flink_job_id]

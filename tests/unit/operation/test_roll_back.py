@@ -3,7 +3,7 @@
 import pytest
 
 from sluice.errors import FlinkError, OperationError
-from sluice.flink import stillness
+from sluice.flink import stale_metrics
 from tests.support.simulated import TOPIC, Died
 
 
@@ -258,7 +258,7 @@ def test_one_that_completes_no_checkpoint_goes_back_whatever_the_metrics_say(sim
 
 
 def test_metrics_that_come_slowly_are_looked_at_twice(simulated, monkeypatch):
-    monkeypatch.setattr(stillness, "_SLACK", -1.0)
-    assert not stillness.stands_still(simulated.flink)
+    monkeypatch.setattr(stale_metrics, "_SLACK", -1.0)
+    assert not stale_metrics.metrics_are_stale(simulated.flink)
     simulated.stands_still = True
-    assert stillness.stands_still(simulated.flink)
+    assert stale_metrics.metrics_are_stale(simulated.flink)

@@ -87,7 +87,7 @@ def test_a_second_try_waits_for_the_same_savepoint(simulated, asked):
 def test_nobody_stops_the_job_meanwhile(simulated, asked):
     simulated.deploy()
     order(simulated, "somebody")
-    with pytest.raises(BusyError, match="savepoint by somebody goes on since"):
+    with pytest.raises(BusyError, match="savepoint by somebody has been in progress since"):
         order(simulated, "else")
 
 

@@ -83,12 +83,12 @@ def standing(simulated):
 def test_what_a_run_gave_before_it_was_a_secret_does_not_break_its_job(standing):
     planned = standing.plan()
     assert planned.target.desired.config.key.get_secret_value() == "planted"
-    assert any("config.key is a secret by now" in reason for reason in planned.plan.reasons)
+    assert any("config.key is a secret now" in reason for reason in planned.plan.reasons)
     assert planned.plan.overrides == {"key": digest("planted"), "least": 1}
     assert "planted" not in planned.plan.model_dump_json()
     # It is what the job is run with, too: the deployment file gives none.
     target = planned.target
-    assert standing.project.opened(JOB, target.resolved, target.overrides)["config"]["key"] == "planted"
+    assert standing.project.resolve_secrets(JOB, target.resolved, target.overrides)["config"]["key"] == "planted"
     standing.deploy()
     assert "planted" not in str(standing.ledger.operations(JOB)[0].plan)
     # It holds for the deploys to come, until it is taken back.
@@ -105,7 +105,7 @@ def test_it_is_taken_back_by_clearing_former_overrides(standing):
 
 
 def test_what_is_given_anew_is_refused(standing):
-    with pytest.raises(ConfigError, match="config.key is a secret, which can't be given for a run"):
+    with pytest.raises(ConfigError, match="config.key is a secret, which can't be overridden for a run"):
         standing.plan(overrides={"key": "planted"})
 
 
@@ -123,7 +123,7 @@ def test_a_sweep_reports_it_and_judges_the_job_by_its_true_value(standing):
     assert (status.state, status.drift) == ("", False)
     assert status.overrides == {"key": digest("planted"), "least": 1}
     [words] = status.reasons
-    assert words.startswith("config.key is a secret by now")
+    assert words.startswith("config.key is a secret now")
     [case] = read_decision_inputs(standing.project, [status], NOW)
     project = standing.project
     desired = project.desired(JOB, {"key": "planted", "least": 1})

@@ -26,8 +26,8 @@ def removed(simulated):
 def test_it_is_called_kept_and_how_to_take_it_back_is_told(removed):
     with pytest.raises(ConfigError) as refused:
         removed.plan()
-    assert "config.least: no such field; known: hours (kept from a former run)" in refused.value.message
-    assert refused.value.remedy == "sluice deploy counts --clear-overrides takes back what former runs gave"
+    assert "config.least: no such field; known: hours (kept from an earlier run)" in refused.value.message
+    assert refused.value.remedy == "run: sluice deploy counts --clear-overrides"
 
 
 def test_what_this_run_gives_is_called_so(simulated):
@@ -40,14 +40,14 @@ def test_what_this_run_gives_is_called_so(simulated):
 def test_the_job_is_looked_at_and_differs(removed):
     [member] = read_members(removed.project, [JOB], {})
     assert (member.status.state, member.status.drift) == ("", True)
-    assert member.target.flink_job_id == removed.place.flink_job_id
-    assert any("kept from a former run" in reason for reason in member.status.reasons)
+    assert member.watched.flink_job_id == removed.place.flink_job_id
+    assert any("kept from an earlier run" in reason for reason in member.status.reasons)
 
 
 def test_a_file_that_is_broken_anyhow_is_told_as_broken(removed):
     removed.rewrite("1 +")
     [member] = read_members(removed.project, [JOB], {})
-    assert (member.status.state, member.target) == ("broken", None)
+    assert (member.status.state, member.watched) == ("broken", None)
 
 
 def test_where_it_is_lost_the_release_that_ran_runs_again(removed):

@@ -63,7 +63,7 @@ def edit(root, name, old, new):
 
 
 def digest(root, name="first"):
-    # As another process would see it.
+    # A new process would import the module again.
     import sys
 
     for loaded in [module for module in sys.modules if module.partition(".")[0] == "flink_jobs"]:
@@ -73,14 +73,14 @@ def digest(root, name="first"):
     return fingerprint(root, desired_job(catalog.job(name), "test", content, document))
 
 
-def test_a_job_without_secrets_has_the_fingerprint_that_it_had_before_there_were_any(root, monkeypatch):
-    # Another one would be another release of every job, and a restart, by no change of anybody's.
+def test_fingerprint_of_a_job_without_secrets_is_unchanged(root, monkeypatch):
+    # A changed fingerprint would make a new release of every job, and restart it.
     for name, value in (("FLINK", "2.3.0"), ("KAFKA_CONNECTOR", "5.0.0-2.2"), ("PIPELINE", 1)):
         monkeypatch.setattr(f"sluice.release.fingerprint.{name}", value)
     assert digest(root) == "814a5e76e65276511331d360ef79e7d74b968df692d8e9da674e11f9de5bc0b4"
 
 
-def test_a_job_consists_of_its_module_and_what_it_imports(root):
+def test_job_modules_are_its_own_and_its_imports(root):
     assert list(job_modules(root, "flink_jobs.first")) == [
         "flink_jobs",
         "flink_jobs.first",
@@ -89,7 +89,7 @@ def test_a_job_consists_of_its_module_and_what_it_imports(root):
     ]
 
 
-def test_the_same_code_gives_the_same_artifact_wherever_and_whenever(root, tmp_path_factory):
+def test_equal_code_gives_the_same_artifact(root, tmp_path_factory):
     other = tmp_path_factory.mktemp("other") / "project"
     shutil.copytree(root, other)
     for file in other.rglob("*.py"):
@@ -106,29 +106,29 @@ def test_the_same_code_gives_the_same_artifact_wherever_and_whenever(root, tmp_p
     ]
 
 
-def test_other_code_gives_another_artifact(root):
+def test_changed_code_gives_another_artifact(root):
     before = package(root, "flink_jobs.first", root / "store").digest
     edit(root, "shared/rows.py", '"rows"', '"lines"')
     assert package(root, "flink_jobs.first", root / "store").digest != before
 
 
-def test_an_artifact_is_read_only_if_it_is_whole(root):
+def test_damaged_artifact_is_refused(root):
     artifact = package(root, "flink_jobs.first", root / "store")
     assert verify(root / "store", artifact.digest) == artifact.file
     with zipfile.ZipFile(artifact.file, "a") as archive:
         archive.writestr("flink_jobs/more.py", "")
-    with pytest.raises(OperationError, match="holds other code"):
+    with pytest.raises(OperationError, match="has changed in the store"):
         verify(root / "store", artifact.digest)
     artifact.file.unlink()
-    with pytest.raises(OperationError, match="can't be read: .*check out exactly that release's code"):
+    with pytest.raises(OperationError, match="can't be read: .*check out the code of that release"):
         verify(root / "store", artifact.digest)
     package(root, "flink_jobs.first", root / "store")
     assert verify(root / "store", artifact.digest) == artifact.file
 
 
-def test_an_import_that_leads_nowhere_is_named(root):
+def test_import_of_a_missing_module_is_named(root):
     edit(root, "first.py", "flink_jobs.shared.rows", "flink_jobs.shared.nothing")
-    with pytest.raises(ConfigError, match=r"module flink_jobs\.shared\.nothing is not below"):
+    with pytest.raises(ConfigError, match=r"module flink_jobs\.shared\.nothing does not exist in"):
         job_modules(root, "flink_jobs.first")
 
 
@@ -140,7 +140,7 @@ def test_an_import_that_leads_nowhere_is_named(root):
         ("second.py", "return rows", "return rows.limit(1)"),
     ],
 )
-def test_comments_docstrings_and_other_jobs_leave_the_fingerprint(root, name, old, new):
+def test_comments_docstrings_and_other_jobs_keep_the_fingerprint(root, name, old, new):
     before = digest(root)
     edit(root, name, old, new)
     assert digest(root) == before
@@ -155,13 +155,13 @@ def test_comments_docstrings_and_other_jobs_leave_the_fingerprint(root, name, ol
         ("shared/rows.py", '"rows"', '"lines"'),
     ],
 )
-def test_what_decides_how_it_runs_changes_the_fingerprint(root, name, old, new):
+def test_what_decides_how_a_job_runs_changes_its_fingerprint(root, name, old, new):
     before = digest(root)
     edit(root, name, old, new)
     assert digest(root) != before
 
 
-def test_a_setting_of_one_job_changes_no_other(root):
+def test_setting_of_one_job_changes_no_other_fingerprint(root):
     first, second = digest(root, "first"), digest(root, "second")
     (root / "deployment.yaml").write_text(DEPLOYMENT + "jobs:\n  first:\n    config: {limit: 5}\n")
     assert digest(root, "first") != first
@@ -184,7 +184,7 @@ print(desired.values()["config"], fingerprint(root, desired))
 """
 
 
-def test_a_setting_that_is_a_set_gives_every_process_the_same_fingerprint(root):
+def test_set_valued_setting_gives_the_same_fingerprint_everywhere(root):
     fields = (
         "names: frozenset[str] = frozenset('abcdefgh')\n"
         "    nested: dict[str, tuple[frozenset[str], ...]] = {'x': (frozenset('stuvwxyz'),)}"
@@ -231,7 +231,7 @@ class A(B, metaclass=C):
 """
 
 
-def test_the_form_of_the_code_is_that_of_python_3_11():
+def test_code_form_is_that_of_python_3_11():
     if sys.version_info[:2] != (3, 11):
         pytest.skip("another one dumps otherwise")
     for text in (CODE, SHARED, JOB.format(name="first"), Path(__file__).read_text()):
@@ -239,7 +239,7 @@ def test_the_form_of_the_code_is_that_of_python_3_11():
 
 
 @pytest.mark.parametrize("version", ["3.12", "3.13", "3.14"])
-def test_every_python_gives_the_same_form(tmp_path, version):
+def test_every_python_gives_the_same_code_form(tmp_path, version):
     python = next(iter(sorted(Path.home().glob(f".pyenv/versions/{version}*/bin/python"))), None)
     python = python or shutil.which(f"python{version}")
     if python is None:
@@ -250,7 +250,7 @@ def test_every_python_gives_the_same_form(tmp_path, version):
     assert found.stdout.strip() == _form(ast.parse(CODE))
 
 
-def test_what_later_versions_add_is_left_out_where_it_is_empty():
+def test_empty_fields_of_later_python_versions_are_left_out():
     tree = ast.parse("def f(): pass")
     tree.body[0].type_params = []
     tree.body[0]._fields = (*ast.FunctionDef._fields, *({"type_params"} - {*ast.FunctionDef._fields}))

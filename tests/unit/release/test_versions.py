@@ -1,4 +1,4 @@
-"""The versions that are tested together are named alike everywhere."""
+"""The versions that are tested together are equal in all files."""
 
 import hashlib
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from sluice.release.versions import FLINK, KAFKA_CONNECTOR, PIPELINE
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_maven_pip_and_the_product_agree():
+def test_versions_in_pom_requirements_and_product_agree():
     pom = (ROOT / "pom.xml").read_text()
     assert f"<flink.version>{FLINK}</flink.version>" in pom
     assert f"<kafka.connector.version>{KAFKA_CONNECTOR}</kafka.connector.version>" in pom
@@ -33,8 +33,8 @@ PIPELINES = {1: "6da4ae99c8a1e35f", 2: "68c97660dd890506"}
 """The digest of the generated SQL by PIPELINE."""
 
 
-def test_other_sql_around_a_pipeline_is_another_version():
-    """Running jobs would not be redeployed otherwise: the version is in their fingerprint, the SQL isn't."""
+def test_changed_generated_sql_needs_a_new_pipeline_version():
+    """The fingerprint contains the version and not the SQL, so that a change of the SQL needs a new version."""
     brokers = {"bootstrap.servers": "b:1"}
     rows = Kafka("rows", record=Row, key=("id",), event_time="at", idle_timeout=timedelta(seconds=5))
     dated = Kafka("dated", record=Dated, event_time="at", idle_timeout=timedelta(seconds=5))

@@ -1,4 +1,4 @@
-"""Chunks of a replay with a real ledger, over a cluster and a client that functions stand for."""
+"""Chunks of a replay with a real ledger and a fake cluster and compiler."""
 
 import re
 from types import SimpleNamespace
@@ -18,17 +18,18 @@ class Clustered:
     """A replay of `counts`, and the cluster that its chunks run on.
 
     Attributes:
-        states: Flink's state of each job that the cluster knows, by its id.
-        silent: How many more requests get no answer.
+        states: The state of each Flink job that the cluster knows, by its id.
+        silent: How many further requests get no answer.
         slots: How many task slots are free.
-        submits: What a client does that is told to submit: takes the Flink job's id.
-        arrives: Jobs that the cluster gets to know once it has been asked for them so many times.
-        tasks: How many of a job's one task run, and have finished; it runs unless said.
-        undying: Jobs that don't end when they are told to.
+        submits: What the client does to submit; its argument is the Flink job's id.
+        arrives: Flink jobs that the cluster registers only after so many requests for them.
+        tasks: By job the numbers of its running and finished tasks; one running task by default.
+        undying: Flink jobs that don't end when they are cancelled.
+        logged: The progress messages.
     """
 
     def __init__(self, root, monkeypatch, **more):
-        self.states, self.arrives, self.undying, self.told, self.silent, self.slots = {}, {}, set(), [], 0, 7
+        self.states, self.arrives, self.undying, self.logged, self.silent, self.slots = {}, {}, set(), [], 0, 7
         self.tasks = {}
         self.submits = self.run
         self.ledger = Ledger(f"sqlite:///{root / 'ledger.db'}", "test")
@@ -54,13 +55,13 @@ class Clustered:
         return FlinkClient("http://flink", exchange=answered_by(self._answer))
 
     def chunk(self, number=1, taker="one"):
-        return Chunk(self.project, self.plan, number, self.told.append, taker=taker)
+        return Chunk(self.project, self.plan, number, self.logged.append, taker=taker)
 
     def row(self, number=1):
         return self.ledger.replays.chunk(self.plan.id, number)
 
     def run(self, flink_job_id):
-        """What a client does whose submission is answered."""
+        """Submit as a client does whose submission is answered."""
         self.states[flink_job_id] = "RUNNING"
 
     def alive(self):

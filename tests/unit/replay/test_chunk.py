@@ -1,4 +1,4 @@
-"""A chunk is one Flink job, whoever takes it and whatever is lost on the way to the cluster."""
+"""A chunk runs as one Flink job, whichever taker starts it and whichever answer of the cluster is lost."""
 
 import json
 from datetime import timedelta
@@ -11,7 +11,7 @@ from sluice.flink.exchange import NoAnswerError
 from sluice.flink.models import JobState
 from sluice.kafka.offsets import Offsets
 from sluice.ledger.replay_tables import ReplayChunk
-from sluice.replay.chunk import Progress
+from sluice.replay.progress import ChunkProgress
 from tests.unit.replay.clustered import Clustered
 
 SUBMITTING = "sluice.ledger.chunk_scheduling.SUBMITTING"
@@ -23,50 +23,50 @@ def cluster(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("taker", ["two", "one"], ids=["another", "a retry of the same task"])
-def test_a_submission_on_its_way_is_no_second_ones_to_begin(cluster, taker):
+def test_a_chunk_being_submitted_cannot_be_claimed_again(cluster, taker):
     second = cluster.chunk(taker=taker)
 
     def submits(flink_job_id):
         assert second.find() is None
-        assert not second.take()
+        assert not second.claim()
         cluster.run(flink_job_id)
 
     cluster.submits = submits
     one = cluster.chunk()
-    assert one.take()
+    assert one.claim()
     flink_job_id = one.start()
-    assert not second.take()
+    assert not second.claim()
     assert second.find() == flink_job_id
     assert (cluster.alive(), cluster.row().attempt) == ([flink_job_id], 1)
 
 
-def test_what_never_came_to_the_cluster_is_begun_again_by_the_same_taker(cluster, monkeypatch):
+def test_same_taker_restarts_a_chunk_that_never_reached_the_cluster(cluster, monkeypatch):
     first = cluster.chunk()
-    assert first.take()
-    # It dies before anything is sent.
+    assert first.claim()
+    # The process dies before it sends anything.
     cluster.ledger.replays.submitting(cluster.plan.id, 1, "one")
     again = cluster.chunk()
-    assert not again.take()
+    assert not again.claim()
     monkeypatch.setattr(SUBMITTING, timedelta(0))
     assert again.find() is None
-    assert again.take()
+    assert again.claim()
     flink_job_id = again.start()
     assert cluster.alive() == [flink_job_id]
 
 
-def test_an_answer_that_is_lost_is_waited_for_at_the_cluster(cluster):
+def test_submission_with_a_lost_answer_is_found_on_the_cluster(cluster):
     def submits(flink_job_id):
         cluster.arrives[flink_job_id] = 3
         raise OperationError("the client died")
 
     cluster.submits = submits
     chunk = cluster.chunk()
-    assert chunk.take()
+    assert chunk.claim()
     flink_job_id = chunk.start()
     assert (cluster.alive(), cluster.row().state) == ([flink_job_id], "running")
 
 
-def test_what_has_not_come_to_the_cluster_in_time_has_failed(cluster, monkeypatch):
+def test_submission_that_does_not_arrive_in_time_fails_the_chunk(cluster, monkeypatch):
     monkeypatch.setattr(SUBMITTING, timedelta(seconds=0.2))
     asked = []
 
@@ -76,17 +76,17 @@ def test_what_has_not_come_to_the_cluster_in_time_has_failed(cluster, monkeypatc
 
     cluster.submits = submits
     chunk = cluster.chunk()
-    assert chunk.take()
+    assert chunk.claim()
     with pytest.raises(OperationError, match="the client died"):
         chunk.start()
     assert (cluster.row().state, cluster.row().reason) == ("failed", "the client died")
-    # The next attempt needn't wait.
+    # The next attempt starts at once.
     cluster.submits = cluster.run
-    assert chunk.take()
+    assert chunk.claim()
     assert chunk.start() not in asked
 
 
-def test_a_cluster_that_does_not_answer_after_a_submission_says_nothing_about_it(cluster):
+def test_chunk_stays_running_if_the_cluster_is_unreachable_after_submitting(cluster):
     def submits(flink_job_id):
         cluster.run(flink_job_id)
         cluster.silent = 1
@@ -94,15 +94,15 @@ def test_a_cluster_that_does_not_answer_after_a_submission_says_nothing_about_it
 
     cluster.submits = submits
     chunk = cluster.chunk()
-    assert chunk.take()
+    assert chunk.claim()
     with pytest.raises(UnreachableError):
         chunk.start()
     assert cluster.row().state == "running"
     assert chunk.find() == cluster.alive()[0]
 
 
-def test_what_is_cancelled_while_it_is_submitted_is_ended_once_it_is_there(cluster):
-    """As by a signal, in the process that submits: nothing is recorded before it is so."""
+def test_cancelling_during_the_submission_cancels_the_job_after_it_arrives(cluster):
+    """As a signal handler does, in the process that submits: the ledger changes once the job has ended."""
     chunk = cluster.chunk()
 
     def submits(flink_job_id):
@@ -111,42 +111,42 @@ def test_what_is_cancelled_while_it_is_submitted_is_ended_once_it_is_there(clust
         cluster.run(flink_job_id)
 
     cluster.submits = submits
-    assert chunk.take()
-    with pytest.raises(OperationError, match="was called off"):
+    assert chunk.claim()
+    with pytest.raises(OperationError, match="was cancelled before its Flink job ran"):
         chunk.start()
     assert (list(cluster.states.values()), cluster.row().state) == (["CANCELED"], "cancelled")
-    # And may be begun again.
+    # The chunk can be started again.
     cluster.submits = cluster.run
-    assert chunk.take()
+    assert chunk.claim()
     assert cluster.states[chunk.start()] == "RUNNING"
 
 
-def test_a_run_that_ends_during_a_submission_ends_the_job(cluster):
+def test_stopping_during_the_submission_cancels_the_job(cluster):
     chunk, ended = cluster.chunk(), []
     cluster.submits = lambda flink_job_id: (ended.append(1), cluster.run(flink_job_id))
-    assert chunk.take()
-    with pytest.raises(OperationError, match="was called off"):
+    assert chunk.claim()
+    with pytest.raises(OperationError, match="was cancelled before its Flink job ran"):
         chunk.start(lambda: bool(ended))
     assert cluster.alive() == []
 
 
-def test_it_waits_for_slots_and_takes_none_that_a_job_is_about_to_need(cluster):
-    """It would get those that a live job leaves while its next release takes its place."""
+def test_chunk_waits_for_slots_and_leaves_those_reserved_for_a_live_job(cluster):
+    """A live job frees its slots for a second while its next release starts."""
     chunk = cluster.chunk()
     cluster.slots = chunk.slots - 1
-    assert not chunk.take()
+    assert not chunk.claim()
     cluster.slots = chunk.slots
     operation = cluster.ledger.begin("counts", kind="deploy", holder="me", release=1)
     place = {"release": 1, "flink_job_id": "f" * 32}
     operation.record("stop", "stopped", place={**place, "phase": "stopped"})
-    assert not chunk.take()
+    assert not chunk.claim()
     assert chunk.waits_for == (
-        "counts.replay.abcdefgh.1 waits for its turn: it takes 1 task slots, 1 are free, and spoken for: 1 for counts; "
-        "other chunks that run or are being started: 0 of 2 in this replay, 0 of 4 in all of the job's"
+        "counts.replay.abcdefgh.1 is queued: it takes 1 task slots, 1 are free, of which reserved: 1 for counts; "
+        "other chunks that run or start: 0 of 2 in this replay, 0 of 4 in all of the job's"
     )
-    # One that stays stopped keeps what it needs, and nobody waits for it.
+    # A stopped job keeps its reservation, and other slots are free for the chunk.
     cluster.slots = chunk.slots + 1
-    assert chunk.take()
+    assert chunk.claim()
     cluster.run(place["flink_job_id"])
     operation.record("start", "submitted", place={**place, "phase": "running"})
     assert chunk.start()
@@ -165,59 +165,59 @@ def test_it_waits_for_slots_and_takes_none_that_a_job_is_about_to_need(cluster):
         (None, (0, 0), "suspended", False),
     ],
 )
-def test_the_last_slots_are_for_a_live_job_that_has_lost_its_own(cluster, state, tasks, phase, is_kept):
-    """A TaskManager was lost, or the whole cluster: what is live comes first."""
+def test_last_slots_are_reserved_for_a_live_job_that_lost_its_own(cluster, state, tasks, phase, is_kept):
+    """A TaskManager was lost, or the whole cluster: live jobs get their slots first."""
     chunk, live = cluster.chunk(), "f" * 32
     cluster.slots = chunk.slots
     place = {"release": 1, "flink_job_id": live, "phase": phase}
     cluster.ledger.begin("counts", kind="deploy", holder="me", release=1).record("start", "submitted", place=place)
     if state is not None:
         cluster.states[live], cluster.tasks[live] = state, tasks
-    assert chunk.take() != is_kept
+    assert chunk.claim() != is_kept
 
 
-def test_slots_that_a_job_has_come_to_need_while_the_chunk_was_compiled_are_left_to_it(cluster, monkeypatch):
+def test_chunk_is_queued_again_if_its_slots_are_taken_while_it_compiles(cluster, monkeypatch):
     chunk = cluster.chunk()
-    assert chunk.take()
+    assert chunk.claim()
     cluster.slots = 0
-    monkeypatch.setattr("sluice.replay.chunk._ROOM", 0.0)
+    monkeypatch.setattr("sluice.replay.chunk._SLOT_TIMEOUT", 0.0)
     assert chunk.start() is None
-    assert cluster.told[-1] == "counts.replay.abcdefgh.1 takes 1 task slots, 0 are free: it waits for its turn again"
+    assert cluster.logged[-1] == "counts.replay.abcdefgh.1 takes 1 task slots, 0 are free: it is queued again"
     assert (cluster.states, cluster.row().state, cluster.row().attempt) == ({}, "waiting", 0)
     cluster.slots = 1
-    assert chunk.take()
+    assert chunk.claim()
     assert chunk.start() in cluster.alive()
 
 
-def test_what_was_deleted_since_it_was_planned_is_not_replayed(cluster, monkeypatch):
+def test_chunk_fails_if_its_input_was_deleted_after_planning(cluster, monkeypatch):
     monkeypatch.setattr("sluice.replay.chunk.read_offsets", lambda *_arguments: {("lines", 0): Offsets(101, 1_000)})
     chunk = cluster.chunk()
-    assert chunk.take()
+    assert chunk.claim()
     with pytest.raises(OperationError, match=r"lines\[0\] has deleted its records before offset 101"):
         chunk.start()
     assert (cluster.states, cluster.row().state) == ({}, "failed")
 
 
-def test_what_was_deleted_while_it_ran_fails_it(cluster, monkeypatch):
+def test_chunk_fails_if_its_input_was_deleted_while_it_ran(cluster, monkeypatch):
     chunk = cluster.chunk()
-    assert chunk.take()
+    assert chunk.claim()
     job = chunk.start()
     monkeypatch.setattr("sluice.replay.chunk.read_offsets", lambda *_arguments: {("lines", 0): Offsets(101, 1_000)})
     with pytest.raises(OperationError, match="since the replay was planned"):
-        chunk.conclude(job, Progress(JobState.FINISHED, 50))
+        chunk.conclude(job, ChunkProgress(JobState.FINISHED, 50))
     assert (cluster.row().state, cluster.row().records) == ("failed", 50)
 
 
-def test_progress_says_how_long_the_rest_takes():
-    progress = Progress(JobState.RUNNING, 250)
+def test_progress_estimates_the_remaining_seconds():
+    progress = ChunkProgress(JobState.RUNNING, 250)
     assert progress.seconds_left(1_000, 10.0) == 30.0
     assert progress.describe(1_000, 10.0) == "250 of 1,000 records (25%), about 30 s left"
-    # Markers of transactions take offsets, too: it may be done before it has read as many.
-    assert Progress(JobState.RUNNING, 1_001).seconds_left(1_000, 10.0) == 0
-    assert Progress(JobState.RUNNING).describe(1_000, 10.0) == "0 of 1,000 records (0%)"
+    # Transaction markers take offsets, too: a chunk may finish with fewer records than offsets.
+    assert ChunkProgress(JobState.RUNNING, 1_001).seconds_left(1_000, 10.0) == 0
+    assert ChunkProgress(JobState.RUNNING).describe(1_000, 10.0) == "0 of 1,000 records (0%)"
 
 
-def test_another_one_that_cancels_waits_for_what_is_on_its_way(cluster):
+def test_cancelling_by_another_taker_waits_for_a_pending_submission(cluster):
     def submits(flink_job_id):
         cluster.arrives[flink_job_id] = 3
         cluster.chunk(taker="two").cancel()
@@ -225,41 +225,41 @@ def test_another_one_that_cancels_waits_for_what_is_on_its_way(cluster):
 
     cluster.submits = submits
     chunk = cluster.chunk()
-    assert chunk.take()
-    with pytest.raises(OperationError, match="was called off"):
+    assert chunk.claim()
+    with pytest.raises(OperationError, match="was cancelled before its Flink job ran"):
         chunk.start()
     assert cluster.row().state == "cancelled"
 
 
-def test_what_can_not_come_any_more_has_ended(cluster, monkeypatch):
+def test_cancelling_an_expired_submission_needs_no_flink_job(cluster, monkeypatch):
     chunk = cluster.chunk()
-    assert chunk.take()
+    assert chunk.claim()
     cluster.ledger.replays.submitting(cluster.plan.id, 1, "one")
     monkeypatch.setattr(SUBMITTING, timedelta(0))
     chunk.cancel()
     assert cluster.row().state == "cancelled"
 
 
-def test_a_job_whose_chunk_is_anothers_by_then_is_ended(cluster, monkeypatch):
-    """Its submission took longer than anybody waits for."""
+def test_late_submission_is_cancelled_if_another_taker_has_the_chunk(cluster, monkeypatch):
+    """Its submission took longer than other takers wait for."""
 
     def submits(flink_job_id):
         monkeypatch.setattr(SUBMITTING, timedelta(0))
-        assert cluster.chunk(taker="two").take()
+        assert cluster.chunk(taker="two").claim()
         cluster.run(flink_job_id)
 
     cluster.submits = submits
     chunk = cluster.chunk()
-    assert chunk.take()
-    with pytest.raises(OperationError, match="was called off"):
+    assert chunk.claim()
+    with pytest.raises(OperationError, match="was cancelled before its Flink job ran"):
         chunk.start()
     assert cluster.alive() == []
     assert (cluster.row().state, cluster.row().taker) == ("starting", "two")
 
 
 @pytest.mark.parametrize("silent", [True, False])
-def test_chunk_of_another_cluster_is_neither_started_again_nor_taken_for_cancelled(cluster, monkeypatch, silent):
-    """The environment names another cluster by now; on the former one the chunk runs, or that can't be told."""
+def test_chunk_of_a_former_cluster_is_neither_restarted_nor_cancelled(cluster, monkeypatch, silent):
+    """The environment names another cluster now; the chunk runs on the former one, or that one does not answer."""
     chunk = cluster.chunk()
     flink_job_id = chunk.begin()
     former, cluster.states = cluster.states, {}

@@ -1,4 +1,4 @@
-"""How two sides compare."""
+"""The comparison of replayed rows with live rows."""
 
 from datetime import UTC, datetime
 
@@ -25,11 +25,11 @@ def row(values, partition=0):
         ([1, 2], [1], False),
     ],
 )
-def test_values_are_the_same_to_nine_digits(left, right, equal):
+def test_floats_are_compared_to_nine_digits(left, right, equal):
     assert same(left, right) is equal
 
 
-def test_each_key_counts_once_on_the_side_where_it_is():
+def test_parity_counts_equal_differing_and_one_sided_keys():
     sides = Sides(
         replayed={("1",): row({"n": 1}), ("2",): row({"n": 2}), ("3",): row({"n": 3})},
         live={("1",): row({"n": 1}), ("2",): row({"n": 7}), ("4",): row({"n": 4})},
@@ -37,12 +37,12 @@ def test_each_key_counts_once_on_the_side_where_it_is():
     found = sides.parity
     assert (found.equal, found.differing, found.only_replayed, found.only_live) == (1, 1, 1, 1)
     assert not found.is_equal
-    assert found.words == "1 rows equal, 1 differing, 1 in the replay alone, 1 in the live topic alone"
+    assert found.describe() == "1 rows equal, 1 differing, 1 in the replay alone, 1 in the live topic alone"
     assert found.samples[0] == {"key": [2], "replayed": {"n": 2}, "live": {"n": 7}}
     assert {tuple(sample["key"]) for sample in found.samples} == {(2,), (3,), (4,)}
 
 
-def test_a_row_lies_in_the_range_with_both_its_ends():
+def test_a_row_must_begin_and_end_in_the_range():
     def lies(begins, ends):
         times = {"window_start": f"2026-01-31T{begins}Z", "window_end": f"2026-01-31T{ends}Z"}
         return lies_in(plan(), times)
@@ -60,5 +60,5 @@ def test_rows_count_for_the_chunk_in_which_they_begin():
     assert rows_by_chunk(plan(), [*rows, row(None)]) == {1: 2, 2: 1}
 
 
-def test_a_moment_is_read_as_the_sinks_write_it():
+def test_moment_parses_the_sinks_iso_timestamps():
     assert moment("2026-01-31T12:00:00.5Z") == datetime(2026, 1, 31, 12, 0, 0, 500_000, UTC)

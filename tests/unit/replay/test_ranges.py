@@ -1,4 +1,4 @@
-"""Which events a chunk needs, and that each row is in exactly one."""
+"""Which events a chunk needs, and that each row belongs to exactly one chunk."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -22,7 +22,7 @@ TOPIC = Kafka("rows", record=Row, event_time="at", watermark_delay=10 * MINUTE, 
 
 
 def starts(part, step):
-    """Beginnings of windows that a chunk owns."""
+    """The beginnings of the windows that a chunk emits."""
     at = NOON - HOUR
     while at < NOON + 4 * HOUR:
         if part.since <= at < part.before and at + step <= part.until:
@@ -33,7 +33,7 @@ def starts(part, step):
 @pytest.mark.parametrize("chunk", [5 * MINUTE, 7 * MINUTE, HOUR, 3 * HOUR])
 @pytest.mark.parametrize("start", [NOON, NOON + 2 * MINUTE])
 @pytest.mark.parametrize("span", [5 * MINUTE, None])
-def test_each_window_of_the_range_is_in_one_chunk(chunk, start, span):
+def test_each_window_of_the_range_belongs_to_exactly_one_chunk(chunk, start, span):
     end = start + 2 * HOUR + MINUTE
     parts = list(cut(start, end, chunk, span))
     assert (parts[0].since, parts[-1].before, parts[-1].until) == (start, end, end)
@@ -43,14 +43,14 @@ def test_each_window_of_the_range_is_in_one_chunk(chunk, start, span):
     assert owned == whole
 
 
-def test_a_chunk_reads_no_further_than_its_rows_reach():
+def test_a_chunk_ends_one_row_span_behind_its_last_row():
     first, second = cut(NOON, NOON + 2 * HOUR, HOUR, 5 * MINUTE)
     assert (first.until, second.until) == (NOON + HOUR + 5 * MINUTE, NOON + 2 * HOUR)
     assert [part.until for part in cut(NOON, NOON + 2 * HOUR, HOUR, None)] == [NOON + 2 * HOUR] * 2
 
 
-def test_what_arrives_early_or_late_belongs_to_it():
+def test_arrivals_include_early_late_and_out_of_order_events():
     part = ChunkRange(NOON, NOON + HOUR, NOON + HOUR)
-    # An hour ahead of its arrival at the most; ten minutes behind it, and a minute of timestamps that run backwards.
+    # At most an hour before the event time; at most ten minutes after it, and a minute of arrival skew.
     assert arrivals(TOPIC, part, timedelta(0)) == (NOON - HOUR, NOON + HOUR + 11 * MINUTE)
     assert arrivals(TOPIC, part, 30 * MINUTE) == (NOON - 90 * MINUTE, NOON + HOUR + 41 * MINUTE)

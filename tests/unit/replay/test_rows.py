@@ -1,4 +1,4 @@
-"""Reading the rows of a topic by their keys: no more than what matters, up to where they end."""
+"""Reading the rows of a topic by key: only wanted ones, within the given offsets."""
 
 import json
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ class Message:
 
 @pytest.fixture
 def topic(monkeypatch):
-    """Set `messages`: what a topic of one partition holds; `asked` is from where to where it was read."""
+    """A topic with one partition: set its `messages`; `asked` has the offsets that were read, first and end."""
     topic = SimpleNamespace(messages=[], asked=None)
 
     def read_between(_config, _group, bounds):
@@ -43,7 +43,7 @@ def row(offset, identity, at):
     return Message(offset, json.dumps({"id": identity, "at": at}).encode())
 
 
-def test_only_what_matters_is_kept_and_the_newest_of_a_key_decides(topic):
+def test_read_rows_keeps_the_newest_wanted_row_of_each_key(topic):
     topic.messages = [row(0, 1, 3), row(1, 2, 70), row(2, 3, 4), row(3, 3, 5), row(4, 1, 80), Message(5, None)]
     assert read() == {3: 5}
     topic.messages.append(row(6, 1, 6))
@@ -53,23 +53,23 @@ def test_only_what_matters_is_kept_and_the_newest_of_a_key_decides(topic):
 @pytest.mark.parametrize(
     "value", [b"{", b"[]", b'"x"', b"{}", b'{"id": 1}', b'{"id": 1, "at": null}'], ids=lambda value: value.decode()
 )
-def test_a_message_that_is_no_row_ends_it_or_is_told(topic, value):
+def test_an_unreadable_message_is_an_error_or_goes_to_the_callback(topic, value):
     topic.messages = [Message(7, value), row(8, 2, 2)]
-    with pytest.raises(OperationError, match=r"rows\[0\] holds at offset 7 what is no row with the key id"):
+    with pytest.raises(OperationError, match=r"rows\[0\]: the message at offset 7 isn't a row with the key id"):
         read()
-    told = []
-    assert read(otherwise=told.append) == {2: 2}
-    assert [message.offset() for message in told] == [7]
+    unreadable = []
+    assert read(on_unreadable=unreadable.append) == {2: 2}
+    assert [message.offset() for message in unreadable] == [7]
 
 
-def test_a_deleted_row_whose_key_is_none_is_told(topic):
+def test_a_tombstone_without_a_key_goes_to_the_callback(topic):
     topic.messages = [Message(7, None, key=None), row(8, 2, 2)]
-    told = []
-    assert read(otherwise=told.append) == {2: 2}
-    assert len(told) == 1
+    unreadable = []
+    assert read(on_unreadable=unreadable.append) == {2: 2}
+    assert len(unreadable) == 1
 
 
-def test_it_is_read_between_where_it_begins_and_where_it_ends(topic):
+def test_read_rows_stays_within_the_given_offsets(topic):
     read()
     assert topic.asked == (2, 90)
     read(starts={0: 40}, ends={0: 60})

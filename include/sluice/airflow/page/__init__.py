@@ -1,1 +1,1 @@
-"""The fleet page in Airflow: its routes, who may see what, and what the browser loads (static/)."""
+"""The fleet page in Airflow: its routes, its permissions, and the files that the browser loads (static/)."""

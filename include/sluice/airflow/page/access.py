@@ -1,7 +1,7 @@
-"""Who may see what: the page asks Airflow's auth manager for what Airflow itself would ask.
+"""Permissions of the fleet page, by Airflow's auth manager.
 
-A job is its DAG deploy.<job>: whoever may read that may see the job. What has no such DAG, a job of the cluster that
-nobody declares, or one whose file is gone, is shown to whoever may read redeploy_and_verify, which reports it.
+A user who may read the DAG deploy.<job> may see the job. A job without such a DAG, since it isn't declared or its file
+was removed, is visible to users who may read redeploy_and_verify, which reports it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from airflow.api_fastapi.core_api.security import GetUserDep
 from airflow.models.dag import DagModel
 from fastapi import Depends, HTTPException
 
-from sluice.fleet.page.fleet import STRANGERS
+from sluice.fleet.page.fleet import UNMANAGED
 from sluice.fleet.page.models import FleetRow
 
 SWEEP = "redeploy_and_verify"
 
 
 class Viewer:
-    """Whoever is logged in.
+    """The user with a login, and the user's permissions.
 
     Args:
         user: Airflow's user.
@@ -43,11 +43,11 @@ class Viewer:
         return f"deploy.{job}" in self._readable
 
     def visible(self, rows: Iterable[FleetRow]) -> list[FleetRow]:
-        """Those of the rows that the viewer may see."""
+        """The rows that the viewer may see."""
         return [row for row in rows if self._dag(row) in self._readable]
 
     def refuse_unseen(self, row: FleetRow) -> None:
-        """Raise if the viewer may not see the job.
+        """Refuse a viewer who may not see the job.
 
         Raises:
             HTTPException: 403.
@@ -60,11 +60,11 @@ class Viewer:
         return self._may("GET", f"deploy.{job}", DagAccessEntity.CODE)
 
     def may_trigger(self, dag: str) -> bool:
-        """Whether there is such a DAG, and the viewer may start a run of it."""
+        """Whether this DAG exists and the viewer may trigger it."""
         return dag in self._readable and self._may("POST", dag, DagAccessEntity.RUN)
 
     def _dag(self, row: FleetRow) -> str:
-        return SWEEP if row.state in STRANGERS else f"deploy.{row.job}"
+        return SWEEP if row.state in UNMANAGED else f"deploy.{row.job}"
 
     def _may(self, method: ResourceMethod, dag: str, entity: DagAccessEntity | None = None) -> bool:
         details = DagDetails(id=dag, team_name=DagModel.get_team_name(dag))
@@ -78,4 +78,4 @@ def _viewer(user: GetUserDep) -> Viewer:
 
 
 ViewerDep = Annotated[Viewer, Depends(_viewer)]
-"""Whoever is logged in; a request without a login is refused with 401."""
+"""The user with a login; a request without a login gets 401."""

@@ -1,4 +1,4 @@
-"""Answers that a browser needn't load again while nothing has changed."""
+"""Responses with an ETag, which a browser doesn't load again until they change."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }
-"""Of everything under the page's address: nothing comes from elsewhere, and what runs is a file of the page's."""
+"""Headers of every response: the browser loads and runs the page's own files alone."""
 
 
 def answer(request: Request, value: BaseModel) -> Response:
-    """The value as JSON; 304 without it for whoever has it already."""
+    """The value as JSON; 304 without content if the browser has the same value already."""
     content = value.model_dump_json().encode()
     tag = f'W/"{hashlib.sha256(content).hexdigest()[:32]}"'
-    # `no-cache`: kept by this browser, and asked for each time.
+    # `no-cache`: the browser keeps it, and asks each time whether it has changed.
     headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Cookie, Authorization"}
     known = {each.strip() for each in request.headers.get("if-none-match", "").split(",")}
     if tag in known:

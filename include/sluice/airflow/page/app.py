@@ -14,18 +14,22 @@ from fastapi.staticfiles import StaticFiles
 
 from sluice.airflow.page.answers import HEADERS
 from sluice.airflow.page.routes import router
-from sluice.airflow.plugin import ROUTE
 
 STATIC = Path(__file__).parent / "static"
 
 
-def create_app() -> FastAPI:
-    """The application: two pages, what they ask for, and the files that they load."""
+def create_app(route: str) -> FastAPI:
+    """The application: two pages, their API, and the static files.
+
+    Args:
+        route: The page's route in Airflow's navigation, to which the login leads back.
+    """
     app = FastAPI(title="Sluice's fleet page", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.route = route
     app.include_router(router)
     app.add_api_route("/", fleet_page, include_in_schema=False)
     app.add_api_route("/job", job_page, include_in_schema=False)
-    # Code that anybody can read in the package; there is nothing in it to see.
+    # Served without a login: the files hold no data.
     app.mount("/static", StaticFiles(directory=STATIC))
     app.middleware("http")(_with_headers)
     return app
@@ -42,12 +46,13 @@ async def job_page(request: Request) -> Response:
 
 
 async def _page(request: Request, name: str) -> Response:
-    """A page for whoever is logged in; the login, which leads to the page in Airflow, for whoever isn't."""
+    """A page for a user with a login; others are redirected to the login, which leads back to the page."""
     try:
         await get_user(request, None, _bearer(request))
     except HTTPException:
         root = request.scope.get("root_path", "").rpartition("/")[0]
-        within = f"{root}/plugin/{ROUTE}{request.url.path}" + (f"?{request.url.query}" if request.url.query else "")
+        query = f"?{request.url.query}" if request.url.query else ""
+        within = f"{root}/plugin/{request.app.state.route}{request.url.path}{query}"
         return RedirectResponse(f"{root}/api/v2/auth/login?{urlencode({'next': within})}")
     return FileResponse(STATIC / name, headers={"Cache-Control": "no-cache"})
 
@@ -57,8 +62,8 @@ def _bearer(request: Request) -> HTTPAuthorizationCredentials | None:
     return HTTPAuthorizationCredentials(scheme=scheme, credentials=token) if token else None
 
 
-async def _with_headers(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
-    response = await go_on(request)
+async def _with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    response = await call_next(request)
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     if request.url.path.rpartition("/static/")[1]:

@@ -1,4 +1,4 @@
-"""What the page asks for. Each answer comes from the ledger, one of them from the project's files as well."""
+"""The page's API. Its responses come from the ledger; `difference` and `desired` also read files."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from sluice.airflow.page.shared import BusyError, SharedReadings
 from sluice.airflow.projects import settings_of
 from sluice.errors import OperationError, SluiceError
 from sluice.fleet.page.curves import read_curves
-from sluice.fleet.page.desired import read_desired, read_placed
+from sluice.fleet.page.desired import read_deployed_release, read_desired
 from sluice.fleet.page.difference import read_difference
-from sluice.fleet.page.fleet import of_rows, read_fleet, read_row
+from sluice.fleet.page.fleet import read_fleet, read_row, with_rows
 from sluice.fleet.page.job import read_job
 from sluice.fleet.page.models import Difference, FleetRow, JobView
 from sluice.fleet.page.timeline import read_timeline
@@ -39,19 +39,19 @@ router = APIRouter(prefix="/api")
 
 
 class JobAnswer(BaseModel):
-    """A job, and what the viewer may do with it."""
+    """A job, and the viewer's permissions for it."""
 
     job: JobView
     may_trigger: bool
-    """Runs of deploy.<job>."""
+    """Whether the viewer may trigger deploy.<job>."""
     may_replay: bool
-    """Runs of backfill.<job>."""
+    """Whether the viewer may trigger backfill.<job>."""
     may_see_code: bool
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where the page reads: it changes nothing there, the ledger's schema included."""
+    """The settings and the ledger that the page reads; it never changes the ledger, nor migrates its schema."""
 
     settings: Settings
     ledger: Ledger
@@ -67,12 +67,12 @@ def fleet(request: Request, viewer: ViewerDep) -> Response:
     """Every job that the viewer may see."""
     with _ledger() as (session, page):
         found = read_fleet(session, *page.of)
-    return answer(request, of_rows(found, viewer.visible(found.rows)))
+    return answer(request, with_rows(found, viewer.visible(found.rows)))
 
 
 @router.get("/curves")
 def curves(request: Request, viewer: ViewerDep) -> Response:
-    """Their newest past in small."""
+    """The small curves of each job's last samples."""
     with _ledger() as (session, page):
         return answer(request, read_curves(session, page.settings.environment, viewer.may_see))
 
@@ -98,7 +98,7 @@ def job(request: Request, viewer: ViewerDep, name: Job) -> Response:
 def timeline(
     request: Request, viewer: ViewerDep, name: Job, since: datetime, until: datetime | None = None
 ) -> Response:
-    """Its samples between two moments; without the later one, up to now."""
+    """The job's samples between two moments; `until` defaults to now."""
     end = _utc(until) if until else datetime.now(UTC)
     begin = _utc(since)
     if not timedelta(0) < end - begin <= LONGEST:
@@ -116,29 +116,29 @@ async def difference(
     new: Annotated[int, Query(ge=1)],
     old: Annotated[int, Query(ge=0)] = 0,
 ) -> Response:
-    """What differs between two of its releases; 503 with Retry-After while that is being read."""
+    """The differences of two releases; 503 with Retry-After while they are being read."""
     page, sees_code, _ = await run_in_threadpool(_permitted, viewer, name)
 
     def read() -> Difference:
         with page.ledger.reading() as session:
             return read_difference(session, page.settings.environment, name, (old, new), page.settings.artifacts)
 
-    with _told():
+    with _http_errors():
         found = await _readings.get(("difference", name, old, new), read)
     return answer(request, found if sees_code else _without_code(found))
 
 
 @router.get("/desired")
 async def desired(request: Request, viewer: ViewerDep, name: Job) -> Response:
-    """What differs between the release that runs and the files; 503 with Retry-After while that is being read."""
-    page, sees_code, placed = await run_in_threadpool(_permitted, viewer, name, read_placed)
-    with _told():
+    """The differences of the running release and the files; 503 with Retry-After while they are being read."""
+    page, sees_code, placed = await run_in_threadpool(_permitted, viewer, name, read_deployed_release)
+    with _http_errors():
         found = await _readings.get(("desired", placed.model_dump_json()), lambda: read_desired(page.settings, placed))
     return answer(request, found if sees_code else _without_code(found))
 
 
 _readings = SharedReadings()
-"""What takes longer than a look into the ledger."""
+"""Readings of files, which take longer than those of the ledger."""
 
 
 def _permitted(
@@ -161,15 +161,15 @@ def _without_code(found: Difference) -> Difference:
 
 @contextmanager
 def _ledger() -> Iterator[tuple[Session, _Place]]:
-    with _told():
+    with _http_errors():
         page = _place()
         with page.ledger.reading() as session:
             yield session, page
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """What is wrong is said as it is: 409 where what was asked for can't be told, 503 where the page can't serve."""
+def _http_errors() -> Iterator[None]:
+    """Turn errors into responses with their message: 409 if the request can't be answered, 503 for an outage."""
     try:
         yield
     except BusyError as error:
@@ -197,7 +197,7 @@ def _row(session: Session, page: _Place, viewer: Viewer, name: str) -> FleetRow:
 
 
 def _unknown(name: str) -> HTTPException:
-    return HTTPException(404, f"nobody knows a job named {name!r}")
+    return HTTPException(404, f"there is no job named {name!r}")
 
 
 def _utc(moment: datetime) -> datetime:

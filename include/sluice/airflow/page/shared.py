@@ -1,7 +1,7 @@
-"""Slow readings of the page: one at a time for each question, shared by all who ask, and no request waits for long.
+"""Slow readings of the page: requests for the same thing share one reading, and each request waits a few seconds.
 
-A route that waits in a thread of Airflow's API server keeps that thread from every other request, Airflow's own among
-them, and there are 40. So a reading has a thread of its own, and a request waits for it without one.
+A route that waits in a thread of Airflow's API server blocks one of its 40 threads, which Airflow's own requests need,
+too. So a reading has a thread of its own, and a request awaits it without one.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ T = TypeVar("T")
 
 
 class BusyError(Exception):
-    """The answer isn't there yet.
+    """The reading isn't done yet.
 
     Args:
-        retry_after: Seconds after which to ask again.
+        words: The message.
+        retry_after: Seconds after which to request it again.
     """
 
     def __init__(self, words: str, retry_after: int) -> None:
@@ -33,20 +34,20 @@ class BusyError(Exception):
 class _Reading:
     result: Future[Any] = field(default_factory=Future)
     has_refused: bool = False
-    """Somebody was sent away before it was done, and asks again."""
+    """Whether a request was refused before the reading was done; it will come again."""
     ended_at: float = 0.0
 
 
 class SharedReadings:
-    """Readings by what is asked.
+    """Readings by their question.
 
     Args:
-        at_once: So many go on side by side.
-        pending: So many go on or wait for their turn; one more is refused.
+        at_once: How many run at the same time.
+        pending: How many run or are queued; one more is refused.
         patience: Seconds that a request waits.
-        kept: Seconds that an answer stays for those who were refused before it was there. Otherwise each request that
-            comes after the end of a reading gets a new one.
-        retry_after: Seconds after which a request that was refused is asked to come again.
+        kept: Seconds for which a result is kept for requests that were refused before it was there. Otherwise a
+            request after the end of a reading starts a new one.
+        retry_after: The Retry-After of refused requests, in seconds.
     """
 
     def __init__(
@@ -61,10 +62,11 @@ class SharedReadings:
         self._lock = Lock()
 
     async def get(self, question: Hashable, read: Callable[[], T]) -> T:
-        """What `read` returns or raises, read once for all who ask the same at the same time.
+        """The result of `read`, called once for all concurrent requests with the same question.
 
         Raises:
-            BusyError: the answer isn't there in time, or too many readings wait for their turn.
+            BusyError: the result isn't there in time, or too many readings are queued.
+            Exception: whatever `read` raises.
         """
         reading = self._find(question, read)
         waiting = asyncio.wrap_future(reading.result)
@@ -74,7 +76,7 @@ class SharedReadings:
             waiting.cancel()
         if not reading.result.done():
             reading.has_refused = True
-            raise BusyError(f"the files are still being read; ask again in {self._retry_after} s", self._retry_after)
+            raise BusyError(f"the files are still being read; try again in {self._retry_after} s", self._retry_after)
         return cast("T", reading.result.result())
 
     def _find(self, question: Hashable, read: Callable[[], T]) -> _Reading:
@@ -85,22 +87,22 @@ class SharedReadings:
                 return reading
             if sum(not each.result.done() for each in self._readings.values()) >= self._pending:
                 raise BusyError(
-                    f"the server reads the files of {self._pending} other questions; ask again in "
+                    f"the server is reading the files for {self._pending} other requests; try again in "
                     f"{self._retry_after} s",
                     self._retry_after,
                 )
             reading = self._readings[question] = _Reading()
-        # From here on it can't be cancelled by one of those who wait for it.
+        # A running future can't be cancelled by one of the requests that await it.
         reading.result.set_running_or_notify_cancel()
-        # A daemon: a reading that goes on doesn't keep the server from ending.
+        # A daemon: an unfinished reading doesn't keep the server from ending.
         thread = Thread(target=self._run, args=(reading, read), name="sluice-page-reading", daemon=True)
         try:
             thread.start()
         except RuntimeError as error:
-            # The machine has no thread left: a reading that never ends would keep its place for ever.
+            # The machine has no thread left; without a result, the reading would count as pending for ever.
             reading.result.set_exception(error)
             raise BusyError(
-                f"the server has no thread left; ask again in {self._retry_after} s", self._retry_after
+                f"the server has no thread left; try again in {self._retry_after} s", self._retry_after
             ) from error
         return reading
 
@@ -111,7 +113,7 @@ class SharedReadings:
         try:
             with self._turn:
                 value = read()
-        except BaseException as error:  # noqa: BLE001 - handed to all who wait
+        except BaseException as error:  # noqa: BLE001 - raised in every request that awaits it
             reading.ended_at = time.monotonic()
             reading.result.set_exception(error)
         else:

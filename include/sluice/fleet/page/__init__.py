@@ -1,1 +1,1 @@
-"""What the fleet page shows: read from the ledger and the project's files, never from the cluster or the brokers."""
+"""The fleet page's content: read from the ledger and the project's files, never from Flink or the brokers."""

@@ -1,4 +1,4 @@
-"""The newest past of every job in small: for a curve the size of a word."""
+"""The last hours of every job, for the small charts of the fleet page."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sluice.ledger.samples import Sample
 
 SPAN = timedelta(hours=6)
 POINTS = 36
-"""At the most: where sweeps are more frequent, one of several is shown."""
+"""Points of a chart at most: of more frequent sweeps, every second, third and so on is shown."""
 
 
 def read_curves(session: Session, environment: str, is_shown: Callable[[str], bool] | None = None) -> Curves:
-    """Lag and watermark lag at the sweeps of the last hours, of those jobs alone that are to be shown; None: of all."""
+    """Lag and watermark lag at the sweeps of the last hours, of the jobs for which `is_shown`; None: of all."""
     last = last_sweep(session, environment)
     if last is None:
         return Curves(at=(), jobs={})
@@ -36,7 +36,7 @@ def read_curves(session: Session, environment: str, is_shown: Callable[[str], bo
             if job not in lags:
                 lags[job], watermarks[job] = [None] * len(chosen), [None] * len(chosen)
             lags[job][number], watermarks[job][number] = lag, watermark
-    # Tens of thousands of values that the ledger has checked: they are not checked again.
+    # Tens of thousands of values from the ledger, whose types are known: model_construct doesn't validate them again.
     jobs = {
         job: Curve.model_construct(lag=tuple(values), watermark_lag_ms=tuple(watermarks[job]))
         for job, values in sorted(lags.items())

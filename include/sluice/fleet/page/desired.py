@@ -1,7 +1,7 @@
-"""What differs between a job's files and the release that runs: what a deploy would change, as far as files tell.
+"""The difference between a job's files and its release: what a deploy would change, as far as files show.
 
-Jobs are code: they are read in a process of their own, so that a server that runs for weeks sees them as they are now,
-and nothing of theirs runs in it. That process leaves nothing in the project's directory.
+A job's files are code. A process of its own imports them, so that a server that runs for weeks sees their present
+content and runs none of it. That process writes nothing into the project's directory.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
 
-from sluice.deployment.lines import named_variables
-from sluice.deployment.secrets import shown
+from sluice.deployment.secrets import redact_release
+from sluice.deployment.yaml_lines import named_variables
 from sluice.errors import OperationError, SluiceError
 from sluice.fleet.page.difference import compare_files, compare_settings, read_release
 from sluice.fleet.page.models import Difference
@@ -29,14 +29,14 @@ from sluice.release.modules import content, job_modules
 from sluice.settings import Settings
 
 _SECONDS = 30.0
-"""How long reading the files may take."""
-_HANDED = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "HOME", "LANG")
-_KEPT = ("SLUICE_LEDGER", "AIRFLOW__", "AIRFLOW_CONN_")
-"""How the names of variables begin that are never handed over."""
+"""Reading the files may take so long."""
+_PASSED = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "HOME", "LANG")
+_WITHHELD = ("SLUICE_LEDGER", "AIRFLOW__", "AIRFLOW_CONN_")
+"""Prefixes of environment variables that are never passed to that process."""
 
 
-class Placed(BaseModel):
-    """The release of a job that runs, or ran last; see `sluice.ledger.tables.Release`."""
+class DeployedRelease(BaseModel):
+    """The release of a job that runs or ran last; see `sluice.ledger.tables.Release`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -48,17 +48,17 @@ class Placed(BaseModel):
     meanings: dict[str, Any] | None
 
 
-def read_placed(session: Session, environment: str, job: str) -> Placed:
-    """The release that its files are held against.
+def read_deployed_release(session: Session, environment: str, job: str) -> DeployedRelease:
+    """The release that a job's files are compared with.
 
     Raises:
-        OperationError: it was never deployed.
+        OperationError: the job was never deployed.
     """
     place = session.get(Placement, (environment, job))
     if place is None:
         raise OperationError(f"{job} was never deployed", remedy=f"run: sluice deploy {job}")
     release = read_release(session, environment, job, place.release)
-    return Placed(
+    return DeployedRelease(
         job=job,
         number=release.number,
         artifact=release.artifact,
@@ -68,15 +68,15 @@ def read_placed(session: Session, environment: str, job: str) -> Placed:
     )
 
 
-def read_desired(settings: Settings, placed: Placed) -> Difference:
-    """What differs between a job's release and its files.
+def read_desired(settings: Settings, deployed: DeployedRelease) -> Difference:
+    """The difference between a job's release and its files.
 
     Raises:
-        OperationError: it can't be told; with the reason.
+        OperationError: the files can't be compared; with the reason.
     """
-    job = placed.job
+    job = deployed.job
     command = [sys.executable, "-B", "-W", "ignore", "-m", "sluice.fleet.page.desired"]
-    given = placed.model_dump_json()
+    given = deployed.model_dump_json()
     try:
         variables = _variables(settings, os.environ)
         done = subprocess.run(
@@ -95,18 +95,18 @@ def read_desired(settings: Settings, placed: Placed) -> Difference:
 
 
 def _variables(settings: Settings, server: Mapping[str, str]) -> dict[str, str]:
-    """What the process that reads the files has in its environment: a job's code runs there, whoever wrote it.
+    """The environment variables of the process that reads the files, in which the job's code runs.
 
-    None of the server's secrets, then: Sluice's own variables without the ledger's address, which may hold a password,
-    and those that the deployment file names, which its jobs are given anyway.
+    It gets none of the server's secrets: Sluice's own variables except the ledger's address, which may contain a
+    password, and the variables that the deployment file names, which its jobs get anyway.
     """
     file = settings.deployment_file
     named = named_variables(file) if file.is_file() else set()
     handed = {
         name: value
         for name, value in server.items()
-        if name in _HANDED or name in named or name.startswith("SLUICE_")
-        if not name.startswith(_KEPT)
+        if name in _PASSED or name in named or name.startswith("SLUICE_")
+        if not name.startswith(_WITHHELD)
     }
     return {
         **handed,
@@ -117,30 +117,33 @@ def _variables(settings: Settings, server: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def compare_with_files(project: Project, placed: Placed) -> Difference:
-    """The same, in this process.
+def compare_with_files(project: Project, deployed: DeployedRelease) -> Difference:
+    """The difference between a job's release and its files, read in this process.
 
     Raises:
         OperationError: its artifact is missing.
         ConfigError: its files are broken.
     """
-    desired = project.desired(placed.job, placed.overrides)
+    desired = project.desired(deployed.job, deployed.overrides)
     root = project.settings.root
     now = {
         (file if file.is_file() else file / "__init__.py").relative_to(root).as_posix(): content(file)
         for file in job_modules(root, desired.job.module).values()
     }
-    old, new = (_told_by_files(shown(values, desired.job.config)) for values in (placed.resolved, desired.values()))
+    old, new = (
+        _without_credentials(redact_release(values, desired.job.config))
+        for values in (deployed.resolved, desired.values())
+    )
     return Difference(
-        old=f"release {placed.number}",
+        old=f"release {deployed.number}",
         new="the files",
-        settings=compare_settings(old, new, placed.meanings or {}),
-        files=compare_files(_stored(project, placed.artifact), now),
+        settings=compare_settings(old, new, deployed.meanings or {}),
+        files=compare_files(_stored(project, deployed.artifact), now),
     )
 
 
-def _told_by_files(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what comes from Airflow's connections, of which this process knows nothing."""
+def _without_credentials(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without credentials: they come from Airflow's connections, which this process can't read."""
     return {name: value for name, value in values.items() if name != "credentials"}
 
 
@@ -150,13 +153,13 @@ def _stored(project: Project, artifact: str) -> Mapping[str, bytes]:
 
 
 def main() -> int:
-    """Print the difference of the release on standard input as JSON; where there is none, why on standard error."""
+    """Compare the release on standard input and print the difference as JSON; an error goes to standard error."""
     try:
-        found = compare_with_files(Project(Settings()), Placed.model_validate_json(sys.stdin.read()))
+        found = compare_with_files(Project(Settings()), DeployedRelease.model_validate_json(sys.stdin.read()))
     except SluiceError as error:
         sys.stderr.write(f"{str(error).replace(chr(10), ' ')}\n")
         return error.exit_status
-    # A job's module may have printed something.
+    # A job's module may have printed something before.
     sys.stdout.write(f"\n{json.dumps(found.model_dump(mode='json'))}\n")
     return 0
 

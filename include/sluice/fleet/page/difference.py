@@ -1,4 +1,4 @@
-"""What differs between two releases: settings, and the code of their artifacts."""
+"""The difference between two releases: their settings, and the code of their artifacts."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from sluice.plan.changes import compare_values
 from sluice.release.artifact import artifact_file
 
 LONGEST = 2_000
-"""Lines of a file's diff that are shown."""
+"""Lines of a file's diff that are shown at most."""
 
 
 def read_difference(session: Session, environment: str, job: str, numbers: tuple[int, int], store: Path) -> Difference:
-    """What differs between two releases of a job.
+    """The difference between two releases of a job.
 
     Args:
-        session: The ledger's.
-        environment: Whose job.
-        job: Its name.
-        numbers: The older and the newer release; 0 as the older one: nothing was there before.
-        store: Directory of the artifacts.
+        session: Of the ledger.
+        environment: The job's environment.
+        job: The job's name.
+        numbers: The older and the newer release; 0 for the older one compares with nothing.
+        store: The directory of the artifacts.
 
     Raises:
         OperationError: there is no such release.
@@ -39,7 +39,7 @@ def read_difference(session: Session, environment: str, job: str, numbers: tuple
     if new is None:
         raise OperationError(f"{job}: the ledger has no release {numbers[1]}")
     secret = read_secret_settings(session, environment, job)
-    before, after = secret.covers(old.resolved) if old else {}, secret.covers(new.resolved)
+    before, after = secret.redact_release(old.resolved) if old else {}, secret.redact_release(new.resolved)
     try:
         files = compare_files(_files(store, old.artifact) if old else {}, _files(store, new.artifact))
         trouble = None
@@ -62,7 +62,7 @@ def compare_settings(
 
 
 def compare_files(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> tuple[FileDifference, ...]:
-    """The files that differ, by their names."""
+    """The files that differ, sorted by name."""
     names = sorted({*old, *new})
     return tuple(_file(name, old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name))
 
@@ -71,7 +71,7 @@ def read_release(session: Session, environment: str, job: str, number: int) -> R
     """A release by its number.
 
     Raises:
-        OperationError: there is none.
+        OperationError: there is no such release.
     """
     query = select(Release).where(Release.environment == environment, Release.job == job, Release.number == number)
     found = session.scalars(query).first()
@@ -88,6 +88,6 @@ def _files(store: Path, artifact: str) -> dict[str, bytes]:
 def _file(name: str, old: bytes | None, new: bytes | None) -> FileDifference:
     change: Literal["added", "removed", "changed"] = "added" if old is None else "removed" if new is None else "changed"
     before, after = ((content or b"").decode(errors="replace").splitlines() for content in (old, new))
-    # Without the two lines that name the file.
+    # The first two lines name the file.
     lines = list(difflib.unified_diff(before, after, lineterm=""))[2:]
     return FileDifference(name=name, change=change, lines=tuple(lines[:LONGEST]), left_out=max(0, len(lines) - LONGEST))

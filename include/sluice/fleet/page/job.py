@@ -12,20 +12,28 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from sluice.fleet.page.fleet import last_sweep, read_row
-from sluice.fleet.page.models import JobView, Limits, OperationView, ReleaseView, ReplayView, SavepointView, StageView
+from sluice.fleet.page.models import (
+    HealthLimits,
+    JobView,
+    OperationView,
+    ReleaseView,
+    ReplayView,
+    SavepointView,
+    StageView,
+)
 from sluice.fleet.page.moments import unix
 from sluice.fleet.page.secret import SecretSettings, read_secret_settings
 from sluice.job.duration import milliseconds
 from sluice.job.limits import Health
-from sluice.ledger.replay_tables import Replay, ReplayChunk
+from sluice.ledger.replay_tables import ReplayChunk, ReplayRun
 from sluice.ledger.tables import JournalEntry, Operation, Placement, Release, Savepoint
 
 NEWEST = 30
-"""Of each kind of thing so many are shown."""
+"""The newest releases, operations, savepoints and replays: so many of each are shown."""
 
 
 def read_job(session: Session, environment: str, root: Path | None, job: str) -> JobView | None:
-    """A job of the environment; None: nobody knows a job of that name."""
+    """A job of the environment; None: there is no job of that name."""
     row = read_row(session, environment, root, job)
     if row is None:
         return None
@@ -56,9 +64,9 @@ def _newest(session: Session, table: Any, order: Any, environment: str, job: str
     return list(session.scalars(query.order_by(order.desc()).limit(NEWEST)))
 
 
-def _limits(values: Mapping[str, Any]) -> Limits:
+def _limits(values: Mapping[str, Any]) -> HealthLimits:
     health = Health.model_validate(values)
-    return Limits(
+    return HealthLimits(
         consumer_lag=health.consumer_lag,
         watermark_lag_ms=milliseconds(health.watermark_lag),
         checkpoint_age_ms=milliseconds(health.checkpoint_age),
@@ -108,7 +116,7 @@ def _operations(session: Session, environment: str, job: str) -> Iterable[Operat
 
 
 def _stages(operation: Operation, entries: Sequence[JournalEntry]) -> list[StageView]:
-    """Entries of one stage that follow each other are one; it lasts until the next begins, or the operation ends."""
+    """An operation's stages, from consecutive journal entries; each lasts until the next one or the operation's end."""
     runs = [(stage, list(group)) for stage, group in groupby(entries, key=lambda entry: entry.stage)]
     ends = [*(group[0].at for _, group in runs[1:]), operation.ended_at or (entries[-1].at if entries else None)]
     return [
@@ -133,7 +141,7 @@ def _savepoint(savepoint: Savepoint, place: Placement | None) -> SavepointView:
 
 
 def _replays(session: Session, environment: str, job: str) -> Iterable[ReplayView]:
-    found = _newest(session, Replay, Replay.started_at, environment, job)
+    found = _newest(session, ReplayRun, ReplayRun.started_at, environment, job)
     states: dict[str, Counter[str]] = defaultdict(Counter)
     chunks = select(ReplayChunk.replay, ReplayChunk.state).where(ReplayChunk.replay.in_([each.id for each in found]))
     for replay, state in session.execute(chunks):

@@ -1,6 +1,6 @@
-"""The fleet page's values, as they go to the browser.
+"""The values that the fleet page's routes send to the browser.
 
-Moments are Unix times in seconds, durations milliseconds unless a name says otherwise; None: not known.
+Times are Unix times in seconds, durations milliseconds unless a name says otherwise; None: not known.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from sluice.health.verdict import State
+from sluice.health.verdict import VerdictState
 
 
 class _Value(BaseModel):
@@ -17,18 +17,18 @@ class _Value(BaseModel):
 
 
 class LastDeploy(_Value):
-    """The newest operation that has put a job to running, or tried to."""
+    """The newest operation that started the job, or tried to."""
 
     kind: str
     outcome: str
     release: int
     ended_at: float
     downtime_ms: int | None
-    """From the old job's end until all tasks of the new one ran."""
+    """Time from the end of the old Flink job until all tasks of the new one ran."""
 
 
-class GoingOn(_Value):
-    """An operation that has not ended."""
+class ActiveOperation(_Value):
+    """An operation in progress."""
 
     kind: str
     release: int
@@ -36,27 +36,27 @@ class GoingOn(_Value):
     holder: str
 
 
-class Waiting(_Value):
-    """A plan that a person is asked about."""
+class PendingApproval(_Value):
+    """A plan that waits for a person's approval."""
 
     kind: str
-    """Of the operation: deploy, rollback, suspend or resume."""
+    """The operation: deploy, rollback, suspend or resume."""
     since: float
     until: float
-    """When it is refused without an answer."""
+    """When the request expires, which refuses the plan."""
     why: str
-    """Why it needs an approval."""
+    """Why the plan needs an approval."""
     link: str | None
-    """Where it is answered, by the address that the worker knows Airflow by."""
+    """The page for the answer, at the address of Airflow that the worker is configured with."""
 
 
 class FleetRow(_Value):
-    """A job, as the last sweep has seen it; see `sluice.fleet.rows.JobStatus`."""
+    """A job at the last sweep; see `sluice.fleet.rows.JobStatus`."""
 
     job: str
     state: str
-    """As `sluice status` shows it; `new` for a job that was declared after the last sweep."""
-    verdict: State
+    """As in `sluice status`; `new` for a job that was declared after the last sweep."""
+    verdict: VerdictState
     reasons: tuple[str, ...]
     release: int | None = None
     drift: bool | None = None
@@ -68,14 +68,14 @@ class FleetRow(_Value):
     restarts: int | None = None
     recent_restarts: int | None = None
     seen_at: float | None = None
-    """When the sweep began that saw it so; None: what is told comes from the ledger or the files alone."""
+    """When the sweep that read it began; None: the row comes from the ledger or the files alone."""
     last_deploy: LastDeploy | None = None
-    going_on: GoingOn | None = None
-    waiting: Waiting | None = None
+    going_on: ActiveOperation | None = None
+    waiting: PendingApproval | None = None
 
 
 class Fleet(_Value):
-    """Every job of an environment."""
+    """All jobs of an environment."""
 
     environment: str
     swept_at: float | None
@@ -84,41 +84,41 @@ class Fleet(_Value):
 
 
 class Curve(_Value):
-    """A job's lag and watermark lag at each of some sweeps."""
+    """A job's lag and watermark lag, a value for each sweep."""
 
     lag: tuple[int | None, ...]
     watermark_lag_ms: tuple[int | None, ...]
 
 
 class Curves(_Value):
-    """The newest past of every job in small."""
+    """The last hours of all jobs, for small charts."""
 
     at: tuple[float, ...]
     """When those sweeps began."""
     jobs: dict[str, Curve]
 
 
-class Mark(_Value):
-    """Something that was done to a job, or a verdict that has changed."""
+class TimelineEvent(_Value):
+    """An operation on the job, or a change of its verdict."""
 
     at: float
     kind: str
     """deploy, rollback, suspend, resume or verdict."""
     words: str
     outcome: str
-    """Of an operation, `going on` while it does; the new verdict."""
+    """The operation's outcome, `going on` while it is in progress; or the new verdict."""
 
 
-class Span(_Value):
-    """For how long a verdict held."""
+class VerdictSpan(_Value):
+    """A time during which the verdict did not change."""
 
     since: float
     until: float
-    verdict: State
+    verdict: VerdictState
 
 
 class Timeline(_Value):
-    """A job's samples over a span of time: each list has a value for each moment of `at`."""
+    """A job's samples over a span of time; each list has a value for each time in `at`."""
 
     since: float
     until: float
@@ -130,13 +130,13 @@ class Timeline(_Value):
     checkpoint_age_ms: tuple[int | None, ...]
     checkpoint_duration_ms: tuple[int | None, ...]
     samples: int
-    """How many there were; more than moments: each moment stands for several, with the worst of them."""
-    marks: tuple[Mark, ...]
-    verdicts: tuple[Span, ...]
+    """The number of samples; if it is larger than that of times, each value is the worst of several samples."""
+    marks: tuple[TimelineEvent, ...]
+    verdicts: tuple[VerdictSpan, ...]
 
 
-class Limits(_Value):
-    """The job's limits, as its release has them."""
+class HealthLimits(_Value):
+    """The health limits of the job's release."""
 
     consumer_lag: int
     watermark_lag_ms: int
@@ -153,21 +153,21 @@ class ReleaseView(_Value):
     artifact: str
     overrides: dict[str, Any]
     runs: bool
-    """It is the one that should run."""
+    """It is the release that should be running."""
 
 
 class StageView(_Value):
-    """What an operation did from one moment to the next."""
+    """A stage of an operation."""
 
     stage: str
     began_at: float
     ms: int
-    """Until the next stage began, or the operation ended."""
+    """Time until the next stage began, or the operation ended."""
     events: tuple[str, ...]
 
 
 class OperationView(_Value):
-    """An operation with what its journal tells."""
+    """An operation with the stages in its journal."""
 
     id: str
     kind: str
@@ -176,7 +176,7 @@ class OperationView(_Value):
     mode: str | None
     action: str | None
     category: str | None
-    """Both as planned; see `sluice.plan.model`."""
+    """Action and category of the plan; see `sluice.plan.model`."""
     started_at: float
     ended_at: float | None
     outcome: str | None
@@ -184,7 +184,7 @@ class OperationView(_Value):
     note: str | None
     holder: str
     approved_by: str | None
-    """Who has agreed to the loss of state; None: nobody had to."""
+    """Who approved the loss of state; None: the plan needed no approval."""
     downtime_ms: int | None
     savepoint: str | None
     restored_from: str | None
@@ -199,7 +199,7 @@ class SavepointView(_Value):
     taken_at: float
     deleted_at: float | None
     in_use: bool
-    """The job was started from it, or will be."""
+    """The job was started from it, or will be at its next start."""
 
 
 class ReplayView(_Value):
@@ -214,22 +214,22 @@ class ReplayView(_Value):
     outcome: str | None
     records: int | None
     chunks: dict[str, int]
-    """How many are in which state."""
+    """The number of chunks in each state."""
     promoted_at: float | None
     note: str | None
 
 
 class JobView(_Value):
-    """Everything of one job but its timelines."""
+    """All of one job but its timeline."""
 
     environment: str
     swept_at: float | None
     row: FleetRow
     phase: str | None
-    """Where it stands by the ledger; None: it was never started."""
+    """Its phase in the ledger; None: it was never started."""
     phase_since: float | None
     flink_job_id: str | None
-    limits: Limits | None
+    limits: HealthLimits | None
     overrides: dict[str, Any]
     releases: tuple[ReleaseView, ...]
     operations: tuple[OperationView, ...]
@@ -248,21 +248,21 @@ class Setting(_Value):
 
 
 class FileDifference(_Value):
-    """A file of code that differs, as a unified diff."""
+    """A code file that differs, as a unified diff."""
 
     name: str
     change: Literal["added", "removed", "changed"]
     lines: tuple[str, ...]
     left_out: int
-    """Lines of the diff that are not shown."""
+    """Lines of the diff that were left out."""
 
 
 class Difference(_Value):
-    """What differs between two releases, or between a release and the project's files."""
+    """The difference between two releases, or between a release and the project's files."""
 
     old: str
     new: str
     settings: tuple[Setting, ...]
     files: tuple[FileDifference, ...]
     code: str | None = None
-    """Why the code can't be told; None: it is."""
+    """Why the code can't be shown; None: it is shown."""

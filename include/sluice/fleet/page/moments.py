@@ -1,4 +1,4 @@
-"""Moments and durations as numbers."""
+"""Formats of times for the fleet page."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ def unix(moment: datetime | None) -> float | None:
     return None if moment is None else round(moment.timestamp(), 3)
 
 
-def in_words(moment: datetime) -> str:
-    """For a person."""
+def format_utc(moment: datetime) -> str:
+    """Date and time in UTC, to the second."""
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

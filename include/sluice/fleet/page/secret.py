@@ -1,6 +1,6 @@
-"""Which settings of a job are secrets, as far as the ledger tells: those of which some release keeps a digest.
+"""Which settings of a job are secrets, by the ledger: those of which a release has a digest.
 
-A release from before a setting was a secret has it as it was given, and so has a run that gave it: the page shows
+A release that is older than the secret may have its value in clear, and so may a run that gave it: the page shows
 neither.
 """
 
@@ -19,25 +19,25 @@ from sluice.ledger.tables import Release
 
 @dataclass(frozen=True)
 class SecretSettings:
-    """The settings of a job's releases that keep digests."""
+    """The settings of those releases of a job that have digests."""
 
     configs: tuple[Mapping[str, Any], ...]
 
     def redact(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Settings, all or some, with digests of those that are a secret in any release."""
+        """Settings, all or some, with digests in place of those that are a secret in any release."""
         found: dict[str, Any] = dict(settings)
         for config in self.configs:
             found = redact_like(found, config)
         return found
 
-    def covers(self, resolved: Mapping[str, Any]) -> dict[str, Any]:
-        """What a release was resolved to, with the same done to its settings."""
+    def redact_release(self, resolved: Mapping[str, Any]) -> dict[str, Any]:
+        """A release's resolved settings, redacted."""
         return {**resolved, "config": self.redact(resolved["config"])} if "config" in resolved else dict(resolved)
 
 
 def read_secret_settings(session: Session, environment: str, job: str) -> SecretSettings:
-    """Those of a job."""
-    # Most jobs have none: their releases are not read.
+    """Read the secret settings of a job."""
+    # Most jobs have no secrets, so that no release is read.
     query = select(Release.resolved).where(
         Release.environment == environment, Release.job == job, cast(Release.resolved, String).contains(MARK)
     )

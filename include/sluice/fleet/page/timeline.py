@@ -1,4 +1,4 @@
-"""A job's samples over a span of time, with what was done to it."""
+"""A job's samples over a span of time, with its operations."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
-from sluice.fleet.page.models import Mark, Span, Timeline
+from sluice.fleet.page.models import Timeline, TimelineEvent, VerdictSpan
 from sluice.fleet.page.moments import unix
-from sluice.health.verdict import State
+from sluice.health.verdict import VerdictState
 from sluice.ledger.samples import Sample
 from sluice.ledger.tables import Operation
 
 POINTS = 480
-"""Moments at the most: a chart has hardly more pixels."""
+"""Points of a chart at most: it is hardly more pixels wide."""
 _WORST: dict[str, Callable[[Sequence[float]], float]] = {
     "consumer_lag": max,
     "watermark_lag_ms": max,
@@ -28,11 +28,11 @@ _WORST: dict[str, Callable[[Sequence[float]], float]] = {
     "checkpoint_age_ms": max,
     "checkpoint_duration_ms": max,
 }
-"""Of several samples that one moment stands for, the one that somebody looks for."""
+"""Which of several samples a point of the chart shows: the worst."""
 
 
 def read_timeline(session: Session, environment: str, job: str, since: datetime, until: datetime) -> Timeline:
-    """A job's past between two moments."""
+    """A job's timeline between two times."""
     columns = [getattr(Sample, name) for name in _WORST]
     query = select(Sample.at, Sample.verdict, *columns).where(
         Sample.environment == environment, Sample.job == job, Sample.at >= since, Sample.at <= until
@@ -51,7 +51,7 @@ def read_timeline(session: Session, environment: str, job: str, since: datetime,
 
 
 def thin(rows: Sequence[Row[*tuple[Any, ...]]], points: int) -> list[list[Row[*tuple[Any, ...]]]]:
-    """The rows, in their order, in so many groups at the most."""
+    """The rows in their order, in at most so many groups."""
     size = max(1, math.ceil(len(rows) / points))
     return [list(rows[first : first + size]) for first in range(0, len(rows), size)]
 
@@ -61,15 +61,17 @@ def _worst(name: str, group: Iterable[Row[*tuple[Any, ...]]]) -> Any:
     return _WORST[name](values) if values else None
 
 
-def _changes(rows: Sequence[Row[*tuple[Any, ...]]]) -> list[Mark]:
+def _changes(rows: Sequence[Row[*tuple[Any, ...]]]) -> list[TimelineEvent]:
     return [
-        Mark(at=unix(after.at), kind="verdict", words=f"{before.verdict} → {after.verdict}", outcome=after.verdict)
+        TimelineEvent(
+            at=unix(after.at), kind="verdict", words=f"{before.verdict} → {after.verdict}", outcome=after.verdict
+        )
         for before, after in pairwise(rows)
         if before.verdict != after.verdict
     ]
 
 
-def _operations(session: Session, environment: str, job: str, since: datetime, until: datetime) -> list[Mark]:
+def _operations(session: Session, environment: str, job: str, since: datetime, until: datetime) -> list[TimelineEvent]:
     columns = (Operation.kind, Operation.release, Operation.outcome, Operation.started_at, Operation.ended_at)
     query = select(*columns, Operation.downtime_ms).where(
         Operation.environment == environment,
@@ -78,11 +80,11 @@ def _operations(session: Session, environment: str, job: str, since: datetime, u
         Operation.started_at <= until,
     )
     return [
-        Mark(
+        TimelineEvent(
             at=unix(row.ended_at or row.started_at), kind=row.kind, words=_words(row), outcome=row.outcome or "going on"
         )
         for row in session.execute(query)
-        # A look that found nothing to do is no event of the job's.
+        # A deploy that found nothing to do is no event.
         if row.outcome != "unchanged"
     ]
 
@@ -92,11 +94,11 @@ def _words(row: Row[*tuple[Any, ...]]) -> str:
     return f"{row.kind} of release {row.release}: {row.outcome or 'going on'}{down}"
 
 
-def _spans(moments: Iterable[tuple[float, State]], until: float) -> list[Span]:
+def _spans(moments: Iterable[tuple[float, VerdictState]], until: float) -> list[VerdictSpan]:
     begun = [(verdict, next(iter(group))[0]) for verdict, group in groupby(moments, key=lambda moment: moment[1])]
     ends = [*(at for _, at in begun[1:]), until]
-    return [Span(since=at, until=end, verdict=verdict) for (verdict, at), end in zip(begun, ends, strict=False)]
+    return [VerdictSpan(since=at, until=end, verdict=verdict) for (verdict, at), end in zip(begun, ends, strict=False)]
 
 
-def _moment(mark: Mark) -> float:
+def _moment(mark: TimelineEvent) -> float:
     return mark.at

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations on the connection that `database.open_database` hands over."""
+"""Alembic's entry point: runs the migrations on the connection that `database.open_database` passes."""
 
 from alembic import context
 

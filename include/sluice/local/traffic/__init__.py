@@ -1,1 +1,1 @@
-"""Web-analytics traffic to the contract of `analytics_events`, and an independent computation of the jobs' output."""
+"""Web-analytics traffic by the contract of `analytics_events`, and an independent computation of the jobs' output."""

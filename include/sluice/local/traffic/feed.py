@@ -1,4 +1,4 @@
-"""Live traffic: messages at a rate, as they would come now."""
+"""Live traffic: messages at a given rate, with present timestamps."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ TOPIC = "analytics_events"
 
 
 def feed(servers: str, rate: float, seed: int | None = None) -> None:
-    """Feed the topic until the process is ended; waits for the topic to be there.
+    """Send messages to the topic until the process is stopped; waits until the topic exists.
 
     Args:
         servers: The brokers.
         rate: Messages per second.
-        seed: Of the traffic; None: another one with each start, so that the same visitors don't come twice.
+        seed: The seed of the traffic; None: another one at each start, so that the same visitors don't come twice.
     """
     out = producer(servers)
     partitions = _await_partitions(out)
@@ -31,11 +31,11 @@ def feed(servers: str, rate: float, seed: int | None = None) -> None:
 
 
 def send(out: Any, messages: Iterable[Message]) -> None:
-    """Send each message when it is due, or at once when it is overdue; those that get lost are told, and left out.
+    """Send each message at its timestamp, an overdue one at once; log those that the broker doesn't take.
 
     Args:
         out: A producer.
-        messages: In the order of their arrival.
+        messages: The messages by timestamp.
     """
     lost: list[str] = []
 

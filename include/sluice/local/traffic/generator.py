@@ -17,7 +17,7 @@ _NEXT = ("page_view", "page_view", "page_view", "click", "click", "click", "scro
 _REFERRERS = (None, "https://www.google.com/", "https://news.ycombinator.com/", "https://duckduckgo.com/")
 _GAP_MS = 1_800_000
 CLOSING_MS = 4 * 3_600_000
-"""How long after the last event the closing ones of a bounded run come: longer than any window or gap."""
+"""Milliseconds from the last event to the closing events of a bounded run: longer than any window or gap."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,10 @@ class Message:
     """A Kafka message.
 
     Attributes:
-        at_ms: Its Kafka timestamp: when it arrives, epoch milliseconds.
-        partition: Of the topic.
+        key: Its key.
+        value: Its value; None: a tombstone.
+        at_ms: Its Kafka timestamp, the arrival time: epoch milliseconds.
+        partition: Its partition.
     """
 
     key: bytes
@@ -37,21 +39,21 @@ class Message:
 
 @dataclass(frozen=True)
 class Shares:
-    """How much of the traffic is out of the ordinary, 0 to 1."""
+    """The shares of late and malformed messages, 0 to 1."""
 
     late: float = 0.01
     malformed: float = 0.01
 
 
 class Traffic:
-    """Messages in the order of their arrival.
+    """Messages by arrival time.
 
     Args:
         seed: The same seed gives the same messages, relative to `start_ms`.
         rate: Messages per second of arrival time.
-        start_ms: Arrival of the first, epoch milliseconds.
-        partitions: Of the topic; a user's events lie in one.
-        shares: What is out of the ordinary.
+        start_ms: The first arrival time, epoch milliseconds.
+        partitions: The topic's partitions; a user's events are in one of them.
+        shares: The shares of late and malformed messages.
     """
 
     def __init__(self, *, seed: int, rate: float, start_ms: int, partitions: int, shares: Shares = Shares()) -> None:
@@ -64,14 +66,14 @@ class Traffic:
         self._waiting: list[tuple[float, int, _Visit]] = []
 
     def __iter__(self) -> Iterator[Message]:
-        """Without end."""
+        """Yield messages without end."""
         at = float(self._start_ms)
         while True:
             yield self._message(int(at))
             at += self._random.expovariate(1) * self._step_ms
 
     def bounded(self, count: int) -> list[Message]:
-        """So many messages, and one in each partition long afterwards that closes every window."""
+        """`count` messages, and one in each partition long afterwards that closes every window."""
         stream = iter(self)
         messages = [next(stream) for _ in range(count)]
         end = messages[-1].at_ms + CLOSING_MS
@@ -94,7 +96,7 @@ class Traffic:
         return Message(key, value, at_ms, zlib.crc32(key) % self._partitions)
 
     def _delay(self) -> int:
-        """Milliseconds from the event to its arrival: mostly little, now and then out of order, seldom too late."""
+        """Milliseconds from the event to its arrival: mostly short, some out of order, few late."""
         drawn = self._random.random()
         if drawn < self._shares.late:
             return self._random.randrange(10_001, 120_000)
@@ -112,7 +114,7 @@ class Traffic:
             agent = self._random.choices(agents, cum_weights=cumulative)[0]
             visit = _Visit(f"u{number % 50_000}", f"s{self._number}", agent)
         if self._random.random() < 0.9:
-            # Most go on within a minute; some come back in the same session after more than the gap.
+            # Most visits continue within a minute; some continue the session after more than the gap.
             pause = self._random.expovariate(1 / 20_000)
             if self._random.random() < 0.01:
                 pause += _GAP_MS + self._random.randrange(0, 600_000)
@@ -131,7 +133,7 @@ class _Visit:
 def _event(random: Random, visit: _Visit, kind: str, timestamp: int, number: str) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     if kind == "page_view" and random.random() < 0.8:
-        # Quarters of milliseconds: sums of them are exact.
+        # Quarters of milliseconds have exact sums.
         metrics["load_time"] = random.choice((random.randrange(80, 4000), random.randrange(320, 16_000) / 4))
     if kind == "click":
         metrics["interaction_time"] = random.randrange(10, 500)
@@ -210,11 +212,11 @@ _FAULTS: tuple[Callable[[dict[str, Any], int], bytes | None], ...] = (
     _without(("user",)),
 )
 HUGE = 1_000_000
-"""Bytes of the huge value, of which a bounded run of malformed ones has a few."""
+"""Bytes of the value of `huge`."""
 
 
 def huge(event_time: int) -> bytes:
-    """A well-formed event of one million bytes: only its length is wrong."""
+    """A well-formed event of one million bytes, which is malformed by its length alone."""
     event = _event(Random(0), _Visit("huge", "huge", None), "page_view", event_time, "huge")  # noqa: S311
     event["properties"]["padding"] = ""
     event["properties"]["padding"] = "x" * (HUGE - len(_bytes(event)))

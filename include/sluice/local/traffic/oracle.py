@@ -1,4 +1,4 @@
-"""What the jobs must make of some messages, computed in plain Python: no Flink, none of the jobs' own code."""
+"""The expected output of the jobs for some messages, computed in plain Python, without Flink and the jobs' code."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ _CONTRACT: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Expected:
-    """The right answers; each row as the jobs write it, times as datetimes in UTC."""
+    """The expected rows, as the jobs write them, with times as datetimes in UTC."""
 
     event_metrics: list[dict[str, Any]]
     session_metrics: list[dict[str, Any]]
     performance_metrics: list[dict[str, Any]]
     processing_metrics: list[dict[str, Any]]
     malformed: list[tuple[Message, str]]
-    """Each malformed message, and the kind of its fault."""
+    """Each malformed message with the kind of its fault."""
     late: int
 
 
 def compute(messages: Iterable[Message]) -> Expected:
-    """The right answers for a bounded run; what the closing events alone would open is left out."""
+    """The expected output of a bounded run, without windows of the closing events."""
     good, malformed, late = _sorted_out(messages)
     return Expected(
         event_metrics=_event_metrics(good),
@@ -62,7 +62,7 @@ def compute(messages: Iterable[Message]) -> Expected:
 
 
 def counts(messages: Iterable[Message], window_ms: int) -> Counter[tuple[datetime, str]]:
-    """How many events of each type lie in each window of that length, by its start."""
+    """How many events of each type are in each window of that length, by the window's start."""
     good, _, _ = _sorted_out(messages)
     return Counter(
         (_window(event["timestamp"], window_ms)["window_start"], event["event"]["type"]) for event, _ in good
@@ -72,7 +72,7 @@ def counts(messages: Iterable[Message], window_ms: int) -> Counter[tuple[datetim
 def _sorted_out(
     messages: Iterable[Message],
 ) -> tuple[list[tuple[dict[str, Any], int]], list[tuple[Message, str]], int]:
-    """Events with their arrivals, malformed messages with their faults, and how many are late."""
+    """Events with their arrival times, malformed messages with their faults, and the number of late events."""
     good: list[tuple[dict[str, Any], int]] = []
     malformed: list[tuple[Message, str]] = []
     late = 0
@@ -118,7 +118,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _fault(value: dict[str, Any], contract: dict[str, Any]) -> str | None:
-    """`wrong type` goes before `missing field`: the one is seen on the way, the other at the end."""
+    """The fault of a value: `wrong type` before `missing field`, since the format finds missing fields last."""
     missing = None
     for name, (kind, required) in contract.items():
         if name not in value:

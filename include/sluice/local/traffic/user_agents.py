@@ -1,4 +1,4 @@
-"""Real-world user agents with their categories, weighted by how often they are seen."""
+"""Real-world user agents with their categories, weighted by their frequency."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _UNKNOWN_SHARE = 0.01
 
 @cache
 def categories() -> dict[str | None, str]:
-    """The category of each user agent, as the package that collects them labels it."""
+    """The category of each user agent, by the labels of the package that collects them."""
     # One entry calls an iPhone a desktop: its platform and its type contradict each other.
     found: dict[str | None, str] = {
         entry["useragent"]: entry["type"].capitalize()

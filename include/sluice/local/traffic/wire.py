@@ -21,7 +21,7 @@ from sluice.local.traffic.generator import Message
 
 @dataclass(frozen=True)
 class Received:
-    """A message as a consumer sees it; `at_ms`: its timestamp, epoch milliseconds."""
+    """A consumed message; `at_ms` is its timestamp in epoch milliseconds."""
 
     key: bytes | None
     value: bytes | None
@@ -32,7 +32,7 @@ class Received:
 
 
 def producer(servers: str) -> Producer:
-    """A producer that keeps the order, loses nothing and writes nothing twice."""
+    """An idempotent producer, which keeps the order of messages."""
     return Producer(
         {
             "bootstrap.servers": servers,
@@ -50,9 +50,9 @@ def put(out: Any, topic: str, message: Message, delivered: Callable[[Any, Any], 
 
     Args:
         out: The producer.
-        topic: Where it goes.
+        topic: The topic.
         message: The message.
-        delivered: Told what became of it.
+        delivered: The delivery callback.
     """
     place = {"partition": message.partition, "timestamp": message.at_ms, "on_delivery": delivered}
     producing.produce(out, topic, message.value, message.key, **place)
@@ -62,7 +62,7 @@ def produce(servers: str, topic: str, messages: Iterable[Message]) -> None:
     """Write the messages, each with its own timestamp.
 
     Raises:
-        OperationError: the broker refuses one.
+        OperationError: the broker refuses a message.
     """
     errors: list[str] = []
     out = producer(servers)
@@ -80,11 +80,11 @@ def produce(servers: str, topic: str, messages: Iterable[Message]) -> None:
 
 
 def consume(servers: str, topic: str) -> list[Received]:
-    """Every committed message that the topic holds now.
+    """All committed messages that the topic holds now.
 
     Raises:
-        OperationError: the broker doesn't give them.
-        UnreachableError: it doesn't answer, or the topic is gone.
+        OperationError: the broker returns an error.
+        UnreachableError: it doesn't answer, or the topic doesn't exist.
     """
     config = {"bootstrap.servers": servers}
     held = read_offsets(connect(config), [topic], servers)
@@ -99,7 +99,7 @@ def _received(message: confluent_kafka.Message) -> Received:
 
 
 def rows(servers: str, topic: str) -> list[dict[str, Any]]:
-    """The rows of a job's output; ISO 8601 times as datetimes."""
+    """The rows of a job's output topic, with ISO 8601 times as datetimes."""
     return [_row(json.loads(message.value or b"{}")) for message in consume(servers, topic)]
 
 

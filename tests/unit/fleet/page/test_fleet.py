@@ -1,4 +1,4 @@
-"""The rows of the page: what the last sweep has seen, unless the ledger knows better."""
+"""The rows of the fleet page: the last sweep, unless the ledger has changed since."""
 
 import threading
 import time
@@ -28,13 +28,13 @@ def rows(past):
         return {row.job: row for row in read_fleet(session, "test", past.root).rows}
 
 
-def test_an_environment_that_nobody_has_looked_at(past):
+def test_environment_without_a_sweep_shows_its_declared_jobs(past):
     with past.ledger.reading() as session:
         fleet = read_fleet(session, "test", past.root)
     assert (fleet.rows, fleet.swept_at) == ((), None)
 
 
-def test_a_row_is_what_the_last_sweep_has_seen(past):
+def test_row_shows_the_last_sweep(past):
     past.sweep(-20, counts={"verdict": "failed"})
     past.sweep(-10, counts={"consumer_lag": 7, "lag_per_s": -1.5, "reasons": ["lag 7"], "drift": True})
     row = rows(past)["counts"]
@@ -48,14 +48,14 @@ def test_a_row_is_what_the_last_sweep_has_seen(past):
     assert row.seen_at == (NOW - timedelta(minutes=10)).timestamp()
 
 
-def test_another_environment_s_jobs_are_not_shown(past):
+def test_jobs_of_another_environment_are_not_shown(past):
     Ledger(past.url, "production").samples.add([], older_than=NOW)
     past.sweep(-10, counts={})
     with past.ledger.reading() as session:
         assert read_fleet(session, "production", None).rows == ()
 
 
-def test_the_last_deploy_is_shown_with_its_downtime(past):
+def test_row_shows_the_last_deploy_with_its_downtime(past):
     past.deploy("counts")
     past.deploy("counts", "x = 2\n", outcome="rolled_back")
     past.deploy("counts", "x = 2\n", outcome="unchanged")
@@ -64,7 +64,7 @@ def test_the_last_deploy_is_shown_with_its_downtime(past):
     assert (last.kind, last.outcome, last.release, last.downtime_ms) == ("deploy", "rolled_back", 2, 640)
 
 
-def test_an_operation_that_goes_on_is_shown(past):
+def test_row_shows_an_operation_in_progress(past):
     past.sweep(-10, counts={})
     past.deploy("counts")
     past.ledger.begin("counts", kind="suspend", holder="airflow:run", release=1)
@@ -72,7 +72,7 @@ def test_an_operation_that_goes_on_is_shown(past):
     assert (row.going_on.kind, row.going_on.holder) == ("suspend", "airflow:run")
 
 
-def test_a_plan_that_waits_for_a_person_is_shown_until_it_is_answered_or_its_time_is_over(past):
+def test_row_shows_a_pending_approval_until_answer_or_expiry(past):
     past.sweep(-10, counts={}, other={}, late={})
     link, until = "http://airflow/dags/deploy.counts/runs/1/tasks/approve/required_actions", NOW + timedelta(hours=1)
     for job, end in (("counts", until), ("late", NOW - timedelta(hours=1))):
@@ -91,7 +91,7 @@ def test_a_plan_that_waits_for_a_person_is_shown_until_it_is_answered_or_its_tim
 
 
 @pytest.mark.parametrize("phase", ["suspended", "suspending", "stopped", "stopping"])
-def test_what_was_stopped_after_the_sweep_is_not_shown_as_running(past, phase):
+def test_job_stopped_after_the_sweep_is_not_shown_as_running(past, phase):
     past.sweep(-10, counts={})
     past.deploy("counts", place={"phase": phase})
     row = rows(past)["counts"]
@@ -99,7 +99,7 @@ def test_what_was_stopped_after_the_sweep_is_not_shown_as_running(past, phase):
     assert f"{phase} since" in row.reasons[0]
 
 
-def test_what_was_deployed_after_the_sweep_is_judged_by_its_gates(past):
+def test_job_deployed_after_the_sweep_is_judged_by_its_gates(past):
     past.sweep(-10, counts={"verdict": "failed", "flink_job_id": "another"})
     past.deploy("counts")
     row = rows(past)["counts"]
@@ -109,13 +109,13 @@ def test_what_was_deployed_after_the_sweep_is_judged_by_its_gates(past):
     assert rows(past)["other"].verdict == "unknown"
 
 
-def test_what_the_ledger_knows_longer_than_the_sweep_changes_nothing(past):
+def test_placement_older_than_the_sweep_does_not_change_the_row(past):
     past.deploy("counts")
     past.sweep(1, counts={"verdict": "degraded"})
     assert rows(past)["counts"].verdict == "degraded"
 
 
-def test_a_job_that_was_declared_since_has_a_row(past):
+def test_job_declared_after_the_sweep_has_a_row(past):
     past.sweep(-10, counts={}, spoilt={"state": "broken", "verdict": "failed", "reasons": ["spoilt.py:1: SyntaxError"]})
     past.sweep(-5, **{"spoilt": {"state": "broken", "verdict": "failed"}, "a stranger": {"state": "undeclared"}})
     for name in ("fresh", "spoilt", "_no_job"):
@@ -129,7 +129,7 @@ def test_a_job_that_was_declared_since_has_a_row(past):
         assert read_row(session, "test", past.root, "nobody") is None
 
 
-def test_curves_have_a_value_for_each_sweep_and_a_gap_where_there_is_none(past):
+def test_curves_have_a_value_or_a_gap_for_each_sweep(past):
     for minutes in (-30, -20, -10):
         past.sweep(minutes, counts={"consumer_lag": -minutes}, **({"late": {}} if minutes == -10 else {}))
     past.sweep(-60 * 24, counts={"consumer_lag": 1})
@@ -141,7 +141,7 @@ def test_curves_have_a_value_for_each_sweep_and_a_gap_where_there_is_none(past):
         assert set(read_curves(session, "test", lambda job: job == "late").jobs) == {"late"}
 
 
-def test_of_frequent_sweeps_the_curves_show_some_the_newest_among_them(past):
+def test_curves_of_frequent_sweeps_show_some_with_the_newest(past):
     for minute in range(100):
         past.sweep(-minute, counts={"consumer_lag": minute})
     with past.ledger.reading() as session:
@@ -150,11 +150,11 @@ def test_of_frequent_sweeps_the_curves_show_some_the_newest_among_them(past):
     assert lag[-1] == 0
 
 
-def test_who_reads_waits_for_no_writer_and_keeps_none_waiting(past):
+def test_reading_the_fleet_neither_blocks_a_writer_nor_waits_for_one(past):
     past.sweep(-10, counts={})
     with past.ledger._sessions.begin() as writer:
         writer.execute(text("UPDATE samples SET consumer_lag = 99"))
-        # In the middle of a write: what stood before.
+        # The writer's transaction is open: the page shows the values before it.
         assert rows(past)["counts"].consumer_lag == 10
     with past.ledger.reading() as session:
         assert read_row(session, "test", None, "counts").consumer_lag == 99
@@ -162,6 +162,6 @@ def test_who_reads_waits_for_no_writer_and_keeps_none_waiting(past):
         writing.start()
         writing.join(10)
         assert not writing.is_alive()
-        # One session sees one state.
+        # A session sees one state of the ledger.
         assert read_row(session, "test", None, "counts").consumer_lag == 99
     assert rows(past)["counts"].consumer_lag == 1

@@ -5,14 +5,14 @@ import org.apache.flink.core.execution.PipelineExecutor;
 import org.apache.flink.core.execution.PipelineExecutorFactory;
 
 /**
- * The one place through which every execution in the client's JVM passes: Flink asks each PipelineExecutorFactory that
- * ServiceLoader finds before it runs anything, for every environment, also for local and remote ones that a pipeline
- * creates. From the moment that a listener is set, an execution is reported to it and refused.
+ * Refuses all executions in the client's JVM. Before every execution, in any environment that a pipeline creates, Flink
+ * asks each PipelineExecutorFactory that ServiceLoader finds. Once a listener is set, this factory reports the execution
+ * to it and refuses it.
  *
- * <p>Elsewhere (on a cluster, in a test that runs a pipeline) no listener is set, and Flink's own factories decide.
+ * <p>Elsewhere (on a cluster, in a test that runs a pipeline) no listener is set, and Flink's own factories are used.
  */
 public final class Executions implements PipelineExecutorFactory {
-    /** Takes each attempt while the calling thread waits in it. */
+    /** Is called for each attempt, while the calling thread waits. */
     public interface Listener {
         void attempted();
     }
@@ -36,11 +36,11 @@ public final class Executions implements PipelineExecutorFactory {
             return false;
         }
         attempts.attempted();
-        throw new UnsupportedOperationException("a pipeline runs nothing while Sluice compiles it");
+        throw new UnsupportedOperationException("a pipeline must not execute Flink jobs while Sluice compiles it");
     }
 
     @Override
     public PipelineExecutor getExecutor(Configuration configuration) {
-        throw new UnsupportedOperationException("a pipeline runs nothing while Sluice compiles it");
+        throw new UnsupportedOperationException("a pipeline must not execute Flink jobs while Sluice compiles it");
     }
 }

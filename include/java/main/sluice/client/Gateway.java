@@ -14,12 +14,12 @@ import org.apache.flink.api.python.shaded.py4j.CallbackClient;
 import org.apache.flink.api.python.shaded.py4j.GatewayServer;
 
 /**
- * PyFlink's gateway with Py4J's token, in both directions.
+ * PyFlink's gateway with a Py4J token, which both directions require.
  *
- * <p>PyFlink's own PythonGatewayServer obeys any process that connects to its port. This one takes the token from the
- * first line of standard input and closes a connection that doesn't present it. It ends when standard input closes.
+ * <p>PyFlink's own PythonGatewayServer executes commands from any process that connects to its port. This one reads a
+ * token from the first line of standard input and closes connections without it. It ends when standard input closes.
  *
- * <p>Argument: the file that it writes its port to, whole or not at all.
+ * <p>Argument: the file to which it writes its port atomically.
  */
 public final class Gateway {
     private Gateway() {}
@@ -36,7 +36,7 @@ public final class Gateway {
                 new GatewayServer.GatewayServerBuilder(new ConcurrentHashMap<String, Object>())
                         .javaAddress(loopback)
                         .javaPort(0)
-                        // PyFlink replaces the port by that of its callback server, and keeps the token.
+                        // PyFlink replaces this port by the one of its callback server, and keeps the token.
                         .callbackClient(new CallbackClient(0, loopback, token))
                         .authToken(token)
                         .build();
@@ -47,7 +47,7 @@ public final class Gateway {
         System.exit(0);
     }
 
-    /** Flink finds Python functions that SQL names through the gateway of its own class, which isn't public. */
+    /** Sets the gateway in Flink's own class, which isn't public: Flink finds Python functions in SQL through it. */
     private static void register(GatewayServer server) throws ReflectiveOperationException {
         Class<?> utils = Class.forName("org.apache.flink.client.python.PythonEnvUtils");
         Method set = utils.getDeclaredMethod("setGatewayServer", GatewayServer.class);
@@ -64,7 +64,7 @@ public final class Gateway {
     private static void waitForEnd(BufferedReader input) {
         try {
             while (input.read() != -1) {
-                // Only the end counts.
+                // Wait for the end of the stream only.
             }
         } catch (IOException broken) {
             // The parent has ended.

@@ -19,18 +19,18 @@ import org.apache.flink.table.functions.ScalarFunction;
 public final class EventTimeCounter extends ScalarFunction {
     private static final long serialVersionUID = 1L;
 
-    /** Event time further before the arrival than the read takes. */
+    /** Records whose event time is too long before the arrival. */
     static final String OLD = "recordsDroppedAsOld";
 
-    /** Event time further after the arrival than the read takes. */
+    /** Records whose event time is too long after the arrival. */
     static final String AHEAD = "recordsDroppedAsAhead";
 
-    /** No event time. */
+    /** Records without an event time. */
     static final String TIMELESS = "recordsDroppedWithoutEventTime";
 
     /**
-     * A source makes one watermark generator, and so one of these functions, for each partition; a metric group takes
-     * a name once. So the generators of one source share its counters.
+     * A source creates a watermark generator, and so an instance of this function, for each partition, but a metric
+     * group registers a name only once. So all instances of a source share its counters.
      */
     private static final Map<MetricGroup, Counts> SHARED = Collections.synchronizedMap(new WeakHashMap<>());
 
@@ -51,8 +51,8 @@ public final class EventTimeCounter extends ScalarFunction {
      * @param watermark the record's watermark
      * @param eventTime the record's event time; null: it has none
      * @param arrival the Kafka timestamp
-     * @param past how far before its arrival the event time may lie, milliseconds
-     * @param future how far after it, milliseconds
+     * @param past how long before the arrival the event time may be, milliseconds
+     * @param future how long after the arrival the event time may be, milliseconds
      */
     @DataTypeHint(value = "TIMESTAMP_LTZ(3)", bridgedTo = TimestampData.class)
     public TimestampData eval(

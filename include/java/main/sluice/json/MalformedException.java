@@ -1,9 +1,9 @@
 package sluice.json;
 
-/** A record breaks its contract. The message is the reason that goes to the dead letters: `<kind>: <details>`. */
+/** A record breaks its contract. The message is the reason that dead letters carry: `<kind>: <details>`. */
 final class MalformedException extends Exception {
     MalformedException(String reason) {
-        // No stack: these are thrown per record.
+        // Without a stack trace, for speed: it may be thrown for every record.
         super(reason, null, false, false);
     }
 }

@@ -5,11 +5,11 @@ import org.apache.flink.table.data.GenericRowData;
 import org.apache.flink.table.data.RowData;
 import org.apache.flink.table.data.StringData;
 
-/** Rows of a source that tells of every record whether it is malformed: its bytes, the reason, fields of the good ones. */
+/** Builds the rows of a source that reports malformed records: a record's bytes, the reason, fields if it is valid. */
 final class Report implements Serializable {
     private static final long serialVersionUID = 1L;
 
-    /** Per column of the row: the field of the record, or one of these. */
+    /** By column of the row: the index of the record's field, or one of these constants. */
     static final int REASON = -1;
 
     static final int VALUE = -2;
@@ -22,8 +22,8 @@ final class Report implements Serializable {
 
     /**
      * @param record the parsed record; null for a malformed one
-     * @param reason why it is malformed; null for a good one
-     * @param message its bytes
+     * @param reason why it is malformed; null for a valid record
+     * @param message the record's bytes
      */
     RowData row(GenericRowData record, String reason, byte[] message) {
         GenericRowData row = new GenericRowData(columns.length);

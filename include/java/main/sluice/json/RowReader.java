@@ -7,7 +7,7 @@ import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.core.JsonParser;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.core.JsonToken;
 import org.apache.flink.table.data.GenericRowData;
 
-/** Reads an object into a row. Fields that the row doesn't have are skipped; a field that stands twice: the last. */
+/** Reads a JSON object into a row. Unknown fields are skipped; of a duplicate field the last value is used. */
 final class RowReader implements ValueReader {
     private final String path;
     private final String[] names;
@@ -41,7 +41,7 @@ final class RowReader implements ValueReader {
             }
         }
         for (int index = 0; index < names.length; index++) {
-            // A required field never reads as null: null has the wrong type for it.
+            // For a required field null is a wrong type, so that null here means that the field is missing.
             if (required[index] && row.getField(index) == null) {
                 throw new MalformedException("missing field: " + ValueReaders.join(path, names[index]));
             }

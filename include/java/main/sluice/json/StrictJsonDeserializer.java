@@ -16,26 +16,26 @@ import org.apache.flink.table.data.RowData;
 import org.apache.flink.util.Collector;
 
 /**
- * Turns a record's bytes into a row, or finds why it is malformed. Malformed records are counted and, depending on
- * the {@link Report}, left out or reported.
+ * Converts a record's bytes to a row, or finds the reason why the record is malformed. Malformed records are counted
+ * and, depending on the {@link Report}, dropped or reported as rows.
  */
 final class StrictJsonDeserializer implements DeserializationSchema<RowData> {
     private static final long serialVersionUID = 1L;
 
-    /** The counters of all records and of malformed ones that are left out, in the source's metric group. */
+    /** The counters of all records, and of malformed records that are dropped, in the source's metric group. */
     static final String RECORDS = "records";
 
     static final String MALFORMED = "malformedRecords";
 
-    /** The counter of malformed records that are reported as rows, for a job that reads them on purpose. */
+    /** The counter of malformed records that are reported as rows, in a job that reads malformed records. */
     static final String REPORTED = "reportedMalformedRecords";
 
-    /** Why the first and the last malformed record since the task started were so; empty: there was none. */
+    /** Reasons of the first and the last malformed record since the task started; empty: there was none. */
     static final String FIRST_REASON = "firstMalformedReason";
 
     static final String LAST_REASON = "lastMalformedReason";
 
-    /** A reason is shown in a line. */
+    /** Maximum length of a reason: it is shown in one line. */
     private static final int REASON_LENGTH = 200;
 
     private final TypeInformation<RowData> produced;
@@ -46,7 +46,7 @@ final class StrictJsonDeserializer implements DeserializationSchema<RowData> {
     private transient JsonFactory factory;
     private transient Counter records;
     private transient Counter malformed;
-    // Written by the task's thread, read by the one that collects metrics.
+    // Written by the task's thread, read by the metrics thread.
     private transient volatile String firstReason;
     private transient volatile String lastReason;
 
@@ -113,7 +113,7 @@ final class StrictJsonDeserializer implements DeserializationSchema<RowData> {
                 throw new MalformedException("empty");
             }
             if (first != JsonToken.START_OBJECT) {
-                parser.skipChildren(); // not JSON at all goes first
+                parser.skipChildren(); // invalid JSON is reported before a wrong type
                 if (parser.nextToken() != null) {
                     throw new MalformedException("not JSON: more than one value");
                 }

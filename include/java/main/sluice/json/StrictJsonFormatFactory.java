@@ -22,11 +22,11 @@ import org.apache.flink.table.types.logical.RowType;
 import org.apache.flink.table.types.logical.utils.LogicalTypeParser;
 
 /**
- * The format `strict-json`: JSON held against a contract. A record that breaks it in any declared field (also in one that
- * the query doesn't use) is malformed, so that every job on a topic agrees on which records those are.
+ * The format `strict-json`: JSON that is validated against a contract. A record that breaks it in any declared field
+ * (even one that the query doesn't use) is malformed, so that all jobs on a topic agree on which records are malformed.
  *
- * <p>Without `reason-column` the table's columns are the contract and malformed records are left out; with it, every
- * record gives a row with its bytes, the reason (null: none), and asked-for fields (null in malformed ones).
+ * <p>Without `reason-column` the table's columns are the contract and malformed records are dropped; with it, every
+ * record gives a row with its bytes, the reason (null: not malformed), and the requested fields (null if malformed).
  */
 public final class StrictJsonFormatFactory implements DeserializationFormatFactory {
     static final ConfigOption<String> SCHEMA =
@@ -35,7 +35,7 @@ public final class StrictJsonFormatFactory implements DeserializationFormatFacto
             .stringType()
             .asList()
             .defaultValues()
-            .withDescription("Paths of strings that also take numbers and booleans; `*` for a map's values.");
+            .withDescription("Paths of strings that also accept numbers and booleans; `*` for a map's values.");
     static final ConfigOption<Integer> MAX_BYTES = ConfigOptions.key("max-bytes")
             .intType()
             .defaultValue(262_144)

@@ -4,7 +4,7 @@ import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
 import java.nio.ByteOrder;
 
-/** Strict UTF-8 without allocation: Jackson lets surrogates and overlong forms pass, and guesses UTF-16. */
+/** Strict UTF-8 validation without allocation: Jackson accepts surrogates and overlong forms, and guesses UTF-16. */
 final class Utf8 {
     private static final VarHandle LONGS =
             MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
@@ -13,7 +13,7 @@ final class Utf8 {
 
     private Utf8() {}
 
-    /** Whether the bytes are well-formed UTF-8 (Unicode 15, table 3-7) without a NUL, which no JSON text holds bare. */
+    /** Whether the bytes are well-formed UTF-8 (Unicode 15, table 3-7) without NUL, which JSON allows only escaped. */
     static boolean isValid(byte[] bytes) {
         int index = 0;
         while (index < bytes.length) {
@@ -34,7 +34,7 @@ final class Utf8 {
         return true;
     }
 
-    /** The length of the well-formed sequence at this index; 0: it is none. */
+    /** The length of the well-formed sequence at this index; 0: the sequence is malformed. */
     private static int sequence(byte[] bytes, int index) {
         int first = bytes[index];
         if (first > 0) {

@@ -33,18 +33,18 @@ import org.apache.flink.table.types.logical.LogicalTypeRoot;
 import org.apache.flink.table.types.logical.MapType;
 import org.apache.flink.table.types.logical.RowType;
 
-/** Builds readers from Flink types: what a value must look like in JSON to be one of that type. */
+/** Builds the readers for Flink types, which define the JSON values that each type accepts. */
 final class ValueReaders {
     private static final int SHOWN = 100;
 
     private final Set<String> scalarText;
 
-    /** @param scalarText paths of the strings that also take numbers and booleans; `*` for values and elements */
+    /** @param scalarText paths of the strings that also accept numbers and booleans; `*` for values and elements */
     ValueReaders(Set<String> scalarText) {
         this.scalarText = scalarText;
     }
 
-    /** A reader that takes null where the type does. */
+    /** A reader that accepts null if the type is nullable. */
     ValueReader of(LogicalType type, String path) {
         ValueReader reader = notNull(type, path);
         if (type.isNullable()) {
@@ -79,7 +79,7 @@ final class ValueReaders {
         return new MalformedException("wrong type: " + path + ": out of range: " + beginning(parser));
     }
 
-    /** The value as it stands there, as far as a reason needs it. */
+    /** The beginning of the value's text, for a reason. */
     private static String beginning(JsonParser parser) throws IOException {
         String text = parser.getText();
         return text.length() <= SHOWN ? text : text.substring(0, SHOWN) + "...";
@@ -176,10 +176,10 @@ final class ValueReaders {
             try {
                 value = parser.getDecimalValue();
             } catch (NumberFormatException error) {
-                // An exponent that no BigDecimal has.
+                // The exponent is out of BigDecimal's range.
                 throw outOfRange(path, parser);
             }
-            // Before it is scaled: 1E+1000000000 is short, and would be written out. As long: the scale may be the smallest int.
+            // Checked before scaling, which would write out 1E+1000000000. In long, since the scale may be the smallest int.
             if (value.signum() != 0 && (long) value.precision() - value.scale() > whole) {
                 throw outOfRange(path, parser);
             }
@@ -230,7 +230,7 @@ final class ValueReaders {
         return LocalDateTime.ofInstant(instant, ZoneOffset.UTC);
     }
 
-    /** SQL knows the years 0 to 9999; Java's parsers take ones that overflow Flink's days and milliseconds. */
+    /** SQL has the years 0 to 9999; Java's parsers accept years that overflow Flink's days and milliseconds. */
     private static <T extends TemporalAccessor> T inRange(T moment) {
         int year = moment.get(ChronoField.YEAR);
         if (year < 0 || year > 9999) {

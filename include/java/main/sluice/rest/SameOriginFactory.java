@@ -10,9 +10,9 @@ import org.apache.flink.runtime.io.network.netty.InboundChannelHandlerFactory;
 import org.apache.flink.shaded.netty4.io.netty.channel.ChannelHandler;
 
 /**
- * Closes a REST API that has no login to the web pages that a browser shows: a page can send requests to this machine,
- * and a request to /jobs carries Java objects that Flink deserializes. Found by Flink's ServiceLoader; off unless
- * {@link #HOSTS} is set.
+ * Protects a REST API without a login from web pages: a page in a browser can send requests to this machine, and Flink
+ * deserializes Java objects from requests to /jobs. Loaded by Flink's ServiceLoader; disabled unless {@link #HOSTS} is
+ * set.
  */
 public final class SameOriginFactory implements InboundChannelHandlerFactory {
     /** The host names that clients use for the API; requests with another Host header are refused. */

@@ -19,8 +19,8 @@ import org.apache.flink.shaded.netty4.io.netty.handler.codec.http.QueryStringDec
 import org.apache.flink.shaded.netty4.io.netty.util.ReferenceCountUtil;
 
 /**
- * Refuses with 403 what a browser sends for a page of another origin, and what comes under another host name (DNS
- * rebinding). What sends no such headers is no browser and passes: clients, scripts, health checks.
+ * Answers 403 to requests that a browser sends for a page of another origin, and to requests for another host name (DNS
+ * rebinding). Requests without these headers don't come from a browser and pass: clients, scripts, health checks.
  */
 final class SameOriginHandler extends ChannelInboundHandlerAdapter {
     private final List<String> hosts;
@@ -30,7 +30,7 @@ final class SameOriginHandler extends ChannelInboundHandlerAdapter {
         this.hosts = hosts;
     }
 
-    /** Flink adds handlers behind the one that stores uploads; this one puts the check before it. */
+    /** Flink adds custom handlers after the one that stores uploads; this one inserts the check before that. */
     static final class Installer extends ChannelInboundHandlerAdapter {
         private final List<String> hosts;
 
@@ -68,12 +68,12 @@ final class SameOriginHandler extends ChannelInboundHandlerAdapter {
         }
     }
 
-    /** Why a request is refused; null: it isn't. */
+    /** The reason why a request is refused; null: it is allowed. */
     private String whyRefused(HttpRequest request) {
-        // These end a job by GET, which any page may have a browser send. Flink's clients take PATCH.
+        // These paths end a job by GET, which any page can make a browser send. Flink's clients use PATCH.
         var path = new QueryStringDecoder(request.uri()).path();
         if (path.endsWith("/yarn-cancel") || path.endsWith("/yarn-stop")) {
-            return "a job is ended by PATCH /jobs/<id>";
+            return "end a job by PATCH /jobs/<id>";
         }
         var headers = request.headers();
         var host = headers.get(HttpHeaderNames.HOST);
@@ -82,16 +82,16 @@ final class SameOriginHandler extends ChannelInboundHandlerAdapter {
         }
         var origin = headers.get(HttpHeaderNames.ORIGIN);
         if (origin != null && !origin.equalsIgnoreCase("http://" + host) && !origin.equalsIgnoreCase("https://" + host)) {
-            return "requests of web pages from elsewhere are refused";
+            return "requests from web pages of another origin are refused";
         }
-        // A link from another page may open the UI; nothing else of another site may ask for anything.
+        // A link on another site may open the UI; all other requests from other sites are refused.
         var site = headers.get("Sec-Fetch-Site");
         var isLink = request.method().equals(HttpMethod.GET)
                 && "navigate".equals(headers.get("Sec-Fetch-Mode"))
-                // Not into a frame of the other page.
+                // But not in a frame of the other page.
                 && "document".equals(headers.get("Sec-Fetch-Dest"));
         if (("cross-site".equals(site) || "same-site".equals(site)) && !isLink) {
-            return "requests of web pages from elsewhere are refused";
+            return "requests from web pages of another origin are refused";
         }
         return null;
     }

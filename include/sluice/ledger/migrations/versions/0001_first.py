@@ -1,4 +1,4 @@
-"""Releases, operations, journal, and what should run."""
+"""Releases, operations, journal and placements."""
 
 import sqlalchemy as sa
 from alembic import op

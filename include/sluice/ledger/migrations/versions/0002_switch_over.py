@@ -1,4 +1,4 @@
-"""Where a job is between two releases, what an operation did, and the savepoints."""
+"""Phases of a placement, results of an operation, and savepoints."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What each sweep of the fleet has seen."""
+"""Samples of each sweep."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What whoever listens was told of each job, and which run of the DAG has made a sweep."""
+"""The last notification per notifier and job, and the run of the DAG that made a sample."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What a release needs that its file may no longer tell, and where an unfinished stop puts its savepoint."""
+"""What a rollback needs when the job's file has changed, and the savepoint directory of a stop in progress."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Who was asked about a plan that loses state, and what the answer was."""
+"""Approval requests for plans that lose state, with their answers."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What the fleet page asks of all jobs at once, answered from indexes alone."""
+"""Indexes that answer the fleet page's queries over all jobs."""
 
 from alembic import op
 
@@ -10,8 +10,8 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_index("ix_samples_curves", "samples", ["environment", "at", "job", "consumer_lag", "watermark_lag_ms"])
-    # It begins as this one does.
+    # The new index has the same first columns.
     op.drop_index("ix_samples_at", "samples")
     op.create_index("ix_operations_newest", "operations", ["environment", "job", "started_at", "kind", "outcome"])
-    # Nothing looks for a job of all environments.
+    # No query selects a job over all environments.
     op.drop_index("ix_operations_job", "operations")

@@ -1,6 +1,6 @@
-"""Digests of the options that are secret, in what was written before secrets were hidden.
+"""Replace secret options by digests in rows from before secrets were redacted.
 
-Which of a job's own settings are secrets its file alone tells: those are hidden where they are shown.
+Which of a job's own settings are secrets is known from its file only: those are redacted where they are shown.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from sluice.deployment.secrets import hidden, shown
+from sluice.deployment.secrets import redact_options, redact_release
 
 revision = "0009"
 down_revision = "0008"
@@ -22,16 +22,16 @@ Values = Mapping[str, Any]
 
 def upgrade() -> None:
     if op.get_bind().dialect.name == "sqlite":
-        # What was there is overwritten in the file as well.
+        # Overwrite the deleted content in the database file.
         op.execute("PRAGMA secure_delete = ON")
-    _rewrite("releases", "resolved", sa.Integer, shown)
+    _rewrite("releases", "resolved", sa.Integer, redact_release)
     _rewrite("operations", "plan", sa.String(32), _plan)
     _rewrite("approvals", "plan", sa.Integer, _plan)
     _rewrite("replays", "plan", sa.String(32), _replay)
 
 
 def _rewrite(name: str, column: str, key: Any, change: Callable[[Values], Values]) -> None:
-    """Row by row, and only those in which something is to be hidden."""
+    """Rewrite the rows that contain secrets, one by one."""
     table = sa.table(name, sa.column("id", key), sa.column(column, sa.JSON))
     connection = op.get_bind()
     keys = connection.scalars(sa.select(table.c.id)).all()
@@ -53,8 +53,8 @@ def _change(change: Values) -> Values:
         return change
     name = change["path"].removeprefix(OPTION)
     known = {side: change[side] for side in ("old", "new") if change[side] is not None}
-    return {**change, **{side: hidden({name: value})[name] for side, value in known.items()}}
+    return {**change, **{side: redact_options({name: value})[name] for side, value in known.items()}}
 
 
 def _replay(plan: Values) -> Values:
-    return {**plan, "resolved": shown(plan["resolved"])} if "resolved" in plan else plan
+    return {**plan, "resolved": redact_release(plan["resolved"])} if "resolved" in plan else plan

@@ -1,4 +1,4 @@
-"""What each operator of a release computes: its state goes on only where that is the same."""
+"""What each operator of a release computes: its state is restored only if that is unchanged."""
 
 import sqlalchemy as sa
 from alembic import op

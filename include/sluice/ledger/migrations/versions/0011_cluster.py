@@ -1,4 +1,4 @@
-"""On which cluster a job was started, and a chunk of a replay."""
+"""The cluster on which a job, or a chunk of a replay, was started."""
 
 import sqlalchemy as sa
 from alembic import op

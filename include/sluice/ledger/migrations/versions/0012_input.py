@@ -1,4 +1,4 @@
-"""What of a job's input is malformed or late, in its samples."""
+"""Rates of malformed and late records in samples."""
 
 import sqlalchemy as sa
 from alembic import op

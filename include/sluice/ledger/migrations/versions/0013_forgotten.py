@@ -1,4 +1,4 @@
-"""When a job whose file is gone was taken off the list."""
+"""When a job whose file was removed was forgotten."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,6 +1,6 @@
-// Airflow around the page: its address, and the way out of the page into it.
+// The surrounding Airflow: its address, and links from the page to it.
 
-/** Airflow's own address; the page lies directly beneath it. */
+/** Airflow's own address; the page is one path segment below it. */
 export const ROOT = new URL("../", new URL("./", location.href)).href;
 
 /**
@@ -21,10 +21,10 @@ export function leave(path, { apart = false } = {}) {
   link.remove();
 }
 
-/** What a link of Airflow's leads to, beneath whichever of its addresses; null: it is no link to a run. */
+/** The path of an Airflow link to a run, below any of Airflow's addresses; null: it is no link to a run. */
 export const pathOf = (link) => link?.match(/\/(dags\/[^/]+\/runs\/.+)$/)?.[1] ?? null;
 
-/** Let a link lead to one of Airflow's pages, from within its frame as well. */
+/** Make a link to one of Airflow's pages, which also leaves Airflow's frame. */
 export function outward(link, path) {
   link.href = ROOT + path;
   link.addEventListener("click", (event) => {
@@ -35,9 +35,9 @@ export function outward(link, path) {
 }
 
 /**
- * Back to the page of all jobs when somebody asks Airflow's navigation for it.
+ * Back to the page of all jobs when a user opens it in Airflow's navigation.
  *
- * Airflow takes the page as shown already then, whatever its frame shows, and leaves the frame as it is.
+ * Airflow considers the page open already, whatever its frame shows, and doesn't change the frame.
  */
 export function followNavigation() {
   if (parent === window) return;

@@ -1,4 +1,4 @@
-// A job's timelines: one chart for each kind of figure, with what was done to the job marked on all of them.
+// A job's timelines: one chart for each kind of figure, all with marks of the job's operations.
 /* global uPlot */
 import { h } from "./dom.js";
 import { compact, count, duration, exact, rate } from "./format.js";
@@ -14,7 +14,7 @@ const KINDS = [
     unit: "records",
     series: [{ name: "lag", from: "consumer_lag", colour: "line-1" }],
     tick: compact,
-    tell: count,
+    format: count,
     limit: (limits) => limits?.consumer_lag,
   },
   {
@@ -22,7 +22,7 @@ const KINDS = [
     unit: "wall clock less watermark",
     series: [{ name: "watermark lag", from: "watermark_lag_ms", colour: "line-2" }],
     tick: duration,
-    tell: duration,
+    format: duration,
     limit: (limits) => limits?.watermark_lag_ms,
     time: true,
   },
@@ -34,7 +34,7 @@ const KINDS = [
       { name: "out", from: "records_out_per_s", colour: "line-3" },
     ],
     tick: compact,
-    tell: rate,
+    format: rate,
   },
   {
     title: "Checkpoints",
@@ -44,7 +44,7 @@ const KINDS = [
       { name: "duration", from: "checkpoint_duration_ms", colour: "line-3" },
     ],
     tick: duration,
-    tell: duration,
+    format: duration,
     limit: (limits) => limits?.checkpoint_age_ms,
     time: true,
   },
@@ -52,7 +52,7 @@ const KINDS = [
 // Steps of an axis of milliseconds: 1, 2, 5 … ms and s, then minutes, hours, days.
 const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 15e3, 3e4, 6e4, 12e4, 3e5, 6e5, 9e5, 18e5, 36e5, 72e5, 216e5, 432e5, 864e5, 1728e5, 6048e5, 12096e5, 24192e5];
 
-/** The charts of a timeline. `chosen` is told the ends of a span that somebody draws across one of them, in Unix seconds. */
+/** The charts of a timeline. `chosen` is called with the ends of a range that a user selects in one, in Unix seconds. */
 export class Charts {
   constructor(place, chosen) {
     this.place = place;
@@ -128,7 +128,7 @@ export class Charts {
     const parts = kind.series.map((each) => {
       const values = this.timeline[each.from].filter((value) => value !== null);
       if (!values.length) return `${each.name}: nothing known`;
-      return `${each.name}: last ${kind.tell(values.at(-1))}, at most ${kind.tell(Math.max(...values))}`;
+      return `${each.name}: last ${kind.format(values.at(-1))}, at most ${kind.format(Math.max(...values))}`;
     });
     return `${kind.title} over time. ${parts.join("; ")}.`;
   }
@@ -136,7 +136,7 @@ export class Charts {
 
 const pad = (value) => String(value).padStart(2, "0");
 
-// Times of day, and the date where it changes.
+// Times of day, with the date where it changes.
 function times(plot, values) {
   const step = values.length > 1 ? values[1] - values[0] : 60;
   const whole = step >= 86_400;
@@ -182,7 +182,7 @@ function drawMarks(plot, marks) {
     ctx.lineTo(x, bbox.top + bbox.height);
     ctx.stroke();
     if (mark.kind === "verdict") continue;
-    // The way it went: on to a new release, or back to a former one.
+    // The direction: forward to a new release, or back to a former one.
     const side = mark.kind === "rollback" ? -1 : 1;
     ctx.beginPath();
     ctx.moveTo(x, bbox.top);
@@ -211,13 +211,13 @@ function drawLimit(plot, limit, top) {
   ctx.restore();
 }
 
-// The figures under the pointer, or the newest; with what was done near by.
+// The figures under the pointer, or the newest, with the operations near them.
 function tellCursor(plot, kind, legend, timeline) {
   const at = plot.cursor?.idx ?? null;
   const number = at ?? timeline.at.length - 1;
   if (number < 0) return legend.replaceChildren("no samples in this span");
   const parts = kind.series.map((each) =>
-    h("span", { class: `key ${each.colour}` }, kind.series.length > 1 ? `${each.name} ` : "", h("strong", {}, kind.tell(timeline[each.from][number]))),
+    h("span", { class: `key ${each.colour}` }, kind.series.length > 1 ? `${each.name} ` : "", h("strong", {}, kind.format(timeline[each.from][number]))),
   );
   const near = at === null ? [] : timeline.marks.filter((mark) => Math.abs(plot.valToPos(mark.at, "x") - plot.cursor.left) < 5);
   legend.replaceChildren(...parts, h("span", { class: "quiet" }, at === null ? "newest" : exact(timeline.at[number])), ...near.map((mark) => h("span", { class: "near" }, mark.words)));

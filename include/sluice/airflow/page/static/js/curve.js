@@ -1,10 +1,10 @@
-// A curve the size of a word.
+// A small curve within a line of text.
 
 const NS = "http://www.w3.org/2000/svg";
 const WIDTH = 72;
 const HEIGHT = 20;
 
-/** Values over time, from nothing to the largest of them; what is not known is a gap. */
+/** Values over time, from zero to the largest one; an unknown value is a gap. */
 export function curve(values, label) {
   const svg = document.createElementNS(NS, "svg");
   svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);

@@ -1,9 +1,9 @@
-// What differs: settings as a table, code as a unified diff.
+// A difference: settings as a table, code as a unified diff.
 import { h } from "./dom.js";
 
-const told = (value) => (value === null || value === undefined ? h("span", { class: "quiet" }, "not set") : typeof value === "string" ? value : JSON.stringify(value));
+const asText = (value) => (value === null || value === undefined ? h("span", { class: "quiet" }, "not set") : typeof value === "string" ? value : JSON.stringify(value));
 
-/** A difference as the server gives it. `nothing`: what to say where there is none. */
+/** A difference as the server returns it. `nothing`: the text for an empty one. */
 export function showDifference(difference, nothing) {
   const { settings, files, code } = difference;
   const parts = [];
@@ -17,7 +17,7 @@ export function showDifference(difference, nothing) {
           { class: "plain" },
           h("caption", {}, "Settings"),
           h("thead", {}, h("tr", {}, ["Setting", difference.old, difference.new, "What it means"].map((title) => h("th", { scope: "col" }, title)))),
-          h("tbody", {}, settings.map((each) => h("tr", {}, h("th", { scope: "row" }, h("code", {}, each.path)), h("td", {}, h("code", { class: "minus" }, told(each.old))), h("td", {}, h("code", { class: "plus" }, told(each.new))), h("td", {}, h("span", { class: "quiet" }, each.why))))),
+          h("tbody", {}, settings.map((each) => h("tr", {}, h("th", { scope: "row" }, h("code", {}, each.path)), h("td", {}, h("code", { class: "minus" }, asText(each.old))), h("td", {}, h("code", { class: "plus" }, asText(each.new))), h("td", {}, h("span", { class: "quiet" }, each.why))))),
         ),
       ),
     );
@@ -35,7 +35,7 @@ function file(each) {
     { class: "file", open: each.lines.length <= 200 },
     h("summary", {}, h("code", {}, each.name), h("span", { class: "quiet" }, ` ${each.change} `), h("span", { class: "plus" }, `+${plus}`), " ", h("span", { class: "minus" }, `−${minus}`)),
     h("pre", { class: "diff", tabindex: "0", "aria-label": `Diff of ${each.name}` }, each.lines.map(lineOf)),
-    each.left_out ? h("p", { class: "quiet" }, `${each.left_out} more lines are left out`) : null,
+    each.left_out ? h("p", { class: "quiet" }, `${each.left_out} further lines are not shown`) : null,
   );
 }
 

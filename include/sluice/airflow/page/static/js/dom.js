@@ -1,4 +1,4 @@
-// Elements from plain values. Text is always text: nothing that comes from a job is read as HTML.
+// Elements from plain values. Text is always inserted as text: data of a job is never parsed as HTML.
 
 /** An element. `given`: attributes; `on…` are listeners, `class` its classes; false, null and undefined are left out. */
 export function h(name, given = {}, ...children) {
@@ -12,7 +12,7 @@ export function h(name, given = {}, ...children) {
   return element;
 }
 
-/** Put these in place of what an element holds. */
+/** Replace the children of an element. */
 export function fill(element, ...children) {
   element.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
 }

@@ -1,14 +1,14 @@
 // The page of all jobs.
 import { byId, fill, h } from "./dom.js";
-import { compact, count, duration, exact, NOTHING, rate, retell, when } from "./format.js";
+import { compact, count, duration, exact, NOTHING, rate, refreshMoments, when } from "./format.js";
 import { ask, live } from "./live.js";
 import { curve } from "./curve.js";
-import { badge, lastDeploy, standing, STANDINGS, waiting } from "./parts.js";
+import { badge, lastDeploy, verdictOf, VERDICTS, waiting } from "./parts.js";
 
-const AT_ONCE = 60; // rows that are drawn before somebody scrolls
+const AT_ONCE = 60; // rows that are drawn before the user scrolls
 const STALE = 30 * 60; // seconds after which a sweep is old
 
-const worst = (row) => STANDINGS.indexOf(standing(row));
+const worst = (row) => VERDICTS.indexOf(verdictOf(row));
 const COLUMNS = [
   { key: "job", title: "Job", value: (row) => row.job },
   { key: "verdict", title: "Verdict", value: worst },
@@ -23,7 +23,7 @@ const COLUMNS = [
 const query = new URLSearchParams(location.search);
 const chosen = {
   text: query.get("text") ?? "",
-  verdicts: new Set((query.get("verdict") ?? "").split(",").filter((name) => STANDINGS.includes(name))),
+  verdicts: new Set((query.get("verdict") ?? "").split(",").filter((name) => VERDICTS.includes(name))),
   sort: COLUMNS.find((column) => column.key === query.get("sort"))?.key ?? "verdict",
   down: query.get("down") === "1",
 };
@@ -51,11 +51,11 @@ function choose() {
   const words = chosen.text.toLowerCase().split(/\s+/).filter(Boolean);
   const column = COLUMNS.find((each) => each.key === chosen.sort);
   const sign = chosen.down ? -1 : 1;
-  const found = fleet.rows.filter((row) => (!chosen.verdicts.size || chosen.verdicts.has(standing(row))) && matches(row, words));
+  const found = fleet.rows.filter((row) => (!chosen.verdicts.size || chosen.verdicts.has(verdictOf(row))) && matches(row, words));
   found.sort((a, b) => {
     const [x, y] = [column.value(a), column.value(b)];
     const missing = (x === null || x === undefined) - (y === null || y === undefined);
-    if (missing) return missing; // what is not known comes last, whichever way
+    if (missing) return missing; // unknown values come last in both directions
     return (x < y ? -sign : x > y ? sign : 0) || (a.job < b.job ? -1 : 1);
   });
   shown = found;
@@ -83,12 +83,12 @@ function heads() {
 }
 
 function chips() {
-  const tally = Object.fromEntries(STANDINGS.map((name) => [name, 0]));
-  for (const row of fleet.rows) tally[standing(row)] += 1;
+  const tally = Object.fromEntries(VERDICTS.map((name) => [name, 0]));
+  for (const row of fleet.rows) tally[verdictOf(row)] += 1;
   const focused = document.activeElement?.dataset?.verdict;
   fill(
     byId("verdicts"),
-    STANDINGS.map((name) =>
+    VERDICTS.map((name) =>
       h(
         "button",
         {
@@ -128,8 +128,8 @@ function line(row) {
     "tr",
     {},
     h("th", { scope: "row", "data-label": "Job" }, h("a", { href: address }, row.job), state),
-    h("td", { "data-label": "Verdict", class: "why" }, badge(standing(row)), waiting(row), h("span", { class: "reasons", title: row.reasons.join("\n") }, row.reasons.join("; "))),
-    cell("Release", row.release ?? NOTHING, row.drift && h("span", { class: "badge drift", title: "Its files or settings differ from the release that runs" }, "drift")),
+    h("td", { "data-label": "Verdict", class: "why" }, badge(verdictOf(row)), waiting(row), h("span", { class: "reasons", title: row.reasons.join("\n") }, row.reasons.join("; "))),
+    cell("Release", row.release ?? NOTHING, row.drift && h("span", { class: "badge drift", title: "Its files or settings differ from the running release" }, "drift")),
     figure("Lag", h("span", { class: "with-curve" }, own ? curve(own.lag, `consumer lag over the last hours, at most ${compact(Math.max(0, ...own.lag))} records`) : null, h("span", { title: count(row.consumer_lag) }, row.consumer_lag >= 100_000 ? compact(row.consumer_lag) : count(row.consumer_lag))), trend(row)),
     figure("Watermark lag", h("span", { class: "with-curve" }, own ? curve(own.watermark_lag_ms, `watermark lag over the last hours, at most ${duration(Math.max(0, ...own.watermark_lag_ms))}`) : null, h("span", {}, duration(row.watermark_lag_ms)))),
     figure("Checkpoint age", duration(row.checkpoint_age_ms)),
@@ -157,14 +157,14 @@ function rows() {
   byId("fleet").hidden = !shown.length;
   const empty = byId("empty");
   empty.hidden = Boolean(shown.length);
-  empty.textContent = all ? "No job matches." : "There is no job yet, or none that you may see. A first one: “sluice new”, then its DAG, then redeploy_and_verify.";
+  empty.textContent = all ? "No job matches." : "There is no job yet, or none that you may see. To add one: “sluice new”, then run its DAG, then redeploy_and_verify.";
 }
 
 function head() {
   const place = byId("swept");
-  if (fleet.swept_at === null) return fill(place, `Environment ${fleet.environment}. No sweep has looked yet: unpause redeploy_and_verify.`);
+  if (fleet.swept_at === null) return fill(place, `Environment ${fleet.environment}. No sweep has run yet: unpause redeploy_and_verify.`);
   const old = Date.now() / 1000 - fleet.swept_at > STALE;
-  fill(place, `Environment ${fleet.environment}, as the last sweep has seen it `, when(fleet.swept_at), old && h("span", { class: "badge degraded" }, "▲ old: is redeploy_and_verify paused?"));
+  fill(place, `Environment ${fleet.environment}, by the last sweep `, when(fleet.swept_at), old && h("span", { class: "badge degraded" }, "▲ old: is redeploy_and_verify paused?"));
   place.title = exact(fleet.swept_at);
 }
 
@@ -184,14 +184,14 @@ async function refresh() {
     for (const row of found.rows) {
       const words = JSON.stringify(row);
       const old = before.get(row.job);
-      // The same string as before: `lineOf` compares by it.
+      // The same string object as before: `lineOf` compares it.
       row.whole = old?.whole === words ? old.whole : words;
-      row.text = `${row.job} ${row.state} ${standing(row)} ${row.reasons.join(" ")} ${row.drift ? "drift" : ""} ${row.waiting ? "waits for approval" : ""}`.toLowerCase();
+      row.text = `${row.job} ${row.state} ${verdictOf(row)} ${row.reasons.join(" ")} ${row.drift ? "drift" : ""} ${row.waiting ? "waits for approval" : ""}`.toLowerCase();
     }
     fleet = found;
     draw();
   }
-  retell();
+  refreshMoments();
   const newer = await ask("api/curves");
   if (newer !== curves) {
     curves = newer;
@@ -211,13 +211,13 @@ document.addEventListener("keydown", (event) => {
     byId("text").focus();
   }
 });
-// More rows as soon as the end comes near.
+// Draw more rows when the end comes near.
 const end = new IntersectionObserver(
   (entries) => {
     if (!fleet || !entries.some((entry) => entry.isIntersecting) || limit >= shown.length) return;
     limit += AT_ONCE;
     rows();
-    // It is told of changes alone, and the end may still be near.
+    // The observer reports changes only, and the end may still be near.
     end.unobserve(byId("more"));
     end.observe(byId("more"));
   },

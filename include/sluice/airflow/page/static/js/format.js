@@ -1,4 +1,4 @@
-// Figures, durations and moments as people read them. What is not known is an em dash.
+// Figures, durations and moments as text. An unknown value is an em dash.
 import { h } from "./dom.js";
 
 export const NOTHING = "—";
@@ -34,7 +34,7 @@ export function duration(ms) {
 /** Unix seconds: 2026-01-31 12:00:05 UTC */
 export const exact = (at) => `${new Date(at * 1000).toISOString().slice(0, 19).replace("T", " ")} UTC`;
 
-// One unit is enough to say how long ago: the title has the moment.
+// One unit is enough: the title has the exact moment.
 function ago(at) {
   const past = Date.now() / 1000 - at;
   const seconds = Math.abs(past);
@@ -43,14 +43,14 @@ function ago(at) {
   return past > 0 ? `${Math.floor(value)} ${unit} ago` : `in ${Math.round(value)} ${unit}`;
 }
 
-/** How long ago, with the exact moment in its title; kept right by `retell`. */
+/** How long ago, with the exact moment in its title; `refreshMoments` updates it. */
 export function when(at, before = "") {
   if (!known(at)) return NOTHING;
   return h("time", { datetime: new Date(at * 1000).toISOString(), title: exact(at), "data-at": at, "data-before": before }, before + ago(at));
 }
 
-/** Tell all moments on the page anew. */
-export function retell() {
+/** Update all moments on the page. */
+export function refreshMoments() {
   for (const each of document.querySelectorAll("time[data-at]")) {
     const words = each.dataset.before + ago(Number(each.dataset.at));
     if (each.textContent !== words) each.textContent = words;

@@ -1,9 +1,9 @@
 // The page of one job.
 import { byId, fill, h } from "./dom.js";
-import { count, duration, exact, NOTHING, retell, when } from "./format.js";
+import { count, duration, exact, NOTHING, refreshMoments, when } from "./format.js";
 import { ask, askPatiently, live, Refused } from "./live.js";
 import { followNavigation, outward, pathOf } from "./airflow.js";
-import { badge, lastDeploy, outcome, standing } from "./parts.js";
+import { badge, lastDeploy, outcome, verdictOf } from "./parts.js";
 import { Charts } from "./charts.js";
 import { showDifference } from "./diff.js";
 import { openForm } from "./trigger.js";
@@ -21,7 +21,7 @@ const SPANS = [
 const address = (what, given = {}) => `api/${what}?${new URLSearchParams({ name: NAME, ...given })}`;
 let answer = null;
 let view = null;
-// What is shown: the last hours, or a span that somebody has chosen; no hours: not known yet.
+// The shown range: the last hours, or a range that the user has chosen; no hours: not known yet.
 const span = { hours: Number(new URLSearchParams(location.search).get("hours")) || null, since: null, until: null };
 
 document.title = NAME;
@@ -35,7 +35,7 @@ function head() {
   const seen = row.seen_at === null ? "by the ledger and the files; no sweep has looked since" : ["as the sweep of ", when(row.seen_at), " has seen it"];
   fill(
     byId("head"),
-    h("header", { class: "top" }, h("div", { class: "title" }, h("h1", {}, NAME), badge(standing(row)), row.drift ? h("span", { class: "badge drift" }, "drift") : null), actions()),
+    h("header", { class: "top" }, h("div", { class: "title" }, h("h1", {}, NAME), badge(verdictOf(row)), row.drift ? h("span", { class: "badge drift" }, "drift") : null), actions()),
     h("p", { class: "quiet" }, `${row.state}, environment ${view.environment}, `, seen),
     note,
     row.waiting ? question(row.waiting) : null,
@@ -46,20 +46,20 @@ function head() {
       fact("Consumer lag", count(row.consumer_lag), view.limits ? `records, limit ${count(view.limits.consumer_lag)}` : "records"),
       fact("Watermark lag", duration(row.watermark_lag_ms), view.limits ? `limit ${duration(view.limits.watermark_lag_ms)}` : null),
       fact("Checkpoint age", duration(row.checkpoint_age_ms), view.limits ? `limit ${duration(view.limits.checkpoint_age_ms)}` : null),
-      fact("Restarts", count(row.restarts), row.recent_restarts ? `${count(row.recent_restarts)} in 10 min` : "since it was submitted"),
+      fact("Restarts", count(row.restarts), row.recent_restarts ? `${count(row.recent_restarts)} in 10 min` : "since its submission"),
       fact("Last deploy", ...lastDeploy(row)),
     ),
-    Object.keys(view.overrides).length ? h("p", {}, "Settings given by a run: ", Object.entries(view.overrides).map(([name, value]) => h("code", { class: "given" }, `${name}=${JSON.stringify(value)}`))) : null,
+    Object.keys(view.overrides).length ? h("p", {}, "Settings from a run: ", Object.entries(view.overrides).map(([name, value]) => h("code", { class: "given" }, `${name}=${JSON.stringify(value)}`))) : null,
   );
 }
 
-// What a person is asked, and the way to where it is answered.
+// The open approval, with a link to the task that takes the answer.
 function question({ kind, since, until, why, link }) {
   const path = pathOf(link);
   return h(
     "div",
     { class: "notice", role: "status" },
-    h("span", {}, h("strong", {}, `A ${kind} waits for an approval`), ", asked ", when(since), `: ${why}. Without an answer it is refused `, when(until), "."),
+    h("span", {}, h("strong", {}, `A ${kind} waits for an approval`), ", requested ", when(since), `: ${why}. Without an answer it is rejected `, when(until), "."),
     path ? outward(h("a", { class: "button" }, "Read the plan and answer"), path) : null,
   );
 }
@@ -73,10 +73,10 @@ function actions() {
   return h(
     "div",
     { class: "actions" },
-    button("Redeploy", "main", () => deploy("Redeploy", { operation: "deploy", reason: null }, "Deploys what the files and the deployment file say now; the plan is its first task. Settings of the job can be changed for it.")),
+    button("Redeploy", "main", () => deploy("Redeploy", { operation: "deploy", reason: null }, "Deploys the present code and deployment file; the plan is its first task. Settings of the job can be changed for it.")),
     rests
-      ? button("Resume", "", () => deploy("Resume", { operation: "resume", reason: null }, "Goes on from the state that it stopped with."))
-      : view.phase ? button("Suspend", "", () => deploy("Suspend", { operation: "suspend", reason: null }, "Stops the job with its state kept; “Resume” goes on from there.", true)) : null,
+      ? button("Resume", "", () => deploy("Resume", { operation: "resume", reason: null }, "Starts the job from the savepoint that it stopped with."))
+      : view.phase ? button("Suspend", "", () => deploy("Suspend", { operation: "suspend", reason: null }, "Stops the job with a savepoint; “Resume” starts it from there.", true)) : null,
     dag,
   );
 }
@@ -92,11 +92,11 @@ const ends = {
   until: h("input", { type: "datetime-local", id: "until" }),
 };
 const events = h("div");
-const told = h("p", { class: "quiet" });
+const hint = h("p", { class: "quiet" });
 const spans = SPANS.map(([words, hours]) => h("button", { type: "button", class: "span", onclick: () => choose({ hours, since: null, until: null }) }, words));
 const moment = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 16);
 const seconds = (input) => Date.parse(`${input.value}Z`) / 1000;
-// Somebody has chosen a range: the page going on by itself does not take it away.
+// A range that the user has chosen: the periodic update keeps it.
 let isChosen = false;
 const charts = new Charts(plots, (since, until) => {
   isChosen = true;
@@ -111,35 +111,35 @@ function choose(given) {
   const address = new URLSearchParams(location.search);
   address.set("hours", String(span.hours));
   history.replaceState(null, "", `?${address}`);
-  timeline(true).catch((error) => fill(told, error.message));
+  timeline(true).catch((error) => fill(hint, error.message));
 }
 
 function frame() {
   const show = button("Show", "", () => {
     const [since, until] = [seconds(ends.since), seconds(ends.until)];
     if (Number.isFinite(since) && until > since) choose({ since, until });
-    else fill(told, "From and To must be moments, From the earlier one.");
+    else fill(hint, "From and To must be dates with times, From the earlier one.");
   });
   const replay = button("Backfill this range", "", () =>
     openForm({
       dag: BACKFILL,
       title: `Backfill ${NAME}`,
       values: { start: ends.since.value, end: ends.until.value, chunk: null, parallel: 1, output: "separate", reason: null },
-      words: "Runs this range of event time through the job again, beside the live one. Times are UTC.",
+      words: "Replays this range of event time through the job, beside the live one. Times are UTC.",
     }),
   );
   replay.id = "replay";
-  replay.hidden = true; // until it is known that there is such a DAG
+  replay.hidden = true; // until the DAG is known to exist
   fill(
     byId("times"),
     h("div", { class: "tools" }, h("div", { class: "spans", role: "group", "aria-label": "Span of time" }, spans), h("label", { for: "since" }, "From"), ends.since, h("label", { for: "until" }, "To"), ends.until, h("span", { class: "quiet" }, "UTC"), show, replay),
-    told,
+    hint,
     plots,
     events,
   );
 }
 
-// A day, or less of it where the job is younger.
+// A day, or less if the job is younger.
 function usualHours() {
   const oldest = view.releases.at(-1)?.created_at ?? 0;
   const age = (Date.now() / 1000 - oldest) / 3600;
@@ -149,7 +149,7 @@ function usualHours() {
 let drawn = null;
 async function timeline(anew = false) {
   const fixed = span.since !== null;
-  // Whole minutes: what is asked again within one is the same question, and mostly has the same answer.
+  // Whole minutes: requests within one minute are equal, and mostly have the same response.
   const now = Math.ceil(Date.now() / 60_000) * 60;
   const until = fixed ? span.until : now;
   const since = fixed ? span.since : until - span.hours * 3600;
@@ -163,8 +163,8 @@ async function timeline(anew = false) {
     ends.until.value = moment(found.until);
   }
   charts.show(found, view?.limits);
-  const thinned = found.samples > found.at.length ? `; ${count(found.samples)} samples, the worst of each few` : "";
-  fill(told, found.at.length ? `Times are UTC. Draw across a chart to choose a range${thinned}.` : "No sweep has looked at the job in this span.");
+  const thinned = found.samples > found.at.length ? `; ${count(found.samples)} samples, shown by the worst of each group` : "";
+  fill(hint, found.at.length ? `Times are UTC. Drag across a chart to choose a range${thinned}.` : "No sweep has checked the job in this range.");
   marks(found.marks);
 }
 
@@ -172,7 +172,7 @@ function marks(found) {
   if (!found.length) return fill(events);
   const rows = [...found].reverse().map((mark) => h("tr", {}, h("td", {}, when(mark.at)), h("td", {}, exact(mark.at)), h("td", {}, h("span", { class: `dot ${mark.kind}` }), mark.words)));
   const open = events.querySelector("details")?.open ?? false;
-  fill(events, h("details", { open }, h("summary", {}, found.length === 1 ? "1 event in this span" : `${count(found.length)} events in this span`), h("div", { class: "scroller", role: "region", tabindex: "0", "aria-label": "Events in this span" }, h("table", { class: "plain" }, h("caption", { class: "hidden" }, "Events in this span"), h("thead", {}, h("tr", {}, ["When", "Moment", "What"].map((title) => h("th", { scope: "col" }, title)))), h("tbody", {}, rows)))));
+  fill(events, h("details", { open }, h("summary", {}, found.length === 1 ? "1 event in this range" : `${count(found.length)} events in this range`), h("div", { class: "scroller", role: "region", tabindex: "0", "aria-label": "Events in this span" }, h("table", { class: "plain" }, h("caption", { class: "hidden" }, "Events in this span"), h("thead", {}, h("tr", {}, ["When", "Moment", "What"].map((title) => h("th", { scope: "col" }, title)))), h("tbody", {}, rows)))));
 }
 
 /* What a deploy would change. */
@@ -180,14 +180,14 @@ function marks(found) {
 function desired() {
   const place = byId("desired");
   const { row } = view;
-  const words = row.drift === null ? "The last sweep could not tell whether the job differs from its files." : row.drift ? "The last sweep found that the job differs from its files or settings." : "The last sweep found no difference from the files and settings.";
+  const words = row.drift === null ? "The last sweep could not compare the job with its files." : row.drift ? "The last sweep found that the job differs from its files or settings." : "The last sweep found no difference from the files and settings.";
   const result = h("div");
   const compare = button("Compare with the files now", "", async () => {
     compare.disabled = true;
     fill(result, h("p", { class: "quiet" }, "Reading the files …"));
     try {
       const found = await askPatiently(address("desired"), (words) => fill(result, h("p", { class: "quiet", role: "status" }, words)));
-      fill(result, h("p", { class: "quiet" }, `${found.old} against ${found.new}; what becomes of the state is told by a plan.`), showDifference(found, "Nothing differs: a deploy would find nothing to do."));
+      fill(result, h("p", { class: "quiet" }, `${found.old} against ${found.new}; a plan shows what happens to the state.`), showDifference(found, "No differences: a deploy would change nothing."));
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       fill(result, h("p", { class: "refusal", role: "alert" }, error.message));
@@ -195,7 +195,7 @@ function desired() {
       compare.disabled = false;
     }
   });
-  fill(place, h("p", {}, words), h("div", { class: "actions" }, view.releases.length ? compare : null, h("span", { class: "quiet" }, "The whole plan, without deploying: ", h("code", {}, `sluice plan ${NAME}`))), result);
+  fill(place, h("p", {}, words), h("div", { class: "actions" }, view.releases.length ? compare : null, h("span", { class: "quiet" }, "The whole plan, without a deploy: ", h("code", {}, `sluice plan ${NAME}`))), result);
 }
 
 /* Tables. */
@@ -211,13 +211,13 @@ function releases() {
     const before = view.releases[index + 1]?.number ?? 0;
     const place = h("td", { colspan: 6 });
     const line = h("tr", { class: "inner", hidden: true }, place);
-    const differ = button(before ? `Diff to ${before}` : "What is in it", "small", async () => {
+    const differ = button(before ? `Diff to ${before}` : "Contents", "small", async () => {
       line.hidden = !line.hidden;
       differ.setAttribute("aria-expanded", String(!line.hidden));
       if (line.hidden || (place.childElementCount && !place.querySelector(".refusal"))) return;
       try {
         const found = await askPatiently(address("difference", { old: before, new: each.number }), (words) => fill(place, h("p", { class: "quiet", role: "status" }, words)));
-        fill(place, showDifference(found, "Nothing that is kept of them differs."));
+        fill(place, showDifference(found, "Nothing that is recorded of them differs."));
       } catch (error) {
         fill(place, h("p", { class: "refusal", role: "alert" }, error.message));
       }
@@ -230,7 +230,7 @@ function releases() {
       line,
     ];
   });
-  fill(byId("releases"), table("Releases, newest first", ["Release", "Entered", "Passed its gates", "Fingerprint", "Given by a run", ""], rows, "There is none yet."));
+  fill(byId("releases"), table("Releases, newest first", ["Release", "Entered", "Passed its gates", "Fingerprint", "Settings from a run", ""], rows, "No release yet."));
 }
 
 function operations() {
@@ -248,7 +248,7 @@ function operations() {
       line,
     ];
   });
-  fill(byId("operations"), table("Operations, newest first", ["Operation", "Outcome", "Release", "Began", "Took", "Downtime", "Reason", ""], rows, "Nothing was done to it yet."));
+  fill(byId("operations"), table("Operations, newest first", ["Operation", "Outcome", "Release", "Began", "Took", "Downtime", "Reason", ""], rows, "No operation yet."));
 }
 
 function stages(each) {
@@ -266,14 +266,14 @@ function stages(each) {
     each.stages.length ? h("ol", { class: "stages" }, each.stages.map((stage) => {
       const bar = h("progress", { max: whole, value: Math.max(stage.ms, whole / 100), "aria-label": `${stage.stage} took ${duration(stage.ms)}` });
       return h("li", {}, h("span", { class: "name" }, stage.stage), bar, h("span", { class: "figure" }, duration(stage.ms)), h("span", { class: "quiet" }, stage.events.join(", ")));
-    })) : h("p", { class: "quiet" }, "The journal has no entries: nothing was done outside."),
+    })) : h("p", { class: "quiet" }, "The journal has no entries: the operation changed nothing."),
     h("dl", { class: "facts" }, facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, h("code", {}, value))])),
   ];
 }
 
 function savepoints() {
   const rows = view.savepoints.map((each) => h("tr", {}, h("td", {}, when(each.taken_at)), h("td", {}, String(each.release)), h("td", {}, each.deleted_at ? h("span", { class: "quiet" }, "deleted ", when(each.deleted_at)) : each.in_use ? h("span", { class: "badge healthy" }, "in use") : "kept"), h("td", { class: "words" }, h("code", {}, each.path))));
-  fill(byId("savepoints"), table("Savepoints, newest first", ["Taken", "Release", "State", "Path"], rows, "None was taken."));
+  fill(byId("savepoints"), table("Savepoints, newest first", ["Taken", "Release", "State", "Path"], rows, "No savepoint yet."));
 }
 
 function replays() {
@@ -282,7 +282,7 @@ function replays() {
     const range = [each.start, each.end].map((text) => text.replace("T", " ").replace(/(\+00:00|Z)$/, "")).join(" – ");
     return h("tr", {}, h("th", { scope: "row" }, h("code", {}, each.id.slice(0, 8))), h("td", {}, outcome(each.outcome)), h("td", {}, range), h("td", {}, String(each.release)), h("td", { class: "figure" }, count(each.records)), h("td", {}, chunks), h("td", {}, when(each.started_at)), h("td", {}, each.promoted_at ? when(each.promoted_at) : NOTHING));
   });
-  fill(byId("replays"), table("Replays, newest first", ["Replay", "Outcome", "Range (UTC)", "Release", "Records", "Chunks", "Began", "Promoted"], rows, "History was never run again."));
+  fill(byId("replays"), table("Replays, newest first", ["Replay", "Outcome", "Range (UTC)", "Release", "Records", "Chunks", "Began", "Promoted"], rows, "No replay yet."));
 }
 
 /* Keeping it right. */
@@ -303,7 +303,7 @@ async function refresh() {
     answer = found;
     view = found.job;
     for (const [names, draw] of PARTS) {
-      // What has not changed stays as it is, with what somebody has opened in it.
+      // Unchanged sections keep their elements, and with them the details that the user has opened.
       const same = before && names.every((name) => JSON.stringify(before[name]) === JSON.stringify(view[name]));
       const quiet = draw === desired && before && before.row.drift === view.row.drift && before.releases.length === view.releases.length;
       if (!same && !quiet) draw();
@@ -312,7 +312,7 @@ async function refresh() {
   }
   span.hours ??= usualHours();
   await timeline();
-  retell();
+  refreshMoments();
 }
 
 frame();

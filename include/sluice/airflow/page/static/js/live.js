@@ -1,12 +1,12 @@
-// Asking the server: what has not changed is not sent again, and nobody asks while nobody looks.
+// Requests to the server: unchanged values are not sent again, and a hidden page sends no requests.
 import { byId, fill, h } from "./dom.js";
 import { leave } from "./airflow.js";
 
 const held = new Map();
-const HELD = 12; // answers that are kept to compare with
+const HELD = 12; // responses that are kept to compare with
 export const PERIOD = 10_000;
 
-/** An answer that was no answer. */
+/** An HTTP error response. */
 export class Refused extends Error {
   constructor(status, words, retryAfter = null) {
     super(words);
@@ -15,16 +15,16 @@ export class Refused extends Error {
   }
 }
 
-/** `fetch`, but a server that does not answer is a refusal as well. */
+/** `fetch`, with a server that does not answer as an error response, too. */
 export async function reach(address, given) {
   try {
     return await fetch(address, { credentials: "same-origin", ...given });
   } catch {
-    throw new Refused(0, "The server does not answer. What you see is as old as it says.");
+    throw new Refused(0, "The server does not answer. This page shows older data, as its times say.");
   }
 }
 
-/** The JSON at an address beneath the page's own; the same object as before where it has not changed. */
+/** The JSON at an address below the page's own; the same object as before if it has not changed. */
 export async function ask(path) {
   const before = held.get(path);
   const headers = before ? { "If-None-Match": before.tag } : {};
@@ -44,14 +44,14 @@ export async function ask(path) {
 const TRIES = 30;
 const BUSY = [429, 503];
 
-/** `ask`, again and again while the server is busy and says when to ask again. `waiting`: called with what it says. */
+/** `ask`, retried while the server is busy and sends Retry-After. `waiting` is called with its message. */
 export async function askPatiently(path, waiting) {
   for (let tried = 1; ; tried += 1) {
     try {
       return await ask(path);
     } catch (error) {
       if (!BUSY.includes(error.status) || error.retryAfter === null || tried === TRIES) throw error;
-      waiting(`The server is busy (${error.message}). This page asks again by itself.`);
+      waiting(`The server is busy (${error.message}). This page tries again by itself.`);
       await new Promise((resolve) => setTimeout(resolve, Math.min(error.retryAfter, 30) * 1000));
     }
   }
@@ -63,7 +63,7 @@ function secondsOf(response) {
   return text && Number.isFinite(Number(text)) ? Math.max(1, Number(text)) : null;
 }
 
-/** What a refusal says. */
+/** The message of an error response. */
 export async function reason(response) {
   const text = await response.text();
   try {
@@ -72,13 +72,13 @@ export async function reason(response) {
     if (Array.isArray(detail)) return detail.map((each) => `${(each.loc ?? []).slice(1).join(".")}: ${each.msg}`).join("; ");
     return detail ? JSON.stringify(detail) : text;
   } catch {
-    // A proxy's own page: its HTML is of no use to a reader.
-    if (BUSY.includes(response.status)) return `the server, or a proxy before it, is busy (${response.status})`;
+    // A proxy's own page: its HTML is no message for a reader.
+    if (BUSY.includes(response.status)) return `the server, or a proxy in front of it, is busy (${response.status})`;
     return text.slice(0, 500) || `the server answered with ${response.status}`;
   }
 }
 
-/** Do something now and every ten seconds while the page is looked at; what goes wrong is told on it. */
+/** Call a function now and every ten seconds while the page is visible; its errors are shown on the page. */
 export function live(doing) {
   let timer = null;
   let busy = false;
@@ -88,9 +88,9 @@ export function live(doing) {
     clearTimeout(timer);
     try {
       await doing();
-      tell(null);
+      showError(null);
     } catch (error) {
-      tell(error);
+      showError(error);
       if (!(error instanceof Refused)) throw error;
     } finally {
       busy = false;
@@ -102,8 +102,8 @@ export function live(doing) {
   return go;
 }
 
-/** Say what is wrong at the top of the page; null: nothing is. */
-export function tell(error) {
+/** Show an error at the top of the page; null: none. */
+export function showError(error) {
   const place = byId("trouble");
   place.hidden = error === null;
   if (error === null) return fill(place);

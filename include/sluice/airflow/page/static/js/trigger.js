@@ -1,6 +1,6 @@
-// The form of a DAG's parameters, with values filled in: what it starts is a run like any other of the DAG.
+// The form of a DAG's parameters, with values filled in; it starts an ordinary run of the DAG.
 //
-// The form is made from the parameters that Airflow's public API gives, and Airflow checks what is sent and who sends it.
+// The parameters come from Airflow's public API, and Airflow checks the values and the permissions.
 import { fill, h } from "./dom.js";
 import { reach, reason, Refused } from "./live.js";
 import { leave, outward, ROOT } from "./airflow.js";
@@ -17,10 +17,10 @@ async function call(path, method = "GET", body = undefined) {
   return response.json();
 }
 
-/** Open the form. `values`: what is filled in, by the parameters' names; they stand first. */
+/** Open the form. `values`: initial values by the parameters' names; these parameters come first. */
 export async function openForm({ dag, title, words, values, danger = false }) {
   const dialog = h("dialog", { class: "form", "aria-labelledby": "form-title" });
-  const body = h("div", {}, h("p", { class: "quiet" }, "Asking Airflow for the parameters …"));
+  const body = h("div", {}, h("p", { class: "quiet" }, "Loading the parameters from Airflow …"));
   const close = h("button", { type: "button", class: "plain", onclick: () => dialog.close(), "aria-label": "Close" }, "✕");
   dialog.append(h("header", {}, h("h2", { id: "form-title" }, title), close), body);
   dialog.addEventListener("close", () => dialog.remove());
@@ -49,7 +49,7 @@ function form({ dag, words, values, danger, details, dialog }) {
     words ? h("p", {}, words) : null,
     filled.map((field) => field.element),
     [...sections].map(([name, those]) => h("details", {}, h("summary", {}, name), those.map((field) => field.element))),
-    unpause ? h("label", { class: "tick" }, unpause, "Unpause the DAG: it is paused, and a run would wait") : null,
+    unpause ? h("label", { class: "tick" }, unpause, "Unpause the DAG: a run of a paused DAG stays queued") : null,
     refusal,
     h("footer", {}, h("span", { class: "quiet" }, "A run of ", own), h("button", { type: "button", class: "plain", onclick: () => dialog.close() }, "Cancel"), submit),
   );
@@ -77,7 +77,7 @@ function group(fields) {
   return found;
 }
 
-// A parameter: its control, and what was put in.
+// A parameter: its control and its value.
 class Field {
   constructor(name, param, values) {
     const { schema = {}, value = null, description = null } = param;
@@ -113,7 +113,7 @@ class Field {
     return h("input", { id, name: this.name, type: numeric ? "number" : "text", step: this.types.includes("integer") ? 1 : "any", value: text, min: this.schema.minimum, max: this.schema.maximum, autocomplete: "off", spellcheck: "false" });
   }
 
-  // What is to be sent; undefined: nothing, it is as it was.
+  // The value to send; undefined: it is unchanged and not sent.
   read() {
     const value = this.#value();
     return JSON.stringify(value) === JSON.stringify(this.before) ? undefined : value;

@@ -1,7 +1,6 @@
-"""Importing a job file in a process of its own first: one that ends the process, or never ends, must not end this one.
+"""Import each job file in a child process first: a file that ends the process or hangs must not stop the reader.
 
-What was imported to its end once is known by the digest of its content, and that of the code that the jobs share, and
-isn't tried again: a trial is made only of files that have changed.
+The result is cached by the digest of the file and of the code that jobs share. So only changed files are checked again.
 """
 
 from __future__ import annotations
@@ -25,68 +24,75 @@ from sluice.deployment import time_limit
 from sluice.settings import JOBS_PACKAGE
 
 _BUDGET = 20.0
-"""Seconds for all trials of one reading: Airflow gives a DAG file 30 s."""
+"""Seconds for all checks of one call: Airflow allows a DAG file 30 s."""
 _SLACK = 5.0
-"""Seconds that a process which is to end itself gets to do so."""
+"""Seconds beyond the limit within which the child must have ended itself."""
 _START_WITHIN = 25.0
-"""Seconds until the process must have begun with the first file, also on a machine that is busy."""
-_TRIED_AGAIN = 300.0
-"""Seconds until a file that didn't end well is tried again: what it waited for may answer by then."""
-_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); import sluice.deployment.tried as it; it.main()"
+"""Seconds within which the child must begin with the first file, also on a busy machine."""
+_RECHECK_AFTER = 300.0
+"""Seconds until a refused file is checked again: the server that it waited for may answer by then."""
+_START = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from sluice.deployment.import_check_child import main; main()"
+)
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 
-_finished: set[str] = set()
-"""Digests of what this process knows to end."""
+_passed: set[str] = set()
+"""Digests of files whose import ends, as far as this process knows."""
 
 
 def refused_files(root: Path, files: Sequence[Path]) -> dict[Path, str]:
-    """The files that must not be imported in this process, each with the reason.
+    """The files that must not be imported in this process, each with the error message.
 
     Args:
         root: The project's directory.
-        files: The job files, whose names are jobs'.
+        files: The job files; their names are valid job names.
     """
     digests = _digests(root, files)
-    store = _Store(root)
-    known = store.read() if set(digests.values()) - _finished else {}
+    store = _Results(root)
+    known = store.read() if set(digests.values()) - _passed else {}
     now = time.time()
     refused: dict[Path, str] = {}
     unknown: list[Path] = []
     for file, digest in digests.items():
         outcome = known.get(digest)
-        if digest in _finished or (outcome is not None and outcome["error"] is None):
-            _finished.add(digest)
-        elif outcome is not None and now - outcome["at"] < _TRIED_AGAIN:
+        if digest in _passed or (outcome is not None and outcome["error"] is None):
+            _passed.add(digest)
+        elif outcome is not None and now - outcome["at"] < _RECHECK_AFTER:
             refused[file] = outcome["error"]
         else:
             unknown.append(file)
     if unknown:
-        tried: dict[Path, str | None] = {}
+        checked: dict[Path, str | None] = {}
         try:
-            _try(root, unknown, tried)
+            _check(root, unknown, checked)
         finally:
-            # Airflow may end the reading of very many new files: the next one begins with those that are left.
-            new = {digests[file]: {"error": tried[file], "at": now} for file in unknown if file in tried}
-            _finished.update(digest for digest, outcome in new.items() if outcome["error"] is None)
+            # Airflow may interrupt this with a timeout. The results so far are stored, so that the next call goes on
+            # with the remaining files.
+            new = {digests[file]: {"error": checked[file], "at": now} for file in unknown if file in checked}
+            _passed.update(digest for digest, outcome in new.items() if outcome["error"] is None)
             kept = {digest: known[digest] for digest in digests.values() if digest in known}
-            ended = {digest: {"error": None, "at": now} for digest in digests.values() if digest in _finished}
+            ended = {digest: {"error": None, "at": now} for digest in digests.values() if digest in _passed}
             store.write({**kept, **ended, **new})
-        refused |= {file: error for file, error in tried.items() if error is not None}
-        late = f"not imported yet: other files took the {_BUDGET:.0f} s that there are; it is tried at the next reading"
-        refused |= {file: f"{file}:1: {late}" for file in unknown if file not in tried}
+        refused |= {file: error for file, error in checked.items() if error is not None}
+        late = f"not imported yet: other files took all of the {_BUDGET:.0f} s; it is imported at the next parse"
+        refused |= {file: f"{file}:1: {late}" for file in unknown if file not in checked}
     return refused
 
 
-def distrust(root: Path, file: Path) -> None:
-    """Have a file tried again before it is imported: it has not ended in this process."""
+def forget_result(root: Path, file: Path) -> None:
+    """Drop the cached result of a file whose import exceeded the time limit here, so that it is checked again."""
     digest = _digests(root, [file])[file]
-    _finished.discard(digest)
-    store = _Store(root)
+    _passed.discard(digest)
+    store = _Results(root)
     store.write({known: outcome for known, outcome in store.read().items() if known != digest})
 
 
 def _digests(root: Path, files: Iterable[Path]) -> dict[Path, str]:
-    """Of each file with what the jobs share; a job file that imports another one fails where that is refused."""
+    """The digest of each job file together with the shared code.
+
+    Other job files don't count: if a refused one is imported, that import raises.
+    """
     package = root / JOBS_PACKAGE
     shared = hashlib.sha256(f"{sys.version}\0{package}\0".encode())
     for file in sorted([*package.glob("_*.py"), *package.glob("*/**/*.py")]):
@@ -103,12 +109,12 @@ def _content(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError:
-        # Importing it says so.
+        # The import reports the error.
         return b""
 
 
-class _Store:
-    """What is known of the files as they are, in the project's home; without one that can be written, nothing is.
+class _Results:
+    """The cached results, in `imports.json` of SLUICE_HOME. If that can't be written, nothing is cached.
 
     Args:
         root: The project's directory.
@@ -118,7 +124,7 @@ class _Store:
         self._file = Path(os.environ.get("SLUICE_HOME") or root / ".sluice").expanduser() / "imports.json"
 
     def read(self) -> dict[str, dict[str, Any]]:
-        """Outcomes by digest: {error, at}; error None: it ended."""
+        """Results by digest: {error, at}; error None: the import ended."""
         try:
             found = json.loads(self._file.read_text())
             return {
@@ -128,7 +134,7 @@ class _Store:
             return {}
 
     def write(self, outcomes: Mapping[str, Mapping[str, Any]]) -> None:
-        """Replace what is known."""
+        """Replace the cached results."""
         with contextlib.suppress(OSError):
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=self._file.parent, prefix=".imports-")
@@ -140,13 +146,13 @@ class _Store:
                 Path(name).unlink(missing_ok=True)
 
 
-def _try(root: Path, files: Sequence[Path], outcomes: dict[Path, str | None]) -> None:
-    """Import files in processes of their own, one process until a file ends it.
+def _check(root: Path, files: Sequence[Path], outcomes: dict[Path, str | None]) -> None:
+    """Import the files in child processes: all in one, and the rest in a new one after a file has ended it.
 
     Args:
         root: The project's directory.
         files: The files.
-        outcomes: Gets what is wrong with each; None: its import has ended. Those that the time did not suffice for are
+        outcomes: Filled with the error of each file; None: its import ended. Files that were not reached in time are
             missing.
     """
     limit = time_limit.SECONDS * time_limit.slowness()
@@ -155,22 +161,24 @@ def _try(root: Path, files: Sequence[Path], outcomes: dict[Path, str | None]) ->
     while waiting and (left := until - time.monotonic()) > 0:
         done: dict[str, str | None] = {}
         try:
-            culprit, words = _try_in_one(root, waiting, min(limit, left), done)
+            culprit, words = _check_in_one_process(root, waiting, min(limit, left), done)
         finally:
             outcomes |= {file: done[file.stem] for file in waiting if file.stem in done}
         if culprit is None and words:
-            # It has not even begun: this machine is too busy.
+            # The child didn't reach the first file: the machine is too busy.
             return
         if culprit is None:
-            # The process could not be started: importing them here says why.
+            # The child could not be started: the import in this process will raise the reason.
             outcomes |= {file: None for file in waiting if file not in outcomes}
-        elif left >= limit or "within" not in words:
+        elif left >= limit or "took longer" not in words:
             outcomes |= {file: words for file in waiting if file.stem == culprit}
         waiting = [file for file in waiting if file not in outcomes and not (left < limit and file.stem == culprit)]
 
 
-def _try_in_one(root: Path, files: Sequence[Path], limit: float, done: dict[str, str | None]) -> tuple[str | None, str]:
-    """Import files in one process, and take down what has become of each; the file that has ended it, and how."""
+def _check_in_one_process(
+    root: Path, files: Sequence[Path], limit: float, done: dict[str, str | None]
+) -> tuple[str | None, str]:
+    """Import the files in one child process and fill in `done`; returns the file that ended it, and the error."""
     reading, writing = os.pipe()
     with tempfile.TemporaryFile() as trace:
         command = [sys.executable, "-c", _START, json.dumps(sys.path), str(root), str(limit), str(writing)]
@@ -190,21 +198,21 @@ def _try_in_one(root: Path, files: Sequence[Path], limit: float, done: dict[str,
             if is_silent:
                 process.kill()
             code = process.wait()
-            # What an import has started is ended with it.
+            # Ends processes that an import started, too.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         trace.seek(0)
-        told = trace.read().decode(errors="replace")
+        trace_text = trace.read().decode(errors="replace")
     if begun is None:
-        return None, "nothing was begun" if is_silent else ""
+        return None, "no file was begun" if is_silent else ""
     if begun in done:
         return None, ""
-    is_late = is_silent or "Timeout" in told
-    return begun, _blame(root, begun, told, None if is_late else code, limit)
+    is_late = is_silent or "Timeout" in trace_text
+    return begun, _error_message(root, begun, trace_text, None if is_late else code, limit)
 
 
 def _follow(reading: int, limit: float, done: dict[str, str | None]) -> tuple[bool, str | None]:
-    """Take down what the process says of each file; whether it has said nothing for too long, what it began last."""
+    """Read the child's messages into `done`; returns whether it was silent for too long, and its last file."""
     begun, rest = None, b""
     with os.fdopen(reading, "rb", buffering=0) as pipe:
         while True:
@@ -214,23 +222,23 @@ def _follow(reading: int, limit: float, done: dict[str, str | None]) -> tuple[bo
                 return not ready, begun
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
-                said = json.loads(line)
-                begun = said["file"]
-                if "error" in said:
-                    done[said["file"]] = said["error"]
+                message = json.loads(line)
+                begun = message["file"]
+                if "error" in message:
+                    done[message["file"]] = message["error"]
 
 
-def _blame(root: Path, name: str, told: str, code: int | None, limit: float) -> str:
-    """What to say of the file that has ended the process with this code; None: it didn't end in time."""
+def _error_message(root: Path, name: str, trace_text: str, code: int | None, limit: float) -> str:
+    """The error of the file that ended the child with this exit code; None: it exceeded the time limit."""
     package = root / JOBS_PACKAGE
     file, line = str(package / f"{name}.py"), "1"
-    # Innermost first; where a module of its own or the standard library hangs, the line that called it.
-    for frame in _FRAME.finditer(told.partition("\n\nThread")[0]):
+    # Innermost frame first. If a library hangs, take the project's line that called it.
+    for frame in _FRAME.finditer(trace_text.partition("\n\nThread")[0]):
         if frame["file"].startswith(f"{package}{os.sep}"):
             file, line = frame["file"], frame["line"]
             break
     if code is None:
-        return f"{file}:{line}: the import did not end within {limit:.0f} s; move what waits into the pipeline function"
+        return f"{file}:{line}: the import took longer than {limit:.0f} s; move slow code into the pipeline function"
     if code < 0:
         return f"{file}:{line}: the import ended the Python process by signal {signal.Signals(-code).name}"
     return f"{file}:{line}: the import ended the Python process with status {code}, as os._exit does"

@@ -1,4 +1,4 @@
-"""A fresh release that stands still: from the sweeps' looks to the way back."""
+"""A new release that stalls: from the sweeps to the rollback."""
 
 import asyncio
 from dataclasses import replace
@@ -15,7 +15,7 @@ from sluice.fleet.rows import JobStatus
 from sluice.fleet.sweep import sweep
 from sluice.flink import client as client_module
 from sluice.flink.client import AsyncFlinkClient
-from sluice.health.probe import Target
+from sluice.health.probe import WatchedJob
 from sluice.operation import stop
 from sluice.plan.request import Request
 from tests.support.brokers import HeldTopics
@@ -36,22 +36,22 @@ def no_pauses(monkeypatch):
     monkeypatch.setattr("sluice.kafka.offsets.TIMEOUT", 0.2)
 
 
-def look(names, former=None, *, is_at_work=True, brokers=None, health=HEALTH, **changes):
-    """A sweep of jobs that have done nothing since the one before, their tasks being busy, or waiting for input."""
+def sweep_once(names, previous=None, *, is_busy=True, brokers=None, health=HEALTH, **changes):
+    """A sweep of jobs without progress since the sweep before; their tasks are busy, or wait for input."""
 
     def earlier(name, snapshot):
-        spent = {"busy_ms" if is_at_work else "idle_ms": BETWEEN_MS}
+        spent = {"busy_ms" if is_busy else "idle_ms": BETWEEN_MS}
         work = tuple(
             replace(each, **{key: getattr(each, key) - value * each.parallelism for key, value in spent.items()})
             for each in snapshot.work
         )
         return replace(snapshot, at_ms=snapshot.at_ms - BETWEEN_MS, work=work)
 
-    before = {row.status.job: earlier(row.status.job, row.snapshot) for row in former or ()}
+    before = {row.status.job: earlier(row.status.job, row.snapshot) for row in previous or ()}
     members = [
         Member(
             JobStatus(name, "", 2, job_id, drift=False, phase="running"),
-            Target(job_id, (TOPIC,), name, former=before.get(name)),
+            WatchedJob(job_id, (TOPIC,), name, previous=before.get(name)),
             health,
         )
         for name, job_id in names
@@ -66,16 +66,16 @@ def look(names, former=None, *, is_at_work=True, brokers=None, health=HEALTH, **
     return asyncio.run(go())
 
 
-def standing_still(*names, **more):
-    """The rows of a second sweep."""
-    return [row.status for row in look(names, look(names), **more)]
+def second_sweep(*names, **more):
+    """The observations of a second sweep."""
+    return [row.status for row in sweep_once(names, sweep_once(names), **more)]
 
 
 A = "a", "a" * 32
 
 
-def test_one_that_works_and_lets_nothing_through_is_at_fault_itself():
-    [row] = standing_still(A)
+def test_stalled_job_with_a_busy_operator_is_at_fault():
+    [row] = second_sweep(A)
     assert (row.verdict, row.own_fault) == ("failed", True)
     assert "12 of 12 partitions" in " ".join(row.reasons)
 
@@ -83,46 +83,46 @@ def test_one_that_works_and_lets_nothing_through_is_at_fault_itself():
 @pytest.mark.parametrize(
     "more",
     [
-        {"is_at_work": False},
+        {"is_busy": False},
         {"brokers": HeldTopics({TOPIC: ENDS}, is_down=True)},
         {"job": body("job").replace('"RUNNING":4', '"RUNNING":3', 1)},
         {"health": Health()},
     ],
     ids=["its source waits", "no brokers", "no slots", "just started"],
 )
-def test_what_waits_for_something_else_is_not(more):
-    [row] = standing_still(A, **more)
+def test_stalled_job_that_waits_for_input_is_not_at_fault(more):
+    [row] = second_sweep(A, **more)
     assert not row.own_fault
 
 
-def test_one_partition_that_moves_is_no_standing_still():
-    first = look([A])
-    [former] = first
-    splits = {**former.snapshot.splits}
+def test_job_with_one_moving_partition_is_not_stalled():
+    first = sweep_once([A])
+    [previous] = first
+    splits = {**previous.snapshot.splits}
     key = TOPIC, 3
-    splits[key] = replace(splits[key], following=splits[key].following - 5)
-    [found] = look([A], [replace(former, snapshot=replace(former.snapshot, splits=splits))])
+    splits[key] = replace(splits[key], next_offset=splits[key].next_offset - 5)
+    [found] = sweep_once([A], [replace(previous, snapshot=replace(previous.snapshot, splits=splits))])
     assert (found.status.verdict, found.status.own_fault) == ("failed", False)
 
 
-def test_of_jobs_that_stand_still_together_none_is_at_fault():
-    rows = standing_still(A, OTHER)
+def test_jobs_that_stall_at_once_are_not_at_fault():
+    rows = second_sweep(A, OTHER)
     assert [row.own_fault for row in rows] == [False, False]
     assert all(
-        row.reasons[-1] == "2 jobs stand still at once, so that it may be what they share: the brokers, the cluster"
+        row.reasons[-1] == "2 jobs have stalled at once, so the cause may be the brokers or the cluster that they share"
         for row in rows
     )
 
 
-def test_a_fresh_release_that_stands_still_in_two_runs_goes_back_once_and_is_not_deployed_again(simulated, monkeypatch):
+def test_new_release_stalled_in_two_runs_is_rolled_back_once_and_not_redeployed(simulated, monkeypatch):
     simulated.deploy()
     simulated.deploy(overrides={"least": 1})
     newest = simulated.checkpoint(simulated.place.flink_job_id, "Window")
     monkeypatch.setattr(needs, "make_plan", lambda _project, _job, request, _tell: simulated.plan(**vars(request)).plan)
     names, now = [(JOB, simulated.place.flink_job_id)], datetime.now(UTC)
-    found, decided = look(names), []
+    found, decided = sweep_once(names), []
     for number in range(2):
-        found = look(names, found)
+        found = sweep_once(names, found)
         at = now + timedelta(minutes=10 * number)
         samples = [to_sample("test", row, at, f"r{number}") for row in found]
         simulated.ledger.samples.add(samples, older_than=now - timedelta(days=1))
@@ -130,20 +130,20 @@ def test_a_fresh_release_that_stands_still_in_two_runs_goes_back_once_and_is_not
         decided.append(needed)
     first, second = decided
     assert first.decision.need == "nothing"
-    assert first.decision.why.startswith("seen failed for the first time")
+    assert first.decision.why.startswith("failed for the first time in this sweep")
     assert second.decision.need == "roll_back", second.words
     assert "not consumed since" in second.decision.why
     assert second.request == Request(kind="rollback", mode="last-state", seen=2)
-    # It makes no checkpoint any more, either: the newest one that it has will do.
+    # It completes no checkpoint any more: the rollback starts from the newest one.
     simulated.lets_nothing_through = True
     monkeypatch.setattr(stop, "_FRESH", 0.2)
     started = simulated.operate("sweep", **vars(second.request))
     simulated.settle(started)
     assert "no fresh checkpoint within 0 s" in simulated.told
     assert (simulated.place.release, started.restored_from) == (1, newest)
-    # The former release stands still likewise: it is not fresh, and nothing goes further back.
+    # The previous release stalls too: it is not new, and there is none before it.
     names = [(JOB, simulated.place.flink_job_id)]
-    [row] = [replace(each.status, release=1) for each in look(names, look(names))]
+    [row] = [replace(each.status, release=1) for each in sweep_once(names, sweep_once(names))]
     old = at + timedelta(minutes=31)
     for number in range(2, 4):
         samples = [to_sample("test", replace(found[0], status=row), old, f"r{number}")]

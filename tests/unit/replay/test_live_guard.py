@@ -1,4 +1,4 @@
-"""How far a live job is by its watermarks: what is not known is never taken for past."""
+"""The live job's watermark: an unknown one never counts as past the range."""
 
 import re
 from datetime import UTC, datetime
@@ -7,31 +7,31 @@ import httpx
 import pytest
 
 from sluice.flink.client import FlinkClient
-from sluice.replay import live_guard as live
+from sluice.replay import live_guard
 from tests.support.answering import answered_by
 
 NONE = -(2**63)
 SOURCE, WINDOW, SINK = "Source: lines", "GlobalWindowAggregate", "Sink: Writer"
 
 
-def watermark(told, *, restored=False, is_mixed=False, age_ms=60_000):
-    """What is taken for the job's watermark, in milliseconds.
+def watermark(reported, *, restored=False, is_mixed=False, age_ms=60_000):
+    """The watermark that the guard computes, in milliseconds.
 
     Args:
-        told: By vertex what its subtasks tell.
-        restored: It was started from a state.
-        is_mixed: It reads topics without event time as well.
-        age_ms: For how long it has run.
+        reported: The watermarks of each vertex's subtasks.
+        restored: Whether the job was started from a savepoint.
+        is_mixed: Whether it also reads topics without event time.
+        age_ms: How long it has run.
     """
     vertices = [
         {"id": f"v{number}", "name": name, "parallelism": 2, "status": "RUNNING", "tasks": {}}
-        for number, name in enumerate(told)
+        for number, name in enumerate(reported)
     ]
 
     def cluster(request):
         path = request.url.path
         if found := re.fullmatch(r"/jobs/j/vertices/v(\d)/watermarks", path):
-            values = list(told.values())[int(found[1])]
+            values = list(reported.values())[int(found[1])]
             metrics = [{"id": f"{number}.w", "value": str(value)} for number, value in enumerate(values)]
             return httpx.Response(200, json=metrics)
         if path == "/jobs/j/checkpoints":
@@ -42,36 +42,36 @@ def watermark(told, *, restored=False, is_mixed=False, age_ms=60_000):
         return httpx.Response(200, json=job)
 
     with FlinkClient("http://flink", exchange=answered_by(cluster)) as flink:
-        found = live._watermark(flink, "j", is_mixed=is_mixed)
+        found = live_guard._watermark(flink, "j", is_mixed=is_mixed)
     return None if found is None else (found - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000
 
 
-def test_the_smallest_of_what_comes_after_the_sources_counts():
+def test_the_smallest_watermark_behind_the_sources_counts():
     assert watermark({SOURCE: [9, 9], WINDOW: [700, 600], SINK: [650, 800]}) == 600
 
 
 @pytest.mark.parametrize(
-    ("told", "given"),
+    ("reported", "given"),
     [
         ({SOURCE: [], WINDOW: [NONE, NONE]}, {"restored": True}),
         ({SOURCE: [], WINDOW: []}, {}),
-        # A subtask that got nothing yet may hold what was restored into it.
+        # A subtask without watermark may hold restored windows.
         ({SOURCE: [], WINDOW: [700, NONE]}, {"restored": True}),
         ({SOURCE: [], WINDOW: [700, 700], SINK: [NONE, NONE]}, {}),
         ({SOURCE: [], WINDOW: [NONE, NONE]}, {"is_mixed": True}),
     ],
 )
-def test_what_is_not_told_is_not_past(told, given):
-    assert watermark(told, **given) is None
+def test_an_unreported_watermark_is_unknown(reported, given):
+    assert watermark(reported, **given) is None
 
 
-def test_a_subtask_without_input_holds_nothing_where_nothing_was_restored():
+def test_a_subtask_without_watermark_is_ignored_in_a_job_without_state():
     assert watermark({SOURCE: [], WINDOW: [700, NONE]}) == 700
 
 
-def test_what_reads_a_topic_without_event_time_holds_no_windows():
+def test_operators_behind_a_topic_without_event_time_are_ignored():
     assert watermark({SOURCE: [], WINDOW: [700, 800], SINK: [NONE, NONE]}, restored=True, is_mixed=True) == 700
 
 
-def test_a_job_that_is_one_chain_waits_for_no_watermark():
+def test_a_job_of_one_chain_holds_no_windows():
     assert watermark({"Source: lines -> Sink: Writer": []}, restored=True) > 10**14

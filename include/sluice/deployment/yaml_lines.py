@@ -1,4 +1,4 @@
-"""YAML with line numbers: every value of a file knows where it stands."""
+"""Read YAML with the line number of each value, for error messages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Document:
     lines: Mapping[Path_, int]
 
     def place(self, path: Path_) -> str:
-        """`file:line` of the value, or of the nearest one around it that the file has."""
+        """`file:line` of the value, or of the nearest enclosing value that the file has."""
         while path and path not in self.lines:
             path = path[:-1]
         return f"{self.file}:{self.lines.get(path, 1)}"
@@ -42,7 +42,7 @@ def read_document(file: Path, variables: Mapping[str, str] = os.environ) -> Docu
     """Read a YAML mapping; `${NAME}` and `${NAME:-default}` in a value are replaced by environment variables.
 
     Raises:
-        ConfigError: no such file, not YAML, not a mapping, a key twice, or a variable that isn't set; with the line.
+        ConfigError: no such file, not YAML, not a mapping, a duplicate key, or an unset variable; with the line.
     """
     try:
         text = file.read_text(encoding="utf-8")
@@ -66,7 +66,7 @@ def read_document(file: Path, variables: Mapping[str, str] = os.environ) -> Docu
 
 
 def named_variables(file: Path) -> set[str]:
-    """The environment variables that a file names as `${NAME}`, in a comment as well."""
+    """The environment variables that a file names as `${NAME}`, also in comments."""
     return {match[1] for match in _VARIABLE.finditer(file.read_text(encoding="utf-8", errors="replace"))}
 
 
@@ -89,7 +89,7 @@ def _value(reading: _Reading, node: yaml.Node, path: Path_) -> Any:
     try:
         return yaml.SafeLoader("").construct_object(node)
     except (yaml.YAMLError, ValueError) as error:
-        # A tag that YAML doesn't know, or something that looks like a date and is none.
+        # An unknown tag, or text that looks like a date but is none.
         place = f"{reading.file}:{node.start_mark.line + 1}"
         words = getattr(error, "problem", None) or (error if written == node.value else "no such date or number")
         raise ConfigError(f"{place}: {written!r} can't be read: {words}", remedy="quote it, if it is text") from error
@@ -100,7 +100,7 @@ def _mapping(reading: _Reading, node: yaml.MappingNode, path: Path_) -> dict[str
     for key_node, value_node in node.value:
         key, line = str(key_node.value), key_node.start_mark.line + 1
         if key in result:
-            raise ConfigError(f"{reading.file}:{line}: {key!r} stands twice", remedy="keep one")
+            raise ConfigError(f"{reading.file}:{line}: duplicate key {key!r}", remedy="keep one of them")
         reading.lines[(*path, key)] = line
         result[key] = _value(reading, value_node, (*path, key))
     return result
@@ -119,10 +119,10 @@ def _replaced(reading: _Reading, node: yaml.ScalarNode) -> yaml.ScalarNode:
         return value
 
     text = _VARIABLE.sub(value_of, node.value)
-    # The replaced text is typed as if it had been written there: a port is a number.
+    # The resulting text gets the type that YAML gives it: a port becomes a number.
     try:
         plain = yaml.compose(text, Loader=yaml.SafeLoader) if not node.style else None
     except yaml.YAMLError:
-        plain = None  # it is text that YAML would take apart
+        plain = None  # YAML syntax in the variable's value: keep it as text
     tag = plain.tag if isinstance(plain, yaml.ScalarNode) else "tag:yaml.org,2002:str"
     return yaml.ScalarNode(tag, text, node.start_mark, node.end_mark, node.style)

@@ -1,8 +1,8 @@
-"""Whether a cluster still tells what goes on in it.
+"""Detect a cluster whose metrics are no longer updated.
 
-A JobManager fetches the metrics of its TaskManagers one time after the other. Where a TaskManager is killed in the
-moment in which it is asked, Flink 2.3 waits for its answer for ever: it fetches none again, of no job and not of
-itself, until the JobManager is restarted, and its REST API goes on with those that it has.
+A JobManager fetches the metrics of its TaskManagers periodically, one fetch after the other. If a TaskManager is killed
+during a fetch, Flink 2.3 waits for its answer forever. Then no metric of any job or of the JobManager is updated until
+the JobManager restarts, and the REST API keeps returning the old values.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from sluice.flink.client import FlinkClient
 from sluice.job.duration import parse_duration
 
 _MOVES = "Status.JVM.CPU.Time"
-"""The JobManager's own: one that runs uses time."""
+"""A metric of the JobManager that rises as long as it runs."""
 _INTERVAL = "metrics.fetcher.update-interval"
 _DEFAULT = timedelta(seconds=10)
 _SLACK = 5.0
-"""Seconds that a fetch may take beside."""
+"""Seconds that two fetches may take in addition to the interval."""
 _PAUSE = 0.5
 
 
-def stands_still(flink: FlinkClient) -> bool:
-    """Whether the cluster's metrics don't change; waits until one does, for as long as two fetches may take.
+def metrics_are_stale(flink: FlinkClient) -> bool:
+    """Whether the cluster's metrics are no longer updated. Waits for a change for at most two fetch intervals.
 
     Raises:
-        FlinkError: the cluster said no.
-        UnreachableError: it doesn't answer.
+        FlinkError: the cluster refused the request.
+        UnreachableError: the cluster doesn't answer.
     """
     deadline = time.monotonic() + 2 * _interval(flink).total_seconds() + _SLACK
     first = _moving(flink)
@@ -36,7 +36,7 @@ def stands_still(flink: FlinkClient) -> bool:
         time.sleep(_PAUSE)
         if _moving(flink) != first:
             return False
-        # However slow the answers are: a single one tells nothing.
+        # Only after a second answer: one answer alone, however slow, shows no change.
         if time.monotonic() > deadline:
             return True
 
@@ -47,7 +47,7 @@ def _moving(flink: FlinkClient) -> str | None:
 
 
 def _interval(flink: FlinkClient) -> timedelta:
-    """How often the JobManager fetches metrics."""
+    """The interval at which the JobManager fetches metrics."""
     for entry in flink.send(calls.cluster_config()):
         if entry.key == _INTERVAL:
             value = f"{entry.value} ms" if entry.value.strip().isdigit() else entry.value

@@ -61,15 +61,15 @@ test-jobs: env jars ## Your jobs' own tests, in tests/jobs/ (where sluice new wr
 
 test-e2e: client ## The whole stack, Airflow and a browser included
 	@scripts/ensure-chromium
-	@# One stack and one worker: on two cores, two stacks in parallel take longer than one after the other.
-	$(BIN)/python -m pytest --durations=20 tests/e2e
+	@# All workers share one stack; each changes jobs of its own, and mostly waits for Airflow.
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --durations=20 tests/e2e
 
 audit: client ## The long tests: redeploys, kills, process deaths, replays, verdicts on faulty jobs (more than an hour)
 	SLUICE_AUDIT_REDEPLOYS=30 SLUICE_AUDIT_KILLS=30 SLUICE_AUDIT_DEATHS=all SLUICE_AUDIT_REPLAYS=all \
 		$(BIN)/python -m pytest -s tests/integration/test_deaths.py tests/integration/test_audit.py \
 		tests/integration/test_replay.py tests/integration/test_replay_deaths.py tests/audit
 	SLUICE_AUDIT_GATES=50 SLUICE_AUDIT_MINUTES=10 \
-		$(BIN)/python -m pytest -s tests/e2e/test_main_job.py -k "hold_no_worker_slot or raises_no_alarm"
+		$(BIN)/python -m pytest -s tests/e2e/test_main_job.py tests/e2e/test_sweeps.py -k "hold_no_worker_slot or raises_no_alarm"
 
 bench-%: client ## One benchmark, e.g. bench-throughput: prints its table, writes benchmarks/results/
 	$(BIN)/python -m benchmarks.$*

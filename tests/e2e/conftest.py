@@ -1,52 +1,138 @@
-"""The whole stack with Airflow, on a copy of the project; the main job runs once for all tests."""
+"""One stack with Airflow for all workers, on a copy of the project; the main job runs once, before all tests.
+
+Test files that change the same jobs run in one worker, one after the other (`WORKS_ON`). Tests that affect every job,
+such as a sweep or the death of a service, are marked `alone`: they wait until no other test uses the stack.
+"""
 
 import os
+import pickle
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from sluice.fleet.rows import JobStatus
+from sluice.fleet.status import sweep_and_record
+from sluice.ledger.ledger import Ledger
 from sluice.local import airflow as local_airflow
 from sluice.local.layout import Local
 from sluice.local.main_job import run_main_job, traffic_service
 from sluice.local.stack import Stack
-from tests.e2e.running import run_dag
+from sluice.project import Project
+from sluice.settings import Settings
+from tests.e2e.running import api, await_dag, run_dag
 from tests.support.api_server import api_server
-from tests.support.stacks import stack_on_a_copy, variables_for
+from tests.support.pages import examples
+from tests.support.sharing import locked, shared_directory
+from tests.support.stacks import ROOT, stack_on_a_copy, variables_for
+
+QUICK = {
+    # Airflow waits this long between two steps of a run; its defaults suit installations of many machines.
+    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+    "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+    "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+}
+"""Settings of the stack's Airflow."""
+_STACK, _ROWS = "stack.pickle", "main-job.pickle"
 
 
 @pytest.fixture(scope="session")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
-    local = stack_on_a_copy(tmp_path_factory.mktemp("project"))
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of the run, which all workers use."""
+    return shared_directory(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def local(shared: Path) -> Iterator[Local]:
+    """The stack. The first worker that needs it starts it; `pytest_sessionfinish` stops it."""
     before = dict(os.environ)
-    os.environ.update(variables_for(local))
+    with locked(shared / "start.lock"):
+        known = shared / _STACK
+        is_first = not known.exists()
+        local = _prepare(shared) if is_first else pickle.loads(known.read_bytes())
+        os.environ.update(QUICK | variables_for(local))
+        if is_first:
+            known.write_bytes(pickle.dumps(local))
+            _start(local, shared)
+    assert (shared / _ROWS).exists(), "the stack or its main job failed in another worker"
     yield local
     os.environ.clear()
     os.environ.update(before)
 
 
-@pytest.fixture(scope="session")
-def stack(local: Local) -> Iterator[Stack]:
+def _prepare(shared: Path) -> Local:
+    """Copy the project and choose ports; checkpoints are frequent, since each deploy waits for one."""
+    root = shared / "project"
+    local = stack_on_a_copy(root)
+    file = root / "deployments" / "local.yaml"
+    file.write_text(file.read_text().replace("checkpointing.interval: 10 s", "checkpointing.interval: 1 s"))
+    shutil.copy(Path(__file__).parent / "dags" / "own.py", root / "dags")
+    shown = {}
+    for page in ("in-dags-of-your-own", "wait-for-a-job", "assets-and-lineage"):
+        shown |= examples(ROOT / "docs" / f"{page}.md")
+    # Its schedule would start a run before its job is deployed: its test writes the file.
+    del shown["nightly.py"]
+    shown["hourly_rows.py"] = shown["hourly_rows.py"].replace("hours=1", "minutes=1")
+    # One file: the DAG processor parses each file again every few seconds.
+    (root / "dags" / "pages.py").write_text("\n".join(shown.values()))
+    return local
+
+
+def _start(local: Local, shared: Path) -> None:
     stack = Stack(local)
-    try:
-        stack.up(extra=(traffic_service(local),))
-        yield stack
-    finally:
-        stack.down()
-
-
-@pytest.fixture(scope="session")
-def main_job(stack: Stack) -> list[JobStatus]:
-    return run_main_job(stack)
-
-
-@pytest.fixture(scope="session")
-def swept(main_job: list[JobStatus], local: Local) -> None:
-    """The sweep of the fleet has looked."""
-    with _api(local) as airflow:
+    stack.up(extra=(traffic_service(local),))
+    rows = run_main_job(stack)
+    with api(local) as airflow:
+        for dag in ("waiting", "campaign"):
+            await_dag(airflow, dag)
         run_dag(airflow, "redeploy_and_verify")
+    (shared / _ROWS).write_bytes(pickle.dumps(rows))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Stop the stack, in the process that started the workers: it ends after them."""
+    factory = getattr(session.config, "_tmp_path_factory", None)
+    if "PYTEST_XDIST_WORKER" in os.environ or factory is None:
+        return
+    known = factory.getbasetemp() / _STACK
+    if known.exists():
+        Stack(pickle.loads(known.read_bytes())).down()
+
+
+@pytest.fixture(scope="session")
+def stack(local: Local) -> Stack:
+    return Stack(local)
+
+
+@pytest.fixture(scope="session")
+def main_job(local: Local, shared: Path) -> list[JobStatus]:
+    """The jobs' status after the main job; one sweep of the fleet has run since."""
+    return pickle.loads((shared / _ROWS).read_bytes())
+
+
+@pytest.fixture(scope="module")
+def seen(local: Local) -> None:
+    """Record a sample of every job in the ledger: the first step of a sweep, without its deploys."""
+    sweep_and_record(Project(Settings(root=local.root)))
+
+
+@pytest.fixture(autouse=True)
+def access(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Hold the stack: exclusively for a test marked `alone`, otherwise shared with other workers."""
+    if "local" not in request.fixturenames:
+        yield
+        return
+    shared = request.getfixturevalue("shared")
+    request.getfixturevalue("local")
+    with locked(shared / "fleet.lock", shared=request.node.get_closest_marker("alone") is None):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -58,12 +144,8 @@ def url(main_job: list[JobStatus], local: Local, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture
 def airflow(local: Local) -> Iterator[httpx.Client]:
-    with _api(local) as client:
+    with api(local) as client:
         yield client
-
-
-def _api(local: Local) -> httpx.Client:
-    return httpx.Client(base_url=f"{local.airflow_url}/api/v2", timeout=30)
 
 
 @pytest.fixture
@@ -71,6 +153,41 @@ def root(local: Local) -> Path:
     return local.root
 
 
+@pytest.fixture
+def ledger(root: Path) -> Ledger:
+    return Project(Settings(root=root)).ledger
+
+
+WORKS_ON = {
+    "test_main_job.py": "event_metrics",
+    "test_page.py": "event_metrics",
+    "test_operators.py": "event_metrics",
+    "test_assets.py": "event_metrics",
+    "test_page_by_hand.py": "processing_metrics",
+    "test_approvals.py": "processing_metrics",
+    "test_replays.py": "counted",
+    "test_kills.py": "performance_metrics",
+    "test_job_files.py": "performance_metrics",
+    "test_connection.py": "guarded",
+    "test_page_look.py": "a ledger of its own",
+    "test_sweeps.py": "all jobs",
+}
+"""What the tests of each file change; the files are started in this order."""
+
+
+class _ByJobs(LoadScopeScheduling):
+    """Sends tests that change the same jobs to the same worker."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return WORKS_ON[nodeid.partition("::")[0].rpartition("/")[2]]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
+    return _ByJobs(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The stack as it comes up is looked at before other tests change its jobs."""
-    items.sort(key=lambda item: item.path.parent == Path(__file__).parent and item.path.name != "test_main_job.py")
+    order = list(WORKS_ON)
+    ours = [item for item in items if item.path.parent == Path(__file__).parent]
+    others = [item for item in items if item not in ours]
+    items[:] = others + sorted(ours, key=lambda item: order.index(item.path.name))

@@ -1,6 +1,13 @@
 """Runs of DAGs through Airflow's own API."""
 
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import psutil
+
 from sluice.fleet.status import fleet_status
+from sluice.local.layout import Local
 from sluice.project import Project
 from sluice.settings import Settings
 from tests.support.waiting import wait_for
@@ -8,6 +15,20 @@ from tests.support.waiting import wait_for
 ENDED = ("success", "failed")
 _LOG = 30
 """Lines of a failed task's log that are printed."""
+
+
+class _AskedAgain(httpx.HTTPTransport):
+    """Repeats requests that Airflow answers with 503: several processes write its one SQLite file."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        while (response := super().handle_request(request)).status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            response.close()
+        return response
+
+
+def api(local: Local) -> httpx.Client:
+    """Airflow's API."""
+    return httpx.Client(base_url=f"{local.airflow_url}/api/v2", timeout=60, transport=_AskedAgain())
 
 
 def get(airflow, path, **params):
@@ -27,9 +48,12 @@ def tasks_of(airflow, path):
 
 def await_dag(airflow, dag):
     """Wait until Airflow has read a DAG; an error in its file ends the wait."""
+    files = (f"{dag}.py", "own.py", "pages.py")
 
     def broken():
-        found = [each for each in get(airflow, "/importErrors")["import_errors"] if f"{dag}.py" in each["filename"]]
+        found = [
+            each for each in get(airflow, "/importErrors")["import_errors"] if Path(each["filename"]).name in files
+        ]
         return found[0]["stack_trace"] if found else None
 
     wait_for(lambda: airflow.get(f"/dags/{dag}").status_code == 200, f"there is no DAG {dag}", lost=broken)
@@ -54,6 +78,43 @@ def await_task(airflow, path, task, state):
         watched=lambda: states_of(airflow, path),
         lost=over,
     )
+
+
+def _processes(title):
+    """The processes whose titles end with this; Airflow gives its own the id of a task's try."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if " ".join(process.cmdline()).rstrip().endswith(title):
+                found.append(process)
+    return found
+
+
+def process_of(task):
+    """The process of a task's newest try; None: it has ended, or has not begun."""
+    return next(iter(_processes(f"airflow worker -- {task['id']}")), None)
+
+
+def await_known_end(airflow, task):
+    """Wait until the scheduler knows that the process of a waiting task has ended.
+
+    If the task is resumed earlier, Airflow marks the try as failed ("state mismatch").
+    """
+    wait_for(lambda: not _processes(task["id"]), pause=0.1)
+
+    def heartbeat():
+        return get(airflow, "/monitor/health")["scheduler"]["latest_scheduler_heartbeat"]
+
+    # The first heartbeat may belong to a loop that read the executor's events before the process ended.
+    for _ in range(2):
+        seen = heartbeat()
+        wait_for(lambda seen=seen: heartbeat() != seen, pause=0.1)
+
+
+def pool(airflow, name, slots):
+    """Create a pool that only one DAG uses: other workers' runs hold slots of the default pool."""
+    body = {"name": name, "slots": slots, "include_deferred": False}
+    airflow.post("/pools", json=body).raise_for_status()
 
 
 def ended(airflow, path):

@@ -11,35 +11,12 @@ from sluice.flink import calls
 from sluice.flink.access import Access
 from sluice.flink.client import FlinkClient
 from sluice.local.main_job import Airflow, show_cluster
-from tests.e2e.running import await_dag, ended
+from tests.e2e.running import ended
 from tests.integration import sources
 from tests.support.proxy import proxy_before
 
 pytestmark = pytest.mark.usefixtures("stack")
 
-DAG = """
-from pathlib import Path
-
-from airflow.sdk import DAG
-from sluice.airflow.gates import GateOperator
-from sluice.airflow.operators import (
-    CreateTopicsOperator, PackageOperator, PlanOperator, SettleOperator, SwitchOverOperator
-)
-from sluice.airflow.params import deploy_params, give_params
-from sluice.job.config import NoConfig
-
-with DAG("guarded", schedule=None, render_template_as_native_obj=True) as dag:
-    common = {"job": "guarded", "root": str(Path(__file__).parents[1]), "environment": "guarded"}
-    plan = PlanOperator(task_id="plan", **common)
-    topics = CreateTopicsOperator(task_id="create_topics", **common)
-    package = PackageOperator(task_id="package", **common)
-    switch = SwitchOverOperator(task_id="switch_over", plan=plan.output, **common)
-    running = GateOperator(task_id="check_running", gate="running", started=switch.output, **common)
-    lag = GateOperator(task_id="check_consumer_lag", gate="consumer_lag", started=switch.output, **common)
-    settle = SettleOperator(task_id="settle", started=switch.output, **common)
-    plan >> topics >> package >> switch >> running >> lag >> settle
-give_params(dag, deploy_params(NoConfig))
-"""
 DEPLOYMENT = """
 kafka: {connection: guarded_kafka}
 flink: {connection: guarded_flink}
@@ -143,13 +120,10 @@ def test_a_deploy_through_connections_leaves_no_secret_anywhere(airflow, local, 
         conn_type="kafka",
         extra={**kafka, "sasl.password": planted["kafka"], "security.protocol": "PLAINTEXT"},
     )
-    job, dag = root / "flink_jobs" / "guarded.py", root / "dags" / "guarded.py"
+    job = root / "flink_jobs" / "guarded.py"
     job.write_text(sources.source("guarded", sources.SQL))
     (root / "deployments" / "guarded.yaml").write_text(DEPLOYMENT)
-    dag.write_text(DAG)
     try:
-        await_dag(airflow, "guarded")
-        airflow.patch("/dags/guarded", json={"is_paused": False}).raise_for_status()
         body = {"logical_date": None, "dag_run_id": "one"}
         airflow.post("/dags/guarded/dagRuns", json=body).raise_for_status()
         path = "/dags/guarded/dagRuns/one"
@@ -160,8 +134,7 @@ def test_a_deploy_through_connections_leaves_no_secret_anywhere(airflow, local, 
         assert ("POST", "/v1/jobs", True) in proxy.asked
         _look_everywhere(airflow, local, root, planted, list(states))
     finally:
-        for file in (job, dag):
-            file.unlink()
+        job.unlink()
         with FlinkClient(local.flink_url) as flink:
             for found in flink.send(calls.jobs()).jobs:
                 if found.name == "guarded" and not found.state.is_terminal:

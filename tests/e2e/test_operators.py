@@ -9,49 +9,36 @@ from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.project import Project
 from sluice.settings import Settings
-from tests.e2e.running import await_dag, await_task, ended, get, run_dag, states_of, status, trigger
+from tests.e2e.running import (
+    api,
+    await_dag,
+    await_task,
+    ended,
+    get,
+    pool,
+    run_dag,
+    states_of,
+    status,
+    tasks_of,
+    trigger,
+)
 from tests.support.pages import examples
+from tests.support.sharing import deployment_line
 from tests.support.stacks import ROOT
 from tests.support.waiting import wait_for
 
 JOB = "event_metrics"
-ONE_RANGE = """
-from airflow.sdk import DAG
-from sluice.airflow import BackfillOperator, backfill_group
-
-ASKED = {{"start": "{start}", "end": "{end}", "chunk": "60s", "accept_missing": True}}
-with DAG("one_range", schedule=None, render_template_as_native_obj=True):
-    one = BackfillOperator(task_id="one", job="event_metrics", asked=ASKED, retries=2)
-    one >> backfill_group("event_metrics", asked=ASKED)
-"""
-GIVEN_UP = """
-from airflow.sdk import DAG
-from sluice.airflow import DeployOperator
-
-with DAG("given_up", schedule=None):
-    DeployOperator(task_id="deploy", job="event_metrics", config={"event_types": ["page_view"]}, retries=2)
-"""
-REFUSED = """
-from airflow.sdk import DAG
-from sluice.airflow import DeployOperator
-
-with DAG("refused", schedule=None):
-    DeployOperator(task_id="deploy", job="processing_metrics", config={"metrics_window_minutes": 33}, retries=2)
-"""
 
 pytestmark = pytest.mark.usefixtures("main_job")
 
 
 @pytest.fixture
-def ledger(root):
-    return Project(Settings(root=root)).ledger
-
-
-@pytest.fixture
 def pages(airflow, root):
-    """The DAGs of the page."""
-    for name, text in examples(ROOT / "docs" / "in-dags-of-your-own.md").items():
-        (root / "dags" / name).write_text(text)
+    """The DAGs of the page; the stack has had them from its start, but for the one that runs by its schedule."""
+    shown = examples(ROOT / "docs" / "in-dags-of-your-own.md")
+    if not (file := root / "dags" / "nightly.py").exists():
+        file.write_text(shown["nightly.py"])
+    for name in shown:
         await_dag(airflow, name.removesuffix(".py"))
 
 
@@ -81,37 +68,42 @@ def test_a_job_rests_while_something_is_migrated(airflow, root, ledger, pages):
     assert (row["outcome"], row["flink_job_id"]) == ("healthy", after.flink_job_id)
 
 
-def test_a_group_deploys_and_what_follows_comes_after_it(airflow, root, ledger, pages):
-    run, tasks = run_dag(airflow, "campaign")
-    assert run["state"] == "success", tasks
+@pytest.fixture(scope="module")
+def two_runs(local):
+    """A run of the page's `campaign`, and one of the job's own DAG that begins while the first one works."""
+    ledger = Project(Settings(root=local.root)).ledger
+    with api(local) as airflow:
+        first = trigger(airflow, "campaign")
+        wait_for(lambda: ledger.active(JOB))
+        second = trigger(airflow, f"deploy.{JOB}", clear_overrides=True)
+        ended(airflow, second)
+    return first, second
+
+
+def test_a_group_deploys_and_what_follows_comes_after_it(airflow, ledger, two_runs):
+    tasks = tasks_of(airflow, two_runs[0])
+    assert get(airflow, two_runs[0])["state"] == "success", tasks
     assert tasks["deploy_event_metrics.roll_back"]["state"] == "skipped"
     assert tasks["announce"]["state"] == "success"
     assert tasks["announce"]["start_date"] >= tasks["deploy_event_metrics.settle"]["end_date"]
-    newest = ledger.operations(JOB)[0]
-    assert (newest.outcome, newest.note) == ("healthy", "campaign")
-    assert status(root, JOB)[0].overrides == {"event_types": ["page_view", "click"]}
-    run, _ = run_dag(airflow, f"deploy.{JOB}", clear_overrides=True)
-    assert run["state"] == "success"
+    deployed = ledger.operations(JOB, 2)[1]
+    assert (deployed.outcome, deployed.note) == ("healthy", "campaign")
+    assert ledger.release(JOB, deployed.release).overrides == {"event_types": ["page_view", "click"]}
 
 
-def test_two_runs_that_work_on_one_job_wait_for_each_other(airflow, root, ledger, pages):
+def test_two_runs_that_work_on_one_job_wait_for_each_other(airflow, root, ledger, two_runs):
     """One of the group, one of the job's own DAG: neither fails, and no operation is taken from the other."""
-    first = trigger(airflow, "campaign")
-    wait_for(lambda: ledger.active(JOB))
-    run, tasks = run_dag(airflow, f"deploy.{JOB}", clear_overrides=True)
-    assert run["state"] == "success", tasks
-    assert get(airflow, first)["state"] == "success"
+    assert [get(airflow, path)["state"] for path in two_runs] == ["success", "success"]
     assert [row.outcome for row in ledger.operations(JOB, 2)] == ["healthy", "healthy"]
     second, former = ledger.operations(JOB, 2)
     assert former.ended_at <= second.started_at
+    assert status(root, JOB)[0].overrides == {}
 
 
 def test_a_range_is_replayed_by_one_task_and_by_a_group(airflow, root, ledger):
     now = time.time()
     start, end = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now - ago)) for ago in (150, 30))
-    (root / "dags" / "one_range.py").write_text(ONE_RANGE.format(start=start, end=end))
-    await_dag(airflow, "one_range")
-    run, tasks = run_dag(airflow, "one_range")
+    run, tasks = run_dag(airflow, "one_range", start=start, end=end)
     assert run["state"] == "success", tasks
     of_group, of_task = ledger.replays.of(JOB, 2)
     assert [(row.outcome, len(row.plan["chunks"])) for row in (of_group, of_task)] == [("completed", 2)] * 2
@@ -159,20 +151,15 @@ def test_a_job_that_was_suspended_and_resumed_has_no_second_self(root, local):
 
 
 def test_a_run_that_is_given_up_while_its_deploy_is_proven_holds_nobody_up(airflow, root, ledger):
-    file = root / "deployments" / "local.yaml"
-    before = file.read_text()
+    pool(airflow, "given_up", 1)
     # Nothing is that fresh: its windows wait for ten seconds.
-    file.write_text(before.replace(f"  {JOB}:\n", f"  {JOB}:\n    health: {{watermark_lag: 1s}}\n"))
-    (root / "dags" / "given_up.py").write_text(GIVEN_UP)
-    try:
-        await_dag(airflow, "given_up")
+    with deployment_line(root, JOB, "health: {watermark_lag: 1s}"):
         path = trigger(airflow, "given_up")
         await_task(airflow, path, "deploy", "deferred")
         assert ledger.active(JOB).holder.startswith("airflow:given_up/")
-        assert get(airflow, "/pools/default_pool")["occupied_slots"] == 0
+        held = get(airflow, "/pools/given_up")
+        assert (held["occupied_slots"], held["open_slots"]) == (0, 1)
         airflow.patch(path, json={"state": "failed"}).raise_for_status()
-    finally:
-        file.write_text(before)
     run, tasks = run_dag(airflow, f"deploy.{JOB}", clear_overrides=True)
     assert run["state"] == "success", tasks
     newest, given_up = ledger.operations(JOB, 2)
@@ -182,11 +169,9 @@ def test_a_run_that_is_given_up_while_its_deploy_is_proven_holds_nobody_up(airfl
 
 def test_what_the_operator_refuses_is_not_tried_again(airflow, root, ledger):
     """A plan that loses state, and nobody to ask."""
-    operations = len(ledger.operations("processing_metrics"))
-    (root / "dags" / "refused.py").write_text(REFUSED)
-    await_dag(airflow, "refused")
     run, tasks = run_dag(airflow, "refused")
     assert (run["state"], tasks["deploy"]["try_number"]) == ("failed", 1)
     log = airflow.get(f"/dags/refused/dagRuns/{run['dag_run_id']}/taskInstances/deploy/logs/1").text
     assert "state would be abandoned" in log
-    assert len(ledger.operations("processing_metrics")) == operations
+    # Other workers deploy this job.
+    assert [row for row in ledger.operations("performance_metrics") if row.holder.startswith("airflow:refused/")] == []

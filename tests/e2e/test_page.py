@@ -10,8 +10,9 @@ from tests.e2e.running import ended
 from tests.support.api_server import token
 from tests.support.browser import chromium, needs_browser, open_context, shoot
 from tests.support.by_hand import log_in, open_fleet, open_form, open_job, trigger
+from tests.support.sharing import deployment_line
 
-pytestmark = pytest.mark.usefixtures("main_job")
+pytestmark = pytest.mark.usefixtures("main_job", "seen")
 PATHS = ("fleet", "curves", "job?name=event_metrics", "desired?name=event_metrics")
 
 
@@ -29,7 +30,7 @@ def test_without_a_login_it_is_refused(url):
         assert nobody.get(page.headers["location"]).headers["location"].startswith("/auth/login")
 
 
-def test_a_viewer_reads_and_starts_nothing(url, swept):
+def test_a_viewer_reads_and_starts_nothing(url):
     with client(url, "viewer") as viewer:
         rows = viewer.get("/sluice/api/fleet").raise_for_status().json()["rows"]
         assert {"event_metrics", "dead_letters"} < {row["job"] for row in rows}
@@ -39,7 +40,7 @@ def test_a_viewer_reads_and_starts_nothing(url, swept):
         assert viewer.post("/api/v2/dags/deploy.event_metrics/dagRuns", json=given).status_code == 403
 
 
-def test_an_admin_sees_what_the_sweep_has_seen(url, swept):
+def test_an_admin_sees_what_the_sweep_has_seen(url):
     with client(url, "admin") as admin:
         rows = admin.get("/sluice/api/fleet").raise_for_status().json()["rows"]
         row = next(row for row in rows if row["job"] == "event_metrics")
@@ -56,28 +57,23 @@ def desired(admin):
     """Asked again while the server says that the files are being read."""
     deadline = time.monotonic() + 60
     while True:
-        answer = admin.get("/sluice/api/desired?name=session_metrics")
+        answer = admin.get("/sluice/api/desired?name=dead_letters")
         if answer.status_code != 503 or time.monotonic() > deadline:
             return answer.raise_for_status().json()
         time.sleep(int(answer.headers["Retry-After"]))
 
 
-def test_nothing_would_change_until_a_file_does(url, swept, root):
-    file = root / "deployments" / "local.yaml"
-    before = file.read_text()
+def test_nothing_would_change_until_a_file_does(url, root):
     with client(url, "admin") as admin:
         same = desired(admin)
         assert (same["settings"], same["files"]) == ([], [])
-        try:
-            file.write_text(before.replace("  session_metrics:\n", "  session_metrics: {parallelism: 2}\n"))
+        with deployment_line(root, "dead_letters", "parallelism: 2"):
             other = desired(admin)
-        finally:
-            file.write_text(before)
     assert [each["path"] for each in other["settings"]] == ["parallelism"], other
 
 
 @needs_browser
-def test_a_day_s_work(url, swept, airflow):
+def test_a_day_s_work(url, airflow):
     """Log in, find a job, redeploy it with another setting by the form, and see it healthy in its new release."""
     with chromium() as browser, client(url, "admin") as admin:
         page = open_context(browser, viewport={"width": 1440, "height": 900}).new_page()
@@ -115,7 +111,7 @@ def test_a_day_s_work(url, swept, airflow):
 
 
 @needs_browser
-def test_a_range_is_backfilled_from_the_form(url, swept):
+def test_a_range_is_backfilled_from_the_form(url):
     with chromium() as browser:
         context = open_context(browser)
         context.add_cookies([{"name": "_token", "value": token(url, "admin"), "url": url}])

@@ -6,19 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sluice.project import Project
-from sluice.settings import Settings
 from tests.e2e.running import ended, status
 from tests.support.browser import chromium, needs_browser, open_context, shoot
 from tests.support.by_hand import find_question, log_in, open_fleet, open_form, open_job, trigger
 
-pytestmark = [pytest.mark.usefixtures("swept"), needs_browser]
+pytestmark = [pytest.mark.usefixtures("main_job", "seen"), needs_browser]
 ASKED, RESTS = "processing_metrics", "session_metrics"
-
-
-@pytest.fixture
-def ledger(root):
-    return Project(Settings(root=root)).ledger
 
 
 @pytest.fixture

@@ -45,6 +45,7 @@ def redeploy(stream, job, turn):
 
 
 def test_whatever_is_killed_the_next_attempt_goes_on(lab):
+    lab.use_own_clients()
     seed = int(os.environ.get("SLUICE_AUDIT_SEED", time.time()))
     print(f"SLUICE_AUDIT_SEED={seed}")
     chance = random.Random(seed)

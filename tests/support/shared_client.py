@@ -113,7 +113,7 @@ class _Jvm:
 
     def connect(self) -> Any:
         """In the place of `pyflink.java_gateway.launch_gateway`."""
-        from py4j.java_gateway import CallbackServerParameters, GatewayParameters, JavaGateway  # noqa: PLC0415
+        from py4j.java_gateway import CallbackServerParameters, GatewayParameters, JavaGateway
 
         address = "127.0.0.1"
         return JavaGateway(
@@ -150,7 +150,7 @@ class _Session(client._Session):
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        from pyflink.java_gateway import get_gateway  # noqa: PLC0415
+        from pyflink.java_gateway import get_gateway
 
         with self._lock.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -167,7 +167,7 @@ class _Session(client._Session):
 
 def _count_anew(view: Any) -> None:
     """Reset what the planner counts per JVM: ids of nodes and transformations, and names in generated code."""
-    from pyflink.util.java_utils import get_field  # noqa: PLC0415
+    from pyflink.util.java_utils import get_field
 
     view.org.apache.flink.table.planner.plan.nodes.exec.ExecNodeContext.resetIdCounter()
     handles, types = view.java.lang.invoke.MethodHandles, view.java.lang.invoke.MethodType

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -33,6 +33,8 @@ class Local(Variables):
     )
     """More options for the JVMs of Kafka and Flink, separated by spaces. By default they compile quickly and not well:
     the second compiler takes a third of the time that a stack and its jobs need to start. `none`: the JVM's own way."""
+    flink_options: dict[str, Any] = Field(default_factory=dict)
+    """More of the Flink cluster's configuration, over the stack's own."""
     traffic_rate: Annotated[float, Field(gt=0, le=100_000)] = 50
     """Events per second that `make up` feeds."""
     traffic_seed: int | None = None

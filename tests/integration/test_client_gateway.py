@@ -68,11 +68,11 @@ def test_the_jvm_takes_no_command_without_the_token(running, token):
 def test_the_callback_server_takes_no_command_without_the_token(running, token):
     for port in ports(processes(running)[0]):
         with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-            if token:
-                connection.sendall(b"A\n" + token + b"\ne\n")
-            # Py4J's request to drop an object, which a server that takes it answers with a y.
-            connection.sendall(b"g\nnothing\ne\n")
             try:
+                if token:
+                    connection.sendall(b"A\n" + token + b"\ne\n")
+                # Py4J's request to drop an object, which a server that takes it answers with a y.
+                connection.sendall(b"g\nnothing\ne\n")
                 answer = connection.recv(100)
             except ConnectionError:
                 answer = b""

@@ -70,8 +70,9 @@ def usual(lib: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize("job", ["event_metrics", *(["dead_letters"] if WHOLE else [])])
-def test_the_compiled_graph_is_the_same(lib, made, tmp_path, job):
-    assert digest(lib, tmp_path / "log", made, job) == digest(lib, tmp_path / "usual", job=job)
+def test_the_compiled_graph_is_the_same(lib, made, usual, tmp_path, job):
+    expected = usual if job == "event_metrics" else digest(lib, tmp_path / "usual", job=job)
+    assert digest(lib, tmp_path / "log", made, job) == expected
     assert "does not start" not in (tmp_path / "log").read_text()
 
 

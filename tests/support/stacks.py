@@ -36,8 +36,10 @@ FLINK_OPTIONS = {
     "cluster.registration.max-timeout": 2_000,
     # How soon a task that doesn't end when it is cancelled is interrupted again: after 30 s by default.
     "task.cancellation.interval": 2_000,
+    # A checkpoint a second: one that a test reads is still there when it is read, on a busy machine too.
+    "execution.checkpointing.num-retained": 20,
 }
-"""Flink's time limits that tests wait for, shortened."""
+"""Flink's configuration in tests: the time limits that they wait for, shortened."""
 
 
 def local_stack(home: Path, root: Path = ROOT, **more: Any) -> Local:

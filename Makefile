@@ -66,8 +66,10 @@ test-e2e: client ## The whole stack, Airflow and a browser included
 
 audit: client ## The long tests: redeploys, kills, process deaths, replays, verdicts on faulty jobs (more than an hour)
 	SLUICE_AUDIT_REDEPLOYS=30 SLUICE_AUDIT_KILLS=30 SLUICE_AUDIT_DEATHS=all SLUICE_AUDIT_REPLAYS=all \
+		SLUICE_AUDIT_EVENTS=200000 SLUICE_AUDIT_CLIENTS=all \
 		$(BIN)/python -m pytest -s tests/integration/test_deaths.py tests/integration/test_audit.py \
-		tests/integration/test_replay.py tests/integration/test_replay_deaths.py tests/audit
+		tests/integration/test_replay.py tests/integration/test_replay_deaths.py tests/integration/test_main_jobs.py \
+		tests/integration/test_client_start.py tests/audit
 	SLUICE_AUDIT_GATES=50 SLUICE_AUDIT_MINUTES=10 \
 		$(BIN)/python -m pytest -s tests/e2e/test_main_job.py tests/e2e/test_sweeps.py -k "hold_no_worker_slot or raises_no_alarm"
 

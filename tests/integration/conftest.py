@@ -8,6 +8,7 @@ import pytest
 from sluice.local.layout import Local
 from sluice.local.stack import Stack
 from tests.support.lab import Lab
+from tests.support.shared_client import SharedClient
 from tests.support.stacks import local_stack
 
 
@@ -22,9 +23,15 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
         stack.down()
 
 
+@pytest.fixture(scope="session")
+def shared_client(local: Local) -> Iterator[SharedClient]:
+    with SharedClient(local.home / "flink" / "lib") as shared:
+        yield shared
+
+
 @pytest.fixture
-def lab(local: Local, tmp_path: Path) -> Iterator[Lab]:
-    lab = Lab(local, tmp_path, "test")
+def lab(local: Local, shared_client: SharedClient, tmp_path: Path) -> Iterator[Lab]:
+    lab = Lab(local, tmp_path, "test", shared_client.python)
     yield lab
     lab.cancel_all()
     lab.mend()

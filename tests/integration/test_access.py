@@ -7,12 +7,13 @@ import pytest
 
 from sluice.client import archive
 from sluice.client.address import login_variables
+from sluice.client.class_path import CACHE
 from sluice.client.process import ClientProcess
 from sluice.errors import UnreachableError
 from sluice.flink.access import Access, Tls
 from sluice.local.flink import gather_jars
 from tests.support.proxy import proxy_before
-from tests.support.stacks import local_stack
+from tests.support.stacks import ROOT, local_stack
 
 LOGIN = {"user": "me", "password": "planted"}
 
@@ -32,7 +33,8 @@ def proxy(tmp_path):
 def compile_at(proxy, lib, tmp_path, tls, host="127.0.0.1"):
     """Compile the sample; the client asks the cluster something when that is done."""
     access = Access(f"https://{host}:{proxy.port}", **LOGIN, tls=tls)
-    variables = {"FLINK_LIB_DIR": str(lib), "TMPDIR": str(tmp_path), **login_variables(access)}
+    own = {CACHE: str(ROOT / ".sluice" / "client"), "FLINK_LIB_DIR": str(lib), "TMPDIR": str(tmp_path)}
+    variables = {**own, **login_variables(access)}
     with ClientProcess(Path(sys.executable), tmp_path / "log", variables=variables) as client:
         return client.prepare(archive.sample_order(access), timeout=180)
 

@@ -10,12 +10,13 @@ from py4j.java_gateway import GatewayParameters, JavaGateway
 from py4j.protocol import Py4JError
 
 from sluice.client import archive
+from sluice.client.class_path import CACHE
 from sluice.client.process import ClientProcess
 from sluice.errors import ConfigError
 from sluice.flink.access import Access
 from sluice.local.flink import gather_jars
 from tests.integration.test_orphaned_client import java_below
-from tests.support.stacks import local_stack
+from tests.support.stacks import ROOT, local_stack
 
 PLANTED = ("AIRFLOW__CORE__FERNET_KEY", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW_CONN_KAFKA", "SLUICE_LEDGER")
 LOGIN = {"FLINK_REST_CLIENT_HEADERS": "Authorization:Bearer one"}
@@ -33,7 +34,8 @@ def running(lib, tmp_path_factory):
         for name in PLANTED:
             planting.setenv(name, f"planted-{name}")
         directory = tmp_path_factory.mktemp("client")
-        variables = {"FLINK_LIB_DIR": str(lib), "TMPDIR": str(directory), **LOGIN}
+        own = {CACHE: str(ROOT / ".sluice" / "client"), "FLINK_LIB_DIR": str(lib), "TMPDIR": str(directory)}
+        variables = {**own, **LOGIN}
         with (
             archive.cluster() as url,
             ClientProcess(Path(sys.executable), directory / "log", variables=variables) as process,
@@ -68,11 +70,11 @@ def test_the_jvm_takes_no_command_without_the_token(running, token):
 def test_the_callback_server_takes_no_command_without_the_token(running, token):
     for port in ports(processes(running)[0]):
         with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-            if token:
-                connection.sendall(b"A\n" + token + b"\ne\n")
-            # Py4J's request to drop an object, which a server that takes it answers with a y.
-            connection.sendall(b"g\nnothing\ne\n")
             try:
+                if token:
+                    connection.sendall(b"A\n" + token + b"\ne\n")
+                # Py4J's request to drop an object, which a server that takes it answers with a y.
+                connection.sendall(b"g\nnothing\ne\n")
                 answer = connection.recv(100)
             except ConnectionError:
                 answer = b""

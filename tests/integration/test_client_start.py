@@ -17,6 +17,9 @@ from sluice.client.protocol import Build
 from sluice.local.flink import gather_jars
 from tests.support.stacks import ROOT, local_stack
 
+WHOLE = "SLUICE_AUDIT_CLIENTS" in os.environ
+"""Every way in which an archive may be damaged; otherwise one of them."""
+
 
 @pytest.fixture(scope="module")
 def lib(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -66,9 +69,10 @@ def usual(lib: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     return digest(lib, tmp_path_factory.mktemp("usual") / "log")
 
 
-@pytest.mark.parametrize("job", ["event_metrics", "dead_letters"])
-def test_the_compiled_graph_is_the_same(lib, made, tmp_path, job):
-    assert digest(lib, tmp_path / "log", made, job) == digest(lib, tmp_path / "usual", job=job)
+@pytest.mark.parametrize("job", ["event_metrics", *(["dead_letters"] if WHOLE else [])])
+def test_the_compiled_graph_is_the_same(lib, made, usual, tmp_path, job):
+    expected = usual if job == "event_metrics" else digest(lib, tmp_path / "usual", job=job)
+    assert digest(lib, tmp_path / "log", made, job) == expected
     assert "does not start" not in (tmp_path / "log").read_text()
 
 
@@ -82,7 +86,7 @@ def test_classes_come_from_the_archive(lib, made, tmp_path, monkeypatch):
     assert len(shared) > 0.9 * len(planner) > 900
 
 
-@pytest.mark.parametrize("harm", ["cut", "flipped", "foreign", "planner"])
+@pytest.mark.parametrize("harm", ["cut", *(["flipped", "foreign", "planner"] if WHOLE else [])])
 def test_a_damaged_one_costs_time_alone(lib, made, file, usual, tmp_path, harm):
     match harm:
         case "cut":

@@ -69,6 +69,7 @@ def waiting(lab):
 
 
 def test_a_plan_refuses_a_pipeline_that_executes_an_insert(lab, waiting):
+    lab.use_own_clients()
     file, text = define(lab, "inserting", INSERTS)
     waiting("inserting")
     before = written(lab, "inserting")
@@ -80,6 +81,7 @@ def test_a_plan_refuses_a_pipeline_that_executes_an_insert(lab, waiting):
 
 
 def test_every_way_of_executing_is_refused_even_where_the_pipeline_catches_the_error(lab, waiting):
+    lab.use_own_clients()
     file, text = define(lab, "eager", EXECUTES)
     waiting("eager")
     before = written(lab, "eager")

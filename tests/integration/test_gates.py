@@ -46,7 +46,7 @@ def test_a_job_without_event_time_is_deployed_while_records_come(lab):
 
 
 def test_a_topic_that_no_source_of_the_job_reads_is_told_before_the_deadline(lab, capsys):
-    lab.deployment("jobs: {elsewhere: {health: {start_timeout: 30s}}}\n")
+    lab.deployment("jobs: {elsewhere: {health: {start_timeout: 20s}}}\n")
     lab.job("elsewhere", ELSEWHERE.format(name="elsewhere", fields="id: str"))
     result = operate(lab.project, "elsewhere")
     assert result.error

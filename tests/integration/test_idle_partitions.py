@@ -62,7 +62,7 @@ def at_their_pace(messages, closing):
 
 def test_live_records_all_count(lab):
     run = Run(lab, "live_events")
-    messages = traffic(rate=300, count=9_000)
+    messages = traffic(rate=300, count=5_400)
     want = wanted(messages)
     wire.produce(run.servers, run.topic, at_their_pace(messages, closing=3))
     wait_for(lambda: run.rows().total() >= want.total())

@@ -76,6 +76,7 @@ class Holding:
 
 @pytest.mark.parametrize("until_the_second", [True, False], ids=["before-the-former-release", "after-it"])
 def test_submission_that_arrives_during_a_rollback_runs_beside_nothing(lab, tmp_path, until_the_second):
+    lab.use_own_clients()
     lab.job(NAME, sources.source(NAME, sources.SQL))
     deploy(lab.project, NAME)
     lab.job(NAME, sources.source(NAME, FILTERED))

@@ -29,6 +29,7 @@ WHOLE = os.environ.get("SLUICE_AUDIT_REPLAYS") == "all"
 
 @pytest.fixture
 def lab(lab):
+    lab.use_own_clients()
     lab.product_jobs()
     lab.job(JOB, counted.SOURCE)
     lab.deployment(f"jobs:\n  {JOB}:\n    reads: {{events: {{topic: {TOPIC}, idle_timeout: null}}}}\n")

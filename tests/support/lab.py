@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 from sluice.flink import calls
@@ -30,16 +31,28 @@ defaults:
 
 
 class Lab:
-    """A project of a test's own, on the run's Kafka and Flink."""
+    """A project of a test's own, on the run's Kafka and Flink.
 
-    def __init__(self, local: Local, root: Path, environment: str) -> None:
+    Args:
+        local: The stack.
+        root: The project's directory.
+        environment: Its name.
+        client_python: What starts the client processes; None: the interpreter of the tests.
+    """
+
+    def __init__(self, local: Local, root: Path, environment: str, client_python: Path | None = None) -> None:
         self.local = local
         self.root = root
         self.environment = environment
+        self.client_python = client_python or Path(sys.executable)
         self.has_lost_tasks = False
         (root / "flink_jobs").mkdir()
         (root / "deployments").mkdir()
         self.deployment("")
+
+    def use_own_clients(self) -> None:
+        """Start a JVM for each client process, as production does: where a test kills one of them."""
+        self.client_python = Path(sys.executable)
 
     def deployment(self, rest: str) -> None:
         text = DEPLOYMENT.format(servers=self.local.kafka_servers, url=self.local.flink_url, rest=rest)
@@ -65,6 +78,7 @@ class Lab:
                 environment=self.environment,
                 flink_lib=self.local.home / "flink" / "lib",
                 client_cache=ROOT / ".sluice" / "client",
+                client_python=self.client_python,
             )
         )
 
@@ -77,6 +91,7 @@ class Lab:
             "SLUICE_HOME": str(self.root / ".sluice"),
             "SLUICE_ENVIRONMENT": self.environment,
             "SLUICE_CLIENT_CACHE": str(ROOT / ".sluice" / "client"),
+            "SLUICE_CLIENT_PYTHON": str(self.client_python),
             "SLUICE_FLINK_LIB": str(self.local.home / "flink" / "lib"),
         }
 

@@ -26,6 +26,22 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
+FLINK_OPTIONS = {
+    # A TaskManager learns from a heartbeat that its JobManager was killed: after 50 s by default.
+    "heartbeat.interval": 1_000,
+    # Longer than a test stops the TaskManager for.
+    "heartbeat.timeout": 15_000,
+    # How soon it registers with the next one: after 10 s by default.
+    "cluster.registration.error-delay": 1_000,
+    "cluster.registration.max-timeout": 2_000,
+    # How soon a task that doesn't end when it is cancelled is interrupted again: after 30 s by default.
+    "task.cancellation.interval": 2_000,
+    # A checkpoint a second: one that a test reads is still there when it is read, on a busy machine too.
+    "execution.checkpointing.num-retained": 20,
+}
+"""Flink's configuration in tests: the time limits that they wait for, shortened."""
+
+
 def local_stack(home: Path, root: Path = ROOT, **more: Any) -> Local:
     kafka, controller, flink, rpc, airflow = free_ports(5)
     return Local(
@@ -37,6 +53,7 @@ def local_stack(home: Path, root: Path = ROOT, **more: Any) -> Local:
         flink_port=flink,
         flink_rpc_port=rpc,
         airflow_port=airflow,
+        flink_options=FLINK_OPTIONS,
         **more,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -33,6 +33,8 @@ class Local(Variables):
     )
     """Further options for the JVMs of Kafka and Flink, separated by spaces. The default turns the second compiler off,
     which takes a third of the time in which a stack and its jobs start. `none`: the JVM's own defaults."""
+    flink_options: dict[str, Any] = Field(default_factory=dict)
+    """More of the Flink cluster's configuration, over the stack's own."""
     traffic_rate: Annotated[float, Field(gt=0, le=100_000)] = 50
     """Events per second of the traffic of `make up`."""
     traffic_seed: int | None = None

@@ -321,8 +321,9 @@ at = datetime.now(UTC)
 sample = to_sample("test", JobObservation(now["rows"][0]), at, "1")
 project.ledger.samples.add([sample], older_than=at - timedelta(days=1))
 run("1")
+sent = {"unattended": True, "reason": "redeploy_and_verify: b: recover: it is gone"}
 assert counted == [
-    ("b", DeployRequest(kind="rollback", target_release=1, expected_release=2), "airflow:deploy.b/r1",
+    ("b", back.request.model_copy(update=sent), "airflow:deploy.b/r1",
      "run r1 of deploy.b failed before it began an operation", at)
 ], counted
 """,

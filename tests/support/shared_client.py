@@ -138,15 +138,15 @@ class _Session(client._Session):
         with self._alone():
             return super()._prepare(order)
 
-    def _look(self, command: Any) -> None:
+    def _read_checkpoint(self, command: Any) -> None:
         with self._alone():
-            super()._look(command)
+            super()._read_checkpoint(command)
 
-    def _say(self, answer: Any) -> None:
+    def _send(self, answer: Any) -> None:
         if not isinstance(answer, Progress):
-            # Before it is said: the parent may end this process at once.
+            # Before it is sent: the parent may end this process at once.
             self._busy.unlink(missing_ok=True)
-        super()._say(answer)
+        super()._send(answer)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -255,7 +255,7 @@ def _become_client(connection: socket.socket, java: _Jvm, lock: Path) -> None:
         answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
         os.dup2(2, 1)
         commands: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=client._listen, args=(commands,), daemon=True).start()
+        threading.Thread(target=client._read_orders, args=(commands,), daemon=True).start()
         threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
         status = _Session(answers, lock).run(commands)
     finally:

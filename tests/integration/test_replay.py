@@ -307,7 +307,7 @@ def promoted(project, replay):
     try:
         return promote(project, replay, print, accept_differences=True)
     except OperationError as error:
-        if "it holds windows of the range open" in str(error) or "tells no watermark" in str(error):
+        if "it holds windows of the range open" in str(error) or "has no watermark until" in str(error):
             return None
         raise
 

@@ -151,4 +151,4 @@ def test_a_second_operation_is_refused_and_names_the_holder(lab, running):
     lab.project.ledger.begin("held", kind="deploy", holder="someone else", release=1)
     result = operate(lab.project, "held", overrides={"least": 1})
     assert isinstance(result.error, BusyError)
-    assert "deploy by someone else goes on" in str(result.error)
+    assert "deploy by someone else has been in progress since" in str(result.error)

@@ -63,7 +63,7 @@ def test_the_graph_tells_the_story(airflow):
     assert order == TASKS
     assert "roll_back" in following["check_watermark"]
     dag = get(airflow, "/dags/deploy.event_metrics/details")
-    assert "how many users" in dag["description"]
+    assert "number of events and of users" in dag["description"]
     assert "`analytics_events`" in dag["doc_md"]
     assert dag["owners"] == ["data-platform"]
     assert {"sluice", "deploy", "web-analytics"} <= {tag["name"] for tag in dag["tags"]}

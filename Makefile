@@ -62,7 +62,7 @@ test-jobs: env jars ## Your jobs' own tests, in tests/jobs/ (where sluice new wr
 test-e2e: client ## The whole stack, Airflow and a browser included
 	@scripts/ensure-chromium
 	@# All workers share one stack; each changes jobs of its own, and mostly waits for Airflow.
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --durations=20 tests/e2e
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20 tests/e2e
 
 audit: client ## The long tests: redeploys, kills, process deaths, replays, verdicts on faulty jobs (more than an hour)
 	SLUICE_AUDIT_REDEPLOYS=30 SLUICE_AUDIT_KILLS=30 SLUICE_AUDIT_DEATHS=all SLUICE_AUDIT_REPLAYS=all \

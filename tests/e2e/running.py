@@ -10,7 +10,7 @@ from sluice.fleet.status import fleet_status
 from sluice.local.layout import Local
 from sluice.project import Project
 from sluice.settings import Settings
-from tests.support.waiting import wait_for
+from tests.support.waiting import STUCK, wait_for
 
 ENDED = ("success", "failed")
 _LOG = 30
@@ -28,7 +28,7 @@ class _AskedAgain(httpx.HTTPTransport):
 
 def api(local: Local) -> httpx.Client:
     """Airflow's API."""
-    return httpx.Client(base_url=f"{local.airflow_url}/api/v2", timeout=60, transport=_AskedAgain())
+    return httpx.Client(base_url=f"{local.airflow_url}/api/v2", timeout=STUCK, transport=_AskedAgain())
 
 
 def get(airflow, path, **params):

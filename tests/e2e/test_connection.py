@@ -79,7 +79,7 @@ def test_the_button_says_what_is_wrong_and_what_to_do(airflow, local, proxy, pla
         ({**login, "password": planted["flink"]}, "no TLS connection"),
         ({**login, "schema": "http", "password": planted["flink"]}, "does not answer"),
         ({"port": local.flink_port, "schema": "https"}, "no TLS connection"),
-        ({"port": local.airflow_port}, "; check that the address is a Flink cluster"),
+        ({"port": local.airflow_port}, "; check that the address is that of a Flink cluster"),
         ({"port": 1}, "does not answer (GET /overview: "),
         ({"port": proxy.port, "schema": "https", "extra": {"ca_bundle": "/nowhere.pem"}}, "ca_bundle /nowhere.pem"),
         ({"port": 1, "extra": {"token": "x", "verify": "maybe"}}, "its verify is 'maybe'"),

@@ -14,8 +14,8 @@ from tests.unit.ledger.test_approvals import *  # noqa: F403
 from tests.unit.ledger.test_ledger import *  # noqa: F403
 from tests.unit.ledger.test_notification_log import *  # noqa: F403
 from tests.unit.ledger.test_samples import *  # noqa: F403
-from tests.unit.replay.test_outputs import *  # noqa: F403
 from tests.unit.replay.test_chunk_scheduling import *  # noqa: F403
+from tests.unit.replay.test_outputs import *  # noqa: F403
 
 pytestmark = needs_server
 _NUMBERS = itertools.count()

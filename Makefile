@@ -61,7 +61,7 @@ test-jobs: env jars ## Your jobs' own tests, in tests/jobs/ (where sluice new wr
 
 test-e2e: client ## The whole stack, Airflow and a browser included
 	@scripts/ensure-chromium
-	@# All workers share one stack; each changes jobs of its own, and mostly waits for Airflow.
+	@# Both workers share one stack; each changes jobs of its own, and mostly waits for Airflow.
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20 tests/e2e
 
 audit: client ## The long tests: redeploys, kills, process deaths, replays, verdicts on faulty jobs (more than an hour)

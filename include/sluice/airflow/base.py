@@ -128,7 +128,7 @@ class SluiceOperator(ProjectOperator):
 
     def wait_for_lock(self, context: Context, project: Project) -> None:
         """Wait in the triggerer while another task holds the job, and begin again; one operation per job at a time."""
-        from sluice.airflow.triggers import OperationTrigger  # noqa: PLC0415
+        from sluice.airflow.lock_trigger import OperationTrigger  # noqa: PLC0415
 
         active = project.ledger.active(self.job)
         if active is None or active.holder == self.holder(context) or not is_run(active.holder):

@@ -14,15 +14,16 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from sluice.errors import BusyError, OperationError
 from sluice.ledger.approvals import Approvals
+from sluice.ledger.busy import is_touched, just_begun, refuse_held, refuse_own
 from sluice.ledger.clusters import Clusters
 from sluice.ledger.database import for_reading, open_database
 from sluice.ledger.forgotten import Forgotten
 from sluice.ledger.notification_log import NotificationLog
-from sluice.ledger.operation_handle import LEASE, TOUCHES, OperationHandle
+from sluice.ledger.operation_handle import LEASE, OperationHandle
 from sluice.ledger.placement_version import PlacementVersion, check_placement_version
 from sluice.ledger.replays import Replays
 from sluice.ledger.samples import Samples
-from sluice.ledger.tables import REASON, JournalEntry, Operation, Phase, Placement, Release, Savepoint
+from sluice.ledger.tables import REASON, Operation, Phase, Placement, Release, Savepoint
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Ledger:
             with self._sessions.begin() as session:
                 return self._entered(session, job, NewRelease(**values))
         except IntegrityError as error:
-            raise _just_begun(job) from error
+            raise just_begun(job) from error
 
     def release(self, job: str, number: int) -> Release:
         """A release by its number.
@@ -215,14 +216,14 @@ class Ledger:
                     active.token += 1
                     active.lease_until = now + LEASE
                     self._refuse_changed(session, job, stand)
-                    if not _is_touched(session, active):
+                    if not is_touched(session, active):
                         # The former request has had no effect yet: replace its details.
                         for name, value in (details or {}).items():
                             setattr(active, name, value)
                     return OperationHandle(self._sessions, active.id, active.token, active)
                 if active is not None:
-                    _refuse(active, holder, is_gone)
-                    _refuse_own(session, active, holder, kind)
+                    refuse_held(active, holder, is_gone)
+                    refuse_own(session, active, holder, kind)
                     active.active_job, active.outcome, active.ended_at = None, "abandoned", now
                     active.token += 1
                     session.flush()
@@ -236,7 +237,7 @@ class Ledger:
                 self._refuse_changed(session, job, stand)
                 return OperationHandle(self._sessions, operation.id, 1, operation)
         except IntegrityError as error:
-            raise _just_begun(job) from error
+            raise just_begun(job) from error
 
     def add_failed(
         self, job: str, *, kind: str, holder: str, release: int, reason: str, plan: Mapping[str, Any] | None = None
@@ -334,7 +335,7 @@ class Ledger:
             BusyError: another holder has an operation in progress on the job.
         """
         if active := self.active(job):
-            _refuse(active, holder, is_gone)
+            refuse_held(active, holder, is_gone)
 
     def _entered(self, session: Session, job: str, new: NewRelease) -> Release:
         newest = session.scalars(self._releases(job).limit(1)).first()
@@ -371,40 +372,6 @@ class Ledger:
 
 def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else value
-
-
-def _just_begun(job: str) -> BusyError:
-    """The error if another process has inserted its row at the same moment."""
-    return BusyError(f"{job}: another operation has just begun", remedy="wait for its end, then try again")
-
-
-def _refuse(active: Operation, holder: str, is_gone: Callable[[str], bool]) -> None:
-    """Raise if the operation is that of another holder who may be alive."""
-    if active.holder == holder or active.lease_until <= _now() or is_gone(active.holder):
-        return
-    raise BusyError(
-        f"{active.job}: {active.kind} by {active.holder} has been in progress since {active.started_at:%H:%M:%S} UTC",
-        remedy=f"wait for its end; its lease expires at {active.lease_until:%H:%M:%S} UTC unless it is renewed",
-    )
-
-
-def _refuse_own(session: Session, active: Operation, holder: str, kind: str) -> None:
-    """Raise if the holder itself has another operation in progress, for instance in another task of its run."""
-    if active.holder != holder or active.lease_until <= _now():
-        return
-    if active.kind == kind and not _is_touched(session, active):
-        return
-    raise BusyError(
-        f"{active.job}: {holder} has had another operation in progress since {active.started_at:%H:%M:%S} UTC: "
-        f"{active.kind} of release {active.release}",
-        remedy=f"continue that operation, or wait; its lease expires at {active.lease_until:%H:%M:%S} UTC",
-    )
-
-
-def _is_touched(session: Session, operation: Operation) -> bool:
-    """Whether the operation has begun to stop or start a job."""
-    entries = select(JournalEntry.stage, JournalEntry.event).where(JournalEntry.operation == operation.id)
-    return any((stage, event) in TOUCHES for stage, event in session.execute(entries))
 
 
 def _now() -> datetime:

@@ -9,7 +9,7 @@ import asyncio, sys
 from types import SimpleNamespace
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import TaskDeferred
-from sluice.airflow import holders, triggers
+from sluice.airflow import holders, lock_trigger
 from sluice.airflow.base import SluiceOperator
 from sluice.ledger.ledger import Ledger, NewRelease
 
@@ -162,8 +162,8 @@ def test_the_wait_is_over_when_the_operation_is_or_after_a_minute(tmp_path):
     run(
         tmp_path,
         """
-triggers.ledger_of = lambda root, environment: project.ledger
-triggers._LEDGER_PAUSE = 0.01
+lock_trigger.ledger_of = lambda root, environment: project.ledger
+lock_trigger._LEDGER_PAUSE = 0.01
 operation = begin("airflow:deploy.counts/r2")
 
 
@@ -173,15 +173,15 @@ async def fires(trigger):
 
 
 async def main():
-    trigger = triggers.OperationTrigger(root=None, environment=None, operation=operation.id)
+    trigger = lock_trigger.OperationTrigger(root=None, environment=None, operation=operation.id)
     waiting = asyncio.create_task(fires(trigger))
     await asyncio.sleep(0.1)
     assert not waiting.done()
     operation.finish("healthy")
     assert await asyncio.wait_for(waiting, 10) == {}
-    triggers._LOOK_AGAIN = 0.0
+    lock_trigger._LOOK_AGAIN = 0.0
     goes_on = begin("airflow:deploy.counts/r3")
-    assert await fires(triggers.OperationTrigger(root=None, environment=None, operation=goes_on.id)) == {}
+    assert await fires(lock_trigger.OperationTrigger(root=None, environment=None, operation=goes_on.id)) == {}
 
 
 asyncio.run(main())

@@ -1,0 +1,47 @@
+"""Refusals of an operation on a job that another operation holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from sluice.errors import BusyError
+from sluice.ledger.operation_handle import TOUCHES
+from sluice.ledger.tables import JournalEntry, Operation
+
+
+def just_begun(job: str) -> BusyError:
+    """The error if another process has inserted its row at the same moment."""
+    return BusyError(f"{job}: another operation has just begun", remedy="wait for its end, then try again")
+
+
+def refuse_held(active: Operation, holder: str, is_gone: Callable[[str], bool]) -> None:
+    """Raise if the operation is that of another holder who may be alive."""
+    if active.holder == holder or active.lease_until <= datetime.now(UTC) or is_gone(active.holder):
+        return
+    raise BusyError(
+        f"{active.job}: {active.kind} by {active.holder} has been in progress since {active.started_at:%H:%M:%S} UTC",
+        remedy=f"wait for its end; its lease expires at {active.lease_until:%H:%M:%S} UTC unless it is renewed",
+    )
+
+
+def refuse_own(session: Session, active: Operation, holder: str, kind: str) -> None:
+    """Raise if the holder itself has another operation in progress, for instance in another task of its run."""
+    if active.holder != holder or active.lease_until <= datetime.now(UTC):
+        return
+    if active.kind == kind and not is_touched(session, active):
+        return
+    raise BusyError(
+        f"{active.job}: {holder} has had another operation in progress since {active.started_at:%H:%M:%S} UTC: "
+        f"{active.kind} of release {active.release}",
+        remedy=f"continue that operation, or wait; its lease expires at {active.lease_until:%H:%M:%S} UTC",
+    )
+
+
+def is_touched(session: Session, operation: Operation) -> bool:
+    """Whether the operation has begun to stop or start a job."""
+    entries = select(JournalEntry.stage, JournalEntry.event).where(JournalEntry.operation == operation.id)
+    return any((stage, event) in TOUCHES for stage, event in session.execute(entries))

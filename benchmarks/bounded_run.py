@@ -15,6 +15,8 @@ import time
 import uuid
 from pathlib import Path
 
+import httpx
+
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.flink.models import JobState
@@ -111,7 +113,7 @@ def seconds(url: str, job_id: str) -> float:
             time.sleep(0.2)
         if state is not JobState.FINISHED:
             raise SystemExit(f"{state.value}: {flink.send(calls.exceptions(job_id)).history.entries[0].words}")
-        stamps = flink._http.get(f"/jobs/{job_id}").json()["timestamps"]
+    stamps = httpx.get(f"{url}/jobs/{job_id}").raise_for_status().json()["timestamps"]
     return (stamps["FINISHED"] - stamps["RUNNING"]) / 1000
 
 

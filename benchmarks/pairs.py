@@ -36,6 +36,8 @@ DEPLOYMENT = """
 kafka: {{config: {{bootstrap.servers: "{servers}"}}}}
 flink: {{url: "{url}"}}
 defaults:
+  # The generator makes one event in a hundred malformed, and one late.
+  health: {{malformed: 0.05, late: 0.05}}
   flink:
     execution.checkpointing.interval: 1 s
     execution.checkpointing.externalized-checkpoint-retention: RETAIN_ON_CANCELLATION

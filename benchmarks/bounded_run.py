@@ -43,6 +43,8 @@ def main() -> None:
         flink_url=url,
     )
     env, t_env = pipeline.environments(order)
+    for statement in tables.functions():
+        t_env.execute_sql(statement)
     job = pipeline.load_job(order)
     values = {"config": job.config(), "t_env": t_env, "env": env}
     for read, topic in job.reads.items():

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from sqlalchemy import Select, String, UniqueConstraint, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Mapped, Session, mapped_column, sessionmaker
+from sqlalchemy.orm import Mapped, mapped_column
 
 from sluice.errors import BusyError
+from sluice.ledger.store import Store
 from sluice.ledger.tables import Base
 
 Answer = Literal["approved", "rejected", "timed_out", "withdrawn"]
@@ -61,17 +62,8 @@ class AskedApproval(Base):
                 return f"{answer} by {self.answered_by} at {self.answered_at:%Y-%m-%d %H:%M} UTC"
 
 
-class Approvals:
-    """The approval requests of one environment.
-
-    Args:
-        sessions: The sessions of the ledger's database.
-        environment: The name of the environment.
-    """
-
-    def __init__(self, sessions: sessionmaker[Session], environment: str) -> None:
-        self._sessions = sessions
-        self.environment = environment
+class Approvals(Store):
+    """The approval requests of one environment."""
 
     def ask(
         self,

@@ -5,23 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from sqlalchemy import update
-from sqlalchemy.orm import Session, sessionmaker
 
 from sluice.ledger.placement_version import PlacementVersion, check_placement_version
+from sluice.ledger.store import Store
 from sluice.ledger.tables import Placement
 
 
-class Forgotten:
-    """The forgotten jobs of one environment.
-
-    Args:
-        sessions: The sessions of the ledger's database.
-        environment: The name of the environment.
-    """
-
-    def __init__(self, sessions: sessionmaker[Session], environment: str) -> None:
-        self._sessions = sessions
-        self._environment = environment
+class Forgotten(Store):
+    """The forgotten jobs of one environment."""
 
     def add(self, place: Placement) -> None:
         """Forget a job; the next operation on it lists it again.
@@ -30,14 +21,14 @@ class Forgotten:
             ChangedError: an operation has changed the placement since it was read.
         """
         with self._sessions.begin() as session:
-            found = session.get(Placement, (self._environment, place.job))
+            found = session.get(Placement, (self.environment, place.job))
             check_placement_version(place.job, PlacementVersion.of(place), PlacementVersion.of(found))
             # Not before the placement's last change, whose time may come from another machine's clock.
             moment = max(datetime.now(UTC), place.since)
             session.execute(
                 update(Placement)
                 .where(
-                    Placement.environment == self._environment,
+                    Placement.environment == self.environment,
                     Placement.job == place.job,
                     Placement.since == place.since,
                 )

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from sqlalchemy import Select, String, select
-from sqlalchemy.orm import Mapped, Session, mapped_column, sessionmaker
+from sqlalchemy.orm import Mapped, mapped_column
 
+from sluice.ledger.store import Store
 from sluice.ledger.tables import Base
 
 
@@ -26,17 +27,8 @@ class Notification(Base):
     at: Mapped[datetime]
 
 
-class NotificationLog:
-    """The last notifications of one environment.
-
-    Args:
-        sessions: The sessions of the ledger's database.
-        environment: The name of the environment.
-    """
-
-    def __init__(self, sessions: sessionmaker[Session], environment: str) -> None:
-        self._sessions = sessions
-        self.environment = environment
+class NotificationLog(Store):
+    """The last notifications of one environment."""
 
     def known(self, listener: str, subject: str) -> dict[str, str]:
         """The last values that the notifier got for a subject, by the job's name."""

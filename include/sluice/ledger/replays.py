@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, or_, select, text
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from sluice.errors import BusyError, OperationError, RefusedError
 from sluice.ledger.chunk_scheduling import (
@@ -21,6 +21,7 @@ from sluice.ledger.chunk_scheduling import (
     is_pending,
 )
 from sluice.ledger.replay_tables import BEGUN, ChunkState, ReplayChunk, ReplayOutcome, ReplayRun
+from sluice.ledger.store import Store
 from sluice.ledger.tables import REASON
 from sluice.ledger.write_conflicts import Writes, refuse_write_conflict
 
@@ -28,17 +29,8 @@ _LOCK = 7_154_824
 """Key of the PostgreSQL advisory lock under which replays begin and chunks are taken. SQLite has one writer anyway."""
 
 
-class Replays:
-    """The replays of one environment.
-
-    Args:
-        sessions: The sessions of the ledger's database.
-        environment: The name of the environment.
-    """
-
-    def __init__(self, sessions: sessionmaker[Session], environment: str) -> None:
-        self._sessions = sessions
-        self.environment = environment
+class Replays(Store):
+    """The replays of one environment."""
 
     def add(
         self,

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, Index, String, delete, func, select
-from sqlalchemy.orm import Mapped, Session, mapped_column, sessionmaker
+from sqlalchemy.orm import Mapped, mapped_column
 
+from sluice.ledger.store import Store
 from sluice.ledger.tables import Base
 
 
@@ -71,17 +72,8 @@ class SweepObservation:
     flink_job_id: str | None
 
 
-class Samples:
-    """The samples of one environment.
-
-    Args:
-        sessions: The sessions of the ledger's database.
-        environment: The name of the environment.
-    """
-
-    def __init__(self, sessions: sessionmaker[Session], environment: str) -> None:
-        self._sessions = sessions
-        self.environment = environment
+class Samples(Store):
+    """The samples of one environment."""
 
     def add(self, samples: Iterable[Sample], *, older_than: datetime) -> int:
         """Insert the samples of a sweep and delete samples that are older than that moment, in one transaction.

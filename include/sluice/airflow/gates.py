@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 READING = "reading"
 """The XCom with what a gate has read last: {gate, passed, words}."""
-_LEAST = 60.0
-"""Seconds that a gate of a deploy has at the least."""
 
 
 class GateOperator(SluiceOperator):

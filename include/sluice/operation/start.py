@@ -198,7 +198,7 @@ class Start:
         latest = topics_from_latest(resolved)
         held = read_offsets(admin, topics_of(resolved), servers)
         ends = read_stable_ends(admin, latest, servers) if latest else {}
-        anew = frozenset(hold_against(wanted, {at: held[at] for at in held if at[0] in {t for t, _ in wanted}}).beyond)
+        anew = frozenset(hold_against(wanted, held).beyond)
         offsets = {partition: offset for partition, offset in wanted.items() if partition not in anew}
         without = sorted(held.keys() - offsets.keys())
         committed = read_committed(kafka, group, without) if without else {}

@@ -34,7 +34,7 @@ from sluice.release.versions import COUNTS
 from sluice.state.after_stop import is_savepoint, takes_savepoint
 from sluice.state.directories import Directories, directories_at
 from sluice.state.latest import state_at_placement
-from sluice.state.offsets import topics_from_latest, topics_of
+from sluice.state.offsets import topics_of
 from sluice.state.operators import kept_values
 from sluice.state.state_loss import is_state_given_up, last_positions
 
@@ -319,7 +319,7 @@ class SwitchOver:
         # Where even a job that began without state has left none, its successor begins where it did.
         carry_over = stage.source == "offsets" or bool(place and place.carried_over and path is None)
         if place is None:
-            carry_over = bool(topics_from_latest(self._planned.target.resolved))
+            carry_over = self._planned.carry_over
         if carry_over and place is not None and path is None:
             return place.state_path, place.positions, carry_over
         return path, self._compiler.inspect(path).positions if path else None, carry_over

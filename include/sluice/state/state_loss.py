@@ -10,7 +10,7 @@ from sluice.kafka.offsets import read_committed, read_offsets
 from sluice.kafka.topics import describe
 from sluice.ledger.tables import Placement
 from sluice.project import Project
-from sluice.state.offsets import offsets_by_partition
+from sluice.state.offsets import by_topic, offsets_by_partition
 
 
 def is_state_given_up(place: Placement) -> bool:
@@ -39,8 +39,6 @@ def last_positions(
     partitions = read_offsets(admin, describe(admin, read, servers), servers)
     committed = read_committed(project.kafka, project.group(place.job), partitions) if partitions else {}
     began = offsets_by_partition(place.positions or {}, read)
-    furthest: dict[str, dict[str, int]] = {}
-    for topic, number in sorted(committed.keys() | began.keys()):
-        offset = max(found[topic, number] for found in (committed, began) if (topic, number) in found)
-        furthest.setdefault(topic, {})[str(number)] = offset
-    return furthest
+    return by_topic(
+        {at: max(known[at] for known in (committed, began) if at in known) for at in committed.keys() | began.keys()}
+    )

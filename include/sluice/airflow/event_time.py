@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
+from sluice.airflow.project_trigger import ProjectTrigger
 from sluice.airflow.projects import ledger_of
 from sluice.errors import UnreachableError
 from sluice.fleet.event_time import last_boundary, written_until
@@ -24,7 +24,7 @@ _SUBJECT = "event time"
 """The subject of the ledger's record of the last event."""
 
 
-class EventTimeTrigger(BaseEventTrigger):
+class EventTimeTrigger(ProjectTrigger, BaseEventTrigger):
     """Fires each time a job's output has passed another multiple of a period in event time.
 
     The ledger keeps the last event's moment, written after Airflow has the event. A restarted triggerer therefore
@@ -33,21 +33,13 @@ class EventTimeTrigger(BaseEventTrigger):
     Args:
         job: The job's name.
         seconds: The period.
-        root: The project's directory; None: SLUICE_ROOT, or the working directory's.
-        environment: Which file of deployments/ applies; None: SLUICE_ENVIRONMENT.
+        root, environment: The project; see `ProjectTrigger`.
     """
 
     def __init__(self, *, job: str, seconds: float, root: str | None = None, environment: str | None = None) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__(root=root, environment=environment)
         self.job = job
         self.seconds = seconds
-        self.root = root
-        self.environment = environment
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Class and arguments."""
-        names = ("job", "seconds", "root", "environment")
-        return f"{__name__}.EventTimeTrigger", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield events {job, from, until}, with moments in ISO 8601."""

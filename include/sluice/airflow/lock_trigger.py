@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import TriggerEvent
 from asgiref.sync import sync_to_async
 
+from sluice.airflow.project_trigger import ProjectTrigger
 from sluice.airflow.projects import ledger_of
 
 _LEDGER_PAUSE = 3.0
@@ -18,25 +18,17 @@ _LOOK_AGAIN = 60.0
 """Seconds after which the task itself looks whether the holder is alive: Airflow tells only tasks of it."""
 
 
-class OperationTrigger(BaseTrigger):
+class OperationTrigger(ProjectTrigger):
     """Fires when an operation has ended, and once a minute: whoever does it may be gone.
 
     Args:
-        root: The project's directory; None: SLUICE_ROOT, or the working directory's.
-        environment: Which file of deployments/ applies; None: SLUICE_ENVIRONMENT.
+        root, environment: The project; see `ProjectTrigger`.
         operation: Its id.
     """
 
     def __init__(self, *, root: str | None, environment: str | None, operation: str) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.root = root
-        self.environment = environment
+        super().__init__(root=root, environment=environment)
         self.operation = operation
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Class and arguments."""
-        given = {"root": self.root, "environment": self.environment, "operation": self.operation}
-        return f"{__name__}.OperationTrigger", given
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One event, without content."""

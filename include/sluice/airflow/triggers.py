@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import TriggerEvent
 from asgiref.sync import sync_to_async
 
+from sluice.airflow.project_trigger import ProjectTrigger
 from sluice.airflow.projects import ledger_of, project_of
 from sluice.errors import JobNotFoundError, UnreachableError
 from sluice.flink import calls
@@ -26,7 +27,7 @@ from sluice.replay.progress import ChunkProgress, watch_chunk
 from sluice.replay.slots import OutageTimeout, SlotAvailability, describe_wait, read_slot_availability
 
 
-class GateTrigger(BaseTrigger):
+class GateTrigger(ProjectTrigger):
     """Fires when a gate is passed, or can't be passed any more.
 
     Args:
@@ -40,9 +41,7 @@ class GateTrigger(BaseTrigger):
         positions: Per topic and partition the offset before which it must not read; None: not looked at.
         untimed: Which of the topics it reads without event time.
         must_count: See `sluice.health.gates.judge`.
-        root: The project's directory; None: SLUICE_ROOT, or the working directory's.
-        environment: Which file of deployments/ applies; None: SLUICE_ENVIRONMENT. It names brokers and cluster: their
-            secrets are none of the trigger's arguments.
+        root, environment: The project; see `ProjectTrigger`.
     """
 
     def __init__(  # noqa: PLR0913 - Airflow keeps a trigger as plain values
@@ -61,7 +60,7 @@ class GateTrigger(BaseTrigger):
         root: str | None = None,
         environment: str | None = None,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__(root=root, environment=environment)
         self.gate = gate
         self.flink_job_id = flink_job_id
         self.topics = topics
@@ -72,26 +71,6 @@ class GateTrigger(BaseTrigger):
         self.positions = positions
         self.untimed = list(untimed)
         self.must_count = must_count
-        self.root = root
-        self.environment = environment
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Class and arguments."""
-        names = (
-            "gate",
-            "flink_job_id",
-            "topics",
-            "group",
-            "health",
-            "deadline",
-            "restored_from",
-            "positions",
-            "untimed",
-            "must_count",
-            "root",
-            "environment",
-        )
-        return "sluice.airflow.triggers.GateTrigger", {name: getattr(self, name) for name in names}
 
     @classmethod
     def of(cls, order: GateOrder, *, root: str | None, environment: str | None) -> GateTrigger:
@@ -142,15 +121,14 @@ class GateTrigger(BaseTrigger):
                 return
 
 
-class SavepointTrigger(BaseTrigger):
+class SavepointTrigger(ProjectTrigger):
     """Fires when a savepoint is complete or there will be none, when its time is over, or when nobody answers.
 
     Args:
         ordered: The savepoint, as `sluice.operation.savepoint.Ordered`.
         deadline: Unix time, seconds.
         token: The operation's fencing token when the wait began: whoever has it now is who waits.
-        root: The project's directory; None: SLUICE_ROOT, or the working directory's.
-        environment: Which file of deployments/ applies; None: SLUICE_ENVIRONMENT.
+        root, environment: The project; see `ProjectTrigger`.
     """
 
     def __init__(
@@ -162,17 +140,10 @@ class SavepointTrigger(BaseTrigger):
         root: str | None = None,
         environment: str | None = None,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__(root=root, environment=environment)
         self.token = token
-        self.root = root
-        self.environment = environment
         self.ordered = ordered
         self.deadline = deadline
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Class and arguments."""
-        names = ("ordered", "deadline", "token", "root", "environment")
-        return f"{__name__}.SavepointTrigger", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One event: {ordered, location, failure, unreachable}; one of the last three is not None."""
@@ -214,12 +185,11 @@ _WORDS = 10.0
 """Seconds between two lines of the log."""
 
 
-class ReplayTrigger(BaseTrigger):
+class ReplayTrigger(ProjectTrigger):
     """Fires when a chunk's Flink job is over, when there is news of it, or when its cluster does not answer any more.
 
     Args:
-        root: The project's directory; None: SLUICE_ROOT, or the working directory's.
-        environment: Which file of deployments/ applies; None: SLUICE_ENVIRONMENT.
+        root, environment: The project; see `ProjectTrigger`.
         flink_job_id: The job.
         name: Its name, for the log.
         total: How many records it reads, at the most.
@@ -229,20 +199,12 @@ class ReplayTrigger(BaseTrigger):
     def __init__(
         self, *, root: str | None, environment: str | None, flink_job_id: str, name: str, total: int, begun: float
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.root = root
-        self.environment = environment
+        super().__init__(root=root, environment=environment)
         self.flink_job_id = flink_job_id
-        self.chunk = name
+        self.name = name
         self.total = total
         self.begun = begun
         self._found: Access | None = None
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Class and arguments."""
-        given = {"root": self.root, "environment": self.environment, "flink_job_id": self.flink_job_id}
-        given["name"] = self.chunk
-        return f"{__name__}.ReplayTrigger", {**given, "total": self.total, "begun": self.begun}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One event: {flink_job_id, state, records, words, seconds_left}.
@@ -259,7 +221,7 @@ class ReplayTrigger(BaseTrigger):
                     return
                 if time.time() > next_words:
                     next_words = time.time() + _WORDS
-                    self.log.info("%s: %s", self.chunk, words)
+                    self.log.info("%s: %s", self.name, words)
         except UnreachableError as error:
             yield self._event("UNREACHABLE", ChunkProgress(None, failure=str(error)), 0)
 
@@ -275,7 +237,7 @@ class ReplayTrigger(BaseTrigger):
             try:
                 await flink.send(calls.cancel(self.flink_job_id))
             except JobNotFoundError:
-                self.log.info("%s: Flink job %s is gone already", self.chunk, self.flink_job_id)
+                self.log.info("%s: Flink job %s is gone already", self.name, self.flink_job_id)
 
     async def _cluster(self) -> Access:
         """Found once: whoever is killed has little time."""
@@ -285,12 +247,11 @@ class ReplayTrigger(BaseTrigger):
         return self._found
 
 
-class TurnTrigger(BaseTrigger):
+class TurnTrigger(ProjectTrigger):
     """Fires when it may be a chunk's turn to be started.
 
     Args:
-        root: The project's directory; None: SLUICE_ROOT, or the working directory's.
-        environment: Which file of deployments/ applies; None: SLUICE_ENVIRONMENT.
+        root, environment: The project; see `ProjectTrigger`.
         replay: The replay's id.
         number: The chunk's.
         taker: Who waits.
@@ -311,20 +272,13 @@ class TurnTrigger(BaseTrigger):
         most: int,
         slots: int = 1,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.root = root
-        self.environment = environment
+        super().__init__(root=root, environment=environment)
         self.replay = replay
         self.number = number
         self.taker = taker
         self.parallel = parallel
         self.most = most
         self.slots = slots
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Class and arguments."""
-        names = ("root", "environment", "replay", "number", "taker", "parallel", "most", "slots")
-        return f"{__name__}.TurnTrigger", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One event, without content; until then a line of the log each minute says what the chunk waits for."""

@@ -185,3 +185,27 @@ assert of("scheduled", 0) is None
 
 def test_a_form_that_is_left_empty_asks_for_no_range(tmp_path):
     run_script(INTERVAL, tmp_path)
+
+
+ALL = """
+from sluice.airflow.event_time import EventTimeTrigger
+from sluice.airflow.lock_trigger import OperationTrigger
+from sluice.airflow.triggers import ReplayTrigger, SavepointTrigger, TurnTrigger
+
+where = {"root": "/here", "environment": "there"}
+for trigger in (
+    EventTimeTrigger(**where, job="counts", seconds=60.0),
+    OperationTrigger(**where, operation="o"),
+    ReplayTrigger(**where, flink_job_id="a" * 32, name="chunk", total=1, begun=1.0),
+    SavepointTrigger(**where, ordered={"operation": "o"}, deadline=1.0, token=2),
+    TurnTrigger(**where, replay="r", number=1, taker="t", parallel=2, most=3),
+):
+    path, kept = trigger.serialize()
+    assert path == f"{type(trigger).__module__}.{type(trigger).__name__}", path
+    assert where.items() <= kept.items(), kept
+    assert type(trigger)(**kept).serialize() == (path, kept), kept
+"""
+
+
+def test_each_trigger_is_made_again_from_what_airflow_keeps_of_it(tmp_path):
+    run_script(ALL, tmp_path)

@@ -1,0 +1,29 @@
+"""What the triggers of a project have in common: plain arguments, kept by Airflow, and the project that they name."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger
+
+
+class ProjectTrigger(BaseTrigger):
+    """Base of the triggers that read a project. A subclass keeps each argument as an attribute of the same name.
+
+    Args:
+        root: The project's directory; None: SLUICE_ROOT, or the working directory's.
+        environment: Which file of deployments/ applies; None: SLUICE_ENVIRONMENT. It names brokers and cluster: their
+            secrets are none of the trigger's arguments.
+    """
+
+    def __init__(self, *, root: str | None, environment: str | None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.root = root
+        self.environment = environment
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class and arguments."""
+        kind = type(self)
+        names = list(inspect.signature(kind).parameters)
+        return f"{kind.__module__}.{kind.__name__}", {name: getattr(self, name) for name in names}

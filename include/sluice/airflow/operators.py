@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from sluice.operation.roll_back import RollbackResult
     from sluice.operation.switch_over import Started
     from sluice.plan.approval import Approval
-    from sluice.plan.model import Plan
     from sluice.project import Project
 
 
@@ -59,7 +58,7 @@ class PlanOperator(RequestOperator, SkipMixin):
         for line in explain(plan):
             self.log.info("%s", line)
         values = plan.model_dump(mode="json")
-        if changes_nothing(project, plan):
+        if self.driver(context, project).has_nothing_to_do(plan):
             self.log.info("nothing to do: release %s runs and is proven", plan.release)
             context["ti"].xcom_push(key="return_value", value=values)
             self.skip(context["ti"], [each for each in _later(self) if not getattr(each, "ends_group", False)])
@@ -68,15 +67,6 @@ class PlanOperator(RequestOperator, SkipMixin):
             context["ti"].xcom_push(key="return_value", value=values)
             self.skip(context["ti"], [each for each in self.downstream_list if isinstance(each, ApproveOperator)])
         return values
-
-
-def changes_nothing(project: Project, plan: Plan) -> bool:
-    """Whether the job runs, proven, what is wanted, and neither its topics nor an open operation need anything."""
-    if plan.action != "none" or plan.kind == "suspend" or plan.release is None:
-        return False
-    topics = all(topic.action == "keep" for topic in plan.topics)
-    is_proven = project.ledger.release(plan.job, plan.release).healthy_at is not None
-    return topics and is_proven and project.ledger.active(plan.job) is None
 
 
 def _later(task: BaseOperator) -> list[Any]:

@@ -8,6 +8,7 @@ They differ in waiting: the shell loops in one process, Airflow's tasks hand a g
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from sluice.compiler import Compiler
@@ -18,8 +19,9 @@ from sluice.ledger.operation_handle import OperationHandle
 from sluice.operation.holder import is_gone
 from sluice.operation.roll_back import RollbackResult, roll_back
 from sluice.operation.switch_over import Started, SwitchOver, Tell, retry_on_conflict
-from sluice.operation.verify import Outcome, settle
+from sluice.operation.verify import Outcome, record_passed, settle
 from sluice.plan.approval import Approval
+from sluice.plan.model import Plan
 from sluice.plan.planner import Planned, Planner
 from sluice.plan.request import DeployRequest
 from sluice.project import Project
@@ -95,6 +97,14 @@ class Driver:
 
         return retry_on_conflict(attempt, self.log)
 
+    def has_nothing_to_do(self, plan: Plan) -> bool:
+        """Whether the job runs, proven, what is wanted, and neither its topics nor an open operation need anything."""
+        if plan.action != "none" or plan.kind == "suspend" or plan.release is None:
+            return False
+        ledger, keeps_topics = self.project.ledger, all(topic.action == "keep" for topic in plan.topics)
+        is_proven = ledger.release(self.job, plan.release).healthy_at is not None
+        return keeps_topics and is_proven and ledger.active(self.job) is None
+
     def held(self) -> OperationHandle | None:
         """The operation that this holder has; None: it has none, or has ended it."""
         active = self.project.ledger.active(self.job)
@@ -103,9 +113,8 @@ class Driver:
         return self.project.ledger.resume(active.id)
 
     def passed(self, gate: Gate, started: Started) -> None:
-        """Record what a passed gate has shown: after `running` the job has a checkpoint of its own."""
-        if gate == "running" and started.flink_job_id:
-            self.project.ledger.saw_checkpoint(self.job, started.flink_job_id)
+        """Record what a passed gate has shown."""
+        record_passed(self.project, self.job, gate, started)
 
     def failed(self, stage: str, reason: str) -> None:
         """Record in the journal why the operation fails, for the task that takes it back."""
@@ -126,15 +135,15 @@ class Driver:
 
         Args:
             otherwise: The reason, where the journal has none.
-            flink: The cluster; None: the project's.
+            flink: The cluster, where a client of it is open; None: one is opened.
         """
         operation = self.held()
         if operation is None:
             return None
         failure = operation.entry("verify", "failed") or operation.entry("switch_over", "failed") or {}
         reason = str(failure.get("reason", otherwise))
-        with FlinkClient(self.project.flink) as own:
-            return roll_back(self.project, operation, reason, flink or own, self.log, self._compiler)
+        with nullcontext(flink) if flink else FlinkClient(self.project.flink) as client:
+            return roll_back(self.project, operation, reason, client, self.log, self._compiler)
 
     def _compiler(self) -> Compiler:
         return Compiler(self.project, self.job, self.log)

@@ -37,9 +37,15 @@ async def pass_gates(
         tell(reading.words)
         if reading.hopeless:
             return f"{gate}: {reading.words}"
-        if gate == "running" and reading.passed and started.flink_job_id:
-            project.ledger.saw_checkpoint(job, started.flink_job_id)
+        if reading.passed:
+            record_passed(project, job, gate, started)
     return None
+
+
+def record_passed(project: Project, job: str, gate: Gate, started: Started) -> None:
+    """Record what a passed gate has shown: after `running` the job has completed a checkpoint of its own."""
+    if gate == "running" and started.flink_job_id:
+        project.ledger.saw_checkpoint(job, started.flink_job_id)
 
 
 def settle(

@@ -6,7 +6,8 @@ PREPARED = """
 from types import SimpleNamespace
 from airflow.sdk import DAG, BaseOperator
 from sluice.airflow.deploy_tasks import deploy_group, deploy_tasks
-from sluice.airflow.operators import SettleOperator, _later, changes_nothing
+from sluice.airflow.operators import _later
+from sluice.operation.driver import Driver
 from sluice.plan.model import Plan, TopicAction
 
 def skipped(plan):
@@ -31,16 +32,17 @@ base = Plan(job="counts", action="none", category="none", fingerprint="f", relea
 grown = base.model_copy(update={"topics": (TopicAction(topic="t", action="grow", words="w"),)})
 kept = base.model_copy(update={"topics": (TopicAction(topic="t", action="keep", words="w"),)})
 
-def project(healthy_at="then", active=None):
+def nothing(plan, healthy_at="then", active=None):
     release = SimpleNamespace(healthy_at=healthy_at)
-    return SimpleNamespace(ledger=SimpleNamespace(release=lambda job, number: release, active=lambda job: active))
+    ledger = SimpleNamespace(release=lambda job, number: release, active=lambda job: active)
+    return Driver(SimpleNamespace(ledger=ledger), "counts", "me", print).has_nothing_to_do(plan)
 
-assert changes_nothing(project(), base)
-assert changes_nothing(project(), kept)
-assert not changes_nothing(project(), grown)
-assert not changes_nothing(project(healthy_at=None), base)
-assert not changes_nothing(project(active="another attempt"), base)
-assert not changes_nothing(project(), base.model_copy(update={"action": "redeploy"}))
+assert nothing(base)
+assert nothing(kept)
+assert not nothing(grown)
+assert not nothing(base, healthy_at=None)
+assert not nothing(base, active="another attempt")
+assert not nothing(base.model_copy(update={"action": "redeploy"}))
 """
 
 

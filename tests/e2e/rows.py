@@ -1,5 +1,7 @@
 """Compares the rows of the main job with the right ones for the traffic that was produced."""
 
+from collections import Counter
+
 from sluice.local.traffic import oracle, wire
 from sluice.local.traffic.generator import Message
 from tests.support.waiting import wait_for
@@ -23,16 +25,17 @@ def assert_right_rows(local, after=None):
     newest = max(row["window_start"] for row in found)
     want = [row for row in expected.event_metrics if row["event_type"] in types and row["window_start"] <= newest]
 
-    def order(row):
-        return row["window_start"], row["event_type"]
+    def lines(rows):
+        return sorted(str(sorted(row.items())) for row in rows)
 
-    assert sorted(found, key=order) == sorted(want, key=order)
+    written, right = Counter(lines(found)), Counter(lines(want))
+    assert written == right, f"only written: {written - right}\nonly right: {right - written}"
 
     places = {id(message): (each.partition, each.offset) for message, each in zip(messages, read, strict=True)}
     malformed = {places[id(message)]: message.at_ms for message, _ in expected.malformed}
-    written = [(int(letter.headers["partition"]), int(letter.headers["offset"])) for letter in letters]
-    assert len(set(written)) == len(written)
-    assert set(written) <= malformed.keys()
+    lettered = [(int(letter.headers["partition"]), int(letter.headers["offset"])) for letter in letters]
+    assert len(set(lettered)) == len(lettered)
+    assert set(lettered) <= malformed.keys()
     # The newest wait for a checkpoint.
     ripe = max(message.at_ms for message in messages) - 40_000
-    assert {place for place, at_ms in malformed.items() if at_ms < ripe} <= set(written)
+    assert {place for place, at_ms in malformed.items() if at_ms < ripe} <= set(lettered)

@@ -125,16 +125,17 @@ def ended(airflow, path):
         watched=lambda: states_of(airflow, path),
     )
     if run["state"] == "failed":
-        _print_logs(airflow, path)
+        print_logs(airflow, path)
     return run
 
 
-def _print_logs(airflow, path):
+def print_logs(airflow, path, states=("failed",)):
+    """Print the last lines of the logs of the run's tasks in these states."""
     tasks = get(airflow, f"{path}/taskInstances")["task_instances"]
-    for task in (task for task in tasks if task["state"] == "failed"):
+    for task in (task for task in tasks if task["state"] in states):
         place = f"{path}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
-        told = airflow.get(place, params={"map_index": task["map_index"]}).json()
-        lines = told.get("content", [told])
+        answer = airflow.get(place, params={"map_index": task["map_index"]}).json()
+        lines = answer.get("content", [answer])
         events = [line.get("event", line) if isinstance(line, dict) else line for line in lines]
         print(f"{task['dag_id']} {task['task_id']} {task['map_index']}:", *events[-_LOG:], sep="\n  ")
 

@@ -13,7 +13,19 @@ from sluice.project import Project
 from sluice.settings import Settings
 from tests.e2e.approving import answer, log_of
 from tests.e2e.rows import assert_right_rows
-from tests.e2e.running import await_task, deploy, ended, get, run_dag, states_of, status, tasks_of, trigger
+from tests.e2e.running import (
+    ENDED,
+    await_task,
+    deploy,
+    ended,
+    get,
+    print_logs,
+    run_dag,
+    states_of,
+    status,
+    tasks_of,
+    trigger,
+)
 from tests.support.running import slots
 from tests.support.sharing import deployment_line
 from tests.support.waiting import wait_for
@@ -102,7 +114,13 @@ def test_a_sweep_does_not_wait_for_a_run_whose_job_lost_its_file(stack, airflow,
             def made():
                 return get(airflow, "/dags/deploy.event_metrics/dagRuns")["total_entries"] > known
 
-            wait_for(made, "the sweep makes no run", watched=lambda: states_of(airflow, sweep))
+            def over():
+                if (state := get(airflow, sweep)["state"]) in ENDED:
+                    print_logs(airflow, sweep, ENDED)
+                    return f"it is {state}: {states_of(airflow, sweep)}"
+                return None
+
+            wait_for(made, "the sweep makes no run", watched=lambda: states_of(airflow, sweep), lost=over)
             job.unlink()
             # Its schedule is `none`: without its file being missed, the sweep would wait for two hours.
             run = ended(airflow, sweep)

@@ -157,7 +157,9 @@ class ApproveOperator(RequestOperator, HITLOperator):
         from sluice.fleet.notifications import notify_approval  # noqa: PLC0415
 
         ledger = project.ledger
-        untold = notify_approval(ledger.told, ledger.samples, plan, words, notifier_callbacks(self.listening, context))
+        untold = notify_approval(
+            ledger.notifications, ledger.samples, plan, words, notifier_callbacks(self.listening, context)
+        )
         for line in untold:
             self.log.error("%s", line)
 

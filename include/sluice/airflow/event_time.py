@@ -64,7 +64,7 @@ class EventTimeTrigger(ProjectTrigger, BaseEventTrigger):
         if written is None:
             return None
         until = last_boundary(written, timedelta(seconds=self.seconds))
-        recorded = ledger.told.known(self._listener, _SUBJECT).get(self.job)
+        recorded = ledger.notifications.known(self._listener, _SUBJECT).get(self.job)
         if recorded is None:
             self.record(until)
             return None
@@ -73,7 +73,7 @@ class EventTimeTrigger(ProjectTrigger, BaseEventTrigger):
 
     def record(self, until: datetime) -> None:
         """Record the moment of the last event."""
-        log = ledger_of(self.root, self.environment).told
+        log = ledger_of(self.root, self.environment).notifications
         log.keep(self._listener, _SUBJECT, {self.job: until.isoformat()})
 
     @property

@@ -69,7 +69,7 @@ class _SweepingOperator(ProjectOperator):
             self.log.info("%s: %s, %s%s", row.job, row.state, row.verdict, "".join(f"; {r}" for r in row.reasons))
         _push(context, CHANGES, [])
         callbacks = self._callbacks("xcom", CHANGES, context)
-        return rows, self.log_errors(notify_verdicts(project.ledger.told, rows, callbacks))
+        return rows, self.log_errors(notify_verdicts(project.ledger.notifications, rows, callbacks))
 
     def judge(self, project: Project, rows: Sequence[JobStatus], gone: HolderEnded) -> list[Needed]:
         """Find and log what the jobs of a sweep need."""
@@ -112,11 +112,11 @@ class SweepOperator(_SweepingOperator):
             self._cancel_abandoned_replays(project, context)
             _push(context, DOWN, _describe_down(rows, needs))
             callbacks = self._callbacks("run", REPORTS, context)
-            unrequested = unrequested_approvals(project.ledger.told)
-            asks = new_approval_requests(project.ledger.told, needs)
+            unrequested = unrequested_approvals(project.ledger.notifications)
+            asks = new_approval_requests(project.ledger.notifications, needs)
             # The run that requests an approval notifies of it; if that run could not be made, the next sweep does.
             reported = [needed for needed in needs if needed not in asks or needed.job in unrequested]
-            errors += self.log_errors(notify_reports(project.ledger.told, rows, reported, callbacks))
+            errors += self.log_errors(notify_reports(project.ledger.notifications, rows, reported, callbacks))
         _push(context, FAILED_NOTIFIERS, errors)
         # Jobs that are down come first: SLUICE_SWEEP_OPERATIONS limits the parallel runs.
         first = sorted((each for each in needs if each.request), key=lambda each: each.decision.need == "redeploy")
@@ -130,7 +130,7 @@ class SweepOperator(_SweepingOperator):
         """The runs that the last sweep left running; records those that have failed since as failed attempts."""
         from sluice.airflow.sweep_runs import known_runs  # noqa: PLC0415
 
-        known = known_runs(project.ledger.told)
+        known = known_runs(project.ledger.notifications)
         for job, started in known.items():
             if _has_failed(context, job, started.run):
                 _record_failed_run(project, job, started.run, started.conf, datetime.fromisoformat(started.since))
@@ -175,7 +175,7 @@ class VerifyOperator(_SweepingOperator):
                 gone = ended_holders(context, project.ledger)
                 rows, errors = self.sweep(project, context, gone)
                 again = [row for row in rows if row.verdict == "failed" or f"deploy.{row.job}" in failed_dags]
-                needs = without_second_run(self.judge(project, again, gone), known_runs(project.ledger.told))
+                needs = without_second_run(self.judge(project, again, gone), known_runs(project.ledger.notifications))
                 down = _describe_down(again, needs)
         else:
             needs, down, errors = [], pull(key=DOWN), pull(key=FAILED_NOTIFIERS)
@@ -198,7 +198,7 @@ class VerifyOperator(_SweepingOperator):
         unmade = [_job(each) for number, each in requests if _made_run(context, number) is None]
         if unmade:
             with airflow_errors():
-                mark_unrequested(self.project().ledger.told, unmade)
+                mark_unrequested(self.project().ledger.notifications, unmade)
 
     def _record_failed_runs(
         self, project: Project, context: Context, failed: Iterable[tuple[int, Mapping[str, Any]]]
@@ -234,7 +234,7 @@ class VerifyOperator(_SweepingOperator):
         since = project.ledger.samples.last_run()
         if unfinished and since:
             new = {job: StartedRun.of(run, conf, since) for job, (run, conf) in unfinished.items()}
-            _record_runs(project, {**known_runs(project.ledger.told), **new})
+            _record_runs(project, {**known_runs(project.ledger.notifications), **new})
 
     def _has_file(self, job: str) -> bool:
         return self.root is None or (Path(self.root) / JOBS_PACKAGE / f"{job}.py").exists()
@@ -262,7 +262,7 @@ def _record_failed_run(project: Project, job: str, run: str, conf: Mapping[str, 
 def _record_runs(project: Project, runs: Mapping[str, StartedRun]) -> None:
     from sluice.airflow.sweep_runs import record_runs  # noqa: PLC0415
 
-    record_runs(project.ledger.told, runs)
+    record_runs(project.ledger.notifications, runs)
 
 
 def _job(wanted: Mapping[str, Any]) -> str:

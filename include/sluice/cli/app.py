@@ -1,6 +1,6 @@
-"""The commands. Each reads its arguments, does its work through the product's own modules, and prints.
+"""The commands of `sluice`. Each reads its arguments, calls the module that does the work, and prints the result.
 
-What a command alone needs is imported in it: a deploy starts its client process before it loads the rest.
+A command imports its own modules itself, so that a deploy can start its client process before it loads the rest.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ app = typer.Typer(
 )
 
 Environment = Annotated[
-    str | None, typer.Option("--environment", "-e", help="Which file of deployments/ applies (SLUICE_ENVIRONMENT).")
+    str | None, typer.Option("--environment", "-e", help="The file of deployments/ to use (SLUICE_ENVIRONMENT).")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
+Json = Annotated[bool, typer.Option("--json", help="Print only JSON on standard output.")]
 
 
 def main() -> None:
@@ -41,17 +41,17 @@ Jobs = Annotated[list[str], typer.Argument(help="The jobs' names.", metavar="JOB
 OneJob = Annotated[str, typer.Argument(help="The job's name.", metavar="JOB")]
 Settings_ = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="A setting of the job, over the deployment file's."),
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting of the job, which overrides the deployment file's."),
 ]
-Accepted = Annotated[bool, typer.Option(help="Rows of the live topic may be overwritten and deleted.")]
+Accepted = Annotated[bool, typer.Option(help="Allow overwriting and deleting rows of the live topic.")]
 LostCluster = Annotated[
     bool,
     typer.Option(
-        help="Confirm that nothing of the job runs any more on the cluster where it was started, which is another one "
-        "than today's and can't be asked."
+        help="Confirm that no Flink job of it runs on the cluster where it was started, if that is not the current one "
+        "and does not answer."
     ),
 ]
-Reason = Annotated[str | None, typer.Option(help="Why; kept with the operation.")]
+Reason = Annotated[str | None, typer.Option(help="The reason, which is recorded with the operation.")]
 
 
 @app.command()
@@ -62,7 +62,7 @@ def plan(
     environment: Environment = None,
     json: Json = False,
 ) -> None:
-    """Show what a deploy would do, and touch nothing."""
+    """Show what a deploy would do, without changing anything."""
     from sluice.cli.operations import plan_jobs  # noqa: PLC0415
 
     plan_jobs(_project(environment), jobs or [], request, json=json)
@@ -71,11 +71,11 @@ def plan(
 @app.command()
 @takes_request("deploy")
 def deploy(request: DeployRequest, jobs: Jobs, environment: Environment = None, json: Json = False) -> None:
-    """Bring each job to what is desired, and wait until it is inside its limits; otherwise it goes back."""
+    """Deploy each job's desired release, wait until the job is within its limits, and roll back if it is not."""
     project = _project(environment)
     names = list(dict.fromkeys(jobs))
     for name in names:
-        project.desired(name)  # refused before anything is touched
+        project.desired(name)  # raises an error of the file before anything is changed
     ahead = {name: Compiler(project, name, progress_printer(name), ahead=True) for name in names[:1]}
     from sluice.cli.operations import run_jobs  # noqa: PLC0415 - loaded while the client starts
 
@@ -85,14 +85,14 @@ def deploy(request: DeployRequest, jobs: Jobs, environment: Environment = None, 
 @app.command()
 @takes_request("rollback")
 def rollback(request: DeployRequest, job: OneJob, environment: Environment = None, json: Json = False) -> None:
-    """Run a former release again, from the state that the job has now."""
+    """Run a former release again, from the current state of the job."""
     _operate(request, job, environment, json=json)
 
 
 @app.command()
 @takes_request("suspend")
 def suspend(request: DeployRequest, job: OneJob, environment: Environment = None, json: Json = False) -> None:
-    """Stop a job with its state kept, until it is resumed."""
+    """Stop a job and keep its state, until it is resumed."""
     _operate(request, job, environment, json=json)
 
 
@@ -116,7 +116,7 @@ def forget(
     json: Json = False,
     confirm_lost_cluster: LostCluster = False,
 ) -> None:
-    """Take a job off the list whose file was removed, and of which nothing runs; its history stays."""
+    """Remove a stopped job without a file from the list of jobs; its history is kept."""
     from sluice.cli.operations import forget_job  # noqa: PLC0415
 
     forget_job(_project(environment), job, json=json, confirms_loss=confirm_lost_cluster)
@@ -124,7 +124,7 @@ def forget(
 
 @app.command()
 def savepoint(job: OneJob, environment: Environment = None, json: Json = False, reason: Reason = None) -> None:
-    """Take a savepoint of a running job, which runs on."""
+    """Take a savepoint of a running job, which keeps running."""
     from sluice.cli.operations import savepoint_job  # noqa: PLC0415
 
     savepoint_job(_project(environment), job, json=json, note=reason)
@@ -140,7 +140,7 @@ def history(job: OneJob, environment: Environment = None, json: Json = False) ->
 
 @app.command()
 def approvals(job: OneJob, environment: Environment = None, json: Json = False) -> None:
-    """Show a job's plans that a person was asked about in Airflow, newest first, with the answers."""
+    """Show the requests in Airflow to approve a plan of a job, newest first, with the answers."""
     from sluice.cli.operations import show_approvals  # noqa: PLC0415
 
     show_approvals(_project(environment), job, json=json)
@@ -157,39 +157,41 @@ def savepoints(job: OneJob, environment: Environment = None, json: Json = False)
 @app.command()
 def backfill(
     job: OneJob,
-    start: Annotated[str | None, typer.Option(help="Where the range of event time begins, UTC unless said.")] = None,
-    end: Annotated[str | None, typer.Option(help="Where it ends.")] = None,
+    start: Annotated[str | None, typer.Option(help="Start of the range in event time; UTC without a zone.")] = None,
+    end: Annotated[str | None, typer.Option(help="End of the range.")] = None,
     environment: Environment = None,
     json: Json = False,
-    chunk: Annotated[str | None, typer.Option(help="Length of a chunk, e.g. 1h; default: all in one.")] = None,
-    parallel: Annotated[int, typer.Option(min=1, help="How many chunks run side by side.")] = 1,
+    chunk: Annotated[str | None, typer.Option(help="Length of a chunk, e.g. 1h; default: one chunk.")] = None,
+    parallel: Annotated[int, typer.Option(min=1, help="How many chunks run in parallel.")] = 1,
     output: Annotated[
-        str, typer.Option(help="separate: a topic of its own; live: the live one; or the name of another.")
+        str, typer.Option(help="separate: a topic of its own; live: the live topic; or the name of another topic.")
     ] = "separate",
     settings: Settings_ = None,
-    release: Annotated[int | None, typer.Option(min=1, help="Which release runs it; default: the live one.")] = None,
+    release: Annotated[int | None, typer.Option(min=1, help="The release to run; default: the live one.")] = None,
     resume: Annotated[
-        str | None, typer.Option(metavar="REPLAY", help="Run again what has not finished of this one.")
+        str | None, typer.Option(metavar="REPLAY", help="Run the unfinished chunks of this replay.")
     ] = None,
     cancel: Annotated[
-        str | None, typer.Option(metavar="REPLAY", help="End this one, and the Flink jobs of its chunks.")
+        str | None, typer.Option(metavar="REPLAY", help="Cancel this replay and the Flink jobs of its chunks.")
     ] = None,
     confirm_lost_cluster: LostCluster = False,
     promote: Annotated[bool, typer.Option(help="Write the rows into the live topic afterwards.")] = False,
     accept_differences: Accepted = False,
-    accept_missing: Annotated[bool, typer.Option(help="Also where Kafka may have deleted some of the range.")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Show what it would do, and touch nothing.")] = False,
+    accept_missing: Annotated[
+        bool, typer.Option(help="Allow a range of which Kafka may have deleted records.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option(help="Show the plan of the replay, without changing anything.")] = False,
     reason: Reason = None,
 ) -> None:
-    """Replay a range of a job's history into a topic of its own, and hold the rows against the live ones."""
+    """Replay a range of a job's history into a topic of its own, and compare its rows with the live ones."""
     from sluice.cli import replay as replays  # noqa: PLC0415
 
     project, then = _project(environment), replays.Promote(promote, accept_differences)
     if resume is not None and (dry_run or start or end):
-        raise ConfigError("--resume goes on with a replay as it was planned", remedy="give --resume alone")
+        raise ConfigError("--resume continues a replay as it was planned", remedy="give --resume alone")
     if cancel is not None:
         if dry_run or start or end or resume or promote:
-            raise ConfigError("--cancel ends a replay, and does nothing else", remedy="give --cancel alone")
+            raise ConfigError("--cancel can't be combined with other options", remedy="give --cancel alone")
         replays.cancel_backfill(project, job, cancel, json=json, confirms_loss=confirm_lost_cluster)
         return
     if resume is not None:
@@ -217,12 +219,12 @@ def backfill(
 @app.command()
 def promote(
     job: OneJob,
-    replay: Annotated[str, typer.Argument(help="The replay's id, or its first letters.", metavar="REPLAY")],
+    replay: Annotated[str, typer.Argument(help="The replay's id, or its first characters.", metavar="REPLAY")],
     environment: Environment = None,
     json: Json = False,
     accept_differences: Accepted = False,
 ) -> None:
-    """Write a replay's rows into the live topic, by key, all or none."""
+    """Write a replay's rows into the live topic, by key, in one transaction."""
     from sluice.cli.replay import promote_replay  # noqa: PLC0415
 
     promote_replay(_project(environment), job, replay, accept_differences=accept_differences, json=json)
@@ -241,10 +243,10 @@ def status(
     jobs: Annotated[list[str] | None, typer.Argument(help="The jobs' names; none: all.", metavar="[JOB...]")] = None,
     environment: Environment = None,
     json: Json = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Look again and again, until interrupted.")] = False,
-    every: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="With --watch: how often.")] = 5,
+    watch: Annotated[bool, typer.Option("--watch", help="Repeat until interrupted.")] = False,
+    every: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="With --watch: the interval.")] = 5,
 ) -> None:
-    """Show each job: its state, release, verdict and figures."""
+    """Show each job's state, release, verdict and metrics."""
     from sluice.cli.fleet import show_fleet, watch_fleet  # noqa: PLC0415
 
     project = _project(environment)
@@ -257,7 +259,9 @@ def status(
 @app.command()
 def metrics(
     environment: Environment = None,
-    sweep: Annotated[bool, typer.Option("--sweep", help="Look now, and record it, instead of the last time.")] = False,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Run and record a sweep now, instead of printing the last one.")
+    ] = False,
 ) -> None:
     """Print the last sweep of the fleet as Prometheus metrics."""
     from sluice.cli.fleet import show_metrics  # noqa: PLC0415
@@ -267,7 +271,7 @@ def metrics(
 
 @app.command()
 def doctor(environment: Environment = None, json: Json = False) -> None:
-    """Check every prerequisite, version and address, with the remedy for what is wrong."""
+    """Check all requirements, versions and addresses, and show a remedy for each problem."""
     from sluice.cli import doctor as checks  # noqa: PLC0415
 
     found = checks.examine(_settings(environment))

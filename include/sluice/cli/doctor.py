@@ -1,4 +1,4 @@
-"""`sluice doctor`: what is needed, what is there, and what to do about the difference."""
+"""`sluice doctor`: check the requirements of a deploy, with a remedy for each one that is not met."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from sluice.release.versions import FLINK, KAFKA_CONNECTOR
 from sluice.settings import Settings
 
 _MEMORY_GIB = 6
-"""What Kafka, Flink, Airflow and a client process take together on one machine."""
+"""The memory that Kafka, Flink, Airflow and a client process need together on one machine."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     state: Literal["ok", "warning", "failed"]
@@ -43,7 +43,7 @@ class Check:
 
 
 def examine(settings: Settings) -> list[Check]:
-    """Every check; none of them stops another."""
+    """Run every check, also after one that fails."""
     project = Project(settings)
     runs = bool(survivors(settings.home))
     checks = [_python(), _java(), _maven(), _pyflink(settings.client_python), *_client_jars(project)]
@@ -81,15 +81,19 @@ def _maven() -> Check:
 
 
 def _pyflink(python: Path) -> Check:
-    """Asked of the client's interpreter, which may be another one than this."""
+    """The version of PyFlink, from the client's interpreter, which may differ from this one."""
     question = "import sluice.client.protocol; from importlib.metadata import version; print(version('apache-flink'))"
     try:
         done = subprocess.run([str(python), "-c", question], capture_output=True, text=True, check=False)
     except OSError as error:
-        return Check("PyFlink", "failed", f"{python}: {error.strerror}", "set SLUICE_CLIENT_PYTHON to where it is")
+        return Check(
+            "PyFlink", "failed", f"{python}: {error.strerror}", "set SLUICE_CLIENT_PYTHON to the interpreter's path"
+        )
     if done.returncode:
         words = f"{python}: {done.stderr.strip().splitlines()[-1]}"
-        return Check("PyFlink", "failed", words, "make env, or set SLUICE_CLIENT_PYTHON to a Python with it and Sluice")
+        return Check(
+            "PyFlink", "failed", words, "make env, or set SLUICE_CLIENT_PYTHON to a Python with PyFlink and Sluice"
+        )
     found = done.stdout.strip()
     if found == FLINK:
         return Check("PyFlink", "ok", f"{found} in {python}")
@@ -97,7 +101,7 @@ def _pyflink(python: Path) -> Check:
 
 
 def _client_jars(project: Project) -> list[Check]:
-    """The jars that the client compiles against, beside Flink's own."""
+    """The jars that the client needs to compile a job, in addition to Flink's own."""
     lib = project.flink_lib
     wanted = {
         "Kafka connector": f"flink-sql-connector-kafka-{KAFKA_CONNECTOR}.jar",
@@ -115,7 +119,7 @@ def _client_jars(project: Project) -> list[Check]:
 
 
 def _shipped_jars(project: Project) -> list[Check]:
-    """Those that the deployment file has shipped with each job; none when it names none."""
+    """The jars that the deployment file ships with each job; no check if it names none."""
     jars = jar_urls(project.content.flink.jars, project.settings.root)
     missing = [jar for jar in jars if jar.startswith("file:") and not Path(url2pathname(urlsplit(jar).path)).is_file()]
     if missing:
@@ -132,7 +136,7 @@ def _memory(*, runs: bool) -> Check:
 
 
 def _airflow(local: Local, *, runs: bool) -> Check:
-    """Its version, and whether the local stack's API server answers; elsewhere nobody knows its address."""
+    """The version, and whether the API server of the local stack answers; the address of any other is unknown."""
     try:
         found = metadata.version("apache-airflow")
     except metadata.PackageNotFoundError:
@@ -153,7 +157,7 @@ def _airflow(local: Local, *, runs: bool) -> Check:
 def _jobs(project: Project) -> Check:
     broken = project.catalog.broken
     if broken:
-        return Check("jobs", "failed", "\n".join(file.error for file in broken), "mend these files")
+        return Check("jobs", "failed", "\n".join(file.error for file in broken), "fix these files")
     return Check("jobs", "ok", ", ".join(sorted(project.catalog.jobs)) or "none")
 
 
@@ -177,12 +181,14 @@ def _flink(project: Project) -> Check:
         return Check("Flink", "failed", error.message, error.remedy)
     words = f"{project.flink_url}: {found.flink_version}, {found.slots_available} of {found.slots_total} slots free"
     if found.flink_version != FLINK:
-        return Check("Flink", "failed", words, f"use a cluster of Flink {FLINK}, or the Sluice made for this one")
+        return Check(
+            "Flink", "failed", words, f"use a cluster of Flink {FLINK}, or the version of Sluice for this cluster"
+        )
     return Check("Flink", "ok", words)
 
 
 def _logins(project: Project) -> list[Check]:
-    """Those that others on the network can read; none when there is none."""
+    """A warning for each login that others on the network can read."""
     sentences = (sentence.partition("; ") for sentence in project.exposed_logins)
     return [Check("login", "warning", found, remedy) for found, _, remedy in sentences]
 

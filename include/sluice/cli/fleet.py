@@ -1,4 +1,4 @@
-"""Showing the fleet: once, again and again, or as metrics."""
+"""Print the fleet: once, repeatedly, or as metrics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sluice.project import Project
 from sluice.terminal import console
 
 _REMEMBERED = 30
-"""Looks that are kept to compare with."""
+"""The number of snapshots per job that are kept for comparison."""
 
 
 def show_fleet(project: Project, jobs: Sequence[str], *, json: bool) -> None:
@@ -36,7 +36,7 @@ def show_fleet(project: Project, jobs: Sequence[str], *, json: bool) -> None:
 
 
 def watch_fleet(project: Project, jobs: Sequence[str], seconds: float, *, json: bool) -> None:
-    """Print the jobs again and again, until interrupted: one table that changes, or a line of JSON for each look."""
+    """Print the jobs until interrupted: one table that is updated, or a line of JSON per observation."""
     if json:
         _watch(project, jobs, seconds, _print_line)
         return
@@ -67,16 +67,16 @@ def _print_line(rows: list[JobStatus]) -> None:
 
 
 def show_metrics(project: Project, *, sweep: bool) -> None:
-    """Print the last sweep's metrics, or those of one that is made now.
+    """Print the metrics of the last sweep, or of a new one.
 
     Raises:
-        OperationError: there was no sweep.
+        OperationError: no sweep is recorded.
     """
     if sweep:
         sweep_and_record(project)
     samples = project.ledger.samples.last_sweep()
     if not samples and not sweep:
         raise OperationError(
-            f"nobody has looked at environment {project.environment} yet", remedy="run sluice metrics --sweep"
+            f"environment {project.environment} has not been swept yet", remedy="run sluice metrics --sweep"
         )
     sys.stdout.write(render(samples))

@@ -1,4 +1,4 @@
-"""Running operations from the shell: several jobs side by side, a row for each."""
+"""Run operations from the shell, several jobs in parallel, and print a row for each."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from sluice.project import Project
 from sluice.terminal import console, print_table, progress_printer, show_error
 
 _PARALLEL = 4
-"""Jobs at once: each has a client process of about 600 MB for some seconds."""
+"""How many jobs run in parallel: each has a client process of about 600 MB for some seconds."""
 _DONE = ("healthy", "unchanged", "recorded", "suspended")
 
 
 def plan_jobs(project: Project, jobs: Sequence[str], request: DeployRequest, *, json: bool) -> None:
-    """Print the plan of each job, or of all; exit status 2 when one is refused, or there is a broken file among all."""
+    """Print the plans of the given jobs, or of all; exit with status 2 if one is refused or a job file is broken."""
     plans: list[Plan] = []
     errors: list[SluiceError] = [] if jobs else project.catalog.errors
     for job in jobs or project.enabled_jobs():
@@ -51,7 +51,7 @@ def run_jobs(
     json: bool,
     ahead: Mapping[str, Compiler] | None = None,
 ) -> None:
-    """Run the operation of each job, print a row for each, and exit by the worst."""
+    """Run the operation of each job, print a row for each, and exit with the status of the worst result."""
 
     def one(job: str) -> Result:
         client = (ahead or {}).get(job)
@@ -68,10 +68,10 @@ def run_jobs(
 
 
 def savepoint_job(project: Project, job: str, *, json: bool, note: str | None = None) -> None:
-    """Take a savepoint of a job, and print where it lies.
+    """Take a savepoint of a job, and print its path.
 
     Raises:
-        SluiceError: there is none.
+        SluiceError: the savepoint failed.
     """
     project.catalog.job(job)
     row = asdict(take_savepoint(project, job, shell_holder(), progress_printer(job), note))
@@ -82,7 +82,7 @@ def savepoint_job(project: Project, job: str, *, json: bool, note: str | None = 
 
 
 def forget_job(project: Project, job: str, *, json: bool, confirms_loss: bool = False) -> None:
-    """Take a job off the list, and print what it was.
+    """Remove a job from the list, and print its last placement.
 
     Raises:
         RefusedError: see `sluice.operation.forget.forget`.
@@ -94,14 +94,14 @@ def forget_job(project: Project, job: str, *, json: bool, confirms_loss: bool = 
         forgotten = forget(project, job, flink, shell_holder(), confirms_loss=confirms_loss)
     if json:
         print_json(forgotten)
-    console.print(f"{job} is off the list; its history stays: sluice history {job}", soft_wrap=True)
+    console.print(f"{job} was removed from the list; its history is kept: sluice history {job}", soft_wrap=True)
 
 
 def show_history(project: Project, job: str, *, json: bool) -> None:
     """Print the job's operations.
 
     Raises:
-        ConfigError: neither the project nor the ledger has such a job.
+        ConfigError: neither the project nor the ledger has the job.
     """
     _refuse_unknown(project, job)
     rows = [
@@ -150,7 +150,7 @@ def show_savepoints(project: Project, job: str, *, json: bool) -> None:
 
 
 def show_approvals(project: Project, job: str, *, json: bool) -> None:
-    """Print the job's plans that people were asked about.
+    """Print the approval requests for the job's plans.
 
     Raises:
         ConfigError: as `show_history`.
@@ -174,7 +174,7 @@ def show_approvals(project: Project, job: str, *, json: bool) -> None:
 
 def _refuse_unknown(project: Project, job: str) -> None:
     if job not in all_names(project) and not project.ledger.operations(job, limit=1):
-        project.catalog.job(job)  # raises, and says which there are
+        project.catalog.job(job)  # raises, and lists the existing jobs
 
 
 def _show(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...], json: bool) -> None:  # noqa: FBT001

@@ -1,4 +1,4 @@
-"""JSON on standard output."""
+"""Print JSON on standard output."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def print_json(value: Any) -> None:
-    """A value as JSON on standard output."""
+    """Print a value as JSON on standard output."""
     sys.stdout.write(json.dumps(value, indent=2, default=_plain) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Replays from the shell."""
+"""Run and show replays from the shell."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sluice.terminal import console, print_table, progress_printer
 
 @dataclass(frozen=True)
 class Promote:
-    """Whether the rows go into the live topic afterwards, and whether they may change what is there."""
+    """Whether to write the rows into the live topic afterwards, and whether they may replace and delete rows there."""
 
     asked: bool
     accept_differences: bool
@@ -42,10 +42,10 @@ def replay_request(
     accept_missing: bool,
     accept_differences: bool,
 ) -> ReplayRequest:
-    """What the options ask for.
+    """The request of the given options.
 
     Raises:
-        ConfigError: a moment or a duration that can't be read.
+        ConfigError: a time or a duration can't be parsed.
     """
     return ReplayRequest(
         start=read_moment("--start", start),
@@ -61,7 +61,7 @@ def replay_request(
 
 
 def show_plan(project: Project, job: str, asked: ReplayRequest, *, json: bool) -> None:
-    """Print what a replay would do; nothing is touched."""
+    """Print the plan of a replay, without running it."""
     plan = plan_replay(project, job, asked)
     if json:
         print_json(plan.model_dump(mode="json"))
@@ -78,12 +78,12 @@ def backfill_job(
 
 
 def resume_backfill(project: Project, job: str, identity: str, then: Promote, *, json: bool) -> None:
-    """Run the chunks of a replay that have not finished, and report."""
+    """Run the unfinished chunks of a replay, and print its report."""
     _complete(project, resume_replay(project, job, identity, _holder()), then, json=json)
 
 
 def cancel_backfill(project: Project, job: str, identity: str, *, json: bool, confirms_loss: bool = False) -> None:
-    """End a replay, whoever runs it."""
+    """Cancel a replay, also one that another process runs."""
     replay = find_replay(project, job, identity)
     cancel_replay(project, replay, progress_printer(job), confirms_loss=confirms_loss)
     if json:
@@ -110,7 +110,7 @@ def show_replays(project: Project, job: str, *, json: bool) -> None:
 
 
 def _holder() -> str:
-    """Of a replay: nobody goes on with it by this name."""
+    """The holder of a replay, with a random part: no later process continues as this holder."""
     return f"{shell_holder()}/{uuid.uuid4().hex[:8]}"
 
 
@@ -120,11 +120,11 @@ def _refuse_live(asked: ReplayRequest, then: Promote) -> None:
 
 
 def _complete(project: Project, replay: ReplayRun, then: Promote, *, json: bool) -> None:
-    tell = progress_printer(replay.job)
-    # As an interrupt: no Flink job is left behind.
+    log = progress_printer(replay.job)
+    # Exit as on an interrupt, so that the Flink jobs of the chunks are cancelled.
     signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(1))
-    run_chunks(project, replay, tell)
-    report = finish_replay(project, replay, tell)
+    run_chunks(project, replay, log)
+    report = finish_replay(project, replay, log)
     problem: SluiceError | None = None
     if then.asked:
         again = project.ledger.replays.find(replay.id)

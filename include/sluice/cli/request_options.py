@@ -1,4 +1,4 @@
-"""The options of the commands that make a request, from the fields of `DeployRequest`."""
+"""The options of the commands that make a request, generated from the fields of `DeployRequest`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _ONLY_ON = ("allow_state_loss",)
 
 
 def takes_request(kind: Kind, *, for_plan: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of a request; its parameter `request` gets what they say.
+    """Give a command the options of a request, which it gets as its parameter `request`.
 
     Args:
         kind: The operation that the command requests.
-        for_plan: Only the options that change a plan.
+        for_plan: Give it only the options that change a plan.
     """
     fields = {
         name: option
@@ -44,7 +44,7 @@ def takes_request(kind: Kind, *, for_plan: bool = False) -> Callable[[Callable[.
 
         run.__name__, run.__doc__ = command.__name__, command.__doc__
         parameters = [*own, *options]
-        # What typer reads.
+        # typer reads the parameters from these two.
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {each.name: each.annotation for each in parameters}
         return run
@@ -56,7 +56,7 @@ def setting(text: str) -> tuple[str, Any]:
     """Name and value of a `--set NAME=VALUE`.
 
     Raises:
-        ConfigError: it isn't of that form.
+        ConfigError: the text has another form.
     """
     name, equals, value = text.partition("=")
     if not equals or not name:
@@ -71,7 +71,7 @@ def _parameters(command: Callable[..., None]) -> Sequence[inspect.Parameter]:
 
 def _parameter(name: str, option: Option) -> inspect.Parameter:
     field, flag = DeployRequest.model_fields[name], str(option.flag)
-    # Which text is allowed, the request itself checks.
+    # The request itself checks which texts are allowed.
     kind: Any = field.annotation if field.annotation in (bool, int | None) else str | None
     if kind is bool and name not in _ONLY_ON:
         flag = f"{flag}/--no-{flag.removeprefix('--')}"
@@ -82,6 +82,8 @@ def _parameter(name: str, option: Option) -> inspect.Parameter:
 
 
 def _settings() -> inspect.Parameter:
-    shown = typer.Option("--set", metavar="NAME=VALUE", help="A setting of the job, over the deployment file's.")
+    shown = typer.Option(
+        "--set", metavar="NAME=VALUE", help="A setting of the job, which overrides the deployment file's."
+    )
     kind = Annotated[list[str] | None, shown]
     return inspect.Parameter(_SETTINGS, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)

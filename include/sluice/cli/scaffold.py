@@ -1,4 +1,4 @@
-"""`sluice new`: a job file that works, and its test."""
+"""`sluice new`: write a working job file and its test."""
 
 from __future__ import annotations
 
@@ -91,17 +91,17 @@ def write_job(root: Path, name: str) -> tuple[Path, Path]:
     """Write `flink_jobs/<name>.py` and `tests/jobs/test_<name>.py`.
 
     Raises:
-        ConfigError: a name that can't be used or is taken; nothing was written.
+        ConfigError: the name can't be used, or a file of that name exists; nothing was written.
     """
     if not is_job_name(name):
         raise ConfigError(
-            f"job name {name!r} can't be used", remedy="take lower-case letters, digits and _, a letter first"
+            f"job name {name!r} can't be used", remedy="use lower-case letters, digits and _, and begin with a letter"
         )
     job, test = root / JOBS_PACKAGE / f"{name}.py", root / "tests" / "jobs" / f"test_{name}.py"
     for path in (job, job.with_suffix(""), test):
         if path.exists():
             raise ConfigError(f"{path} exists", remedy="choose another name, or remove it")
-    # Its end keeps it from being the name of anything that the file imports or defines.
+    # The suffix avoids a conflict with the names that the file imports or defines.
     record = "".join(part.capitalize() for part in name.split("_")) + "Row"
     test.parent.mkdir(parents=True, exist_ok=True)
     job.write_text(_JOB.format(name=name, record=record), encoding="utf-8")

@@ -209,7 +209,7 @@ def find_needs(
     until = None if budget is None else time.monotonic() + budget.total_seconds()
     cases = read_decision_inputs(project, rows, now or datetime.now(UTC), has_ended)
     decisions = [decide(case) for case in cases]
-    late = project.ledger.told.known(*_UNPLANNED) if budget is not None else {}
+    late = project.ledger.notifications.known(*_UNPLANNED) if budget is not None else {}
     order = sorted(range(len(cases)), key=lambda number: cases[number].status.job not in late)
     found: dict[int, Needed] = {}
     own = {case.status.job for case in cases}
@@ -226,7 +226,7 @@ def find_needs(
         else:
             found[number] = _needed(project, case, decision, log)
     if budget is not None:
-        project.ledger.told.keep(*_UNPLANNED, unplanned)
+        project.ledger.notifications.keep(*_UNPLANNED, unplanned)
     return [found[number] for number in range(len(cases))]
 
 

@@ -57,7 +57,7 @@ class Ledger:
         self.environment = environment
         self.samples = Samples(self._sessions, environment)
         self.replays = Replays(self._sessions, environment)
-        self.told = NotificationLog(self._sessions, environment)
+        self.notifications = NotificationLog(self._sessions, environment)
         self.clusters = Clusters(self._sessions, environment)
         self.approvals = Approvals(self._sessions, environment)
         self.forgotten = Forgotten(self._sessions, environment)

@@ -53,7 +53,7 @@ class OperationHandle:
             if transition is not None:
                 self._apply(session, transition)
 
-    def prove(self) -> None:
+    def renew_lease(self) -> None:
         """Renew the lease, which proves that no other process has written to the operation since the last read.
 
         Raises:

@@ -1,1 +1,1 @@
-"""Operations: what is done to a job, stage by stage, each effect journalled before it is done."""
+"""Operations on a job. Each stage journals an effect before it has it, so that a retry can continue after a crash."""

@@ -1,8 +1,8 @@
-"""One operation of one job, from its plan to its outcome. The shell and the tasks of an Airflow run drive it alike.
+"""Drive one operation of one job from its plan to its outcome, in the shell and in the tasks of an Airflow run.
 
     refuse_busy → switch_over → gates: passed, or failed → settle, or take_back
 
-They differ in waiting: the shell loops in one process, Airflow's tasks hand a gate over to the triggerer.
+Only the waiting differs: the shell polls in its own process, Airflow's tasks defer each gate to the triggerer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sluice.health.gates import Gate
 from sluice.ledger.operation_handle import OperationHandle
 from sluice.operation.holder import is_gone
 from sluice.operation.roll_back import RollbackResult, roll_back
-from sluice.operation.switch_over import Started, SwitchOver, Tell, retry_on_conflict
+from sluice.operation.switch_over import Log, Started, SwitchOver, retry_on_conflict
 from sluice.operation.verify import Outcome, record_passed, settle
 from sluice.plan.approval import Approval
 from sluice.plan.model import Plan
@@ -34,22 +34,22 @@ class Driver:
     Attributes:
         project: The project.
         job: The job's name.
-        holder: The holder of the operation: the same one continues with its own operation after a crash.
-        log: Takes a line of progress.
-        is_gone: Whether another holder is known to have ended.
+        holder: The holder of the operation. After a crash, the same holder continues its own operation.
+        log: Receives progress, one line per call.
+        is_gone: Returns whether another holder is known to have ended.
     """
 
     project: Project
     job: str
     holder: str
-    log: Tell
+    log: Log
     is_gone: Callable[[str], bool] = is_gone
 
     def refuse_busy(self) -> None:
-        """Refuse before anything is compiled what the lock would refuse later.
+        """Check the lock before compiling, since beginning the operation would fail later for the same reason.
 
         Raises:
-            BusyError: another holder that may be alive has the job.
+            BusyError: another holder, which may be alive, holds the job's lock.
         """
         self.project.ledger.refuse_busy(self.job, self.holder, self.is_gone)
 
@@ -61,17 +61,17 @@ class Driver:
         approval: Callable[[], Approval | None],
         shown: str | None = None,
     ) -> tuple[Planned, Started]:
-        """Plan, and execute the plan up to the start; once more where the job has changed since it was planned.
+        """Plan, and execute the plan up to the start. Do both once more if the job has changed after planning.
 
         Args:
             request: The request.
             flink: The cluster.
             compiler: The client process.
-            approval: Gives the approval of a plan that needs one.
-            shown: The fingerprint that a person was shown; None: nothing was shown.
+            approval: Returns the approval, for a plan that needs one.
+            shown: The fingerprint of the plan that was shown to a person; None: no plan was shown.
 
         Raises:
-            SluiceError: see `SwitchOver.run`; also RefusedError: the target differs from what was shown.
+            SluiceError: see `SwitchOver.run`; also RefusedError: the target differs from the plan that was shown.
         """
 
         def attempt() -> tuple[Planned, Started]:
@@ -98,7 +98,7 @@ class Driver:
         return retry_on_conflict(attempt, self.log)
 
     def has_nothing_to_do(self, plan: Plan) -> bool:
-        """Whether the job runs, proven, what is wanted, and neither its topics nor an open operation need anything."""
+        """Whether the planned release runs and was verified, its topics need no change, and no operation is open."""
         if plan.action != "none" or plan.kind == "suspend" or plan.release is None:
             return False
         ledger, keeps_topics = self.project.ledger, all(topic.action == "keep" for topic in plan.topics)
@@ -106,24 +106,24 @@ class Driver:
         return keeps_topics and is_proven and ledger.active(self.job) is None
 
     def held(self) -> OperationHandle | None:
-        """The operation that this holder has; None: it has none, or has ended it."""
+        """The unfinished operation of this holder; None: it has none, or has finished it."""
         active = self.project.ledger.active(self.job)
         if active is None or active.holder != self.holder:
             return None
         return self.project.ledger.resume(active.id)
 
     def passed(self, gate: Gate, started: Started) -> None:
-        """Record what a passed gate has shown."""
+        """Record the result of a passed gate."""
         record_passed(self.project, self.job, gate, started)
 
     def failed(self, stage: str, reason: str) -> None:
-        """Record in the journal why the operation fails, for the task that takes it back."""
+        """Journal why the operation failed, for the task that rolls it back."""
         operation = self.held()
         if operation is not None:
             operation.record(stage, "failed", reason=reason)
 
     def settle(self, started: Started) -> tuple[Outcome, int | None] | None:
-        """End the operation; its outcome and the downtime, milliseconds. None: it is not this holder's any more."""
+        """Finish the operation; its outcome and the downtime in ms. None: this holder no longer holds it."""
         operation = self.held()
         if operation is None:
             return None
@@ -131,11 +131,11 @@ class Driver:
             return settle(self.project, flink, operation, started, self.log)
 
     def take_back(self, otherwise: str, flink: FlinkClient | None = None) -> RollbackResult | None:
-        """Undo what this holder's operation has begun; None: it has begun nothing, or has ended it.
+        """Roll back the unfinished operation of this holder; None: it has none, or has finished it.
 
         Args:
-            otherwise: The reason, where the journal has none.
-            flink: The cluster, where a client of it is open; None: one is opened.
+            otherwise: The reason to use if the journal has none.
+            flink: An open client of the cluster; None: open one for this call.
         """
         operation = self.held()
         if operation is None:

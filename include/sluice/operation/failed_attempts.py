@@ -16,11 +16,11 @@ from sluice.release.fingerprint import fingerprint
 
 @dataclass(frozen=True)
 class IntendedRelease:
-    """What was to run.
+    """The release that a failed attempt was meant to run.
 
     Attributes:
         release: Its number.
-        plan: What a plan of it would say, where the ledger has no such release yet.
+        plan: Action and fingerprint of its plan, if the ledger does not have the release yet.
     """
 
     release: int
@@ -28,16 +28,16 @@ class IntendedRelease:
 
 
 def record_unbegun(project: Project, job: str, request: DeployRequest, holder: str, reason: str) -> None:
-    """Record a try that could not be planned, or was given up before it took the job, as an operation that has failed.
+    """Record an attempt that could not be planned, or ended before it took the lock, as a failed operation.
 
-    Of a job that never ran, or has no settings that can be read, there is nothing to count.
+    Record nothing for a job that never ran or whose settings can't be read: retries of it are not counted.
 
     Args:
         project: The project.
         job: The job's name.
-        request: What was asked for.
-        holder: Who has tried it.
-        reason: Why it came to nothing.
+        request: The request.
+        holder: The holder that made the attempt.
+        reason: Why it failed.
     """
     meant = _intended_release(project, job, request)
     if meant is not None:
@@ -49,17 +49,17 @@ def record_unbegun(project: Project, job: str, request: DeployRequest, holder: s
 def record_unless_begun(
     project: Project, job: str, request: DeployRequest, holder: str, reason: str, since: datetime
 ) -> None:
-    """Record a try of which only is known that it has failed, where nothing of the job tells what came of it.
+    """Record a failed attempt, unless the ledger has an operation of the job that may account for it.
 
-    An operation that goes on, or has ended since then, does: it is what the try was, or what was in its way.
+    An operation that is unfinished, or has finished since then, is either the attempt itself or what blocked it.
 
     Args:
         project: The project.
         job: The job's name.
-        request: What was asked for.
-        holder: Who has tried it.
-        reason: What is known of it.
-        since: When it was wanted.
+        request: The request.
+        holder: The holder that made the attempt.
+        reason: What is known about the failure.
+        since: When the attempt was requested.
     """
     if all(each.ended_at is not None and each.ended_at < since for each in project.ledger.operations(job)):
         record_unbegun(project, job, request, holder, reason)
@@ -81,9 +81,9 @@ def _intended_release(project: Project, job: str, request: DeployRequest) -> Int
         wanted = fingerprint(project.settings.root, desired, (running.fingerprint,))
     except SluiceError:
         return None
-    # Of two that are the same the one that runs is meant.
+    # Several releases may have this fingerprint: prefer the running one.
     for each in (running, *releases):
         if each.fingerprint == wanted:
             return IntendedRelease(each.number)
-    # It would have become the next one; by that number alone it would be taken for whatever becomes that.
+    # It would have become the next release. Keep its fingerprint: another release may get that number.
     return IntendedRelease(releases[0].number + 1, {"action": "redeploy", "fingerprint": wanted})

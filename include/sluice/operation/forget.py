@@ -1,4 +1,4 @@
-"""Taking a job off the list whose file was removed: refused while anything of it may run."""
+"""Remove a job without a file from the list of jobs. Refused while a Flink job of it may be running."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sluice.errors import ConfigError, RefusedError, SluiceError, UnreachableError
-from sluice.flink import calls
+from sluice.flink import calls, ending
 from sluice.flink.client import FlinkClient
-from sluice.flink.ending import has_ended, job_state
 from sluice.ledger.tables import Placement
 from sluice.operation.holder import is_gone
 from sluice.project import Project
@@ -18,11 +17,11 @@ from sluice.state.locate import BRING_BACK, refuse_elsewhere
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What was taken off the list.
+    """A job that was removed from the list.
 
     Attributes:
-        phase: Where the job stood by the ledger.
-        flink_job_id: Under which it ran last.
+        phase: Its last phase in the ledger.
+        flink_job_id: Its last Flink job id.
     """
 
     job: str
@@ -36,32 +35,32 @@ def forget(
     job: str,
     flink: FlinkClient,
     holder: str,
-    gone: Callable[[str], bool] = is_gone,
+    has_ended: Callable[[str], bool] = is_gone,
     *,
     confirms_loss: bool = False,
 ) -> Forgotten:
-    """Take a job off the list. Its history and savepoints stay, and it is listed again once its file is back.
+    """Remove a job from the list. Its history and savepoints are kept, and it is listed again once its file exists.
 
     Args:
         project: The project.
         job: The job's name.
         flink: The cluster.
-        holder: Who asks.
-        gone: Whether a holder of an operation is known to have ended.
-        confirms_loss: A person has confirmed that nothing of the job runs on the cluster where it was started, which
-            need not answer then.
+        holder: The holder of this request.
+        has_ended: Returns whether the holder of an operation is known to have ended.
+        confirms_loss: A person has confirmed that no Flink job of it runs on the cluster where it was started. That
+            cluster needn't answer then.
 
     Raises:
-        RefusedError: it has a file, something of it runs, or the cluster does not say whether something does.
-        BusyError: an operation on it goes on.
+        RefusedError: the job has a file, a Flink job of it runs, or the cluster does not answer whether one runs.
+        BusyError: an operation on the job is in progress.
     """
     place = _removed(project, job)
-    project.ledger.refuse_busy(job, holder, gone)
+    project.ledger.refuse_busy(job, holder, has_ended)
     for replay in project.ledger.replays.unfinished_ones():
         if replay.job == job:
             raise RefusedError(
-                f"{job}: its replay {replay.id[:8]} goes on",
-                remedy=f"end it: sluice backfill {job} --cancel {replay.id[:8]}",
+                f"{job}: its replay {replay.id[:8]} has not finished",
+                remedy=f"cancel it: sluice backfill {job} --cancel {replay.id[:8]}",
             )
     _refuse_alive(project, place, flink, confirms_loss=confirms_loss)
     project.ledger.forgotten.add(place)
@@ -72,25 +71,25 @@ def _removed(project: Project, job: str) -> Placement:
     files = {*project.catalog.jobs, *(file.name for file in project.catalog.broken)}
     if job in files:
         raise RefusedError(
-            f"{job}: its file {JOBS_PACKAGE}/{job}.py is there, and a job with a file is listed",
-            remedy=f"to stop it: sluice suspend {job}; to take it off the list, remove the file first",
+            f"{job}: its file {JOBS_PACKAGE}/{job}.py exists, and every job with a file is listed",
+            remedy=f"to stop it: sluice suspend {job}; to forget it, delete the file first",
         )
     place = project.ledger.placement(job)
     if place is None:
         known = ", ".join(project.ledger.placed()) or "none"
         raise ConfigError(f"the ledger has no job {job!r}", remedy=f"it has: {known}")
     if place.is_forgotten:
-        raise RefusedError(f"{job} is not on the list any more", remedy=f"its history stays: sluice history {job}")
+        raise RefusedError(f"{job} was forgotten already", remedy=f"its history is kept: sluice history {job}")
     return place
 
 
 def _refuse_alive(project: Project, place: Placement, flink: FlinkClient, *, confirms_loss: bool) -> None:
-    """Refuse where a Flink job of this id or this name runs, or where that can't be found out."""
+    """Refuse if a Flink job with this id or this name runs, or if the cluster does not answer."""
     job = place.job
     try:
         found = flink.send(calls.jobs()).jobs
-        # Flink leaves a job out of its list whose JobMaster doesn't answer.
-        state = job_state(flink, place.flink_job_id)
+        # Flink omits a job from its list while the job's JobMaster doesn't answer.
+        state = ending.job_state(flink, place.flink_job_id)
         if state is None:
             remedy = f"{BRING_BACK}sluice forget {job} --confirm-lost-cluster"
             refuse_elsewhere(project, flink, place, confirms_loss=confirms_loss, remedy=remedy)
@@ -98,11 +97,11 @@ def _refuse_alive(project: Project, place: Placement, flink: FlinkClient, *, con
         raise
     except UnreachableError as error:
         raise RefusedError(
-            f"{job}: a Flink job of it may run: the cluster at {project.flink_url} does not say: {error.message}",
-            remedy="ask again once the cluster answers",
+            f"{job}: a Flink job of it may be running on {project.flink_url}, which does not answer: {error.message}",
+            remedy="try again once the cluster answers",
         ) from error
     except SluiceError as error:
-        raise RefusedError(f"{job}: a Flink job of it may run: {error}") from error
+        raise RefusedError(f"{job}: a Flink job of it may be running: {error}") from error
     for each in found:
         if each.state.is_terminal or (each.id != place.flink_job_id and each.name != job):
             continue
@@ -110,11 +109,11 @@ def _refuse_alive(project: Project, place: Placement, flink: FlinkClient, *, con
         raise RefusedError(
             f"{job}: its Flink job {each.id} is {each.state.value} on {project.flink_url}"
             if is_own
-            else f"{job}: Flink job {each.id} runs under this name on {project.flink_url}, and is not the ledger's",
+            else f"{job}: Flink job {each.id} on {project.flink_url} has this name, and is not in the ledger",
             remedy=f"stop it first: sluice suspend {job}" if is_own else "cancel it in Flink's UI first",
         )
-    if not has_ended(state):
+    if not ending.has_ended(state):
         raise RefusedError(
-            f"{job}: its Flink job {place.flink_job_id} runs on {project.flink_url}, which leaves it out of its list",
-            remedy="ask again in a moment; see the JobManager's log if it stays so",
+            f"{job}: its Flink job {place.flink_job_id} runs on {project.flink_url}, which omits it from its job list",
+            remedy="try again in a moment; if this persists, see the JobManager's log",
         )

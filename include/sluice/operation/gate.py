@@ -1,4 +1,4 @@
-"""Waiting at a gate: one asynchronous loop, for the shell and for Airflow's triggerer alike."""
+"""Wait for the gates of a job to pass: one asynchronous loop, used by the shell and by Airflow's triggerer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sluice.kafka.offsets import read_stable_ends
 from sluice.state.offsets import offsets_by_partition
 
 _PAUSE = 1.0
-"""Seconds between two looks."""
+"""Seconds between two snapshots."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class GateOrder:
     """What to wait for.
 
     Attributes:
-        gates: Which, in the order in which they are to be passed.
-        deadline: Unix time, seconds, until which they must be passed.
-        restored_from: The savepoint or checkpoint that the job must have been restored from; None: not looked at.
-        positions: Per topic and partition the offset before which it must not read; None: not looked at.
-        untimed: Which of the topics it reads without event time.
+        gates: The gates, in the order in which they must pass.
+        deadline: Unix time in seconds by which they must have passed.
+        restored_from: The savepoint or checkpoint that the job must have been restored from; None: not checked.
+        positions: The offset per topic and partition before which the job must not read; None: not checked.
+        untimed: The topics that it reads without event time.
         must_count: See `judge`.
     """
 
@@ -55,10 +55,10 @@ class GateOrder:
 
 
 async def readings(order: GateOrder) -> AsyncGenerator[tuple[Gate, Reading]]:
-    """Look again and again; each changed reading with its gate. The last is of the last gate, or is hopeless.
+    """Poll the job; yield each changed reading with its gate. The last one is of the last gate, or is hopeless.
 
-    One look serves as many gates as it passes. A cluster or broker that doesn't answer, or refuses to, says nothing
-    about the job: it is asked again until the deadline.
+    One snapshot may pass several gates. An error of the cluster or of a broker is no finding about the job: the
+    request is repeated until the deadline.
     """
     last: str | None = None
     watch = _Watch(order)
@@ -80,7 +80,7 @@ async def readings(order: GateOrder) -> AsyncGenerator[tuple[Gate, Reading]]:
 
 
 def look(order: GateOrder) -> Reading:
-    """Where the first of the gates stands now, by one look."""
+    """The current reading of the first gate, from one snapshot."""
 
     async def first() -> Reading:
         async with aclosing(readings(order)) as found:
@@ -91,7 +91,7 @@ def look(order: GateOrder) -> Reading:
 
 
 class _Watch:
-    """What was seen so far: the former snapshot, and the readings of each gate."""
+    """The observations so far: the previous snapshot, and the earlier readings of each gate."""
 
     def __init__(self, order: GateOrder) -> None:
         self._order = order
@@ -100,12 +100,12 @@ class _Watch:
         self._earlier: defaultdict[Gate, list[Reading]] = defaultdict(list)
 
     async def look(self, flink: AsyncFlinkClient) -> Snapshot | Reading:
-        """The job as it is now, or why it can't be looked at."""
+        """A snapshot of the job, or a reading that says why none could be taken."""
         order = self._order
         started_at = offsets_by_partition(order.positions or {}, order.topics)
         try:
             if self._proof is None and "running" in order.gates:
-                # Before the first look: what comes later did not wait.
+                # Read the ends before the first snapshot: records that arrive later were not waiting at the start.
                 ends = await asyncio.to_thread(read_stable_ends, connect(order.kafka), order.topics, _servers(order))
                 self._proof = Proof(ends, started_at)
             self._former = await probe(
@@ -123,17 +123,17 @@ class _Watch:
         return self._former
 
     def _proven(self, look: Snapshot, reading: Reading) -> Reading:
-        """The reading; passed only once what waited is read and covered by a checkpoint, without a restart since."""
+        """The reading; passed only once a checkpoint covers the waiting records, and no restart has followed it."""
         missing = self._proof.missing(look) if self._proof else None
         if missing is not None and repeats_own_failure(look, self._order.health):
-            # A checkpoint between two failures proves nothing: the records that cause them still wait.
-            return replace(reading, passed=False, hopeless=True, words=f"{reading.words}, again and again; {missing}")
+            # A checkpoint between two failures proves nothing: the records that cause them are still unread.
+            return replace(reading, passed=False, hopeless=True, words=f"{reading.words}, repeatedly; {missing}")
         if missing is None or not reading.passed:
             return reading
         return replace(reading, passed=False, words=f"{reading.words}, {missing}")
 
     def read(self, gate: Gate, look: Snapshot | Reading) -> Reading:
-        """Where the gate stands."""
+        """The reading of a gate from a snapshot."""
         order = self._order
         if isinstance(look, Reading):
             reading = look
@@ -154,22 +154,22 @@ def _servers(order: GateOrder) -> str:
 
 
 def _restored(order: GateOrder, snapshot: Snapshot, reading: Reading) -> Reading | None:
-    """A job that was restored from something else than it was told to, or from nothing, isn't the one meant."""
+    """A failed reading if the job was not restored from the state that it was submitted with; None: it was."""
     wanted, found = order.restored_from, snapshot.restored_from
     if wanted is None or (found is not None and _path(found) == _path(wanted)):
         return None
     if found is None:
-        # The cluster may tell it a moment later.
-        words = f"{reading.words}, restored from nothing that the cluster tells, expected {wanted}"
+        # The cluster may report it a moment later.
+        words = f"{reading.words}, but the cluster reports no restored state, expected {wanted}"
         return Reading(passed=False, words=words) if reading.passed else None
     if f"/{order.flink_job_id}/" in found:
-        # It has failed over meanwhile, to a checkpoint of its own.
+        # The job has failed over, to a checkpoint of its own.
         return None
-    return Reading(passed=False, hopeless=True, words=f"restored from {found}, not from {wanted}")
+    return Reading(passed=False, hopeless=True, words=f"restored from {found}, expected {wanted}")
 
 
 def _before(order: GateOrder, snapshot: Snapshot) -> Reading | None:
-    """A job that reads what its state has already counted would count it twice."""
+    """A failed reading if the job reads records that its state already includes: it would count them twice."""
     for (topic, number), position in offsets_by_partition(order.positions or {}, order.topics).items():
         split = (snapshot.splits or {}).get((topic, number))
         if (
@@ -178,11 +178,12 @@ def _before(order: GateOrder, snapshot: Snapshot) -> Reading | None:
             and split.next_offset is not None
             and split.next_offset < position
         ):
-            words = f"reads {topic}-{number} at {split.next_offset:,}, before {position:,}, where its state stands"
+            found = f"reads {topic}-{number} from offset {split.next_offset:,}"
+            words = f"{found}, expected at least {position:,}, the offset in its state"
             return Reading(passed=False, hopeless=True, words=words)
     return None
 
 
 def _path(uri: str) -> str:
-    """One spelling: Flink writes `file:/x` and takes `file:///x`."""
+    """The URI with one slash after the scheme: Flink reports `file:/x` for `file:///x`."""
     return re.sub(r"^(\w+):/+", r"\1:/", uri)

@@ -1,4 +1,4 @@
-"""What is watched at the gates of a job that an operation has started, or that runs already."""
+"""What the gates check of a job that an operation has started, or that was running already."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sluice.project import Project
 from sluice.state.offsets import topics_of
 
 _LEAST = 60.0
-"""Seconds that a gate gets at the least, where it is watched again after its deadline."""
+"""The minimum in seconds for a gate that is watched again after its deadline."""
 
 
 def gate_order(
@@ -32,11 +32,11 @@ def gate_order(
     Args:
         project: The project.
         job: The job's name.
-        started: The job that runs.
-        gates: Which, in the order in which they are to be passed.
-        log: Takes a line where the limits are not the job's own of today.
-        deadline: Unix time, seconds, for all gates of the operation; None: counted from now.
-        patience: How long, without a deadline; None: the job's `start_timeout`.
+        started: The running job.
+        gates: The gates, in the order in which they must pass.
+        log: Receives a line if the limits are not the current ones of the job.
+        deadline: Unix time in seconds for all gates of the operation; None: now plus `patience`.
+        patience: How long to wait if there is no deadline; None: the job's `start_timeout`.
     """
     release = project.ledger.release(job, started.release)
     health = limits(project, release, log)

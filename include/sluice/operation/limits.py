@@ -1,4 +1,4 @@
-"""What a release is held against at its gates."""
+"""The limits and the reads that a release is checked against at its gates."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from sluice.ledger.tables import Release
 from sluice.project import Project
 
 
-def limits(project: Project, release: Release, tell: Callable[[str], None]) -> Health:
-    """Those of today, since they take effect without a release; the release's own where its job can't be read today.
+def limits(project: Project, release: Release, log: Callable[[str], None]) -> Health:
+    """The job's current limits, since a change of them needs no release; the release's own if the job can't be read.
 
     Raises:
-        ConfigError: the job can't be read, and the release is of a Sluice that kept no limits.
+        ConfigError: the job can't be read, and an early Sluice made the release without recording limits.
     """
     try:
         return project.desired(release.job).health
     except ConfigError as error:
         if release.health is None:
             raise
-        tell(f"the limits are those of release {release.number}: {error}")
+        log(f"using the limits that release {release.number} was made with: {error}")
         return Health.model_validate(release.health)
 
 
 def untimed(project: Project, release: Release) -> tuple[str, ...]:
-    """The topics that a release reads without a watermark: all reads of which the job declares so today."""
+    """The topics that a release reads without a watermark, as the job declares its reads now."""
     job = project.catalog.jobs.get(release.job)
     declared = job.reads if job else {}
     reads: Mapping[str, Mapping[str, Any]] = release.resolved["reads"]

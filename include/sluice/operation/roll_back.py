@@ -1,4 +1,4 @@
-"""Going back: a release that was started and doesn't hold gives way to the former one, from the same state."""
+"""Roll back a failed release: cancel its job, and start the former release from the state that it stopped with."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from sluice.ledger.tables import Placement, Release
 from sluice.ledger.transitions import Cancel, Stopped
 from sluice.operation.start import Start
 from sluice.operation.stop import Stop, StopFailedError, record_failed
-from sluice.operation.switch_over import Started, Tell, is_touched
+from sluice.operation.switch_over import Log, Started, is_touched
 from sluice.operation.verify import Outcome, pass_gates
 from sluice.plan.changes import compare_values
 from sluice.plan.target import meanings
 from sluice.project import Project
 from sluice.release.target import release_target
-from sluice.state.compatibility import compare, hold_against
+from sluice.state.compatibility import compare, compare_operators
 from sluice.state.directories import directories_at
 from sluice.state.latest import retry_checkpoint_read, state_at_placement
 from sluice.state.locate import refuse_elsewhere
@@ -38,20 +38,20 @@ from sluice.state.operators import read_values
 from sluice.state.state_loss import is_state_given_up, last_positions
 
 _RECOVERY = 10.0
-"""Seconds until a JobManager that has just been restarted knows the jobs that it keeps for that."""
+"""Seconds until a restarted JobManager has recovered its jobs from its high-availability store."""
 _NOTHING_EMITTED = "It emitted nothing: no record is lost or written twice"
-_WITHOUT = "Its state was given up before: it runs without, from where its consumer group stood then"
-_TWICE = "what was written since, if anything was, stands there and is written again"
+_WITHOUT = "Its state was abandoned before: it starts without state, from the consumer group's offsets at that time"
+_TWICE = "any output since then stays in the topics and is written again"
 
 
 @dataclass(frozen=True)
 class RollbackResult:
-    """How going back ended.
+    """The result of a rollback.
 
     Attributes:
-        outcome: `rolled_back`, or `failed`: there was nothing to go back to, or it did not work.
-        words: Why, and what it meant.
-        flink_job_id: What runs now, as far as this operation started it.
+        outcome: `rolled_back`, or `failed`: there was nothing to roll back to, or the rollback failed.
+        words: Why the operation failed, and what the rollback means for the job's output.
+        flink_job_id: The Flink job that the rollback started and that runs now; None: it started none.
     """
 
     outcome: Outcome
@@ -64,47 +64,47 @@ def roll_back(
     operation: OperationHandle,
     reason: str,
     flink: FlinkClient,
-    tell: Tell,
+    log: Log,
     compile_with: Callable[[], Compiler],
 ) -> RollbackResult:
-    """Cancel what this operation has started, run the former release from the state that it stopped with, and end it.
+    """Cancel the job of this operation, start the former release from the state that it stopped with, and finish.
 
-    May be called again after a crash: it goes on from where the journal stands.
+    May be called again after a crash: it continues after the last entry of the journal.
 
     Args:
         project: The project.
-        operation: The operation, which isn't ended yet.
-        reason: Why.
+        operation: The operation, which is unfinished.
+        reason: Why the operation failed.
         flink: The cluster.
-        tell: Where progress goes.
-        compile_with: Gives a client for the former release; closed here.
+        log: Receives progress.
+        compile_with: Starts a client for the former release; closed here.
 
     Raises:
-        UnreachableError: the cluster doesn't answer; a later attempt goes on.
+        UnreachableError: the cluster doesn't answer; a later attempt continues.
     """
     try:
-        back = _RollBack(project, operation, flink, tell).run(reason, compile_with)
+        back = _RollBack(project, operation, flink, log).run(reason, compile_with)
     except UnreachableError:
         raise
     except StopFailedError as error:
-        # It was the old job's own stop that was gone on with.
+        # The stop that was continued is that of the old job, which is still running.
         record_failed(operation, error)
         back = RollbackResult("failed", f"{reason}; {error.message}; nothing was changed")
     except SluiceError as error:
         back = RollbackResult(
-            "failed", f"{reason}; and going back failed: {error}. The next deploy goes on from the journal"
+            "failed", f"{reason}; the rollback failed: {error}. The next deploy continues from the journal"
         )
     operation.finish(back.outcome, back.words)
-    tell(back.words)
+    log(back.words)
     return back
 
 
 class _RollBack:
-    def __init__(self, project: Project, operation: OperationHandle, flink: FlinkClient, tell: Tell) -> None:
+    def __init__(self, project: Project, operation: OperationHandle, flink: FlinkClient, log: Log) -> None:
         self._project = project
         self._operation = operation
         self._flink = flink
-        self._tell = tell
+        self._log = log
 
     def run(self, reason: str, compile_with: Callable[[], Compiler]) -> RollbackResult:
         operation, ledger = self._operation, self._project.ledger
@@ -123,10 +123,12 @@ class _RollBack:
             return back
         if former is None:
             return RollbackResult(
-                "failed", f"{reason}; there is no former release to go back to: the job is left as it is"
+                "failed", f"{reason}; there is no former release to roll back to: the job is left as it is"
             )
         if former == operation.row.release and place.phase == "running" and not begun:
-            return RollbackResult("failed", f"{reason}; this release ran before as well: the job is left as it is")
+            return RollbackResult(
+                "failed", f"{reason}; the operation did not change the release: the job is left as it is"
+            )
         release = ledger.release(operation.row.job, former)
         with compile_with() as compiler:
             graph = compiler.prepare(release_target(release), carry_over=False).graph
@@ -136,35 +138,35 @@ class _RollBack:
         started = Started(
             operation.id, former, flink_job_id, place.restored_from, unchanged=False, positions=place.positions
         )
-        problem = asyncio.run(pass_gates(self._project, operation, started, self._tell, (Gate.RUNNING,)))
+        problem = asyncio.run(pass_gates(self._project, operation, started, self._log, (Gate.RUNNING,)))
         if problem:
             return RollbackResult(
-                "failed", f"{reason}; release {former} was started again and does not hold: {problem}"
+                "failed", f"{reason}; release {former} was started again and did not pass its gates: {problem}"
             )
         return RollbackResult("rolled_back", f"{reason}; release {former} runs again. {meant}", flink_job_id)
 
     def _without_fault(
         self, place: Placement, reason: str, compile_with: Callable[[], Compiler]
     ) -> RollbackResult | None:
-        """What is done where nothing says that the release is at fault; None: something does."""
+        """The result if the release did not cause the failure; None: it may have caused it."""
         if self._operation.row.kind == "suspend":
-            # It was to be down: nothing of it is started.
-            return RollbackResult("failed", f"{reason}; sluice suspend {place.job} goes on with it")
+            # The job should be stopped, so start no release of it.
+            return RollbackResult("failed", f"{reason}; sluice suspend {place.job} continues the suspension")
         if self._operation.entry("back", "lost") or self._was_lost(place):
             return self._start_again(place, reason, compile_with)
         if self._metrics_stale(place):
             words = (
-                f"{reason}; but the metrics of the cluster stand still, and say nothing of any job: it is left as it "
-                "runs. Restart its JobManager, and deploy again, which proves it"
+                f"{reason}; but the metrics of the cluster are stale, so the job can't be verified: it keeps running. "
+                "Restart the JobManager, then deploy again to verify the job"
             )
             return RollbackResult("failed", words)
         return None
 
     def _was_lost(self, place: Placement) -> bool:
-        """The cluster had the job that this operation has started, and doesn't know it any more.
+        """Whether the cluster no longer knows the job that this operation has started.
 
-        It was restarted: nothing that the release is at fault for. One that has its jobs back after a moment, from
-        where it keeps them for such cases, is given that moment.
+        The cluster was restarted then, which is no fault of the release. A JobManager with high availability recovers
+        its jobs, so wait `_RECOVERY` for that.
         """
         submitted = self._operation.entry("start", "submitted") or {}
         if place.phase != "running" or submitted.get("flink_job_id") != place.flink_job_id:
@@ -177,7 +179,7 @@ class _RollBack:
         return False
 
     def _start_again(self, place: Placement, reason: str, compile_with: Callable[[], Compiler]) -> RollbackResult:
-        """Run the same release from its newest state: going back would write again what it has written."""
+        """Start the same release from its newest state: the former release would write its output a second time."""
         release = self._project.ledger.release(place.job, place.release)
         if self._operation.entry("back", "lost") is None:
             self._operation.record("back", "lost", flink_job_id=place.flink_job_id)
@@ -193,17 +195,17 @@ class _RollBack:
             unchanged=False,
             positions=place.positions,
         )
-        problem = asyncio.run(pass_gates(self._project, self._operation, started, self._tell, (Gate.RUNNING,)))
+        problem = asyncio.run(pass_gates(self._project, self._operation, started, self._log, (Gate.RUNNING,)))
         words = f"{reason}; release {release.number} was started again from {place.restored_from or 'its beginning'}"
         if problem:
-            return RollbackResult("failed", f"{words}, and does not hold: {problem}")
+            return RollbackResult("failed", f"{words}, and did not pass its gates: {problem}")
         meant = "no record is lost or written twice"
         if weak := self._at_least_once(release):
-            meant = f"what it wrote to {', '.join(weak)} (at-least-once) since then stands twice; nothing is lost"
-        return RollbackResult("failed", f"{words}: {meant}. Deploy again, which proves it", flink_job_id)
+            meant = f"its output to {', '.join(weak)} (at-least-once) since then is duplicated; nothing is lost"
+        return RollbackResult("failed", f"{words}: {meant}. Deploy again to verify it", flink_job_id)
 
     def _metrics_stale(self, place: Placement) -> bool:
-        """The job runs and completes checkpoints, and by the cluster's metrics nothing can be said of it."""
+        """Whether the job runs and completes checkpoints, and the cluster's metrics are stale."""
         if place.phase != "running":
             return False
         try:
@@ -217,7 +219,7 @@ class _RollBack:
         return bool(runs and completed and stale_metrics.metrics_are_stale(self._flink))
 
     def _found_unproven(self, place: Placement) -> bool:
-        """The release was started by an operation that died at its gates; this one has found that it doesn't hold."""
+        """Whether an earlier operation started the release and crashed at its gates, and this one found it failing."""
         row = self._operation.row
         return (
             place.phase == "running"
@@ -228,26 +230,26 @@ class _RollBack:
         )
 
     def _end_what_runs(self, place: Placement, former: Release, compiler: Compiler, graph: Graph) -> str:
-        """Cancel the new job, or bring an unfinished stop of the old one to its end; what going back means."""
+        """Cancel the new job, or complete an unfinished stop of the old one; what the rollback means for the output."""
         if place.phase == "running" and place.flink_job_id != self._back_id():
             self._intend(place, former, compiler, graph)
         elif self._operation.entry("back", "begin") is None:
             is_without = place.carried_over and place.state_path is None
             self._operation.record("back", "begin", meant=_WITHOUT if is_without else _NOTHING_EMITTED)
         place = self._place()
-        self._operation.prove()
+        self._operation.renew_lease()
         if place.phase == "stopping":
             stop = Stop(
                 self._flink,
                 compiler,
                 directories_at(self._project, self._flink, place),
                 self._project.environment,
-                self._tell,
+                self._log,
             )
             base = stop.complete(place)
             positions = None
             if base is None and is_state_given_up(place) and self._operation.entry("back", "cancel") is None:
-                # The old job's own stop was begun, and it may have gone on since.
+                # The stop of the old job was requested, and the job may have committed offsets since then.
                 topics, admin = topics_of(former.resolved), connect(self._project.kafka)
                 positions = last_positions(self._project, place, topics, admin)
             stopped = Stopped("stopped", base, positions=positions, release=former.number)
@@ -255,10 +257,10 @@ class _RollBack:
         return str((self._operation.entry("back", "begin") or {}).get("meant", _NOTHING_EMITTED))
 
     def _intend(self, place: Placement, former: Release, compiler: Compiler, graph: Graph) -> None:
-        """Journal how the new job ends, and with that the state that the former release goes on from.
+        """Journal how the new job is cancelled, and so which state the former release starts from.
 
         Raises:
-            OperationError: the former release can take none; the job is left as it is.
+            OperationError: the former release can't restore any state of the job, which is left as it is.
         """
         runs = self._project.ledger.release(place.job, place.release)
         hands_over = self._found_unproven(place) and not place.carried_over
@@ -266,33 +268,33 @@ class _RollBack:
             hands_over and self._computes_other(runs, graph, compiler, lambda: self._newest(place, compiler))
         )
         if hands_over and not is_other and self._takes_newest(graph, compiler, place):
-            # It may have run for long: what it has written stands, so its own newest state goes on.
-            meant = "It hands over by its newest checkpoint: no record is lost or written twice"
+            # It may have run for long, and its output stays: so the former release continues from its newest state.
+            meant = "It continues from the newest checkpoint of the failed release: no record is lost or written twice"
             cancel = Cancel(by_checkpoint=uuid.uuid4().hex)
         elif self._is_known_to(place, former, graph, compiler) and _takes(graph, compiler, place.state_path):
             meant = self._meaning(place)
-            # From here on it is the former release that is to run, from its state, whoever goes on with it.
+            # From now on the former release is the target, also for another process that continues the operation.
             cancel = Cancel(release=former.number)
             if hands_over:
-                meant = f"Its newest state holds what release {former.number} does not take. {meant}"
+                meant = f"Release {former.number} can't restore the newest state. {meant}"
         else:
             raise OperationError(
-                f"release {former.number} can't take the state of {place.state_path}: the job is left as it is",
-                remedy="mend it and deploy again, or roll back with mode stateless",
+                f"release {former.number} can't restore the state in {place.state_path}: the job is left as it is",
+                remedy="fix the cause and deploy again, or roll back with mode stateless",
             )
         self._operation.record("back", "begin", meant=meant)
         self._operation.record("back", "cancel", transition=cancel, flink_job_id=place.flink_job_id)
 
     def _run(self, release: Release, compiler: Compiler) -> str:
-        """Start it; once, whatever came between an earlier attempt's journal and its submission."""
+        """Start a release, or adopt the job that an earlier attempt has submitted; the Flink job id."""
         place = self._place()
-        start = Start(self._project, self._flink, compiler, self._operation, self._tell)
+        start = Start(self._project, self._flink, compiler, self._operation, self._log)
         path = place.state_path
         if place.phase == "running":
             if start.has(place):
                 return place.flink_job_id
             path = self._newest(place, compiler)
-        # Positions without a state: what ran had begun without any, and so does this one.
+        # Positions without a state: the cancelled job was started without state, and so is this one.
         carry_over = path is None and place.positions is not None
         positions = compiler.inspect(path).positions if path else place.positions
         if carry_over:
@@ -303,29 +305,29 @@ class _RollBack:
         return flink_job_id
 
     def _back_id(self) -> str | None:
-        """The Flink job that this operation has started of the former release, or was about to."""
+        """The Flink job id with which this operation submitted the former release, or was about to; None: neither."""
         entry = self._operation.entry("start", "submit")
         is_back = entry is not None and entry["release"] == self._operation.row.former_release
         return entry["flink_job_id"] if entry and is_back and self._operation.entry("back", "begin") else None
 
     def _is_other(self, release: Release, former: Release) -> bool:
-        """Whether the state of a release means something else to the former one."""
+        """Whether the former release interprets the state of a release differently."""
         altered = {**meanings(self._project, release), **meanings(self._project, former)}
         changes = compare_values(release.resolved, former.resolved, altered)
         return any(change.category == "state_breaking" for change in changes)
 
     @staticmethod
     def _computes_other(release: Release, graph: Graph, compiler: Compiler, path: Callable[[], str | None]) -> bool:
-        """Whether an operator that holds state computes something else in the former release; False: it isn't known."""
+        """Whether a stateful operator computes something else in the former release. False if that isn't known."""
         if not release.operators:
             return False
         state = retry_checkpoint_read(lambda: compiler.inspect(found) if (found := path()) else None)
-        return bool(hold_against(compare(state, graph), read_values(release.operators), graph).altered)
+        return bool(compare_operators(compare(state, graph), read_values(release.operators), graph).altered)
 
     def _is_known_to(self, place: Placement, former: Release, graph: Graph, compiler: Compiler) -> bool:
-        """Whether what runs began from a state that means to the former release what it meant to its own.
+        """Whether the former release interprets the state from which the running job started as its writer did.
 
-        It may be what runs itself that wrote it, before a loss, or one between the two that was never proven.
+        Its writer may be the running release, before the cluster lost its job, or an unverified one between the two.
         """
         if place.state_path is None:
             return True
@@ -344,7 +346,7 @@ class _RollBack:
         return state_at_placement(self._project, self._flink, compiler, place)
 
     def _meaning(self, place: Placement) -> str:
-        """What the new release has done to the output, from its completed checkpoints and the sinks' delivery."""
+        """What the new release has written, by its number of checkpoints and the delivery guarantee of its sinks."""
         release = self._project.ledger.release(place.job, place.release)
         weak = self._at_least_once(release)
         try:
@@ -356,25 +358,25 @@ class _RollBack:
         if completed == 0 and not weak:
             return "It completed no checkpoint, so it emitted nothing: no record is lost or written twice"
         if completed == 0:
-            return f"What it wrote to {', '.join(weak)} (at-least-once) stands twice; nothing is lost"
+            return f"Its output to {', '.join(weak)} (at-least-once) is duplicated; nothing is lost"
         count = "an unknown number of" if completed is None else str(completed)
         return (
-            f"It completed {count} checkpoints: what it wrote since the savepoint stands there, and is "
-            f"written again by release {self._operation.row.former_release}; nothing is lost"
+            f"It completed {count} checkpoints: its output since the savepoint stays in the topics, and release "
+            f"{self._operation.row.former_release} writes it again; nothing is lost"
         )
 
     @staticmethod
     def _at_least_once(release: Release) -> list[str]:
-        """The sinks that may write a record twice."""
+        """The sinks that may write a record more than once."""
         return [name for name, sink in release.resolved["writes"].items() if sink["delivery"] != "exactly-once"]
 
     def _place(self) -> Placement:
         place = self._project.ledger.placement(self._operation.row.job)
         if place is None:
-            raise FlinkError(f"{self._operation.row.job}: the ledger has lost where the job stands")
+            raise FlinkError(f"{self._operation.row.job}: the ledger has no placement of the job")
         return place
 
 
 def _takes(graph: Graph, compiler: Compiler, path: str | None) -> bool:
-    """Whether every operator with state finds itself in the graph."""
+    """Whether the graph has every operator that has state."""
     return path is None or not compare(compiler.inspect(path), graph).dropped

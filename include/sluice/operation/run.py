@@ -1,4 +1,4 @@
-"""A whole operation in one process, as the shell does it: plan, stages, gates, and the way back."""
+"""Run a whole operation in one process, as the shell does: plan, stages, gates, and a rollback if they fail."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sluice.errors import BusyError, OperationError, RefusedError, SluiceError
 from sluice.flink.client import FlinkClient
 from sluice.operation.driver import Driver
 from sluice.operation.holder import is_gone
-from sluice.operation.switch_over import Started, Tell, is_touched
+from sluice.operation.switch_over import Log, Started, is_touched
 from sluice.operation.verify import Outcome, pass_gates, settle
 from sluice.plan.approval import Approval
 from sluice.plan.model import Plan
@@ -23,10 +23,10 @@ from sluice.project import Project
 
 @dataclass(frozen=True)
 class Result:
-    """How an operation ended.
+    """The result of an operation.
 
     Attributes:
-        error: Why it isn't what was wanted; None: it is.
+        error: Why the operation did not succeed; None: it did.
     """
 
     job: str
@@ -44,19 +44,19 @@ def make_plan(
     project: Project,
     job: str,
     request: DeployRequest,
-    tell: Tell = lambda _line: None,
+    log: Log = lambda _line: None,
     *,
     compiles_always: bool = True,
 ) -> Plan:
-    """The plan alone; nothing is touched.
+    """Make the plan without executing it.
 
-    `compiles_always=False` leaves a first start, and a job that comes back as it was, to be compiled by the deploy.
+    With `compiles_always=False`, a first start and a restart of an unchanged release aren't compiled for the plan.
 
     Raises:
-        RefusedError: it can't be done.
+        RefusedError: the request can't be fulfilled.
         UnreachableError: the cluster or the broker doesn't answer.
     """
-    with FlinkClient(project.flink) as flink, Compiler(project, job, tell) as compiler:
+    with FlinkClient(project.flink) as flink, Compiler(project, job, log) as compiler:
         planner = Planner(project, job, request, flink, compiler, compiles_always=compiles_always)
         return planner.plan().plan
 
@@ -66,32 +66,32 @@ def run_operation(
     job: str,
     request: DeployRequest,
     holder: str,
-    tell: Tell = lambda _line: None,
+    log: Log = lambda _line: None,
     *,
     compiler: Compiler | None = None,
     is_gone: Callable[[str], bool] = is_gone,
 ) -> Result:
-    """Do it all; never raises for what went wrong with the job.
+    """Run the whole operation. A failure of the job is returned in the result, not raised.
 
     Args:
         project: The project.
         job: The job's name.
-        request: What is asked for.
-        holder: Who does it.
-        tell: Where progress goes.
-        compiler: A client that was started ahead; closed here. None: one is started when it is needed.
-        is_gone: Whether another holder of the job is known to have ended.
+        request: The request.
+        holder: The holder of the operation.
+        log: Receives progress.
+        compiler: A client that was started early; closed here. None: start one when it is needed.
+        is_gone: Returns whether another holder of the job is known to have ended.
     """
-    driver = Driver(project, job, holder, tell, is_gone)
-    with FlinkClient(project.flink) as flink, compiler or Compiler(project, job, tell) as client:
+    driver = Driver(project, job, holder, log, is_gone)
+    with FlinkClient(project.flink) as flink, compiler or Compiler(project, job, log) as client:
         approved = Approval(holder, datetime.now(UTC)) if request.allow_state_loss else None
         try:
             planned, started = driver.switch_over(request, flink, client, lambda: approved)
         except SluiceError as error:
             return _failed_to_start(driver, flink, error)
-        client.close()  # half a gigabyte that nobody needs at the gates
+        client.close()  # frees half a gigabyte that the gates don't need
         try:
-            return _prove(driver, flink, planned, started)
+            return _verify(driver, flink, planned, started)
         except SluiceError as error:
             return Result(job, "failed", started.operation, started.release, started.flink_job_id, error=error)
 
@@ -107,15 +107,15 @@ def _failed_to_start(driver: Driver, flink: FlinkClient, error: SluiceError) -> 
 
 
 def _cause(driver: Driver, error: SluiceError) -> SluiceError:
-    """What went wrong; another holder that has begun since explains whatever it seems to be."""
+    """The cause of a failure: another holder that has begun since then explains any other error."""
     try:
         driver.refuse_busy()
     except BusyError as busy:
         return busy
     job, place = driver.job, driver.project.ledger.placement(driver.job)
     if isinstance(error, RefusedError) and place is not None and place.phase == "stopped":
-        down = f"{error.message}; and {job} is down: an operation that had stopped it has died"
-        back = f"sluice resume {job} runs release {place.release} again, from the state that it stopped with"
+        down = f"{error.message}; {job} is down: the process of an earlier operation ended after it had stopped the job"
+        back = f"sluice resume {job} starts release {place.release} again, from the state that it stopped with"
         return type(error)(down, remedy=f"{error.remedy}; {back}" if error.remedy else back)
     return error
 
@@ -125,7 +125,7 @@ def _take_back(driver: Driver, operation: str, flink: FlinkClient, error: Sluice
     try:
         back = driver.take_back(str(error), flink)
     except SluiceError as worse:
-        words = f"{error}; and it could not be taken back yet: {worse}"
+        words = f"{error}; it could not be rolled back yet: {worse}"
         return Result(job, "failed", operation, error=OperationError(words, remedy=f"run sluice deploy {job} again"))
     if back is None:
         return Result(job, "failed", operation, error=error)
@@ -133,8 +133,8 @@ def _take_back(driver: Driver, operation: str, flink: FlinkClient, error: Sluice
     return Result(job, back.outcome, operation, flink_job_id=back.flink_job_id, error=failure)
 
 
-def _prove(driver: Driver, flink: FlinkClient, planned: Planned, started: Started) -> Result:
-    project, job, tell = driver.project, planned.plan.job, driver.log
+def _verify(driver: Driver, flink: FlinkClient, planned: Planned, started: Started) -> Result:
+    project, job, log = driver.project, planned.plan.job, driver.log
     operation = project.ledger.resume(started.operation)
     row = Result(
         job,
@@ -145,25 +145,25 @@ def _prove(driver: Driver, flink: FlinkClient, planned: Planned, started: Starte
         started.savepoint,
         started.restored_from,
     )
-    problem = asyncio.run(pass_gates(project, operation, started, tell)) if started.flink_job_id else None
+    problem = asyncio.run(pass_gates(project, operation, started, log)) if started.flink_job_id else None
     if problem is None:
         try:
-            outcome, downtime = settle(project, flink, operation, started, tell)
+            outcome, downtime = settle(project, flink, operation, started, log)
         except SluiceError as error:
             return replace(row, outcome="failed", error=_unsettled(job, started, error))
         return replace(row, outcome=outcome, downtime_ms=downtime)
     is_proven = operation.row.former_release in (None, started.release)
     if started.recorded or (started.unchanged and is_proven):
-        # Nothing was done that could be taken back.
+        # The operation changed nothing that could be rolled back.
         operation.finish("failed", problem)
         return replace(row, outcome="failed", error=OperationError(f"{job}: {problem}", remedy="see sluice status"))
     return _take_back(driver, operation.id, flink, OperationError(f"release {started.release}: {problem}"))
 
 
 def _unsettled(job: str, started: Started, error: SluiceError) -> OperationError:
-    """All is done but the operation's end: whoever comes next proves the job again, and settles it."""
-    stands = "it runs and has passed its gates" if started.flink_job_id else "it is suspended"
+    """The error for an operation whose end could not be recorded: the next one verifies the job again and settles."""
+    state = "it runs and has passed its gates" if started.flink_job_id else "it is suspended"
     return OperationError(
-        f"{job}: {stands}, but the operation could not be settled: {error}",
-        remedy=f"run sluice {'deploy' if started.flink_job_id else 'suspend'} {job} again, which settles it",
+        f"{job}: {state}, but the operation could not be settled: {error}",
+        remedy=f"run sluice {'deploy' if started.flink_job_id else 'suspend'} {job} again to complete the operation",
     )

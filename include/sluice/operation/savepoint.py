@@ -1,6 +1,6 @@
-"""Taking a savepoint of a job that goes on running.
+"""Take a savepoint of a running job, which keeps running.
 
-It is an operation: nobody stops the job meanwhile, and whoever goes on after a crash asks for the same savepoint.
+This is an operation: its lock keeps others from stopping the job. A retry after a crash requests the same savepoint.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from sluice.state.locate import find
 from sluice.state.situation import Runs
 
 _PAUSE = 0.5
-"""Seconds between two looks."""
+"""Seconds between two requests for the result."""
 _FORMAT = "NATIVE"
-"""As a stop's savepoint."""
-Tell = Callable[[str], None]
+"""The format of a stop's savepoint too."""
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Ordered:
-    """A savepoint that was asked for.
+    """A savepoint that was requested.
 
     Attributes:
         operation: The operation's id.
-        trigger_id: Flink's id of the request, chosen by us: the same request twice makes one savepoint.
+        trigger_id: Flink's id of the request, chosen by Sluice: a repeated request makes no second savepoint.
     """
 
     job: str
@@ -48,7 +48,7 @@ class Ordered:
 
 @dataclass(frozen=True)
 class Look:
-    """How a savepoint stands; neither where it lies nor a failure: it is being written."""
+    """The progress of a savepoint: its location, or its failure, or neither while it is being written."""
 
     location: str | None = None
     failure: str | None = None
@@ -56,7 +56,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Taken:
-    """A savepoint that is complete."""
+    """A completed savepoint."""
 
     job: str
     operation: str
@@ -74,11 +74,11 @@ def order_savepoint(
     note: str | None = None,
     is_gone: Callable[[str], bool] = is_gone,
 ) -> Ordered:
-    """Ask for a savepoint, or go on with the one that this holder has asked for.
+    """Request a savepoint, or continue with the one that this holder has requested.
 
     Raises:
-        RefusedError: the job doesn't run, or there is nowhere to put a savepoint.
-        BusyError: somebody else holds the job.
+        RefusedError: the job doesn't run, or no savepoint directory is set.
+        BusyError: another holder holds the job's lock.
         UnreachableError: the cluster doesn't answer.
     """
     ledger = project.ledger
@@ -114,15 +114,15 @@ def order_savepoint(
 
 
 def enter_savepoint(project: Project, ordered: Ordered, seen: Look) -> Taken:
-    """Enter in the ledger what has become of a savepoint that was asked for.
+    """Record the result of a requested savepoint in the ledger.
 
     Args:
         project: The project.
-        ordered: What was asked for.
-        seen: Where it lies, or why there is none.
+        ordered: The requested savepoint.
+        seen: Its location or its failure.
 
     Raises:
-        OperationError: there is none; the job runs on.
+        OperationError: the savepoint failed; the job keeps running.
     """
     operation = project.ledger.resume(ordered.operation)
     if seen.location is None:
@@ -137,18 +137,18 @@ def enter_savepoint(project: Project, ordered: Ordered, seen: Look) -> Taken:
     return Taken(ordered.job, ordered.operation, ordered.release, ordered.flink_job_id, seen.location)
 
 
-def take_savepoint(project: Project, job: str, holder: str, tell: Tell, note: str | None = None) -> Taken:
-    """Ask for a savepoint and wait for it; see `order_savepoint` and `enter_savepoint` for what it raises."""
+def take_savepoint(project: Project, job: str, holder: str, log: Log, note: str | None = None) -> Taken:
+    """Request a savepoint and wait for it. Raises the errors of `order_savepoint` and `enter_savepoint`."""
     with FlinkClient(project.flink) as flink:
         ordered = order_savepoint(project, job, holder, flink, note=note)
-        tell(f"savepoint of Flink job {ordered.flink_job_id[:8]}, release {ordered.release}")
+        log(f"savepoint of Flink job {ordered.flink_job_id[:8]}, release {ordered.release}")
         while (seen := _look(flink, ordered)) == Look():
             time.sleep(_PAUSE)
     return enter_savepoint(project, ordered, seen)
 
 
 async def await_savepoint(flink: Access, flink_job_id: str, trigger_id: str) -> Look:
-    """Wait until the savepoint is done, or there will be none.
+    """Wait until the savepoint is complete or has failed.
 
     Raises:
         UnreachableError: the cluster doesn't answer.
@@ -168,7 +168,7 @@ def _look(flink: FlinkClient, ordered: Ordered) -> Look:
     try:
         return _seen(flink.send(calls.savepoint_result(ordered.flink_job_id, ordered.trigger_id)))
     except FlinkError as error:
-        # The JobManager was lost, and with it what it knew.
+        # The JobManager was restarted, and no longer knows the request.
         return Look(failure=error.message)
 
 
@@ -176,5 +176,5 @@ def _seen(result: SavepointResult) -> Look:
     if not result.status.is_done:
         return Look()
     if result.failure or not result.location:
-        return Look(failure=result.failure or "the JobManager doesn't say where it lies")
+        return Look(failure=result.failure or "the JobManager reports no location")
     return Look(location=result.location)

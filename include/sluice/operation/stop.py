@@ -1,6 +1,6 @@
-"""Bringing a stop to its end: whatever was lost on the way, it says in the end what the job has left, or that it runs.
+"""Complete a stop, also after a crash: return the path of the job's state, or raise that the job is still running.
 
-Everything here may be done again from the start: the trigger id makes a second request the same request.
+Everything here may be repeated: with the same trigger id, Flink takes a second request as the first one.
 """
 
 from __future__ import annotations
@@ -22,50 +22,50 @@ from sluice.state.after_stop import savepoint_directory, state_after_stop
 from sluice.state.directories import Directories
 
 _PAUSE = 0.05
-"""Seconds between two looks: a job is down meanwhile."""
+"""Seconds between two requests. Short, since the job is down while Sluice waits."""
 _FORMAT = "NATIVE"
-"""Written and read as checkpoints are: fastest; Flink restores it at any parallelism."""
+"""The format of checkpoints: the fastest to write and read, and Flink restores it at any parallelism."""
 _CANCEL_TIMEOUT = 180.0
 _FRESH = 30.0
-"""Seconds that are at least waited for a fresh checkpoint, where there is one already."""
+"""The minimum in seconds to wait for a fresh checkpoint, if the job has completed one before."""
 _FRESH_TIMES = 3
-"""How many times as long as the newest one took: another may have to end first."""
+"""The wait as a multiple of the newest checkpoint's duration: another checkpoint may have to end first."""
 _SETTLES = 1.0
-"""Seconds until a job whose stop has failed shows it, if it has failed with that."""
+"""Seconds until Flink reports the failure of a job that failed together with its stop."""
 
 
 class StopFailedError(OperationError):
-    """The job could not be stopped as planned; it runs on."""
+    """The job could not be stopped as planned, and keeps running."""
 
 
 def record_failed(operation: OperationHandle, error: StopFailedError) -> None:
-    """Journal that the job runs on, and let it stand so in the ledger: its trigger is spent."""
+    """Journal that the job keeps running, and set its placement to running: the trigger id is used."""
     operation.record("stop", "failed", transition=StopFailed(), reason=str(error))
 
 
 def _otherwise(place: Placement) -> str:
-    """What there is beside a savepoint."""
+    """The remedy for a savepoint that failed."""
     if place.stop_mode == "stateless":
-        # Mode last-state would take the state along that is to be left behind.
+        # Mode last-state would keep the state, which this mode drops.
         return (
-            f"mend the cause and deploy again, or: sluice suspend {place.job} --mode last-state, then "
+            f"fix the cause and deploy again, or: sluice suspend {place.job} --mode last-state, then "
             f"sluice deploy {place.job} --mode stateless --wake"
         )
     return (
-        "deploy again: where the job fails, the plan is then to go on from its newest checkpoint; for any other cause, "
-        "mend it, or take mode last-state"
+        "deploy again: if the job is failing, the plan then uses its newest checkpoint; otherwise fix the cause, or "
+        "use mode last-state"
     )
 
 
 class Stop:
-    """The stop of one Flink job.
+    """Stops one Flink job.
 
     Args:
         flink: The cluster.
-        compiler: Finds checkpoints where the cluster remembers none.
-        directories: Where they lie.
-        environment: Whose job it is; part of where its savepoint is put.
-        tell: Where progress goes.
+        compiler: Finds checkpoints that the cluster no longer knows.
+        directories: The directories of checkpoints and savepoints.
+        environment: The environment of the job; part of its savepoint's path.
+        log: Receives progress.
     """
 
     def __init__(
@@ -74,24 +74,24 @@ class Stop:
         compiler: Compiler,
         directories: Directories,
         environment: str,
-        tell: Callable[[str], None],
+        log: Callable[[str], None],
     ) -> None:
         self._flink = flink
         self._compiler = compiler
         self._directories = directories
         self._environment = environment
-        self._tell = tell
+        self._log = log
 
     def complete(self, place: Placement) -> str | None:
-        """Stop the job, or go on with a stop that was begun; the path of what it leaves, None: it had no state.
+        """Stop the job, or continue a stop that was requested; the path of its state, None: it had no state.
 
         Args:
-            place: In phase `stopping`.
+            place: The placement, in phase `stopping` or `suspending`.
 
         Raises:
-            StopFailedError: it runs on, with the reason.
-            UnreachableError: the cluster doesn't answer; a later attempt goes on.
-            OperationError: it is gone, and nothing to start it from is found.
+            StopFailedError: the job keeps running, with the reason.
+            UnreachableError: the cluster doesn't answer; a later attempt continues.
+            OperationError: the job has ended, and no savepoint or checkpoint of it is found.
         """
         if place.stop_mode == "cancel":
             cancel(self._flink, place.flink_job_id, _CANCEL_TIMEOUT)
@@ -105,14 +105,14 @@ class Stop:
         while True:
             state = job_state(self._flink, job)
             if state is None or state in (JobState.CANCELED, JobState.FAILED):
-                return self._left_behind(place)
+                return self._state_after_stop(place)
             if state is not JobState.FINISHED:
                 send_to(self._flink, calls.stop(job, trigger, self._savepoints(place), _FORMAT), job)
             result = self._result(job, trigger)
             if result is not None and result.failure:
-                if has_ended(self._settled(job)):
-                    return self._left_behind(place)
-                # Flink lets the job run on, from before or from the savepoint that it then had.
+                if has_ended(self._state_after_failure(job)):
+                    return self._state_after_stop(place)
+                # Flink keeps the job running, or restarts it from the savepoint if that was complete.
                 raise StopFailedError(
                     f"{place.job}: the savepoint failed, the job runs on: {result.failure}",
                     remedy=_otherwise(place),
@@ -121,10 +121,10 @@ class Stop:
                 await_end(self._flink, job, _CANCEL_TIMEOUT)
                 return result.location
             if state is JobState.FINISHED:
-                return self._left_behind(place)
+                return self._state_after_stop(place)
 
-    def _settled(self, job: str) -> JobState | None:
-        """The job's state once it is clear whether a stop that has failed has ended it: a failure takes its time."""
+    def _state_after_failure(self, job: str) -> JobState | None:
+        """The job's state after a failed stop, once it has ended or has had the time to: a job fails with a delay."""
         began = time.monotonic()
         while True:
             state, waited = job_state(self._flink, job), time.monotonic() - began
@@ -134,7 +134,7 @@ class Stop:
             time.sleep(_PAUSE)
 
     def _result(self, job: str, trigger: str) -> SavepointResult | None:
-        """The savepoint's result; None: the JobManager has forgotten it."""
+        """The savepoint's result; None: the JobManager no longer knows it."""
         while True:
             try:
                 result = self._flink.send(calls.savepoint_result(job, trigger))
@@ -149,34 +149,34 @@ class Stop:
         if job_state(self._flink, job) is JobState.RUNNING:
             self._take_checkpoint(job, place.trigger_id or "")
         cancel(self._flink, job, _CANCEL_TIMEOUT)
-        return self._left_behind(place)
+        return self._state_after_stop(place)
 
     def _take_checkpoint(self, job: str, trigger: str) -> None:
-        """A fresh checkpoint spares work; without one the newest retained one will do, which is what the mode says."""
+        """Take a checkpoint, so that less is read again. If it fails, mode last-state uses the newest retained one."""
         try:
-            patience = self._patience(job)
-            until = time.monotonic() + patience
+            timeout = self._checkpoint_timeout(job)
+            until = time.monotonic() + timeout
             self._flink.send(calls.take_checkpoint(job, trigger))
             while not (result := self._flink.send(calls.checkpoint_result(job, trigger))).status.is_done:
                 if time.monotonic() > until:
-                    self._tell(f"no fresh checkpoint within {patience:.0f} s")
+                    self._log(f"no fresh checkpoint within {timeout:.0f} s")
                     return
                 time.sleep(_PAUSE)
         except FlinkError as error:
-            self._tell(f"no fresh checkpoint: {error.message}")
+            self._log(f"no fresh checkpoint: {error.message}")
             return
         if result.failure:
-            self._tell(f"no fresh checkpoint: {result.failure}")
+            self._log(f"no fresh checkpoint: {result.failure}")
 
-    def _patience(self, job: str) -> float:
-        """Seconds for a fresh checkpoint: one that stands still makes none, and Flink gives up after ten minutes.
+    def _checkpoint_timeout(self, job: str) -> float:
+        """Seconds to wait for a fresh checkpoint: a stuck job completes none, and Flink's own timeout is ten minutes.
 
-        Where there is no other one, it is all there is to go on from.
+        Without a limit if the job has completed no checkpoint, since it has no other state.
         """
         newest = self._flink.send(calls.checkpoints(job)).latest.completed
         return inf if newest is None else max(_FRESH, _FRESH_TIMES * (newest.end_to_end_duration or 0) / 1000)
 
-    def _left_behind(self, place: Placement) -> str | None:
+    def _state_after_stop(self, place: Placement) -> str | None:
         return state_after_stop(self._compiler, self._directories, self._environment, place)
 
     def _savepoints(self, place: Placement) -> str | None:

@@ -1,6 +1,6 @@
-"""Doing a plan up to the point where the job runs: the stages, each journalled before its effect.
+"""Execute a plan up to the start of the job. Each stage is journalled before its effect.
 
-A retry plans anew from where the ledger and the cluster say that the job is, and goes on with the same operation.
+A retry makes a new plan from the ledger and the cluster, and continues the same operation.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ from sluice.state.operators import kept_values
 from sluice.state.state_loss import is_state_given_up, last_positions
 
 T = TypeVar("T")
-Tell = Callable[[str], None]
-"""Where progress goes, a line at a time."""
+Log = Callable[[str], None]
+"""Receives progress, one line per call."""
 
 
 @dataclass(frozen=True)
 class Started:
-    """A job that runs, or is about to, or was suspended.
+    """A job after the stages of a plan: started, unchanged or suspended.
 
     Attributes:
-        unchanged: This operation started nothing.
-        recorded: A new release was entered for the job that runs.
-        flink_job_id: None: it was suspended.
-        restored_from: The savepoint or checkpoint that it started from.
-        positions: Per topic and partition the next offset of the state that it was started from.
+        flink_job_id: Its Flink job; None: it was suspended.
+        restored_from: The savepoint or checkpoint that it was restored from.
+        unchanged: This operation started no Flink job.
+        recorded: A new release was recorded for the running job.
+        positions: The next offset of the state that it was restored from, per topic and partition.
         former_job_id: The Flink job that was stopped for it.
-        counts: Its reads count what they leave out, as they do since version 2 of the code that Sluice generates.
+        counts: Its reads count the records that they skip, as generated code does since version 2.
     """
 
     operation: str
@@ -69,16 +69,16 @@ class Started:
     counts: bool = False
 
 
-def retry_on_conflict(attempt: Callable[[], T], tell: Tell) -> T:
-    """Plan and switch over; once more where the job has changed since it was planned: what is asked for may still hold.
+def retry_on_conflict(attempt: Callable[[], T], log: Log) -> T:
+    """Plan and switch over. Do both once more if the job has changed after planning: the request may still apply.
 
     Raises:
-        ChangedError: it has changed a second time.
+        ChangedError: the job has changed a second time.
     """
     try:
         return attempt()
     except ChangedError as error:
-        tell(f"{error.message}: planned anew")
+        log(f"{error.message}: planning again")
     return attempt()
 
 
@@ -88,19 +88,19 @@ def is_touched(operation: OperationHandle) -> bool:
 
 
 class SwitchOver:
-    """Does a plan's stages up to the start.
+    """Executes the stages of a plan up to the start.
 
     Args:
         project: The project.
         planned: The plan.
         flink: The cluster.
         compiler: The client that the plan was made with.
-        holder: Who does it; the same holder goes on with its own operation after a crash.
-        tell: Where progress goes.
-        approval: Who has approved that state is lost, and of which plan; None: nobody has.
+        holder: The holder of the operation. After a crash, the same holder continues its own operation.
+        log: Receives progress.
+        approval: The approval of a plan that loses state; None: there is none.
         note: The reason that was given.
-        is_gone: Whether another holder is known to have ended.
-        admin: The brokers; None: by the project's own configuration.
+        is_gone: Returns whether another holder is known to have ended.
+        admin: A client of the brokers; None: one with the project's configuration.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class SwitchOver:
         flink: FlinkClient,
         compiler: Compiler,
         holder: str,
-        tell: Tell,
+        log: Log,
         *,
         approval: Approval | None = None,
         note: str | None = None,
@@ -122,21 +122,21 @@ class SwitchOver:
         self._flink = flink
         self._compiler = compiler
         self._holder = holder
-        self._tell = tell
+        self._log = log
         self._approval = approval
         self._note = note
         self._is_gone = is_gone
         self._admin = admin
 
     def run(self) -> Started:
-        """Do the stages before `Verify`.
+        """Execute the stages before `Verify`.
 
         Raises:
-            RefusedError: an approval is missing, or was given to another plan; nothing was touched.
-            BusyError: another operation holds the job.
-            ChangedError: another one has come and gone since it was planned; planned anew, it may be done.
-            StopFailedError: the old job runs on.
-            SluiceError: another failure; the journal says how far it came (see `roll_back`).
+            RefusedError: an approval is missing, or is of another plan; nothing was changed.
+            BusyError: another operation holds the job's lock.
+            ChangedError: another operation has changed the job after planning; a new plan may succeed.
+            StopFailedError: the old job keeps running.
+            SluiceError: another failure; the journal says which stages were done (see `roll_back`).
         """
         plan = self._planned.plan
         if not self._has_begun_approved():
@@ -146,14 +146,14 @@ class SwitchOver:
             for stage in plan.stages:
                 self._do(stage, operation)
         except UnreachableError:
-            # A later attempt goes on; the journal says from where.
+            # A later attempt continues from the journal.
             raise
         except RefusedError as error:
             if isinstance(error, BusyError) and not isinstance(error, ChangedError):
-                # Another process goes on with it.
+                # Another process continues the operation.
                 raise
             if is_touched(operation):
-                # Too late to refuse: what was stopped must come back.
+                # Too late to refuse: the job was stopped, and must be started again.
                 raise OperationError(error.message, remedy=error.remedy) from error
             operation.finish("failed", str(error))
             raise
@@ -165,7 +165,7 @@ class SwitchOver:
         return self._started(operation)
 
     def _has_begun_approved(self) -> bool:
-        """Whether this holder has stopped the job for this very target, as was approved, and goes on with that."""
+        """Whether this holder has stopped the job for this same target with an approval, and now continues."""
         ledger, plan = self._project.ledger, self._planned.plan
         active, place = ledger.active(plan.job), ledger.placement(plan.job)
         if active is None or active.holder != self._holder or active.approved_by is None:
@@ -196,7 +196,7 @@ class SwitchOver:
             stand=self._planned.stand,
         )
         if target.number is None:
-            self._tell(f"release {operation.row.release}: artifact {target.artifact[:12]}")
+            self._log(f"release {operation.row.release}: artifact {target.artifact[:12]}")
         return operation
 
     def _new_release(self, target: Target) -> NewRelease:
@@ -218,7 +218,7 @@ class SwitchOver:
             case stages.CreateTopics():
                 self._create_topics()
             case stages.AddRelease() | stages.Verify() | stages.Settle():
-                # Entered when the operation began; proven and settled once the job runs.
+                # The release was added when the operation began; verifying and settling follow the start.
                 pass
             case stages.Prepare():
                 operation.record("prepare", "ready", graph=self._planned.graph.digest if self._planned.graph else None)
@@ -231,23 +231,23 @@ class SwitchOver:
         admin = self._admin or connect(self._project.kafka)
         topics.apply(admin, self._planned.steps, self._project.kafka_servers)
         for step in self._planned.steps:
-            self._tell(step.words)
+            self._log(step.words)
 
     def _stop(self, stage: stages.Stop, operation: OperationHandle) -> None:
         place = self._place()
         gives_up = stage.mode == "cancel" and self._planned.plan.gives_up
         if place.phase == "running" or gives_up:
-            self._tell(stage.words)
+            self._log(stage.words)
             request = CancelWithoutState(self._last_positions(place)) if gives_up else self._stop_request(stage)
             operation.record("stop", "stop", transition=request, flink_job_id=place.flink_job_id, mode=stage.mode)
             place = self._place()
         elif place.phase != (phase := self._phase(stage)):
-            # It was begun for another end.
+            # The stop was requested for another purpose.
             operation.record("stop", "stop", transition=ChangePurpose(phase), flink_job_id=place.flink_job_id)
             place = self._place()
-        operation.prove()
+        operation.renew_lease()
         directories = directories_at(self._project, self._flink, place)
-        stop = Stop(self._flink, self._compiler, directories, self._project.environment, self._tell)
+        stop = Stop(self._flink, self._compiler, directories, self._project.environment, self._log)
         try:
             path = stop.complete(place)
         except StopFailedError as error:
@@ -255,11 +255,11 @@ class SwitchOver:
             raise
         savepoint = path if is_savepoint(place, path) else None
         if savepoint is not None:
-            # Before the journal says that it has stopped: nobody would come back to this.
+            # Record it before the journal says that the job has stopped: a retry would skip this stage then.
             operation.add_savepoint(savepoint, release=place.release, flink_job_id=place.flink_job_id)
         elif path is not None and takes_savepoint(place):
-            self._tell("it ended before its savepoint was complete: its newest checkpoint takes the place of that")
-        # It may have gone on between the two, for as long as nobody came to cancel it.
+            self._log("the job ended before its savepoint was complete: its newest checkpoint is used instead")
+        # Read the positions again: the job may have run on between the request and its cancellation.
         positions = self._last_positions(place) if path is None and is_state_given_up(place) else None
         operation.record(
             "stop",
@@ -275,18 +275,18 @@ class SwitchOver:
             savepoint=savepoint,
         )
         operation.update(savepoint=savepoint)
-        self._tell(f"stopped Flink job {place.flink_job_id}: {path or 'it had no state'}")
+        self._log(f"stopped Flink job {place.flink_job_id}: {path or 'it had no state'}")
 
     @staticmethod
     def _phase(stage: stages.Stop) -> Phase:
-        """While it stops: what is to be suspended stays down, whoever goes on with that."""
+        """The phase during the stop: a suspension stays one, also if another process completes it."""
         return "suspending" if stage.suspend else "stopping"
 
     def _stop_request(self, stage: stages.Stop) -> RequestStop:
-        """What the placement holds of a stop that is about to begin, so that a later attempt can complete it."""
+        """The stop to record in the placement before it is requested, so that a later attempt can complete it."""
         trigger, directory = uuid.uuid4().hex, None
         if stage.mode != "last-state":
-            # Where the new release's options say: an old directory may be why it is deployed.
+            # Use the new release's directory: a wrong directory may be the reason for this deploy.
             directories = Directories(self._flink, self._planned.target.resolved["options"])
             directory = directories.savepoints(self._project.environment, self._planned.plan.job, trigger)
         return RequestStop(self._phase(stage), stage.mode, trigger, directory)
@@ -301,7 +301,7 @@ class SwitchOver:
             self._flink,
             self._compiler,
             operation,
-            self._tell,
+            self._log,
             confirms_loss=self._planned.confirms_loss,
         )
         start.run(operation.row.release, state_path=path, positions=positions, carry_over=carry_over)
@@ -309,14 +309,14 @@ class SwitchOver:
     def _begins(
         self, stage: stages.Start, place: Placement | None
     ) -> tuple[str | None, Mapping[str, Mapping[Any, int]] | None, bool]:
-        """The state from which the job starts, its positions, and whether they alone go on."""
+        """The state from which the job starts, its positions, and whether only the positions are used."""
         if stage.source == "group" and place is not None:
-            # Nothing can be read of its state.
+            # Its state can't be read.
             return None, self._last_positions(place), True
         path = place.state_path if place else None
         if place is not None and place.phase == "running":
             path = state_at_placement(self._project, self._flink, self._compiler, place)
-        # Where even a job that began without state has left none, its successor begins where it did.
+        # A job that started without state may have left none: its successor starts at the same positions.
         carry_over = stage.source == "offsets" or bool(place and place.carried_over and path is None)
         if place is None:
             carry_over = self._planned.carry_over
@@ -329,14 +329,14 @@ class SwitchOver:
         return last_positions(self._project, place, topics, self._admin or connect(self._project.kafka))
 
     def _record(self, operation: OperationHandle) -> None:
-        """The job that runs is the new release's: the graph is the same."""
+        """Record the running job as the new release, which has the same job graph."""
         operation.record("record", "recorded", transition=RecordRelease(operation.row.release))
-        self._tell(f"recorded as release {operation.row.release}: it compiles to the graph that runs")
+        self._log(f"recorded as release {operation.row.release}: it compiles to the job graph that is running")
 
     def _place(self) -> Placement:
         place = self._project.ledger.placement(self._planned.plan.job)
         if place is None:
-            raise OperationError(f"{self._planned.plan.job}: the ledger has lost where the job stands")
+            raise OperationError(f"{self._planned.plan.job}: the ledger has no placement of the job")
         return place
 
     def _started(self, operation: OperationHandle) -> Started:

@@ -1,4 +1,4 @@
-"""Bringing a job's topics to what it declares, alone: before its first deploy, or to look at them."""
+"""Create or change a job's topics as it declares them, without a deploy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def create_topics(
     grow_partitions: bool = False,
     change_settings: bool = False,
 ) -> tuple[topics.Step, ...]:
-    """Do what the topics need; what was done.
+    """Create or change the topics; the steps that were taken.
 
     Raises:
         ConfigError: the job or a setting is wrong.

@@ -1,4 +1,4 @@
-"""Proving that a started job is what was meant, and ending the operation."""
+"""Verify a started job at its gates, and finish the operation."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from sluice.ledger.operation_handle import LEASE, OperationHandle
 from sluice.operation.gate import readings
 from sluice.operation.gate_order import gate_order
 from sluice.operation.retention import thin
-from sluice.operation.switch_over import Started, Tell
+from sluice.operation.switch_over import Log, Started
 from sluice.project import Project
 
 Outcome = Literal["healthy", "unchanged", "recorded", "suspended", "rolled_back", "failed"]
 
 
 async def pass_gates(
-    project: Project, operation: OperationHandle, started: Started, tell: Tell, gates: Iterable[Gate] = GATES
+    project: Project, operation: OperationHandle, started: Started, log: Log, gates: Iterable[Gate] = GATES
 ) -> str | None:
-    """Wait at each gate, and keep the lock meanwhile; why the job doesn't pass, or None.
+    """Wait for each gate to pass, holding the lock; why the job does not pass, or None.
 
     Raises:
-        BusyError: another process has taken the operation.
+        BusyError: another process has taken over the operation.
     """
     job = operation.row.job
-    order = gate_order(project, job, started, tuple(gates), tell)
+    order = gate_order(project, job, started, tuple(gates), log)
     operation.keep_until(datetime.fromtimestamp(order.deadline, UTC) + LEASE)
     async for gate, reading in readings(order):
-        tell(reading.words)
+        log(reading.words)
         if reading.hopeless:
             return f"{gate}: {reading.words}"
         if reading.passed:
@@ -43,21 +43,21 @@ async def pass_gates(
 
 
 def record_passed(project: Project, job: str, gate: Gate, started: Started) -> None:
-    """Record what a passed gate has shown: after `running` the job has completed a checkpoint of its own."""
+    """Record the result of a passed gate: after `running`, the job has completed a checkpoint of its own."""
     if gate == "running" and started.flink_job_id:
         project.ledger.saw_checkpoint(job, started.flink_job_id)
 
 
 def settle(
-    project: Project, flink: FlinkClient, operation: OperationHandle, started: Started, tell: Tell
+    project: Project, flink: FlinkClient, operation: OperationHandle, started: Started, log: Log
 ) -> tuple[Outcome, int | None]:
-    """End an operation whose job was suspended or has passed every gate; the outcome and the downtime, milliseconds."""
+    """Finish an operation whose job was suspended or has passed every gate; the outcome and the downtime in ms."""
     if started.flink_job_id is None:
         operation.finish("suspended")
         return "suspended", None
     place = project.ledger.placement(operation.row.job)
     if place is not None and place.cluster is None:
-        # An older Sluice has started it, and did not keep where. If the cluster is silent now, the next sweep does so.
+        # An older Sluice recorded no cluster at the start. If this request fails, the next sweep records it.
         with contextlib.suppress(SluiceError):
             cluster = identify(flink, project.flink_name).values
             project.ledger.clusters.record(place.job, started.flink_job_id, cluster)
@@ -66,17 +66,17 @@ def settle(
         downtime = measure_downtime(flink, started.former_job_id, started.flink_job_id)
         if downtime is not None:
             operation.update(downtime_ms=downtime)
-            tell(f"downtime {downtime / 1000:.2f} s, from the old job's end until all tasks ran")
+            log(f"downtime {downtime / 1000:.2f} s, from the old job's end until all tasks ran")
     outcome: Outcome = "unchanged" if started.unchanged else "recorded" if started.recorded else "healthy"
     operation.finish(outcome)
-    thin(project, flink, operation.row.job, tell)
+    thin(project, flink, operation.row.job, log)
     return outcome, downtime
 
 
 def measure_downtime(flink: FlinkClient, former: str, new: str) -> int | None:
-    """From the former job's end until the last task of the new one ran, by the JobManager's clock, in milliseconds.
+    """The time from the former job's end until the last task of the new one ran, by the JobManager's clock, in ms.
 
-    None: the cluster has forgotten the former job, or the new one's tasks were restarted meanwhile.
+    None: the cluster no longer knows the former job, or not all tasks of the new one run.
     """
     try:
         ended = flink.send(calls.job(former)).end_time
@@ -87,7 +87,7 @@ def measure_downtime(flink: FlinkClient, former: str, new: str) -> int | None:
 
 
 def last_running(flink: FlinkClient, job: str) -> int | None:
-    """When the last subtask of a Flink job began to run, epoch milliseconds; None: not all of them have.
+    """When the last subtask of a Flink job began to run, in epoch ms; None: not all of them have.
 
     Raises:
         FlinkError: the cluster doesn't know the job.

@@ -1,4 +1,4 @@
-"""What a person has approved, and whether a plan is still that. Pure."""
+"""Whether a plan does no more than what a person has approved. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Approval:
     Attributes:
         by: Who gave it.
         at: When.
-        plan: The plan that was read; None: it was given ahead, to whatever the plan would be.
+        plan: The plan that the person has read; None: given in advance, for any plan.
     """
 
     by: str
@@ -31,29 +31,30 @@ class Approval:
 
 
 def refuse_unapproved(plan: Plan, approval: Approval | None) -> None:
-    """Hold a plan that is about to be done against what was approved.
+    """Refuse a plan that needs an approval and does more than was approved; called before it is carried out.
 
     Raises:
-        RefusedError: an approval is missing, or what was approved is another plan, or loses less.
+        RefusedError: the approval is missing, or was given to another plan or to one that loses less.
     """
     if not plan.needs_approval:
         return
     if approval is None and plan.no_way_back and plan.category != "state_breaking":
         raise RefusedError(
             f"{plan.job}: a person has to approve this: {'; '.join(plan.reasons)}",
-            remedy="keep that in the deployment file for this one deploy; to go on without, give --allow-state-loss "
-            "(Airflow: deploy again, and approve the plan)",
+            remedy="keep that in the deployment file for this one deploy; to deploy without it, give "
+            "--allow-state-loss (Airflow: deploy again, and approve the plan)",
         )
     if approval is None and plan.alters_state:
         raise RefusedError(
-            f"{plan.job}: state would go on under another meaning: {'; '.join(plan.reasons)}",
-            remedy=f"{_without_it(plan)}; to go on, give --allow-state-loss (Airflow: deploy again, and approve the "
-            "plan)",
+            f"{plan.job}: state would be kept with another meaning: {'; '.join(plan.reasons)}",
+            remedy=f"{_without_it(plan)}; to deploy it, give --allow-state-loss (Airflow: deploy again, and approve "
+            "the plan)",
         )
     if approval is None:
         raise RefusedError(
             f"{plan.job}: state would be abandoned: {'; '.join(plan.reasons) or 'mode stateless'}",
-            remedy="see sluice plan; to go on, give --allow-state-loss (Airflow: deploy again, and approve the plan)",
+            remedy="see sluice plan; to deploy it, give --allow-state-loss (Airflow: deploy again, and approve the "
+            "plan)",
         )
     if approval.plan is not None and (more := beyond(plan, approval.plan)):
         raise RefusedError(
@@ -63,20 +64,20 @@ def refuse_unapproved(plan: Plan, approval: Approval | None) -> None:
 
 
 def _without_it(plan: Plan) -> str:
-    """How to begin without the state that means something else."""
+    """The next step for a start without the state whose meaning has changed."""
     if any(operator.old is not None for operator in plan.state.altered):
         return (
             f"sluice plan {plan.job} shows what it computes, old and new; undo the change, or take mode stateless, "
-            "which abandons the state and begins where the job stands"
+            "which abandons the state and starts from the job's current offsets"
         )
     return "leave the mode out, which abandons it"
 
 
 def identity(plan: Plan) -> str:
-    """What of a plan a person says yes or no to, in twelve characters.
+    """A digest, twelve characters long, of what a person approves or rejects in a plan.
 
-    The same for plans that differ in figures alone: how large state is, how long the job is down, how many offsets
-    Kafka has dropped; in warnings; or in the words of the job's newest failure.
+    Equal for plans that differ only in figures (the state's size, the downtime, the number of offsets that Kafka has
+    deleted), in warnings, or in the text of the job's newest failure.
     """
     without_sizes = {name: {"__all__": {"size"}} for name in get_args(Fate)}
     values = plan.model_dump(
@@ -91,9 +92,9 @@ def identity(plan: Plan) -> str:
 
 
 def beyond(plan: Plan, approved: Plan) -> list[str]:
-    """What a plan does beyond one that was approved, in words; none: it loses no more than that one.
+    """What a plan does beyond an approved one, in words; empty: it loses no more.
 
-    State that has grown since is the same state. Losing less than was approved is no difference.
+    State that has only grown is the same state. A plan that loses less than was approved is no difference.
     """
     more = []
     if plan.kind != approved.kind:
@@ -105,19 +106,19 @@ def beyond(plan: Plan, approved: Plan) -> list[str]:
     if plan.mode == "stateless" and approved.mode != "stateless":
         more.append("it abandons all state")
     if plan.gives_up and not approved.gives_up:
-        more.append("what the job has left can't be read any more, and so not where it stood")
+        more.append("the job's last state can no longer be read, nor its offsets there")
     if plan.no_way_back and not approved.no_way_back:
         more.append(plan.no_way_back)
     if plan.alters_state and approved.category != "state_breaking":
-        more.append("its state goes on under another meaning")
+        more.append("its state is kept with another meaning")
     elif approved.state.held:
         agreed = {operator.id for operator in approved.state.altered}
         altered = [operator.name for operator in plan.state.altered if operator.id not in agreed]
-        more += [f"the state of {', '.join(altered)} goes on under another meaning"] if altered else []
+        more += [f"the state of {', '.join(altered)} is kept with another meaning"] if altered else []
     known = {operator.id for operator in approved.state.held}
     new = [operator.name for operator in plan.state.held if operator.id not in known]
-    # Where nobody could tell what there is, all of it was given up.
+    # The approved plan abandoned all state without a list of it, because the state couldn't be read.
     was_unseen = approved.category == "state_breaking" and approved.mode == "stateless" and not known
     if new and not was_unseen:
-        more.append(f"there is state that was not there: {', '.join(new)}")
+        more.append(f"there is state that the approved plan did not have: {', '.join(new)}")
     return more

@@ -1,4 +1,4 @@
-"""Build the plan's value from what the planner has found out and what the ledger remembers."""
+"""Builds the plan from what the planner has read and the operations in the ledger."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PlanBuilder:
     Args:
         ledger: The ledger.
         job: The job's name.
-        request: What is asked for.
+        request: The request.
         warnings: See `Plan.warnings`.
     """
 
@@ -47,14 +47,14 @@ class PlanBuilder:
         state: StateChange | None = None,
         reasons: tuple[str, ...] = (),
     ) -> Plan:
-        """The plan whose middle is `doing`: what comes before and after it follows from the rest."""
+        """The plan with the stages of `doing`; those before and after them follow from the other arguments."""
         place: Placement | None = None if isinstance(situation, Absent) else situation.place
         to_do = tuple(step.words for step in steps if step.action != "keep")
         before: list[stages.Stage] = [stages.CreateTopics(topics=to_do)] if to_do else []
         if target.number is None and action != "none":
             before.insert(0, stages.AddRelease())
         config = target.desired.job.config if target.desired else None
-        standing = override_secret_warnings(config, target.overrides) if config else ()
+        secret_warnings = override_secret_warnings(config, target.overrides) if config else ()
         after = (
             ()
             if action == "suspend" or (isinstance(situation, Suspended) and action == "none")
@@ -68,7 +68,7 @@ class PlanBuilder:
             kind=self._request.kind,
             action=action,
             category=category,
-            reasons=(*reasons, *standing),
+            reasons=(*reasons, *secret_warnings),
             warnings=self._warnings,
             mode=mode,
             release=target.number,
@@ -84,7 +84,7 @@ class PlanBuilder:
         )
 
     def _former_release(self, target: Target, placed: int) -> int:
-        """What to go back to: what runs or ran; the healthy one before where that is the target itself, unproven."""
+        """The release for a rollback: the placed one; if that is an unhealthy target, the healthy one before it."""
         release = self._ledger.release(self._job, placed)
         if release.fingerprint != target.fingerprint or release.healthy_at is not None:
             return placed

@@ -1,4 +1,4 @@
-"""What differs between the release that runs and the one that is wanted. Pure but for reading two artifacts."""
+"""The changes between the running release and the target. Pure, except that it reads two artifacts."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _AT_A_RESTART = {
 
 
 def compare_values(old: Mapping[str, Any], new: Mapping[str, Any], meanings: Mapping[str, str]) -> list[Change]:
-    """The changes between two releases' resolved values; of what is a secret in one of them, digests.
+    """The changes between two releases' resolved values; a value that is a secret in either one is shown as a digest.
 
     Args:
-        old: `Release.resolved` of what runs.
-        new: That of the target.
-        meanings: The settings whose change alters what state means, with what becomes of it.
+        old: `Release.resolved` of the running release.
+        new: `Release.resolved` of the target.
+        meanings: The settings whose change alters the meaning of state, each with what changes.
     """
-    # A release from before secrets were hidden has them as they were given.
+    # A release from before secrets were hidden stores them in clear.
     was, becomes = redact_release(old), redact_release(new)
     before, after = dict(_flat(redact_like(was, becomes))), dict(_flat(redact_like(becomes, was)))
     changes = []
@@ -61,9 +61,9 @@ def categorise(held: State | None, change: StateChange, *, breaks: bool) -> Cate
     """The category of a restart.
 
     Args:
-        held: What the old job holds; None: nothing.
-        change: What becomes of it.
-        breaks: It is abandoned, or alters its meaning.
+        held: The state of the old job; None: it has none.
+        change: What happens to each operator's state.
+        breaks: The state is abandoned, or its meaning changes.
     """
     if held is None or is_positions_alone(change):
         return "stateless"
@@ -71,7 +71,7 @@ def categorise(held: State | None, change: StateChange, *, breaks: bool) -> Cate
 
 
 def other_versions() -> Change:
-    """The change between two releases whose code and values are the same: what compiles or runs them is another."""
+    """The change between two releases with the same code and values, compiled or run by other versions."""
     return Change(
         path="versions",
         old="those of its compilation",
@@ -88,7 +88,7 @@ def _meaning(path: str, meanings: Mapping[str, str]) -> tuple[Category, str]:
     if section == "config" and (meaning := meanings.get(name.partition(".")[0])):
         return "state_breaking", f"alters what the state means: {meaning}"
     if section == "reads" and name.endswith(".topic"):
-        return "state_breaking", "Flink goes on reading the topic whose positions the state holds"
+        return "state_breaking", "Flink continues to read the topic whose positions are in the state"
     if path == "parallelism":
         return "stateless", "state is spread over other subtasks"
     if section in _AT_A_RESTART:
@@ -99,7 +99,7 @@ def _meaning(path: str, meanings: Mapping[str, str]) -> tuple[Category, str]:
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in values.items():
         path = f"{prefix}{name}"
-        # A Flink option's name has dots of its own: it is no path.
+        # A Flink option's name contains dots, which don't separate sections.
         if isinstance(value, Mapping):
             yield from _flat(value, f"{path}.")
         else:

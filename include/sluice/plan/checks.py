@@ -1,4 +1,4 @@
-"""What is refused while planning, so before anything is touched."""
+"""Checks that refuse a request while it is planned, before anything is changed."""
 
 from __future__ import annotations
 
@@ -22,41 +22,45 @@ from sluice.project import Project
 from sluice.release.target import Target
 from sluice.state.change import StateChange
 from sluice.state.directories import Directories
-from sluice.state.offsets import Continuity, hold_against, offsets_by_partition
+from sluice.state.offsets import Continuity, check_offsets, offsets_by_partition
 from sluice.state.situation import Runs, Situation, Stopped, Stopping, Suspended
 
 
 def check_expected_release(job: str, request: DeployRequest, place: Placement | None) -> None:
-    """Refuse to do to one release what was asked for of another.
+    """Refuse a request that expects another release than the deployed one.
 
     Raises:
-        RefusedError: somebody has deployed since.
+        RefusedError: another release has been deployed since.
     """
     if request.expected_release is None or place is None or place.release == request.expected_release:
         return
     raise RefusedError(
         f"{job}: the request expects release {request.expected_release} to be deployed, and release {place.release} is",
-        remedy="look at the job, and request it again if it is still right",
+        remedy="check the job, and repeat the request if it still applies",
     )
 
 
 def refuse_suspended(job: str, request: DeployRequest, situation: Situation, active: Operation | None) -> None:
-    """A job that is suspended, or is to be, is started on purpose only.
+    """Refuse to start a job that is suspended or being suspended, unless the request says so.
 
-    Only a suspended one is resumed, or one whose resuming died.
+    A resume is refused unless the job is suspended, or stopped by an operation that didn't finish.
+
+    Raises:
+        RefusedError: one of these applies.
     """
     starts = request.kind in ("deploy", "rollback") and not request.resume_suspended
     if starts and isinstance(situation, Stopping) and situation.suspends:
         raise RefusedError(
-            f"{job} is being suspended since {situation.place.since:%Y-%m-%d %H:%M} UTC, and whoever did it is gone",
-            remedy=f"sluice suspend {job} brings that to its end; sluice resume {job} runs it as it was; sluice deploy "
-            f"{job} --wake starts what is desired now from its state",
+            f"{job} is being suspended since {situation.place.since:%Y-%m-%d %H:%M} UTC, and the process that "
+            "suspends it has ended",
+            remedy=f"sluice suspend {job} completes the suspension; sluice resume {job} runs it as it was; sluice "
+            f"deploy {job} --wake starts the desired release from its state",
         )
     if starts and isinstance(situation, Suspended):
         raise RefusedError(
             f"{job} is suspended since {situation.place.since:%Y-%m-%d %H:%M} UTC",
-            remedy=f"sluice resume {job} runs it as it was; sluice deploy {job} --wake starts what is "
-            "desired now from the same state",
+            remedy=f"sluice resume {job} runs it as it was; sluice deploy {job} --wake starts the "
+            "desired release from the same state",
         )
     is_begun = active is not None and active.kind == "resume"
     if request.kind == "resume" and not is_begun and not isinstance(situation, Suspended | Stopped | Stopping):
@@ -64,10 +68,10 @@ def refuse_suspended(job: str, request: DeployRequest, situation: Situation, act
 
 
 def refuse_mode(job: str, request: DeployRequest, breaking: Iterable[Change]) -> None:
-    """Refuse a mode that takes along what the release leaves behind on purpose.
+    """Refuse a mode that keeps the state which the release abandons on purpose.
 
     Raises:
-        RefusedError: `state_version` is another one, and the mode isn't stateless.
+        RefusedError: `state_version` has changed, and the mode isn't stateless.
     """
     version = next((change for change in breaking if change.path == "state_version"), None)
     if version is None or request.mode in (None, "stateless"):
@@ -80,10 +84,12 @@ def refuse_mode(job: str, request: DeployRequest, breaking: Iterable[Change]) ->
 
 
 def refuse_without_change(job: str, request: DeployRequest, active: Operation | None, running: Release | None) -> None:
-    """Refuse to abandon the state of a job that runs what is wanted, unless that was just done and is to be proven.
+    """Refuse mode stateless for a job that runs the target and has passed its gates.
+
+    A retry of a stateless deploy whose gates haven't passed isn't refused.
 
     Raises:
-        RefusedError: nothing would restart, and so nothing would be abandoned.
+        RefusedError: nothing would restart, so no state would be abandoned.
     """
     is_proven = running is not None and running.healthy_at is not None
     if request.mode != "stateless" or active is not None or not is_proven:
@@ -96,14 +102,14 @@ def refuse_without_change(job: str, request: DeployRequest, active: Operation | 
 
 
 def unused_mode(request: DeployRequest) -> tuple[str, ...]:
-    """What is to be said of a mode where nothing is handed over."""
-    return (f"nothing is handed over, by mode {request.mode} or any other",) if request.mode else ()
+    """The reason for a plan whose mode has no effect."""
+    return (f"mode {request.mode} has no effect: the job is not replaced",) if request.mode else ()
 
 
 def no_way_back(project: Project, former: Release | None, target: Target) -> str | None:
-    """Why the release that runs could not be run again; None: it could.
+    """Why the running release could not be run again; None: it could.
 
-    A release keeps digests of its secrets: one that the deployment file doesn't give any more is gone.
+    A release stores only digests of its secrets, so it needs the values in the deployment file.
     """
     if former is None or former.fingerprint == target.fingerprint:
         return None
@@ -115,12 +121,12 @@ def no_way_back(project: Project, former: Release | None, target: Target) -> str
 
 
 def state_would_be_lost(job: str, kind: Kind, change: StateChange) -> RefusedError:
-    """The refusal of a graph that leaves state behind."""
+    """The refusal of a graph without an operator for some of the state."""
     lost = ", ".join(f"{operator.name} ({operator.size:,} bytes)" for operator in change.dropped)
     new = ", ".join(operator.name for operator in change.added) or "none"
     remedy = "keep the operators as they are, or raise the job's state_version to abandon its state on purpose"
     if kind == "rollback":
-        remedy = "take mode stateless to go back without state, from where the job stands"
+        remedy = "take mode stateless to go back without state, from the job's current offsets"
     return RefusedError(
         f"{job}: the state of {lost} would be lost: no operator of the new graph takes it (new ones: {new})",
         remedy=remedy,
@@ -130,10 +136,10 @@ def state_would_be_lost(job: str, kind: Kind, change: StateChange) -> RefusedErr
 def check_mode(
     flink: FlinkClient, directories: Directories, environment: str, situation: Runs | Stopping, mode: Mode
 ) -> None:
-    """The running job can hand over that way.
+    """Refuse a mode by which the running job can't hand over.
 
     Raises:
-        RefusedError: there is nowhere to put a savepoint, or checkpoints go with the job.
+        RefusedError: there is no savepoint directory, or Flink deletes the checkpoints with the job.
     """
     if isinstance(situation, Stopping):
         return
@@ -150,33 +156,33 @@ def check_mode(
 
 
 def check_max_parallelism(job: str, held: State | None, graph: Graph) -> None:
-    """What Flink would refuse to restore, since state can't be spread so widely, is refused before the stop.
+    """Refuse a parallelism above the state's max parallelism before the stop: Flink would refuse it at the restore.
 
     Raises:
-        RefusedError: a vertex has more subtasks than the state of one of its operators can be spread over.
+        RefusedError: a vertex has more subtasks than the max parallelism of one of its operators' state.
     """
     most = {operator.id: operator.max_parallelism for operator in held.operators} if held else {}
     for vertex in graph.vertices:
         limit = min((most[each.id] for each in vertex.operators if most.get(each.id, 0) > 0), default=None)
         if limit is not None and vertex.parallelism > limit:
             raise RefusedError(
-                f"{job}: the state of {vertex.name} can be spread over {limit} subtasks, and parallelism "
-                f"{vertex.parallelism} is asked for",
-                remedy=f"set the parallelism to {limit} or less; mode stateless leaves the state behind",
+                f"{job}: the state of {vertex.name} has max parallelism {limit}, and the new release has parallelism "
+                f"{vertex.parallelism}",
+                remedy=f"set the parallelism to {limit} or less, or take mode stateless, which abandons the state",
             )
 
 
 def check_slots(flink: FlinkClient, directories: Directories, situation: Situation, graph: Graph) -> None:
-    """What would wait for slots after the stop is refused before it.
+    """Refuse a release that would wait for task slots after the stop.
 
     Raises:
-        RefusedError: there are too few.
+        RefusedError: there are too few slots.
     """
     if not isinstance(situation, Runs) or directories.is_elastic:
         return
     if graph.slots <= flink.send(calls.overview()).slots_available:
         return
-    # What a job gives back in between is counted twice rather than not at all.
+    # Slots that the job frees between the two requests are counted twice rather than not at all.
     freed = _held_slots(flink, situation.place.flink_job_id)
     free = flink.send(calls.overview()).slots_available
     if graph.slots > free + freed:
@@ -188,7 +194,7 @@ def check_slots(flink: FlinkClient, directories: Directories, situation: Situati
 
 
 def _held_slots(flink: FlinkClient, job_id: str) -> int:
-    """How many slots a job holds: one that restarts may hold all that it needs, or wait for them."""
+    """The slots that a job holds now; a job that restarts may hold all that it needs, or none."""
     found = flink.send(calls.task_managers()).taskmanagers
     taken = [manager for manager in found if manager.free_slots < manager.slots_number]
     return sum(slot.job_id == job_id for manager in taken for slot in _allocated(flink, manager.id))
@@ -200,7 +206,7 @@ def _allocated(flink: FlinkClient, manager: str) -> Sequence[AllocatedSlot]:
     except FlinkError as error:
         if error.status != HTTPStatus.NOT_FOUND:
             raise
-        # It is gone since it was listed, and so are its slots.
+        # The TaskManager has ended since it was listed, and its slots with it.
         return ()
 
 
@@ -213,21 +219,21 @@ def check_positions(
     *,
     abandons: bool,
 ) -> Continuity:
-    """The topics go on where the state stands.
+    """Compare the state's positions with the topics.
 
-    What retention has deleted meanwhile is told and not refused: it is gone whatever is done.
+    Records that retention has deleted before they were read are reported and not refused: no mode brings them back.
 
     Raises:
-        RefusedError: a topic ends before the job's position, so it is another topic than the one that was read.
+        RefusedError: a topic ends before the job's position, so it was deleted and created again.
         UnreachableError: the broker doesn't answer.
     """
     wanted = offsets_by_partition(positions, topics)
     there = describe(admin, sorted({topic for topic, _ in wanted}), servers)
-    held = hold_against(wanted, read_offsets(admin, there, servers))
+    held = check_offsets(wanted, read_offsets(admin, there, servers))
     if held.beyond and not abandons:
         names = ", ".join(f"{topic}-{number} ({wanted[topic, number]:,})" for topic, number in held.beyond)
         raise RefusedError(
-            f"{job}: Kafka ends before the job's position in {names}: the topic was made anew",
+            f"{job}: Kafka ends before the job's position in {names}: the topic was deleted and created again",
             remedy="take mode stateless: it starts at the new topic's beginning, without the old state",
         )
     return held

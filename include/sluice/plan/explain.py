@@ -1,4 +1,4 @@
-"""A plan in words, for a terminal, a log and a page."""
+"""A plan as text, for a terminal, a log and a page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ACTIONS = {
     "none": "runs as it should",
     "record": "is recorded as a new release, without a restart",
     "start": "is started",
-    "recover": "is brought back",
+    "recover": "is started again",
     "redeploy": "is replaced",
     "suspend": "is suspended",
 }
@@ -51,12 +51,12 @@ def _state(plan: Plan) -> Iterator[str]:
 
 
 def size_of(operator: StateOfOperator) -> str:
-    """What an operator holds; empty: nothing."""
+    """The size of an operator's state; empty: it has none."""
     if not operator.size:
         return ""
     return f"{operator.size / 1024:,.1f} KiB" if operator.size < 2**20 else f"{operator.size / 2**20:,.1f} MiB"
 
 
 def words_of(value: object) -> str:
-    """A value of a change."""
+    """A value of a change, as text."""
     return "nothing" if value is None else str(value)

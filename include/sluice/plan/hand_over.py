@@ -1,4 +1,4 @@
-"""Whether a running job can be expected to write a savepoint, by its failures and checkpoints."""
+"""The mode by which a running job hands over, decided by its failures and checkpoints."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ class HandOver:
     """How a job hands over.
 
     Attributes:
-        mode: What is wanted; of a job that fails, `last-state` in the place of `savepoint`, where that leads to its
-            newest state.
-        reasons: Why a savepoint can't be relied on, for a person; none: it can.
-        is_chosen: The mode is another one than what is wanted.
+        mode: The requested mode; for a failing job, `last-state` instead of `savepoint` if that keeps its newest state.
+        reasons: Why a savepoint would probably fail, for a person; empty: it would not.
+        is_chosen: The mode differs from the requested one.
     """
 
     mode: Mode
@@ -27,16 +26,16 @@ class HandOver:
 
 
 def hand_over_of(flink: FlinkClient, running: Runs, mode: Mode) -> HandOver:
-    """How a job hands over that runs, and may fail again and again.
+    """How a running job hands over, which may be in a restart loop.
 
-    A savepoint needs all tasks, for as long as it takes. A job that has failed since its newest checkpoint fails again
-    where the cause is a record that it reads again after each restart. Its sinks have committed nothing since that
-    checkpoint, so going on from it loses and doubles nothing.
+    A savepoint needs all tasks to run until it is complete. A job that has failed since its newest checkpoint fails
+    again if the cause is a record that it reads again after each restart. Its sinks have committed nothing since that
+    checkpoint, so that a start from it loses and duplicates nothing.
 
     Args:
         flink: The cluster.
         running: The job.
-        mode: What is wanted where the job doesn't fail: `savepoint` or `stateless`.
+        mode: The mode if the job doesn't fail: `savepoint` or `stateless`.
 
     Raises:
         UnreachableError: the cluster doesn't answer.
@@ -57,8 +56,8 @@ def hand_over_of(flink: FlinkClient, running: Runs, mode: Mode) -> HandOver:
         return HandOver(mode, (f"{why}: it is cancelled", *causes))
     has_own = running.place.had_checkpoint or newest is not None
     if has_own and not flink.send(calls.checkpoint_config(job)).is_retained:
-        tried = "its checkpoints are deleted when it is cancelled, so that a savepoint is tried all the same"
+        tried = "its checkpoints are deleted when it is cancelled, so a savepoint is tried anyway"
         return HandOver(mode, (f"{why}; {tried}", *causes))
     state = "its newest checkpoint" if has_own else "the state that it was started from"
-    words = f"{why}: it is cancelled, and {state} goes on; it has committed nothing since"
+    words = f"{why}: it is cancelled, and {state} is kept; it has committed nothing since"
     return HandOver("last-state", (words, *causes), is_chosen=True)

@@ -1,4 +1,4 @@
-"""A plan as Markdown, for a person who is to say yes or no to it."""
+"""A plan as Markdown, for a person who approves or rejects it."""
 
 from __future__ import annotations
 
@@ -23,41 +23,41 @@ _LINE_ENDS = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+\s*")
 _MARKS = re.compile(
     # Code, emphasis, HTML, entities, cells; an underscore only where it isn't within a word.
     r"[\\`*<>&|~]|(?<![^\W_])_|_(?![^\W_])"
-    # A link's address, a reference or a definition follows, or may follow in the text around.
+    # A link's address, a reference or a definition may follow, also in the surrounding text.
     r"|\](?=[(\[:])"
-    # What begins a heading, a list or a task at the start of a line.
+    # The start of a heading, a list or a task at the start of a line.
     r"|^[#+\-=\[]"
 )
 _PIPE = re.compile(r"(\\*)\|")
 _NUMBER = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
-"""What begins a numbered list."""
+"""The start of a numbered list."""
 _ADDRESS = re.compile(r"\b(https?:|ftp:|www\\?\.)(?=\S)", re.IGNORECASE)
-"""How an address begins that GitHub's Markdown takes for a link."""
+"""The start of an address that GitHub's Markdown turns into a link."""
 
 
 def escaped(text: str) -> str:
-    """Text from outside as Markdown that shows it as it is, on one line, without mark-up, HTML and links."""
+    """External text as Markdown that shows it literally, on one line, without mark-up, HTML and links."""
     line = _MARKS.sub(r"\\\g<0>", _LINE_ENDS.sub(" ", text.strip()))
-    # Airflow makes a link of a bare address; behind a space of no width it is none.
+    # Airflow turns a bare address into a link, unless a zero-width space splits it.
     line = _ADDRESS.sub("\\g<0>\N{ZERO WIDTH SPACE}", line)
     return _NUMBER.sub(r"\1\\\2", line)
 
 
 def markdown(plan: Plan) -> str:
-    """The plan, section by section; one that has nothing to say is left out."""
+    """The plan, section by section; empty sections are left out."""
     mode = f", {plan.mode}" if plan.mode else ""
     downtime = plan.expected_downtime_ms
     parts = [
         f"**{plan.job}** {ACTIONS[plan.action]} ({plan.category}{mode})."
         + (" This **loses state**." if plan.loses_state else "")
-        + (" Its state **goes on under another meaning**." if plan.alters_state else "")
+        + (" Its state **is kept with another meaning**." if plan.alters_state else "")
         + (" There is **no way back**." if plan.no_way_back else "")
         + (f" Expected downtime: {downtime / 1000:.1f} s." if downtime is not None else ""),
         _list("Warnings", plan.warnings),
         _list("Why", plan.reasons),
         _table(
             "What changes",
-            ("", "from", "to", "what that means"),
+            ("", "from", "to", "effect"),
             [
                 tuple(
                     escaped(text)
@@ -71,7 +71,7 @@ def markdown(plan: Plan) -> str:
                 for change in plan.changes
             ],
         ),
-        _table("What becomes of the state", ("operator", "holds", ""), _state(plan)),
+        _table("What happens to the state", ("operator", "holds", ""), _state(plan)),
         _table(
             "What the operators compute",
             ("operator", "old", "new"),
@@ -108,7 +108,7 @@ def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> st
 
 
 def _code(text: str) -> str:
-    """Text from outside in a table's cell, as code: it ends neither the code, the cell nor the row."""
+    """External text as code in a table's cell, escaped so that it can't end the code, the cell or the row."""
     # A backslash before a pipe would end the escape of the pipe, and with it the cell.
     quoted = _PIPE.sub(r"\g<1>\g<1>\\|", text.replace("`", "'"))
     return f"`` {_LINE_ENDS.sub(' ', quoted)} ``"

@@ -1,4 +1,4 @@
-"""The plan: a frozen value that says what will happen, shown and done alike."""
+"""The plan: a frozen value with what will happen. The same value is shown to people and carried out."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ Category = Literal["none", "metadata", "stateless", "state_compatible", "state_b
 CATEGORIES: tuple[Category, ...] = ("none", "metadata", "stateless", "state_compatible", "state_breaking")
 """By severity.
 
-none: nothing differs.
-metadata: it is recorded, nothing restarts: the job compiles to the same graph.
-stateless: the job restarts; it has no state but its reading positions.
+none: no change.
+metadata: the release is recorded without a restart, since the job compiles to the same graph.
+stateless: the job restarts; its only state is its reading positions.
 state_compatible: the job restarts with all its state.
-state_breaking: state is abandoned, or goes on under another meaning.
+state_breaking: state is abandoned, or kept with another meaning.
 """
 Mode = Literal["savepoint", "last-state", "stateless"]
 """How the old job hands over.
 
 savepoint: it stops with a savepoint.
-last-state: a checkpoint (the newest retained one where no new one can be made), then a cancel.
-stateless: it stops with a savepoint, of which the new job takes the reading positions alone.
+last-state: it is cancelled after a checkpoint, or with its newest retained one if no new one can be made.
+stateless: it stops with a savepoint, of which the new job takes only the reading positions.
 """
 Kind = Literal["deploy", "rollback", "suspend", "resume"]
 Action = Literal["none", "record", "start", "recover", "redeploy", "suspend"]
 """What happens to the job.
 
-none: it runs as it should.
-record: a new release without a restart.
-start: it was never started, or is to run again.
-recover: it should run and doesn't.
-redeploy: it runs, and is replaced.
-suspend: it is stopped.
+none: it runs the target already.
+record: a new release is recorded, without a restart.
+start: it is started for the first time, or resumed.
+recover: it should be running and isn't; it is started.
+redeploy: it is running, and is replaced.
+suspend: it is stopped, with its state kept.
 """
 
 
 NEWEST_FAILURE = "its newest failure: "
-"""How the reason begins that quotes a job's newest failure, whose words differ from one restart to the next."""
+"""The start of the reason that quotes a job's newest failure, whose text differs from one restart to the next."""
 
 
 class _Value(BaseModel):
@@ -48,19 +48,19 @@ class _Value(BaseModel):
 
 
 class Change(_Value):
-    """One thing that differs from what runs."""
+    """One difference from the running release."""
 
     path: str
     """E.g. `config.window`, `parallelism`, `code.flink_jobs/event_metrics.py`."""
     old: Any
     new: Any
     category: Category
-    """The least that a change of this kind can mean."""
+    """The least severe category that a change of this kind can have."""
     why: str
 
 
 class TopicAction(_Value):
-    """What a topic needs."""
+    """What a plan does to a topic."""
 
     topic: str
     action: Literal["create", "keep", "grow", "set", "differs"]
@@ -68,7 +68,7 @@ class TopicAction(_Value):
 
 
 class Plan(_Value):
-    """What will happen to a job, before it happens."""
+    """What an operation will do to a job."""
 
     job: str
     kind: Kind = "deploy"
@@ -76,51 +76,51 @@ class Plan(_Value):
     category: Category
     reasons: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    """What is unsafe, whatever the plan does: logins that are sent unencrypted."""
+    """Risks that don't depend on the plan: logins that are sent unencrypted."""
     mode: Mode | None = None
-    """None: nothing is handed over."""
+    """None: no running job is replaced."""
     release: int | None = None
-    """The target, when it exists already."""
+    """The number of the target; None: it isn't in the ledger yet."""
     former_release: int | None = None
     fingerprint: str
-    """Of the target: another one at the time of doing means that the plan is stale."""
+    """Of the target. If it has changed when the plan is carried out, the plan is stale."""
     changes: tuple[Change, ...] = ()
     topics: tuple[TopicAction, ...] = ()
     state: StateChange = StateChange()
     overrides: dict[str, Any] = Field(default_factory=dict)
     needs_approval: bool = False
-    """It loses state, or `no_way_back` says something."""
+    """The plan loses state, alters its meaning, or has `no_way_back`."""
     no_way_back: str | None = None
-    """Why the release that runs could not be run again, should the new one fail; None: it could, or none is left."""
+    """Why the running release could not be run again if the new one fails; None: it could, or there is none."""
     expected_downtime_ms: int | None = None
-    """Median of the job's own switch-overs in this mode; None: there was none, or the job doesn't stop."""
+    """Median of the job's earlier switch-overs in this mode; None: there was none, or the job doesn't stop."""
     stages: tuple[Annotated[Stage, Field(discriminator="stage")], ...] = ()
 
     @property
     def loses_state(self) -> bool:
-        """An approval is needed for that."""
+        """Whether an approval is needed because state is lost."""
         return self.needs_approval and self.category == "state_breaking" and not self.state.altered
 
     @property
     def alters_state(self) -> bool:
-        """An approval is needed since state goes on under another meaning."""
+        """Whether an approval is needed because state is kept with another meaning."""
         return self.needs_approval and self.category == "state_breaking" and bool(self.state.altered)
 
     @property
     def gives_up(self) -> bool:
-        """What the job has left can't be read, and isn't waited for."""
+        """Whether the job's last state can't be read, and the job starts without it."""
         return any(stage.stage == "start" and stage.source == "group" for stage in self.stages)
 
     @property
     def why_approval(self) -> str:
-        """Why it needs one, for the person who is asked."""
+        """Why the plan needs an approval, for the person who decides."""
         return "; ".join(self.reasons) or "it abandons its state"
 
     @property
     def dangers(self) -> tuple[str, ...]:
-        """What an approval is asked for, in a few words each."""
+        """The consequences that need an approval, in a few words each."""
         return (
             *(("it loses state",) if self.loses_state else ()),
-            *(("its state goes on under another meaning",) if self.alters_state else ()),
+            *(("its state is kept with another meaning",) if self.alters_state else ()),
             *(("there is no way back",) if self.no_way_back else ()),
         )

@@ -1,4 +1,4 @@
-"""Making a plan: desired against actual. It reads, and writes nothing but content into the store of artifacts."""
+"""Makes a plan: compares the desired state with the actual one. It writes only into the artifact store."""
 
 from __future__ import annotations
 
@@ -42,13 +42,14 @@ from sluice.state.writer import written_operators
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan with what it takes to do it.
+    """A plan with the values that carrying it out needs.
 
     Attributes:
-        steps: What the topics need.
-        graph: What the target compiles to; None: it wasn't compiled.
-        carry_over: It was compiled to begin without state, where its group stands.
-        stand: Where the job stood: it is a plan for no other place. None: wherever it stands.
+        steps: What is done to the topics.
+        graph: The compiled graph of the target; None: it wasn't compiled.
+        carry_over: The target was compiled to start without state, from the committed offsets of its group.
+        stand: The version of the placement that the plan was made for; the plan is invalid for any other. None: the
+            plan is valid for any.
         confirms_loss: A person has confirmed that nothing of the job runs on the cluster where it was started.
     """
 
@@ -67,12 +68,12 @@ class Planner:
     Args:
         project: The project.
         job: The job's name.
-        request: What is asked for.
+        request: The request.
         flink: The cluster.
-        compiler: Compiles when that is needed.
-        admin: The brokers; None: by the project's own configuration.
-        compiles_always: False: what there is nothing new to be said of is compiled when it is done, not for the plan: a
-            job that never ran, or one that doesn't run and comes back as it was.
+        compiler: Compiles the target if the plan needs its graph.
+        admin: The brokers; None: those of the project's configuration.
+        compiles_always: False: a job that never ran, or is started again with an unchanged release, isn't compiled for
+            the plan, since the graph would add nothing to it.
     """
 
     def __init__(
@@ -97,13 +98,13 @@ class Planner:
         self._held = SuccessorState(project, flink, compiler)
 
     def plan(self) -> Planned:
-        """The plan.
+        """Make the plan.
 
         Raises:
-            RefusedError: it can't be done, with the reason; nothing was touched.
+            RefusedError: the request can't be carried out, with the reason; nothing was changed.
             UnreachableError: the cluster or the broker doesn't answer.
         """
-        # Read first of all: what changes later, the operation finds changed.
+        # Read before everything else, so that the operation notices any later change of the placement.
         place = self._project.ledger.placement(self._job)
         confirms_loss = self._request.confirm_lost_cluster
         return replace(self._planned(place), stand=PlacementVersion.of(place), confirms_loss=confirms_loss)
@@ -116,11 +117,11 @@ class Planner:
         active = ledger.active(job)
         checks.refuse_suspended(job, self._request, situation, active)
         if active is None:
-            # A retry finds what its own first try has placed.
+            # A retry finds the release that its own first try has placed.
             checks.check_expected_release(job, self._request, place)
         target = wanted_target(self._project, job, self._request, former)
         if former and former.fingerprint == target.fingerprint:
-            # It has its number: the newest one may be another, which was gone back from.
+            # Its number is known. The newest release may be another one, which was rolled back.
             target = replace(target, number=former.number)
         steps = self._topic_steps(target)
         if self._request.kind == "suspend":
@@ -139,14 +140,14 @@ class Planner:
                 isinstance(situation, Lost | Stopped | Suspended)
                 and former
                 and former.fingerprint == target.fingerprint
-                # Of a job that began without state only its checkpoints tell whether it has any by now.
+                # Only the checkpoints of a job that started without state show whether it has state by now.
                 and not situation.place.carried_over
             ):
                 return self._return(situation, target, steps)
         return self._replacement(situation, former, target, steps)
 
     def _return(self, situation: Lost | Stopped | Suspended, target: Target, steps: tuple[topics.Step, ...]) -> Planned:
-        """It comes back as it was."""
+        """A start of the release that ran before."""
         plan = self._draft.plan(
             "start" if isinstance(situation, Suspended) else "recover",
             "state_compatible",
@@ -200,19 +201,19 @@ class Planner:
         place = None if isinstance(situation, Absent) else situation.place
         carry_over = abandons or _begins_at_offsets(place, target)
         graph = self._compiler.prepare(target, carry_over=carry_over).graph
-        # A jar comes beside the graph, which names it alone.
+        # The graph contains a jar's name and not its content.
         has_other_jars = any(change.path.startswith("jars.") for change in changed)
         if not has_other_jars and self._compiles_to_the_same(situation, former, graph, abandons=abandons):
             plan = self._draft.plan(
                 "record", "metadata", situation, target, steps, changes=changed, reasons=("the same graph",)
             )
             return Planned(plan, target, steps, graph)
-        # With a client that is there already: checkpoints of a job that runs come and go.
+        # The client has started already, so that the newest checkpoint is still there when it is read.
         held, why_given_up = self._held.read_or_why(situation, abandons=abandons)
         unseen = None
         if held is None and (abandons or breaking) and _may_hold(situation):
-            # It tells where it stands when it stops, whatever can't be read before.
-            unseen = f"its newest checkpoint tells nothing: {why_given_up}" if why_given_up else _UNSEEN
+            # Its savepoint will hold its state and offsets, even if no checkpoint can be read now.
+            unseen = f"its newest checkpoint can't be read: {why_given_up}" if why_given_up else _UNSEEN
             why_given_up = None
         if carry_over and not abandons and held is not None:
             carry_over = False
@@ -252,7 +253,7 @@ class Planner:
                     (
                         *hand_over.reasons,
                         unseen,
-                        None if why_given_up is None else f"its state is given up, since {why_given_up}",
+                        None if why_given_up is None else f"its state is abandoned, since {why_given_up}",
                         *(f"{change.path}: {change.why}" for change in breaking),
                         *state.reasons(change),
                         continuity.words_of_gone,
@@ -264,8 +265,8 @@ class Planner:
         return Planned(plan, target, steps, graph, carry_over)
 
     def _with_a_way_back(self, plan: Plan, situation: Situation, former: Release | None, target: Target) -> Plan:
-        """The plan, with an approval where the release that runs could not be run again."""
-        # A job that is down has nothing to go back to, and a rollback is the way back itself.
+        """The plan, which needs an approval if the running release could not be run again."""
+        # A job that isn't running has no release to go back to, and a rollback is the way back itself.
         if not isinstance(situation, Runs) or self._request.kind != "deploy":
             return plan
         why = checks.no_way_back(self._project, former, target)
@@ -274,17 +275,17 @@ class Planner:
         return plan.model_copy(update={"needs_approval": True, "no_way_back": why, "reasons": (*plan.reasons, why)})
 
     def _hand_over(self, situation: Situation, mode: Mode) -> HandOver:
-        """How the job hands over: as it is asked for, or by what is known of its failures where no mode is given."""
+        """How the job hands over: by the requested mode, or by its failures if the request has none."""
         if not isinstance(situation, Runs) or self._request.mode in ("savepoint", "last-state"):
             return HandOver(mode)
         return hand_over_of(self._flink, situation, mode)
 
     def _by_meaning(self, change: StateChange, place: Placement | None, graph: Graph, *, writes: bool) -> StateChange:
-        """What becomes of the state by what its operators compute, where it is taken over."""
+        """What happens to the state that is kept, by what its operators compute."""
         if place is None or not change.kept:
             return change
         old = written_operators(self._project.ledger, self._flink, place, None if writes else self._held.path, graph)
-        return state.hold_against(change, old, graph)
+        return state.compare_operators(change, old, graph)
 
     def _changes(self, former: Release | None, target: Target) -> list[Change]:
         if former is None or former.fingerprint == target.fingerprint:
@@ -305,14 +306,14 @@ class Planner:
             isinstance(situation, Runs)
             and former
             and former.graph == graph.digest
-            # A graph that was compiled to carry offsets over differs in that alone.
+            # A graph that was compiled to start from committed offsets differs only in that.
             and not (abandons or is_explicit or situation.place.carried_over)
         )
 
     def _how_to_stop(self, situation: Situation, mode: Mode, why_given_up: str | None) -> tuple[StopMode, str | None]:
-        """How it is stopped, and why what it leaves tells nothing; None: it does.
+        """How the job is stopped, and why its state can't be read after the stop; None: it can.
 
-        One that is to leave its state behind, and can't write a savepoint, is cancelled.
+        A job that abandons its state, and can't write a savepoint, is cancelled.
         """
         if isinstance(situation, Stopping) and (why_given_up is not None or situation.place.stop_mode == "cancel"):
             return "cancel", why_given_up
@@ -353,7 +354,7 @@ class Planner:
         start = stages.Start(source="group" if gives_up else "offsets" if abandons or carry_over else "stopped")
         match situation:
             case Runs(place, _) | Stopping(place, _):
-                # What began without state may have some once it is stopped.
+                # A job that started without state may have some once it is stopped.
                 if not gives_up:
                     start = stages.Start(source="offsets" if abandons else "stopped")
                 return (stages.Prepare(), stages.Stop(flink_job_id=place.flink_job_id, mode=how), start)
@@ -365,21 +366,21 @@ class Planner:
 
 
 def _begins_at_offsets(place: Placement | None, target: Target) -> bool:
-    """Whether it begins, without any state, at the offsets of its group.
+    """Whether the job starts without state, from the committed offsets of its group.
 
-    So does the first start of one that reads from `latest`: the ends, committed to its group, are where it begins, and
-    where a successor begins that finds no state.
+    True for the first start of a job that reads from `latest`: the topics' ends are committed to its group before it
+    starts, so that a successor that finds no state starts from them as well.
     """
     if place is None:
         return bool(topics_from_latest(target.resolved))
     return place.carried_over and not place.had_checkpoint
 
 
-_UNSEEN = "it has made no checkpoint yet: what state it holds can't be told"
+_UNSEEN = "it has made no checkpoint yet: its state is unknown"
 
 
 def _may_hold(situation: Situation) -> bool:
-    """Whether a job of which there is no checkpoint may hold state all the same, which it hands over when it stops."""
+    """Whether a job without a checkpoint may have state, which a savepoint at its stop would hold."""
     match situation:
         case Runs(_, is_whole):
             return is_whole
@@ -389,7 +390,7 @@ def _may_hold(situation: Situation) -> bool:
 
 
 def _action(situation: Situation) -> Action:
-    """What happens to a job that is started, or started anew."""
+    """The action of a plan that starts or restarts the job."""
     if isinstance(situation, Runs):
         return "redeploy"
     return "start" if isinstance(situation, Absent | Suspended) else "recover"

@@ -1,7 +1,7 @@
-"""What is requested of one job: the only list of a request's fields.
+"""The request for an operation of one job: the only list of a request's fields.
 
 The trigger form of `deploy.<job>`, the `conf` of its runs, the arguments of the operators and the options of the
-command line are made of these fields, each by the `Option` beside it.
+command line are made from these fields, each by its `Option`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from sluice.errors import ConfigError
 from sluice.plan.model import Kind, Mode
 
 SETTING = "config_"
-"""What the names of a job's own settings begin with in the trigger form."""
+"""The prefix of the names of a job's own settings in the trigger form."""
 AS_PLANNED = "as planned"
-"""The form's choice of mode that leaves it to the plan."""
+"""The form's choice that lets the plan decide the mode."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class DeployRequest(BaseModel):
         Option(
             "operation",
             "Operation",
-            "deploy: what is desired now. rollback: a former release, from the state of now. suspend: stop with the "
-            "state kept. resume: go on from there.",
+            "deploy: the desired release. rollback: a former release, from the current state. suspend: stop, and keep "
+            "the state. resume: start from that state.",
         ),
     ] = "deploy"
     target_release: Annotated[
@@ -137,10 +137,10 @@ class DeployRequest(BaseModel):
         Option(
             "confirm_lost_cluster",
             "Confirm that the former cluster is lost",
-            "Nothing of the job runs any more on the cluster where it was started, which can't be asked.",
+            "Nothing of the job runs any more on the cluster where it was started, which does not answer.",
             "--confirm-lost-cluster",
-            "Confirm that nothing of the job runs any more on the cluster where it was started, which is another one "
-            "than today's and can't be asked.",
+            "Confirm that nothing of the job runs any more on the cluster where it was started, if that is another one "
+            "than today's and does not answer.",
             get_args(Kind),
             changes_plan=True,
         ),
@@ -174,7 +174,7 @@ class DeployRequest(BaseModel):
         Option(
             "clear_overrides",
             "Clear former overrides",
-            "Take back settings that former runs gave.",
+            "Remove settings that former runs gave.",
             "--clear-overrides",
             changes_plan=True,
             section="Settings of the job",
@@ -195,7 +195,7 @@ class DeployRequest(BaseModel):
         """A request of these fields.
 
         Raises:
-            ConfigError: a value that the field doesn't take; names the option.
+            ConfigError: a value is invalid for its field; names the option.
         """
         try:
             return cls(**given)
@@ -212,7 +212,7 @@ class DeployRequest(BaseModel):
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:
-        """What a run's parameters or `conf` request; those that are missing, empty or unknown request nothing."""
+        """The request of a run's parameters or `conf`; those that are missing, empty or unknown are ignored."""
         given: dict[str, Any] = {}
         for name, option in cls.options():
             value = params.get(option.param)
@@ -226,9 +226,9 @@ class DeployRequest(BaseModel):
 
     @classmethod
     def split(cls, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """An operator's arguments: those that are parameters of a request, by their names in the form; and the others.
+        """Split an operator's arguments into a request's parameters, by their names in the form, and the others.
 
-        `config` is a mapping of the job's own settings. Values may be templates still, and aren't looked at.
+        `config` is a mapping of the job's own settings. Values aren't validated, since they may be templates.
         """
         names = {option.param for _, option in cls.options()}
         others = {name: value for name, value in given.items() if name not in names and name != "config"}
@@ -236,7 +236,7 @@ class DeployRequest(BaseModel):
         return {**{name: value for name, value in given.items() if name in names}, **settings}, others
 
     def params(self) -> dict[str, Any]:
-        """The parameters or `conf` of a run that requests this; what is as by default is left out."""
+        """The parameters or `conf` of a run that requests this; defaults are left out."""
         values = {option.param: getattr(self, name) for name, option in self.options()}
         defaults = {option.param: type(self).model_fields[name].default for name, option in self.options()}
         given = {param: value for param, value in values.items() if value != defaults[param] or param == "operation"}

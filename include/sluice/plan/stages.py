@@ -1,6 +1,6 @@
-"""The stages of an operation, in the order in which they are done. Each is a value named by its intent.
+"""The stages of an operation, in the order in which they are carried out. Each is a value named by its intent.
 
-`sluice.operation` does them and `sluice.plan.explain` tells them: both go through the one list that the plan holds.
+`sluice.operation` carries them out and `sluice.plan.explain` shows them, both from the plan's list of stages.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ class _Stage(BaseModel):
 
 
 class CreateTopics(_Stage):
-    """Bring the broker's topics to what the job declares. Absent when nothing is to be done to them."""
+    """Bring the broker's topics to what the job declares. Absent when they are already so."""
 
     stage: Literal["create_topics"] = "create_topics"
     topics: tuple[str, ...]
 
     @property
     def words(self) -> str:
-        """For a person."""
+        """The stage as shown to a person."""
         return f"topics: {'; '.join(self.topics)}"
 
 
@@ -35,18 +35,18 @@ class AddRelease(_Stage):
 
     @property
     def words(self) -> str:
-        """For a person."""
+        """The stage as shown to a person."""
         return "enter the release in the ledger"
 
 
 class Prepare(_Stage):
-    """Compile the release and have its client wait, connected. Whatever runs goes on running."""
+    """Compile the release and keep its client connected. The running job isn't touched."""
 
     stage: Literal["prepare"] = "prepare"
 
     @property
     def words(self) -> str:
-        """For a person."""
+        """The stage as shown to a person."""
         return "compile the release; its client waits"
 
 
@@ -60,54 +60,54 @@ class Stop(_Stage):
 
     @property
     def words(self) -> str:
-        """For a person."""
+        """The stage as shown to a person."""
         how = {
             "savepoint": "with a savepoint",
             "last-state": "after a checkpoint, by a cancel",
-            "stateless": "with a savepoint, of which the positions alone go on",
+            "stateless": "with a savepoint, of which only the positions are kept",
             "cancel": "by a cancel",
         }[self.mode]
         return f"stop Flink job {self.flink_job_id[:8]} {how}"
 
 
 class Start(_Stage):
-    """Submit the prepared release. Absent when the job is to be down, or is only recorded."""
+    """Submit the prepared release. Absent when the job is suspended, or the release only recorded."""
 
     stage: Literal["start"] = "start"
     source: Literal["nothing", "stopped", "checkpoint", "offsets", "group"]
 
     @property
     def words(self) -> str:
-        """For a person."""
+        """The stage as shown to a person."""
         return {
             "nothing": "start without state",
             "stopped": "start from the state of the stopped job",
-            "checkpoint": "start from the newest checkpoint that the lost job has left",
+            "checkpoint": "start from the newest checkpoint of the lost job",
             "offsets": "start without state, from where the old job stopped",
-            "group": "start without state, from where its consumer group stands: what the old job left can't be read",
+            "group": "start without state, from its consumer group's offsets: the old job's state can't be read",
         }[self.source]
 
 
 class Verify(_Stage):
-    """Hold the job against its gates: restored as intended, all tasks, first checkpoint, consumer lag, watermark."""
+    """Wait for the gates: restored as intended, all tasks, first checkpoint, consumer lag, watermark."""
 
     stage: Literal["verify"] = "verify"
 
     @property
     def words(self) -> str:
-        """For a person."""
+        """The stage as shown to a person."""
         return "verify: restored as intended, tasks, first checkpoint, consumer lag, watermark; otherwise go back"
 
 
 class Settle(_Stage):
-    """Mark the release healthy, and delete savepoints that nobody needs any more."""
+    """Mark the release healthy, and delete savepoints that are no longer needed."""
 
     stage: Literal["settle"] = "settle"
 
     @property
     def words(self) -> str:
-        """For a person."""
-        return "mark the release healthy; thin old savepoints"
+        """The stage as shown to a person."""
+        return "mark the release healthy; delete old savepoints"
 
 
 Stage = CreateTopics | AddRelease | Prepare | Stop | Start | Verify | Settle

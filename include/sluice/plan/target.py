@@ -1,4 +1,4 @@
-"""Which release a request asks to run: the desired state of a job, or a release that ran before."""
+"""The release that a request targets: the desired state of a job, or a release that ran before."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def desired_target(
     given: Iterable[str] = (),
     known: Container[str] = (),
 ) -> Target:
-    """The desired state, its code put into the artifact store, where it is found by its content.
+    """The target of the desired state; stores its code and jars in the artifact store.
 
     Args:
         project: The project.
         job: The job's name.
         overrides: Settings over the deployment file's.
-        given: Those of them that are given now; the others stand since former runs.
+        given: The overrides that this request gives; the others come from former runs.
         known: See `fingerprint`.
 
     Raises:
@@ -54,23 +54,23 @@ def desired_target(
 
 
 def wanted_target(project: Project, job: str, request: DeployRequest, former: Release | None) -> Target:
-    """What a request asks to run.
+    """The target of a request.
 
     Args:
         project: The project.
         job: The job's name.
-        request: What is asked for.
-        former: The release that runs, or ran last.
+        request: The request.
+        former: The release that is running, or ran last.
 
     Raises:
-        ConfigError: the job or a setting is wrong, or one that is given is a secret.
+        ConfigError: the job or a setting is wrong, or an override is a secret.
         RefusedError: there is no such release, or the job is disabled.
     """
     if request.kind == "deploy":
         refuse_secrets(project.catalog.job(job), request.overrides)
-        standing = {} if former is None or request.clear_overrides else former.overrides
+        kept = {} if former is None or request.clear_overrides else former.overrides
         same = _unchanged_by_upgrade(request, former)
-        target = desired_target(project, job, {**standing, **request.overrides}, request.overrides, same)
+        target = desired_target(project, job, {**kept, **request.overrides}, request.overrides, same)
         if target.desired is not None and not target.desired.enabled:
             raise RefusedError(
                 f"{job} is disabled in {project.settings.deployment_file}",
@@ -88,33 +88,33 @@ def wanted_target(project: Project, job: str, request: DeployRequest, former: Re
 
 
 def _unchanged_by_upgrade(request: DeployRequest, former: Release | None) -> tuple[str, ...]:
-    """The fingerprint that is kept where only the code that Sluice generates is another version today.
+    """The fingerprint to keep if only the version of Sluice's generated code has changed.
 
-    A mode that hands the job's state over asks for the job to be restarted: then it gets today's code.
+    A mode that hands the state over requests a restart, which uses the current version of the generated code.
     """
     return () if former is None or request.mode in ("savepoint", "last-state") else (former.fingerprint,)
 
 
 def meanings(project: Project, release: Release) -> Mapping[str, str]:
-    """The settings of a release whose change alters what state means, with what becomes of it.
+    """The settings of a release whose change alters the meaning of state, each with what changes.
 
-    Of one from before the ledger kept them, those of its job today; where that can't be read, any setting may be one.
+    A release from before the ledger stored them has those of its job today; if that can't be read, any setting counts.
     """
     if release.meanings is not None:
         return release.meanings
     if known := project.catalog.jobs.get(release.job):
         return state_settings(known.config)
-    return dict.fromkeys(release.resolved["config"], f"perhaps: {release.job} can't be read, and so can't tell")
+    return dict.fromkeys(release.resolved["config"], f"unknown, since {release.job} can't be read")
 
 
 def healthy_before(releases: Iterable[Release], number: int) -> Release | None:
-    """The newest release below the number that was proven healthy; None: there is none."""
-    proven = (release for release in releases if release.number < number and release.healthy_at is not None)
-    return max(proven, key=lambda release: release.number, default=None)
+    """The newest release below the number that has been healthy; None: there is none."""
+    healthy = (release for release in releases if release.number < number and release.healthy_at is not None)
+    return max(healthy, key=lambda release: release.number, default=None)
 
 
 def _begun(project: Project, job: str) -> int | None:
-    """The release that an unfinished rollback goes to: once it runs, "the one before" would be another."""
+    """The target of an unfinished rollback: once that runs, the release before it would be another one."""
     active = project.ledger.active(job)
     return active.release if active is not None and active.kind == "rollback" else None
 

@@ -1,4 +1,4 @@
-"""What a job's topics need."""
+"""The comparison of a job's topics with the broker."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sluice.project import Project
 def topic_steps(
     project: Project, desired: DesiredJob, admin: AdminClient, *, grow_partitions: bool, change_settings: bool
 ) -> tuple[topics.Step, ...]:
-    """The steps that bring the broker's topics to what the job declares, as far as that is allowed.
+    """The steps that make the broker's topics as the job declares them, as far as the request allows.
 
     Raises:
-        TopicError: a topic differs, and may not be changed; names all that do.
+        TopicError: topics differ, and may not be changed; names all of them.
         UnreachableError: the broker doesn't answer.
     """
     declared = topics.declare(desired.topics.values())

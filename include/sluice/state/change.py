@@ -1,4 +1,4 @@
-"""What becomes of a job's state in a deploy, operator by operator: the values."""
+"""Values: what happens to a job's state in a deploy, operator by operator."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ class _Value(BaseModel):
 
 
 class StateOfOperator(_Value):
-    """An operator and what it holds."""
+    """An operator and its state."""
 
     id: str
     name: str
     size: int
-    """Bytes; 0 for an operator that is new."""
+    """Bytes; 0 for a new operator."""
     old: str | None = None
-    """What it computes (or, where its input has changed, the filter or function before it) in the release that holds
-    the state; None: the same as in the new one, or a setting alters what the state means."""
+    """What it computes (or, if its input has changed, the filter or function before it) in the release that wrote the
+    state; None: the same as in the new one, or a setting alters the meaning of the state."""
     new: str | None = None
 
 
@@ -28,28 +28,28 @@ Fate = Literal["kept", "altered", "dropped", "added"]
 
 
 class StateChange(_Value):
-    """What becomes of the state, operator by operator."""
+    """What happens to the state, operator by operator."""
 
     kept: tuple[StateOfOperator, ...] = ()
-    """It goes on; of a source, whose state is its positions, also where the rest is abandoned."""
+    """Their state is kept; that of a source, its positions, also if the rest is abandoned."""
     altered: tuple[StateOfOperator, ...] = ()
-    """It goes on, and means something else to the new release."""
+    """Their state is kept, and has another meaning for the new release."""
     dropped: tuple[StateOfOperator, ...] = ()
-    """It is lost."""
+    """Their state is lost."""
     added: tuple[StateOfOperator, ...] = ()
-    """New operators, told of beside dropped ones, which they may replace."""
+    """New operators; listed only if others are dropped, which they may replace."""
 
     @property
     def fates(self) -> tuple[tuple[Fate, StateOfOperator], ...]:
-        """Each operator with what becomes of it."""
+        """Each operator with what happens to its state."""
         return tuple((fate, operator) for fate in get_args(Fate) for operator in getattr(self, fate))
 
     @property
     def held(self) -> tuple[StateOfOperator, ...]:
-        """The operators that the old job holds state of."""
+        """The operators with state in the old job."""
         return (*self.kept, *self.altered, *self.dropped)
 
     @property
     def input_changed(self) -> tuple[StateOfOperator, ...]:
-        """Those of `kept` before which a filter or function differs: windows that are open mix both."""
+        """The operators of `kept` with a changed filter or function before them: open windows mix old and new input."""
         return tuple(operator for operator in self.kept if operator.old is not None)

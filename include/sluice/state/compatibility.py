@@ -1,4 +1,4 @@
-"""What becomes of a job's state: a checkpoint's operators against a compiled graph. Pure."""
+"""Compares a checkpoint's operators with a compiled graph: which state is kept, altered or lost. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sluice.state.operators import Operators, compare_operator, operators_of
 
 
 def compare(state: State | None, graph: Graph) -> StateChange:
-    """Operators whose state is taken over, is left without an operator, or that are new.
+    """The operators whose state is kept or dropped, and the new ones.
 
     State belongs to an operator by its id; Flink itself decides by the same rule.
     """
@@ -22,20 +22,22 @@ def compare(state: State | None, graph: Graph) -> StateChange:
     return StateChange(
         kept=tuple(operator for id_, operator in held.items() if id_ in compiled),
         dropped=tuple(operator for id_, operator in held.items() if id_ not in compiled),
-        # Most operators hold nothing; a new one is told of only beside a dropped one, which it may replace.
+        # Most operators have no state, so new ones are listed only if others are dropped, which they may replace.
         added=tuple(StateOfOperator(id=id_, name=name, size=0) for id_, name in compiled.items() if id_ not in held)
         if any(id_ not in compiled for id_ in held)
         else (),
     )
 
 
-def hold_against(change: StateChange, old: Operators, graph: Graph) -> StateChange:
-    """What becomes of the state that is taken over, by what its operators compute; a source's is its positions.
+def compare_operators(change: StateChange, old: Operators, graph: Graph) -> StateChange:
+    """The change, with kept state moved to `altered` if its operator computes something else.
+
+    A source's state is its positions, so it is never altered.
 
     Args:
-        change: By the operators' ids alone; see `compare`.
-        old: The operators of the release that holds the state; empty: nothing is known of them.
-        graph: What takes it.
+        change: The change by the operators' ids alone; see `compare`.
+        old: The operators of the release that wrote the state; empty: unknown.
+        graph: The graph that takes the state.
     """
     new = operators_of(graph)
     kept: list[StateOfOperator] = []
@@ -51,21 +53,24 @@ def hold_against(change: StateChange, old: Operators, graph: Graph) -> StateChan
 
 
 def reasons(change: StateChange) -> tuple[str, ...]:
-    """What is to be said of state whose operators compute something else, for a person."""
+    """The reasons, for a person, about state whose operators or their input have changed."""
     mixed = ", ".join(operator.name for operator in change.input_changed)
     return (
-        *(f"{operator.name} computes something else than what its state was made by" for operator in change.altered),
-        *((f"what {mixed} gets is filtered or computed in another way: open windows mix both",) if mixed else ()),
+        *(
+            f"{operator.name} computes something else than the operator that wrote its state"
+            for operator in change.altered
+        ),
+        *((f"the input of {mixed} is filtered or computed in another way: open windows mix both",) if mixed else ()),
     )
 
 
 def fates(change: StateChange, *, abandons: bool, alters: bool) -> StateChange:
-    """What becomes of the operators where more is changed than the graph.
+    """The change, if the mode or a setting decides about the state besides the graph.
 
     Args:
-        change: By the graph alone.
-        abandons: All state is left behind but the sources' positions.
-        alters: A setting that decides what state means is another one; where nothing is abandoned, it goes on.
+        change: The change by the graph alone.
+        abandons: All state but the sources' positions is abandoned.
+        alters: A setting that determines the meaning of state has changed; without `abandons`, the state is kept.
     """
     sources = tuple(operator for operator in change.kept if _is_source(operator))
     others = tuple(operator for operator in change.kept if not _is_source(operator))
@@ -78,7 +83,7 @@ def fates(change: StateChange, *, abandons: bool, alters: bool) -> StateChange:
 
 
 def is_positions_alone(change: StateChange) -> bool:
-    """All that is kept are a source's positions and a sink's open transactions."""
+    """Whether the old job's only state is its sources' positions and its sinks' open transactions."""
     return all(_is_source(operator) or _is_sink(operator) for operator in change.held)
 
 

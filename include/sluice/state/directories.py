@@ -1,4 +1,4 @@
-"""Where a job's checkpoints and savepoints lie."""
+"""The directories of a job's checkpoints and savepoints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SAVEPOINTS = ("execution.checkpointing.savepoint-dir", "state.savepoints.dir")
 
 
 class Directories:
-    """The directories of one job, by its own Flink options over the cluster's.
+    """The directories of one job, from its own Flink options over the cluster's.
 
     Args:
         flink: The cluster.
@@ -27,12 +27,12 @@ class Directories:
         self._options = {entry.key: entry.value for entry in flink.send(calls.cluster_config())} | dict(options)
 
     def checkpoints(self, flink_job_id: str) -> str | None:
-        """Where the retained checkpoints of a Flink job lie; None: nowhere."""
+        """The directory of a Flink job's retained checkpoints; None: none is configured."""
         base = self._first(_CHECKPOINTS)
         return f"{base.rstrip('/')}/{flink_job_id}" if base else None
 
     def savepoints(self, environment: str, job: str, operation: str) -> str:
-        """A directory of the operation's own: what lies in it is its savepoint and no other's.
+        """The operation's own directory, which contains only its savepoint.
 
         Raises:
             RefusedError: the cluster has no savepoint directory.
@@ -40,14 +40,14 @@ class Directories:
         base = self._first(_SAVEPOINTS)
         if not base:
             raise RefusedError(
-                f"{job}: there is nowhere to put a savepoint: {_SAVEPOINTS[0]} is not set",
+                f"{job}: there is no directory for savepoints: {_SAVEPOINTS[0]} is not set",
                 remedy="set it for the cluster or under defaults.flink of the deployment file, or take mode last-state",
             )
         return f"{base.rstrip('/')}/{environment}/{job}/{operation}"
 
     @property
     def is_elastic(self) -> bool:
-        """The cluster adds TaskManagers by itself, so that its free slots say nothing."""
+        """Whether the cluster adds TaskManagers by itself, so that its number of free slots doesn't matter."""
         return bool(self._options.get("kubernetes.cluster-id") or self._options.get("yarn.application.id"))
 
     def _first(self, names: tuple[str, ...]) -> str | None:
@@ -55,9 +55,9 @@ class Directories:
 
 
 def directories_at(project: Project, flink: FlinkClient, place: Placement) -> Directories:
-    """Where what runs, or ran, at a place keeps its state: another release's options may name other directories.
+    """The directories of the job at a placement, from its own release's options.
 
-    So may another cluster's: what the one had that the job was started on goes before what today's has.
+    Those of the cluster on which the job was started take precedence over the current cluster's.
     """
     options = project.ledger.release(place.job, place.release).resolved["options"]
     started_on = Identity.of(place.cluster)

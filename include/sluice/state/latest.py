@@ -1,4 +1,4 @@
-"""The newest state that a lost job has left."""
+"""The newest state of a lost job."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from sluice.state.directories import Directories, directories_at
 from sluice.state.situation import Lost
 
 T = TypeVar("T")
-_LOOKS = 3
+_READS = 3
 
 
-def retry_checkpoint_read(look: Callable[[], T]) -> T:
-    """Look at the checkpoints of a job that runs, some times over: one may give way to a newer one while it is read.
+def retry_checkpoint_read(read: Callable[[], T]) -> T:
+    """Read a running job's checkpoints, again if that fails: Flink may delete a checkpoint while it is read.
 
     Raises:
-        OperationError, RefusedError: what the last look has raised.
+        OperationError, RefusedError: the error of the last attempt.
     """
-    for _ in range(_LOOKS - 1):
+    for _ in range(_READS - 1):
         with contextlib.suppress(OperationError, RefusedError):
-            return look()
-    return look()
+            return read()
+    return read()
 
 
 def newest_state(flink: FlinkClient, compiler: Compiler, directories: Directories, lost: Lost) -> str | None:
     """The path to restore from; None: the lost job never had any state.
 
-    Its checkpoint directory is listed; then the cluster is asked, while it remembers the job. What the lost job was
-    itself restored from counts only if it has made no checkpoint of its own.
+    Reads its checkpoint directory, then the cluster's list of its checkpoints if the cluster still has the job. The
+    path that the job was itself restored from is used only if it has made no checkpoint of its own.
 
     Raises:
-        RefusedError: it had a checkpoint, and none is found: starting it from anything older would lose state.
+        RefusedError: it had a checkpoint, and none is found: a start from anything older would lose state.
     """
     place = lost.place
     if lost.is_shared:
-        # Flink has not said which of them came up.
+        # It isn't known which of the submissions ran.
         return place.restored_from
     directory = directories.checkpoints(place.flink_job_id)
     if directory is not None:
@@ -52,8 +52,8 @@ def newest_state(flink: FlinkClient, compiler: Compiler, directories: Directorie
             found = compiler.find(directory)
         except StateError as error:
             raise RefusedError(
-                f"{place.job}: the checkpoints of Flink job {place.flink_job_id} can't be looked at: {error.message}",
-                remedy=f"make {directory} readable from here; {GIVE_UP}",
+                f"{place.job}: the checkpoints of Flink job {place.flink_job_id} can't be read: {error.message}",
+                remedy=f"make {directory} readable on this machine; {GIVE_UP}",
             ) from error
         if found.path is not None:
             return found.path
@@ -69,13 +69,13 @@ def newest_state(flink: FlinkClient, compiler: Compiler, directories: Directorie
 
 
 def state_at_placement(project: Project, flink: FlinkClient, compiler: Compiler, place: Placement) -> str | None:
-    """The newest state that the job at a place has left, or would leave; see `newest_state`."""
+    """The newest state of the job at a placement, as if it were lost; see `newest_state`."""
     lost = Lost(place, is_known=False, is_shared=submissions(project.ledger, place).is_shared)
     return newest_state(flink, compiler, directories_at(project, flink, place), lost)
 
 
 def _remembered(flink: FlinkClient, compiler: Compiler, flink_job_id: str) -> str | None:
-    """The newest checkpoint that the cluster tells of, if it is still there."""
+    """The newest checkpoint in the cluster's list, if its files still exist."""
     completed = flink.send(calls.checkpoints(flink_job_id)).latest.completed
     if completed is None or completed.external_path is None:
         return None

@@ -1,4 +1,4 @@
-"""Where a job is, asked of the cluster: by its id where the list of jobs alone would not do."""
+"""Finds a job on the cluster, by its id if the list of jobs isn't sufficient."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ BRING_BACK = (
     "bring the former cluster back, or name it again in the deployment file or its connection; if nothing of the job "
     "runs there any more, confirm that: "
 )
-"""How a next step begins where the cluster on which a job was started can't be asked; a command follows."""
+"""The start of the next step if the cluster on which a job was started doesn't answer; a command follows."""
 _BEFORE_ITS_GRAPH = (JobState.INITIALIZING, JobState.CREATED)
 
 
 def find(
     project: Project, flink: FlinkClient, job: str, place: Placement | None, *, confirms_loss: bool = False
 ) -> Situation:
-    """Where the job is.
+    """The situation of the job.
 
     Args:
         project: The project.
         flink: Its cluster.
         job: The job's name.
-        place: What the ledger says.
+        place: The job's placement in the ledger.
         confirms_loss: A person has confirmed that nothing of the job runs on the cluster where it was started: that
-            cluster need not answer. If it answers that the job runs, that counts.
+            cluster need not answer. If it answers that the job runs, the request is refused all the same.
 
     Raises:
-        RefusedError: a job of this name runs that the ledger does not know, or one that it has as stopped; or the job
-            was started on another cluster, and runs there, or may do so.
-        UnreachableError: the cluster doesn't answer, or not for this job.
+        RefusedError: a job of this name runs that the ledger does not know, or has as stopped; or the job was started
+            on another cluster, and runs there, or may run there.
+        UnreachableError: the cluster doesn't answer, or doesn't list this job.
     """
     listed = flink.send(calls.jobs()).jobs
     if place is None:
@@ -65,9 +65,9 @@ def find(
 def _listed_with_state(
     flink: FlinkClient, place: Placement, listed: tuple[JobSummary, ...]
 ) -> tuple[tuple[JobSummary, ...], JobState | None]:
-    """The jobs of the cluster with the state of the one at a placement; None: Flink says that it doesn't know it.
+    """The jobs of the cluster with the state of the one at a placement; None: Flink doesn't know it.
 
-    Flink leaves a job out of its list whose JobMaster doesn't answer, and may list one that has just ended.
+    Flink's list lacks a job whose JobMaster doesn't answer, and may contain one that has just ended.
     """
     found = _summary(listed, place)
     if found is not None and (found.state.is_terminal or place.phase not in ("stopped", "suspended")):
@@ -75,13 +75,13 @@ def _listed_with_state(
     state = job_state(flink, place.flink_job_id)
     if found is not None or state is None or state.is_terminal:
         return listed, state
-    # It may have come up between the two requests.
+    # The job may have started between the two requests.
     listed = flink.send(calls.jobs()).jobs
     if _summary(listed, place) is None:
         raise UnreachableError(
             f"{place.job}: Flink at {flink.url} leaves Flink job {place.flink_job_id} out of its list of jobs, and by "
             f"its id it is {state.value}: its JobMaster does not answer",
-            remedy="try again in a moment; see the JobManager's log if it stays so",
+            remedy="try again in a moment; if it persists, see the JobManager's log",
         )
     return listed, state
 
@@ -91,7 +91,7 @@ def _summary(listed: tuple[JobSummary, ...], place: Placement) -> JobSummary | N
 
 
 def running_release(flink: FlinkClient, flink_job_id: str) -> int | None:
-    """The release that a Flink job was submitted as; None: it doesn't say, since an older Sluice has submitted it.
+    """The release that a Flink job was submitted as; None: an older Sluice submitted it, without that parameter.
 
     Raises:
         UnreachableError: Flink doesn't show the job's parameters yet.
@@ -113,21 +113,21 @@ def running_release(flink: FlinkClient, flink_job_id: str) -> int | None:
 def refuse_elsewhere(
     project: Project, flink: FlinkClient, place: Placement, *, confirms_loss: bool = False, remedy: str | None = None
 ) -> None:
-    """Refuse to take a job for ended that was started on another cluster than the one that answers now.
+    """Refuse to treat a job as ended if it was started on another cluster than the current one, and may run there.
 
     Args:
         project: The project.
         flink: Its cluster, which doesn't know the job.
-        place: What the ledger says.
+        place: The job's placement in the ledger.
         confirms_loss: See `find`.
         remedy: See `refuse_on_other_cluster`.
 
     Raises:
-        RefusedError: it runs there, or that can't be told.
-        UnreachableError: the cluster of today doesn't answer.
+        RefusedError: it runs there, or that is unknown.
+        UnreachableError: the current cluster doesn't answer.
     """
     if place.phase in ("stopped", "suspended") and submissions(project.ledger, place).is_answered:
-        # Its former cluster has said that it had ended.
+        # Its former cluster has confirmed its end.
         return
     started_on = Identity.of(place.cluster)
     refuse_on_other_cluster(
@@ -146,17 +146,17 @@ def refuse_on_other_cluster(
     remedy: str | None = None,
     remedy_where_it_runs: str | None = None,
 ) -> None:
-    """As `refuse_elsewhere`, for any Flink job.
+    """The same as `refuse_elsewhere`, for any Flink job.
 
     Args:
         project: The project.
         flink: Its cluster, which doesn't know the job.
-        name: What the job is called, for the message.
+        name: The job's name, for the message.
         flink_job_id: The job.
-        started_on: Where it was submitted; None: it isn't known, and the cluster of today is taken for it.
+        started_on: The cluster where it was submitted; None: unknown, assumed to be the current one.
         confirms_loss: See `find`.
-        remedy: The next step where the former cluster can't be asked; None: that of a job.
-        remedy_where_it_runs: The next step where the former cluster says that it runs; None: that of a job.
+        remedy: The next step if the former cluster doesn't answer; None: that for a job.
+        remedy_where_it_runs: The next step if the job runs on the former cluster; None: that for a job.
     """
     if started_on is None:
         return
@@ -182,8 +182,8 @@ def refuse_on_other_cluster(
         if confirms_loss:
             return
         raise RefusedError(
-            f"{what}; at {started_on.url} another cluster answers by now ({found.words}), so whether the job still "
-            "runs on the former one can't be told",
+            f"{what}; a different cluster now answers at {started_on.url} ({found.words}), so whether the job still "
+            "runs on the former one is unknown",
             remedy=remedy or _unless_confirmed(project, name),
         )
     if not has_ended(state) and state is not None:
@@ -196,6 +196,6 @@ def refuse_on_other_cluster(
 
 
 def _unless_confirmed(project: Project, name: str) -> str:
-    """A job whose file was removed can't be deployed; it is taken off the list."""
+    """The next step that confirms the loss: `deploy`, or `forget` for a job whose file was removed."""
     command = "deploy" if name in project.catalog.jobs else "forget"
     return f"{BRING_BACK}sluice {command} {name} --confirm-lost-cluster"

@@ -1,7 +1,7 @@
-"""Whether the topics still hold what a job would read next. Pure.
+"""Whether the topics still have the records that a job would read next. Pure.
 
-Flink does not ask: a position that the broker no longer has, or doesn't have yet, is silently replaced by the topic's
-first or last offset (`auto.offset.reset`).
+Flink doesn't check this: it silently replaces a position outside of the topic's offsets by the first or last one
+(`auto.offset.reset`).
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Any
 
 from sluice.kafka.offsets import Offsets, Partition
 
-NO_LONGER_HELD = "Kafka no longer holds all that was not read yet: "
-"""How the reason begins that says how many offsets are gone, in all and of each partition."""
+NO_LONGER_HELD = "Kafka has deleted records that the job has not read yet: "
+"""The start of the reason with the number of deleted offsets, in total and for each partition."""
 
 
 @dataclass(frozen=True)
 class Continuity:
-    """Positions against what the broker holds.
+    """A comparison of positions with the broker's offsets.
 
     Attributes:
-        gone: Partitions that begin behind the position, with the number of records (and markers) between.
-        beyond: Partitions that end before the position, or don't exist: the topic was made anew.
+        gone: Partitions whose first offset is after the position, with the number of offsets between the two.
+        beyond: Partitions that end before the position, or don't exist: the topic was deleted and created again.
     """
 
     gone: Mapping[Partition, int]
@@ -30,11 +30,11 @@ class Continuity:
 
     @property
     def words_of_gone(self) -> str | None:
-        """For a person; None: nothing is gone."""
+        """The deleted offsets, for a person; None: there are none."""
         if not self.gone:
             return None
         each = ", ".join(f"{topic}-{number}: {count:,}" for (topic, number), count in sorted(self.gone.items()))
-        return f"{NO_LONGER_HELD}{sum(self.gone.values()):,} offsets are gone ({each})"
+        return f"{NO_LONGER_HELD}{sum(self.gone.values()):,} offsets are missing ({each})"
 
 
 def topics_of(resolved: Mapping[str, Any]) -> frozenset[str]:
@@ -43,7 +43,7 @@ def topics_of(resolved: Mapping[str, Any]) -> frozenset[str]:
 
 
 def topics_from_latest(resolved: Mapping[str, Any]) -> frozenset[str]:
-    """The topics of which a release without state reads only what is still to come, from its resolved values."""
+    """The topics of which a release without state reads only new records, from its resolved values."""
     reads = resolved["reads"].values()
     return frozenset(read["topic"] for read in reads if read.get("start") == "latest") - {
         read["topic"] for read in reads if read.get("start") != "latest"
@@ -51,9 +51,9 @@ def topics_from_latest(resolved: Mapping[str, Any]) -> frozenset[str]:
 
 
 def offsets_by_partition(positions: Mapping[str, Mapping[Any, int]], topics: Iterable[str]) -> dict[Partition, int]:
-    """The positions in these topics as one mapping, without those of splits that have read nothing yet.
+    """The positions in these topics as one mapping, without those of splits that have read no record yet.
 
-    Flink keeps a negative number for a split that begins at the topic's first or last offset.
+    Flink stores a negative number for a split that begins at the topic's first or last offset.
     """
     wanted = frozenset(topics)
     return {
@@ -66,19 +66,19 @@ def offsets_by_partition(positions: Mapping[str, Mapping[Any, int]], topics: Ite
 
 
 def by_topic(offsets: Mapping[Partition, int]) -> dict[str, dict[str, int]]:
-    """Offsets as the ledger keeps them: per topic, then per partition, whose numbers are text in JSON."""
+    """Offsets as the ledger stores them: by topic, then by partition, whose numbers are text in JSON."""
     found: dict[str, dict[str, int]] = {}
     for (topic, number), offset in sorted(offsets.items()):
         found.setdefault(topic, {})[str(number)] = offset
     return found
 
 
-def hold_against(positions: Mapping[Partition, int], held: Mapping[Partition, Offsets]) -> Continuity:
-    """Compare.
+def check_offsets(positions: Mapping[Partition, int], held: Mapping[Partition, Offsets]) -> Continuity:
+    """Compare positions with the broker's offsets.
 
     Args:
-        positions: The next offset to be read, by partition.
-        held: What the broker holds of all partitions of these topics.
+        positions: The next offset to read, by partition.
+        held: The broker's offsets of all partitions of these topics.
     """
     known = {partition: (held[partition], position) for partition, position in positions.items() if partition in held}
     return Continuity(

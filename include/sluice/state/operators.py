@@ -1,9 +1,9 @@
-"""Whether an operator of two releases computes the same, so that the state of one means the same to the other. Pure.
+"""Whether an operator of two releases computes the same, so that its state has the same meaning in both. Pure.
 
-State belongs to an operator by its id, and the id says nothing of keys, windows or aggregates: Flink restores it
-whatever they are. So releases keep what Flink says of each operator, and two of them are compared by that: the
-operator's own description and the types of its input, then what lies before it, up to the sources. Names of columns
-count there, since a projection (`SELECT b AS a`) gives another column the name that a later operator groups by.
+State belongs to an operator by its id, which doesn't depend on keys, windows or aggregates, so Flink restores it even
+if these have changed. Releases therefore store Flink's description of each operator. Two releases are compared by it:
+the operator's own description and the types of its input, then all operators before it, up to the sources. Names of
+columns count there, since a projection (`SELECT b AS a`) gives another column the name that a later operator groups by.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from sluice.client.protocol import Graph
 
 Likeness = Literal["same", "input changed", "altered"]
 """same: it computes the same from the same.
-input changed: a filter, or a function that Flink doesn't describe, before it is another one.
-altered: its keys, window, aggregates, their arguments or its types are others, or can't be told to be the same."""
+input changed: a filter, or a function that Flink doesn't describe, has changed before it.
+altered: its keys, window, aggregates, their arguments or its types have changed, or can't be compared."""
 
 _SEVERITY: Sequence[Likeness] = ("same", "input changed", "altered")
 _CALC = re.compile(r"^(Calc|PythonCalc|AsyncCalc)\(")
@@ -27,14 +27,14 @@ _ALIAS = re.compile(r" AS (?:[^\s()]+)$")
 
 
 class Described(BaseModel):
-    """What is kept of one operator; see `sluice.client.protocol.Operator`."""
+    """The stored description of one operator; see `sluice.client.protocol.Operator`."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     description: str
     inputs: tuple[str, ...] = ()
     types: tuple[str, ...] | None = None
-    """None: they are not known."""
+    """None: unknown."""
 
 
 Operators = Mapping[str, Described]
@@ -42,7 +42,7 @@ Operators = Mapping[str, Described]
 
 
 def operators_of(graph: Graph) -> dict[str, Described]:
-    """What is known of the operators of a compiled graph."""
+    """The operators of a compiled graph."""
     return {
         operator.id: Described(description=operator.description, inputs=operator.inputs, types=operator.types)
         for vertex in graph.vertices
@@ -51,12 +51,12 @@ def operators_of(graph: Graph) -> dict[str, Described]:
 
 
 def kept_values(graph: Graph) -> dict[str, Any]:
-    """What a release keeps of its operators, as JSON values."""
+    """The operators of a graph, as the JSON values that a release stores."""
     return {id_: operator.model_dump(mode="json") for id_, operator in operators_of(graph).items()}
 
 
 def read_values(values: Mapping[str, Any]) -> dict[str, Described]:
-    """What a release has kept; see `kept_values`."""
+    """The operators that a release has stored; see `kept_values`."""
     return {id_: Described.model_validate(value) for id_, value in values.items()}
 
 
@@ -64,8 +64,8 @@ class Comparison(BaseModel):
     """An operator of two releases.
 
     Attributes:
-        old: What it computes in the release that holds the state; empty where both are the same.
-        new: In the one that would take it.
+        old: What it computes in the release that wrote the state; empty if both are the same.
+        new: What it computes in the release that would take the state.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -81,7 +81,7 @@ def compare_operator(id_: str, old: Operators, new: Operators) -> Comparison:
     Args:
         id_: The operator's id, under which its state is stored.
         old: The operators of the release that wrote the state.
-        new: Those of the one that would take it.
+        new: The operators of the release that would take it.
     """
     was, becomes = old.get(id_), new[id_]
     if was is None:
@@ -103,7 +103,7 @@ def compare_operator(id_: str, old: Operators, new: Operators) -> Comparison:
 
 
 _Differs = tuple[str, str]
-"""The two descriptions that differ; of several ones, those of the gravest difference."""
+"""The two descriptions that differ; if several do, those of the most severe difference."""
 
 
 def _compare_inputs(was: Described, becomes: Described, old: Operators, new: Operators) -> tuple[Likeness, _Differs]:
@@ -120,7 +120,7 @@ def _compare_inputs(was: Described, becomes: Described, old: Operators, new: Ope
 def _compare_upstream(
     was: Described | None, becomes: Described | None, old: Operators, new: Operators
 ) -> tuple[Likeness, _Differs]:
-    """Two operators before the one in question, with all that is before them."""
+    """Compare two operators before the compared one, with all operators before them."""
     was, filters = _skip_filters(was, old)
     becomes, other_filters = _skip_filters(becomes, new)
     if was is None or becomes is None:
@@ -136,7 +136,7 @@ def _compare_upstream(
     elif was.description != becomes.description:
         if _is_described(was.description) and _is_described(becomes.description):
             return "altered", differs
-        # A source, or a function of a DataStream: its name is all that Flink tells.
+        # A source, or a function of a DataStream: Flink describes it only by its name.
         own = "input changed"
     if filters != other_filters:
         own = "input changed"
@@ -146,7 +146,7 @@ def _compare_upstream(
 
 
 def _skip_filters(operator: Described | None, known: Operators) -> tuple[Described | None, tuple[str, ...]]:
-    """The operator behind projections that only filter and drop columns, and what these are."""
+    """The first operator that isn't a projection which only filters and drops columns, and those that were skipped."""
     filters = []
     while operator is not None and len(operator.inputs) == 1:
         columns = _columns(operator.description)
@@ -162,12 +162,12 @@ def _words(inputs: Sequence[str], known: Operators) -> str:
 
 
 def _is_described(description: str) -> bool:
-    """Whether Flink tells more of an operator than its name."""
+    """Whether Flink describes an operator by more than its name."""
     return "(" in description
 
 
 def _columns(description: str) -> dict[str, str] | None:
-    """What each column of a projection is computed from; None: it is none. Its filter is left out."""
+    """The expression of each column of a projection, without its filter; None: it is no projection."""
     selected = _selected(description) if _CALC.match(description) else None
     if selected is None:
         return None
@@ -179,7 +179,7 @@ def _columns(description: str) -> dict[str, str] | None:
 
 
 def _without_aliases(description: str) -> str:
-    """A description without the names that it gives to its own results: they alter no state."""
+    """A description without the names of its own results, which don't affect state."""
     selected = _selected(description)
     if selected is None:
         return description
@@ -188,11 +188,11 @@ def _without_aliases(description: str) -> str:
 
 
 def _selected(description: str) -> tuple[str, list[str], str] | None:
-    """The items of `select=[...]`, with what stands before and after them; None: there is no such part."""
+    """The items of `select=[...]`, with the text before and after them; None: there is no such part."""
     before, found, text = description.partition("select=[")
     if not found:
         return None
-    # The planner writes a window's own properties with a quote that nothing closes.
+    # The planner writes a window's own properties with an unclosed quote.
     text = text.replace("('w$", "(\0w$")
     items, begin, depth, quoted = [], 0, 0, False
     for at, letter in enumerate(text):

@@ -1,7 +1,7 @@
-"""What the operators of a job compute that runs since before releases kept it, by what its cluster says. Pure.
+"""The operators of a running job whose release doesn't store them, from the cluster's plan of the job. Pure.
 
-The cluster describes vertices, each with its chained operators as an indented list, and names the first operator of
-each by its id alone. The others get theirs from the vertex of the new graph that has the same id and as many operators.
+The cluster describes vertices, each with its chained operators as an indented list, and gives only the id of each
+chain's first operator. The others get theirs from the new graph's vertex with the same id and number of operators.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sluice.state.operators import Described
 _LINE = re.compile(r"^(?P<indent>(?:[ :]  )*)(?P<branch>[+:]- )?(?:\[\d+\]:)?(?P<text>\S.*)$")
 _NUMBERED_NAME = re.compile(r"^([\w$]+)\[\d+\](?=$|: )")
 _INDENT = 3
-"""Characters by which a line is indented below the one before it in the chain."""
+"""The characters by which a line is indented more than the one before it in the chain."""
 
 
 @dataclass
@@ -31,11 +31,11 @@ class _Line:
 
 
 def running_operators(nodes: Iterable[PlanNode], graph: Graph) -> dict[str, Described]:
-    """The operators of a job that runs, by their ids as far as these can be told; types aren't known.
+    """The operators of a running job by their ids, as far as these are known; types are unknown.
 
     Args:
         nodes: The vertices of the job's plan; see `sluice.flink.calls.plan`.
-        graph: What is to take its state.
+        graph: The graph that would take its state.
     """
     compiled = {vertex.id: [operator.id for operator in vertex.operators] for vertex in graph.vertices}
     chains = {node.id: _chain(node.lines) for node in nodes}
@@ -78,7 +78,7 @@ def _ends_first(line: _Line) -> Iterator[_Line]:
 
 
 def _inputs(line: _Line, vertices: Iterable[str], chains: dict[str, list[_Line]]) -> Iterator[str]:
-    """The ids of what an operator reads; not known where a chain before it has several ends."""
+    """The ids of an operator's inputs; unknown if a chain before it has several ends."""
     if line.parent is not None:
         yield line.parent.id
         return

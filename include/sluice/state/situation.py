@@ -1,4 +1,4 @@
-"""Where a job is, from what the ledger and the cluster say. Pure."""
+"""The situation of a job, from the ledger and the cluster. Pure."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from sluice.ledger.tables import Placement
 
 @dataclass(frozen=True)
 class Absent:
-    """Nothing of it was ever started."""
+    """The job was never started."""
 
 
 @dataclass(frozen=True)
 class Runs:
-    """It runs as the ledger says.
+    """The job is running, as the ledger has it.
 
     Attributes:
-        is_whole: All of its tasks run, and it does not fail: otherwise it can't write a savepoint.
+        is_whole: All of its tasks are running, and it isn't failing: otherwise it can't write a savepoint.
     """
 
     place: Placement
@@ -29,38 +29,38 @@ class Runs:
 
 @dataclass(frozen=True)
 class Stopping:
-    """It was told to stop, and nobody has seen the end of that."""
+    """Sluice has begun to stop the job, and the ledger doesn't have its end yet."""
 
     place: Placement
     is_alive: bool
 
     @property
     def suspends(self) -> bool:
-        """On purpose: nothing is to be started afterwards."""
+        """Whether the job is being suspended: nothing is started afterwards."""
         return self.place.phase == "suspending"
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """It was stopped, with state to be started from."""
+    """The job was stopped, and the ledger has the state for its next start."""
 
     place: Placement
 
 
 @dataclass(frozen=True)
 class Suspended:
-    """It was stopped on purpose."""
+    """The job was suspended by request."""
 
     place: Placement
 
 
 @dataclass(frozen=True)
 class Lost:
-    """It should run, and doesn't.
+    """The job should be running, and isn't.
 
     Attributes:
-        is_known: The cluster still remembers it.
-        is_shared: Several releases were submitted under its id without an answer: what it has left may be another's.
+        is_known: The cluster still shows the ended job.
+        is_shared: Several releases were submitted under its id without an answer: its state may be another release's.
     """
 
     place: Placement
@@ -72,17 +72,17 @@ Situation = Absent | Runs | Stopping | Stopped | Suspended | Lost
 
 
 def locate(job: str, place: Placement | None, cluster: Iterable[JobSummary], *, is_answered: bool = True) -> Situation:
-    """Where the job is.
+    """Determine the situation of the job.
 
     Args:
         job: The job's name.
-        place: What the ledger says.
-        cluster: Every job that the cluster remembers.
-        is_answered: Flink has answered for the submission of the job that the ledger knows. Otherwise one that was
-            given up may have come up after the ledger has it as stopped: the next start ends it first.
+        place: The job's placement in the ledger.
+        cluster: Every job that the cluster shows.
+        is_answered: Flink has answered the submission of the placed job. Otherwise a submission without an answer may
+            have started after the ledger has the job as stopped: the next start cancels that one first.
 
     Raises:
-        RefusedError: a job of this name runs that the ledger does not know, or that it has as stopped or suspended.
+        RefusedError: a job of this name runs that the ledger does not know, or has as stopped or suspended.
     """
     by_id = {summary.id: summary for summary in cluster}
     alive = {summary.id for summary in by_id.values() if summary.name == job and not summary.state.is_terminal}
@@ -114,6 +114,6 @@ def _runs_after_its_stop(place: Placement, state: JobState) -> RefusedError:
     return RefusedError(
         f"{place.job}: the ledger has it as {place.phase} since {place.since:%Y-%m-%d %H:%M} UTC, and its Flink job "
         f"{place.flink_job_id} is {state.value} on the cluster",
-        remedy=f"cancel Flink job {place.flink_job_id} in the Flink UI, and ask again: {place.job} is then started "
-        f"{begins}, and what was written since that is written again",
+        remedy=f"cancel Flink job {place.flink_job_id} in the Flink UI, and try again: {place.job} is then started "
+        f"{begins}, and rows that were written since that are written again",
     )

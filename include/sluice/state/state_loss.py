@@ -1,4 +1,4 @@
-"""Where a job goes on whose state is given up: nobody can read the positions that it held."""
+"""The offsets from which a job starts whose state is abandoned because it can't be read."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from sluice.state.offsets import by_topic, offsets_by_partition
 
 
 def is_state_given_up(place: Placement) -> bool:
-    """Whether the job is cancelled, or to be, without anybody reading what it leaves."""
+    """Whether the job is stopped by a cancel, and its state not read afterwards."""
     return place.stop_mode == "cancel" and place.carried_over and place.state_path is None
 
 
 def last_positions(
     project: Project, place: Placement, topics: Iterable[str], admin: AdminClient
 ) -> dict[str, dict[str, int]]:
-    """Per topic and partition the furthest offset that is known to be behind the job.
+    """By topic and partition, the largest offset up to which the job is known to have read.
 
-    Its group's committed ones, as of its newest checkpoint, or what it was started from where that is further. A
-    partition of which neither is known is left out: the job begins where the topic is declared to.
+    That is the committed offset of its group, from its newest checkpoint, or the offset from which it was started, if
+    that is larger. A partition with neither is left out: the job starts there as the topic declares.
 
     Args:
         project: The project.
-        place: Where the job stood.
-        topics: What it reads.
+        place: The job's placement.
+        topics: The topics that it reads.
         admin: The brokers.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The state that a job's successor would take over: where it lies, and what it holds."""
+"""The state that a job's successor would take over: its path and content."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from sluice.state.situation import Absent, Lost, Runs, Situation, Stopped, Stopp
 
 
 class SuccessorState:
-    """Reads what the state of one job holds, as far as that can be told before it stops.
+    """Reads the state of one job, as far as it is known before the job stops.
 
     Args:
         project: The project.
         flink: The cluster.
-        compiler: Looks into checkpoints.
+        compiler: Reads checkpoints.
 
     Attributes:
-        path: Where the state lies that was read last; None: there was none.
+        path: The path of the state that was read last; None: there was none.
     """
 
     def __init__(self, project: Project, flink: FlinkClient, compiler: Compiler) -> None:
@@ -34,10 +34,10 @@ class SuccessorState:
         self.path: str | None = None
 
     def read_or_why(self, situation: Situation, *, abandons: bool) -> tuple[State | None, str | None]:
-        """What the state holds that would be taken over; or why that can't be told, where it is abandoned anyway.
+        """The state that would be taken over; or why it can't be read, if it is abandoned anyway.
 
         Raises:
-            StateError, RefusedError: it can't be told, and is to be taken over.
+            StateError, RefusedError: it can't be read, and would be taken over.
             UnreachableError: the cluster doesn't answer.
         """
         try:
@@ -48,7 +48,7 @@ class SuccessorState:
             return None, error.message
 
     def _read(self, situation: Situation) -> State | None:
-        """What it holds; None: there is none yet."""
+        """The state; None: there is none yet."""
         path: str | None = None
         match situation:
             case Stopping(place, is_alive) if not is_alive or place.stop_mode == "cancel":
@@ -68,7 +68,7 @@ class SuccessorState:
         return self._inspect(path)
 
     def _of_running(self, place: Placement) -> State | None:
-        """What the newest checkpoint of a job that runs holds, or what it was restored from."""
+        """The newest checkpoint of a running job, or the state that it was restored from."""
         completed = self._flink.send(calls.checkpoints(place.flink_job_id)).latest.completed
         return self._inspect((completed.external_path if completed else None) or place.restored_from)
 

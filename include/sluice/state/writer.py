@@ -1,4 +1,4 @@
-"""What the operators compute of the release that wrote a job's state."""
+"""The operators of the release that wrote a job's state."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from sluice.state.running_operators import running_operators
 def written_operators(
     ledger: Ledger, flink: FlinkClient, place: Placement, path: str | None, graph: Graph
 ) -> dict[str, Described]:
-    """What the operators of the state's release compute; empty: nothing is known of them.
+    """The operators of the release that wrote the state; empty: unknown.
 
-    A release from before this was kept is asked of its cluster, while that knows the job.
+    If that release doesn't store them, they are read from the cluster, as long as it knows the job.
 
     Args:
         ledger: The ledger.
         flink: The cluster.
-        place: Where the job stands.
-        path: The state that would be taken over; None: a savepoint that is still to be written. A release that has made
-            no checkpoint holds the state of the one before it.
-        graph: What is to take the state.
+        place: The job's placement.
+        path: The state that would be taken over; None: a savepoint that isn't written yet. If the running release has
+            made no checkpoint, this is the state of the release before it.
+        graph: The graph that would take the state.
 
     Raises:
         UnreachableError: the cluster doesn't answer.
@@ -43,6 +43,6 @@ def written_operators(
     except UnreachableError:
         raise
     except FlinkError:
-        # It doesn't know the job any more.
+        # The cluster no longer knows the job.
         return {}
     return running_operators(nodes, graph)

@@ -29,7 +29,7 @@ assert [(each["job"], each["old"] == each["new"]) for each in told] == [("counts
 assert newest().link in told[0]["reasons"][0]
 ask()
 assert len(told) == 1
-assert ledger.told.known("Tells", "report") == {"counts": "approval f"}
+assert ledger.notifications.known("Tells", "report") == {"counts": "approval f"}
 """,
     )
 

@@ -91,7 +91,7 @@ async def main():
     sweep(now - timedelta(minutes=40), (now - timedelta(minutes=40)) - (edge - 3 * hour - timedelta(minutes=1)))
     sweep(now - timedelta(minutes=30), (now - timedelta(minutes=30)) - (edge - 3 * hour - timedelta(minutes=1)))
     assert trigger().find_passed() is None, "the first reading must send no event"
-    assert ledger.told.known("a every 3600 s", "event time") == {"a": (edge - 4 * hour).isoformat()}
+    assert ledger.notifications.known("a every 3600 s", "event time") == {"a": (edge - 4 * hour).isoformat()}
     sweep(now - timedelta(minutes=20), (now - timedelta(minutes=20)) - (edge - hour))
     sweep(now - timedelta(minutes=10), (now - timedelta(minutes=10)) - (edge - hour))
     events = trigger().run()
@@ -103,7 +103,7 @@ async def main():
     for hours in (5, 3):
         sweep(now - hours * hour, hour * 0, "rare")
     assert rare.find_passed() is None
-    assert ledger.told.known("rare every 3600 s", "event time") == {"rare": (edge - 5 * hour).isoformat()}
+    assert ledger.notifications.known("rare every 3600 s", "event time") == {"rare": (edge - 5 * hour).isoformat()}
     # An event that was not recorded is sent again, once: Airflow may not have received it.
     events = trigger().run()
     assert await next_of(events) == sent

@@ -32,7 +32,7 @@ def found(monkeypatch, status, planned=None, asked=None, **case):
     """What a job needs; `planned` is the plan, or the plans by the request's kind."""
     requests = []
 
-    def make_plan(_project, _job, request, _tell):
+    def make_plan(_project, _job, request, _log):
         requests.append(request)
         outcome = planned[request.kind] if isinstance(planned, dict) else planned
         if isinstance(outcome, Exception):

@@ -11,7 +11,7 @@ from sluice.ledger.ledger import Ledger
 
 @pytest.fixture
 def sent(tmp_path):
-    return Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", "test").told
+    return Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", "test").notifications
 
 
 def row(verdict, job="a", state="RUNNING"):

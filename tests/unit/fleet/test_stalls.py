@@ -118,7 +118,7 @@ def test_new_release_stalled_in_two_runs_is_rolled_back_once_and_not_redeployed(
     simulated.deploy()
     simulated.deploy(overrides={"least": 1})
     newest = simulated.checkpoint(simulated.place.flink_job_id, "Window")
-    monkeypatch.setattr(needs, "make_plan", lambda _project, _job, request, _tell: simulated.plan(**vars(request)).plan)
+    monkeypatch.setattr(needs, "make_plan", lambda _project, _job, request, _log: simulated.plan(**vars(request)).plan)
     names, now = [(JOB, simulated.place.flink_job_id)], datetime.now(UTC)
     found, decided = sweep_once(names), []
     for number in range(2):

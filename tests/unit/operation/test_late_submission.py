@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from sluice.errors import OperationError, UnreachableError
-from sluice.operation.start import Patience
+from sluice.operation.start import ClusterTimeouts
 from sluice.operation.switch_over import retry_on_conflict
 from tests.support.simulated import _ROUTES, JOB, Died
 
@@ -14,7 +14,7 @@ POINTS = range(14)
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
-    monkeypatch.setattr(Patience, "__init__", lambda self: vars(self).update(shown=0.0, arrives=0.0))
+    monkeypatch.setattr(ClusterTimeouts, "__init__", lambda self: vars(self).update(shown=0.0, arrives=0.0))
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ import threading
 import time
 
 from sluice.fleet.status import fleet_status
+from sluice.flink import calls
+from sluice.flink.client import FlinkClient
 from sluice.local.traffic import wire
 from sluice.local.traffic.generator import Message
 from sluice.operation.topics import create_topics
@@ -54,3 +56,16 @@ def test_a_topic_that_no_source_of_the_job_reads_is_told_before_the_deadline(lab
     told = [line for line in capsys.readouterr().out.splitlines() if words in line]
     assert told
     assert "at the deadline" not in told[0]
+
+
+def test_gate_does_not_wait_for_the_checkpoint_interval(lab):
+    lab.deployment("jobs: {rare: {flink: {execution.checkpointing.interval: 1 h}}}\n")
+    lab.job("rare", TIMELESS.format(name="rare", fields="id: str"))
+    create_topics(lab.project, "rare")
+    wire.produce(
+        lab.local.kafka_servers, "rare_lines", [Message(b"", b'{"id": "x", "at": 1}', time.time_ns() // 1_000_000, 0)]
+    )
+    result = deploy(lab.project, "rare")
+    assert result.outcome == "healthy"
+    with FlinkClient(lab.local.flink_url) as flink:
+        assert flink.send(calls.checkpoints(result.flink_job_id)).counts.completed == 1

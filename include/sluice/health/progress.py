@@ -36,9 +36,12 @@ class Proof:
         self._running_ms = 0
         self._moved_ms: int | None = None
         self._read_ms: int | None = None
+        self.lacks_only_checkpoint = False
+        """Whether the last snapshot lacked only a checkpoint that covers what was read."""
 
     def missing(self, snapshot: Snapshot) -> str | None:
         """What is not proven yet, one line; None: everything is."""
+        self.lacks_only_checkpoint = False
         if snapshot.state is not JobState.RUNNING or snapshot.tasks_running < snapshot.tasks_total:
             return "not all tasks are running"
         if snapshot.began_ms != self._began_ms:
@@ -48,7 +51,9 @@ class Proof:
             return None
         if self._read_ms is None and (words := self._unread(snapshot)):
             return words
-        return self._uncovered(snapshot)
+        uncovered = self._uncovered(snapshot)
+        self.lacks_only_checkpoint = uncovered is not None
+        return uncovered
 
     def _has_run_long(self, snapshot: Snapshot) -> bool:
         """Whether its tasks ran long before their newest checkpoint, and every partition has moved from its start."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+import uuid
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -12,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sluice.errors import FlinkError, UnreachableError
+from sluice.flink import calls
 from sluice.flink.access import Access
 from sluice.flink.client import AsyncFlinkClient
 from sluice.health.gates import Gate, Reading, judge, repeats_own_failure
@@ -57,7 +59,8 @@ class GateOrder:
 async def readings(order: GateOrder) -> AsyncGenerator[tuple[Gate, Reading]]:
     """Poll the job; yield each changed reading with its gate. The last one is of the last gate, or is hopeless.
 
-    One snapshot may pass several gates. An error of the cluster or of a broker is no finding about the job: the
+    One snapshot may pass several gates. If only a checkpoint is missing, one is triggered: the job's interval may be
+    minutes. An error of the cluster or of a broker is no finding about the job: the
     request is repeated until the deadline.
     """
     last: str | None = None
@@ -74,6 +77,7 @@ async def readings(order: GateOrder) -> AsyncGenerator[tuple[Gate, Reading]]:
                 if reading.hopeless:
                     return
                 if not reading.passed:
+                    await watch.request_checkpoint(flink)
                     await asyncio.sleep(_PAUSE)
                     break
                 left.pop(0)
@@ -97,6 +101,8 @@ class _Watch:
         self._order = order
         self._former: Snapshot | None = None
         self._proof: Proof | None = None
+        self._requested_at_start: int | None = None
+        self._not_triggered = ""
         self._earlier: defaultdict[Gate, list[Reading]] = defaultdict(list)
 
     async def look(self, flink: AsyncFlinkClient) -> Snapshot | Reading:
@@ -122,15 +128,38 @@ class _Watch:
             return Reading(passed=False, words=str(error))
         return self._former
 
+    async def request_checkpoint(self, flink: AsyncFlinkClient) -> None:
+        """Trigger a checkpoint if only that is missing; once after each start of the job's tasks."""
+        snapshot, proof = self._former, self._proof
+        if snapshot is None or proof is None or not proof.lacks_only_checkpoint:
+            return
+        if self._requested_at_start == snapshot.began_ms:
+            return
+        self._not_triggered = ""
+        try:
+            await flink.send(calls.take_checkpoint(self._order.flink_job_id, uuid.uuid4().hex))
+        except UnreachableError:
+            # The next snapshot tries again.
+            return
+        except FlinkError as error:
+            # The job's own interval still leads to a checkpoint.
+            self._not_triggered = error.message
+        self._requested_at_start = snapshot.began_ms
+
     def _proven(self, look: Snapshot, reading: Reading) -> Reading:
         """The reading; passed only once a checkpoint covers the waiting records, and no restart has followed it."""
         missing = self._proof.missing(look) if self._proof else None
         if missing is not None and repeats_own_failure(look, self._order.health):
             # A checkpoint between two failures proves nothing: the records that cause them are still unread.
             return replace(reading, passed=False, hopeless=True, words=f"{reading.words}, repeatedly; {missing}")
-        if missing is None or not reading.passed:
+        if missing is None:
             return reading
-        return replace(reading, passed=False, words=f"{reading.words}, {missing}")
+        words = [reading.words]
+        if reading.passed:
+            words.append(missing)
+        if self._not_triggered:
+            words.append(f"triggering a checkpoint failed: {self._not_triggered}")
+        return replace(reading, passed=False, words=", ".join(words))
 
     def read(self, gate: Gate, look: Snapshot | Reading) -> Reading:
         """The reading of a gate from a snapshot."""

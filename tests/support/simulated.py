@@ -19,8 +19,8 @@ from sluice.kafka.offsets import Offsets
 from sluice.operation import roll_back as roll_back_module
 from sluice.operation import start as start_module
 from sluice.operation import stop as stop_module
+from sluice.operation.executor import Executor
 from sluice.operation.roll_back import roll_back
-from sluice.operation.switch_over import SwitchOver
 from sluice.plan import checks, planner
 from sluice.plan.approval import Approval
 from sluice.plan.planner import Planner
@@ -175,7 +175,7 @@ class Simulated:
 
     def switch_over(self, planned, holder="me", *, approved=False):
         """Do a plan up to the start."""
-        switch = SwitchOver(
+        executor = Executor(
             self.project,
             planned,
             self.flink,
@@ -185,7 +185,7 @@ class Simulated:
             approval=Approval(holder, datetime.now(UTC)) if approved is True else approved or None,
             is_gone=lambda other: other != holder,
         )
-        return switch.run()
+        return executor.start()
 
     def settle(self, started):
         """Its gates are passed."""

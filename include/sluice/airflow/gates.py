@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from sluice.airflow.triggers import GateTrigger
-    from sluice.operation.switch_over import Started
+    from sluice.operation.started import Started
     from sluice.project import Project
 
 READING = "reading"
@@ -155,7 +155,7 @@ def gate_group(
 
 def _running(project: Project, job: str) -> Started:
     """The job that runs."""
-    from sluice.operation.switch_over import Started  # noqa: PLC0415
+    from sluice.operation.started import Started  # noqa: PLC0415
 
     place = project.ledger.placement(job)
     if place is None or place.phase != "running":

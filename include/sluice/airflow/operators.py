@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sluice.ledger.tables import Operation
     from sluice.operation.roll_back import RollbackResult
-    from sluice.operation.switch_over import Started
+    from sluice.operation.started import Started
     from sluice.plan.approval import Approval
     from sluice.project import Project
 
@@ -175,7 +175,7 @@ class SwitchOverOperator(RequestOperator):
         driver, shown = self.driver(context, project), self.plan and self.plan["fingerprint"]
         with FlinkClient(project.flink) as flink, Compiler(project, self.job, driver.log) as compiler:
             request = self.request(context)
-            return driver.switch_over(request, flink, compiler, lambda: self._approval(context, project), shown)[1]
+            return driver.start(request, flink, compiler, lambda: self._approval(context, project), shown).started
 
     def _approval(self, context: Context, project: Project) -> Approval | None:
         """What this run was given, ahead or when it asked; None: nothing."""
@@ -236,7 +236,7 @@ def settle_operation(
 
 def started_of(values: Mapping[str, Any]) -> Started:
     """The job that a switch-over task has started, from the task's output."""
-    from sluice.operation.switch_over import Started  # noqa: PLC0415
+    from sluice.operation.started import Started  # noqa: PLC0415
 
     return Started(**{name: value for name, value in values.items() if name != "deadline"})
 

@@ -108,6 +108,11 @@ class OperationHandle:
             found = [item.data for item in self._entries(session) if (item.stage, item.event) == (stage, event)]
         return found[-1] if found else None
 
+    @property
+    def is_touched(self) -> bool:
+        """Whether the operation has begun to stop or to start a job."""
+        return any(self.entry(stage, event) for stage, event in TOUCHES)
+
     def finish(self, outcome: str, reason: str | None = None) -> None:
         """End the operation. An outcome that means passed gates marks the release as healthy.
 

@@ -1,6 +1,6 @@
 """Drive one operation of one job from its plan to its outcome, in the shell and in the tasks of an Airflow run.
 
-    refuse_busy → switch_over → gates: passed, or failed → settle, or take_back
+    refuse_busy → start → gates: passed, or failed → settle, or take_back
 
 Only the waiting differs: the shell polls in its own process, Airflow's tasks defer each gate to the triggerer.
 """
@@ -10,21 +10,38 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sluice.compiler import Compiler
-from sluice.errors import RefusedError
+from sluice.errors import ChangedError, RefusedError
 from sluice.flink.client import FlinkClient
 from sluice.health.gates import Gate
 from sluice.ledger.operation_handle import OperationHandle
+from sluice.operation.executor import Executor
 from sluice.operation.holder import is_gone
 from sluice.operation.roll_back import RollbackResult, roll_back
-from sluice.operation.switch_over import Log, Started, SwitchOver, retry_on_conflict
+from sluice.operation.started import Log, Started
 from sluice.operation.verify import Outcome, record_passed, settle
 from sluice.plan.approval import Approval
 from sluice.plan.model import Plan
-from sluice.plan.planner import Planned, Planner
+from sluice.plan.planner import Planner
 from sluice.plan.request import DeployRequest
 from sluice.project import Project
+
+T = TypeVar("T")
+
+
+def retry_on_conflict(attempt: Callable[[], T], log: Log) -> T:
+    """Plan and start a job. Do both once more if the job has changed after planning: the request may still apply.
+
+    Raises:
+        ChangedError: the job has changed a second time.
+    """
+    try:
+        return attempt()
+    except ChangedError as error:
+        log(f"{error.message}: planning again")
+    return attempt()
 
 
 @dataclass(frozen=True)
@@ -53,15 +70,15 @@ class Driver:
         """
         self.project.ledger.refuse_busy(self.job, self.holder, self.is_gone)
 
-    def switch_over(
+    def start(
         self,
         request: DeployRequest,
         flink: FlinkClient,
         compiler: Compiler,
         approval: Callable[[], Approval | None],
         shown: str | None = None,
-    ) -> tuple[Planned, Started]:
-        """Plan, and execute the plan up to the start. Do both once more if the job has changed after planning.
+    ) -> Executor:
+        """Plan, and execute the stages before `Verify`; the executor of the plan. See `retry_on_conflict`.
 
         Args:
             request: The request.
@@ -71,31 +88,39 @@ class Driver:
             shown: The fingerprint of the plan that was shown to a person; None: no plan was shown.
 
         Raises:
-            SluiceError: see `SwitchOver.run`; also RefusedError: the target differs from the plan that was shown.
+            ChangedError: the job has changed a second time.
+            SluiceError: see `Executor.start`; also RefusedError: the target differs from the plan that was shown.
         """
+        return retry_on_conflict(lambda: self._start(request, flink, compiler, approval, shown), self.log)
 
-        def attempt() -> tuple[Planned, Started]:
-            self.refuse_busy()
-            planned = Planner(self.project, self.job, request, flink, compiler).plan()
-            if shown not in (None, planned.plan.fingerprint):
-                raise RefusedError(
-                    f"{self.job}: its code or settings have changed since the plan was made",
-                    remedy="trigger the DAG again, and read the new plan",
-                )
-            switch = SwitchOver(
-                self.project,
-                planned,
-                flink,
-                compiler,
-                self.holder,
-                self.log,
-                approval=approval(),
-                note=request.reason,
-                is_gone=self.is_gone,
+    def _start(
+        self,
+        request: DeployRequest,
+        flink: FlinkClient,
+        compiler: Compiler,
+        approval: Callable[[], Approval | None],
+        shown: str | None,
+    ) -> Executor:
+        self.refuse_busy()
+        planned = Planner(self.project, self.job, request, flink, compiler).plan()
+        if shown not in (None, planned.plan.fingerprint):
+            raise RefusedError(
+                f"{self.job}: its code or settings have changed since the plan was made",
+                remedy="trigger the DAG again, and read the new plan",
             )
-            return planned, switch.run()
-
-        return retry_on_conflict(attempt, self.log)
+        executor = Executor(
+            self.project,
+            planned,
+            flink,
+            compiler,
+            self.holder,
+            self.log,
+            approval=approval(),
+            note=request.reason,
+            is_gone=self.is_gone,
+        )
+        executor.start()
+        return executor
 
     def has_nothing_to_do(self, plan: Plan) -> bool:
         """Whether the planned release runs and was verified, its topics need no change, and no operation is open."""

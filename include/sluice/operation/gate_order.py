@@ -9,7 +9,7 @@ from datetime import timedelta
 from sluice.health.gates import Gate
 from sluice.operation.gate import GateOrder
 from sluice.operation.limits import limits, untimed
-from sluice.operation.switch_over import Started
+from sluice.operation.started import Started
 from sluice.project import Project
 from sluice.state.offsets import topics_of
 

@@ -9,7 +9,7 @@ from sluice.errors import FlinkError, UnreachableError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.ledger.tables import Savepoint
-from sluice.operation.switch_over import Log
+from sluice.operation.started import Log
 from sluice.project import Project
 
 KEPT = 5

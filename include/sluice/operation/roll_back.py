@@ -22,8 +22,8 @@ from sluice.ledger.operation_handle import OperationHandle
 from sluice.ledger.tables import Placement, Release
 from sluice.ledger.transitions import Cancel, Stopped
 from sluice.operation.start import Start
+from sluice.operation.started import Log, Started
 from sluice.operation.stop import Stop, StopFailedError, record_failed
-from sluice.operation.switch_over import Log, Started, is_touched
 from sluice.operation.verify import Outcome, pass_gates
 from sluice.plan.changes import compare_values
 from sluice.plan.target import meanings
@@ -113,7 +113,7 @@ class _RollBack:
         begun = operation.entry("back", "begin") is not None
         if (
             place is None
-            or not (is_touched(operation) or self._found_unproven(place))
+            or not (operation.is_touched or self._found_unproven(place))
             or (operation.entry("stop", "failed") and place.phase == "running")
         ):
             return RollbackResult("failed", f"{reason}; nothing was changed")

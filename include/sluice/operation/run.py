@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,12 +10,13 @@ from sluice.compiler import Compiler
 from sluice.errors import BusyError, OperationError, RefusedError, SluiceError
 from sluice.flink.client import FlinkClient
 from sluice.operation.driver import Driver
+from sluice.operation.executor import Executor, GatesFailedError
 from sluice.operation.holder import is_gone
-from sluice.operation.switch_over import Log, Started, is_touched
-from sluice.operation.verify import Outcome, pass_gates, settle
+from sluice.operation.started import Log, Started
+from sluice.operation.verify import Outcome
 from sluice.plan.approval import Approval
 from sluice.plan.model import Plan
-from sluice.plan.planner import Planned, Planner
+from sluice.plan.planner import Planner
 from sluice.plan.request import DeployRequest
 from sluice.project import Project
 
@@ -86,21 +86,17 @@ def run_operation(
     with FlinkClient(project.flink) as flink, compiler or Compiler(project, job, log) as client:
         approved = Approval(holder, datetime.now(UTC)) if request.allow_state_loss else None
         try:
-            planned, started = driver.switch_over(request, flink, client, lambda: approved)
+            executor = driver.start(request, flink, client, lambda: approved)
         except SluiceError as error:
             return _failed_to_start(driver, flink, error)
-        client.close()  # frees half a gigabyte that the gates don't need
-        try:
-            return _verify(driver, flink, planned, started)
-        except SluiceError as error:
-            return Result(job, "failed", started.operation, started.release, started.flink_job_id, error=error)
+        return _finish(driver, flink, executor)
 
 
 def _failed_to_start(driver: Driver, flink: FlinkClient, error: SluiceError) -> Result:
     job, operation = driver.job, driver.held()
     if operation is None or isinstance(error, BusyError):
         return Result(job, "failed", error=_cause(driver, error))
-    if not is_touched(operation):
+    if not operation.is_touched:
         operation.finish("failed", str(error))
         return Result(job, "failed", operation.id, error=error)
     return _take_back(driver, operation.id, flink, error)
@@ -133,37 +129,34 @@ def _take_back(driver: Driver, operation: str, flink: FlinkClient, error: Sluice
     return Result(job, back.outcome, operation, flink_job_id=back.flink_job_id, error=failure)
 
 
-def _verify(driver: Driver, flink: FlinkClient, planned: Planned, started: Started) -> Result:
-    project, job, log = driver.project, planned.plan.job, driver.log
-    operation = project.ledger.resume(started.operation)
-    row = Result(
+def _finish(driver: Driver, flink: FlinkClient, executor: Executor) -> Result:
+    """Execute the rest of the plan; roll back if the job does not pass its gates."""
+    job, started = driver.job, executor.started
+    result = Result(
         job,
-        "suspended",
+        "failed",
         started.operation,
         started.release,
         started.flink_job_id,
         started.savepoint,
         started.restored_from,
     )
-    problem = asyncio.run(pass_gates(project, operation, started, log)) if started.flink_job_id else None
-    if problem is None:
-        try:
-            outcome, downtime = settle(project, flink, operation, started, log)
-        except SluiceError as error:
-            return replace(row, outcome="failed", error=_unsettled(job, started, error))
-        return replace(row, outcome=outcome, downtime_ms=downtime)
+    try:
+        executor.finish()
+    except GatesFailedError as error:
+        return _gates_failed(driver, flink, started, result, error)
+    except SluiceError as error:
+        return replace(result, error=error)
+    return replace(result, outcome=executor.outcome, downtime_ms=executor.downtime_ms)
+
+
+def _gates_failed(
+    driver: Driver, flink: FlinkClient, started: Started, result: Result, error: GatesFailedError
+) -> Result:
+    operation = driver.project.ledger.resume(started.operation)
     is_proven = operation.row.former_release in (None, started.release)
     if started.recorded or (started.unchanged and is_proven):
         # The operation changed nothing that could be rolled back.
-        operation.finish("failed", problem)
-        return replace(row, outcome="failed", error=OperationError(f"{job}: {problem}", remedy="see sluice status"))
-    return _take_back(driver, operation.id, flink, OperationError(f"release {started.release}: {problem}"))
-
-
-def _unsettled(job: str, started: Started, error: SluiceError) -> OperationError:
-    """The error for an operation whose end could not be recorded: the next one verifies the job again and settles."""
-    state = "it runs and has passed its gates" if started.flink_job_id else "it is suspended"
-    return OperationError(
-        f"{job}: {state}, but the operation could not be settled: {error}",
-        remedy=f"run sluice {'deploy' if started.flink_job_id else 'suspend'} {job} again to complete the operation",
-    )
+        operation.finish("failed", error.message)
+        return replace(result, error=OperationError(f"{driver.job}: {error.message}", remedy="see sluice status"))
+    return _take_back(driver, operation.id, flink, OperationError(f"release {started.release}: {error.message}"))

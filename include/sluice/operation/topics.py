@@ -6,6 +6,7 @@ from confluent_kafka.admin import AdminClient
 
 from sluice.kafka import topics
 from sluice.kafka.brokers import connect
+from sluice.kafka.topic_steps import Step
 from sluice.plan.topics import topic_steps
 from sluice.project import Project
 
@@ -17,7 +18,7 @@ def create_topics(
     *,
     grow_partitions: bool = False,
     change_settings: bool = False,
-) -> tuple[topics.Step, ...]:
+) -> tuple[Step, ...]:
     """Create or change the topics; the steps that were taken.
 
     Raises:

@@ -16,7 +16,7 @@ from sluice.ledger.operation_handle import LEASE, OperationHandle
 from sluice.operation.gate import readings
 from sluice.operation.gate_order import gate_order
 from sluice.operation.retention import thin
-from sluice.operation.switch_over import Log, Started
+from sluice.operation.started import Log, Started
 from sluice.project import Project
 
 Outcome = Literal["healthy", "unchanged", "recorded", "suspended", "rolled_back", "failed"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 
 from sluice.deployment.desired import override_secret_warnings
-from sluice.kafka import topics
+from sluice.kafka.topic_steps import Step
 from sluice.ledger.ledger import Ledger
 from sluice.ledger.tables import Placement
 from sluice.plan import stages
@@ -39,7 +39,7 @@ class PlanBuilder:
         category: Category,
         situation: Situation,
         target: Target,
-        steps: tuple[topics.Step, ...],
+        steps: tuple[Step, ...],
         *,
         mode: Mode | None = None,
         doing: tuple[stages.Stage, ...] = (),
@@ -49,20 +49,13 @@ class PlanBuilder:
     ) -> Plan:
         """The plan with the stages of `doing`; those before and after them follow from the other arguments."""
         place: Placement | None = None if isinstance(situation, Absent) else situation.place
-        to_do = tuple(step.words for step in steps if step.action != "keep")
-        before: list[stages.Stage] = [stages.CreateTopics(topics=to_do)] if to_do else []
-        if target.number is None and action != "none":
-            before.insert(0, stages.AddRelease())
+        before: list[stages.Stage] = [stages.AddRelease()] if target.number is None else []
+        if to_do := tuple(step for step in steps if step.action != "keep"):
+            before.append(stages.CreateTopics.of(to_do))
         config = target.desired.job.config if target.desired else None
         secret_warnings = override_secret_warnings(config, target.overrides) if config else ()
-        after = (
-            ()
-            if action == "suspend" or (isinstance(situation, Suspended) and action == "none")
-            else (
-                stages.Verify(),
-                stages.Settle(),
-            )
-        )
+        is_down = action == "suspend" or (isinstance(situation, Suspended) and action == "none")
+        after = (stages.Settle(suspended=True),) if is_down else (stages.Verify(), stages.Settle())
         return Plan(
             job=self._job,
             kind=self._request.kind,

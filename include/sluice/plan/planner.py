@@ -14,8 +14,8 @@ from sluice.deployment.secrets import redact_release
 from sluice.errors import RefusedError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
-from sluice.kafka import topics
 from sluice.kafka.brokers import connect
+from sluice.kafka.topic_steps import Step
 from sluice.ledger.placement_version import PlacementVersion
 from sluice.ledger.tables import Placement, Release, StopMode
 from sluice.plan import changes as differences
@@ -45,7 +45,6 @@ class Planned:
     """A plan with the values that carrying it out needs.
 
     Attributes:
-        steps: What is done to the topics.
         graph: The compiled graph of the target; None: it wasn't compiled.
         carry_over: The target was compiled to start without state, from the committed offsets of its group.
         stand: The version of the placement that the plan was made for; the plan is invalid for any other. None: the
@@ -55,7 +54,6 @@ class Planned:
 
     plan: Plan
     target: Target
-    steps: tuple[topics.Step, ...]
     graph: Graph | None
     carry_over: bool = False
     stand: PlacementVersion | None = None
@@ -130,12 +128,12 @@ class Planner:
             checks.refuse_without_change(self._job, self._request, active, former)
             reasons = ("it runs this release", *checks.unused_mode(self._request))
             runs = self._draft.plan("none", "none", situation, target, steps, reasons=reasons)
-            return Planned(runs, target, steps, None)
+            return Planned(runs, target, None)
         if not self._compiles_always and self._request.mode is None:
             if isinstance(situation, Absent):
                 doing = self._doing(situation, "savepoint", abandons=False, carry_over=False)
                 start = self._draft.plan("start", "stateless", situation, target, steps, doing=doing)
-                return Planned(start, target, steps, None)
+                return Planned(start, target, None)
             if (
                 isinstance(situation, Lost | Stopped | Suspended)
                 and former
@@ -146,7 +144,7 @@ class Planner:
                 return self._return(situation, target, steps)
         return self._replacement(situation, former, target, steps)
 
-    def _return(self, situation: Lost | Stopped | Suspended, target: Target, steps: tuple[topics.Step, ...]) -> Planned:
+    def _return(self, situation: Lost | Stopped | Suspended, target: Target, steps: tuple[Step, ...]) -> Planned:
         """A start of the release that ran before."""
         plan = self._draft.plan(
             "start" if isinstance(situation, Suspended) else "recover",
@@ -156,9 +154,9 @@ class Planner:
             steps,
             doing=self._doing(situation, "savepoint", abandons=False, carry_over=False),
         )
-        return Planned(plan, target, steps, None)
+        return Planned(plan, target, None)
 
-    def _topic_steps(self, target: Target) -> tuple[topics.Step, ...]:
+    def _topic_steps(self, target: Target) -> tuple[Step, ...]:
         if target.desired is None:
             return ()
         return topic_steps(
@@ -172,7 +170,7 @@ class Planner:
     def _suspension(self, situation: Situation, target: Target) -> Planned:
         if isinstance(situation, Suspended):
             plan = self._draft.plan("none", "none", situation, target, (), reasons=("it is suspended already",))
-            return Planned(plan, target, (), None)
+            return Planned(plan, target, None)
         if not isinstance(situation, Runs | Stopping):
             has_file = self._job in self._project.catalog.jobs
             further = "" if has_file else f"; its file was removed: to take it off the list, sluice forget {self._job}"
@@ -185,10 +183,10 @@ class Planner:
         plan = self._draft.plan(
             "suspend", "state_compatible", situation, target, (), mode=mode, doing=(stop,), reasons=hand_over.reasons
         )
-        return Planned(plan, target, (), None)
+        return Planned(plan, target, None)
 
     def _replacement(
-        self, situation: Situation, former: Release | None, target: Target, steps: tuple[topics.Step, ...]
+        self, situation: Situation, former: Release | None, target: Target, steps: tuple[Step, ...]
     ) -> Planned:
         changed = self._changes(former, target)
         breaking = [change for change in changed if change.category == "state_breaking"]
@@ -205,9 +203,16 @@ class Planner:
         has_other_jars = any(change.path.startswith("jars.") for change in changed)
         if not has_other_jars and self._compiles_to_the_same(situation, former, graph, abandons=abandons):
             plan = self._draft.plan(
-                "record", "metadata", situation, target, steps, changes=changed, reasons=("the same graph",)
+                "record",
+                "metadata",
+                situation,
+                target,
+                steps,
+                doing=(stages.Record(),),
+                changes=changed,
+                reasons=("the same graph",),
             )
-            return Planned(plan, target, steps, graph)
+            return Planned(plan, target, graph)
         # The client has started already, so that the newest checkpoint is still there when it is read.
         held, why_given_up = self._held.read_or_why(situation, abandons=abandons)
         unseen = None
@@ -262,7 +267,7 @@ class Planner:
             ),
         )
         plan = self._with_a_way_back(plan, situation, former, target)
-        return Planned(plan, target, steps, graph, carry_over)
+        return Planned(plan, target, graph, carry_over)
 
     def _with_a_way_back(self, plan: Plan, situation: Situation, former: Release | None, target: Target) -> Plan:
         """The plan, which needs an approval if the running release could not be run again."""

@@ -9,23 +9,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from sluice.kafka.topic_steps import Step
 from sluice.ledger.tables import StopMode
 
 
 class _Stage(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CreateTopics(_Stage):
-    """Bring the broker's topics to what the job declares. Absent when they are already so."""
-
-    stage: Literal["create_topics"] = "create_topics"
-    topics: tuple[str, ...]
-
-    @property
-    def words(self) -> str:
-        """The stage as shown to a person."""
-        return f"topics: {'; '.join(self.topics)}"
 
 
 class AddRelease(_Stage):
@@ -37,6 +26,25 @@ class AddRelease(_Stage):
     def words(self) -> str:
         """The stage as shown to a person."""
         return "enter the release in the ledger"
+
+
+class CreateTopics(_Stage):
+    """Bring the broker's topics to what the job declares. Absent when they are already so."""
+
+    stage: Literal["create_topics"] = "create_topics"
+    topics: tuple[str, ...]
+    """The steps in words."""
+    steps: tuple[Step, ...] = ()
+
+    @classmethod
+    def of(cls, steps: tuple[Step, ...]) -> CreateTopics:
+        """The stage that takes these steps."""
+        return cls(topics=tuple(step.words for step in steps), steps=steps)
+
+    @property
+    def words(self) -> str:
+        """The stage as shown to a person."""
+        return f"topics: {'; '.join(self.topics)}"
 
 
 class Prepare(_Stage):
@@ -88,6 +96,17 @@ class Start(_Stage):
         }[self.source]
 
 
+class Record(_Stage):
+    """Record the running Flink job as the new release, which compiles to the same graph."""
+
+    stage: Literal["record"] = "record"
+
+    @property
+    def words(self) -> str:
+        """The stage as shown to a person."""
+        return "record the running job as this release, without a restart"
+
+
 class Verify(_Stage):
     """Wait for the gates: restored as intended, all tasks, first checkpoint, consumer lag, watermark."""
 
@@ -100,14 +119,15 @@ class Verify(_Stage):
 
 
 class Settle(_Stage):
-    """Mark the release healthy, and delete savepoints that are no longer needed."""
+    """End the operation. If the job runs, mark the release healthy, and delete savepoints that are no longer needed."""
 
     stage: Literal["settle"] = "settle"
+    suspended: bool = False
 
     @property
     def words(self) -> str:
         """The stage as shown to a person."""
-        return "mark the release healthy; delete old savepoints"
+        return "mark the job suspended" if self.suspended else "mark the release healthy; delete old savepoints"
 
 
-Stage = CreateTopics | AddRelease | Prepare | Stop | Start | Verify | Settle
+Stage = AddRelease | CreateTopics | Prepare | Stop | Start | Record | Verify | Settle

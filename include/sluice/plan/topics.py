@@ -5,25 +5,26 @@ from __future__ import annotations
 from confluent_kafka.admin import AdminClient
 
 from sluice.deployment.desired import DesiredJob
-from sluice.kafka import topics
+from sluice.kafka.topic_steps import Step, compare, declare, refuse
+from sluice.kafka.topics import describe
 from sluice.project import Project
 
 
 def topic_steps(
     project: Project, desired: DesiredJob, admin: AdminClient, *, grow_partitions: bool, change_settings: bool
-) -> tuple[topics.Step, ...]:
+) -> tuple[Step, ...]:
     """The steps that make the broker's topics as the job declares them, as far as the request allows.
 
     Raises:
         TopicError: topics differ, and may not be changed; names all of them.
         UnreachableError: the broker doesn't answer.
     """
-    declared = topics.declare(desired.topics.values())
-    actual = topics.describe(admin, [topic.name for topic in declared], project.kafka_servers)
+    declared = declare(desired.topics.values())
+    actual = describe(admin, [topic.name for topic in declared], project.kafka_servers)
     steps = tuple(
         step
         for topic in declared
-        for step in topics.compare(
+        for step in compare(
             desired.name,
             topic,
             actual.get(topic.name),
@@ -31,5 +32,5 @@ def topic_steps(
             change_settings=change_settings,
         )
     )
-    topics.refuse(steps)
+    refuse(steps)
     return steps

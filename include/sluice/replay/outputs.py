@@ -10,6 +10,7 @@ from sluice.job.topic import Kafka
 from sluice.kafka import topics
 from sluice.kafka.brokers import connect
 from sluice.kafka.offsets import read_offsets
+from sluice.kafka.topic_steps import Declared, Step
 from sluice.project import Project
 from sluice.replay.model import Log, OutputKind, ReplayPlan
 from sluice.replay.release import live_topics
@@ -112,11 +113,11 @@ def create_outputs(project: Project, plan: ReplayPlan, log: Log) -> None:
     writes = plan.resolved["writes"]
     admin = connect(project.kafka)
     wanted = tuple(
-        topics.Declared(topic, plan.partitions[sink], writes[sink]["replication"], writes[sink]["settings"])
+        Declared(topic, plan.partitions[sink], writes[sink]["replication"], writes[sink]["settings"])
         for sink, topic in plan.outputs.items()
     )
     found = topics.describe(admin, plan.outputs.values(), project.kafka_servers)
-    missing = [topics.Step(topic, "create") for topic in wanted if topic.name not in found]
+    missing = [Step(topic, "create") for topic in wanted if topic.name not in found]
     topics.apply(admin, missing, project.kafka_servers)
     for step in missing:
         log(step.words)

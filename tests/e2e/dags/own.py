@@ -44,7 +44,11 @@ with DAG("impatient", schedule=None):
 # A deploy whose run is marked as failed while it waits at a gate.
 with DAG("given_up", schedule=None):
     DeployOperator(
-        task_id="deploy", job="event_metrics", config={"event_types": ["page_view"]}, retries=2, pool="given_up"
+        task_id="deploy",
+        job="event_metrics",
+        config={"event_types": ["page_view", "click"]},
+        retries=2,
+        pool="given_up",
     )
 
 # A deploy whose plan loses state, without an approval.

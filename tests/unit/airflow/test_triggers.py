@@ -10,7 +10,7 @@ from tests.support.own_process import run_script
 SCRIPT = """
 from types import SimpleNamespace
 from sluice.operation.gate_order import gate_order
-from sluice.operation.switch_over import Started
+from sluice.operation.started import Started
 from sluice.airflow.triggers import GateTrigger
 from sluice.flink.access import Access
 from sluice.job.limits import Health

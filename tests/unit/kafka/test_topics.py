@@ -2,7 +2,7 @@ import pytest
 
 from sluice import Kafka, Record
 from sluice.errors import TopicError
-from sluice.kafka.topics import Actual, Declared, compare, declare, refuse
+from sluice.kafka.topic_steps import Actual, Declared, compare, declare, refuse
 
 DECLARED = Declared("out", 3, 1, {"retention.ms": "1000"})
 

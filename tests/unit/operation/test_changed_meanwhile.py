@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import pytest
 
 from sluice.errors import ChangedError
-from sluice.operation import run, savepoint, verify
+from sluice.operation import executor, run, savepoint, verify
 from sluice.plan.request import DeployRequest
 from tests.support.simulated import JOB, Client, Died
 from tests.support.windowed import source
@@ -19,7 +19,7 @@ def whole(simulated, monkeypatch):
         return None
 
     monkeypatch.setattr(run, "FlinkClient", lambda _access: nullcontext(simulated.flink))
-    monkeypatch.setattr(run, "pass_gates", passes)
+    monkeypatch.setattr(executor, "pass_gates", passes)
     monkeypatch.setattr(verify, "thin", lambda *_arguments: None)
 
     def operate(holder, *, approved=False, **request):

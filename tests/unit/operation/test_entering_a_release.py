@@ -3,7 +3,7 @@
 import pytest
 
 from sluice.errors import BusyError
-from sluice.operation.switch_over import SwitchOver
+from sluice.operation.executor import Executor
 from tests.support.simulated import JOB, Died
 
 
@@ -18,9 +18,9 @@ def test_a_refused_deploy_enters_none_and_the_other_goes_on_with_its_own(simulat
         simulated.operate("airflow", overrides={"least": 1})
     simulated.dies_at = None
     planned = simulated.plan(overrides={"least": 2})
-    other = SwitchOver(simulated.project, planned, simulated.flink, simulated.compiler, "other", print)
+    other = Executor(simulated.project, planned, simulated.flink, simulated.compiler, "other", print)
     with pytest.raises(BusyError, match="deploy by airflow has been in progress"):
-        other.run()
+        other.start()
     assert numbers(simulated) == [2, 1]
     operation = simulated.ledger.active(JOB).id
     again = simulated.operate("airflow")
@@ -34,7 +34,7 @@ def test_one_that_dies_before_its_first_effect_is_gone_on_with(simulated, monkey
         raise Died
 
     with monkeypatch.context() as patched:
-        patched.setattr(SwitchOver, "_do", dies)
+        patched.setattr(Executor, "_prepare", dies)
         with pytest.raises(Died):
             simulated.operate("airflow", overrides={"least": 1})
     operation = simulated.ledger.active(JOB).id

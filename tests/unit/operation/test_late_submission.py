@@ -4,8 +4,8 @@ import httpx
 import pytest
 
 from sluice.errors import OperationError, UnreachableError
+from sluice.operation.driver import retry_on_conflict
 from sluice.operation.start import ClusterTimeouts
-from sluice.operation.switch_over import retry_on_conflict
 from tests.support.simulated import _ROUTES, JOB, Died
 
 POINTS = range(14)

@@ -1,5 +1,6 @@
 """An operation's last steps in the shell, with a real ledger; a function stands for the cluster."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import httpx
@@ -9,9 +10,10 @@ from sluice.errors import BusyError
 from sluice.flink import client as client_module
 from sluice.flink.client import FlinkClient
 from sluice.ledger.ledger import Ledger
+from sluice.operation import executor as executor_module
 from sluice.operation import run
 from sluice.operation.driver import Driver
-from sluice.operation.switch_over import Started, SwitchOver
+from sluice.operation.executor import Executor
 from sluice.plan import stages
 from sluice.plan.model import Plan
 from sluice.plan.planner import Planned
@@ -19,6 +21,7 @@ from tests.support.answering import answered_by
 from tests.support.placing import Columns
 
 NEW, FORMER = "a" * 32, "b" * 32
+SUSPENDED = {"phase": "suspended", "release": 1, "flink_job_id": NEW, "restored_from": None}
 
 
 def silent(_line):
@@ -32,7 +35,7 @@ def project(tmp_path, monkeypatch):
     async def passes(*_arguments):
         return None
 
-    monkeypatch.setattr(run, "pass_gates", passes)
+    monkeypatch.setattr(executor_module, "pass_gates", passes)
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", "test")
     ledger.add_release("counts", fingerprint="f", artifact="a", module="m", resolved={})
     return SimpleNamespace(flink_name=None, ledger=ledger)
@@ -49,7 +52,7 @@ def planned():
         fingerprint="f",
         stages=(stages.Verify(), stages.Settle()),
     )
-    return Planned(plan, SimpleNamespace(number=1), (), None)
+    return Planned(plan, SimpleNamespace(number=1), None)
 
 
 def unreachable(_request):
@@ -64,31 +67,47 @@ def flink():
     return FlinkClient("http://flink", exchange=answered_by(unreachable))
 
 
-def test_a_cluster_that_is_gone_at_the_very_end_fails_the_operation_and_the_next_deploy_settles_it(project, planned):
+def executor(project, planned, holder):
+    is_gone = (lambda other: other != holder) if holder == "you" else (lambda _holder: False)
+    started = Executor(project, planned, flink(), Idle(), holder, silent, is_gone=is_gone)
+    started.start()
+    return started
+
+
+class Idle:
+    """A client process that has nothing to do."""
+
+    def close(self):
+        pass
+
+
+def test_operation_that_can_not_settle_fails_and_the_next_deploy_settles_it(project, planned):
     ledger = project.ledger
     operation = ledger.begin("counts", kind="deploy", holder="me", release=1)
+    operation.record("stop", "stopped", flink_job_id=FORMER, savepoint=None)
     place = {"phase": "running", "release": 1, "flink_job_id": NEW, "restored_from": None}
     operation.record("start", "submit", transition=Columns(place))
-    started = Started(operation.id, 1, NEW, None, unchanged=False, former_job_id=FORMER)
-    result = run._prove(driver(project, "me"), flink(), planned, started)
+    result = run._finish(driver(project, "me"), flink(), executor(project, planned, "me"))
     assert (result.outcome, result.release, result.flink_job_id) == ("failed", 1, NEW)
     assert "counts: it runs and has passed its gates, but the operation could not be settled" in result.error.message
     assert result.error.remedy == "run sluice deploy counts again, which settles it"
     assert ledger.release("counts", 1).healthy_at is None
 
-    again = SwitchOver(project, planned, flink(), None, "you", silent, is_gone=lambda holder: holder == "me").run()
-    assert run._prove(driver(project, "you"), flink(), planned, again).outcome == "unchanged"
+    again = executor(project, planned, "you")
+    assert run._finish(driver(project, "you"), flink(), again).outcome == "unchanged"
     assert ledger.release("counts", 1).healthy_at is not None
     assert [row.outcome for row in ledger.operations("counts")] == ["unchanged", "abandoned"]
 
 
-def test_of_a_suspended_job_it_says_that_it_is_suspended(project, planned, monkeypatch):
+def test_suspension_that_can_not_settle_says_that_the_job_is_suspended(project, planned, monkeypatch):
     def overtaken(*_arguments):
         raise BusyError("taken by another process")
 
-    monkeypatch.setattr(run, "settle", overtaken)
+    monkeypatch.setattr(executor_module, "settle", overtaken)
     operation = project.ledger.begin("counts", kind="suspend", holder="me", release=1)
-    result = run._prove(driver(project, "me"), flink(), planned, Started(operation.id, 1, None, None, unchanged=False))
+    operation.record("stop", "stopped", transition=Columns(SUSPENDED), flink_job_id=NEW, savepoint=None)
+    plan = planned.plan.model_copy(update={"kind": "suspend", "stages": (stages.Settle(suspended=True),)})
+    result = run._finish(driver(project, "me"), flink(), executor(project, replace(planned, plan=plan), "me"))
     assert result.outcome == "failed"
     assert "counts: it is suspended, but" in result.error.message
     assert result.error.remedy.startswith("run sluice suspend counts again")

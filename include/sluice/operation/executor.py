@@ -1,29 +1,32 @@
-"""Execute a plan up to the start of the job. Each stage is journalled before its effect.
+"""Execute a plan stage by stage. Each stage writes its intention to the journal before it has an effect.
 
 A retry makes a new plan from the ledger and the cluster, and continues the same operation.
 """
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from itertools import dropwhile, takewhile
+from typing import Any
 
 from confluent_kafka.admin import AdminClient
 
 from sluice.compiler import Compiler
-from sluice.errors import BusyError, ChangedError, OperationError, RefusedError, UnreachableError
+from sluice.errors import BusyError, ChangedError, OperationError, RefusedError, SluiceError, UnreachableError
 from sluice.flink.client import FlinkClient
 from sluice.kafka import topics
 from sluice.kafka.brokers import connect
 from sluice.ledger.ledger import NewRelease
-from sluice.ledger.operation_handle import TOUCHES, OperationHandle
+from sluice.ledger.operation_handle import OperationHandle
 from sluice.ledger.tables import Phase, Placement
 from sluice.ledger.transitions import CancelWithoutState, ChangePurpose, RecordRelease, RequestStop, Stopped
 from sluice.operation.holder import is_gone
 from sluice.operation.start import Start
+from sluice.operation.started import Log, Started
 from sluice.operation.stop import Stop, StopFailedError, record_failed
+from sluice.operation.verify import Outcome, pass_gates, settle
 from sluice.plan import stages
 from sluice.plan.approval import Approval, refuse_unapproved
 from sluice.plan.model import Plan
@@ -38,57 +41,17 @@ from sluice.state.offsets import topics_of
 from sluice.state.operators import kept_values
 from sluice.state.state_loss import is_state_given_up, last_positions
 
-T = TypeVar("T")
-Log = Callable[[str], None]
-"""Receives progress, one line per call."""
+
+class GatesFailedError(OperationError):
+    """The job did not pass a gate: the gate and its reading."""
 
 
-@dataclass(frozen=True)
-class Started:
-    """A job after the stages of a plan: started, unchanged or suspended.
-
-    Attributes:
-        flink_job_id: Its Flink job; None: it was suspended.
-        restored_from: The savepoint or checkpoint that it was restored from.
-        unchanged: This operation started no Flink job.
-        recorded: A new release was recorded for the running job.
-        positions: The next offset of the state that it was restored from, per topic and partition.
-        former_job_id: The Flink job that was stopped for it.
-        counts: Its reads count the records that they skip, as generated code does since version 2.
-    """
-
-    operation: str
-    release: int
-    flink_job_id: str | None
-    restored_from: str | None
-    unchanged: bool
-    recorded: bool = False
-    savepoint: str | None = None
-    positions: Mapping[str, Any] | None = None
-    former_job_id: str | None = None
-    counts: bool = False
+class NotSettledError(OperationError):
+    """The job is as planned, and the operation could not be ended. The next operation verifies the job again."""
 
 
-def retry_on_conflict(attempt: Callable[[], T], log: Log) -> T:
-    """Plan and switch over. Do both once more if the job has changed after planning: the request may still apply.
-
-    Raises:
-        ChangedError: the job has changed a second time.
-    """
-    try:
-        return attempt()
-    except ChangedError as error:
-        log(f"{error.message}: planning again")
-    return attempt()
-
-
-def is_touched(operation: OperationHandle) -> bool:
-    """Whether the operation has begun to stop or to start a job."""
-    return any(operation.entry(stage, event) for stage, event in TOUCHES)
-
-
-class SwitchOver:
-    """Executes the stages of a plan up to the start.
+class Executor:
+    """Executes the stages of one plan.
 
     Args:
         project: The project.
@@ -101,6 +64,10 @@ class SwitchOver:
         note: The reason that was given.
         is_gone: Returns whether another holder is known to have ended.
         admin: A client of the brokers; None: one with the project's configuration.
+
+    Attributes:
+        outcome: The outcome; `failed` until `Settle` is executed.
+        downtime_ms: The measured downtime in milliseconds; None: the job did not stop, or it is not known.
     """
 
     def __init__(
@@ -127,9 +94,13 @@ class SwitchOver:
         self._note = note
         self._is_gone = is_gone
         self._admin = admin
+        self._begun: OperationHandle | None = None
+        self._started: Started | None = None
+        self.outcome: Outcome = "failed"
+        self.downtime_ms: int | None = None
 
-    def run(self) -> Started:
-        """Execute the stages before `Verify`.
+    def start(self) -> Started:
+        """Begin the operation, and execute the stages before `Verify`; the job.
 
         Raises:
             RefusedError: an approval is missing, or is of another plan; nothing was changed.
@@ -141,10 +112,15 @@ class SwitchOver:
         plan = self._planned.plan
         if not self._has_begun_approved():
             refuse_unapproved(plan, self._approval)
-        operation = self._begin()
+        todo = list(takewhile(_is_before_verify, plan.stages))
+        if self._planned.target.number is None:
+            # The first stage, `AddRelease`, begins the operation.
+            self.run(todo.pop(0))
+        else:
+            self._begin(self._planned.target.number)
         try:
-            for stage in plan.stages:
-                self._do(stage, operation)
+            for stage in todo:
+                self.run(stage)
         except UnreachableError:
             # A later attempt continues from the journal.
             raise
@@ -152,17 +128,46 @@ class SwitchOver:
             if isinstance(error, BusyError) and not isinstance(error, ChangedError):
                 # Another process continues the operation.
                 raise
-            if is_touched(operation):
+            if self._operation.is_touched:
                 # Too late to refuse: the job was stopped, and must be started again.
                 raise OperationError(error.message, remedy=error.remedy) from error
-            operation.finish("failed", str(error))
+            self._operation.finish("failed", str(error))
             raise
         except StopFailedError as error:
-            operation.finish("failed", str(error))
+            self._operation.finish("failed", str(error))
             raise
-        if plan.action == "record":
-            self._record(operation)
-        return self._started(operation)
+        return self.started
+
+    def finish(self) -> None:
+        """Execute `Verify` and `Settle`, which set `outcome` and `downtime_ms`.
+
+        Raises:
+            GatesFailedError: the job does not pass a gate.
+            NotSettledError: it has passed, and the operation could not be ended.
+            BusyError: another process has taken over the operation.
+        """
+        for stage in dropwhile(_is_before_verify, self._planned.plan.stages):
+            self.run(stage)
+
+    def run(self, stage: stages.Stage) -> None:
+        """Execute one stage; the stages of a plan in their order."""
+        match stage:
+            case stages.AddRelease():
+                self._begin(None)
+            case stages.CreateTopics():
+                self._create_topics(stage)
+            case stages.Prepare():
+                self._prepare()
+            case stages.Stop():
+                self._stop(stage)
+            case stages.Start():
+                self._start(stage)
+            case stages.Record():
+                self._record()
+            case stages.Verify():
+                self._verify()
+            case stages.Settle():
+                self._settle()
 
     def _has_begun_approved(self) -> bool:
         """Whether this holder has stopped the job for this same target with an approval, and now continues."""
@@ -176,14 +181,28 @@ class SwitchOver:
             return False
         return is_the_same and place is not None and place.phase in ("stopping", "stopped")
 
-    def _begin(self) -> OperationHandle:
+    @property
+    def started(self) -> Started:
+        """The job after the stages before `Verify`."""
+        if self._started is None:
+            self._started = self._read_started()
+        return self._started
+
+    @property
+    def _operation(self) -> OperationHandle:
+        if self._begun is None:
+            raise OperationError(f"{self._planned.plan.job}: the operation has not begun")
+        return self._begun
+
+    def _begin(self, release: int | None) -> None:
+        """Begin the operation for a release; None: for a new one, which is entered in the same transaction."""
         plan, target = self._planned.plan, self._planned.target
         given = self._approval if plan.needs_approval else None
-        operation = self._project.ledger.begin(
+        self._begun = self._project.ledger.begin(
             plan.job,
             kind=plan.kind,
             holder=self._holder,
-            release=self._new_release(target) if target.number is None else target.number,
+            release=self._new_release(target) if release is None else release,
             is_gone=self._is_gone,
             details={
                 "former_release": plan.former_release,
@@ -195,9 +214,8 @@ class SwitchOver:
             },
             stand=self._planned.stand,
         )
-        if target.number is None:
-            self._log(f"release {operation.row.release}: artifact {target.artifact[:12]}")
-        return operation
+        if release is None:
+            self._log(f"release {self._begun.row.release}: artifact {target.artifact[:12]}")
 
     def _new_release(self, target: Target) -> NewRelease:
         graph = self._planned.graph
@@ -213,28 +231,18 @@ class SwitchOver:
             operators=kept_values(graph) if graph else None,
         )
 
-    def _do(self, stage: stages.Stage, operation: OperationHandle) -> None:
-        match stage:
-            case stages.CreateTopics():
-                self._create_topics()
-            case stages.AddRelease() | stages.Verify() | stages.Settle():
-                # The release was added when the operation began; verifying and settling follow the start.
-                pass
-            case stages.Prepare():
-                operation.record("prepare", "ready", graph=self._planned.graph.digest if self._planned.graph else None)
-            case stages.Stop():
-                self._stop(stage, operation)
-            case stages.Start():
-                self._start(stage, operation)
-
-    def _create_topics(self) -> None:
-        admin = self._admin or connect(self._project.kafka)
-        topics.apply(admin, self._planned.steps, self._project.kafka_servers)
-        for step in self._planned.steps:
+    def _create_topics(self, stage: stages.CreateTopics) -> None:
+        topics.apply(self._admin or connect(self._project.kafka), stage.steps, self._project.kafka_servers)
+        for step in stage.steps:
             self._log(step.words)
 
-    def _stop(self, stage: stages.Stop, operation: OperationHandle) -> None:
-        place = self._place()
+    def _prepare(self) -> None:
+        """Let the client hold the compiled release; it has compiled it for the plan, unless it was ended since."""
+        graph = self._compiler.prepare(self._planned.target, carry_over=self._planned.carry_over).graph
+        self._operation.record("prepare", "ready", graph=graph.digest)
+
+    def _stop(self, stage: stages.Stop) -> None:
+        operation, place = self._operation, self._place()
         gives_up = stage.mode == "cancel" and self._planned.plan.gives_up
         if place.phase == "running" or gives_up:
             self._log(stage.words)
@@ -291,7 +299,7 @@ class SwitchOver:
             directory = directories.savepoints(self._project.environment, self._planned.plan.job, trigger)
         return RequestStop(self._phase(stage), stage.mode, trigger, directory)
 
-    def _start(self, stage: stages.Start, operation: OperationHandle) -> None:
+    def _start(self, stage: stages.Start) -> None:
         place = self._project.ledger.placement(self._planned.plan.job)
         path, positions, carry_over = self._begins(stage, place)
         if carry_over and not self._planned.carry_over:
@@ -300,11 +308,11 @@ class SwitchOver:
             self._project,
             self._flink,
             self._compiler,
-            operation,
+            self._operation,
             self._log,
             confirms_loss=self._planned.confirms_loss,
         )
-        start.run(operation.row.release, state_path=path, positions=positions, carry_over=carry_over)
+        start.run(self._operation.row.release, state_path=path, positions=positions, carry_over=carry_over)
 
     def _begins(
         self, stage: stages.Start, place: Placement | None
@@ -328,10 +336,29 @@ class SwitchOver:
         topics = topics_of(self._planned.target.resolved)
         return last_positions(self._project, place, topics, self._admin or connect(self._project.kafka))
 
-    def _record(self, operation: OperationHandle) -> None:
+    def _record(self) -> None:
         """Record the running job as the new release, which has the same job graph."""
-        operation.record("record", "recorded", transition=RecordRelease(operation.row.release))
-        self._log(f"recorded as release {operation.row.release}: it compiles to the job graph that is running")
+        release = self._operation.row.release
+        self._operation.record("record", "recorded", transition=RecordRelease(release))
+        self._log(f"recorded as release {release}: it compiles to the job graph that is running")
+
+    def _verify(self) -> None:
+        # The client process takes half a gigabyte, and the gates may take minutes.
+        self._compiler.close()
+        problem = asyncio.run(pass_gates(self._project, self._operation, self.started, self._log))
+        if problem is not None:
+            raise GatesFailedError(problem)
+
+    def _settle(self) -> None:
+        started, job = self.started, self._planned.plan.job
+        try:
+            self.outcome, self.downtime_ms = settle(self._project, self._flink, self._operation, started, self._log)
+        except SluiceError as error:
+            state = "it runs and has passed its gates" if started.flink_job_id else "it is suspended"
+            raise NotSettledError(
+                f"{job}: {state}, but the operation could not be settled: {error}",
+                remedy=f"run sluice {'deploy' if started.flink_job_id else 'suspend'} {job} again, which settles it",
+            ) from error
 
     def _place(self) -> Placement:
         place = self._project.ledger.placement(self._planned.plan.job)
@@ -339,8 +366,8 @@ class SwitchOver:
             raise OperationError(f"{self._planned.plan.job}: the ledger has no placement of the job")
         return place
 
-    def _started(self, operation: OperationHandle) -> Started:
-        place = self._place()
+    def _read_started(self) -> Started:
+        operation, place = self._operation, self._place()
         stopped, submitted = operation.entry("stop", "stopped"), operation.entry("start", "submit")
         suspended = place.phase == "suspended"
         columns = {"flink_job_id": place.flink_job_id, "restored_from": None if suspended else place.restored_from}
@@ -357,3 +384,7 @@ class SwitchOver:
             former_job_id=stopped["flink_job_id"] if stopped else None,
             counts=bool(submitted and submitted.get("generated_code", 1) >= COUNTS),
         )
+
+
+def _is_before_verify(stage: stages.Stage) -> bool:
+    return not isinstance(stage, stages.Verify | stages.Settle)

@@ -53,6 +53,7 @@ test-unit: env ## Unit tests: no Java, under a minute
 	$(BIN)/python -m pytest -n 2 tests/unit
 
 test-integration: client ## The jobs on a real Kafka and a real Flink
+	@scripts/ensure-postgresql
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 tests/integration
 
 test-jobs: env jars ## Your jobs' own tests, in tests/jobs/ (where sluice new writes them)
@@ -61,6 +62,7 @@ test-jobs: env jars ## Your jobs' own tests, in tests/jobs/ (where sluice new wr
 
 test-e2e: client ## The whole stack, Airflow and a browser included
 	@scripts/ensure-chromium
+	@scripts/ensure-postgresql
 	@# Both workers share one stack; each changes jobs of its own, and mostly waits for Airflow.
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20 tests/e2e
 

@@ -27,6 +27,7 @@ from sluice.settings import Settings
 from tests.e2e.running import api, await_dag, run_dag
 from tests.support.api_server import api_server
 from tests.support.pages import examples
+from tests.support.postgres import BINARIES, start_server, stop_server
 from tests.support.sharing import locked, shared_directory
 from tests.support.stacks import ROOT, stack_on_a_copy, variables_for
 
@@ -39,7 +40,7 @@ QUICK = {
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
 }
 """Settings of the stack's Airflow."""
-_STACK, _ROWS = "stack.pickle", "main-job.pickle"
+_STACK, _ROWS, _DATABASE = "stack.pickle", "main-job.pickle", "database"
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +70,9 @@ def local(shared: Path) -> Iterator[Local]:
 def _prepare(shared: Path) -> Local:
     """Copy the project and choose ports; checkpoints are frequent, since each deploy waits for one."""
     root = shared / "project"
-    local = stack_on_a_copy(root)
+    # As in production: with SQLite, a request may wait for a minute while both workers' runs write.
+    database = {"airflow_database": _start_database(shared)} if BINARIES else {}
+    local = stack_on_a_copy(root, **database)
     file = root / "deployments" / "local.yaml"
     file.write_text(file.read_text().replace("checkpointing.interval: 10 s", "checkpointing.interval: 1 s"))
     shutil.copy(Path(__file__).parent / "dags" / "own.py", root / "dags")
@@ -82,6 +85,12 @@ def _prepare(shared: Path) -> Local:
     # One file: the DAG processor parses each file again every few seconds.
     (root / "dags" / "pages.py").write_text("\n".join(shown.values()))
     return local
+
+
+def _start_database(shared: Path) -> str:
+    directory = start_server("airflow")
+    (shared / _DATABASE).write_text(str(directory))
+    return f"postgresql+psycopg://airflow@/postgres?host={directory}"
 
 
 def _start(local: Local, shared: Path) -> None:
@@ -101,9 +110,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     factory = getattr(session.config, "_tmp_path_factory", None)
     if "PYTEST_XDIST_WORKER" in os.environ or factory is None:
         return
-    known = factory.getbasetemp() / _STACK
+    known, database = (factory.getbasetemp() / name for name in (_STACK, _DATABASE))
     if known.exists():
         Stack(pickle.loads(known.read_bytes())).down()
+    if database.exists():
+        stop_server(Path(database.read_text()))
 
 
 @pytest.fixture(scope="session")

@@ -17,31 +17,54 @@ needs_server = pytest.mark.skipif(not BINARIES, reason="no PostgreSQL server in 
 
 @contextmanager
 def postgres(administrator: str) -> Iterator[str]:
-    """The directory of the server's socket."""
-    binaries = BINARIES[-1].parent
+    """A server during a test; the directory of its socket."""
+    directory = start_server(administrator)
+    try:
+        yield str(directory)
+    finally:
+        stop_server(directory)
+
+
+def start_server(administrator: str) -> Path:
+    """Start a server that listens at a socket alone; its directory, which is the socket's too."""
     # Not below pytest's directory: the server refuses to be root, and another user can't look in there.
     directory = Path(tempfile.mkdtemp(prefix="sluice-pg-"))
-    user = _another_user() if os.geteuid() == 0 else None
-    if user:
+    if user := _user():
         os.chown(directory, user.pw_uid, user.pw_gid)
-
-    def call(command: str, *arguments: str) -> None:
-        given = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
-        # To a file: the server would hold a pipe open.
-        with (directory / "output").open("w+b") as output:
-            words = [str(binaries / command), *arguments]
-            done = subprocess.run(words, cwd=directory, stdout=output, stderr=output, check=False, **given)
-        assert done.returncode == 0, (directory / "output").read_text()
-
     data = str(directory / "data")
+    options = f"-c listen_addresses= -c unix_socket_directories={directory} -c fsync=off -c max_connections=300"
     try:
-        call("initdb", "--pgdata", data, "--username", administrator, "--auth", "trust", "--no-sync")
-        options = f"-c listen_addresses= -c unix_socket_directories={directory} -c fsync=off"
-        call("pg_ctl", "start", "--wait", "--pgdata", data, "--log", str(directory / "log"), "--options", options)
-        yield str(directory)
-        call("pg_ctl", "stop", "--wait", "--pgdata", data, "--mode", "immediate")
+        _call(directory, "initdb", "--pgdata", data, "--username", administrator, "--auth", "trust", "--no-sync")
+        _call(
+            directory, "pg_ctl", "start", "--wait", "--pgdata", data, "--log", f"{directory}/log", "--options", options
+        )
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    return directory
+
+
+def stop_server(directory: Path) -> None:
+    """Stop the server and remove its directory."""
+    try:
+        _call(directory, "pg_ctl", "stop", "--wait", "--pgdata", str(directory / "data"), "--mode", "immediate")
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _call(directory: Path, command: str, *arguments: str) -> None:
+    user = _user()
+    given = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
+    # To a file: the server would hold a pipe open.
+    with (directory / "output").open("w+b") as output:
+        words = [str(BINARIES[-1].parent / command), *arguments]
+        done = subprocess.run(words, cwd=directory, stdout=output, stderr=output, check=False, **given)
+    assert done.returncode == 0, (directory / "output").read_text()
+
+
+def _user() -> pwd.struct_passwd | None:
+    """The user for the server, if this process is root's."""
+    return _another_user() if os.geteuid() == 0 else None
 
 
 def _another_user() -> pwd.struct_passwd:

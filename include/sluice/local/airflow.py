@@ -76,15 +76,23 @@ def environment(local: Local) -> dict[str, str]:
         # the answer that the state has changed already, and the task fails.
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         "AIRFLOW__API_AUTH__JWT_SECRET": keys["jwt"],
-        # Seconds that a process waits while another one writes to the database. With SQLite's default of 5, requests
-        # and tasks fail on a busy machine ("database is locked").
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{directory / 'airflow.db'}?timeout=60",
+        **_database(local, directory),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(local.logs / "airflow"),
         # A new file in flink_jobs/ or dags/ appears within seconds.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
         "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
     }
+
+
+def _database(local: Local, directory: Path) -> dict[str, str]:
+    url = local.airflow_database
+    if url is None:
+        # Seconds that a process waits while another one writes to the database. With SQLite's default of 5, requests
+        # and tasks fail on a busy machine ("database is locked").
+        return {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{directory / 'airflow.db'}?timeout=60"}
+    # By default Airflow's asynchronous connections need another driver.
+    return {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": url}
 
 
 def _airflow() -> str:

@@ -26,6 +26,9 @@ class Local(Variables):
     flink_port: Port = 8081
     flink_rpc_port: Port = 6123
     airflow_port: Port = 8080
+    airflow_database: str | None = None
+    """The SQLAlchemy URL of Airflow's database, e.g. postgresql+psycopg://airflow@127.0.0.1/airflow. None: SQLite, with
+    which only one process writes at a time: on a busy machine requests may wait for a minute."""
     slots: Annotated[int, Field(ge=1, le=512)] = 24
     """Task slots of the one TaskManager."""
     java_options: Annotated[str, AfterValidator(lambda text: "" if text == "none" else text)] = (

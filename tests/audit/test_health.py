@@ -1,4 +1,4 @@
-"""What a look at the fleet says of jobs in trouble, and how soon: side by side on one cluster.
+"""The verdicts on faulty jobs, and how soon they appear: all jobs run on one cluster.
 
 The figure of each scenario, from the cause to the verdict, is in the test's properties (`--junit-xml`) and its output.
 """
@@ -190,22 +190,22 @@ def hang(servers, topic, partition, count):
     return hanging
 
 
-def test_a_job_inside_its_limits_is_healthy(fleet, record_property):
+def test_job_within_its_limits_is_healthy(fleet, record_property):
     row = fleet.expect(record_property, "healthy", "calm", "healthy")
     assert row.reasons == ()
 
 
-def test_a_job_without_input_is_idle(fleet, record_property):
+def test_job_without_input_is_idle(fleet, record_property):
     fleet.expect(record_property, "no input", "poison", "idle", "no input")
 
 
-def test_checkpoints_that_fail_are_seen_before_and_after_the_limit(fleet, record_property):
+def test_failing_checkpoints_are_reported_before_and_after_the_limit(fleet, record_property):
     row = fleet.expect(record_property, "checkpoints failing", "worn", "degraded", "checkpoints failed in a row in")
     assert row.checkpoint_age_ms < 8_000
     fleet.expect(record_property, "checkpoints failing", "worn", "degraded", "old > 8.0 s", "failed since")
 
 
-def test_a_record_that_fails_the_task_is_a_restart_loop(fleet, record_property):
+def test_record_that_fails_the_task_is_reported_as_a_restart_loop(fleet, record_property):
     servers = fleet.lab.local.kafka_servers
     # At the same time, to another job.
     fleet.hanging = hang(servers, "worn_lines", partition=1, count=2_000)
@@ -217,24 +217,24 @@ def test_a_record_that_fails_the_task_is_a_restart_loop(fleet, record_property):
     assert "no number" in " ".join(row.reasons)
 
 
-def test_records_that_nobody_reads_are_a_failure(fleet, record_property):
+def test_partition_that_is_not_consumed_is_a_failure(fleet, record_property):
     row = fleet.expect(record_property, "source stuck", "worn", "failed", "partition worn_lines-1 not consumed since")
     assert row.consumer_lag >= 2_000
 
 
-def test_a_slow_sink_is_backpressure_with_a_rising_lag(fleet, record_property):
+def test_slow_sink_is_reported_as_backpressure_with_a_rising_lag(fleet, record_property):
     row = fleet.expect(record_property, "slow sink", "slow", "degraded", "backpressure: the source waits", "rising")
     assert row.lag_per_s > 0
 
 
-def test_a_lag_that_falls_is_told_with_the_time_that_it_needs(fleet, record_property):
+def test_falling_lag_is_reported_with_the_time_until_it_is_caught_up(fleet, record_property):
     fleet.feed.rates["slow"] = 0
     fleet.happens("catching up")
     row = fleet.expect(record_property, "catching up", "slow", "degraded", "falling", "inside the limit in")
     assert row.lag_per_s < 0
 
 
-def test_one_silent_partition_is_no_fault(fleet):
+def test_one_silent_partition_is_not_a_fault(fleet):
     """It is taken for idle, so the watermark goes on; five looks after its own watermark has become old."""
     fleet.feed.partitions["calm"] = (0,)
     fleet.happens("one partition silent")
@@ -244,7 +244,7 @@ def test_one_silent_partition_is_no_fault(fleet):
     assert {row.verdict for row in rows} == {"healthy"}
 
 
-def test_a_job_that_runs_twice_is_reported_with_both(fleet, record_property):
+def test_job_that_runs_twice_is_reported_with_both_ids(fleet, record_property):
     """Another environment runs a job of the same name on the same cluster."""
     twin = uuid.uuid4().hex
     fleet.twin.submit(Submit(flink_job_id=twin))
@@ -257,7 +257,7 @@ def test_a_job_that_runs_twice_is_reported_with_both(fleet, record_property):
         flink.send(calls.cancel(twin))
 
 
-def test_a_job_that_was_cancelled_by_hand_has_failed(fleet, record_property):
+def test_job_cancelled_manually_is_failed(fleet, record_property):
     with fleet.flink() as flink:
         flink.send(calls.cancel(fleet.ids["worn"]))
     fleet.happens("cancelled by hand")
@@ -265,7 +265,7 @@ def test_a_job_that_was_cancelled_by_hand_has_failed(fleet, record_property):
     assert row.state == "CANCELED"
 
 
-def test_a_job_that_has_finished_has_failed(fleet, record_property):
+def test_finished_job_is_failed(fleet, record_property):
     with fleet.flink() as flink:
         flink.send(calls.stop(fleet.ids["calm"], uuid.uuid4().hex, None, "NATIVE"))
         wait_for(lambda: flink.send(calls.status(fleet.ids["calm"])).status is JobState.FINISHED)
@@ -275,7 +275,7 @@ def test_a_job_that_has_finished_has_failed(fleet, record_property):
     )
 
 
-def test_a_lost_taskmanager_is_seen_and_outlived(fleet, record_property):
+def test_lost_taskmanager_is_reported_and_recovered_from(fleet, record_property):
     local = fleet.lab.local
     os.kill(int(Supervisor(local.home, local.logs).states()["flink-taskmanager"]["pid"]), signal.SIGKILL)
     fleet.happens("TaskManager lost")
@@ -283,7 +283,7 @@ def test_a_lost_taskmanager_is_seen_and_outlived(fleet, record_property):
     fleet.watch.until("slow", lambda row: row.state == "RUNNING" and row.consumer_lag is not None, time.monotonic())
 
 
-def test_a_cluster_that_does_not_answer_says_nothing_of_any_job(fleet, record_property):
+def test_jobs_of_an_unreachable_cluster_are_unknown(fleet, record_property):
     local = fleet.lab.local
     pid = int(Supervisor(local.home, local.logs).states()["flink-jobmanager"]["pid"])
     os.kill(pid, signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""A plan that loses state waits for a person in Airflow: approved, rejected, timed out, and what goes on meanwhile."""
+"""A plan that loses state waits for an approval in Airflow: approved, rejected, timed out, or its run ended."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.support.waiting import wait_for
 pytestmark = pytest.mark.usefixtures("main_job")
 
 
-def test_an_approved_plan_runs_and_the_ledger_says_who_approved_it(airflow, root, ledger):
+def test_approved_plan_runs_and_its_approver_is_recorded(airflow, root, ledger):
     before = status(root, JOB)[0]
     path = ask(airflow, 10, reason="coarser is enough")
     # Nothing is held while it waits; a slot of a pool neither, as `impatient` shows.
@@ -36,7 +36,7 @@ def test_an_approved_plan_runs_and_the_ledger_says_who_approved_it(airflow, root
     assert asked.answered_at < newest.started_at
 
 
-def test_a_rejected_plan_touches_nothing_and_what_comes_meanwhile_is_not_kept_waiting(airflow, root, ledger):
+def test_rejected_plan_changes_nothing_and_other_deploys_are_not_blocked(airflow, root, ledger):
     before, operations = status(root, JOB)[0], len(ledger.operations(JOB))
     path = ask(airflow, 20)
     # Another deploy, which loses nothing, goes through; one that does has to let the first one be answered.
@@ -65,7 +65,7 @@ def test_a_rejected_plan_touches_nothing_and_what_comes_meanwhile_is_not_kept_wa
     assert user["name"] in asked.answered_by
 
 
-def test_without_an_answer_in_time_it_is_refused(airflow, root, ledger):
+def test_plan_without_an_answer_in_time_is_refused(airflow, root, ledger):
     """In a DAG of one's own, with the same tasks as a group."""
     before = status(root, JOB)[0]
     pool(airflow, "impatient", 1)
@@ -87,7 +87,7 @@ def test_without_an_answer_in_time_it_is_refused(airflow, root, ledger):
     assert (asked.answer, asked.answered_by) == ("timed_out", None)
 
 
-def test_an_approval_of_other_files_than_those_of_now_is_worth_nothing(airflow, root, ledger):
+def test_approval_is_invalid_after_the_files_have_changed(airflow, root, ledger):
     before = status(root, JOB)[0]
     path = ask(airflow, 40)
     with deployment_line(root, JOB, "parallelism: 2"):
@@ -97,7 +97,7 @@ def test_an_approval_of_other_files_than_those_of_now_is_worth_nothing(airflow, 
     assert status(root, JOB)[0].flink_job_id == before.flink_job_id
 
 
-def test_a_run_that_is_cleared_and_plans_something_else_does_not_ask_about_it(airflow, root, ledger):
+def test_cleared_run_with_another_plan_fails_instead_of_asking(airflow, root, ledger):
     """Airflow would go on showing the plan that it has asked about before."""
     before = status(root, JOB)[0]
     path = ask(airflow, 45)
@@ -113,7 +113,7 @@ def test_a_run_that_is_cleared_and_plans_something_else_does_not_ask_about_it(ai
 
 
 @pytest.mark.parametrize("deleted", [False, True], ids=["marked as failed", "deleted"])
-def test_a_run_that_was_given_up_while_it_waited_hinders_nobody(airflow, ledger, deleted):
+def test_failed_or_deleted_run_that_waited_for_approval_blocks_no_other(airflow, ledger, deleted):
     path = ask(airflow, 50)
     # Airflow deletes no run that goes on.
     airflow.patch(path, json={"state": "failed"}).raise_for_status()
@@ -125,7 +125,7 @@ def test_a_run_that_was_given_up_while_it_waited_hinders_nobody(airflow, ledger,
     assert ended(airflow, second)["state"] == "failed"
 
 
-def test_a_task_that_is_cleared_asks_anew(airflow, ledger):
+def test_cleared_approve_task_asks_again(airflow, ledger):
     path = ask(airflow, 55)
 
     def clear_and_wait():
@@ -149,7 +149,7 @@ def test_a_task_that_is_cleared_asks_anew(airflow, ledger):
     assert ended(airflow, path)["state"] == "failed"
 
 
-def test_a_plan_that_was_approved_ahead_is_not_asked_about(airflow, ledger):
+def test_plan_approved_in_advance_is_not_asked_about(airflow, ledger):
     run, tasks = run_dag(airflow, f"deploy.{JOB}", config_metrics_window_minutes=12, allow_state_loss=True)
     assert (run["state"], tasks["approve"]["state"]) == ("success", "skipped")
     # By whom is recorded as well.

@@ -1,4 +1,4 @@
-"""Which job reads and writes what, in Airflow's own words, and a DAG that begins when rows can be read."""
+"""The topics that jobs read and write, as Airflow's assets, and the asset events of deploys and replays."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -21,7 +21,7 @@ def tasks(references):
     return {f"{each['dag_id']}.{each['task_id']}" for each in references}
 
 
-def test_the_assets_show_which_job_reads_and_writes_what(airflow):
+def test_assets_show_the_topics_that_each_job_reads_and_writes(airflow):
     events = asset(airflow, "kafka://kafka_default/analytics_events")
     assert f"deploy.{JOB}.settle" in tasks(events["consuming_tasks"])
     assert "deploy.dead_letters.settle" in tasks(events["consuming_tasks"])
@@ -34,7 +34,7 @@ def test_the_assets_show_which_job_reads_and_writes_what(airflow):
     )
 
 
-def test_a_deploy_is_an_event_that_says_what_was_done(airflow, ledger):
+def test_deploy_emits_asset_events_with_its_outcome(airflow, ledger):
     newest = ledger.operations(JOB)[0]
     for uri in (f"sluice://job/{JOB}", f"kafka://kafka_default/{JOB}"):
         found = get(airflow, "/assets/events", asset_id=asset(airflow, uri)["id"], order_by="-timestamp", limit=1)
@@ -44,7 +44,7 @@ def test_a_deploy_is_an_event_that_says_what_was_done(airflow, ledger):
         assert "approved_by" not in extra
 
 
-def test_a_replay_is_an_event_with_its_range(airflow, root):
+def test_replay_emits_an_asset_event_with_its_range(airflow, root):
     now = datetime.now(UTC)
     asked = {"start": (now - timedelta(minutes=2)).isoformat(), "end": (now - timedelta(minutes=1)).isoformat()}
     run, tasks_ = run_dag(airflow, f"backfill.{JOB}", **asked, accept_missing=True)

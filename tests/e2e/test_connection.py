@@ -51,7 +51,7 @@ def press(airflow, **given):
     return answer["status"], answer["message"]
 
 
-def test_the_form_has_the_fields_of_a_cluster(local):
+def test_connection_form_has_the_fields_of_a_flink_cluster(local):
     metas = httpx.get(f"{local.airflow_url}/ui/connections/hook_meta", timeout=30).raise_for_status().json()
     [meta] = [meta for meta in metas if meta["connection_type"] == "flink"]
     assert meta["hook_name"] == "Flink"
@@ -63,14 +63,14 @@ def test_the_form_has_the_fields_of_a_cluster(local):
     assert meta["extra_fields"]["verify"]["schema"]["default"] is True
 
 
-def test_the_button_tells_the_version_and_the_free_slots(airflow, local):
+def test_connection_test_shows_version_and_free_slots(airflow, local):
     passed, words = press(airflow, port=local.flink_port)
     assert passed
     assert words.startswith("Flink 2.3.0: ")
     assert f"of {local.slots} slots free" in words
 
 
-def test_the_button_says_what_is_wrong_and_what_to_do(airflow, local, proxy, planted):
+def test_failed_connection_test_shows_the_cause_and_the_next_step(airflow, local, proxy, planted):
     trusted = {"ca_bundle": str(proxy.ca)}
     login = {"port": proxy.port, "schema": "https", "login": "deployer"}
     assert press(airflow, **login, password=planted["flink"], extra=trusted)[0]
@@ -91,7 +91,7 @@ def test_the_button_says_what_is_wrong_and_what_to_do(airflow, local, proxy, pla
         assert planted["flink"] not in words
 
 
-def test_the_local_stack_s_own_is_there_and_passes(airflow, local):
+def test_local_stacks_default_connection_exists_and_passes_its_test(airflow, local):
     show_cluster(Airflow(airflow, local.logs), local)
     show_cluster(Airflow(airflow, local.logs), local)
     kept = airflow.get("/connections/flink_default").raise_for_status().json()
@@ -105,7 +105,7 @@ def keep(airflow, **connection):
     airflow.post("/connections", json={**connection, "extra": extra}).raise_for_status()
 
 
-def test_a_deploy_through_connections_leaves_no_secret_anywhere(airflow, local, root, proxy, planted):
+def test_deploy_through_connections_leaves_no_secret_anywhere(airflow, local, root, proxy, planted):
     keep(
         airflow,
         **fields(connection_id="guarded_flink", port=proxy.port, schema="https", login="deployer"),
@@ -157,7 +157,7 @@ def _look_everywhere(airflow, local, root, planted, tasks):
     assert [place for place, text in places.items() if any(secret in text for secret in planted.values())] == []
 
 
-def test_what_holds_the_keys_of_the_stack_is_its_owner_s_alone(local):
+def test_files_with_the_stacks_keys_are_readable_by_their_owner_only(local):
     keys = json.loads((local.home / "airflow" / "keys.json").read_text()).values()
     holding = [file for file, content in _files(local.home) if any(key.encode() in content for key in keys)]
     assert {file.name for file in holding} >= {"keys.json", "supervisord.conf"}

@@ -11,7 +11,7 @@ from tests.support.waiting import wait_for
 pytestmark = pytest.mark.usefixtures("main_job")
 
 
-def test_a_new_file_alone_gives_a_deployable_job(airflow, root, local):
+def test_new_job_file_alone_gives_a_deployable_job(airflow, root, local):
     write_job(root, "page_counts")
     await_dag(airflow, "deploy.page_counts")
     run, _ = deploy(airflow, "page_counts")
@@ -27,7 +27,7 @@ def test_a_new_file_alone_gives_a_deployable_job(airflow, root, local):
     }
 
 
-def test_a_broken_file_shows_what_is_wrong_and_hides_no_other(airflow, root):
+def test_broken_job_file_shows_its_error_and_hides_no_other_job(airflow, root):
     spoilt = root / "flink_jobs" / "spoilt.py"
     spoilt.write_text("import no_such_module\n")
     dag = wait_for(lambda: (r := airflow.get("/dags/deploy.spoilt")).status_code == 200 and r.json())
@@ -37,7 +37,7 @@ def test_a_broken_file_shows_what_is_wrong_and_hides_no_other(airflow, root):
     spoilt.unlink()
 
 
-def test_a_topic_that_differs_fails_at_once_without_retries(airflow, root):
+def test_deploy_of_a_job_with_a_differing_topic_fails_without_retries(airflow, root):
     with deployment_line(root, "performance_metrics", "writes: {partitions: 2}"):
         run, tasks = deploy(airflow, "performance_metrics")
     assert run["state"] == "failed"

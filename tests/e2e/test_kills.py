@@ -11,7 +11,7 @@ from tests.support.waiting import wait_for
 pytestmark = pytest.mark.usefixtures("main_job")
 
 
-def test_a_task_that_is_killed_while_the_job_stops_goes_on_in_its_next_try(airflow, root, local, ledger):
+def test_retry_continues_the_operation_of_a_task_killed_while_the_job_stops(airflow, root, local, ledger):
     before = status(root, "performance_metrics")[0]
 
     def kill_the_task():

@@ -1,4 +1,4 @@
-"""`make up` and what follows, through Airflow's own API."""
+"""The stack after `make up`, and deploys of the main job, through Airflow's API."""
 
 import os
 
@@ -38,7 +38,7 @@ def test_every_job_is_deployed_and_healthy(main_job, airflow):
         assert [run["state"] for run in runs if run["dag_run_id"].startswith("up__")] == ["success"]
 
 
-def test_the_stack_listens_on_this_machine_alone(local):
+def test_stack_listens_on_loopback_addresses_only(local):
     listening = {(ip.removeprefix("::ffff:"), port) for process in survivors(local.home) for ip, port in ears(process)}
     assert {ip for ip, _ in listening} == {"127.0.0.1"}
     assert {local.kafka_port, local.flink_port, local.flink_rpc_port, local.airflow_port} <= {p for _, p in listening}
@@ -53,7 +53,7 @@ def ears(process):
     return [socket.laddr for socket in sockets if socket.status == psutil.CONN_LISTEN]
 
 
-def test_the_graph_tells_the_story(airflow):
+def test_deploy_dag_shows_all_steps_in_order(airflow):
     tasks = get(airflow, "/dags/deploy.event_metrics/tasks")["tasks"]
     following = {task["task_id"]: task["downstream_task_ids"] for task in tasks}
     order = ["plan"]
@@ -69,7 +69,7 @@ def test_the_graph_tells_the_story(airflow):
     assert {"sluice", "deploy", "web-analytics"} <= {tag["name"] for tag in dag["tags"]}
 
 
-def test_a_deploy_without_a_change_leaves_the_job_alone(airflow, root, local):
+def test_deploy_without_a_change_does_not_restart_the_job(airflow, root, local):
     before = status(root, "event_metrics")[0]
     run, tasks = deploy(airflow, "event_metrics")
     assert run["state"] == "success"
@@ -82,7 +82,7 @@ def test_a_deploy_without_a_change_leaves_the_job_alone(airflow, root, local):
     assert {(task["state"], task["try_number"]) for task in tasks.values()} == {("skipped", 0)}
 
 
-def test_a_setting_given_in_the_form_reaches_the_running_job_and_is_taken_back(airflow, root, local):
+def test_setting_of_the_trigger_form_reaches_the_job_and_can_be_cleared(airflow, root, local):
     before = status(root, "event_metrics")[0]
     run, tasks = deploy(airflow, "event_metrics", config_event_types=["page_view", "click"], reason="fewer types")
     assert run["state"] == "success"
@@ -107,12 +107,12 @@ def test_a_setting_given_in_the_form_reaches_the_running_job_and_is_taken_back(a
     assert status(root, "event_metrics")[0].overrides == {}
 
 
-def test_what_airflow_has_deployed_writes_the_right_rows(local):
+def test_job_redeployed_by_airflow_writes_the_right_rows(local):
     """Redeployed twice meanwhile."""
     assert_right_rows(local)
 
 
-def test_a_dag_of_one_s_own_waits_for_a_job_as_the_page_says(airflow):
+def test_documented_dag_waits_until_a_job_is_healthy(airflow):
     run, tasks = run_dag(airflow, "hourly_report")
     assert run["state"] == "success", tasks
     path = f"/dags/hourly_report/dagRuns/{run['dag_run_id']}/taskInstances/event_metrics_is_healthy.consumer_lag"
@@ -121,7 +121,7 @@ def test_a_dag_of_one_s_own_waits_for_a_job_as_the_page_says(airflow):
     assert reading["words"].startswith("consumer lag ")
 
 
-def test_gates_that_wait_hold_no_worker_slot(airflow, root):
+def test_waiting_gates_hold_no_worker_slot(airflow, root):
     count = int(os.environ.get("SLUICE_AUDIT_GATES", "4"))
     pool(airflow, "waiting", count)
     # Nothing is that fresh, and no checkpoint grows younger while one waits.

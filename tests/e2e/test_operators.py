@@ -1,4 +1,4 @@
-"""Operators and groups in DAGs of one's own, as the page shows them, against a real job."""
+"""Operators and task groups in users' DAGs, as documented, on a real job."""
 
 import time
 from datetime import timedelta
@@ -47,7 +47,7 @@ def returned(airflow, run, task):
     return get(airflow, path, deserialize=True)["value"]
 
 
-def test_a_job_rests_while_something_is_migrated(airflow, root, ledger, pages):
+def test_own_dag_suspends_a_job_during_a_migration(airflow, root, ledger, pages):
     before = status(root, JOB)[0]
     run, tasks = run_dag(airflow, "migrate")
     assert run["state"] == "success", tasks
@@ -80,7 +80,7 @@ def two_runs(local):
     return first, second
 
 
-def test_a_group_deploys_and_what_follows_comes_after_it(airflow, ledger, two_runs):
+def test_deploy_group_finishes_before_its_downstream_task_starts(airflow, ledger, two_runs):
     tasks = tasks_of(airflow, two_runs[0])
     assert get(airflow, two_runs[0])["state"] == "success", tasks
     assert tasks["deploy_event_metrics.roll_back"]["state"] == "skipped"
@@ -91,7 +91,7 @@ def test_a_group_deploys_and_what_follows_comes_after_it(airflow, ledger, two_ru
     assert ledger.release(JOB, deployed.release).overrides == {"event_types": ["page_view", "click"]}
 
 
-def test_two_runs_that_work_on_one_job_wait_for_each_other(airflow, root, ledger, two_runs):
+def test_two_runs_on_one_job_wait_for_each_other(airflow, root, ledger, two_runs):
     """One of the group, one of the job's own DAG: neither fails, and no operation is taken from the other."""
     assert [get(airflow, path)["state"] for path in two_runs] == ["success", "success"]
     assert [row.outcome for row in ledger.operations(JOB, 2)] == ["healthy", "healthy"]
@@ -100,7 +100,7 @@ def test_two_runs_that_work_on_one_job_wait_for_each_other(airflow, root, ledger
     assert status(root, JOB)[0].overrides == {}
 
 
-def test_a_range_is_replayed_by_one_task_and_by_a_group(airflow, root, ledger):
+def test_task_and_group_replay_the_same_range_equally(airflow, root, ledger):
     now = time.time()
     start, end = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now - ago)) for ago in (150, 30))
     run, tasks = run_dag(airflow, "one_range", start=start, end=end)
@@ -111,7 +111,7 @@ def test_a_range_is_replayed_by_one_task_and_by_a_group(airflow, root, ledger):
     assert returned(airflow, run, "one")["chunks"] == returned(airflow, run, "backfill_event_metrics.report")["chunks"]
 
 
-def test_a_chunk_that_failed_is_run_again_alone(airflow, ledger):
+def test_failed_chunk_is_rerun_alone(airflow, ledger):
     now = time.time()
     start, end = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now - ago)) for ago in (150, 30))
     path = trigger(airflow, f"backfill.{JOB}", start=start, end=end, chunk="60s", accept_missing=True)
@@ -144,13 +144,13 @@ def test_a_chunk_that_failed_is_run_again_alone(airflow, ledger):
     assert [row.attempt for row in ledger.replays.chunks(replay.id)] == [1, 1]
 
 
-def test_a_job_that_was_suspended_and_resumed_has_no_second_self(root, local):
+def test_job_runs_once_after_suspend_and_resume(root, local):
     with FlinkClient(local.flink_url) as flink:
         alive = [job for job in flink.send(calls.jobs()).jobs if job.name == JOB and not job.state.is_terminal]
     assert len(alive) == 1
 
 
-def test_a_run_that_is_given_up_while_its_deploy_is_proven_holds_nobody_up(airflow, root, ledger):
+def test_run_marked_failed_at_a_gate_does_not_block_the_next_deploy(airflow, root, ledger):
     pool(airflow, "given_up", 1)
     # Nothing is that fresh: its windows wait for ten seconds.
     with deployment_line(root, JOB, "health: {watermark_lag: 1s}"):
@@ -167,7 +167,7 @@ def test_a_run_that_is_given_up_while_its_deploy_is_proven_holds_nobody_up(airfl
     assert newest.started_at - given_up.started_at < timedelta(minutes=5)
 
 
-def test_what_the_operator_refuses_is_not_tried_again(airflow, root, ledger):
+def test_refused_deploy_is_not_retried(airflow, root, ledger):
     """A plan that loses state, and nobody to ask."""
     run, tasks = run_dag(airflow, "refused")
     assert (run["state"], tasks["deploy"]["try_number"]) == ("failed", 1)

@@ -21,7 +21,7 @@ def client(url, user=None):
     return httpx.Client(base_url=url, headers=headers, timeout=60)
 
 
-def test_without_a_login_it_is_refused(url):
+def test_fleet_page_requires_a_login(url):
     with client(url) as nobody:
         for path in PATHS:
             assert nobody.get(f"/sluice/api/{path}").status_code == 401
@@ -30,7 +30,7 @@ def test_without_a_login_it_is_refused(url):
         assert nobody.get(page.headers["location"]).headers["location"].startswith("/auth/login")
 
 
-def test_a_viewer_reads_and_starts_nothing(url):
+def test_viewer_sees_the_fleet_and_can_not_trigger_runs(url):
     with client(url, "viewer") as viewer:
         rows = viewer.get("/sluice/api/fleet").raise_for_status().json()["rows"]
         assert {"event_metrics", "dead_letters"} < {row["job"] for row in rows}
@@ -40,7 +40,7 @@ def test_a_viewer_reads_and_starts_nothing(url):
         assert viewer.post("/api/v2/dags/deploy.event_metrics/dagRuns", json=given).status_code == 403
 
 
-def test_an_admin_sees_what_the_sweep_has_seen(url):
+def test_admin_sees_the_figures_of_the_last_sweep(url):
     with client(url, "admin") as admin:
         rows = admin.get("/sluice/api/fleet").raise_for_status().json()["rows"]
         row = next(row for row in rows if row["job"] == "event_metrics")
@@ -63,7 +63,7 @@ def desired(admin):
         time.sleep(int(answer.headers["Retry-After"]))
 
 
-def test_nothing_would_change_until_a_file_does(url, root):
+def test_page_shows_differences_once_a_file_has_changed(url, root):
     with client(url, "admin") as admin:
         same = desired(admin)
         assert (same["settings"], same["files"]) == ([], [])
@@ -73,7 +73,7 @@ def test_nothing_would_change_until_a_file_does(url, root):
 
 
 @needs_browser
-def test_a_day_s_work(url, airflow):
+def test_job_is_found_redeployed_by_the_form_and_healthy_again(url, airflow):
     """Log in, find a job, redeploy it with another setting by the form, and see it healthy in its new release."""
     with chromium() as browser, client(url, "admin") as admin:
         page = open_context(browser, viewport={"width": 1440, "height": 900}).new_page()
@@ -111,7 +111,7 @@ def test_a_day_s_work(url, airflow):
 
 
 @needs_browser
-def test_a_range_is_backfilled_from_the_form(url):
+def test_range_is_backfilled_from_the_form(url):
     with chromium() as browser:
         context = open_context(browser)
         context.add_cookies([{"name": "_token", "value": token(url, "admin"), "url": url}])

@@ -1,4 +1,4 @@
-"""A person's work from the fleet page, in a browser: a plan that loses state is approved and watched; a job rests."""
+"""The fleet page in a browser: a plan that loses state is approved and followed; a job is suspended and resumed."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +26,7 @@ def look(root, job):
         return beside.submit(status, root, job).result()[0]
 
 
-def test_a_setting_that_loses_state_is_asked_about_approved_and_watched(context, url, airflow, root, ledger):
+def test_setting_that_loses_state_is_approved_in_airflow_and_shown_on_the_page(context, url, airflow, root, ledger):
     before = look(root, ASKED)
     watching = context.new_page()
     log_in(watching, url, "admin")
@@ -82,7 +82,7 @@ def test_a_setting_that_loses_state_is_asked_about_approved_and_watched(context,
     shoot(page, "by-hand-approved")
 
 
-def test_the_way_to_a_question_leads_from_the_job_s_page(context, url, airflow, root, ledger):
+def test_job_page_links_to_the_waiting_approval(context, url, airflow, root, ledger):
     before = look(root, ASKED)
     page = context.new_page()
     log_in(page, url, "admin")
@@ -101,7 +101,7 @@ def test_the_way_to_a_question_leads_from_the_job_s_page(context, url, airflow, 
     assert look(root, ASKED).flink_job_id == before.flink_job_id
 
 
-def test_a_job_is_suspended_and_resumed_by_the_page_s_buttons(context, url, airflow, root, ledger):
+def test_job_is_suspended_and_resumed_by_the_pages_buttons(context, url, airflow, root, ledger):
     before = look(root, RESTS)
     page = context.new_page()
     log_in(page, url, "admin")

@@ -84,7 +84,7 @@ def jobs(page):
     return page.locator("#fleet tbody th a").all_inner_texts()
 
 
-def test_the_fleet_is_filtered_and_sorted(look):
+def test_fleet_is_filtered_and_sorted(look):
     page = look("/sluice/")
     page.wait_for_selector("#fleet tbody tr")
     # What is worst comes first.
@@ -112,7 +112,7 @@ def test_the_fleet_is_filtered_and_sorted(look):
     assert page.get_by_role("columnheader", name=re.compile("^Lag")).get_attribute("aria-sort") == "ascending"
 
 
-def test_more_rows_come_when_somebody_scrolls(look):
+def test_scrolling_loads_more_rows(look):
     page = look("/sluice/?sort=job")
     page.wait_for_selector("#fleet tbody tr")
     assert len(jobs(page)) < JOBS
@@ -123,7 +123,7 @@ def test_more_rows_come_when_somebody_scrolls(look):
     assert jobs(page) == sorted(jobs(page))
 
 
-def test_the_keyboard_suffices(look):
+def test_fleet_page_works_with_the_keyboard_alone(look):
     page = look("/sluice/?sort=job")
     page.wait_for_selector("#fleet tbody tr")
     page.keyboard.press("/")
@@ -139,7 +139,7 @@ def test_the_keyboard_suffices(look):
     page.wait_for_url("**/sluice/job?name=job_0011")
 
 
-def test_a_job_s_page(look):
+def test_job_page_shows_charts_differences_stages_and_time_ranges(look):
     page = look("/sluice/job?name=job_0011&hours=24")
     page.wait_for_selector(".plot canvas")
     assert page.locator("h1").inner_text() == "job_0011"
@@ -170,14 +170,14 @@ def test_a_job_s_page(look):
     assert page.locator("#since").input_value() == chosen[0]
 
 
-def test_a_viewer_finds_no_buttons(look):
+def test_viewer_sees_no_buttons(look):
     page = look("/sluice/job?name=job_0011", user="viewer")
     page.get_by_text("read only").wait_for()
     for name in ("Redeploy", "Suspend", "Roll back to this", "Backfill this range"):
         assert page.get_by_role("button", name=name).count() == 0
 
 
-def test_it_is_as_dark_as_airflow_around_it(look):
+def test_page_uses_airflows_light_or_dark_theme(look):
     for theme in ("dark", "light"):
         page = look("/plugin/fleet")
         page.evaluate(f"localStorage.setItem('theme', '{theme}')")
@@ -191,7 +191,7 @@ def test_it_is_as_dark_as_airflow_around_it(look):
         shoot(page, f"airflow-fleet-{theme}")
 
 
-def test_within_airflow_a_job_has_an_address(look, url):
+def test_job_page_has_its_own_address_within_airflow(look, url):
     page = look("/plugin/fleet")
     frame = page.frame_locator("iframe")
     frame.get_by_role("link", name="job_0007").click()
@@ -206,7 +206,7 @@ def test_within_airflow_a_job_has_an_address(look, url):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", ["/sluice/", "/sluice/job?name=job_0007"])
-def test_nothing_serious_hinders_anybody(look, path, scheme):
+def test_pages_have_no_accessibility_violations(look, path, scheme):
     page = look(path, color_scheme=scheme)
     page.wait_for_selector("#fleet tbody tr" if path.endswith("/") else ".plot canvas")
     page.wait_for_load_state("networkidle")
@@ -220,7 +220,7 @@ def test_nothing_serious_hinders_anybody(look, path, scheme):
 
 
 @pytest.mark.parametrize("path", ["/sluice/", "/sluice/job?name=job_0007"])
-def test_a_narrow_screen_is_wide_enough(look, path):
+def test_pages_fit_a_narrow_screen(look, path):
     page = look(path, viewport={"width": 390, "height": 844})
     page.wait_for_selector("#fleet tbody tr" if path.endswith("/") else ".plot canvas")
     page.wait_for_load_state("networkidle")
@@ -229,7 +229,7 @@ def test_a_narrow_screen_is_wide_enough(look, path):
     assert violations(page) == []
 
 
-def test_it_stays_as_the_ledger_is_and_reads_text_as_text(look, directory):
+def test_page_follows_the_ledger_and_shows_text_without_markup(look, directory):
     page = look("/sluice/")
     page.wait_for_selector("#fleet tbody tr")
     ledger = Ledger(f"sqlite:///{directory / 'project' / '.sluice' / 'ledger.db'}", "local")
@@ -251,7 +251,7 @@ def test_it_stays_as_the_ledger_is_and_reads_text_as_text(look, directory):
     assert page.title() == EVIL
 
 
-def test_what_has_not_changed_is_not_sent_again(look):
+def test_unchanged_fleet_is_answered_with_status_304(look):
     page = look("/sluice/")
     page.wait_for_selector("#fleet tbody tr")
     with page.expect_response(lambda response: response.url.endswith("api/fleet")) as told:
@@ -259,7 +259,7 @@ def test_what_has_not_changed_is_not_sent_again(look):
     assert told.value.status == 304
 
 
-def test_a_login_that_has_ended_is_told(look):
+def test_page_says_that_the_login_has_ended(look):
     page = look("/sluice/")
     page.wait_for_selector("#fleet tbody tr")
     page.context.clear_cookies()
@@ -267,7 +267,7 @@ def test_a_login_that_has_ended_is_told(look):
     assert json.loads(page.evaluate("fetch('api/fleet').then((answer) => answer.text())"))["detail"]
 
 
-def test_a_form_that_airflow_can_not_give_says_why(look):
+def test_form_of_a_missing_dag_shows_airflows_error(look):
     page = look("/sluice/job?name=job_0007")
     page.get_by_role("button", name="Redeploy").click()
     # The server knows that there is such a DAG, and nobody has parsed it.

@@ -22,7 +22,7 @@ from tests.support.waiting import wait_for
 pytestmark = pytest.mark.usefixtures("main_job")
 
 
-def test_what_a_bug_has_written_is_replayed_and_promoted(airflow, root, local, stack):
+def test_rows_of_a_buggy_release_are_replayed_and_promoted(airflow, root, local, stack):
     """Found, mended, redeployed, replayed in chunks, promoted: read by key, the live topic is right.
 
     A worker is killed while it starts a chunk, and the triggerer while the chunks wait in it.
@@ -92,7 +92,7 @@ def test_what_a_bug_has_written_is_replayed_and_promoted(airflow, root, local, s
     assert {key: found.get(key) for key in want} == want
 
 
-def test_a_release_that_fails_gives_way_to_the_former_one(airflow, root):
+def test_failing_release_is_rolled_back_to_the_former_one(airflow, root):
     before, file = status(root, "counted")[0], root / "flink_jobs" / "counted.py"
     file.write_text(counted.FAILING)
     try:
@@ -113,7 +113,7 @@ def test_a_release_that_fails_gives_way_to_the_former_one(airflow, root):
     assert "NumberFormatException" in newest.reason or "cast" in newest.reason.lower()
 
 
-def test_a_replay_that_is_given_up_leaves_no_flink_job(airflow, root, stack):
+def test_replay_run_marked_failed_leaves_no_flink_job(airflow, root, stack):
     """Marked failed while its chunk waits in the triggerer, and the triggerer does not come to it."""
     now = datetime.now(UTC)
     asked = {"start": (now - timedelta(minutes=3)).isoformat(), "end": (now - timedelta(minutes=1)).isoformat()}
@@ -145,7 +145,7 @@ def test_a_replay_that_is_given_up_leaves_no_flink_job(airflow, root, stack):
     assert wait_for(lambda: (state := get(airflow, path)["state"]) in ("failed", "success") and state) == "failed"
 
 
-def test_airflow_s_own_backfill_runs_a_day(airflow, root):
+def test_airflow_backfill_replays_a_daily_interval(airflow, root):
     """The data interval is the range; of a day that Kafka never had there is nothing, and nothing is refused."""
     day = (datetime.now(UTC) - timedelta(days=2)).replace(hour=0, minute=0, second=0, microsecond=0)
     order = {"dag_id": "backfill.counted", "from_date": day.isoformat(), "to_date": day.isoformat()}

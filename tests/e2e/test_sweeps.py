@@ -39,7 +39,7 @@ LOOKS = 10
 pytestmark = [pytest.mark.usefixtures("main_job"), pytest.mark.alone]
 
 
-def test_a_fleet_that_is_well_raises_no_alarm(root):
+def test_sweep_of_a_healthy_fleet_raises_no_alarm(root):
     # Those that other tests have just deployed are well within seconds.
     wait_for(lambda: {row.verdict for row in status(root, *JOBS)} == {"healthy"})
     until = time.monotonic() + 60 * float(os.environ.get("SLUICE_AUDIT_MINUTES", "0"))
@@ -56,7 +56,7 @@ def test_a_fleet_that_is_well_raises_no_alarm(root):
     assert [(row.job, row.reasons) for row in rows if row.verdict != "healthy"] == []
 
 
-def test_a_sweep_asks_once_for_what_loses_state(airflow, root, ledger):
+def test_sweep_asks_once_for_an_approval_to_lose_state(airflow, root, ledger):
     dag = f"deploy.{JOB}"
     # What a run has given lies over the file.
     run, _ = run_dag(airflow, dag, clear_overrides=True, allow_state_loss=True)
@@ -82,7 +82,7 @@ def test_a_sweep_asks_once_for_what_loses_state(airflow, root, ledger):
         assert ended(airflow, path)["state"] == "failed"
 
 
-def test_a_sweep_redeploys_the_one_job_that_differs(airflow, root):
+def test_sweep_redeploys_only_the_job_that_differs(airflow, root):
     # A sweep leaves alone what it can't look at, or sees failed for the first time.
     wait_for(lambda: {row.verdict for row in status(root, *JOBS)} <= {"healthy", "degraded", "idle"})
     before = {row.job: row for row in status(root, *JOBS)}
@@ -98,7 +98,7 @@ def test_a_sweep_redeploys_the_one_job_that_differs(airflow, root):
         assert newest.restored_from == newest.savepoint
 
 
-def test_a_sweep_does_not_wait_for_a_run_whose_job_lost_its_file(stack, airflow, root):
+def test_sweep_does_not_wait_for_a_run_whose_job_file_was_removed(stack, airflow, root):
     # The job as its file has it: the sweep before has given it a setting.
     run, tasks = deploy(airflow, "event_metrics")
     assert run["state"] == "success", tasks
@@ -139,7 +139,7 @@ def test_a_sweep_does_not_wait_for_a_run_whose_job_lost_its_file(stack, airflow,
     assert Project(Settings(root=root)).ledger.active("event_metrics") is None
 
 
-def test_a_dag_begins_when_the_rows_of_a_minute_can_be_read(airflow, root):
+def test_event_time_trigger_starts_a_dag_once_a_minutes_rows_are_readable(airflow, root):
     """The page's example, with minutes for hours."""
     wait_for(lambda: status(root, "event_metrics")[0].verdict == "healthy")
 
@@ -161,7 +161,7 @@ def test_a_dag_begins_when_the_rows_of_a_minute_can_be_read(airflow, root):
     assert until < datetime.now(UTC)
 
 
-def test_what_dies_is_started_again_and_up_is_idempotent(stack, root, local):
+def test_supervisor_restarts_processes_and_up_is_idempotent(stack, root, local):
     killed = stack.supervisor.states()["flink-taskmanager"]["pid"]
     os.kill(killed, signal.SIGKILL)
     wait_for(lambda: stack.supervisor.states()["flink-taskmanager"]["pid"] not in (0, killed))
@@ -172,7 +172,7 @@ def test_what_dies_is_started_again_and_up_is_idempotent(stack, root, local):
     wait_for(lambda: all(row.state == "RUNNING" and row.consumer_lag is not None for row in status(root, *JOBS)))
 
 
-def test_a_sweep_brings_every_job_back_after_the_whole_cluster_was_killed(airflow, stack, root, local):
+def test_sweep_recovers_every_job_after_the_cluster_was_killed(airflow, stack, root, local):
     suspended, _ = deploy(airflow, "processing_metrics", operation="suspend", reason="rests")
     assert suspended["state"] == "success"
     assert status(root, "processing_metrics")[0].state == "suspended"

@@ -1,4 +1,4 @@
-"""Flink's own client gets in where the REST calls do: TLS, certificates, login."""
+"""Flink's own client has the same access as the REST calls: TLS, certificates, login."""
 
 import sys
 from pathlib import Path
@@ -44,7 +44,7 @@ def own(proxy):
 
 
 @pytest.mark.parametrize("verify", [True, False])
-def test_it_trusts_what_it_is_told_to_and_shows_its_own(proxy, lib, tmp_path, verify):
+def test_client_trusts_the_given_ca_and_presents_its_certificate(proxy, lib, tmp_path, verify):
     trusted = {"ca_bundle": str(proxy.ca)} if verify else {"verify": False}
     assert compile_at(proxy, lib, tmp_path, Tls(**trusted, **own(proxy))).graph.vertices
     assert proxy.asked == [("GET", "/v1/jobs/overview", True)]
@@ -60,7 +60,7 @@ def test_it_trusts_what_it_is_told_to_and_shows_its_own(proxy, lib, tmp_path, ve
         (("ca",), "127.0.0.1", "certificate_required"),
     ],
 )
-def test_it_is_as_strict_as_the_rest_calls(proxy, lib, tmp_path, given, host, words):
+def test_client_refuses_untrusted_or_mismatched_certificates(proxy, lib, tmp_path, given, host, words):
     tls = {**(own(proxy) if "own" in given else {}), **({"ca_bundle": str(proxy.ca)} if "ca" in given else {})}
     with pytest.raises(UnreachableError, match=words):
         compile_at(proxy, lib, tmp_path, Tls(**tls), host)

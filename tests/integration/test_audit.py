@@ -1,4 +1,4 @@
-"""Under steady traffic nothing is lost and nothing comes twice, however often the jobs are redeployed or killed.
+"""Under steady traffic no row is lost or duplicated, however often the jobs are redeployed or killed.
 
 A short form runs with the other tests; `make audit` runs the long one.
 """
@@ -22,7 +22,7 @@ KILLS = int(os.environ.get("SLUICE_AUDIT_KILLS", "1"))
 SERVICES = ("flink-taskmanager", "flink-jobmanager", "kafka")
 
 
-def test_redeploys_lose_nothing_and_write_nothing_twice(lab):
+def test_redeploys_lose_and_duplicate_no_rows(lab):
     stream = Stream(lab, "redeployed", events=1_000 * REDEPLOYS)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda job: deploy(lab.project, job), JOBS))
@@ -44,7 +44,7 @@ def redeploy(stream, job, turn):
     return deploy(stream.lab.project, job).outcome
 
 
-def test_whatever_is_killed_the_next_attempt_goes_on(lab):
+def test_next_attempt_succeeds_after_a_deploy_or_service_was_killed(lab):
     lab.use_own_clients()
     seed = int(os.environ.get("SLUICE_AUDIT_SEED", time.time()))
     print(f"SLUICE_AUDIT_SEED={seed}")

@@ -1,4 +1,4 @@
-"""The client obeys nobody but its parent, and holds none of the parent's secrets."""
+"""The client accepts commands only from its parent, and has none of the parent's secrets."""
 
 import socket
 import sys
@@ -59,7 +59,7 @@ def ports(process):
 
 
 @pytest.mark.parametrize("token", [None, "", "another"])
-def test_the_jvm_takes_no_command_without_the_token(running, token):
+def test_jvm_gateway_accepts_no_command_without_the_token(running, token):
     for port in ports(processes(running)[1]):
         gateway = JavaGateway(gateway_parameters=GatewayParameters(port=port, auth_token=token))
         with pytest.raises(Py4JError):
@@ -67,7 +67,7 @@ def test_the_jvm_takes_no_command_without_the_token(running, token):
 
 
 @pytest.mark.parametrize("token", [b"", b"another"])
-def test_the_callback_server_takes_no_command_without_the_token(running, token):
+def test_callback_server_accepts_no_command_without_the_token(running, token):
     for port in ports(processes(running)[0]):
         with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
             try:
@@ -81,14 +81,14 @@ def test_the_callback_server_takes_no_command_without_the_token(running, token):
             assert b"y" not in answer
 
 
-def test_neither_the_client_nor_its_jvm_has_the_parents_secrets(running):
+def test_client_and_its_jvm_do_not_inherit_the_parents_secrets(running):
     for process in processes(running):
         variables = process.environ()
         assert not [name for name, value in variables.items() if "planted" in value]
         assert variables["FLINK_REST_CLIENT_HEADERS"] == LOGIN["FLINK_REST_CLIENT_HEADERS"]
 
 
-def test_jars_of_an_earlier_sluice_are_named_with_the_next_step(lib, tmp_path):
+def test_jars_of_an_earlier_sluice_are_refused_with_the_next_step(lib, tmp_path):
     earlier = tmp_path / "lib"
     earlier.mkdir()
     for jar in lib.glob("*.jar"):

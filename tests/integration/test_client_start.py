@@ -1,4 +1,4 @@
-"""A client whose JVM starts from an archive compiles what any client does; whatever is wrong with it, it starts."""
+"""A client whose JVM uses a class archive compiles the same graphs, and starts even if the archive is damaged."""
 
 import os
 import shutil
@@ -70,13 +70,13 @@ def usual(lib: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize("job", ["event_metrics", *(["dead_letters"] if WHOLE else [])])
-def test_the_compiled_graph_is_the_same(lib, made, usual, tmp_path, job):
+def test_class_archive_does_not_change_the_compiled_graph(lib, made, usual, tmp_path, job):
     expected = usual if job == "event_metrics" else digest(lib, tmp_path / "usual", job=job)
     assert digest(lib, tmp_path / "log", made, job) == expected
     assert "does not start" not in (tmp_path / "log").read_text()
 
 
-def test_classes_come_from_the_archive(lib, made, tmp_path, monkeypatch):
+def test_classes_are_loaded_from_the_class_archive(lib, made, tmp_path, monkeypatch):
     options = f"-Xmx512m -XX:+UseSerialGC -Xlog:class+load:file={tmp_path / 'classes'}"
     monkeypatch.setenv("JVM_ARGS", options)
     digest(lib, tmp_path / "log", made)
@@ -87,7 +87,7 @@ def test_classes_come_from_the_archive(lib, made, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("harm", ["cut", *(["flipped", "foreign", "planner"] if WHOLE else [])])
-def test_a_damaged_one_costs_time_alone(lib, made, file, usual, tmp_path, harm):
+def test_damaged_class_archive_does_not_change_the_compiled_graph(lib, made, file, usual, tmp_path, harm):
     match harm:
         case "cut":
             os.truncate(file, 1000)
@@ -102,7 +102,7 @@ def test_a_damaged_one_costs_time_alone(lib, made, file, usual, tmp_path, harm):
     assert digest(lib, tmp_path / "log", made) == usual
 
 
-def test_one_that_kills_the_jvm_is_left_out(lib, made, file, usual, tmp_path, monkeypatch):
+def test_class_archive_that_crashes_the_jvm_is_not_used(lib, made, file, usual, tmp_path, monkeypatch):
     monkeypatch.setenv("JVM_ARGS", f"{JVM_ARGS} -XX:ErrorFile={tmp_path}/error")
     # Java 17 dies of one that was cut short: one whose name tells the shorter size gets past our own check.
     half = file.stat().st_size // 2
@@ -115,7 +115,7 @@ def test_one_that_kills_the_jvm_is_left_out(lib, made, file, usual, tmp_path, mo
         deadly.unlink()
 
 
-def test_several_start_at_once(lib, made, usual, tmp_path):
+def test_several_clients_start_at_once_with_the_class_archive(lib, made, usual, tmp_path):
     with ThreadPoolExecutor(3) as pool:
         logs = [tmp_path / str(number) for number in range(3)]
         assert set(pool.map(lambda log: digest(lib, log, made), logs)) == {usual}

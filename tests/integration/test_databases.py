@@ -28,7 +28,7 @@ def server() -> Iterator[str]:
         yield directory
 
 
-def test_each_user_comes_into_its_own_database_alone(server):
+def test_each_database_user_can_connect_only_to_its_own_database(server):
     for user, other in (("airflow", "sluice"), ("sluice", "airflow")):
         with psycopg.connect(host=server, user=user, dbname=user) as connection:
             connection.execute("CREATE TABLE own (a int)")
@@ -38,7 +38,7 @@ def test_each_user_comes_into_its_own_database_alone(server):
                 psycopg.connect(host=server, user=user, dbname=closed).close()
 
 
-def test_the_passwords_are_the_given_ones_to_the_letter(server):
+def test_database_passwords_are_exactly_the_given_ones(server):
     with psycopg.connect(host=server, user="postgres", dbname="postgres") as connection:
         # Where passwords are asked for; this server trusts whoever comes by its socket.
         file = Path(connection.execute("SHOW hba_file").fetchone()[0])
@@ -50,7 +50,7 @@ def test_the_passwords_are_the_given_ones_to_the_letter(server):
             psycopg.connect(host=server, user=user, dbname=user, password="x").close()
 
 
-def test_airflow_migrates_its_own_with_the_ledgers_driver(server, tmp_path):
+def test_airflow_migrates_its_database_with_the_ledgers_driver(server, tmp_path):
     url = f"postgresql+psycopg://airflow@/airflow?host={server}"
     variables = {
         **os.environ,
@@ -66,7 +66,7 @@ def test_airflow_migrates_its_own_with_the_ledgers_driver(server, tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_ledger_opens_there(server):
+def test_ledger_opens_its_database(server):
     engine = open_database(f"postgresql+psycopg://sluice:{PASSWORDS['SLUICE_LEDGER_PASSWORD']}@/sluice?host={server}")
     assert "placements" in inspect(engine).get_table_names()
     engine.dispose()

@@ -1,4 +1,4 @@
-"""An operation whose process dies at a journal write is gone on with by the next attempt.
+"""The next attempt continues an operation whose process died at a journal write.
 
 Two writes of a deploy are tried with the other tests; `make audit` tries every one of every kind of operation, before
 and after it.
@@ -27,7 +27,7 @@ ENDS |= dict.fromkeys(FIRST, ("rolled_back",))
 
 
 @pytest.mark.parametrize("kind", KINDS if EVERY_WRITE else FEW)
-def test_what_dies_is_gone_on_with(lab, kind):
+def test_next_process_continues_after_a_death_at_any_write(lab, kind):
     name = f"dies_{kind}"
     start_with_state(lab, name)
     tried = survived = 0

@@ -1,4 +1,4 @@
-"""docs/adding-a-job.md, done as it is written."""
+"""The steps of docs/adding-a-job.md work as documented."""
 
 import json
 import re
@@ -45,7 +45,7 @@ def event(kind, at_ms, partition=0):
     return Message(b"u", json.dumps(body).encode(), at_ms, partition)
 
 
-def test_the_page_s_job_is_added_as_the_page_says(lab):
+def test_job_of_the_adding_a_job_page_works_as_documented(lab):
     shutil.copytree(ROOT / "flink_jobs" / "shared", lab.root / "flink_jobs" / "shared")
     shutil.copy(ROOT / "pyproject.toml", lab.root)
     assert list(files()) == ["flink_jobs/event_progress.py", "tests/jobs/test_event_progress.py"]

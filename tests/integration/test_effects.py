@@ -1,4 +1,4 @@
-"""A plan has no effects: what a pipeline executes or writes itself is refused by its line, and nothing happens."""
+"""A plan has no effects: a pipeline that executes or writes something itself is refused with its line."""
 
 import json
 import subprocess
@@ -68,7 +68,7 @@ def waiting(lab):
     return produce
 
 
-def test_a_plan_refuses_a_pipeline_that_executes_an_insert(lab, waiting):
+def test_plan_refuses_a_pipeline_that_executes_an_insert(lab, waiting):
     lab.use_own_clients()
     file, text = define(lab, "inserting", INSERTS)
     waiting("inserting")
@@ -80,7 +80,7 @@ def test_a_plan_refuses_a_pipeline_that_executes_an_insert(lab, waiting):
     assert written(lab, "inserting") == before
 
 
-def test_every_way_of_executing_is_refused_even_where_the_pipeline_catches_the_error(lab, waiting):
+def test_every_kind_of_execute_is_refused_even_if_the_pipeline_catches_it(lab, waiting):
     lab.use_own_clients()
     file, text = define(lab, "eager", EXECUTES)
     waiting("eager")
@@ -102,13 +102,13 @@ def test_every_way_of_executing_is_refused_even_where_the_pipeline_catches_the_e
     ],
     ids=["print", "sink_to", "statement_set", "attached"],
 )
-def test_a_sink_beside_what_the_pipeline_returns_is_refused_by_name(lab, extra, named):
+def test_sink_that_the_pipeline_does_not_return_is_refused_by_name(lab, extra, named):
     file, text = define(lab, "extra", EXTRA.replace("<extra>", extra))
     said = refusal(lab, "extra")
     assert f"{file}:{line_of(text, extra)}: the pipeline adds" in said
     assert named in said
 
 
-def test_a_branch_without_a_sink_is_left_alone(lab):
+def test_branch_without_a_sink_is_allowed(lab):
     define(lab, "extra", EXTRA.replace("<extra>", "stream.map(lambda row: row[0], Types.STRING())"))
     subprocess.run([SLUICE, "plan", "extra"], env=lab.variables, capture_output=True, check=True, timeout=170)

@@ -1,4 +1,4 @@
-"""What goes wrong with a new release leaves the old job as it is, or brings it back with its state."""
+"""A failing upgrade leaves the old job running, or rolls back to it with its state."""
 
 import os
 import signal
@@ -65,7 +65,7 @@ class Trickle:
             self.sent += self._each
 
 
-def test_what_does_not_compile_stops_nothing(lab):
+def test_release_that_does_not_compile_leaves_the_job_running(lab):
     first = start_with_state(lab, "uncompiled")
     lab.job("uncompiled", source("uncompiled", where="AND nosuch = 1"))
     result = operate(lab.project, "uncompiled")
@@ -74,7 +74,7 @@ def test_what_does_not_compile_stops_nothing(lab):
     assert_runs_on(lab, "uncompiled", first, result)
 
 
-def test_what_finds_no_slots_stops_nothing(lab):
+def test_release_without_enough_slots_leaves_the_job_running(lab):
     first = start_with_state(lab, "wide", partitions=30)
     lab.deployment("jobs:\n  wide:\n    parallelism: 30\n")
     result = operate(lab.project, "wide")
@@ -84,7 +84,7 @@ def test_what_finds_no_slots_stops_nothing(lab):
     assert_runs_on(lab, "wide", first, result)
 
 
-def test_a_savepoint_that_can_not_be_written_stops_nothing(lab):
+def test_savepoint_that_can_not_be_written_leaves_the_job_running(lab):
     first = start_with_state(lab, "unwritable")
     options(lab, "unwritable", "execution.checkpointing.savepoint-dir: 'file:///proc/nowhere'")
     result = operate(lab.project, "unwritable")
@@ -94,7 +94,7 @@ def test_a_savepoint_that_can_not_be_written_stops_nothing(lab):
     assert close_windows(lab, "unwritable") == [3]
 
 
-def test_a_savepoint_that_takes_too_long_stops_nothing(lab):
+def test_savepoint_that_times_out_leaves_the_job_running(lab):
     options(lab, "slow", "execution.checkpointing.timeout: 5 s")
     first = start_with_state(lab, "slow")
     taskmanager = Supervisor(lab.local.home, lab.local.logs).states()["flink-taskmanager"]["pid"]
@@ -112,7 +112,7 @@ def test_a_savepoint_that_takes_too_long_stops_nothing(lab):
     assert close_windows(lab, "slow") == [3]
 
 
-def test_what_fails_on_records_goes_back(lab):
+def test_release_that_fails_on_records_is_rolled_back(lab):
     start_with_state(lab, "divides", timeout=SHORT)
     lab.job("divides", source("divides", where=FAILS_ON_RECORDS, timeout=SHORT))
     with Trickle(lab, "divides", 0.5) as trickle:
@@ -121,7 +121,7 @@ def test_what_fails_on_records_goes_back(lab):
     assert close_windows(lab, "divides") == [3 + trickle.sent]
 
 
-def test_what_never_comes_to_a_checkpoint_goes_back(lab):
+def test_release_that_completes_no_checkpoint_is_rolled_back(lab):
     start_with_state(lab, "unproven", timeout=SHORT)
     lab.job("unproven", source("unproven", where=SLOW, timeout=SHORT))
     # A barrier waits for the record that is being worked on, and each takes longer than the ten milliseconds.
@@ -133,7 +133,7 @@ def test_what_never_comes_to_a_checkpoint_goes_back(lab):
     assert close_windows(lab, "unproven") == [3 + trickle.sent]
 
 
-def test_what_falls_behind_goes_back(lab):
+def test_release_that_falls_behind_is_rolled_back(lab):
     start_with_state(lab, "behind", timeout=SHORT, lag=5)
     lab.job("behind", source("behind", where=SLOW, timeout=SHORT, lag=5))
     with Trickle(lab, "behind", 0.2, each=20) as trickle:
@@ -142,7 +142,7 @@ def test_what_falls_behind_goes_back(lab):
     assert close_windows(lab, "behind") == [3 + trickle.sent]
 
 
-def test_of_two_deploys_at_once_one_is_refused_and_names_the_other(lab):
+def test_one_of_two_concurrent_deploys_is_refused_and_names_the_other(lab):
     start_with_state(lab, "contended")
 
     def run(holder):
@@ -156,7 +156,7 @@ def test_of_two_deploys_at_once_one_is_refused_and_names_the_other(lab):
     assert alive(lab, "contended") == [healthy[0].flink_job_id]
 
 
-def test_no_change_asks_and_alters_nothing(lab, monkeypatch):
+def test_deploy_without_a_change_sends_only_get_requests(lab, monkeypatch):
     first = start_with_state(lab, "same")
     asked = []
     send = FlinkClient.send
@@ -171,7 +171,7 @@ def test_no_change_asks_and_alters_nothing(lab, monkeypatch):
     assert set(asked) == {"GET"}
 
 
-def test_a_release_that_died_at_its_gates_is_not_taken_for_the_former_one(lab):
+def test_deploy_that_died_at_its_gates_is_verified_and_rolled_back_by_the_next(lab):
     """Its operation is gone, so the next one finds it running, unproven, and goes back from it."""
     start_with_state(lab, "orphaned", timeout=SHORT, lag=5)
     lab.job("orphaned", source("orphaned", where=SLOW, timeout=SHORT, lag=5))
@@ -182,7 +182,7 @@ def test_a_release_that_died_at_its_gates_is_not_taken_for_the_former_one(lab):
     assert close_windows(lab, "orphaned") == [3 + trickle.sent]
 
 
-def test_a_release_that_the_cluster_loses_at_its_gates_starts_again_from_its_newest_checkpoint(lab):
+def test_release_lost_at_its_gates_restarts_from_its_newest_checkpoint(lab):
     """The former one would write again what its checkpoints have committed."""
     first = start_with_state(lab, "forgotten", timeout="90s", lag=5)
     lab.job("forgotten", source("forgotten", where=SLOW, timeout="90s", lag=5))

@@ -26,7 +26,7 @@ def build(t_env):
 )
 
 
-def test_a_job_without_event_time_is_deployed_while_records_come(lab):
+def test_job_without_event_time_is_deployed_while_records_arrive(lab):
     lab.job("busy", TIMELESS.format(name="busy", fields="id: str"))
     create_topics(lab.project, "busy")
     over = threading.Event()
@@ -47,7 +47,7 @@ def test_a_job_without_event_time_is_deployed_while_records_come(lab):
     assert not any("watermark" in words for words in row.reasons)
 
 
-def test_a_topic_that_no_source_of_the_job_reads_is_told_before_the_deadline(lab, capsys):
+def test_topic_without_a_source_in_the_job_is_reported_before_the_deadline(lab, capsys):
     lab.deployment("jobs: {elsewhere: {health: {start_timeout: 20s}}}\n")
     lab.job("elsewhere", ELSEWHERE.format(name="elsewhere", fields="id: str"))
     result = operate(lab.project, "elsewhere")

@@ -1,4 +1,4 @@
-"""With a short idle timeout: live records all count; what a partition brings too late is dropped, and counted."""
+"""Short idle timeout: all live records are counted; records that are too late are dropped, and counted as late."""
 
 import asyncio
 import time
@@ -60,7 +60,7 @@ def at_their_pace(messages, closing):
     yield from messages[-closing:]
 
 
-def test_live_records_all_count(lab):
+def test_all_live_records_are_counted_despite_idle_partitions(lab):
     run = Run(lab, "live_events")
     messages = traffic(rate=300, count=5_400)
     want = wanted(messages)
@@ -70,7 +70,7 @@ def test_live_records_all_count(lab):
     assert run.snapshot().counters.late_dropped == 0
 
 
-def test_what_a_partition_brings_too_late_is_counted_against_the_job(lab):
+def test_late_records_of_a_formerly_idle_partition_are_reported(lab):
     run = Run(lab, "late_events")
     messages = traffic(rate=100, count=3_000)
     first = [message for message in messages if message.partition == 0]

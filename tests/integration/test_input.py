@@ -1,4 +1,4 @@
-"""What comes to a job is malformed, misdated, or makes it fail: gate and verdict say so."""
+"""Gates and verdicts report input that is malformed, has wrong times, or makes the job fail."""
 
 import json
 import time
@@ -105,7 +105,7 @@ class Orders:
         return wait_for(row, f"the verdict is never {wanted}")
 
 
-def test_deploy_fails_when_every_record_that_waits_is_malformed(lab):
+def test_deploy_fails_when_every_waiting_record_is_malformed(lab):
     orders = Orders(lab, "malformed")
     orders.send(120, amount="1.0")
     result = operate(lab.project, orders.name)
@@ -113,7 +113,7 @@ def test_deploy_fails_when_every_record_that_waits_is_malformed(lab):
     assert "orders: 120 of 120 records malformed; first reason wrong type: amount" in str(result.error)
 
 
-def test_deploy_fails_when_every_record_that_waits_is_older_than_the_tolerance(lab):
+def test_deploy_fails_when_every_waiting_record_is_too_late(lab):
     orders = Orders(lab, "old")
     orders.send(120, event_after=-7_200_000)
     result = operate(lab.project, orders.name)
@@ -121,7 +121,7 @@ def test_deploy_fails_when_every_record_that_waits_is_older_than_the_tolerance(l
     assert "120 of 120 records left out: event time more than watermark_delay before" in str(result.error)
 
 
-def test_first_deploy_that_reads_from_the_end_of_a_quiet_topic_is_healthy(lab):
+def test_first_deploy_from_the_end_of_a_quiet_topic_is_healthy(lab):
     orders = Orders(lab, "latest", WINDOWS.replace("partitions=2", 'partitions=2, start="latest"'))
     orders.send(20)
     deploy(lab.project, orders.name)
@@ -140,7 +140,7 @@ def test_first_deploy_that_reads_from_the_end_of_a_quiet_topic_is_healthy(lab):
     wait_for(lambda: len(kept()) == 20, "records that came while it was suspended are missing", watched=kept)
 
 
-def test_a_healthy_job_whose_records_turn_malformed_is_failed_and_not_idle(lab):
+def test_healthy_job_whose_records_become_malformed_is_failed_not_idle(lab):
     orders = Orders(lab, "turned")
     orders.send(20)
     deploy(lab.project, orders.name)
@@ -149,7 +149,7 @@ def test_a_healthy_job_whose_records_turn_malformed_is_failed_and_not_idle(lab):
     assert not any("no input" in words for words in row.reasons)
 
 
-def test_a_job_that_drops_all_after_a_record_far_ahead_is_failed(lab):
+def test_job_that_drops_all_rows_after_a_record_from_the_future_is_failed(lab):
     orders = Orders(lab, "ahead")
     orders.send(20)
     deploy(lab.project, orders.name)
@@ -158,7 +158,7 @@ def test_a_job_that_drops_all_after_a_record_far_ahead_is_failed(lab):
     assert "rows dropped: behind the watermark" in " ".join(row.reasons)
 
 
-def test_deploy_fails_with_the_python_error_of_a_record_that_waits(lab):
+def test_deploy_fails_with_the_python_error_of_a_waiting_record(lab):
     orders = Orders(lab, "geo", FUNCTION)
     orders.send(1)
     result = operate(lab.project, "geo")

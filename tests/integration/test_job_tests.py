@@ -95,7 +95,7 @@ def passed(project: Path, test: Path) -> str:
     return done.stdout
 
 
-def test_a_new_job_s_own_test_passes(project):
+def test_generated_test_of_a_new_job_passes(project):
     _, test = write_job(project, "page_counts")
     assert "1 passed" in passed(project, test)
 
@@ -126,7 +126,7 @@ def test_a_python_function_is_found_and_nothing_listens_on_every_address():
     ("name", "body", "fields"),
     [("a_function", sources.UDF, "id: str | None"), ("a_stream", sources.DATA_STREAM, "id: str | None")],
 )
-def test_python_functions_are_tested_in_processes_of_their_own(project, name, body, fields):
+def test_python_functions_are_tested_in_separate_processes(project, name, body, fields):
     (project / "flink_jobs" / f"{name}.py").write_text(sources.source(name, body, fields))
     test = project / "tests" / "jobs" / f"test_{name}.py"
     test.parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A submission that was given up comes to a real cluster later, held back by a proxy: no job runs twice."""
+"""A submission that a proxy delays until after its timeout does not make a job run twice, on a real cluster."""
 
 import threading
 
@@ -75,7 +75,7 @@ class Holding:
 
 
 @pytest.mark.parametrize("until_the_second", [True, False], ids=["before-the-former-release", "after-it"])
-def test_submission_that_arrives_during_a_rollback_runs_beside_nothing(lab, tmp_path, until_the_second):
+def test_submission_that_arrives_during_a_rollback_starts_no_second_job(lab, tmp_path, until_the_second):
     lab.use_own_clients()
     lab.job(NAME, sources.source(NAME, sources.SQL))
     deploy(lab.project, NAME)

@@ -1,4 +1,4 @@
-"""Who gets at the local stack: what a web page can do with the cluster's REST API, and who reads the stack's files."""
+"""Access to the local stack: by web pages to the cluster's REST API, and by other users to the stack's files."""
 
 import stat
 
@@ -15,12 +15,12 @@ def rest(local):
 
 
 @pytest.mark.parametrize("path", ["/overview", "/jobs", "/nowhere"])
-def test_a_foreign_origin_is_not_allowed_to_read_answers(rest, path):
+def test_foreign_origin_can_not_read_flinks_responses(rest, path):
     answer = rest.get(path, headers=FOREIGN)
     assert answer.headers.get("Access-Control-Allow-Origin") not in ("*", "null", FOREIGN["Origin"])
 
 
-def test_the_cluster_takes_no_uploaded_jars(rest):
+def test_cluster_accepts_no_uploaded_jars(rest):
     upload = {"jarfile": ("job.jar", b"PK", "application/x-java-archive")}
     assert rest.post("/jars/upload", files=upload).is_error
     assert rest.get("/jars").status_code == 404
@@ -39,7 +39,7 @@ OF_A_PAGE = (
 
 
 @pytest.mark.parametrize("headers", OF_A_PAGE, ids=str)
-def test_a_web_page_from_elsewhere_reads_and_submits_nothing(rest, headers):
+def test_web_page_of_another_site_can_not_read_or_submit(rest, headers):
     # A form may send this anywhere without asking first, and the cluster would deserialize it.
     job = {"request": ("request", b'{"jobGraphFileName": "graph"}', "application/json"), "file_0": ("graph", b"x")}
     assert rest.post("/jobs", files=job, headers=headers).status_code == 403
@@ -47,14 +47,14 @@ def test_a_web_page_from_elsewhere_reads_and_submits_nothing(rest, headers):
     assert (answer.status_code, "errors" in answer.json()) == (403, True)
 
 
-def test_no_job_is_ended_by_a_get_request_that_a_page_may_have_sent(rest):
+def test_get_request_of_a_web_page_ends_no_job(rest):
     link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
     for end in ("yarn-cancel", "yarn-stop", "%79arn-cancel", "yarn%2Dstop?x=1"):
         for headers in (link, {}):
             assert rest.get(f"/jobs/{'a' * 32}/{end}", headers=headers).status_code == 403
 
 
-def test_flinks_own_pages_links_and_clients_get_through(rest):
+def test_flinks_own_pages_links_and_clients_are_allowed(rest):
     own = f"http://127.0.0.1:{rest.base_url.port}"
     for headers in (
         {},
@@ -67,5 +67,5 @@ def test_flinks_own_pages_links_and_clients_get_through(rest):
         assert rest.get("/overview", headers=headers).status_code == 200, headers
 
 
-def test_only_the_user_gets_into_the_stacks_home(local):
+def test_only_the_user_can_enter_the_stacks_home(local):
     assert stat.S_IMODE(local.home.stat().st_mode) == 0o700

@@ -35,7 +35,7 @@ def expected(messages):
     return oracle.compute(messages)
 
 
-def test_every_job_gives_exactly_the_right_rows(lab, messages, expected):
+def test_every_job_writes_exactly_the_right_rows(lab, messages, expected):
     lab.product_jobs()
     # All of it lies in the topic before the jobs begin, more than one partition at a time is read: none is idle.
     jobs = "".join(f"  {job}:\n    reads:\n      events:\n        idle_timeout:\n" for job in JOBS)

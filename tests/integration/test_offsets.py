@@ -1,4 +1,4 @@
-"""Where a partition ends for someone who reads what was committed."""
+"""The end offset of a partition for a consumer that reads committed records."""
 
 import pytest
 from confluent_kafka import Producer
@@ -30,7 +30,7 @@ def is_read_to_end(kafka, topic, following):
     return bool(find_read_to_end(kafka, f"{topic}-group", {(topic, 0): following}))
 
 
-def test_what_follows_the_last_record_of_a_transaction_is_no_lag(kafka):
+def test_commit_marker_after_the_last_record_is_not_counted_as_lag(kafka):
     topic = "ends_in_markers"
     admin = connect(kafka)
     admin.create_topics([NewTopic(topic, 1, 1)])[topic].result()
@@ -50,7 +50,7 @@ def test_what_follows_the_last_record_of_a_transaction_is_no_lag(kafka):
     wait_for(lambda: not is_read_to_end(kafka, topic, 3))
 
 
-def test_however_many_records_an_aborted_transaction_has_left_they_are_no_lag(kafka):
+def test_records_of_an_aborted_transaction_are_not_counted_as_lag(kafka):
     topic, count = "ends_in_many", 50_000
     admin = connect(kafka)
     admin.create_topics([NewTopic(topic, 1, 1)])[topic].result()
@@ -61,6 +61,6 @@ def test_however_many_records_an_aborted_transaction_has_left_they_are_no_lag(ka
     assert not is_read_to_end(kafka, topic, 0)
 
 
-def test_a_topic_that_is_gone_is_not_a_topic_without_partitions(kafka):
+def test_missing_topic_is_an_error_not_a_topic_without_partitions(kafka):
     with pytest.raises(UnreachableError, match="topic nosuch"):
         read_offsets(connect(kafka), ["nosuch"], kafka["bootstrap.servers"])

@@ -1,4 +1,4 @@
-"""A client process whose parent is killed ends, and its JVM with it: a worker's end leaves nothing behind."""
+"""A client process and its JVM end if their parent is killed."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ time.sleep(600)
 """
 
 
-def test_a_client_and_its_jvm_end_soon_after_a_killed_parent(tmp_path: Path) -> None:
+def test_client_and_its_jvm_end_soon_after_their_parent_was_killed(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PARENT, str(tmp_path / "client.log")]
     # The gateway is in Sluice's jar, which Flink's own lib directory doesn't have.
     variables = {**os.environ, "FLINK_LIB_DIR": str(gather_jars(local_stack(tmp_path / "home")))}

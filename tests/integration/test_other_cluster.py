@@ -78,7 +78,7 @@ def test_job_is_started_on_no_other_cluster_while_it_runs_or_may_run(lab, other)
     assert deploy(lab.project, NAME).flink_job_id == started.flink_job_id
 
 
-def test_flink_says_of_each_endpoint_that_it_does_not_know_the_job(other):
+def test_every_endpoint_of_flink_reports_an_unknown_job_as_not_found(other):
     unknown, trigger = "ab" * 16, "cd" * 16
     with FlinkClient(other) as flink:
         assert job_state(flink, unknown) is None

@@ -178,17 +178,17 @@ def value(answers, user, path):
 
 
 @pytest.mark.parametrize("path", API, ids=lambda path: path.partition("?")[0])
-def test_without_a_login_nothing_is_told(answers, path):
+def test_api_requires_a_login(answers, path):
     status, _, text = answers[None, path]
     assert (status, json.loads(text)) == (401, {"detail": "Not authenticated"})
 
 
 @pytest.mark.parametrize("path", API, ids=lambda path: path.partition("?")[0])
-def test_a_forged_login_is_none(answers, path):
+def test_forged_token_is_refused(answers, path):
     assert answers["forged", path][0] == 403
 
 
-def test_the_pages_lead_to_the_login_and_back(answers):
+def test_pages_redirect_to_the_login_and_open_with_its_cookie(answers):
     for path in ("/sluice/", "/sluice/job?name=counts"):
         status, headers, _ = answers[None, path]
         assert status == 307
@@ -199,29 +199,29 @@ def test_the_pages_lead_to_the_login_and_back(answers):
         assert (status, "<!doctype html>" in text) == (200, True)
 
 
-def test_the_cookie_is_a_login_as_well(answers):
+def test_api_accepts_the_login_cookie(answers):
     assert answers["viewer", "/sluice/api/fleet", "cookie"][0] == 200
 
 
-def test_a_viewer_sees_the_fleet_and_may_do_nothing(answers):
+def test_viewer_sees_the_fleet_and_may_not_trigger(answers):
     rows = value(answers, "viewer", "/sluice/api/fleet")["rows"]
     assert [row["job"] for row in rows] == ["a stranger", "counts", "other"]
     job = value(answers, "viewer", "/sluice/api/job?name=counts")
     assert (job["may_trigger"], job["may_replay"], job["may_see_code"]) == (False, False, True)
 
 
-def test_an_admin_may_trigger(answers):
+def test_admin_may_trigger_and_replay(answers):
     job = value(answers, "admin", "/sluice/api/job?name=counts")
     assert (job["may_trigger"], job["may_replay"], job["may_see_code"]) == (True, True, True)
 
 
-def test_what_has_no_dag_can_not_be_triggered(answers):
+def test_job_without_a_dag_can_not_be_triggered(answers):
     other, stranger = (value(answers, "admin", f"/sluice/api/job?name={name}") for name in ("other", "a%20stranger"))
     assert (other["may_trigger"], other["may_replay"]) == (True, False)
     assert (stranger["may_trigger"], stranger["may_replay"]) == (False, False)
 
 
-def test_who_may_read_one_dag_sees_one_job(answers):
+def test_user_who_may_read_one_dag_sees_only_its_job(answers):
     assert [row["job"] for row in value(answers, "guest", "/sluice/api/fleet")["rows"]] == ["counts"]
     assert list(value(answers, "guest", "/sluice/api/curves")["jobs"]) == ["counts"]
     for path in ("job?name=other", "difference?name=other&new=1", "desired?name=other", "job?name=a%20stranger"):
@@ -230,14 +230,14 @@ def test_who_may_read_one_dag_sees_one_job(answers):
         assert "you may not read the DAG" in text
 
 
-def test_who_may_not_read_code_is_told_the_settings_alone(answers):
+def test_user_who_may_not_read_code_sees_only_changed_settings(answers):
     found = value(answers, "guest", API[4])
     assert [each["path"] for each in found["settings"]] == ["config.window"]
     assert (found["files"], "you may not read the code" in found["code"]) == ([], True)
     assert len(value(answers, "viewer", API[4])["files"]) == 1
 
 
-def test_the_release_is_held_against_the_files_as_they_are_now(answers):
+def test_release_is_compared_with_the_current_files(answers):
     found = value(answers, "viewer", API[5])
     assert (found["old"], found["new"]) == ("release 2", "the files")
     # The job's own code runs for this, and sees none of the server's variables.
@@ -248,12 +248,12 @@ def test_the_release_is_held_against_the_files_as_they_are_now(answers):
     assert (found["files"], "you may not read the code" in found["code"]) == ([], True)
 
 
-def test_a_job_that_was_never_deployed_is_held_against_nothing(answers):
+def test_job_that_was_never_deployed_can_not_be_compared(answers):
     status, _, text = answers["viewer", "/sluice/api/desired?name=a%20stranger"]
     assert (status, "was never deployed" in text) == (409, True)
 
 
-def test_a_job_that_nobody_declares_is_shown_to_who_may_read_the_sweep(answers):
+def test_undeclared_job_is_shown_to_users_who_may_read_the_sweep(answers):
     assert value(answers, "viewer", "/sluice/api/job?name=a%20stranger")["job"]["row"]["state"] == "undeclared"
 
 
@@ -267,19 +267,19 @@ def test_a_job_that_nobody_declares_is_shown_to_who_may_read_the_sweep(answers):
         ("difference?name=counts&new=9", 409, "counts: the ledger has no release 9"),
     ],
 )
-def test_bad_input_is_told(answers, path, status, words):
+def test_invalid_parameters_are_refused_with_a_reason(answers, path, status, words):
     found, _, text = answers["viewer", f"/sluice/api/{path}"]
     assert (found, words in text) == (status, True), text
 
 
-def test_what_has_not_changed_is_not_sent_again(answers):
+def test_unchanged_fleet_is_answered_with_status_304(answers):
     _, headers, _ = answers["viewer", "/sluice/api/fleet"]
     assert headers["cache-control"] == "private, no-cache"
     status, again, text = answers["viewer", "/sluice/api/fleet", "If-None-Match"]
     assert (status, text, again["etag"]) == (304, "", headers["etag"])
 
 
-def test_nothing_that_comes_from_elsewhere_is_run(answers):
+def test_content_security_policy_allows_no_foreign_scripts(answers):
     for key, (status, headers, _) in answers.items():
         if status < 400:
             policy = headers["content-security-policy"]
@@ -288,19 +288,19 @@ def test_nothing_that_comes_from_elsewhere_is_run(answers):
             assert headers["x-content-type-options"] == "nosniff"
 
 
-def test_text_of_a_job_goes_as_data(answers):
+def test_text_of_a_job_is_sent_as_json(answers):
     _, headers, text = answers["viewer", "/sluice/api/job?name=counts"]
     assert headers["content-type"] == "application/json"
     assert json.loads(text)["job"]["row"]["reasons"] == [EVIL]
 
 
-def test_only_what_is_the_page_s_is_served(answers):
+def test_only_the_pages_static_files_are_served(answers):
     assert answers[None, "/sluice/static/js/fleet.js"][0] == 200
     assert answers[None, "/sluice/static/../app.py"][0] in (401, 404)
     assert answers[None, "/sluice/openapi.json"][0] == 404
 
 
-def test_a_ledger_that_does_not_answer_is_told(tmp_path):
+def test_unreachable_ledger_is_reported_without_its_password(tmp_path):
     (tmp_path / "flink_jobs").mkdir()
     gone = "postgresql+psycopg://somebody:secret@127.0.0.1:1/ledger"
     asked = Asked(tmp_path, tmp_path / "airflow", SLUICE_LEDGER=gone)
@@ -310,7 +310,7 @@ def test_a_ledger_that_does_not_answer_is_told(tmp_path):
     assert "secret" not in text
 
 
-def test_a_request_makes_no_ledger(tmp_path):
+def test_request_creates_no_ledger(tmp_path):
     (tmp_path / "flink_jobs").mkdir()
     [(status, _, text)] = Asked(tmp_path, tmp_path / "airflow")(("viewer", "/sluice/api/fleet"))
     assert (status, "there is no ledger yet; trigger redeploy_and_verify" in text) == (503, True)

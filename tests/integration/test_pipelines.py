@@ -1,4 +1,4 @@
-"""Every kind of pipeline deploys, and gives its rows."""
+"""Every kind of pipeline can be deployed, and writes its rows."""
 
 import json
 import time
@@ -23,7 +23,7 @@ from tests.support.waiting import wait_for
         ("data_stream", sources.DATA_STREAM, "id: str | None", ["A", "B", "C"]),
     ],
 )
-def test_a_pipeline_of_each_kind_deploys(lab, name, body, fields, wanted):
+def test_each_kind_of_pipeline_can_be_deployed(lab, name, body, fields, wanted):
     lab.job(name, sources.source(name, body, fields))
     create_topics(lab.project, name)
     now = time.time_ns() // 1_000_000

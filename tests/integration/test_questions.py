@@ -1,4 +1,4 @@
-"""A person's question and answer as Airflow itself keeps them."""
+"""Approval requests and answers as Airflow's own database has them."""
 
 from tests.support.approving import PREPARED
 from tests.support.own_process import run_fresh_script
@@ -36,7 +36,7 @@ with create_session() as session:
 """
 
 
-def test_airflow_s_own_keeping_of_questions_is_what_this_reckons_with(tmp_path):
+def test_airflow_stores_and_clears_approval_requests_as_sluice_expects(tmp_path):
     """Its upsert and its clearing of a task, on a metadata database of its own."""
     script = (
         PREPARED

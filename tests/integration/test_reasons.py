@@ -1,4 +1,4 @@
-"""What can't be looked at, or gives nothing to look at: a reason in words for each, and never a job that is gone."""
+"""A job of which a figure can't be read has a verdict with the reason, and is never taken for a lost one."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -46,7 +46,7 @@ def refusal(config):
     return str(refused.value)
 
 
-def test_why_brokers_refuse_is_said(guarded):
+def test_error_contains_the_brokers_reason_for_refusing(guarded):
     secured, tls, authority = guarded
     trusted = {"bootstrap.servers": tls, "security.protocol": "SSL", "ssl.ca.location": str(authority)}
     assert read_held(connect(login(secured, PASSWORD)), ["any"], secured).missing
@@ -65,7 +65,7 @@ def test_why_brokers_refuse_is_said(guarded):
     assert "correct bootstrap.servers and the credentials" in no_plain
 
 
-def test_a_job_whose_brokers_refuse_us_is_unknown_and_says_why(lab, guarded):
+def test_job_whose_brokers_refuse_access_is_unknown_with_the_reason(lab, guarded):
     lab.job("locked", sources.source("locked", sources.SQL))
     deploy(lab.project, "locked")
     settings = lab.project.settings
@@ -74,14 +74,14 @@ def test_a_job_whose_brokers_refuse_us_is_unknown_and_says_why(lab, guarded):
     assert "Authentication failed" in " ".join(row.reasons)
 
 
-def test_a_job_that_reads_no_topic_is_judged_by_the_rest(lab):
+def test_job_without_topics_is_judged_by_its_other_figures(lab):
     lab.job("made", GENERATED.format(name="made"))
     deploy(lab.project, "made")
     row = wait_for(lambda: next((r for r in fleet_status(lab.project, ["made"]) if r.verdict == "healthy"), None))
     assert (row.consumer_lag, row.watermark_lag_ms) == (0, None)
 
 
-def test_a_job_without_event_time_has_no_watermark_to_be_judged_by(lab):
+def test_job_without_event_time_is_not_judged_by_its_watermark(lab):
     lab.job("timeless", TIMELESS.format(name="timeless", fields="id: str"))
     deploy(lab.project, "timeless")
     wire.produce(lab.local.kafka_servers, "timeless_lines", [Message(b"", b'{"id": "x", "at": 1}', 1, 0)])
@@ -90,7 +90,7 @@ def test_a_job_without_event_time_has_no_watermark_to_be_judged_by(lab):
     assert row.watermark_lag_ms is None
 
 
-def test_a_topic_that_is_deleted_under_its_job_is_named(lab):
+def test_deleted_topic_of_a_running_job_is_named(lab):
     lab.job("bereft", sources.source("bereft", sources.SQL))
     deploy(lab.project, "bereft")
     assert fleet_status(lab.project, ["bereft"])[0].state == "RUNNING"

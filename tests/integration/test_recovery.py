@@ -1,4 +1,4 @@
-"""A job that should run and doesn't is started from what it has left; one that runs is left alone."""
+"""A lost job is started from its newest checkpoint; a running one is not started again."""
 
 import json
 import time
@@ -46,7 +46,7 @@ def cancel(lab, job_id):
     wait_for(lambda: state(lab, job_id) is JobState.CANCELED)
 
 
-def test_a_lost_job_goes_on_from_its_newest_checkpoint(lab):
+def test_lost_job_continues_from_its_newest_checkpoint(lab):
     lab.job("lost", sources.source("lost", COUNT, FIELDS))
     base = (int(time.time()) - 86_400) // 3600 * HOUR
     create_topics(lab.project, "lost")
@@ -68,7 +68,7 @@ def test_a_lost_job_goes_on_from_its_newest_checkpoint(lab):
     assert third.flink_job_id == second.flink_job_id
 
 
-def test_state_that_is_gone_is_not_silently_done_without(lab):
+def test_lost_job_whose_checkpoints_were_deleted_is_not_started(lab):
     lab.job("bare", sources.source("bare", COUNT, FIELDS))
     first = deploy(lab.project, "bare")
     cancel(lab, first.flink_job_id)
@@ -80,7 +80,7 @@ def test_state_that_is_gone_is_not_silently_done_without(lab):
         deploy(lab.project, "bare")
 
 
-def test_a_retry_after_a_lost_answer_attaches_to_the_job_that_was_submitted(lab, monkeypatch):
+def test_retry_after_a_lost_response_adopts_the_submitted_job(lab, monkeypatch):
     lab.job("retried", sources.source("retried", sources.SQL))
     submit = ClientProcess.submit
 
@@ -100,7 +100,7 @@ def test_a_retry_after_a_lost_answer_attaches_to_the_job_that_was_submitted(lab,
         assert [job.id for job in flink.send(calls.jobs()).jobs if job.name == "retried"] == [journalled]
 
 
-def test_a_retry_before_the_submission_uses_the_journalled_id(lab, monkeypatch):
+def test_retry_before_the_submission_uses_the_recorded_flink_job_id(lab, monkeypatch):
     lab.job("early", sources.source("early", sources.SQL))
 
     def dies(self, order, *, timeout):

@@ -1,4 +1,4 @@
-"""What can't be deployed is refused in words, and nothing runs."""
+"""A deploy that can't succeed is refused with its reason, and starts nothing."""
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -17,7 +17,7 @@ def jobs_named(lab, name):
         return [job for job in flink.send(calls.jobs()).jobs if job.name == name and not job.state.is_terminal]
 
 
-def test_a_pipeline_that_does_not_compile_is_refused_with_the_planners_words_and_its_line(lab):
+def test_compile_error_has_the_planners_message_and_the_line(lab):
     body = '\n@job.pipeline\ndef build(t_env):\n    return t_env.sql_query("SELECT nosuch FROM lines")\n'
     lab.job("wrong", sources.source("wrong", body))
     with pytest.raises(CompileError) as caught:
@@ -33,7 +33,7 @@ def test_a_pipeline_that_does_not_compile_is_refused_with_the_planners_words_and
     assert not lab.project.ledger.operations("wrong")
 
 
-def test_a_table_that_differs_from_the_record_is_refused_with_both_types(lab):
+def test_table_that_differs_from_the_record_is_refused_with_both_types(lab):
     lab.job("schema", sources.source("schema", sources.SQL, "id: int"))
     with pytest.raises(
         SchemaError, match="column id: Out declares BIGINT NOT NULL, the pipeline's table has STRING NOT NULL"
@@ -41,7 +41,7 @@ def test_a_table_that_differs_from_the_record_is_refused_with_both_types(lab):
         deploy(lab.project, "schema")
 
 
-def test_a_topic_with_other_partitions_is_refused_and_left_alone(lab):
+def test_topic_with_another_number_of_partitions_is_refused_and_unchanged(lab):
     lab.job("parts", sources.source("parts", sources.SQL))
     admin = AdminClient({"bootstrap.servers": lab.local.kafka_servers})
     admin.create_topics([NewTopic("parts_lines", 4, 1)])["parts_lines"].result()
@@ -50,7 +50,7 @@ def test_a_topic_with_other_partitions_is_refused_and_left_alone(lab):
     assert "parts_out" not in admin.list_topics(timeout=10).topics
 
 
-def test_a_job_that_the_ledger_does_not_know_is_refused_by_its_id(lab):
+def test_flink_job_unknown_to_the_ledger_is_refused_with_its_id(lab):
     lab.job("twice", sources.source("twice", sources.SQL))
     started = deploy(lab.project, "twice")
     (lab.root / ".sluice" / "ledger.db").unlink()
@@ -60,7 +60,7 @@ def test_a_job_that_the_ledger_does_not_know_is_refused_by_its_id(lab):
 
 
 @pytest.mark.parametrize("what", ["kafka", "flink"])
-def test_what_does_not_answer_is_named(lab, what):
+def test_error_names_the_service_that_does_not_answer(lab, what):
     lab.job("far", sources.source("far", sources.SQL))
     file = lab.root / "deployments" / "test.yaml"
     gone = {"kafka": lab.local.kafka_servers, "flink": lab.local.flink_url}[what]
@@ -69,6 +69,6 @@ def test_what_does_not_answer_is_named(lab, what):
         deploy(lab.project, "far")
 
 
-def test_a_settings_home_that_is_missing_is_made(lab):
+def test_missing_home_directory_is_created(lab):
     settings = Settings(root=lab.root, home=lab.root / "deep" / "er", environment="test")
     assert Project(settings).ledger.placement("x") is None

@@ -1,4 +1,4 @@
-"""Replays of the four jobs: equal to the live output, whatever the chunks and the edges; and what is refused."""
+"""Replays of the four jobs write the same rows as the live jobs; invalid replays are refused."""
 
 import json
 import os
@@ -150,7 +150,7 @@ def as_set(rows):
 
 
 @pytest.mark.parametrize(("job", "windows"), CASES)
-def test_a_replay_gives_what_the_live_job_gave(live, expected, job, windows):
+def test_replay_writes_the_same_rows_as_the_live_job(live, expected, job, windows):
     deploy(live.lab.project, job)
     want = getattr(expected, job)
     wait_for(lambda: len(live.rows(f"replayed_{job}")) >= len(want))
@@ -173,7 +173,7 @@ def test_a_replay_gives_what_the_live_job_gave(live, expected, job, windows):
         assert replay.outcome == "completed"
 
 
-def test_a_chunk_goes_on_where_it_was(live):
+def test_next_process_adopts_the_flink_job_of_a_chunk(live):
     """A process that dies leaves its Flink job: the next one finds it, and submits none beside it."""
     project = live.lab.project
     deploy(project, "event_metrics")
@@ -209,7 +209,7 @@ def test_a_chunk_goes_on_where_it_was(live):
     assert (report["records"], report["rows"]) == (0, 0)
 
 
-def test_a_cancelled_replay_leaves_no_job(live):
+def test_cancelled_replay_leaves_no_flink_job(live):
     project = live.lab.project
     deploy(project, "session_metrics")
     request = ReplayRequest(START, START + timedelta(hours=6), chunk=timedelta(hours=3))
@@ -250,7 +250,7 @@ def refusal(project, job, plan):
     return str(refused.value)
 
 
-def test_a_bug_is_mended_and_the_live_topic_with_it(live, expected):
+def test_replay_with_a_fixed_release_corrects_the_live_topic(live, expected):
     """What a wrong filter has written is replaced, key by key; not by accident."""
     job, file = "event_metrics", live.lab.root / "flink_jobs" / "event_metrics.py"
     good = file.read_text()
@@ -268,7 +268,7 @@ def test_a_bug_is_mended_and_the_live_topic_with_it(live, expected):
     open_range = plan_replay(live.lab.project, job, ReplayRequest(START, START + timedelta(hours=HOURS + 12)))
     wait_for(lambda: "it holds windows of the range open until" in refusal(live.lab.project, job, open_range))
     file.write_text(good)
-    # The wrong release grouped by other values: the state goes on under another meaning, which needs an approval.
+    # The wrong release grouped by other values: the state would be kept with another meaning, which needs an approval.
     assert operate(live.lab.project, job, approved=True).outcome == "healthy"
     start, end = START, START + timedelta(hours=8)
     replay, report = live.replay(job, start, end, chunk=timedelta(hours=4), parallel=2)
@@ -365,7 +365,7 @@ def replay_moved(live, job, replay):
         promote(project, replay, print, accept_differences=True)
 
 
-def test_what_cannot_be_is_refused_and_nothing_is_written(live):
+def test_invalid_replays_are_refused_without_creating_topics(live):
     project = live.lab.project
     day = timedelta(days=1)
     good = ReplayRequest(START, START + timedelta(hours=2), chunk=timedelta(hours=1))
@@ -401,7 +401,7 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(live):
     assert live.topics() == before
 
 
-def test_a_range_that_kafka_has_deleted_is_refused(live, written):
+def test_replay_of_a_range_that_kafka_has_deleted_is_refused(live, written):
     deploy(live.lab.project, "event_metrics")
     live.delete_before(START + timedelta(hours=5))
     with pytest.raises(RefusedError, match="has deleted its records before offset") as refused:

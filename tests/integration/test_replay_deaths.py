@@ -1,4 +1,4 @@
-"""Whatever dies in the middle of a replay, its rows are right in the end; and who gives it up leaves no Flink job."""
+"""A replay writes the right rows after any process of it was killed, and leaves no Flink job if it is interrupted."""
 
 import json
 import os
@@ -97,7 +97,7 @@ def assert_right(lab, report, messages):
 
 
 @pytest.mark.parametrize("victim", ["flink-taskmanager", *(["flink-jobmanager"] if WHOLE else [])])
-def test_a_cluster_that_loses_a_part_gives_the_same_rows(deployed, messages, victim):
+def test_replay_writes_the_right_rows_after_a_cluster_process_was_killed(deployed, messages, victim):
     process = ordered(deployed)
     in_the_middle(deployed)
     deployed.kill_service(victim)
@@ -107,7 +107,7 @@ def test_a_cluster_that_loses_a_part_gives_the_same_rows(deployed, messages, vic
     assert_right(deployed, json.loads(output), messages)
 
 
-def test_a_shell_that_is_killed_leaves_a_replay_that_can_be_resumed(deployed, messages):
+def test_replay_of_a_killed_shell_can_be_resumed(deployed, messages):
     process = ordered(deployed)
     replay = in_the_middle(deployed)
     process.kill()
@@ -123,7 +123,7 @@ def test_a_shell_that_is_killed_leaves_a_replay_that_can_be_resumed(deployed, me
 
 
 @pytest.mark.parametrize("word", [signal.SIGTERM, *([signal.SIGINT] if WHOLE else [])])
-def test_a_shell_that_is_told_to_end_leaves_no_flink_job(deployed, word):
+def test_interrupted_shell_cancels_its_replay_and_leaves_no_flink_job(deployed, word):
     process = ordered(deployed)
     replay = in_the_middle(deployed)
     begun = time.monotonic()

@@ -60,11 +60,11 @@ def fits(table, record, t_env):
         (f"SELECT window_start AS m FROM {WINDOW} UNION ALL SELECT window_end FROM {WINDOW}", Moment),
     ],
 )  # fmt: skip
-def test_bounds_of_windows_are_taken_as_instants(t_env, query, record):
+def test_window_bounds_match_instant_fields(t_env, query, record):
     assert fits(t_env.sql_query(query), record, t_env)
 
 
-def test_the_table_api_s_bounds_are_never_null(t_env):
+def test_window_bounds_of_the_table_api_are_not_nullable(t_env):
     from pyflink.table.expressions import col, lit
     from pyflink.table.window import Tumble
 
@@ -94,6 +94,6 @@ def test_the_table_api_s_bounds_are_never_null(t_env):
         (f"SELECT CASE WHEN id = '' THEN given ELSE window_start END AS m FROM {WINDOW}", Moment),
     ],
 )
-def test_any_other_timestamp_without_a_zone_is_no_instant(t_env, query, record):
+def test_other_timestamps_without_a_zone_do_not_match_instant_fields(t_env, query, record):
     with pytest.raises(SchemaError, match=r"column m: (Moment|Maybe) declares TIMESTAMP_LTZ\(3\)"):
         fits(t_env.sql_query(query), record, t_env)

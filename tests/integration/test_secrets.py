@@ -1,4 +1,4 @@
-"""Secrets are nowhere to be read: planted ones are looked for in all that deploys, good and bad, leave behind."""
+"""Secrets are written nowhere: planted ones are searched in all output, logs and files of good and bad deploys."""
 
 import hmac
 import json
@@ -170,7 +170,7 @@ def planted(lab, tmp_path_factory, monkeypatch):
         lab.cancel_all()
 
 
-def test_what_is_planted_is_found_nowhere(planted):
+def test_secrets_are_not_written_to_output_logs_or_files(planted):
     run, lab = planted.run, planted.lab
     run("plan", "signed")
     [first] = run("deploy", "signed", "--json")

@@ -39,7 +39,7 @@ def compiled(lab):
     return compile_job
 
 
-def test_a_shared_client_compiles_the_graph_of_a_client_of_its_own(lab, compiled):
+def test_shared_client_compiles_the_same_graph_as_a_separate_client(lab, compiled):
     jobs = [*JOBS, *SMALL]
     with ThreadPoolExecutor(2) as pool:
         # In either order, some after others and two at a time.

@@ -1,4 +1,4 @@
-"""State goes on under the same operator id only where the operator computes the same."""
+"""State is kept under an operator id only if the operator computes the same."""
 
 import json
 
@@ -98,7 +98,7 @@ def test_swapped_group_by_columns_do_not_take_over_state_unapproved(lab):
     assert "groupBy=[shop, buyer]" in operator.new
     assert f"    old: {operator.old}" in explain(plan)
     assert f"    new: {operator.new}" in explain(plan)
-    with pytest.raises(RefusedError, match="state would go on under another meaning") as refused:
+    with pytest.raises(RefusedError, match="state would be kept with another meaning") as refused:
         deploy(lab.project, "swapped")
     assert "take mode stateless" in refused.value.remedy
     assert alive(lab, "swapped") == [first.flink_job_id]
@@ -108,7 +108,7 @@ def test_swapped_group_by_columns_do_not_take_over_state_unapproved(lab):
     assert close_window(lab, "swapped") == [("ann", "books", 3)]
 
 
-def test_each_other_meaning_of_a_window_is_told_and_a_filter_needs_no_approval(lab):
+def test_changed_window_is_shown_old_and_new_and_a_filter_needs_no_approval(lab):
     start(lab, "edits")
     for words, old, new in (
         ({"most": "MIN(amount)"}, "MAX(max$0) AS most", "MIN(min$0) AS most"),

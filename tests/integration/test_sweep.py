@@ -1,4 +1,4 @@
-"""What the sweep does on a real cluster with releases that have gone bad after their gates."""
+"""The sweep on a real cluster with releases that fail after their gates."""
 
 import json
 import time
@@ -32,7 +32,7 @@ def run(lab, name, job=JOB):
     return row, needed
 
 
-def test_a_fresh_release_that_fails_by_its_own_code_goes_back_with_its_state(lab):
+def test_new_release_that_fails_by_its_own_code_is_rolled_back_with_its_state(lab):
     lab.deployment(OPTIONS)
     first = start_with_state(lab, JOB)
     lab.job(JOB, source(JOB, where=FAILS_ON_BAD))
@@ -100,7 +100,7 @@ def lines(lab, *ids):
     wire.produce(lab.local.kafka_servers, "stands_lines", messages)
 
 
-def test_a_fresh_release_that_stands_still_goes_back_and_what_waited_is_read_once(lab):
+def test_stalled_new_release_is_rolled_back_and_waiting_records_are_read_once(lab):
     lab.deployment("")
     lab.job("stands", STANDS.replace("BLOCKS", "pass"))
     first = deploy(lab.project, "stands")

@@ -1,4 +1,4 @@
-"""A running job is replaced through its state; what can't be replaced leaves it alone, or comes back."""
+"""A running job is replaced and keeps its state; if that fails, the old job keeps running or is started again."""
 
 import functools
 
@@ -20,7 +20,7 @@ def running(lab):
     return functools.partial(start_with_state, lab)
 
 
-def test_a_changed_setting_reaches_the_job_through_its_state(lab, running):
+def test_job_with_a_changed_setting_continues_from_its_savepoint(lab, running):
     first = running("changed")
     plan = make_plan(lab.project, "changed", DeployRequest(overrides={"least": 1}))
     assert (plan.action, plan.category, plan.mode) == ("redeploy", "state_compatible", "savepoint")
@@ -43,7 +43,7 @@ def test_a_changed_setting_reaches_the_job_through_its_state(lab, running):
     assert lab.project.ledger.releases("changed")[0].overrides == {}
 
 
-def test_more_and_less_parallelism_keeps_the_state(lab, running):
+def test_raising_and_lowering_parallelism_keeps_the_state(lab, running):
     running("spread")
     for parallelism in (2, 1):
         lab.deployment(f"jobs:\n  spread:\n    parallelism: {parallelism}\n")
@@ -51,7 +51,7 @@ def test_more_and_less_parallelism_keeps_the_state(lab, running):
     assert close_windows(lab, "spread") == [3]
 
 
-def test_code_that_compiles_to_the_same_graph_is_recorded_and_nothing_restarts(lab, running):
+def test_code_that_compiles_to_the_same_graph_is_recorded_without_a_restart(lab, running):
     first = running("same")
     lab.job("same", source("same") + "\nUNUSED = 1\n")
     second = deploy(lab.project, "same")
@@ -60,7 +60,7 @@ def test_code_that_compiles_to_the_same_graph_is_recorded_and_nothing_restarts(l
     assert deploy(lab.project, "same").outcome == "unchanged"
 
 
-def test_last_state_hands_over_by_a_checkpoint(lab, running):
+def test_mode_last_state_starts_from_the_newest_checkpoint(lab, running):
     first = running("quick")
     second = deploy(lab.project, "quick", overrides={"least": 1}, mode="last-state")
     assert first.flink_job_id in second.restored_from
@@ -68,7 +68,7 @@ def test_last_state_hands_over_by_a_checkpoint(lab, running):
     assert close_windows(lab, "quick") == [3]
 
 
-def test_a_setting_that_alters_state_needs_an_approval_and_then_goes_on_from_the_offsets(lab, running):
+def test_setting_that_alters_state_needs_approval_and_starts_from_the_offsets(lab, running):
     first = running("altered")
     with pytest.raises(RefusedError, match="config.hours: alters what the state means"):
         deploy(lab.project, "altered", overrides={"hours": 2})
@@ -79,7 +79,7 @@ def test_a_setting_that_alters_state_needs_an_approval_and_then_goes_on_from_the
     assert close_windows(lab, "altered", 5) == [1]
 
 
-def test_what_was_counted_since_state_was_abandoned_is_kept_though_the_deploy_died(lab, running):
+def test_state_written_since_a_stateless_start_survives_a_deploy_that_died(lab, running):
     running("anew")
     die_once_submitted(lab.project, "anew", overrides={"hours": 2}, approved=True)
     place = lab.project.ledger.placement("anew")
@@ -103,7 +103,7 @@ BOTH = """
     return t_env"""
 
 
-def test_state_that_would_be_lost_stops_nothing(lab, running):
+def test_deploy_that_would_lose_state_is_refused_and_stops_nothing(lab, running):
     first = running("loses")
     lab.job("loses", source("loses", table="joined").replace("\n    return t_env", BOTH))
     with pytest.raises(
@@ -114,7 +114,7 @@ def test_state_that_would_be_lost_stops_nothing(lab, running):
     assert lab.project.ledger.placement("loses").phase == "running"
 
 
-def test_state_of_another_type_fails_at_the_restore_and_the_former_release_goes_on(lab, running):
+def test_release_that_can_not_restore_a_states_type_is_rolled_back(lab, running):
     running("fails")
     lab.job("fails", source("fails", count="CAST(CHAR_LENGTH(MAX(id)) AS BIGINT)"))
     # The aggregate is another one: a person has to approve that its state is taken over.
@@ -126,7 +126,7 @@ def test_state_of_another_type_fails_at_the_restore_and_the_former_release_goes_
     assert close_windows(lab, "fails") == [3]
 
 
-def test_a_suspended_job_stays_so_and_goes_on_where_it_stopped(lab, running):
+def test_suspended_job_is_not_deployed_and_resumes_from_its_savepoint(lab, running):
     running("rests")
     suspended = deploy(lab.project, "rests", kind="suspend")
     assert (suspended.outcome, alive(lab, "rests")) == ("suspended", [])
@@ -137,7 +137,7 @@ def test_a_suspended_job_stays_so_and_goes_on_where_it_stopped(lab, running):
     assert close_windows(lab, "rests") == [3]
 
 
-def test_a_rollback_runs_the_former_artifact_from_the_state_of_now(lab, running):
+def test_rollback_runs_the_former_artifact_from_the_current_state(lab, running):
     running("back")
     lab.job("back", source("back", where="AND id <> 'q'"))
     assert deploy(lab.project, "back").release == 2
@@ -146,7 +146,7 @@ def test_a_rollback_runs_the_former_artifact_from_the_state_of_now(lab, running)
     assert close_windows(lab, "back") == [3]
 
 
-def test_a_second_operation_is_refused_and_names_the_holder(lab, running):
+def test_second_operation_is_refused_and_names_the_lock_holder(lab, running):
     running("held")
     lab.project.ledger.begin("held", kind="deploy", holder="someone else", release=1)
     result = operate(lab.project, "held", overrides={"least": 1})

@@ -18,9 +18,9 @@ NAMES = {name for name, _ in inspect.getmembers(errors, inspect.isclass)} | {
 ELSEWHERE = {
     "include/sluice/client/failure.py": {"the checkpoint can't be read: …"},
     "include/sluice/operation/roll_back.py": {
-        "…; but the metrics of the cluster stand still, and say nothing of any job: it is left as it runs. Restart its "
-        "JobManager, and deploy again, which proves it",
-        "…; release … was started again from …: …. Deploy again, which proves it",
+        "…; but the metrics of the cluster are stale, so the job can't be verified: it keeps running. Restart the "
+        "JobManager, then deploy again to verify the job",
+        "…; release … was started again from …: …. Deploy again to verify it",
     },
     "include/sluice/kafka/topics.py": {
         'topic … has … partitions, the job declares …; run "sluice deploy … --grow-partitions", or declare …',

@@ -1,4 +1,4 @@
-"""The task that asks a person: what it shows, what it makes of each answer; in a process of its own, as the DAGs."""
+"""The approve task: the plan that it shows, and the effect of each answer; in a process of its own, as the DAGs."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ def run(tmp_path: Path, script: str) -> None:
     run_script(PREPARED + script, tmp_path, str(tmp_path))
 
 
-def test_it_shows_the_plan_and_waits_a_day_with_nothing_held(tmp_path):
+def test_approve_task_shows_the_plan_and_waits_a_day_without_holding_a_lock(tmp_path):
     run(
         tmp_path,
         """
@@ -34,7 +34,7 @@ assert ledger.notifications.known("Tells", "report") == {"counts": "approval f"}
     )
 
 
-def test_the_reason_of_a_request_is_shown_as_text_and_not_as_mark_up(tmp_path):
+def test_reason_of_a_request_is_shown_as_text_not_markup(tmp_path):
     run(
         tmp_path,
         """
@@ -50,7 +50,7 @@ assert shown == (
     )
 
 
-def test_each_answer_is_recorded_with_who_gave_it(tmp_path):
+def test_each_answer_is_recorded_with_its_user(tmp_path):
     run(
         tmp_path,
         """
@@ -71,7 +71,7 @@ assert [given(run) for run in ("r2", "r3")] == [None, None]
     )
 
 
-def test_a_retry_does_not_ask_again_for_what_was_approved_and_a_run_that_is_cleared_later_does(tmp_path):
+def test_retry_keeps_the_approval_and_a_run_cleared_later_asks_again(tmp_path):
     run(
         tmp_path,
         """
@@ -89,7 +89,7 @@ assert [row.answer for row in ledger.approvals.of("counts")] == [None, "approved
     )
 
 
-def test_an_approval_is_spent_however_many_operations_have_come_since(tmp_path):
+def test_used_approval_stays_used_after_many_later_operations(tmp_path):
     run(
         tmp_path,
         """
@@ -103,7 +103,7 @@ assert given() is None
     )
 
 
-def test_an_approval_is_spent_by_what_needed_none_by_the_time_it_was_done(tmp_path):
+def test_approval_is_used_by_a_run_whose_operation_no_longer_needed_one(tmp_path):
     run(
         tmp_path,
         """
@@ -122,7 +122,7 @@ assert given("r2") is not None
     )
 
 
-def test_one_that_another_run_has_abandoned_was_spent_by_what_had_begun_it_alone(tmp_path):
+def test_approval_is_used_by_an_abandoned_operation_that_began_after_it(tmp_path):
     run(
         tmp_path,
         """
@@ -139,7 +139,7 @@ assert given() is None
     )
 
 
-def test_what_loses_nothing_or_was_approved_ahead_is_skipped(tmp_path):
+def test_approve_task_is_skipped_for_lossless_or_preapproved_plans(tmp_path):
     run(
         tmp_path,
         """
@@ -155,7 +155,7 @@ assert airflow.shown == {}
     )
 
 
-def test_a_run_that_nobody_attends_to_does_not_wait(tmp_path):
+def test_unattended_run_fails_instead_of_waiting_for_an_approval(tmp_path):
     run(
         tmp_path,
         """
@@ -174,7 +174,7 @@ except AirflowSkipException:
     )
 
 
-def test_one_plan_of_a_job_waits_until_its_run_is_gone(tmp_path):
+def test_second_plan_of_a_job_is_refused_while_the_first_run_waits(tmp_path):
     run(
         tmp_path,
         """
@@ -189,7 +189,7 @@ assert [row.answer for row in ledger.approvals.of("counts")] == [None, "withdraw
     )
 
 
-def test_a_try_that_dies_with_an_answer_unread_asks_again(tmp_path):
+def test_task_killed_before_it_reads_the_answer_asks_again(tmp_path):
     """Airflow tells no task what was answered but the one that it goes on with."""
     run(
         tmp_path,
@@ -202,7 +202,7 @@ assert (airflow.answers, newest().answer, given()) == ({}, None, None)
     )
 
 
-def test_a_person_is_never_asked_about_one_plan_and_shown_another(tmp_path):
+def test_run_is_refused_if_its_plan_differs_from_the_one_airflow_shows(tmp_path):
     run(
         tmp_path,
         """
@@ -228,7 +228,7 @@ assert newest().fingerprint == "f"
     )
 
 
-def test_what_was_approved_and_done_is_no_answer_to_another_plan_of_the_same_run(tmp_path):
+def test_used_approval_does_not_cover_another_plan_of_the_same_run(tmp_path):
     run(
         tmp_path,
         """
@@ -242,7 +242,7 @@ assert ledger.approvals.of("counts")[0].fingerprint == "f"
     )
 
 
-def test_state_that_has_grown_is_no_other_plan(tmp_path):
+def test_grown_state_is_still_the_plan_that_the_run_has_shown(tmp_path):
     run(
         tmp_path,
         """

@@ -66,7 +66,7 @@ def test_parsing_twice_gives_identical_dags(parsed, home):
     assert parse(ROOT, home, seed="1")["dags"] == parsed["dags"]
 
 
-def test_a_broken_file_gives_a_dag_with_its_error(tmp_path, home):
+def test_broken_job_file_gives_a_dag_that_shows_its_error(tmp_path, home):
     shutil.copytree(ROOT / "dags", tmp_path / "dags")
     (tmp_path / "flink_jobs").mkdir()
     (tmp_path / "flink_jobs" / "spoilt.py").write_text("1 +\n")
@@ -74,7 +74,7 @@ def test_a_broken_file_gives_a_dag_with_its_error(tmp_path, home):
     assert "flink_jobs/spoilt.py:1: SyntaxError" in dag["description"]
 
 
-def test_a_file_with_an_invalid_name_removes_no_other_dag(tmp_path, home):
+def test_job_file_with_an_invalid_name_does_not_remove_other_dags(tmp_path, home):
     shutil.copytree(ROOT / "dags", tmp_path / "dags")
     shutil.copytree(ROOT / "flink_jobs", tmp_path / "flink_jobs")
     source = (ROOT / "flink_jobs" / "event_metrics.py").read_text()

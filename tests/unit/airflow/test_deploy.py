@@ -1,4 +1,4 @@
-"""A whole operation as one task: when it goes back, and when a retry goes on; in a process of its own, as the DAGs."""
+"""A whole operation as one task: when it rolls back, and when a retry continues; in a process of its own."""
 
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def run(tmp_path: Path, script: str) -> None:
     run_script(PREPARED + script, tmp_path, str(tmp_path))
 
 
-def test_a_job_that_passes_at_once_waits_for_nothing_and_tells_its_asset(tmp_path):
+def test_job_that_passes_all_gates_at_once_is_not_deferred_and_emits_its_asset(tmp_path):
     run(
         tmp_path,
         """
@@ -93,7 +93,7 @@ assert [each.uri for each in task().outlets] == ["sluice://job/counts"]
     )
 
 
-def test_at_a_gate_it_waits_in_the_triggerer_and_goes_on_with_the_next(tmp_path):
+def test_deploy_waits_for_a_gate_in_the_triggerer_and_continues_with_the_next(tmp_path):
     run(
         tmp_path,
         """
@@ -112,7 +112,7 @@ assert taken_back == []
     )
 
 
-def test_a_job_that_does_not_hold_goes_back_and_the_task_fails_for_good(tmp_path):
+def test_failed_gate_rolls_back_and_fails_the_task_without_retries(tmp_path):
     run(
         tmp_path,
         """
@@ -127,7 +127,7 @@ assert taken_back == ["counts: release 2: watermark: stuck", "counts: release 2:
     )
 
 
-def test_what_a_retry_may_mend_is_taken_back_by_the_last_one_alone(tmp_path):
+def test_retryable_error_is_rolled_back_by_the_last_attempt_only(tmp_path):
     run(
         tmp_path,
         """
@@ -140,7 +140,7 @@ assert taken_back == ["no answer", "refused"]
     )
 
 
-def test_an_error_while_it_is_proven_is_taken_back_by_the_last_try_whatever_it_is(tmp_path):
+def test_any_error_during_verification_is_rolled_back_by_the_last_attempt(tmp_path):
     run(
         tmp_path,
         """
@@ -181,7 +181,7 @@ fails_at("set_event_extra", RuntimeError("no event"))
     )
 
 
-def test_what_can_not_be_held_for_a_wait_is_taken_back_and_a_wait_itself_is_none(tmp_path):
+def test_failure_to_extend_the_lease_rolls_back_and_a_deferral_does_not(tmp_path):
     run(
         tmp_path,
         """
@@ -205,7 +205,7 @@ assert taken_back == ["the ledger does not answer"]
     )
 
 
-def test_a_wait_that_airflow_ends_is_taken_back_by_the_last_try(tmp_path):
+def test_failed_or_timed_out_trigger_is_rolled_back_by_the_last_attempt(tmp_path):
     run(
         tmp_path,
         """
@@ -225,7 +225,7 @@ for reason, kind in ((TriggerFailureReason.TRIGGER_TIMEOUT, TaskDeferralTimeout)
     )
 
 
-def test_where_nothing_was_done_the_error_stays_what_it_was(tmp_path):
+def test_error_is_unchanged_if_there_is_nothing_to_roll_back(tmp_path):
     run(
         tmp_path,
         """
@@ -236,7 +236,7 @@ assert str(error) == "counts: it is suspended"
     )
 
 
-def test_each_operation_asks_for_what_its_name_says(tmp_path):
+def test_each_operator_requests_the_operation_of_its_name(tmp_path):
     run(
         tmp_path,
         """

@@ -1,4 +1,4 @@
-"""Runs that hold a job: which have ended, and who waits for whom; in a process of its own, as the DAGs."""
+"""Runs that hold a job's lock: which have ended, and which wait for them; in a process of its own, as the DAGs."""
 
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def run(tmp_path: Path, script: str) -> None:
     run_script(PREPARED + script, tmp_path, str(tmp_path))
 
 
-def test_a_run_has_ended_when_airflow_says_so(tmp_path):
+def test_holder_has_ended_when_airflow_has_no_running_run_for_it(tmp_path):
     run(
         tmp_path,
         """
@@ -67,7 +67,7 @@ assert ended == {"airflow:deploy.counts/a/b": False, "airflow:mine/1": False, "a
     )
 
 
-def test_a_run_waits_for_another_one_that_works_on_the_job_and_for_nobody_else(tmp_path):
+def test_run_waits_only_for_running_dag_runs_that_hold_the_job(tmp_path):
     run(
         tmp_path,
         """
@@ -86,7 +86,7 @@ assert waits() is None
     )
 
 
-def test_of_one_run_a_group_and_a_task_that_does_it_all_are_holders_of_their_own(tmp_path):
+def test_each_group_and_operator_of_a_run_is_a_separate_holder(tmp_path):
     run(
         tmp_path,
         """
@@ -116,7 +116,7 @@ assert {task.holder(context()) for task in own.tasks} == {"airflow:deploy.counts
     )
 
 
-def test_two_tasks_of_one_run_wait_for_each_other_and_neither_takes_back_what_the_other_does(tmp_path):
+def test_tasks_of_one_run_wait_for_each_other_and_roll_back_only_their_own(tmp_path):
     run(
         tmp_path,
         """
@@ -158,7 +158,7 @@ assert back.held(project, where).id == operation.id
     )
 
 
-def test_the_wait_is_over_when_the_operation_is_or_after_a_minute(tmp_path):
+def test_lock_trigger_fires_when_the_operation_ends_or_after_a_minute(tmp_path):
     run(
         tmp_path,
         """

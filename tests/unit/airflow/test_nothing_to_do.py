@@ -1,4 +1,4 @@
-"""A run of deploy.<job> ends after its plan task where nothing is to be done; in a process of its own, as the DAGs."""
+"""A run of deploy.<job> ends after its plan task if nothing has changed; in a process of its own, as the DAGs."""
 
 from tests.support.own_process import run_script
 

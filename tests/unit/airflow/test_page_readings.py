@@ -47,7 +47,7 @@ def test_concurrent_requests_share_one_reading():
     assert slow.times == 1
 
 
-def test_a_reading_without_a_thread_is_refused_and_not_pending(monkeypatch):
+def test_request_is_refused_and_not_pending_if_no_thread_can_start(monkeypatch):
     readings = SharedReadings(pending=1, patience=30)
     with monkeypatch.context() as exhausted:
         exhausted.setattr(shared.Thread, "start", _no_thread)

@@ -14,7 +14,7 @@ assert names == ["config_least"], names
 """
 
 
-def test_a_form_asks_for_no_secret(tmp_path):
+def test_trigger_form_has_no_fields_for_secrets(tmp_path):
     run_script(SCRIPT, tmp_path)
 
 
@@ -47,5 +47,5 @@ assert Config(**settings_of_params({"config_size": size.resolve(5)})).size == 5
 """
 
 
-def test_a_setting_of_named_values_is_a_choice_of_their_type(tmp_path):
+def test_setting_with_fixed_values_is_a_choice_of_their_type(tmp_path):
     run_script(CHOICES, tmp_path)

@@ -1,4 +1,4 @@
-"""What DAGs of one's own may import, and the DAGs that the pages show; in a process of its own, as the DAGs."""
+"""The names that users' DAGs may import, and the example DAGs of the docs; in a process of its own, as the DAGs."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ print(json.dumps({"dags": found, "heavy": heavy}, default=str))
 """
 
 
-def test_the_public_names_are_these_and_each_is_loaded_when_it_is_asked_for(tmp_path):
+def test_public_names_are_fixed_and_loaded_on_first_access(tmp_path):
     script = """
 import sys
 import sluice.airflow
@@ -70,7 +70,7 @@ print(own.retries, gate.fails_at_once, patient.fails_at_once)
 """
 
 
-def test_operators_are_retried_unless_the_dag_says_otherwise(tmp_path):
+def test_operators_have_retries_unless_the_dag_sets_its_own(tmp_path):
     assert run_script(RETRIES, tmp_path).stdout.splitlines()[-2:] == [
         "[(2, 10.0), (5, 7.0), (2, 10.0)]",
         "0 True False",
@@ -91,12 +91,12 @@ def tasks(parsed, dag):
     return {task["__var"]["task_id"]: task["__var"] for task in parsed["dags"][dag]["tasks"]}
 
 
-def test_each_example_of_the_pages_gives_its_dag(parsed):
+def test_each_example_dag_of_the_docs_parses(parsed):
     assert {"migrate", "campaign", "nightly", "hourly_report", "hourly_rows"} <= set(parsed["dags"])
     assert parsed["heavy"] == []
 
 
-def test_what_follows_a_group_begins_after_its_last_task(parsed):
+def test_task_downstream_of_a_group_runs_after_its_last_task(parsed):
     found = tasks(parsed, "campaign")
     of_group = {name for name in found if name.startswith("deploy_event_metrics.")}
     assert of_group == {

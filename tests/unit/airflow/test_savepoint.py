@@ -1,4 +1,4 @@
-"""A savepoint as a task: waited for in the triggerer, and let go by a run that is given up; in a process of its own."""
+"""A savepoint as a task: it waits in the triggerer, and a killed run frees the job; in a process of its own."""
 
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def run(tmp_path: Path, script: str) -> None:
     run_script(PREPARED + script, tmp_path, str(tmp_path))
 
 
-def test_it_waits_and_enters_what_came_of_it(tmp_path):
+def test_savepoint_operator_defers_and_records_the_location(tmp_path):
     run(
         tmp_path,
         """
@@ -89,7 +89,7 @@ assert (newest.outcome, newest.note, newest.active_job) == ("taken", "why", None
     )
 
 
-def test_a_retry_waits_for_the_same_and_one_that_failed_is_free(tmp_path):
+def test_retry_waits_for_the_same_savepoint_and_a_failed_one_frees_the_job(tmp_path):
     run(
         tmp_path,
         """
@@ -115,7 +115,7 @@ assert ledger.active("counts") is None
     )
 
 
-def test_a_run_that_is_given_up_lets_the_job_go_and_a_cleared_task_keeps_it(tmp_path):
+def test_killed_trigger_frees_the_job_unless_a_newer_try_holds_it(tmp_path):
     run(
         tmp_path,
         """

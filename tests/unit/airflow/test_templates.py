@@ -53,7 +53,7 @@ def run(tmp_path: Path, script: str) -> None:
     assert not (tmp_path / "executed").exists()
 
 
-def test_the_reason_of_a_run_that_the_sweep_makes_is_not_a_template(tmp_path):
+def test_reason_of_a_run_triggered_by_the_sweep_is_not_a_template(tmp_path):
     run(
         tmp_path,
         """
@@ -75,7 +75,7 @@ for text in HOSTILE:
     )
 
 
-def test_what_a_task_gives_to_the_next_one_is_not_a_template(tmp_path):
+def test_value_passed_from_task_to_task_is_not_a_template(tmp_path):
     run(
         tmp_path,
         """
@@ -99,7 +99,7 @@ for native in (False, True):
     )
 
 
-def test_the_question_to_a_person_is_not_a_template(tmp_path):
+def test_text_of_an_approval_request_is_not_a_template(tmp_path):
     run(
         tmp_path,
         """
@@ -115,7 +115,7 @@ for text in HOSTILE:
     )
 
 
-def test_settings_and_reasons_that_tasks_give_to_mapped_operators_are_not_templates(tmp_path):
+def test_settings_and_reasons_of_mapped_operators_are_not_templates(tmp_path):
     run(
         tmp_path,
         """
@@ -144,7 +144,7 @@ for text in HOSTILE:
     )
 
 
-def test_what_the_author_of_a_dag_writes_is_a_template_and_its_result_is_none(tmp_path):
+def test_text_of_a_dags_author_is_rendered_once(tmp_path):
     run(
         tmp_path,
         """
@@ -161,7 +161,7 @@ assert rendered(mapped, None).asked["config_window"] == "2026-01-01"
     )
 
 
-def test_no_operator_has_template_fields_but_its_author_s_and_other_tasks_values(tmp_path):
+def test_only_fields_for_authors_and_values_of_other_tasks_are_template_fields(tmp_path):
     run(
         tmp_path,
         """

@@ -1,4 +1,4 @@
-"""What a trigger keeps over a restart of the triggerer; in a process of its own, as the DAGs."""
+"""Triggers survive a restart of the triggerer; in a process of its own, as the DAGs."""
 
 import json
 import os
@@ -40,7 +40,7 @@ assert GateTrigger(**given).order(cluster).untimed == ()
 """
 
 
-def test_a_trigger_keeps_which_topics_have_no_event_time(tmp_path):
+def test_gate_trigger_serializes_topics_without_event_time(tmp_path):
     run_script(SCRIPT, tmp_path)
 
 
@@ -62,7 +62,7 @@ assert asyncio.run(see())["state"] is None  # the cluster doesn't know the job
 """
 
 
-def test_a_trigger_finds_the_cluster_and_its_login_by_itself(tmp_path, monkeypatch):
+def test_chunk_trigger_reads_the_cluster_and_credentials_itself(tmp_path, monkeypatch):
     for name in [name for name in os.environ if name.lower() in ("http_proxy", "https_proxy")]:
         monkeypatch.delenv(name)
     asked = []
@@ -159,7 +159,7 @@ else:
 """
 
 
-def test_chunks_that_wait_are_woken_one_after_the_other(tmp_path):
+def test_waiting_chunks_are_resumed_one_after_another(tmp_path):
     run_script(TURN, tmp_path)
 
 
@@ -183,7 +183,7 @@ assert of("scheduled", 0) is None
 """
 
 
-def test_a_form_that_is_left_empty_asks_for_no_range(tmp_path):
+def test_empty_range_fields_of_the_form_give_no_range(tmp_path):
     run_script(INTERVAL, tmp_path)
 
 
@@ -207,5 +207,5 @@ for trigger in (
 """
 
 
-def test_each_trigger_is_made_again_from_what_airflow_keeps_of_it(tmp_path):
+def test_each_trigger_can_be_rebuilt_from_its_serialization(tmp_path):
     run_script(ALL, tmp_path)

@@ -69,5 +69,5 @@ assert tried(SwitchOverOperator, REFUSED, held=begun, unattended=True) == []
 """
 
 
-def test_a_try_of_a_sweep_that_could_not_be_planned_is_counted_once_no_retry_comes(tmp_path):
+def test_sweeps_request_that_fails_before_an_operation_is_counted_without_retries(tmp_path):
     run_script(SCRIPT, tmp_path)

@@ -117,7 +117,7 @@ def test_forgotten_job_is_not_listed_and_keeps_its_history(ghost, capsys):
     assert "ghost" not in {each.status.job for each in sweep_and_record(ghost)}
     assert "ghost" not in listed(ghost)
     assert [each.kind for each in ghost.ledger.operations("ghost")] == ["deploy"]
-    with pytest.raises(RefusedError, match="not on the list any more; its history stays: sluice history ghost"):
+    with pytest.raises(RefusedError, match="^ghost was forgotten already; its history is kept: sluice history ghost"):
         forget(ghost, "ghost", cluster(), "me")
 
 
@@ -145,10 +145,10 @@ def test_flink_job_with_the_name_of_a_forgotten_job_is_undeclared(ghost, monkeyp
     [
         (cluster(job()), f"its Flink job {GONE} is RUNNING on .*; stop it first: sluice suspend ghost"),
         (cluster(job("RESTARTING")), "is RESTARTING"),
-        (cluster(job(jid="b" * 32)), "runs under this name on .* not the ledger's; cancel it in Flink's UI first"),
-        (cluster(job(), lists=False), "its Flink job .* runs on .* leaves it out of its list"),
-        (cluster(status=503), "a Flink job of it may run"),
-        (cluster(status=404), "a Flink job of it may run"),
+        (cluster(job(jid="b" * 32)), "has this name, and is not in the ledger; cancel it in Flink's UI first"),
+        (cluster(job(), lists=False), "its Flink job .* runs on .* omits it from its job list"),
+        (cluster(status=503), "a Flink job of it may be running"),
+        (cluster(status=404), "a Flink job of it may be running"),
     ],
 )
 def test_forget_refuses_a_job_that_runs_or_may_run(ghost, monkeypatch, client, words):
@@ -158,14 +158,14 @@ def test_forget_refuses_a_job_that_runs_or_may_run(ghost, monkeypatch, client, w
 
 
 def test_forget_refuses_while_flink_does_not_answer(ghost):
-    with FlinkClient(ghost.flink) as flink, pytest.raises(RefusedError, match="ask again once the cluster answers"):
+    with FlinkClient(ghost.flink) as flink, pytest.raises(RefusedError, match="try again once the cluster answers"):
         forget(ghost, "ghost", flink, "me")
     assert "ghost" in all_names(ghost)
 
 
 @pytest.mark.parametrize("name", ["runs", "broken"])
 def test_forget_refuses_a_job_that_has_a_file(ghost, name):
-    with pytest.raises(RefusedError, match=f"its file flink_jobs/{name}.py is there"):
+    with pytest.raises(RefusedError, match=f"its file flink_jobs/{name}.py exists"):
         forget(ghost, name, cluster(), "me")
 
 
@@ -194,7 +194,7 @@ def test_forget_command_says_that_the_history_is_kept(ghost, monkeypatch, capsys
     forget_job(ghost, "ghost", json=True)
     printed = capsys.readouterr()
     assert json.loads(printed.out) == {"job": "ghost", "release": 1, "phase": "running", "flink_job_id": GONE}
-    assert "ghost is off the list; its history stays: sluice history ghost" in printed.err
+    assert "ghost was removed from the list; its history is kept: sluice history ghost" in printed.err
 
 
 def test_suspending_a_removed_job_that_does_not_run_points_to_forget(simulated):

@@ -1,4 +1,4 @@
-"""What differs between two releases, and what that means for state."""
+"""The differences between two releases, and their effect on state."""
 
 import zipfile
 
@@ -19,23 +19,23 @@ def values(**other):
     }
 
 
-def test_equal_values_are_no_change():
+def test_equal_values_give_no_change():
     assert compare_values(values(), values(), {}) == []
 
 
-def test_a_setting_that_alters_state_says_so_with_both_values():
+def test_change_of_a_setting_that_determines_state_is_state_breaking():
     [change] = compare_values(values(), values(config={"window": "PT2M", "types": ["a"]}), {"window": "open windows"})
     assert (change.path, change.old, change.new) == ("config.window", "PT1M", "PT2M")
     assert change.category == "state_breaking"
     assert "open windows" in change.why
 
 
-def test_another_setting_does_not():
+def test_change_of_any_other_setting_is_metadata():
     [change] = compare_values(values(), values(config={"window": "PT1M", "types": ["b"]}), {"window": "x"})
     assert change.category == "metadata"
 
 
-def test_parallelism_options_and_state_version_have_their_own_meaning():
+def test_parallelism_flink_options_and_state_version_have_their_own_categories():
     changed = values(parallelism=2, state_version=2, options={"a.b": "c"})
     found = {change.path: change.category for change in compare_values(values(), changed, {})}
     assert found == {
@@ -81,25 +81,25 @@ def held(*operators):
     )
 
 
-def test_state_belongs_to_operators_by_their_ids():
+def test_state_is_matched_to_operators_by_id():
     change = compare(held(("s", "Source: x"), ("w", "Window")), graph(("s", "Source: x"), ("n", "Window")))
     assert [operator.name for operator in change.kept] == ["Source: x"]
     assert [operator.id for operator in change.dropped] == ["w"]
     assert [operator.id for operator in change.added] == ["n"]
 
 
-def test_nothing_is_added_where_all_state_is_kept():
+def test_no_operators_are_listed_as_added_if_all_state_is_kept():
     assert compare(held(("s", "Source: x")), graph(("s", "Source: x"), ("c", "Calc"))).added == ()
 
 
-def test_positions_and_open_transactions_are_no_state_of_the_jobs_own():
+def test_offsets_and_open_transactions_are_not_counted_as_the_jobs_state():
     sources = held(("s", "Source: x"), ("w", "y: Writer"), ("c", "y: Committer"))
     compiled = graph(("s", "Source: x"), ("w", "y: Writer"), ("c", "y: Committer"), ("a", "Window"))
     assert is_positions_alone(compare(sources, compiled))
     assert not is_positions_alone(compare(held(("a", "Window")), compiled))
 
 
-def test_another_topic_to_read_breaks_the_state_that_holds_the_old_ones_positions():
+def test_reading_another_topic_is_state_breaking():
     old, new = ({"reads": {"events": {"topic": name}}} for name in ("a", "b"))
     (change,) = compare_values(old, new, {})
     assert (change.path, change.category) == ("reads.events.topic", "state_breaking")

@@ -1,4 +1,4 @@
-"""A plan in words."""
+"""A plan as text and as Markdown."""
 
 import re
 
@@ -11,13 +11,13 @@ from sluice.plan.model import Change, Plan, TopicAction
 from sluice.state.change import StateChange, StateOfOperator
 
 
-def test_each_change_tells_its_category_and_why():
+def test_each_change_is_printed_with_its_category_and_reason():
     change = Change(path="parallelism", old=1, new=2, category="stateless", why="state is spread")
     plan = Plan(job="counts", action="redeploy", category="state_compatible", fingerprint="f", changes=(change,))
     assert "  parallelism: 1 -> 2 (stateless: state is spread)" in explain(plan)
 
 
-def test_why_an_approval_is_needed_is_said():
+def test_plan_says_why_it_needs_an_approval():
     plan = Plan(job="counts", action="redeploy", category="state_compatible", fingerprint="f", needs_approval=True)
     stuck = plan.model_copy(update={"no_way_back": "no way back to release 1"})
     assert "  needs an approval: there is no way back" in explain(stuck)
@@ -61,7 +61,7 @@ def test_escaped_text_gives_no_markup(text, before):
     assert len(re.findall("<li>", rendered(before + escaped(text)))) == before.count(".") + before.count("-")
 
 
-def test_a_plan_as_markdown_shows_text_of_jobs_as_text():
+def test_plan_in_markdown_escapes_text_of_jobs():
     """Settings, exceptions, operators and topics, in lists and cells."""
     change = Change(path="config.text", old=HOSTILE[0], new=" ".join(HOSTILE), category="stateless", why=HOSTILE[1])
     plan = Plan(
@@ -82,7 +82,7 @@ def test_a_plan_as_markdown_shows_text_of_jobs_as_text():
     assert html.count("<strong>") == 2  # the job, and what is lost
 
 
-def test_an_operators_literals_end_no_cell_of_the_approval():
+def test_pipes_in_an_operators_literals_do_not_end_a_table_cell():
     """GitHub's tables, as Airflow shows them, read two backslashes as one, and then the pipe ends the cell."""
     literal = "Calc(where=[REGEXP(a, 'x\\|y\\\\|z|`<b>')])"
     altered = StateOfOperator(id="a", name="window", size=1, old=literal, new=literal)
@@ -99,7 +99,7 @@ def test_names_and_figures_stay_readable_in_markdown():
         assert escaped(text) == text
 
 
-def test_escaped_address_is_no_link_for_githubs_markdown():
+def test_escaped_url_is_not_a_link_in_githubs_markdown():
     for text in ("see https://elsewhere.example", "HTTP://x", "www.elsewhere.example"):
         assert not re.search(r"(?i)(https?://|www\.)\w", escaped(text)), text
 
@@ -119,7 +119,7 @@ def test_a_plan_warns_of_a_login_that_is_sent_unencrypted(simulated):
     assert "secret" not in warning
 
 
-def test_what_an_operator_computes_is_shown_old_and_new_where_it_differs():
+def test_changed_operators_are_shown_with_old_and_new_computation():
     old, new = "Aggregate(groupBy=[a, b])", "Aggregate(groupBy=[b, a])"
     other = StateOfOperator(id="o", name="Aggregate", size=2048, old=old, new=new)
     mixed = StateOfOperator(id="m", name="Join", size=0, old="Calc(where=[a | b])", new="Calc(where=[a])")

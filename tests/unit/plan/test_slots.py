@@ -1,4 +1,4 @@
-"""A new release that would wait for task slots is refused, whatever state the job is in that it takes the place of."""
+"""A new release that would wait for task slots is refused, whatever the state of the running job."""
 
 from types import SimpleNamespace
 
@@ -44,24 +44,24 @@ def check(slots, flink):
     check_slots(flink, FIXED, RUNS, SimpleNamespace(slots=slots))
 
 
-def test_what_the_job_holds_is_freed_and_counts():
+def test_slots_of_the_running_job_count_as_free():
     managers = {"10.0.0.1:4-a": [JOB, JOB, OTHER], "b": [JOB], "c": []}
     check(4, cluster(1, managers))
     with pytest.raises(RefusedError, match="5 task slots are needed; 1 are free and the running job frees 3"):
         check(5, cluster(1, managers))
 
 
-def test_a_job_that_waits_for_slots_itself_frees_none():
+def test_restarting_job_without_slots_frees_none():
     """It restarts, having lost its TaskManager: its parallelism says nothing."""
     with pytest.raises(RefusedError, match="4 task slots are needed; 2 are free and the running job frees 0"):
         check(4, cluster(2, {"a": [OTHER, OTHER]}))
 
 
-def test_with_slots_enough_no_task_manager_is_asked():
+def test_task_managers_are_not_requested_if_enough_slots_are_free():
     check(2, cluster(2, {"a": None}))
 
 
-def test_a_task_manager_that_goes_meanwhile_has_no_slots(monkeypatch):
+def test_task_manager_lost_since_the_list_was_read_frees_no_slots(monkeypatch):
     monkeypatch.setattr(client_module, "_PAUSES", ())
     check(2, cluster(1, {"a": [JOB], "b": None}, gone=404))
     with pytest.raises(UnreachableError):

@@ -1,4 +1,4 @@
-"""What two operators compute, by the descriptions that Flink gives of them."""
+"""Two operators are compared by Flink's descriptions of them."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def likeness(**words):
     return compare_operator("3", release(), release(**words)).likeness
 
 
-def test_the_same_descriptions_are_the_same():
+def test_equal_descriptions_are_the_same_operator():
     assert likeness() == "same"
 
 
@@ -39,7 +39,7 @@ def test_the_same_descriptions_are_the_same():
         {"calc": "Limit(fetch=[3])"},
     ],
 )
-def test_other_keys_arguments_windows_types_or_renamed_columns_alter_the_state(words):
+def test_other_keys_arguments_windows_types_or_renamed_columns_alter_state(words):
     compared = compare_operator("3", release(), release(**words))
     assert compared.likeness == "altered"
     assert compared.old != compared.new
@@ -52,37 +52,37 @@ def test_other_keys_arguments_windows_types_or_renamed_columns_alter_the_state(w
         "Calc(select=[user, shop, amount, note], where=[(note = _UTF-16LE'it''s [')])",
     ],
 )
-def test_another_filter_changes_the_input_and_not_the_meaning(calc):
+def test_changed_filter_changes_the_input_but_not_the_meaning(calc):
     assert likeness(calc=calc) == "input changed"
 
 
-def test_the_names_of_an_aggregates_results_alter_nothing():
+def test_names_of_an_aggregates_results_are_ignored():
     assert likeness(top="best") == "same"
 
 
-def test_a_filter_that_the_planner_adds_as_a_node_of_its_own_changes_the_input():
+def test_filter_added_as_a_separate_node_changes_the_input():
     new = release()
     new["filter"] = Described(description="Calc(select=[user, shop], where=[a])", inputs=("1",), types=ROWS)
     new["2"] = new["2"].model_copy(update={"inputs": ("filter",)})
     assert compare_operator("3", release(), new).likeness == "input changed"
 
 
-def test_a_source_or_a_function_of_a_datastream_by_another_name_changes_the_input():
+def test_renamed_datastream_source_or_function_changes_the_input():
     old = {"a": Described(description="Map"), "b": Described(description="KEYED PROCESS", inputs=("a",))}
     new = {**old, "a": Described(description="Map, Filter")}
     assert compare_operator("b", old, new).likeness == "input changed"
 
 
-def test_an_operator_of_which_nothing_is_known_is_not_taken_for_the_same():
+def test_operator_without_an_old_description_is_altered():
     compared = compare_operator("3", {}, release())
     assert (compared.likeness, compared.old) == ("altered", "not known")
 
 
-def test_types_that_are_not_known_are_not_held_against_it():
+def test_unknown_types_do_not_make_an_operator_altered():
     assert compare_operator("3", release(types=None), release()).likeness == "same"
 
 
-def test_another_number_of_inputs_alters_the_state():
+def test_changed_number_of_inputs_alters_the_state():
     new = release()
     new["3"] = new["3"].model_copy(update={"inputs": ("2", "1")})
     assert compare_operator("3", release(), new).likeness == "altered"

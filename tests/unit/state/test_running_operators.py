@@ -54,7 +54,7 @@ def found(graph):
     return running_operators(JobPlan.model_validate(PLAN).plan.nodes, graph)
 
 
-def test_each_operator_has_its_description_and_what_it_reads():
+def test_running_operators_have_descriptions_and_inputs():
     operators = found(compiled())
     assert operators["window"] == Described(description=GLOBAL, inputs=("local",))
     assert operators["local"] == Described(description=LOCAL, inputs=("calc",))
@@ -63,14 +63,14 @@ def test_each_operator_has_its_description_and_what_it_reads():
     assert operators["late"] == Described(description="late: Writer", inputs=("window",))
 
 
-def test_an_unchanged_job_is_the_same_and_a_changed_one_is_not():
+def test_operators_of_a_changed_job_differ_from_the_running_ones():
     graph = compiled()
     assert compare_operator("window", found(graph), operators_of(graph)).likeness == "same"
     other = compiled(LOCAL.replace("MAX(amount)", "MAX(price)"))
     assert compare_operator("window", found(other), operators_of(other)).likeness == "altered"
 
 
-def test_of_a_chain_of_another_length_its_first_operator_alone_is_known_by_its_id():
+def test_only_first_operator_is_known_by_id_in_a_chain_of_another_length():
     graph = compiled()
     short = graph.vertices[1].model_copy(update={"operators": graph.vertices[1].operators[1:]})
     operators = found(graph.model_copy(update={"vertices": (graph.vertices[0], short)}))

@@ -1,4 +1,4 @@
-"""Where a job is: what the ledger says against what the cluster says."""
+"""The situation of a job, from the ledger and the cluster."""
 
 from datetime import UTC, datetime
 
@@ -24,43 +24,43 @@ def place(phase="running"):
     )
 
 
-def test_nothing_was_ever_started():
+def test_job_without_a_placement_is_absent():
     assert locate("counts", None, []) == Absent()
 
 
 @pytest.mark.parametrize("state", ["RUNNING", "RESTARTING", "INITIALIZING", "FAILING"])
-def test_a_job_that_is_not_at_its_end_runs(state):
+def test_job_in_a_non_terminal_state_runs(state):
     assert isinstance(locate("counts", place(), [summary(OURS, state)]), Runs)
 
 
 @pytest.mark.parametrize("state", ["FAILED", "CANCELED", "FINISHED"])
-def test_a_job_at_its_end_is_lost_and_known(state):
+def test_running_placement_of_an_ended_flink_job_is_lost_and_known(state):
     assert locate("counts", place(), [summary(OURS, state)]).is_known
 
 
-def test_a_job_of_an_empty_cluster_is_lost():
+def test_running_placement_on_an_empty_cluster_is_lost_and_not_known():
     found = locate("counts", place(), [])
     assert isinstance(found, Lost)
     assert not found.is_known
 
 
 @pytest.mark.parametrize(("phase", "kind"), [("stopped", Stopped), ("suspended", Suspended)])
-def test_what_was_stopped_is_so_whatever_the_cluster_remembers(phase, kind):
+def test_stopped_or_suspended_job_stays_so_if_the_cluster_shows_its_ended_job(phase, kind):
     assert isinstance(locate("counts", place(phase), [summary(OURS, "FINISHED")]), kind)
 
 
 @pytest.mark.parametrize(("state", "alive"), [("RUNNING", True), ("FINISHED", False)])
-def test_a_stop_without_an_end_is_gone_on_with(state, alive):
+def test_unfinished_stop_is_continued(state, alive):
     found = locate("counts", place("stopping"), [summary(OURS, state)])
     assert isinstance(found, Stopping)
     assert found.is_alive is alive
 
 
 @pytest.mark.parametrize("mine", [None, place(), place("stopped"), place("suspended")])
-def test_a_stranger_of_the_same_name_is_refused(mine):
+def test_flink_job_of_the_same_name_that_the_ledger_lacks_is_refused(mine):
     with pytest.raises(RefusedError, match=f"does not know: {OTHER}.*must not run twice"):
         locate("counts", mine, [summary(OTHER)])
 
 
-def test_jobs_of_other_names_do_not_count():
+def test_flink_jobs_of_other_names_are_ignored():
     assert locate("counts", None, [summary(OTHER, name="counts_too")]) == Absent()

@@ -13,7 +13,7 @@ from sluice import errors
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "troubleshoot.md"
 NAMES = {name for name, _ in inspect.getmembers(errors, inspect.isclass)} | {
-    *("StopFailedError", "AirflowException", "AirflowFailException")
+    *("StopFailedError", "NotSettledError", "AirflowException", "AirflowFailException")
 }
 ELSEWHERE = {
     "include/sluice/client/failure.py": {"the checkpoint can't be read: …"},
@@ -22,7 +22,7 @@ ELSEWHERE = {
         "JobManager, then deploy again to verify the job",
         "…; release … was started again from …: …. Deploy again to verify it",
     },
-    "include/sluice/kafka/topics.py": {
+    "include/sluice/kafka/topic_steps.py": {
         'topic … has … partitions, the job declares …; run "sluice deploy … --grow-partitions", or declare …',
         "topic … has … partitions, the job declares …; Kafka can't remove partitions: declare …",
         "topic … has replication …, the job declares …; move replicas with Kafka's own tools, or declare …",

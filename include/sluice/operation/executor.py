@@ -191,7 +191,7 @@ class Executor:
     @property
     def _operation(self) -> OperationHandle:
         if self._begun is None:
-            raise OperationError(f"{self._planned.plan.job}: the operation has not begun")
+            raise RuntimeError("the stages of a plan are executed in order: the first one begins the operation")
         return self._begun
 
     def _begin(self, release: int | None) -> None:

@@ -24,6 +24,7 @@ from sluice.settings import Settings, make_private
 
 if TYPE_CHECKING:
     from sluice.flink.client import FlinkClient
+    from sluice.kafka.client import Brokers
     from sluice.ledger.ledger import Ledger
 
 
@@ -35,18 +36,25 @@ class Project:
         kafka: librdkafka's configuration; None: the one in the deployment file.
         flink: The Flink cluster; None: the address in the deployment file, or the connection that the file names,
             read from the environment.
+        brokers: The brokers; None: those of `kafka`.
     """
 
     def __init__(
-        self, settings: Settings, *, kafka: Mapping[str, str] | None = None, flink: Access | None = None
+        self,
+        settings: Settings,
+        *,
+        kafka: Mapping[str, str] | None = None,
+        flink: Access | None = None,
+        brokers: Brokers | None = None,
     ) -> None:
         self.settings = settings
         self._kafka = kafka
         self._flink = flink
+        self._brokers = brokers
 
     def reread(self) -> Project:
         """The same project with its files read again; the ledger is shared."""
-        fresh = Project(self.settings, kafka=self._kafka, flink=self._flink)
+        fresh = Project(self.settings, kafka=self._kafka, flink=self._flink, brokers=self._brokers)
         fresh.ledger = self.ledger
         return fresh
 
@@ -104,6 +112,13 @@ class Project:
     def kafka_servers(self) -> str:
         """The brokers' addresses, for messages."""
         return self.kafka.get("bootstrap.servers", "nowhere")
+
+    @cached_property
+    def brokers(self) -> Brokers:
+        """The brokers."""
+        from sluice.kafka.client import Brokers  # noqa: PLC0415 - not always needed
+
+        return self._brokers or Brokers(self.kafka)
 
     @property
     def exposed_logins(self) -> tuple[str, ...]:

@@ -15,19 +15,17 @@ from sluice.flink import client as client_module
 from sluice.flink import stale_metrics
 from sluice.flink.client import FlinkClient
 from sluice.flink.exchange import NoAnswerError
-from sluice.kafka.offsets import Offsets
+from sluice.kafka.topic_steps import Step, declare
 from sluice.operation import roll_back as roll_back_module
-from sluice.operation import start as start_module
 from sluice.operation import stop as stop_module
 from sluice.operation.executor import Executor
 from sluice.operation.roll_back import roll_back
-from sluice.plan import checks, planner
 from sluice.plan.approval import Approval
 from sluice.plan.planner import Planner
 from sluice.plan.request import DeployRequest
 from sluice.project import Project
 from sluice.release.jars import stored_jars
-from sluice.state import state_loss as given_up
+from tests.simulator.brokers import FakeBrokers, partition
 from tests.support.answering import answered_by
 from tests.support.lab import Lab
 from tests.support.ledgers import forget_operators
@@ -73,7 +71,7 @@ class Simulated:
         prepared: What was compiled: its settings, and whether offsets are carried over.
         compiles_to: The operators, beside the source, for a value of the setting `least`; others: a window.
         computes: What the operators compute, for a value of the setting `least`; others: nothing is said of it.
-        committed: Where the consumer group stands.
+        brokers: Kafka's brokers.
         dies_at: Submitting dies before (`before`) or after (`after`) the cluster has the job.
         refuses: What each submission fails with, first come, first served.
         vanishes: What the next looks at a checkpoint fail with.
@@ -103,8 +101,7 @@ class Simulated:
         self.jars = ()
         self.compiles_to = {}
         self.computes = {}
-        self.committed = {}
-        self.ends = {(TOPIC, 0): Offsets(0, 1_000)}
+        self.brokers = FakeBrokers(partition(TOPIC, 0, 1_000))
         self.dies_at = self.refuses = self.savepoint_fails = None
         self.fails_while_stopping = self.stands_still = self.lets_nothing_through = False
         self.retains = True
@@ -113,7 +110,8 @@ class Simulated:
         self.meanwhile = None
         self.lab = Lab(SimpleNamespace(kafka_servers="kafka:9092", flink_url="http://flink", home=root), root, "test")
         self.lab.job(JOB, source(JOB))
-        self._project = self.lab.project
+        self._project = Project(self.lab.project.settings, brokers=self.brokers)
+        self.brokers.apply(Step(topic, "create") for topic in declare(self._project.desired(JOB).topics.values()))
         self.flink = FlinkClient(self.url, exchange=answered_by(self._answer))
         monkeypatch.setattr(Project, "flink_at", lambda _project, url: self.client(url))
         monkeypatch.setattr(client_module, "_PAUSES", ())
@@ -121,30 +119,29 @@ class Simulated:
         monkeypatch.setattr(stop_module, "_SETTLES", 0.01)
         for module, name in ((stale_metrics, "_SLACK"), (stale_metrics, "_PAUSE"), (roll_back_module, "_RECOVERY")):
             monkeypatch.setattr(module, name, 0.01)
-        for module in (planner, start_module):
-            monkeypatch.setattr(module, "connect", lambda _kafka: None)
-        monkeypatch.setattr(planner, "topic_steps", lambda *_a, **_k: ())
-        for module in (checks, given_up):
-            monkeypatch.setattr(module, "describe", lambda *_arguments: {})
-        for module in (checks, given_up, start_module):
-            monkeypatch.setattr(module, "read_offsets", lambda *_arguments: self.ends)
-        monkeypatch.setattr(
-            start_module, "read_stable_ends", lambda *_arguments: {at: held.end for at, held in self.ends.items()}
-        )
-        monkeypatch.setattr(
-            start_module, "commit_group", lambda _kafka, _group, offsets: self.committed.update(offsets)
-        )
-        for module in (given_up, start_module):
-            monkeypatch.setattr(
-                module,
-                "read_committed",
-                lambda _kafka, _group, of: {p: self.committed[p] for p in of if p in self.committed},
-            )
 
         async def passes(*_arguments):
             return None
 
         monkeypatch.setattr(roll_back_module, "pass_gates", passes)
+
+    @property
+    def ends(self):
+        """Start and end offset of each partition."""
+        return self.brokers.ends
+
+    @ends.setter
+    def ends(self, ends):
+        self.brokers.ends = ends
+
+    @property
+    def committed(self):
+        """The committed offsets of the job's consumer group."""
+        return self.brokers.group
+
+    @committed.setter
+    def committed(self, offsets):
+        self.brokers.group = offsets
 
     @property
     def project(self):

@@ -86,6 +86,7 @@ class CreateTopicsOperator(RequestOperator):
         """What was done, a line per topic."""
         from airflow.providers.apache.kafka.hooks.client import KafkaAdminClientHook  # noqa: PLC0415
 
+        from sluice.kafka.client import Brokers  # noqa: PLC0415
         from sluice.operation.topics import create_topics  # noqa: PLC0415
 
         request = self.request(context)
@@ -94,11 +95,12 @@ class CreateTopicsOperator(RequestOperator):
         with airflow_errors():
             project = self.project()
             admin = KafkaAdminClientHook(kafka_config_id=project.content.kafka.connection).get_conn
+            brokers = Brokers(project.kafka, admin)
             with self.counted(context, project):
                 steps = create_topics(
                     project,
                     self.job,
-                    admin,
+                    brokers,
                     grow_partitions=request.grow_partitions,
                     change_settings=request.change_topics,
                 )

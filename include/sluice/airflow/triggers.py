@@ -101,7 +101,7 @@ class GateTrigger(ProjectTrigger):
             flink=project.flink,
             flink_job_id=self.flink_job_id,
             topics=tuple(self.topics),
-            kafka=project.kafka,
+            brokers=project.brokers,
             group=self.group,
             health=Health.model_validate(self.health),
             deadline=self.deadline,

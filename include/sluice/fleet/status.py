@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from confluent_kafka.admin import AdminClient
-
 from sluice.errors import SluiceError
 from sluice.fleet.discrepancies import find_discrepancy
 from sluice.fleet.exposition import write_metrics
@@ -74,7 +72,6 @@ def observe_members(
     members: Sequence[Member],
     *,
     is_whole: bool = True,
-    admin: AdminClient | None = None,
     budget: SweepBudget | None = None,
     has_ended: HolderEnded = is_gone,
 ) -> list[JobObservation]:
@@ -85,10 +82,9 @@ def observe_members(
             return await sweep(
                 members,
                 flink,
-                project.kafka,
+                project.brokers,
                 is_whole=is_whole,
                 read_ledger=partial(read_ledger_view, project, has_ended),
-                admin=admin,
                 budget=budget or SweepBudget(),
                 find_discrepancy=partial(find_discrepancy, project),
             )

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from confluent_kafka.admin import AdminClient
-
 from sluice.errors import SluiceError
 from sluice.fleet.discrepancies import Discrepancy, DiscrepancyKind, FindDiscrepancy, needs_check, no_discrepancy
 from sluice.fleet.members import Member
@@ -33,8 +31,8 @@ from sluice.health.probe import (
 from sluice.health.snapshot import Snapshot
 from sluice.health.trend import compare
 from sluice.health.verdict import VerdictState, verdict
-from sluice.kafka.brokers import connect
-from sluice.kafka.offsets import Held, Partition, find_read_to_end, read_committed, read_held
+from sluice.kafka.client import Brokers
+from sluice.kafka.offsets import Held, Partition
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -69,11 +67,10 @@ class _ReadError:
 async def sweep(
     members: Sequence[Member],
     flink: AsyncFlinkClient,
-    kafka: Mapping[str, str],
+    brokers: Brokers,
     *,
     is_whole: bool = True,
     read_ledger: Callable[[], LedgerView] = LedgerView,
-    admin: AdminClient | None = None,
     budget: SweepBudget = SweepBudget(),
     find_discrepancy: FindDiscrepancy = no_discrepancy,
 ) -> list[JobObservation]:
@@ -84,10 +81,9 @@ async def sweep(
     Args:
         members: The jobs.
         flink: The cluster.
-        kafka: librdkafka's configuration.
+        brokers: The brokers.
         is_whole: The members are all jobs of the project, so that no file declares any other job of the cluster.
         read_ledger: Reads the ledger; called before Flink is asked and after it has answered.
-        admin: The brokers; None: those of the configuration.
         budget: The limits.
         find_discrepancy: Asks more about a job that Flink does not list, or that the ledger has as stopped.
 
@@ -98,14 +94,14 @@ async def sweep(
     watched_jobs = [member.watched for member in members if member.watched]
     topics = {topic for watched in watched_jobs for topic in watched.topics}
     held, cluster = await asyncio.gather(
-        asyncio.to_thread(_read_ends, kafka, admin, topics), _attempt(partial(_jobs, flink), budget.job_timeout_s)
+        asyncio.to_thread(_read_ends, brokers, topics), _attempt(partial(_jobs, flink), budget.job_timeout_s)
     )
     if isinstance(cluster, _ReadError):
         return [_judge(member, cluster) for member in members]
     known = {job.id for job in cluster.jobs}
     discrepancies = await _find_discrepancies(members, cluster, find_discrepancy, budget)
     seen = await _read_all(flink, [watched for watched in watched_jobs if watched.flink_job_id in known], held, budget)
-    snapshots = await _to_snapshots(seen, held, kafka, budget)
+    snapshots = await _to_snapshots(seen, held, brokers, budget)
     after = await asyncio.to_thread(read_ledger)
     judged = [
         (
@@ -155,9 +151,9 @@ async def _jobs(flink: AsyncFlinkClient) -> JobList:
     return await flink.send(calls.jobs())
 
 
-def _read_ends(kafka: Mapping[str, str], admin: AdminClient | None, topics: set[str]) -> Held:
+def _read_ends(brokers: Brokers, topics: set[str]) -> Held:
     try:
-        return read_held(admin or connect(kafka), topics, kafka.get("bootstrap.servers", "")) if topics else Held()
+        return brokers.held(topics) if topics else Held()
     except SluiceError as error:
         return Held(trouble=str(error))
 
@@ -206,12 +202,12 @@ def _too_late(budget: SweepBudget) -> _ReadError:
 
 
 async def _to_snapshots(
-    seen: Mapping[WatchedJob, FlinkReading | _ReadError], held: Held, kafka: Mapping[str, str], budget: SweepBudget
+    seen: Mapping[WatchedJob, FlinkReading | _ReadError], held: Held, brokers: Brokers, budget: SweepBudget
 ) -> dict[str, Snapshot | _ReadError]:
     """The snapshots with their splits, by Flink job id; the brokers are asked for positions that no reader reports."""
     asking = {
         watched: partial(
-            _attempt, partial(asyncio.to_thread, read_committed, kafka, watched.group, unknown), budget.job_timeout_s
+            _attempt, partial(asyncio.to_thread, brokers.committed, watched.group, unknown), budget.job_timeout_s
         )
         for watched, one in seen.items()
         if isinstance(one, FlinkReading) and (unknown := unknown_positions(watched, one, held))
@@ -228,7 +224,7 @@ async def _to_snapshots(
         splits = locate_splits(watched, one, held, {**more, **earlier_offsets(watched, one)})
         problems = (*one.snapshot.problems, *errors)
         snapshots[watched] = replace(one.snapshot, splits=None if errors else splits, problems=problems)
-    ended = await _read_to_end(snapshots, kafka, budget)
+    ended = await _read_to_end(snapshots, brokers, budget)
     return {
         watched.flink_job_id: snapshot if isinstance(snapshot, _ReadError) else _finish(snapshot, watched, ended)
         for watched, snapshot in snapshots.items()
@@ -243,7 +239,7 @@ def _finish(snapshot: Snapshot, watched: WatchedJob, ended: frozenset[tuple[Part
 
 
 async def _read_to_end(
-    snapshots: Mapping[WatchedJob, Snapshot | _ReadError], kafka: Mapping[str, str], budget: SweepBudget
+    snapshots: Mapping[WatchedJob, Snapshot | _ReadError], brokers: Brokers, budget: SweepBudget
 ) -> frozenset[tuple[Partition, int]]:
     """Partitions that were read to their end, each with the next offset; of those where the lag doesn't show it.
 
@@ -256,7 +252,7 @@ async def _read_to_end(
                 _add_offset(layers, partition, offset)
     group = next((watched.group for watched in snapshots), "")
     asking = {
-        number: partial(_attempt, partial(asyncio.to_thread, find_read_to_end, kafka, group, layer), budget.timeout_s)
+        number: partial(_attempt, partial(asyncio.to_thread, brokers.read_to_end, group, layer), budget.timeout_s)
         for number, layer in enumerate(layers)
     }
     # Where the brokers don't answer, the lag stays as it is.

@@ -17,8 +17,8 @@ from sluice.health.metrics import TaskMetrics, read_metrics
 from sluice.health.positions import known_ends, next_offsets, possibly_at_end, read_splits, without_lag, without_reads
 from sluice.health.snapshot import WINDOW_MS, CheckpointReading, Counters, Failure, Snapshot, SplitReading, Work
 from sluice.health.trend import compare
-from sluice.kafka.brokers import connect
-from sluice.kafka.offsets import Held, Partition, find_read_to_end, read_committed, read_offsets
+from sluice.kafka.client import Brokers
+from sluice.kafka.offsets import Held, Partition
 
 _RESTARTS = "numRestarts"
 _QUIET_MS = 30_000
@@ -70,7 +70,7 @@ async def probe(
     flink: AsyncFlinkClient,
     job_id: str | None,
     topics: Iterable[str],
-    kafka: Mapping[str, str],
+    brokers: Brokers,
     group: str,
     previous: Snapshot | None = None,
     started_at: Mapping[Partition, int] | None = None,
@@ -82,7 +82,7 @@ async def probe(
         flink: The cluster.
         job_id: The job's id in Flink; None: it has none.
         topics: The topics that it reads.
-        kafka: librdkafka's configuration.
+        brokers: The brokers.
         group: The job's consumer group.
         previous: An earlier snapshot, for the trends.
         started_at: The next offsets in the state that it was started from: it may have read nothing yet, and its group
@@ -96,17 +96,15 @@ async def probe(
     if job_id is None:
         return Snapshot(now_ms(), None)
     watched = WatchedJob(job_id, tuple(topics), group, tuple(untimed), previous=previous, started_at=started_at)
-    held = Held(
-        await asyncio.to_thread(read_offsets, connect(kafka), topics, _servers(kafka)) if watched.topics else {}
-    )
+    held = Held(await asyncio.to_thread(brokers.offsets, topics) if watched.topics else {})
     reading = await read_from_flink(flink, watched, held)
     if reading.reported is None:
         return compare(reading.snapshot, previous)
     unknown = unknown_positions(watched, reading, held)
-    committed = await asyncio.to_thread(read_committed, kafka, group, unknown) if unknown else {}
+    committed = await asyncio.to_thread(brokers.committed, group, unknown) if unknown else {}
     splits = locate_splits(watched, reading, held, {**committed, **earlier_offsets(watched, reading)}) or {}
     unsure = possibly_at_end(splits, now_ms(), watched.before)
-    ended = await asyncio.to_thread(find_read_to_end, kafka, group, unsure) if unsure else ()
+    ended = await asyncio.to_thread(brokers.read_to_end, group, unsure) if unsure else ()
     return compare(replace(reading.snapshot, splits=without_lag(splits, ended)), previous)
 
 
@@ -310,10 +308,6 @@ def _missing(held: Held, topics: Iterable[str]) -> tuple[str, ...]:
     if held.trouble:
         return (held.trouble,) if tuple(topics) else ()
     return tuple(f"topic {topic}: {held.missing[topic]}" for topic in topics if topic in held.missing)
-
-
-def _servers(kafka: Mapping[str, str]) -> str:
-    return kafka.get("bootstrap.servers", "")
 
 
 def now_ms() -> int:

@@ -11,13 +11,9 @@ from collections.abc import Callable, Mapping
 from itertools import dropwhile, takewhile
 from typing import Any
 
-from confluent_kafka.admin import AdminClient
-
 from sluice.compiler import Compiler
 from sluice.errors import BusyError, ChangedError, OperationError, RefusedError, SluiceError, UnreachableError
 from sluice.flink.client import FlinkClient
-from sluice.kafka import topics
-from sluice.kafka.brokers import connect
 from sluice.ledger.ledger import NewRelease
 from sluice.ledger.operation_handle import OperationHandle
 from sluice.ledger.tables import Phase, Placement
@@ -63,7 +59,6 @@ class Executor:
         approval: The approval of a plan that loses state; None: there is none.
         note: The reason that was given.
         is_gone: Returns whether another holder is known to have ended.
-        admin: A client of the brokers; None: one with the project's configuration.
 
     Attributes:
         outcome: The outcome; `failed` until `Settle` is executed.
@@ -82,7 +77,6 @@ class Executor:
         approval: Approval | None = None,
         note: str | None = None,
         is_gone: Callable[[str], bool] = is_gone,
-        admin: AdminClient | None = None,
     ) -> None:
         self._project = project
         self._planned = planned
@@ -93,7 +87,6 @@ class Executor:
         self._approval = approval
         self._note = note
         self._is_gone = is_gone
-        self._admin = admin
         self._begun: OperationHandle | None = None
         self._started: Started | None = None
         self.outcome: Outcome = "failed"
@@ -232,7 +225,7 @@ class Executor:
         )
 
     def _create_topics(self, stage: stages.CreateTopics) -> None:
-        topics.apply(self._admin or connect(self._project.kafka), stage.steps, self._project.kafka_servers)
+        self._project.brokers.apply(stage.steps)
         for step in stage.steps:
             self._log(step.words)
 
@@ -334,7 +327,7 @@ class Executor:
 
     def _last_positions(self, place: Placement) -> dict[str, dict[str, int]]:
         topics = topics_of(self._planned.target.resolved)
-        return last_positions(self._project, place, topics, self._admin or connect(self._project.kafka))
+        return last_positions(self._project, place, topics)
 
     def _record(self) -> None:
         """Record the running job as the new release, which has the same job graph."""

@@ -21,8 +21,7 @@ from sluice.health.probe import probe
 from sluice.health.progress import Proof
 from sluice.health.snapshot import Snapshot
 from sluice.job.limits import Health
-from sluice.kafka.brokers import connect
-from sluice.kafka.offsets import read_stable_ends
+from sluice.kafka.client import Brokers
 from sluice.state.offsets import offsets_by_partition
 
 _PAUSE = 1.0
@@ -46,7 +45,7 @@ class GateOrder:
     flink: Access | str
     flink_job_id: str
     topics: tuple[str, ...]
-    kafka: Mapping[str, str]
+    brokers: Brokers
     group: str
     health: Health
     deadline: float
@@ -112,13 +111,13 @@ class _Watch:
         try:
             if self._proof is None and "running" in order.gates:
                 # Read the ends before the first snapshot: records that arrive later were not waiting at the start.
-                ends = await asyncio.to_thread(read_stable_ends, connect(order.kafka), order.topics, _servers(order))
+                ends = await asyncio.to_thread(order.brokers.stable_ends, order.topics)
                 self._proof = Proof(ends, started_at)
             self._former = await probe(
                 flink,
                 order.flink_job_id,
                 order.topics,
-                order.kafka,
+                order.brokers,
                 order.group,
                 previous=self._former,
                 started_at=started_at,
@@ -176,10 +175,6 @@ class _Watch:
         if time.time() > order.deadline and not reading.passed:
             return Reading(passed=False, hopeless=True, words=f"{reading.words}, at the deadline")
         return reading
-
-
-def _servers(order: GateOrder) -> str:
-    return order.kafka.get("bootstrap.servers", "")
 
 
 def _restored(order: GateOrder, snapshot: Snapshot, reading: Reading) -> Reading | None:

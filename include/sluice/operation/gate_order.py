@@ -49,7 +49,7 @@ def gate_order(
         flink=project.flink,
         flink_job_id=started.flink_job_id or "",
         topics=tuple(sorted(topics_of(release.resolved))),
-        kafka=project.kafka,
+        brokers=project.brokers,
         group=project.group(job),
         health=health,
         deadline=deadline,

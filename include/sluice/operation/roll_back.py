@@ -16,7 +16,6 @@ from sluice.flink.client import FlinkClient
 from sluice.flink.ending import job_state
 from sluice.flink.models import JobState
 from sluice.health.gates import Gate
-from sluice.kafka.brokers import connect
 from sluice.ledger.checkpoint_origin import origin
 from sluice.ledger.operation_handle import OperationHandle
 from sluice.ledger.tables import Placement, Release
@@ -250,8 +249,7 @@ class _RollBack:
             positions = None
             if base is None and is_state_given_up(place) and self._operation.entry("back", "cancel") is None:
                 # The stop of the old job was requested, and the job may have committed offsets since then.
-                topics, admin = topics_of(former.resolved), connect(self._project.kafka)
-                positions = last_positions(self._project, place, topics, admin)
+                positions = last_positions(self._project, place, topics_of(former.resolved))
             stopped = Stopped("stopped", base, positions=positions, release=former.number)
             self._operation.record("back", "stopped", transition=stopped, path=base)
         return str((self._operation.entry("back", "begin") or {}).get("meant", _NOTHING_EMITTED))

@@ -14,8 +14,6 @@ from sluice.errors import BusyError, ChangedError, FlinkError, OperationError, S
 from sluice.flink.client import FlinkClient
 from sluice.flink.ending import cancel, job_state
 from sluice.flink.identity import identify
-from sluice.kafka.brokers import connect
-from sluice.kafka.offsets import commit_group, read_committed, read_offsets, read_stable_ends
 from sluice.ledger.ledger import Ledger
 from sluice.ledger.operation_handle import OperationHandle
 from sluice.ledger.submissions import submissions
@@ -192,21 +190,21 @@ class Start:
         Raises:
             OperationError: the group then has other offsets, since another client commits for it.
         """
-        kafka, group, servers = self._project.kafka, self._project.group(job), self._project.kafka_servers
-        resolved, admin = self._ledger.release(job, release).resolved, connect(self._project.kafka)
+        brokers, group = self._project.brokers, self._project.group(job)
+        resolved = self._ledger.release(job, release).resolved
         wanted = offsets_by_partition(positions, topics_of(resolved))
         latest = topics_from_latest(resolved)
-        held = read_offsets(admin, topics_of(resolved), servers)
-        ends = read_stable_ends(admin, latest, servers) if latest else {}
+        held = brokers.offsets(topics_of(resolved))
+        ends = brokers.stable_ends(latest) if latest else {}
         recreated = frozenset(check_offsets(wanted, held).beyond)
         offsets = {partition: offset for partition, offset in wanted.items() if partition not in recreated}
         without = sorted(held.keys() - offsets.keys())
-        committed = read_committed(kafka, group, without) if without else {}
+        committed = brokers.committed(group, without) if without else {}
         offsets |= {partition: held[partition].start for partition in without if partition in committed}
         offsets |= {partition: end for partition, end in ends.items() if partition in without}
         if offsets:
-            commit_group(kafka, group, offsets)
-        if offsets and read_committed(kafka, group, offsets) != offsets:
+            brokers.commit(group, offsets)
+        if offsets and brokers.committed(group, offsets) != offsets:
             raise OperationError(
                 f"{job}: consumer group {group} does not have the offsets that were committed for the job's start",
                 remedy="stop the other client that commits offsets for this group",
@@ -227,7 +225,7 @@ class Start:
             return positions
         known = offsets_by_partition(positions, topics_of(resolved))
         before = offsets_by_partition((place.positions if place else None) or {}, latest)
-        ends = read_stable_ends(connect(self._project.kafka), latest, self._project.kafka_servers)
+        ends = self._project.brokers.stable_ends(latest)
         return by_topic({**ends, **before, **known})
 
     def _open_id(self, place: Placement) -> str | None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from confluent_kafka.admin import AdminClient
-
-from sluice.kafka import topics
-from sluice.kafka.brokers import connect
+from sluice.kafka.client import Brokers
 from sluice.kafka.topic_steps import Step
 from sluice.plan.topics import topic_steps
 from sluice.project import Project
@@ -14,7 +11,7 @@ from sluice.project import Project
 def create_topics(
     project: Project,
     job: str,
-    admin: AdminClient | None = None,
+    brokers: Brokers | None = None,
     *,
     grow_partitions: bool = False,
     change_settings: bool = False,
@@ -26,9 +23,7 @@ def create_topics(
         TopicError: a topic differs; nothing was changed.
         UnreachableError: the broker doesn't answer.
     """
-    admin = admin or connect(project.kafka)
-    steps = topic_steps(
-        project, project.desired(job), admin, grow_partitions=grow_partitions, change_settings=change_settings
-    )
-    topics.apply(admin, steps, project.kafka_servers)
+    brokers = brokers or project.brokers
+    steps = topic_steps(brokers, project.desired(job), grow_partitions=grow_partitions, change_settings=change_settings)
+    brokers.apply(steps)
     return steps

@@ -6,15 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from confluent_kafka.admin import AdminClient
-
 from sluice.client.protocol import Graph, State
 from sluice.errors import FlinkError, RefusedError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.flink.models import AllocatedSlot
-from sluice.kafka.offsets import read_offsets
-from sluice.kafka.topics import describe
+from sluice.kafka.client import Brokers
 from sluice.ledger.tables import Operation, Placement, Release
 from sluice.plan.model import Change, Kind, Mode
 from sluice.plan.request import DeployRequest
@@ -214,8 +211,7 @@ def check_positions(
     job: str,
     positions: Mapping[str, Mapping[Any, int]],
     topics: Iterable[str],
-    admin: AdminClient,
-    servers: str,
+    brokers: Brokers,
     *,
     abandons: bool,
 ) -> Continuity:
@@ -228,8 +224,8 @@ def check_positions(
         UnreachableError: the broker doesn't answer.
     """
     wanted = offsets_by_partition(positions, topics)
-    there = describe(admin, sorted({topic for topic, _ in wanted}), servers)
-    held = check_offsets(wanted, read_offsets(admin, there, servers))
+    there = brokers.describe(sorted({topic for topic, _ in wanted}))
+    held = check_offsets(wanted, brokers.offsets(there))
     if held.beyond and not abandons:
         names = ", ".join(f"{topic}-{number} ({wanted[topic, number]:,})" for topic, number in held.beyond)
         raise RefusedError(

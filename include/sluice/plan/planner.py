@@ -6,15 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from confluent_kafka.admin import AdminClient
-
 from sluice.client.protocol import Graph
 from sluice.compiler import Compiler
 from sluice.deployment.secrets import redact_release
 from sluice.errors import RefusedError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
-from sluice.kafka.brokers import connect
 from sluice.kafka.topic_steps import Step
 from sluice.ledger.placement_version import PlacementVersion
 from sluice.ledger.tables import Placement, Release, StopMode
@@ -69,7 +66,6 @@ class Planner:
         request: The request.
         flink: The cluster.
         compiler: Compiles the target if the plan needs its graph.
-        admin: The brokers; None: those of the project's configuration.
         compiles_always: False: a job that never ran, or is started again with an unchanged release, isn't compiled for
             the plan, since the graph would add nothing to it.
     """
@@ -81,7 +77,6 @@ class Planner:
         request: DeployRequest,
         flink: FlinkClient,
         compiler: Compiler,
-        admin: AdminClient | None = None,
         *,
         compiles_always: bool = True,
     ) -> None:
@@ -90,7 +85,6 @@ class Planner:
         self._request = request
         self._flink = flink
         self._compiler = compiler
-        self._admin = admin
         self._compiles_always = compiles_always
         self._draft = PlanBuilder(project.ledger, job, request, project.exposed_logins)
         self._held = SuccessorState(project, flink, compiler)
@@ -160,9 +154,8 @@ class Planner:
         if target.desired is None:
             return ()
         return topic_steps(
-            self._project,
+            self._project.brokers,
             target.desired,
-            self._brokers,
             grow_partitions=self._request.grow_partitions,
             change_settings=self._request.change_topics,
         )
@@ -236,7 +229,7 @@ class Planner:
             change = self._by_meaning(change, place, graph, writes=isinstance(situation, Runs) and how == "savepoint")
         positions: Mapping[str, Mapping[Any, int]] = held.positions if held else {}
         if why_given_up is not None and place is not None:
-            positions = last_positions(self._project, place, topics_of(target.resolved), self._brokers)
+            positions = last_positions(self._project, place, topics_of(target.resolved))
         continuity = self._check_positions(positions, target, abandons=abandons)
         plan = self._draft.plan(
             _action(situation),
@@ -333,10 +326,6 @@ class Planner:
         environment = self._project.environment
         checks.check_mode(self._flink, self._directories(target), environment, situation, mode)
 
-    @property
-    def _brokers(self) -> AdminClient:
-        return self._admin or connect(self._project.kafka)
-
     def _check_positions(
         self, positions: Mapping[str, Mapping[Any, int]], target: Target, *, abandons: bool
     ) -> Continuity:
@@ -344,8 +333,7 @@ class Planner:
             self._job,
             positions,
             topics_of(target.resolved),
-            self._brokers,
-            self._project.kafka_servers,
+            self._project.brokers,
             abandons=abandons,
         )
 

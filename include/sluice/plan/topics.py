@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from confluent_kafka.admin import AdminClient
-
 from sluice.deployment.desired import DesiredJob
+from sluice.kafka.client import Brokers
 from sluice.kafka.topic_steps import Step, compare, declare, refuse
-from sluice.kafka.topics import describe
-from sluice.project import Project
 
 
 def topic_steps(
-    project: Project, desired: DesiredJob, admin: AdminClient, *, grow_partitions: bool, change_settings: bool
+    brokers: Brokers, desired: DesiredJob, *, grow_partitions: bool, change_settings: bool
 ) -> tuple[Step, ...]:
     """The steps that make the broker's topics as the job declares them, as far as the request allows.
 
@@ -20,7 +17,7 @@ def topic_steps(
         UnreachableError: the broker doesn't answer.
     """
     declared = declare(desired.topics.values())
-    actual = describe(admin, [topic.name for topic in declared], project.kafka_servers)
+    actual = brokers.describe([topic.name for topic in declared])
     steps = tuple(
         step
         for topic in declared

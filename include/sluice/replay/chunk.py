@@ -14,8 +14,6 @@ from sluice.flink.ending import job_state
 from sluice.flink.identity import Identity, identify
 from sluice.flink.models import JobState
 from sluice.job.duration import epoch_milliseconds
-from sluice.kafka.brokers import connect
-from sluice.kafka.offsets import read_offsets
 from sluice.ledger.chunk_scheduling import ChunkLimits, SlotDemand, is_young
 from sluice.ledger.replay_tables import ChunkState, ReplayChunk
 from sluice.project import Project
@@ -345,7 +343,7 @@ class Chunk:
         """Refuse a chunk a part of whose input Kafka has deleted: its rows would be computed from the rest."""
         reads = self._plan.resolved["reads"]
         topics = {reads[name]["topic"] for name in self.part.offsets}
-        held = read_offsets(connect(self._project.kafka), topics, self._project.kafka_servers)
+        held = self._project.brokers.offsets(topics)
         for name, offsets in self.part.offsets.items():
             topic = reads[name]["topic"]
             for number, (start, end) in offsets.items():

@@ -9,7 +9,6 @@ from sluice.errors import OperationError, RefusedError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.flink.models import Vertex
-from sluice.kafka.offsets import find_read_to_end, read_committed
 from sluice.ledger.tables import Placement
 from sluice.operation.limits import untimed
 from sluice.project import Project
@@ -60,10 +59,10 @@ def _refuse_unread(project: Project, job: str, plan: ReplayPlan, again: str) -> 
     last = plan.chunks[-1].offsets
     topics = {name: plan.resolved["reads"][name]["topic"] for name in last}
     wanted = {(topics[name], number): end for name, offsets in last.items() for number, (_, end) in offsets.items()}
-    committed = read_committed(project.kafka, project.group(job), wanted)
+    committed = project.brokers.committed(project.group(job), wanted)
     # One record beyond the range, where there is one, moves the watermark past the range.
     behind = {place: committed.get(place, 0) for place, end in wanted.items() if committed.get(place, 0) < end + 1}
-    for topic, number in sorted(behind.keys() - find_read_to_end(project.kafka, project.group(job), behind)):
+    for topic, number in sorted(behind.keys() - project.brokers.read_to_end(project.group(job), behind)):
         raise OperationError(
             f"{job}: its last checkpoint is at offset {behind[topic, number]:,} of {topic}[{number}]; the range ends "
             f"at offset {wanted[topic, number]:,}",

@@ -7,9 +7,6 @@ from contextlib import suppress
 
 from sluice.errors import RefusedError, SluiceError
 from sluice.job.topic import Kafka
-from sluice.kafka import topics
-from sluice.kafka.brokers import connect
-from sluice.kafka.offsets import read_offsets
 from sluice.kafka.topic_steps import Declared, Step
 from sluice.project import Project
 from sluice.replay.model import Log, OutputKind, ReplayPlan
@@ -49,7 +46,7 @@ def choose_outputs(
         )
     outputs = {sink: _output_topic(kind, topic.topic, output, identity) for sink, topic in live.items()}
     names = {*(topic.topic for topic in live.values()), *(outputs.values() if kind is OutputKind.OTHER else ())}
-    found = topics.describe(connect(project.kafka), names, project.kafka_servers)
+    found = project.brokers.describe(names)
     partitions = {}
     for sink, topic in live.items():
         if topic.topic not in found:
@@ -94,7 +91,7 @@ def output_ends(project: Project, outputs: Mapping[str, str]) -> dict[str, dict[
     Raises:
         UnreachableError: the brokers don't answer.
     """
-    held = read_offsets(connect(project.kafka), set(outputs.values()), project.kafka_servers)
+    held = project.brokers.offsets(set(outputs.values()))
     return {
         sink: {number: offsets.end for (name, number), offsets in held.items() if name == topic}
         for sink, topic in outputs.items()
@@ -111,14 +108,13 @@ def create_outputs(project: Project, plan: ReplayPlan, log: Log) -> None:
     if plan.output is not OutputKind.SEPARATE:
         return
     writes = plan.resolved["writes"]
-    admin = connect(project.kafka)
     wanted = tuple(
         Declared(topic, plan.partitions[sink], writes[sink]["replication"], writes[sink]["settings"])
         for sink, topic in plan.outputs.items()
     )
-    found = topics.describe(admin, plan.outputs.values(), project.kafka_servers)
+    found = project.brokers.describe(plan.outputs.values())
     missing = [Step(topic, "create") for topic in wanted if topic.name not in found]
-    topics.apply(admin, missing, project.kafka_servers)
+    project.brokers.apply(missing)
     for step in missing:
         log(step.words)
 

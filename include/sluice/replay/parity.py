@@ -17,9 +17,6 @@ from pydantic import BaseModel, ConfigDict
 
 from sluice.errors import OperationError, RefusedError
 from sluice.job.definition import Job
-from sluice.kafka.brokers import connect
-from sluice.kafka.history import offsets_at, read_between
-from sluice.kafka.offsets import read_offsets
 from sluice.ledger.replay_tables import ReplayRun
 from sluice.project import Project
 from sluice.replay.model import OutputKind, ReplayPlan
@@ -175,7 +172,7 @@ def refuse_expired(project: Project, replay: ReplayRun, plan: ReplayPlan, rows: 
         UnreachableError: the brokers don't answer.
     """
     if plan.output is not OutputKind.LIVE:
-        held = read_offsets(connect(project.kafka), set(plan.outputs.values()), project.kafka_servers)
+        held = project.brokers.offsets(set(plan.outputs.values()))
         begun = {plan.outputs[sink]: starts for sink, starts in plan.output_starts.items()}
         for (topic, number), offsets in sorted(held.items()):
             if offsets.start > begun.get(topic, {}).get(number, 0):
@@ -222,18 +219,17 @@ def read_rows(
         OperationError: the topic holds a message that isn't a row, or the brokers return an error.
         UnreachableError: the brokers don't answer.
     """
-    admin = connect(project.kafka)
-    held = read_offsets(admin, [topic], project.kafka_servers)
+    held = project.brokers.offsets([topic])
     bounds = {partition: (offsets.start, offsets.end) for partition, offsets in held.items()}
     if since is not None:
-        first = offsets_at(admin, held, since, project.kafka_servers)
+        first = project.brokers.offsets_at(held, since)
         bounds = {place: (first[place], end) for place, (_, end) in bounds.items()}
     if starts is not None:
         bounds = {place: (max(start, starts.get(place[1], 0)), end) for place, (start, end) in bounds.items()}
     if ends is not None:
         bounds = {place: (start, min(end, ends.get(place[1], end))) for place, (start, end) in bounds.items()}
     rows: dict[Key, Row] = {}
-    for message in read_between(project.kafka, f"{project.group('replays')}.reader", bounds):
+    for message in project.brokers.messages(f"{project.group('replays')}.reader", bounds):
         try:
             identity, values = _parsed(key, message)
             is_kept = values is not None and is_wanted(values)

@@ -7,9 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from sluice.errors import RefusedError
 from sluice.job.topic import Kafka
-from sluice.kafka.brokers import connect
-from sluice.kafka.history import Moments, held_moments, offsets_at
-from sluice.kafka.offsets import Offsets, Partition, read_offsets
+from sluice.kafka.history import Moments
+from sluice.kafka.offsets import Offsets, Partition
 from sluice.project import Project
 from sluice.replay.model import HeldRange
 from sluice.replay.ranges import ChunkRange, arrivals
@@ -27,11 +26,11 @@ class SourceHistory:
     """
 
     def __init__(self, project: Project, reads: Mapping[str, Kafka]) -> None:
-        self._admin, self._servers = connect(project.kafka), project.kafka_servers
+        self._brokers = project.brokers
         self._reads = reads
         topics = {topic.topic for topic in reads.values()}
-        self._offsets: dict[Partition, Offsets] = read_offsets(self._admin, topics, self._servers)
-        self._moments: dict[Partition, Moments] = held_moments(self._admin, self._offsets, self._servers)
+        self._offsets: dict[Partition, Offsets] = self._brokers.offsets(topics)
+        self._moments: dict[Partition, Moments] = self._brokers.moments(self._offsets)
 
     def held(self) -> tuple[HeldRange, ...]:
         """The range that each partition holds, for the plan."""
@@ -82,11 +81,11 @@ class SourceHistory:
     def _bounds(self, topic: Kafka, part: ChunkRange, reach: timedelta) -> Iterable[tuple[int, tuple[int, int]]]:
         first, last = arrivals(topic, part, reach)
         held = {(topic.topic, number): offsets for number, offsets in self._partitions(topic)}
-        ends = offsets_at(self._admin, held, last, self._servers)
+        ends = self._brokers.offsets_at(held, last)
         starts = {place: offsets.start for place, offsets in held.items()}
         if topic.event_time:
             # Records without event time can't be assigned to a range: all that arrived before its end are read.
-            starts = offsets_at(self._admin, held, first, self._servers)
+            starts = self._brokers.offsets_at(held, first)
         for place, end in ends.items():
             yield place[1], (min(starts[place], end), end)
 

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from confluent_kafka.admin import AdminClient
-
-from sluice.kafka.offsets import read_committed, read_offsets
-from sluice.kafka.topics import describe
 from sluice.ledger.tables import Placement
 from sluice.project import Project
 from sluice.state.offsets import by_topic, offsets_by_partition
@@ -18,9 +14,7 @@ def is_state_given_up(place: Placement) -> bool:
     return place.stop_mode == "cancel" and place.carried_over and place.state_path is None
 
 
-def last_positions(
-    project: Project, place: Placement, topics: Iterable[str], admin: AdminClient
-) -> dict[str, dict[str, int]]:
+def last_positions(project: Project, place: Placement, topics: Iterable[str]) -> dict[str, dict[str, int]]:
     """By topic and partition, the largest offset up to which the job is known to have read.
 
     That is the committed offset of its group, from its newest checkpoint, or the offset from which it was started, if
@@ -30,14 +24,13 @@ def last_positions(
         project: The project.
         place: The job's placement.
         topics: The topics that it reads.
-        admin: The brokers.
 
     Raises:
         UnreachableError: the broker doesn't answer.
     """
-    servers, read = project.kafka_servers, sorted(topics)
-    partitions = read_offsets(admin, describe(admin, read, servers), servers)
-    committed = read_committed(project.kafka, project.group(place.job), partitions) if partitions else {}
+    read, brokers = sorted(topics), project.brokers
+    partitions = brokers.offsets(brokers.describe(read))
+    committed = brokers.committed(project.group(place.job), partitions) if partitions else {}
     began = offsets_by_partition(place.positions or {}, read)
     return by_topic(
         {at: max(known[at] for known in (committed, began) if at in known) for at in committed.keys() | began.keys()}

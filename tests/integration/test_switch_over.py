@@ -120,7 +120,7 @@ def test_release_that_can_not_restore_a_states_type_is_rolled_back(lab, running)
     # The aggregate is another one: a person has to approve that its state is taken over.
     result = operate(lab.project, "fails", approved=True)
     assert result.outcome == "rolled_back"
-    assert "release 1 runs again. It completed no checkpoint, so it emitted nothing" in str(result.error)
+    assert "release 1 runs again. Release 2 completed no checkpoint, so it emitted nothing" in str(result.error)
     assert alive(lab, "fails") == [result.flink_job_id]
     assert lab.project.ledger.placement("fails").release == 1
     assert close_windows(lab, "fails") == [3]

@@ -188,7 +188,7 @@ class Executor:
         return self._begun
 
     def _begin(self, release: int | None) -> None:
-        """Begin the operation for a release; None: for a new one, which is entered in the same transaction."""
+        """Begin the operation for a release; None: for a new one, which is added in the same transaction."""
         plan, target = self._planned.plan, self._planned.target
         given = self._approval if plan.needs_approval else None
         self._begun = self._project.ledger.begin(
@@ -347,10 +347,11 @@ class Executor:
         try:
             self.outcome, self.downtime_ms = settle(self._project, self._flink, self._operation, started, self._log)
         except SluiceError as error:
-            state = "it runs and has passed its gates" if started.flink_job_id else "it is suspended"
+            runs = started.flink_job_id is not None
+            state = "it runs and has passed its gates" if runs else "it is suspended"
             raise NotSettledError(
-                f"{job}: {state}, but the operation could not be settled: {error}",
-                remedy=f"run sluice {'deploy' if started.flink_job_id else 'suspend'} {job} again, which settles it",
+                f"{job}: {state}, but the operation could not be completed: {error}",
+                remedy=f"run sluice {'deploy' if runs else 'suspend'} {job} again to complete the operation",
             ) from error
 
     def _place(self) -> Placement:

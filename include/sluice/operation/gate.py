@@ -59,8 +59,8 @@ async def readings(order: GateOrder) -> AsyncGenerator[tuple[Gate, Reading]]:
     """Poll the job; yield each changed reading with its gate. The last one is of the last gate, or is hopeless.
 
     One snapshot may pass several gates. If only a checkpoint is missing, one is triggered: the job's interval may be
-    minutes. An error of the cluster or of a broker is no finding about the job: the
-    request is repeated until the deadline.
+    minutes. An error of the cluster or of a broker is no finding about the job: the request is repeated until the
+    deadline.
     """
     last: str | None = None
     watch = _Watch(order)

@@ -22,7 +22,7 @@ def limits(project: Project, release: Release, log: Callable[[str], None]) -> He
     except ConfigError as error:
         if release.health is None:
             raise
-        log(f"using the limits that release {release.number} was made with: {error}")
+        log(f"using the limits of release {release.number}, since the job can't be read: {error}")
         return Health.model_validate(release.health)
 
 

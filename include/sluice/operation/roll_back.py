@@ -38,8 +38,9 @@ from sluice.state.state_loss import is_state_given_up, last_positions
 
 _RECOVERY = 10.0
 """Seconds until a restarted JobManager has recovered its jobs from its high-availability store."""
-_NOTHING_EMITTED = "It emitted nothing: no record is lost or written twice"
-_WITHOUT = "Its state was abandoned before: it starts without state, from the consumer group's offsets at that time"
+_NO_LOSS = "no record is lost or written twice"
+_NOTHING_EMITTED = f"The new release emitted nothing: {_NO_LOSS}"
+_WITHOUT = "Its state was abandoned before: it started without state, from the consumer group's offsets at that time"
 _TWICE = "any output since then stays in the topics and is written again"
 
 
@@ -198,7 +199,7 @@ class _RollBack:
         words = f"{reason}; release {release.number} was started again from {place.restored_from or 'its beginning'}"
         if problem:
             return RollbackResult("failed", f"{words}, and did not pass its gates: {problem}")
-        meant = "no record is lost or written twice"
+        meant = _NO_LOSS
         if weak := self._at_least_once(release):
             meant = f"its output to {', '.join(weak)} (at-least-once) since then is duplicated; nothing is lost"
         return RollbackResult("failed", f"{words}: {meant}. Deploy again to verify it", flink_job_id)
@@ -258,7 +259,7 @@ class _RollBack:
         """Journal how the new job is cancelled, and so which state the former release starts from.
 
         Raises:
-            OperationError: the former release can't restore any state of the job, which is left as it is.
+            OperationError: the former release can use no state of the job, which is left as it is.
         """
         runs = self._project.ledger.release(place.job, place.release)
         hands_over = self._found_unproven(place) and not place.carried_over
@@ -267,17 +268,17 @@ class _RollBack:
         )
         if hands_over and not is_other and self._takes_newest(graph, compiler, place):
             # It may have run for long, and its output stays: so the former release continues from its newest state.
-            meant = "It continues from the newest checkpoint of the failed release: no record is lost or written twice"
+            meant = f"It continues from the newest checkpoint of release {runs.number}: {_NO_LOSS}"
             cancel = Cancel(by_checkpoint=uuid.uuid4().hex)
         elif self._is_known_to(place, former, graph, compiler) and _takes(graph, compiler, place.state_path):
             meant = self._meaning(place)
             # From now on the former release is the target, also for another process that continues the operation.
             cancel = Cancel(release=former.number)
             if hands_over:
-                meant = f"Release {former.number} can't restore the newest state. {meant}"
+                meant = f"Release {former.number} can't use the newest state of release {runs.number}. {meant}"
         else:
             raise OperationError(
-                f"release {former.number} can't restore the state in {place.state_path}: the job is left as it is",
+                f"release {former.number} can't use the state in {place.state_path}: the job is left as it is",
                 remedy="fix the cause and deploy again, or roll back with mode stateless",
             )
         self._operation.record("back", "begin", meant=meant)
@@ -354,13 +355,15 @@ class _RollBack:
         if place.carried_over and place.state_path is None:
             return _WITHOUT if completed == 0 and not weak else f"{_WITHOUT}; {_TWICE}"
         if completed == 0 and not weak:
-            return "It completed no checkpoint, so it emitted nothing: no record is lost or written twice"
+            return f"Release {release.number} completed no checkpoint, so it emitted nothing: {_NO_LOSS}"
         if completed == 0:
-            return f"Its output to {', '.join(weak)} (at-least-once) is duplicated; nothing is lost"
-        count = "an unknown number of" if completed is None else str(completed)
+            output = f"output of release {release.number} to {', '.join(weak)}"
+            return f"The {output} (at-least-once) is duplicated; nothing is lost"
+        count = "an unknown number of checkpoints" if completed is None else f"{completed} checkpoints"
+        count = "1 checkpoint" if completed == 1 else count
         return (
-            f"It completed {count} checkpoints: its output since the savepoint stays in the topics, and release "
-            f"{self._operation.row.former_release} writes it again; nothing is lost"
+            f"Release {release.number} completed {count}: its output since the savepoint stays in the topics, and "
+            f"release {self._operation.row.former_release} writes it again; nothing is lost"
         )
 
     @staticmethod

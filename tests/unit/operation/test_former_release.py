@@ -1,4 +1,4 @@
-"""What an operation goes back to, where another one has died before it."""
+"""The release to which an operation rolls back, if an earlier operation crashed."""
 
 import pytest
 
@@ -6,11 +6,11 @@ from sluice.errors import FlinkError, RefusedError
 from tests.support.simulated import Died
 
 
-def test_a_release_that_was_never_submitted_is_none_to_go_back_to(simulated):
+def test_rollback_skips_a_release_that_was_never_submitted(simulated):
     first = simulated.deploy()
     simulated.dies_at = "before"
     with pytest.raises(Died):
-        simulated.operate("gone", overrides={"least": 1})
+        simulated.operate("crashed", overrides={"least": 1})
     simulated.dies_at, simulated.refuses = None, [FlinkError("no")]
     planned = simulated.plan()
     assert (planned.plan.action, planned.plan.former_release) == ("recover", first.release)
@@ -21,21 +21,21 @@ def test_a_release_that_was_never_submitted_is_none_to_go_back_to(simulated):
     assert simulated.alive() == [back.flink_job_id]
 
 
-def test_neither_is_one_that_has_failed_and_was_never_proven(simulated):
+def test_rollback_skips_a_release_that_failed_before_it_was_healthy(simulated):
     first = simulated.deploy()
-    bad = simulated.operate("gone", overrides={"least": 1})
+    bad = simulated.operate("crashed", overrides={"least": 1})
     simulated.states[bad.flink_job_id] = "FAILED"
     assert simulated.plan().plan.former_release == first.release
 
 
-def test_a_proven_release_that_was_lost_comes_back_as_itself(simulated):
+def test_former_release_of_a_lost_healthy_release_is_the_release_itself(simulated):
     first = simulated.deploy()
     simulated.states.clear()
     assert simulated.plan().plan.former_release == first.release
 
 
-def test_what_was_asked_of_one_release_is_not_done_to_another(simulated):
-    """A sweep's roll-back waits in a queue, while somebody deploys."""
+def test_rollback_is_refused_if_another_release_than_expected_is_deployed(simulated):
+    """A sweep's rollback waits in a queue while a person deploys."""
     simulated.deploy()
     simulated.deploy(overrides={"least": 1})
     simulated.deploy(overrides={"least": 2})
@@ -43,5 +43,5 @@ def test_what_was_asked_of_one_release_is_not_done_to_another(simulated):
         simulated.operate(kind="rollback", target_release=1, expected_release=2)
     assert simulated.place.release == 3
     started = simulated.operate(kind="rollback", target_release=1, expected_release=3)
-    # A retry of the same finds its own release, and goes on.
+    # A retry finds its own release, and continues.
     assert simulated.operate(kind="rollback", target_release=1, expected_release=3).flink_job_id == started.flink_job_id

@@ -1,4 +1,4 @@
-"""A job that doesn't begin where its state stands is not the one that was meant."""
+"""A job passes no gate unless it was restored from the expected savepoint and reads from its offsets."""
 
 import asyncio
 from dataclasses import replace
@@ -59,10 +59,10 @@ def read(split, restored_from="file:/savepoints/savepoint-1"):
         (SplitReading(lag=None, watermark_ms=None), False),
     ],
 )
-def test_it_must_not_read_what_its_state_has_counted(split, hopeless):
+def test_gate_fails_if_the_job_reads_before_the_offset_in_its_state(split, hopeless):
     reading = read(split)
     assert reading.hopeless == hopeless
-    assert ("reads lines-0 at 4, before 5, where its state stands" in reading.words) == hopeless
+    assert ("reads lines-0 from offset 4, expected at least 5, the offset in its state" in reading.words) == hopeless
 
 
 @pytest.mark.parametrize(
@@ -73,20 +73,20 @@ def test_it_must_not_read_what_its_state_has_counted(split, hopeless):
         (f"file:/checkpoints/{'a' * 32}/chk-3", False),
     ],
 )
-def test_it_must_be_restored_from_what_was_meant(found, hopeless):
+def test_gate_fails_if_the_job_was_restored_from_another_savepoint(found, hopeless):
     assert read(SplitReading(lag=0, watermark_ms=None, next_offset=5), found).hopeless == hopeless
 
 
-def test_a_gate_knows_which_topics_have_no_event_time(monkeypatch):
-    asked = {}
+def test_gate_passes_topics_without_event_time_to_the_probe(monkeypatch):
+    arguments = {}
 
     async def probe(*_given, **more):
-        asked.update(more)
+        arguments.update(more)
         return Snapshot(1_000, JobState.RUNNING)
 
     monkeypatch.setattr(gate, "probe", probe)
     asyncio.run(_Watch(order(untimed=("lines",))).look(None))
-    assert asked["untimed"] == ("lines",)
+    assert arguments["untimed"] == ("lines",)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_gate_knows_which_topics_have_no_event_time(monkeypatch):
         UnreachableError("Flink at http://flink does not answer"),
     ],
 )
-def test_a_cluster_that_refuses_to_answer_is_told_and_asked_again_until_the_deadline(monkeypatch, refusal):
+def test_cluster_error_is_reported_and_the_request_repeated_until_the_deadline(monkeypatch, refusal):
     async def probe(*_given, **_more):
         raise refusal
 
@@ -107,7 +107,7 @@ def test_a_cluster_that_refuses_to_answer_is_told_and_asked_again_until_the_dead
     assert (late.hopeless, late.words) == (True, f"{refusal}, at the deadline")
 
 
-def test_what_does_not_answer_is_hopeless_only_after_the_deadline():
+def test_gate_that_has_not_passed_fails_at_the_deadline():
     watch = _Watch(order(deadline=0.0))
     reading = watch.read("running", Snapshot(1_000, JobState.RUNNING))
     assert reading.hopeless
@@ -115,14 +115,14 @@ def test_what_does_not_answer_is_hopeless_only_after_the_deadline():
 
 
 @pytest.mark.parametrize(("wanted", "passed"), [(SAVEPOINT, False), (None, True)])
-def test_it_is_not_passed_before_the_cluster_tells_what_the_job_was_restored_from(wanted, passed):
+def test_gate_waits_until_the_cluster_reports_the_restored_savepoint(wanted, passed):
     snapshot = replace(GOOD, restored_from=None)
     reading = _Watch(order(restored_from=wanted)).read("running", snapshot)
     assert (reading.passed, reading.hopeless) == (passed, False)
-    assert reading.words.endswith(f"restored from nothing that the cluster tells, expected {wanted}") != passed
+    assert reading.words.endswith(f"the cluster reports no restored state, expected {wanted}") != passed
 
 
-def test_a_failure_that_comes_again_while_its_record_waits_is_not_waited_for():
+def test_repeated_failure_on_a_waiting_record_fails_the_gate():
     watch = _Watch(order(restored_from=None, positions=None))
     watch._proof = Proof({("lines", 0): 1}, {("lines", 0): 0})
     fails = replace(
@@ -136,7 +136,7 @@ def test_a_failure_that_comes_again_while_its_record_waits_is_not_waited_for():
     assert "KeyError: 'a'" in reading.words
 
 
-def test_the_gate_does_not_pass_between_two_restarts():
+def test_gate_does_not_pass_between_two_restarts():
     watch = _Watch(order(restored_from=None, positions=None))
     watch._proof = Proof({("lines", 0): 1}, {("lines", 0): 0})
     waits = replace(GOOD, splits={("lines", 0): SplitReading(1, None, next_offset=0, end=1)})

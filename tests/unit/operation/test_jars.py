@@ -1,4 +1,4 @@
-"""Jars that are shipped with a job: another one is another release, which restarts the job."""
+"""Jars that are shipped with a job: a changed jar makes a new release, which restarts the job."""
 
 from pathlib import Path
 from urllib.parse import urlparse
@@ -14,7 +14,7 @@ from tests.support.simulated import JOB
 
 @pytest.fixture
 def shipped(simulated):
-    """A job that runs with a connector's jar."""
+    """A running job with a connector's jar."""
     root = simulated.project.settings.root
     (root / "connector.jar").write_bytes(b"one")
     file = root / "deployments" / "test.yaml"
@@ -33,12 +33,12 @@ def contents(simulated):
     return [Path(urlparse(url).path).read_bytes() for url in simulated.jars]
 
 
-def test_the_same_jar_is_no_change(shipped):
+def test_unchanged_jar_is_no_change(shipped):
     replace(shipped, b"one")
     assert shipped.plan().plan.action == "none"
 
 
-def test_another_jar_of_the_same_name_restarts_the_job_with_its_state(shipped):
+def test_changed_jar_of_the_same_name_restarts_the_job_with_its_state(shipped):
     replace(shipped, b"another")
     plan = shipped.plan().plan
     assert (plan.action, plan.category) == ("redeploy", "state_compatible")
@@ -47,7 +47,7 @@ def test_another_jar_of_the_same_name_restarts_the_job_with_its_state(shipped):
     assert shipped.operate().restored_from
 
 
-def test_one_that_is_gone_is_refused_with_its_name_and_hides_no_job(shipped):
+def test_missing_jar_is_refused_by_name_and_the_job_stays_listed(shipped):
     (shipped.project.settings.root / "connector.jar").unlink()
     with pytest.raises(ConfigError, match=r"flink\.jars: .*connector\.jar can't be read: No such file"):
         shipped.plan()
@@ -55,7 +55,7 @@ def test_one_that_is_gone_is_refused_with_its_name_and_hides_no_job(shipped):
     assert (member.status.state, member.status.drift, member.watched is None) == ("", True, False)
 
 
-def test_a_release_that_is_gone_back_to_has_its_own(shipped):
+def test_rollback_uses_the_jars_of_the_former_release(shipped):
     replace(shipped, b"another, broken")
     started = shipped.switch_over(shipped.plan())
     assert contents(shipped) == [b"another, broken"]
@@ -63,7 +63,7 @@ def test_a_release_that_is_gone_back_to_has_its_own(shipped):
     assert contents(shipped) == [b"one"]
 
 
-def test_one_that_is_not_kept_any_more_is_refused(shipped):
+def test_rollback_fails_if_a_jar_is_missing_in_the_store(shipped):
     replace(shipped, b"another")
     started = shipped.switch_over(shipped.plan())
     for file in (shipped.project.settings.artifacts / "jars").iterdir():
@@ -74,23 +74,23 @@ def test_one_that_is_not_kept_any_more_is_refused(shipped):
     assert "the jar connector.jar of this release" in back.words
 
 
-def kept_with(simulated, content):
+def stored_jar(simulated, content):
     return next(
         file for file in (simulated.project.settings.artifacts / "jars").iterdir() if file.read_bytes() == content
     )
 
 
-def test_a_jar_that_was_replaced_in_the_store_does_not_run(shipped):
+def test_rollback_fails_if_a_jar_has_changed_in_the_store(shipped):
     replace(shipped, b"another")
     started = shipped.switch_over(shipped.plan())
-    kept_with(shipped, b"one").write_bytes(b"evil")
+    stored_jar(shipped, b"one").write_bytes(b"evil")
     back = shipped.roll_back(started.operation)
     assert back.outcome == "failed"
     assert "the jar connector.jar of this release has changed in the store" in back.words
     assert b"evil" not in contents(shipped)
 
 
-def test_a_jar_of_the_project_replaces_its_altered_copy_in_the_store(tmp_path):
+def test_jar_of_the_project_replaces_an_altered_copy_in_the_store(tmp_path):
     (tmp_path / "connector.jar").write_bytes(b"one")
     digests = jar_digests(["connector.jar"], tmp_path)
     store = tmp_path / "artifacts"

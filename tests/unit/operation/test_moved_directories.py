@@ -1,4 +1,4 @@
-"""A release may keep its state elsewhere than the one before: each one's is looked for where it was put."""
+"""A release may use other directories than the one before: state is searched where it was written."""
 
 import pytest
 
@@ -10,14 +10,14 @@ def moved(simulated, option, directory):
     simulated.lab.deployment(f"jobs:\n  {JOB}:\n    flink: {{{option}: '{directory}'}}\n")
 
 
-def test_the_checkpoints_of_what_runs_are_found_with_another_directory_for_the_new_release(simulated):
+def test_checkpoints_of_a_running_job_are_found_after_a_change_of_directory(simulated):
     first = simulated.deploy()
     path = simulated.checkpoint(first.flink_job_id)
     moved(simulated, "execution.checkpointing.dir", "file:///others")
     assert simulated.operate(mode="last-state").restored_from == path
 
 
-def test_so_are_those_of_a_lost_job(simulated):
+def test_checkpoints_of_a_lost_job_are_found_after_a_change_of_directory(simulated):
     first = simulated.deploy()
     path = simulated.checkpoint(first.flink_job_id)
     simulated.ledger.saw_checkpoint(JOB, first.flink_job_id)
@@ -26,19 +26,19 @@ def test_so_are_those_of_a_lost_job(simulated):
     assert simulated.operate().restored_from == path
 
 
-def test_a_savepoint_is_found_where_the_stop_that_died_has_put_it(simulated, monkeypatch):
+def test_savepoint_of_an_interrupted_stop_is_found_after_a_change_of_directory(simulated, monkeypatch):
     complete = Stop.complete
 
-    def stops_and_dies(self, place):
+    def complete_and_crash(self, place):
         complete(self, place)
         raise Died
 
     simulated.deploy()
     moved(simulated, "execution.checkpointing.savepoint-dir", "file:///others")
     with monkeypatch.context() as patched:
-        patched.setattr(Stop, "complete", stops_and_dies)
+        patched.setattr(Stop, "complete", complete_and_crash)
         with pytest.raises(Died):
-            simulated.operate("gone")
+            simulated.operate("crashed")
     moved(simulated, "execution.checkpointing.savepoint-dir", SAVEPOINTS)
     simulated.states.clear()
     started = simulated.operate()

@@ -1,4 +1,4 @@
-"""The environment's cluster is another one than that on which the job was started: no job runs on both."""
+"""The environment names another cluster than that on which the job was started: the job never runs on both."""
 
 import pytest
 
@@ -14,7 +14,7 @@ OTHERS = {"execution.checkpointing.dir": "file:///others", "execution.checkpoint
 
 
 @pytest.fixture
-def runs(simulated):
+def first(simulated):
     started = simulated.deploy()
     simulated.checkpoint(started.flink_job_id)
     simulated.ledger.saw_checkpoint(JOB, started.flink_job_id)
@@ -22,7 +22,7 @@ def runs(simulated):
 
 
 def running(simulated):
-    """The jobs that run on any cluster."""
+    """The running jobs of all clusters."""
     known = [simulated.states, *(states for states in simulated.clusters.values() if states)]
     return [job for states in known for job, state in states.items() if state == "RUNNING"]
 
@@ -31,26 +31,26 @@ def running(simulated):
     "request_", [{"overrides": {"least": 1}}, {"kind": "rollback", "target_release": 1}, {"kind": "suspend"}]
 )
 @pytest.mark.parametrize("options", [OTHERS, {}], ids=["other directories", "the same directories"])
-def test_job_that_runs_on_the_former_cluster_is_refused_on_another(simulated, runs, request_, options):
+def test_job_that_runs_on_the_former_cluster_is_refused_on_another(simulated, first, request_, options):
     simulated.move(OTHER, **options)
     with pytest.raises(RefusedError, match=f"was started on the cluster {FORMER} .*; it is RUNNING there") as refused:
         simulated.operate(**request_)
     assert f"run sluice suspend {JOB} there first" in refused.value.remedy
-    assert running(simulated) == [runs.flink_job_id]
+    assert running(simulated) == [first.flink_job_id]
     assert simulated.ledger.active(JOB) is None
 
 
 @pytest.mark.parametrize("state", ["CANCELED", None])
-def test_job_that_the_former_cluster_no_longer_has_goes_on_from_its_checkpoint(simulated, runs, state):
+def test_job_that_no_longer_runs_on_its_cluster_starts_from_its_checkpoint(simulated, first, state):
     simulated.move(OTHER, **OTHERS)
-    simulated.clusters[FORMER] = {runs.flink_job_id: state} if state else {}
+    simulated.clusters[FORMER] = {first.flink_job_id: state} if state else {}
     started = simulated.operate()
-    assert started.restored_from == simulated.completed[runs.flink_job_id]
+    assert started.restored_from == simulated.completed[first.flink_job_id]
     assert running(simulated) == [started.flink_job_id]
     assert simulated.place.cluster["url"] == OTHER
 
 
-def test_job_of_a_silent_cluster_is_not_started_until_a_person_confirms_its_loss(simulated, runs):
+def test_job_of_an_unreachable_cluster_starts_only_after_its_loss_is_confirmed(simulated, first):
     simulated.move(OTHER, **OTHERS)
     simulated.clusters[FORMER] = None
     for kind in ("deploy", "rollback"):
@@ -59,23 +59,23 @@ def test_job_of_a_silent_cluster_is_not_started_until_a_person_confirms_its_loss
         assert f"sluice deploy {JOB} --confirm-lost-cluster" in error.value.remedy
     assert simulated.states == {}
     started = simulated.operate(confirm_lost_cluster=True)
-    assert started.restored_from == simulated.completed[runs.flink_job_id]
+    assert started.restored_from == simulated.completed[first.flink_job_id]
     assert simulated.place.cluster["url"] == OTHER
-    # It is this cluster's from now on.
+    # The ledger now has the new cluster.
     simulated.settle(started)
     assert simulated.operate().unchanged
 
 
-def test_confirmed_loss_of_a_cluster_starts_no_job_that_runs_there_by_its_own_answer(simulated, runs):
+def test_confirmed_loss_does_not_start_a_job_that_its_cluster_still_runs(simulated, first):
     simulated.move(OTHER, **OTHERS)
     for request_ in ({}, {"kind": "rollback", "target_release": 1}, {"kind": "suspend"}):
         with pytest.raises(RefusedError, match="it is RUNNING there") as refused:
             simulated.operate(confirm_lost_cluster=True, **request_)
         assert "confirm" not in refused.value.remedy
-    assert running(simulated) == [runs.flink_job_id]
+    assert running(simulated) == [first.flink_job_id]
 
 
-def test_removed_job_of_a_silent_cluster_is_taken_off_the_list_once_its_loss_is_confirmed(simulated, runs):
+def test_job_of_an_unreachable_cluster_is_forgotten_once_its_loss_is_confirmed(simulated, first):
     simulated.move(OTHER, **OTHERS)
     simulated.clusters[FORMER] = None
     (simulated.project.settings.root / "flink_jobs" / f"{JOB}.py").unlink()
@@ -86,27 +86,27 @@ def test_removed_job_of_a_silent_cluster_is_taken_off_the_list_once_its_loss_is_
     assert simulated.place.is_forgotten
 
 
-def test_removed_job_that_runs_on_its_former_cluster_stays_on_the_list(simulated, runs):
+def test_removed_job_that_runs_on_its_former_cluster_is_not_forgotten(simulated, first):
     simulated.move(OTHER, **OTHERS)
     (simulated.project.settings.root / "flink_jobs" / f"{JOB}.py").unlink()
     with pytest.raises(RefusedError, match="it is RUNNING there"):
         forget(simulated.project, JOB, simulated.flink, "me", confirms_loss=True)
 
 
-def test_another_cluster_at_the_former_address_is_not_taken_for_the_former_one(simulated, runs):
-    """Its address names another cluster by now, as a load balancer may do."""
+def test_another_cluster_at_the_former_address_is_recognised(simulated, first):
+    """The address leads to another cluster, as behind a load balancer."""
     simulated.states, simulated.options[FORMER] = {}, OTHERS
-    with pytest.raises(RefusedError, match=f"at {FORMER} another cluster answers by now"):
+    with pytest.raises(RefusedError, match=f"a different cluster now answers at {FORMER}"):
         simulated.operate()
     assert simulated.states == {}
 
 
-def test_cluster_that_was_restarted_at_its_address_is_the_same_one(simulated, runs):
+def test_restarted_cluster_at_the_same_address_is_the_same_cluster(simulated, first):
     simulated.states.clear()
-    assert simulated.operate().restored_from == simulated.completed[runs.flink_job_id]
+    assert simulated.operate().restored_from == simulated.completed[first.flink_job_id]
 
 
-def test_cluster_with_high_availability_is_the_same_one_at_another_address(simulated):
+def test_high_availability_cluster_at_another_address_is_the_same_cluster(simulated):
     ha = {"high-availability.type": "zookeeper", "high-availability.storageDir": "s3://ha"}
     simulated.options[FORMER] = ha
     started = simulated.deploy()
@@ -116,7 +116,7 @@ def test_cluster_with_high_availability_is_the_same_one_at_another_address(simul
     assert simulated.operate().restored_from == simulated.completed[started.flink_job_id]
 
 
-def test_job_that_is_found_under_another_address_of_its_cluster_is_gone_on_with(simulated, runs):
+def test_job_found_under_another_address_of_its_cluster_is_unchanged(simulated, first):
     jobs = simulated.states
     simulated.move(OTHER)
     simulated.states = jobs
@@ -124,43 +124,43 @@ def test_job_that_is_found_under_another_address_of_its_cluster_is_gone_on_with(
     assert simulated.operate().unchanged
 
 
-def test_suspended_job_is_resumed_on_another_cluster(simulated, runs):
+def test_suspended_job_is_resumed_on_another_cluster(simulated, first):
     suspended = simulated.deploy(kind="suspend")
     simulated.move(OTHER, **OTHERS)
     simulated.clusters[FORMER] = None
     assert simulated.operate(kind="resume").restored_from == suspended.savepoint
 
 
-def test_stop_that_was_begun_on_the_former_cluster_is_not_finished_on_another(simulated, runs, monkeypatch):
+def test_stop_that_began_on_the_former_cluster_is_not_completed_on_another(simulated, first, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr("sluice.operation.stop.Stop.complete", dies)
+        patched.setattr("sluice.operation.stop.Stop.complete", crash)
         with pytest.raises(Died):
-            simulated.operate("gone", overrides={"least": 1})
+            simulated.operate("crashed", overrides={"least": 1})
     operation = simulated.ledger.active(JOB).id
     simulated.move(OTHER, **OTHERS)
     assert "it is RUNNING there" in simulated.roll_back(operation).words
     with pytest.raises(RefusedError, match="it is RUNNING there"):
         simulated.operate("next", overrides={"least": 1})
-    assert running(simulated) == [runs.flink_job_id]
+    assert running(simulated) == [first.flink_job_id]
 
 
-def dies(*_arguments):
+def crash(*_arguments):
     raise Died
 
 
-def test_job_whose_cluster_is_not_known_is_started_as_before_and_found_once_it_runs(simulated, runs):
-    """An older Sluice has started it, and did not keep where."""
-    simulated.ledger.clusters.record(JOB, runs.flink_job_id, {})
+def test_job_of_an_unrecorded_cluster_is_started_and_its_cluster_recorded(simulated, first):
+    """An older Sluice started the job without recording the cluster."""
+    simulated.ledger.clusters.record(JOB, first.flink_job_id, {})
     simulated.move(OTHER, **OTHERS)
-    simulated.files[f"file:///others/{runs.flink_job_id}/chk-1"] = simulated.files[
-        simulated.completed[runs.flink_job_id]
+    simulated.files[f"file:///others/{first.flink_job_id}/chk-1"] = simulated.files[
+        simulated.completed[first.flink_job_id]
     ]
-    assert simulated.operate().flink_job_id != runs.flink_job_id
+    assert simulated.operate().flink_job_id != first.flink_job_id
     assert simulated.place.cluster["url"] == OTHER
 
 
 @pytest.mark.parametrize(("silent", "words"), [(True, "can't be asked"), (False, "it is RUNNING there")])
-def test_sweep_knows_nothing_of_a_job_that_may_run_on_the_former_cluster(simulated, runs, silent, words):
+def test_sweep_reports_a_job_that_may_run_on_the_former_cluster_as_unknown(simulated, first, silent, words):
     [member] = read_members(simulated.project, [JOB], {})
     simulated.move(OTHER, **OTHERS)
     if silent:
@@ -171,17 +171,17 @@ def test_sweep_knows_nothing_of_a_job_that_may_run_on_the_former_cluster(simulat
 
 
 @pytest.mark.parametrize("phase", ["stopped", "suspended"])
-def test_job_that_runs_although_it_was_stopped_is_refused_by_both_names(simulated, runs, phase):
+def test_job_that_runs_although_the_ledger_has_it_as_stopped_is_refused(simulated, first, phase):
     simulated.deploy(kind="suspend")
     handle = simulated.ledger.begin(JOB, kind="deploy", holder="x", release=1)
     handle.record("x", "y", transition=Columns({"phase": phase}))
     handle.finish("failed")
-    simulated.states[runs.flink_job_id] = "RUNNING"
-    words = f"the ledger has it as {phase} since .*, and its Flink job {runs.flink_job_id} is RUNNING on the cluster"
+    simulated.states[first.flink_job_id] = "RUNNING"
+    words = f"the ledger has it as {phase} since .*, and its Flink job {first.flink_job_id} is RUNNING on the cluster"
     with pytest.raises(RefusedError, match=words) as refused:
         simulated.operate(resume_suspended=True)
-    assert f"cancel Flink job {runs.flink_job_id} in the Flink UI" in refused.value.remedy
-    assert simulated.alive() == [runs.flink_job_id]
+    assert f"cancel Flink job {first.flink_job_id} in the Flink UI" in refused.value.remedy
+    assert simulated.alive() == [first.flink_job_id]
     [member] = read_members(simulated.project, [JOB], {})
     row = find_discrepancy(simulated.project, member, is_listed=True).apply(member.status)
-    assert (row.verdict, row.doubles) == ("failed", (runs.flink_job_id,))
+    assert (row.verdict, row.doubles) == ("failed", (first.flink_job_id,))

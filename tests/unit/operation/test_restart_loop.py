@@ -1,4 +1,4 @@
-"""A job that fails again and again writes no savepoint; without its state it is replaced all the same."""
+"""A job in a restart loop can't write a savepoint: it is cancelled, and replaced with or without its state."""
 
 import pytest
 
@@ -12,7 +12,7 @@ NOT_RUNNING = "CheckpointException: Some tasks of the job are currently not runn
 
 @pytest.fixture
 def looping(simulated):
-    """Its state makes it fail; its newest checkpoint stands at 12."""
+    """A job that its state makes fail; its newest checkpoint has offset 12."""
     first = simulated.deploy()
     simulated.checkpoint(first.flink_job_id, position=12)
     simulated.ledger.saw_checkpoint(JOB, first.flink_job_id)
@@ -25,7 +25,7 @@ def stop_of(plan):
     return next(stage.mode for stage in plan.stages if stage.stage == "stop")
 
 
-def test_the_plan_says_that_it_is_cancelled(looping):
+def test_plan_says_that_a_job_in_a_restart_loop_is_cancelled(looping):
     plan = looping.plan(overrides={"hours": 2}).plan
     assert (plan.mode, plan.category, stop_of(plan)) == ("stateless", "state_breaking", "last-state")
     assert "  it can't write a savepoint, since not all of its tasks run: it is cancelled" in explain(plan)
@@ -33,17 +33,17 @@ def test_the_plan_says_that_it_is_cancelled(looping):
         looping.operate(overrides={"hours": 2})
 
 
-def test_it_begins_at_the_positions_of_the_newest_checkpoint(looping):
+def test_job_without_its_state_starts_at_the_positions_of_its_newest_checkpoint(looping):
     started = looping.operate(overrides={"hours": 2}, approved=True)
     assert (started.restored_from, started.positions) == (None, {TOPIC: {"0": 12}})
     assert looping.committed == {(TOPIC, 0): 12}
     assert looping.alive() == [started.flink_job_id]
 
 
-@pytest.mark.parametrize("how", ["deleted with it", "gone"])
-def test_without_a_checkpoint_to_be_read_its_group_tells_where_it_stood(looping, how):
+@pytest.mark.parametrize("how", ["deleted with the job", "unreadable"])
+def test_job_without_a_readable_checkpoint_starts_at_the_committed_offsets(looping, how):
     looping.committed[TOPIC, 0] = 11
-    if how == "gone":
+    if how == "unreadable":
         looping.files.clear()
     else:
         looping.retains = False
@@ -55,24 +55,24 @@ def test_without_a_checkpoint_to_be_read_its_group_tells_where_it_stood(looping,
     assert looping.alive() == [started.flink_job_id]
 
 
-def test_a_death_after_such_a_cancel_is_gone_on_from_by_whoever_comes(looping):
+def test_crash_after_a_cancel_without_state_is_continued_by_another_holder(looping):
     looping.committed[TOPIC, 0] = 11
     looping.files.clear()
     looping.dies_at = "before"
     with pytest.raises(Died):
-        looping.operate("gone", overrides={"hours": 2}, approved=True)
+        looping.operate("crashed", overrides={"hours": 2}, approved=True)
     looping.dies_at = looping.savepoint_fails = None
     started = looping.operate("another")
     assert (started.restored_from, started.positions) == (None, {TOPIC: {"0": 11}})
     assert looping.alive() == [started.flink_job_id]
 
 
-def test_a_job_that_runs_hands_over_by_its_savepoint(looping):
+def test_running_job_is_stopped_with_a_savepoint(looping):
     looping.states = dict.fromkeys(looping.states, "RUNNING")
     assert stop_of(looping.plan(overrides={"hours": 2}).plan) == "stateless"
 
 
-def test_where_its_savepoint_fails_the_way_without_its_state_is_told(looping):
+def test_failed_savepoint_names_the_commands_for_a_start_without_state(looping):
     looping.states = dict.fromkeys(looping.states, "RUNNING")
     with pytest.raises(StopFailedError) as failed:
         looping.operate(overrides={"hours": 2}, approved=True)
@@ -84,31 +84,31 @@ def test_where_its_savepoint_fails_the_way_without_its_state_is_told(looping):
     assert started.restored_from is None
 
 
-def test_with_its_state_it_goes_on_from_its_newest_checkpoint_as_the_plan_says(looping):
+def test_job_in_a_restart_loop_continues_from_its_newest_checkpoint(looping):
     plan = looping.plan(overrides={"least": 1}).plan
     assert (plan.mode, plan.category, stop_of(plan)) == ("last-state", "state_compatible", "last-state")
     assert (
         "  it can't write a savepoint, since not all of its tasks run: it is cancelled, and its newest checkpoint "
-        "goes on; it has committed nothing since"
+        "is kept; it has committed nothing since"
     ) in explain(plan)
     started = looping.operate(overrides={"least": 1})
     assert started.positions == {TOPIC: {"0": 12}}
     assert looping.alive() == [started.flink_job_id]
 
 
-def test_a_job_that_has_failed_since_its_newest_checkpoint_is_not_asked_for_a_savepoint(looping):
+def test_job_that_failed_since_its_newest_checkpoint_takes_no_savepoint(looping):
     looping.states = dict.fromkeys(looping.states, "RUNNING")
     job = looping.alive()[0]
     looping.failures[job] = [(5, "java.lang.RuntimeException: it fails\nCaused by: ValueError: no such place")]
     plan = looping.plan(overrides={"least": 1}).plan
     assert (plan.mode, stop_of(plan)) == ("last-state", "last-state")
     assert "its newest failure: ValueError: no such place" in plan.reasons
-    # One from before its newest checkpoint is over.
+    # A failure before its newest checkpoint doesn't count.
     looping.failures[job] = [(0, "java.lang.RuntimeException: it failed")]
     assert looping.plan(overrides={"least": 1}).plan.mode == "savepoint"
 
 
-def test_a_failing_job_without_a_checkpoint_of_its_own_goes_on_from_what_it_was_started_from(simulated):
+def test_failing_job_without_a_checkpoint_continues_from_its_start_state(simulated):
     first = simulated.deploy()
     simulated.checkpoint(first.flink_job_id, position=12)
     second = simulated.operate(overrides={"least": 1})
@@ -123,20 +123,20 @@ def test_a_failing_job_without_a_checkpoint_of_its_own_goes_on_from_what_it_was_
     assert (third.restored_from, third.positions) == (second.restored_from, {TOPIC: {"0": 12}})
 
 
-def test_a_failing_job_whose_checkpoints_go_with_it_is_asked_for_a_savepoint_and_the_plan_says_so(looping):
+def test_failing_job_whose_checkpoints_are_not_retained_takes_a_savepoint(looping):
     looping.retains = False
     plan = looping.plan(overrides={"least": 1}).plan
     assert plan.mode == "savepoint"
     assert "its checkpoints are deleted when it is cancelled" in plan.reasons[0]
 
 
-def test_a_savepoint_that_is_asked_for_is_tried_whatever_the_job_does(looping):
+def test_requested_mode_savepoint_is_tried_for_a_failing_job(looping):
     assert stop_of(looping.plan(overrides={"least": 1}, mode="savepoint").plan) == "savepoint"
-    with pytest.raises(StopFailedError, match="or take mode last-state"):
+    with pytest.raises(StopFailedError, match="or use mode last-state"):
         looping.operate(overrides={"least": 1}, mode="savepoint")
 
 
-def test_a_failing_job_is_suspended_with_its_newest_checkpoint(looping):
+def test_failing_job_is_suspended_with_its_newest_checkpoint(looping):
     plan = looping.plan(kind="suspend").plan
     assert (plan.mode, stop_of(plan)) == ("last-state", "last-state")
     assert "not all of its tasks run" in plan.reasons[0]

@@ -1,4 +1,4 @@
-"""Which savepoints are kept."""
+"""The savepoints to keep, and the deletion of the rest."""
 
 import json
 from datetime import UTC, datetime
@@ -19,16 +19,16 @@ def savepoint(number, *, deleted=False):
     )
 
 
-def test_the_newest_stay():
+def test_newest_savepoints_are_kept():
     assert superfluous([savepoint(3), savepoint(2), savepoint(1)], [], kept=3) == []
 
 
-def test_older_ones_go_unless_something_needs_them():
+def test_older_savepoints_are_deleted_unless_they_are_needed():
     found = superfluous([savepoint(n) for n in (5, 4, 3, 2, 1)], ["file:/2", None], kept=2)
     assert [item.path for item in found] == ["file:/3", "file:/1"]
 
 
-def test_what_was_deleted_neither_counts_nor_goes_again():
+def test_deleted_savepoints_are_neither_counted_nor_deleted_again():
     found = superfluous(
         [savepoint(4, deleted=True), savepoint(3), savepoint(2), savepoint(1, deleted=True)], [], kept=1
     )
@@ -36,9 +36,9 @@ def test_what_was_deleted_neither_counts_nor_goes_again():
 
 
 def thinned(monkeypatch, *answers):
-    """What is recorded as deleted, and told, where the cluster answers so to the question after a deletion."""
+    """The recorded deletions and the log, with these answers of the cluster to the requests for a deletion's result."""
     monkeypatch.setattr(retention, "_PAUSE", 0)
-    deleted, told, left = [], [], list(answers)
+    deleted, log, left = [], [], list(answers)
     ledger = SimpleNamespace(
         placement=lambda _job: None,
         releases=lambda _job: [],
@@ -54,19 +54,19 @@ def thinned(monkeypatch, *answers):
         return httpx.Response(200, json=left.pop(0))
 
     flink = FlinkClient("http://flink", exchange=answered_by(answer))
-    retention.thin(SimpleNamespace(ledger=ledger), flink, "counts", told.append)
+    retention.thin(SimpleNamespace(ledger=ledger), flink, "counts", log.append)
     assert not left
-    return deleted, told
+    return deleted, log
 
 
-def test_one_is_deleted_once_the_cluster_says_so(monkeypatch):
-    waiting, done = ({"status": {"id": stands}, "operation": {}} for stands in ("IN_PROGRESS", "COMPLETED"))
+def test_savepoint_is_recorded_as_deleted_once_the_cluster_confirms_it(monkeypatch):
+    waiting, done = ({"status": {"id": status}, "operation": {}} for status in ("IN_PROGRESS", "COMPLETED"))
     assert thinned(monkeypatch, waiting, waiting, done) == ([1], ["deleted savepoint file:/1"])
 
 
-def test_one_whose_deletion_fails_is_tried_again_by_the_next_operation(monkeypatch):
+def test_failed_deletion_is_logged_and_left_for_the_next_operation(monkeypatch):
     cause = {"class": "java.io.IOException", "stack-trace": "java.io.IOException: no permission"}
     failed = {"status": {"id": "COMPLETED"}, "operation": {"failure-cause": cause}}
-    deleted, told = thinned(monkeypatch, failed)
+    deleted, log = thinned(monkeypatch, failed)
     assert deleted == []
-    assert told == ["savepoint file:/1 is not deleted yet: java.io.IOException: no permission"]
+    assert log == ["savepoint file:/1 is not deleted yet: java.io.IOException: no permission"]

@@ -1,4 +1,4 @@
-"""An operation's last steps in the shell, with a real ledger; a function stands for the cluster."""
+"""The end of an operation in the shell, with a real ledger and a function in place of the cluster."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -43,7 +43,7 @@ def project(tmp_path, monkeypatch):
 
 @pytest.fixture
 def planned():
-    """The job runs as it should, of a release that nobody has proven yet."""
+    """The plan of a job that runs as desired, with a release that is not verified yet."""
     plan = Plan(
         job="counts",
         action="none",
@@ -81,7 +81,7 @@ class Idle:
         pass
 
 
-def test_operation_that_can_not_settle_fails_and_the_next_deploy_settles_it(project, planned):
+def test_operation_that_loses_the_cluster_at_its_end_is_completed_by_the_next(project, planned):
     ledger = project.ledger
     operation = ledger.begin("counts", kind="deploy", holder="me", release=1)
     operation.record("stop", "stopped", flink_job_id=FORMER, savepoint=None)
@@ -89,8 +89,8 @@ def test_operation_that_can_not_settle_fails_and_the_next_deploy_settles_it(proj
     operation.record("start", "submit", transition=Columns(place))
     result = run._finish(driver(project, "me"), flink(), executor(project, planned, "me"))
     assert (result.outcome, result.release, result.flink_job_id) == ("failed", 1, NEW)
-    assert "counts: it runs and has passed its gates, but the operation could not be settled" in result.error.message
-    assert result.error.remedy == "run sluice deploy counts again, which settles it"
+    assert "counts: it runs and has passed its gates, but the operation could not be completed" in result.error.message
+    assert result.error.remedy == "run sluice deploy counts again to complete the operation"
     assert ledger.release("counts", 1).healthy_at is None
 
     again = executor(project, planned, "you")
@@ -99,11 +99,11 @@ def test_operation_that_can_not_settle_fails_and_the_next_deploy_settles_it(proj
     assert [row.outcome for row in ledger.operations("counts")] == ["unchanged", "abandoned"]
 
 
-def test_suspension_that_can_not_settle_says_that_the_job_is_suspended(project, planned, monkeypatch):
-    def overtaken(*_arguments):
+def test_suspension_that_can_not_be_completed_says_that_the_job_is_suspended(project, planned, monkeypatch):
+    def taken_over(*_arguments):
         raise BusyError("taken by another process")
 
-    monkeypatch.setattr(executor_module, "settle", overtaken)
+    monkeypatch.setattr(executor_module, "settle", taken_over)
     operation = project.ledger.begin("counts", kind="suspend", holder="me", release=1)
     operation.record("stop", "stopped", transition=Columns(SUSPENDED), flink_job_id=NEW, savepoint=None)
     plan = planned.plan.model_copy(update={"kind": "suspend", "stages": (stages.Settle(suspended=True),)})

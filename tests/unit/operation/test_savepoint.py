@@ -1,4 +1,4 @@
-"""A savepoint of a job that runs on: asked for once, entered in the ledger, and an operation meanwhile."""
+"""A savepoint of a job that keeps running: requested once, recorded in the ledger, and locking the job."""
 
 import httpx
 import pytest
@@ -9,14 +9,14 @@ from tests.support.simulated import _ROUTES, JOB, SAVEPOINTS
 
 
 def forgotten(job, trigger):
-    """What Flink answers whose JobManager was restarted since."""
+    """The answer of a JobManager that was restarted after the request."""
     error = f"There is no savepoint operation with triggerId={trigger} for job {job}."
     return httpx.Response(404, json={"errors": [error]})
 
 
 @pytest.fixture
-def asked(simulated, monkeypatch):
-    """The savepoints that the cluster was asked for; each is there at once."""
+def requested(simulated, monkeypatch):
+    """The requested savepoints, as job, trigger id and directory; each completes at once."""
     found = []
 
     def take(_simulated, body, job):
@@ -57,7 +57,7 @@ def order(simulated, holder="me"):
     return order_savepoint(simulated.project, JOB, holder, simulated.flink)
 
 
-def test_it_is_taken_entered_and_the_job_runs_on(simulated, asked):
+def test_savepoint_is_recorded_and_the_job_keeps_running(simulated, requested):
     started = simulated.deploy()
     taken = take(simulated)
     assert (taken.release, taken.flink_job_id) == (1, started.flink_job_id)
@@ -74,24 +74,24 @@ def test_it_is_taken_entered_and_the_job_runs_on(simulated, asked):
     assert simulated.ledger.active(JOB) is None
 
 
-def test_a_second_try_waits_for_the_same_savepoint(simulated, asked):
+def test_retry_waits_for_the_same_savepoint(simulated, requested):
     simulated.deploy()
     first, second = order(simulated), order(simulated)
     assert (first.operation, first.trigger_id) == (second.operation, second.trigger_id)
-    assert len(set(asked)) == 1
+    assert len(set(requested)) == 1
     enter_savepoint(simulated.project, second, Look(location="file:///x"))
-    # The next one is another one.
+    # After that, a request takes another savepoint.
     assert order(simulated).trigger_id != first.trigger_id
 
 
-def test_nobody_stops_the_job_meanwhile(simulated, asked):
+def test_savepoint_holds_the_lock_of_the_job(simulated, requested):
     simulated.deploy()
-    order(simulated, "somebody")
-    with pytest.raises(BusyError, match="savepoint by somebody has been in progress since"):
-        order(simulated, "else")
+    order(simulated, "ann")
+    with pytest.raises(BusyError, match="savepoint by ann has been in progress since"):
+        order(simulated, "bob")
 
 
-def test_one_that_fails_says_so_and_leaves_the_job_free(simulated, asked):
+def test_failed_savepoint_is_reported_and_releases_the_lock(simulated, requested):
     simulated.deploy()
     ordered = order(simulated)
     with pytest.raises(OperationError, match="the savepoint failed, the job runs on: no space"):
@@ -102,22 +102,22 @@ def test_one_that_fails_says_so_and_leaves_the_job_free(simulated, asked):
     assert simulated.ledger.savepoints(JOB) == []
 
 
-def test_what_the_jobmanager_has_forgotten_is_not_waited_for(simulated, asked, monkeypatch):
+def test_savepoint_that_the_jobmanager_no_longer_knows_fails(simulated, requested, monkeypatch):
     simulated.deploy()
 
-    def forgets(_simulated, _body, *arguments):
+    def forget(_simulated, _body, *arguments):
         return forgotten(*arguments)
 
-    monkeypatch.setitem(_ROUTES, r"GET /jobs/(\w+)/savepoints/(\w+)", forgets)
+    monkeypatch.setitem(_ROUTES, r"GET /jobs/(\w+)/savepoints/(\w+)", forget)
     with pytest.raises(OperationError, match="the job runs on: .*There is no savepoint operation"):
         take(simulated)
 
 
-def test_a_job_that_does_not_run_has_none(simulated, asked):
+def test_savepoint_of_a_job_that_does_not_run_is_refused(simulated, requested):
     with pytest.raises(RefusedError, match=f"{JOB} does not run"):
         take(simulated)
     simulated.deploy()
     simulated.deploy(kind="suspend")
     with pytest.raises(RefusedError, match=f"{JOB} does not run"):
         take(simulated)
-    assert asked == []
+    assert requested == []

@@ -1,4 +1,4 @@
-"""A deploy died while it stopped the old job: what comes next is held against the state that the stop has left."""
+"""A deploy crashed while it stopped the old job: the next plan is checked against the state after that stop."""
 
 import pytest
 
@@ -10,36 +10,36 @@ from tests.support.simulated import Died
 
 @pytest.fixture
 def ended(simulated, monkeypatch):
-    """The job has stopped with a savepoint, which nobody has seen."""
+    """A job that has stopped with a savepoint, which is not recorded."""
     complete = Stop.complete
 
-    def stops_and_dies(self, place):
+    def complete_and_crash(self, place):
         complete(self, place)
         raise Died
 
     first = simulated.deploy()
     with monkeypatch.context() as patched:
-        patched.setattr(Stop, "complete", stops_and_dies)
+        patched.setattr(Stop, "complete", complete_and_crash)
         with pytest.raises(Died):
-            simulated.operate("gone", overrides={"least": 1})
+            simulated.operate("crashed", overrides={"least": 1})
     assert simulated.place.phase == "stopping"
     assert not simulated.alive()
     return first
 
 
-def test_a_change_of_what_state_means_needs_its_approval(simulated, ended):
+def test_change_of_meaning_after_an_unfinished_stop_needs_an_approval(simulated, ended):
     assert simulated.plan(overrides={"hours": 2}).plan.needs_approval
     with pytest.raises(RefusedError, match="state would be abandoned"):
         simulated.operate(overrides={"hours": 2})
 
 
-def test_state_that_would_be_lost_is_refused(simulated, ended):
+def test_loss_of_state_after_an_unfinished_stop_is_refused(simulated, ended):
     simulated.compiles_to = {2: ("Other",)}
     with pytest.raises(RefusedError, match="the state of Window .* would be lost"):
         simulated.plan(overrides={"least": 2})
 
 
-def test_what_fits_goes_on_with_all_of_it(simulated, ended):
+def test_compatible_release_takes_over_all_state_of_an_unfinished_stop(simulated, ended):
     plan = simulated.plan(overrides={"least": 1}).plan
     assert (plan.category, [operator.name for operator in plan.state.kept]) == (
         "state_compatible",
@@ -49,26 +49,26 @@ def test_what_fits_goes_on_with_all_of_it(simulated, ended):
     assert started.restored_from == started.savepoint is not None
 
 
-def test_what_is_not_found_again_is_refused(simulated, ended):
+def test_missing_state_after_an_unfinished_stop_is_refused(simulated, ended):
     simulated.ledger.saw_checkpoint("counts", ended.flink_job_id)
     simulated.files.clear()
-    with pytest.raises(OperationError, match="nothing it left is found"):
+    with pytest.raises(OperationError, match="has ended, and no state of it is found in"):
         simulated.plan(overrides={"least": 1})
 
 
 @pytest.mark.parametrize("write", ["add_savepoint", "record"])
-def test_the_savepoint_is_listed_once_whatever_is_written_last(simulated, monkeypatch, write):
+def test_savepoint_of_an_interrupted_stop_is_listed_once(simulated, monkeypatch, write):
     simulated.deploy()
     original = getattr(OperationHandle, write)
 
-    def writes_and_dies(self, *args, **kwargs):
+    def write_and_crash(self, *args, **kwargs):
         original(self, *args, **kwargs)
         if write == "add_savepoint" or args == ("stop", "stopped"):
             raise Died
 
     with monkeypatch.context() as patched:
-        patched.setattr(OperationHandle, write, writes_and_dies)
+        patched.setattr(OperationHandle, write, write_and_crash)
         with pytest.raises(Died):
-            simulated.operate("gone", overrides={"least": 1})
+            simulated.operate("crashed", overrides={"least": 1})
     started = simulated.operate(overrides={"least": 1})
     assert [found.path for found in simulated.ledger.savepoints("counts")] == [started.restored_from]

@@ -1,4 +1,4 @@
-"""A newer Sluice generates other code around pipelines: a job gets that with its next release, and not by itself."""
+"""A newer Sluice generates other code around pipelines: a job gets it with its next release, not by the upgrade."""
 
 from datetime import UTC, datetime
 
@@ -17,25 +17,25 @@ from tests.support.simulated import JOB, Died
 
 @pytest.fixture
 def upgraded(simulated, monkeypatch):
-    """The job runs as release 1 of an older Sluice."""
+    """A job that runs as release 1 of an older Sluice."""
     monkeypatch.setattr(fingerprint, "PIPELINE", 1)
     simulated.checkpoint(simulated.deploy().flink_job_id)
     monkeypatch.setattr(fingerprint, "PIPELINE", 2)
     return simulated
 
 
-def drifts(simulated):
+def has_drift(simulated):
     (member,) = read_members(simulated.project, [JOB], {})
     return member.status.drift
 
 
-def test_an_upgrade_alone_restarts_no_job(upgraded):
+def test_upgrade_alone_restarts_no_job(upgraded):
     plan = upgraded.plan().plan
     assert (plan.action, plan.release, plan.changes) == ("none", 1, ())
-    assert not drifts(upgraded)
+    assert not has_drift(upgraded)
 
 
-def test_the_next_release_after_an_upgrade_has_a_fingerprint_of_its_own(upgraded):
+def test_next_release_after_an_upgrade_has_its_own_fingerprint(upgraded):
     first = upgraded.ledger.release(JOB, 1).fingerprint
     upgraded.deploy(overrides={"least": 1})
     upgraded.deploy(clear_overrides=True)
@@ -44,7 +44,7 @@ def test_the_next_release_after_an_upgrade_has_a_fingerprint_of_its_own(upgraded
     assert third.resolved == upgraded.ledger.release(JOB, 1).resolved
 
 
-def test_a_mode_redeploys_a_job_for_the_newer_generated_code_and_the_plan_says_so(upgraded):
+def test_requested_mode_redeploys_a_job_with_the_newer_generated_code(upgraded):
     plan = upgraded.plan(mode="savepoint").plan
     assert (plan.action, plan.release) == ("redeploy", None)
     assert [(change.path, change.category) for change in plan.changes] == [("versions", "metadata")]
@@ -54,25 +54,25 @@ def test_a_mode_redeploys_a_job_for_the_newer_generated_code_and_the_plan_says_s
     assert upgraded.plan(mode="savepoint").plan.action == "none"
 
 
-def test_what_was_rolled_back_before_an_upgrade_is_not_deployed_again_by_a_sweep(simulated, monkeypatch):
+def test_sweep_does_not_redeploy_after_an_upgrade_what_was_rolled_back_before(simulated, monkeypatch):
     monkeypatch.setattr(fingerprint, "PIPELINE", 1)
     simulated.checkpoint(simulated.deploy().flink_job_id)
     simulated.lab.deployment(f"jobs:\n  {JOB}:\n    config:\n      least: 1\n")
     simulated.checkpoint(simulated.deploy().flink_job_id)
     simulated.deploy(kind="rollback", target_release=1)
     monkeypatch.setattr(fingerprint, "PIPELINE", 2)
-    assert drifts(simulated)
-    assert "which was rolled back: to release 1" in decide(case_of(simulated)).why
+    assert has_drift(simulated)
+    assert "which was rolled back: to release 1" in decide(decision_input(simulated)).why
 
 
-def case_of(simulated):
+def decision_input(simulated):
     place = simulated.place
     row = JobStatus(JOB, "RUNNING", place.release, place.flink_job_id, "healthy", drift=True, phase="running")
-    (case,) = read_decision_inputs(simulated.project, [row], datetime.now(UTC))
-    return case
+    (found,) = read_decision_inputs(simulated.project, [row], datetime.now(UTC))
+    return found
 
 
-def test_a_sweep_gives_up_what_fails_again_and_again_though_an_older_release_was_the_same(simulated, monkeypatch):
+def test_sweep_gives_up_a_failing_redeploy_that_equals_an_older_release(simulated, monkeypatch):
     monkeypatch.setattr(fingerprint, "PIPELINE", 1)
     wanted = f"jobs:\n  {JOB}:\n    config:\n      least: 1\n"
     for deployment in (wanted, ""):
@@ -82,16 +82,16 @@ def test_a_sweep_gives_up_what_fails_again_and_again_though_an_older_release_was
     simulated.lab.deployment(wanted)
     for number in range(9):
         record_unbegun(simulated.project, JOB, DeployRequest(), f"sweep {number}", "the client could not be started")
-    assert decide(case_of(simulated)).why.startswith("given up after 9 tries")
+    assert decide(decision_input(simulated)).why.startswith("given up after 9 tries")
 
 
 @pytest.mark.parametrize("submitted_by", [1, 2])
-def test_reads_are_known_to_be_counted_by_what_was_submitted(simulated, monkeypatch, submitted_by):
+def test_counting_of_reads_depends_on_the_version_that_submitted_the_job(simulated, monkeypatch, submitted_by):
     simulated.dies_at = "after"
     monkeypatch.setattr(start, "PIPELINE", submitted_by)
     with pytest.raises(Died):
         simulated.operate()
     simulated.dies_at = None
-    # The next attempt, by the newer Sluice, finds it running.
+    # The next attempt, by the newer Sluice, finds the job running.
     monkeypatch.setattr(start, "PIPELINE", 2)
     assert simulated.deploy().counts == (submitted_by == 2)

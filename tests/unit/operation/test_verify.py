@@ -1,4 +1,4 @@
-"""What the gates of a deploy are told of the job, and waiting at them in the shell."""
+"""The arguments of a deploy's gates, and the lock while the shell waits for them."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -11,27 +11,27 @@ from tests.support.simulated import JOB
 from tests.support.windowed import source
 
 
-def test_who_waits_for_long_holds_the_job_for_as_long(simulated, monkeypatch):
-    """Longer than a lease lasts without a sign of life."""
+def test_lease_lasts_as_long_as_the_start_timeout(simulated, monkeypatch):
+    """The start timeout is longer than a lease that isn't renewed."""
     simulated.rewrite(source(JOB, timeout="2h"))
     started = simulated.operate()
     leases = []
 
-    async def looks(order):
+    async def passing(order):
         leases.append(simulated.ledger.active(JOB).lease_until)
         yield order.gates[-1], Reading(passed=True, words="fine")
 
-    monkeypatch.setattr(verify, "readings", looks)
+    monkeypatch.setattr(verify, "readings", passing)
     operation = simulated.ledger.resume(started.operation)
     assert asyncio.run(verify.pass_gates(simulated.project, operation, started, print)) is None
     assert leases[0] > datetime.now(UTC) + timedelta(hours=2)
 
 
-def test_the_gates_know_which_topics_have_no_event_time():
-    """Of what the release reads, by what the job declares."""
+def test_untimed_topics_are_those_read_without_a_watermark():
+    """Of the topics that the release reads, as the job declares its reads now."""
     timed, plain = SimpleNamespace(has_watermark=True), SimpleNamespace(has_watermark=False)
     catalog = SimpleNamespace(jobs={"copy": SimpleNamespace(reads={"a": timed, "b": plain, "c": plain})})
-    reads = {"a": {"topic": "in"}, "b": {"topic": "in"}, "c": {"topic": "lines"}, "gone": {"topic": "old"}}
+    reads = {"a": {"topic": "in"}, "b": {"topic": "in"}, "c": {"topic": "lines"}, "removed": {"topic": "old"}}
     release = SimpleNamespace(job="copy", resolved={"reads": reads})
     assert untimed(SimpleNamespace(catalog=catalog), release) == ("lines",)
     assert untimed(SimpleNamespace(catalog=SimpleNamespace(jobs={})), release) == ()

@@ -1,4 +1,4 @@
-"""What a job has left is gone: a person may give its state up, and it goes on from where its group stands."""
+"""A job's state is lost: with an approval, it starts without state from its consumer group's committed offsets."""
 
 import pytest
 
@@ -19,36 +19,36 @@ def suspended(simulated, first):
 
 
 def stopping(simulated, first):
-    """A deploy died while it stopped the job, which has ended."""
+    """A deploy crashed while it stopped the job, which has failed."""
 
-    def stops_and_dies(self, place):
+    def crash(self, place):
         raise Died
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Stop, "complete", stops_and_dies)
+        patched.setattr(Stop, "complete", crash)
         with pytest.raises(Died):
-            simulated.operate("gone", overrides={"least": 1})
+            simulated.operate("crashed", overrides={"least": 1})
     simulated.states[first.flink_job_id] = "FAILED"
 
 
 def stopped(simulated, first):
-    """A deploy died after it had stopped the job."""
+    """A deploy crashed after it had stopped the job."""
     record = OperationHandle.record
 
-    def dies(self, stage, event, **more):
+    def record_and_crash(self, stage, event, **more):
         record(self, stage, event, **more)
         if event == "stopped":
             raise Died
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(OperationHandle, "record", dies)
+        patched.setattr(OperationHandle, "record", record_and_crash)
         with pytest.raises(Died):
-            simulated.operate("gone", overrides={"least": 1})
+            simulated.operate("crashed", overrides={"least": 1})
 
 
 @pytest.fixture(params=[lost, suspended, stopping, stopped], ids=lambda how: how.__name__)
 def down(request, simulated):
-    """The job is down, and what it had is deleted; its group stands at 9."""
+    """The job is down, its state is deleted, and its group's committed offset is 9."""
     first = simulated.deploy()
     simulated.checkpoint(first.flink_job_id)
     simulated.ledger.saw_checkpoint(JOB, first.flink_job_id)
@@ -59,25 +59,27 @@ def down(request, simulated):
     return simulated
 
 
-def test_without_being_told_so_nothing_gives_it_up(down):
+def test_state_is_not_abandoned_without_mode_stateless(down):
     with pytest.raises((RefusedError, StateError)) as refused:
         down.operate(resume_suspended=True)
     assert down.place.phase != "stopping" or down.place.stop_mode != "cancel"
     assert not down.alive()
-    assert "savepoint-1 does not exist" in str(refused.value) or "mode stateless gives that up" in str(refused.value)
+    assert "savepoint-1 does not exist" in str(refused.value) or "mode stateless abandons the state" in str(
+        refused.value
+    )
 
 
-def test_mode_stateless_needs_an_approval_and_says_why(down):
+def test_mode_stateless_for_unreadable_state_needs_an_approval_with_a_reason(down):
     plan = down.plan(mode="stateless", resume_suspended=True).plan
     assert (plan.category, plan.needs_approval, plan.gives_up) == ("state_breaking", True, True)
     words = "\n".join(explain(plan))
-    assert "its state is given up, since" in words
-    assert "start without state, from where its consumer group stands" in words
-    with pytest.raises(RefusedError, match="its state is given up"):
+    assert "its state is abandoned, since" in words
+    assert "start without state, from its consumer group's offsets" in words
+    with pytest.raises(RefusedError, match="its state is abandoned"):
         down.operate(mode="stateless", resume_suspended=True)
 
 
-def test_the_job_runs_again_from_where_its_group_stands(down):
+def test_job_without_readable_state_starts_at_the_committed_offsets(down):
     started = down.operate(mode="stateless", resume_suspended=True, approved=True)
     assert (started.restored_from, started.positions) == (None, {TOPIC: {"0": 9}})
     assert down.alive() == [started.flink_job_id] == [down.place.flink_job_id]
@@ -85,7 +87,7 @@ def test_the_job_runs_again_from_where_its_group_stands(down):
     assert down.prepared[-1][1]
 
 
-def test_a_death_on_the_way_is_gone_on_from(down):
+def test_start_without_readable_state_is_continued_after_a_crash(down):
     down.dies_at = "before"
     with pytest.raises(Died):
         down.operate("another", mode="stateless", resume_suspended=True, approved=True)
@@ -95,7 +97,7 @@ def test_a_death_on_the_way_is_gone_on_from(down):
     assert down.alive() == [started.flink_job_id]
 
 
-def test_what_it_began_from_counts_where_its_group_has_not_come_so_far(simulated):
+def test_start_positions_are_used_if_they_are_after_the_committed_offsets(simulated):
     first = simulated.deploy()
     simulated.checkpoint(first.flink_job_id, position=30)
     second = simulated.deploy(overrides={"least": 1})
@@ -106,18 +108,18 @@ def test_what_it_began_from_counts_where_its_group_has_not_come_so_far(simulated
     assert simulated.operate(mode="stateless", approved=True).positions == {TOPIC: {"0": 30}}
 
 
-def test_an_approval_of_abandoning_known_state_is_none_of_that(simulated):
+def test_approval_to_abandon_readable_state_does_not_cover_unreadable_state(simulated):
     first = simulated.deploy()
     simulated.checkpoint(first.flink_job_id)
     simulated.states.clear()
     approval = Approval("ann", simulated.place.since, simulated.plan(mode="stateless").plan)
     simulated.files.clear()
     simulated.ledger.saw_checkpoint(JOB, first.flink_job_id)
-    with pytest.raises(RefusedError, match="what the job has left can't be read any more"):
+    with pytest.raises(RefusedError, match="the job's last state can no longer be read, nor its offsets there"):
         simulated.operate(mode="stateless", approved=approval)
 
 
-def test_a_client_that_dies_gives_nothing_up(simulated):
+def test_crash_of_the_client_does_not_abandon_state(simulated):
     first = simulated.deploy()
     simulated.checkpoint(first.flink_job_id)
     simulated.states.clear()

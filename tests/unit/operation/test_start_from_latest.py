@@ -1,4 +1,4 @@
-"""A job that reads from `latest` begins at offsets that the ledger knows: nothing that comes afterwards is skipped."""
+"""A job that reads from `latest` starts at offsets that the ledger records: no later record is skipped."""
 
 import pytest
 
@@ -13,15 +13,15 @@ def latest(simulated):
     return simulated
 
 
-def test_first_start_commits_the_ends_to_the_group_and_begins_there(latest):
+def test_first_start_at_latest_commits_the_end_offsets(latest):
     latest.deploy()
     assert latest.committed == {(TOPIC, 0): 1_000}
-    assert latest.prepared[-1][1], "it is compiled to begin at the offsets of its group"
+    assert latest.prepared[-1][1], "it is compiled to start at the committed offsets"
     assert latest.place.positions == {TOPIC: {"0": 1_000}}
 
 
 @pytest.mark.parametrize("end", ["FAILED", None])
-def test_job_that_is_lost_before_its_first_checkpoint_begins_again_where_it_began(latest, end):
+def test_job_lost_before_its_first_checkpoint_restarts_at_its_start_offsets(latest, end):
     first = latest.deploy()
     if end is None:
         del latest.states[first.flink_job_id]
@@ -33,7 +33,7 @@ def test_job_that_is_lost_before_its_first_checkpoint_begins_again_where_it_bega
     assert latest.place.positions == {TOPIC: {"0": 1_000}}
 
 
-def test_fix_of_a_release_without_a_checkpoint_reads_what_that_one_failed_on(latest):
+def test_new_release_reads_the_records_on_which_its_predecessor_failed(latest):
     first = latest.deploy()
     latest.states[first.flink_job_id] = "RESTARTING"
     latest.failures[first.flink_job_id] = [(5_000, "ValueError: poison")]
@@ -44,7 +44,7 @@ def test_fix_of_a_release_without_a_checkpoint_reads_what_that_one_failed_on(lat
     assert latest.place.positions == {TOPIC: {"0": 1_000}}
 
 
-def test_end_of_a_topic_that_was_made_anew_replaces_the_offset_that_the_group_has(latest):
+def test_end_of_a_recreated_topic_replaces_the_committed_offset(latest):
     first = latest.deploy()
     latest.checkpoint(first.flink_job_id, position=700)
     latest.committed = {(TOPIC, 0): 30}
@@ -54,7 +54,7 @@ def test_end_of_a_topic_that_was_made_anew_replaces_the_offset_that_the_group_ha
     assert latest.place.positions == {TOPIC: {"0": 50}}
 
 
-def test_state_that_has_read_nothing_of_a_partition_keeps_the_offset_where_the_job_began(latest):
+def test_partition_without_a_position_in_the_state_keeps_its_start_offset(latest):
     first = latest.deploy()
     latest.checkpoint(first.flink_job_id, position=-3)
     latest.ends = {(TOPIC, 0): Offsets(0, 1_500)}

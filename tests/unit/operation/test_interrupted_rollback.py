@@ -1,4 +1,4 @@
-"""The way back of a release that had abandoned state dies at each of its writes: state is given to its own release."""
+"""The rollback of a release that had abandoned state crashes at each of its writes; no release gets another's state."""
 
 import pytest
 
@@ -9,23 +9,23 @@ from tests.support.simulated import JOB, Died
 WRITES = 8
 """begin, cancel, stopped, submit, submitted, started, the operation's columns, its end."""
 DEATHS = [*((at, "after") for at in range(1, WRITES + 1)), (3, "before"), (5, "before")]
-"""The two that come after an effect: it has been cancelled, it has been submitted."""
+"""The crashes before a write follow an effect: the job was cancelled (3), the job was submitted (5)."""
 
 
 @pytest.fixture
 def bad(simulated):
-    """Release 2, whose windows are of two hours: it was started without state, as was approved."""
+    """Release 2, with windows of two hours, which was started without state by an approval."""
     first = simulated.deploy()
     simulated.checkpoint(first.flink_job_id)
-    return simulated.operate("gone", overrides={"hours": 2}, approved=True)
+    return simulated.operate("crashed", overrides={"hours": 2}, approved=True)
 
 
-def dies_at(monkeypatch, at, when):
-    """Let the n-th write be the last one; whether it has come to that."""
+def crash_at(monkeypatch, at, when):
+    """Crash before or after the n-th write."""
     seen = []
 
-    def dying(write):
-        def writes(self, *args, **kwargs):
+    def crashing(write):
+        def write_or_crash(self, *args, **kwargs):
             seen.append(args)
             if len(seen) == at and when == "before":
                 raise Died
@@ -33,10 +33,10 @@ def dies_at(monkeypatch, at, when):
             if len(seen) == at:
                 raise Died
 
-        return writes
+        return write_or_crash
 
     for name in ("record", "update", "add_savepoint", "finish"):
-        monkeypatch.setattr(OperationHandle, name, dying(getattr(OperationHandle, name)))
+        monkeypatch.setattr(OperationHandle, name, crashing(getattr(OperationHandle, name)))
 
 
 def hours(simulated, release):
@@ -44,9 +44,9 @@ def hours(simulated, release):
 
 
 @pytest.mark.parametrize(("at", "when"), DEATHS)
-def test_what_comes_next_gives_no_state_to_another_meaning(simulated, bad, monkeypatch, at, when):
+def test_deploy_after_an_interrupted_rollback_gives_no_state_another_meaning(simulated, bad, monkeypatch, at, when):
     with monkeypatch.context() as patched:
-        dies_at(patched, at, when)
+        crash_at(patched, at, when)
         with pytest.raises(Died):
             simulated.roll_back(bad.operation)
     simulated.operate("next")
@@ -57,28 +57,28 @@ def test_what_comes_next_gives_no_state_to_another_meaning(simulated, bad, monke
         assert hours(simulated, of[place.restored_from]) == hours(simulated, place.release)
 
 
-def test_it_has_as_many_writes(simulated, bad, monkeypatch):
+def test_rollback_makes_no_ledger_writes_beyond_the_tested_ones(simulated, bad, monkeypatch):
     with monkeypatch.context() as patched:
-        dies_at(patched, WRITES + 1, "before")
+        crash_at(patched, WRITES + 1, "before")
         assert simulated.roll_back(bad.operation).outcome == "rolled_back"
 
 
 @pytest.fixture
 def cancelled(simulated, bad, monkeypatch):
-    """The way back has died when it was about to cancel release 2."""
+    """The rollback has crashed before it cancelled release 2."""
     with monkeypatch.context() as patched:
-        dies_at(patched, 2, "after")
+        crash_at(patched, 2, "after")
         with pytest.raises(Died):
             simulated.roll_back(bad.operation)
     return bad
 
 
-def test_the_next_deploy_brings_the_former_release_back_from_its_own_state(simulated, cancelled):
+def test_deploy_after_an_interrupted_rollback_restores_the_former_release(simulated, cancelled):
     started = simulated.operate("next")
     assert (started.release, started.restored_from) == (1, cancelled.savepoint)
 
 
-def test_the_new_one_is_asked_for_anew_and_needs_its_approval_anew(simulated, cancelled):
+def test_new_release_needs_another_approval_after_an_interrupted_rollback(simulated, cancelled):
     with pytest.raises(RefusedError, match="state would be abandoned: config.hours"):
         simulated.operate("next", overrides={"hours": 2})
     started = simulated.operate("next", overrides={"hours": 2}, approved=True)
@@ -86,11 +86,11 @@ def test_the_new_one_is_asked_for_anew_and_needs_its_approval_anew(simulated, ca
     assert simulated.ledger.active(JOB).former_release == 1
 
 
-def test_the_operation_itself_goes_on_with_its_way_back(simulated, cancelled):
+def test_interrupted_rollback_can_be_continued(simulated, cancelled):
     assert simulated.roll_back(cancelled.operation).outcome == "rolled_back"
     assert (simulated.place.release, simulated.place.restored_from) == (1, cancelled.savepoint)
 
 
-def test_so_does_a_resumption(simulated, cancelled):
+def test_resume_after_an_interrupted_rollback_restores_the_former_release(simulated, cancelled):
     started = simulated.operate("next", kind="resume")
     assert (started.release, started.restored_from) == (1, cancelled.savepoint)

@@ -1,4 +1,4 @@
-"""State of an operator that computes something else: who wrote it decides, and whether anything has changed."""
+"""State of an operator that computes something else: the release that wrote it is compared with the new one."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.support.simulated import JOB
 
 @pytest.fixture
 def counting(simulated):
-    """Release 1 runs, with a checkpoint; with `least` 2 the window computes something else, with 3 it doesn't."""
+    """Release 1 runs and has a checkpoint; the window computes something else with `least` 2, and the same with 3."""
     simulated.computes = {0: "Count(groupBy=[a, b])", 2: "Count(groupBy=[b, a])", 3: "Count(groupBy=[a, b])"}
     first = simulated.deploy()
     simulated.checkpoint(first.flink_job_id)
@@ -19,34 +19,34 @@ def fates(plan):
     return {operator.name: fate for fate, operator in plan.state.fates}
 
 
-def test_state_that_goes_on_under_another_meaning_needs_an_approval(counting):
+def test_altered_state_needs_an_approval(counting):
     plan = counting.plan(overrides={"least": 2}).plan
     assert (plan.mode, plan.category, plan.alters_state) == ("savepoint", "state_breaking", True)
     assert fates(plan) == {"Source: lines": "kept", "Window": "altered"}
-    with pytest.raises(RefusedError, match="state would go on under another meaning"):
+    with pytest.raises(RefusedError, match="state would be kept with another meaning"):
         counting.operate(overrides={"least": 2})
     started = counting.operate(overrides={"least": 2}, approved=True)
     assert started.restored_from == started.savepoint
 
 
-def test_in_mode_stateless_nothing_goes_on_under_another_meaning(counting):
+def test_mode_stateless_drops_state_instead_of_altering_it(counting):
     plan = counting.plan(overrides={"least": 2}, mode="stateless").plan
     assert fates(plan) == {"Source: lines": "kept", "Window": "dropped"}
     assert counting.operate(overrides={"least": 2}, mode="stateless", approved=True).restored_from is None
 
 
-def test_a_release_that_made_no_checkpoint_leaves_the_state_of_the_one_before_it(counting):
+def test_release_without_a_checkpoint_leaves_the_state_of_its_predecessor(counting):
     second = counting.operate(overrides={"least": 2}, approved=True)
     counting.settle(second)
     counting.states[second.flink_job_id] = "FAILED"
-    # What it was started from is of release 1: to the meaning of that one it goes on, and to another it doesn't.
+    # Its start state was written by release 1: a release that computes the same keeps it, another one alters it.
     back = counting.plan(overrides={"least": 3}).plan
     assert (back.needs_approval, fates(back)["Window"]) == (False, "kept")
     counting.computes[4] = "Count(groupBy=[b, a])"
     assert fates(counting.plan(overrides={"least": 4}).plan)["Window"] == "altered"
 
 
-def test_a_job_that_comes_back_as_it_was_needs_no_approval(counting):
+def test_restart_of_the_same_release_needs_no_approval(counting):
     second = counting.operate(overrides={"least": 2}, approved=True)
     counting.settle(second)
     counting.states[second.flink_job_id] = "FAILED"
@@ -54,7 +54,7 @@ def test_a_job_that_comes_back_as_it_was_needs_no_approval(counting):
     assert (plan.action, plan.needs_approval, plan.release) == ("recover", False, second.release)
 
 
-def test_where_nothing_is_known_of_what_runs_a_change_needs_an_approval_and_a_return_none(counting):
+def test_change_of_unknown_operators_needs_an_approval_and_a_restart_none(counting):
     job = counting.deploy(overrides={"least": 3}).flink_job_id
     counting.checkpoint(job)
     assert counting.ledger.release(JOB, counting.place.release).operators

@@ -1,4 +1,4 @@
-"""Another operation comes and goes, or the job comes back by itself, while this one compiles."""
+"""Another operation changes the job, or the cluster recovers it, after this operation has planned."""
 
 from contextlib import nullcontext
 
@@ -12,8 +12,8 @@ from tests.support.windowed import source
 
 
 @pytest.fixture
-def whole(simulated, monkeypatch):
-    """Do an operation as the shell does."""
+def run_operation(simulated, monkeypatch):
+    """Runs a whole operation, as the shell does."""
 
     async def passes(*_arguments):
         return None
@@ -36,55 +36,55 @@ def whole(simulated, monkeypatch):
 
 
 @pytest.fixture
-def runs(simulated):
-    """The job runs, with state."""
-    first = simulated.deploy()
-    simulated.checkpoint(first.flink_job_id)
-    return first
+def first(simulated):
+    """The running job, which has state."""
+    started = simulated.deploy()
+    simulated.checkpoint(started.flink_job_id)
+    return started
 
 
-def test_of_two_first_deploys_the_second_finds_the_job_deployed(simulated, whole):
-    simulated.meanwhile = lambda: whole("other")
-    assert whole("me").outcome == "unchanged"
+def test_second_of_two_concurrent_first_deploys_changes_nothing(simulated, run_operation):
+    simulated.meanwhile = lambda: run_operation("other")
+    assert run_operation("me").outcome == "unchanged"
     assert simulated.alive() == [simulated.place.flink_job_id]
 
 
-def test_of_two_recoveries_the_second_finds_the_job_running(simulated, whole, runs):
+def test_second_of_two_concurrent_recoveries_changes_nothing(simulated, run_operation, first):
     simulated.states.clear()
-    simulated.meanwhile = lambda: whole("other")
-    assert whole("me").outcome == "unchanged"
+    simulated.meanwhile = lambda: run_operation("other")
+    assert run_operation("me").outcome == "unchanged"
     assert simulated.alive() == [simulated.place.flink_job_id]
 
 
-def test_a_job_that_was_suspended_meanwhile_stays_so(simulated, whole, runs):
-    simulated.meanwhile = lambda: whole("other", kind="suspend")
-    result = whole("me", overrides={"least": 1})
+def test_job_that_was_suspended_after_planning_is_not_started(simulated, run_operation, first):
+    simulated.meanwhile = lambda: run_operation("other", kind="suspend")
+    result = run_operation("me", overrides={"least": 1})
     assert "counts is suspended since" in str(result.error)
     assert (result.error.exit_status, simulated.alive(), simulated.place.phase) == (2, [], "suspended")
 
 
-def test_what_now_needs_an_approval_is_refused(simulated, whole, runs):
-    """State of windows of two hours would be given to windows of one."""
+def test_deploy_is_refused_if_the_second_plan_needs_an_approval(simulated, run_operation, first):
+    """Windows of one hour would be given the state of windows of two hours."""
 
-    def redeploys():
-        other = whole("other", approved=True, overrides={"hours": 2})
+    def redeploy():
+        other = run_operation("other", approved=True, overrides={"hours": 2})
         simulated.checkpoint(other.flink_job_id)
 
-    simulated.meanwhile = redeploys
-    result = whole("me", overrides={"hours": 1, "least": 1})
+    simulated.meanwhile = redeploy
+    result = run_operation("me", overrides={"hours": 1, "least": 1})
     assert "state would be abandoned: config.hours" in str(result.error)
     assert simulated.alive() == [simulated.place.flink_job_id]
     assert simulated.place.release == 2
 
 
-def test_one_that_changes_a_second_time_is_refused(simulated, whole, runs):
-    def redeploys(*others):
+def test_deploy_is_refused_if_the_job_changes_after_both_plans(simulated, run_operation, first):
+    def redeploy(*others):
         simulated.deploy(holder="other", overrides={"least": others[0]})
         if others[1:]:
-            simulated.meanwhile = lambda: redeploys(*others[1:])
+            simulated.meanwhile = lambda: redeploy(*others[1:])
 
-    simulated.meanwhile = lambda: redeploys(3, 4)
-    result = whole("me", overrides={"least": 1})
+    simulated.meanwhile = lambda: redeploy(3, 4)
+    result = run_operation("me", overrides={"least": 1})
     assert "counts: another operation has changed the job since this one was planned; then: release 2 running" in str(
         result.error
     )
@@ -92,24 +92,24 @@ def test_one_that_changes_a_second_time_is_refused(simulated, whole, runs):
     assert simulated.ledger.active(JOB) is None
 
 
-@pytest.mark.parametrize("dies", [True, False])
-def test_a_first_try_that_lives_on_starts_nothing_beside_what_the_second_has_started(simulated, runs, dies):
-    """Of one holder, or of one that died as soon as the cluster had the job."""
+@pytest.mark.parametrize("crashes", [True, False])
+def test_earlier_attempt_starts_no_job_beside_that_of_a_later_attempt(simulated, first, crashes):
+    """Both attempts are of one holder; or the later one crashed as soon as the cluster had the job."""
     simulated.states.clear()
     planned, compiler = simulated.plan(), simulated.compiler
-    simulated.dies_at = "after" if dies else None
-    with pytest.raises(Died) if dies else nullcontext():
-        simulated.operate("gone" if dies else "me")
+    simulated.dies_at = "after" if crashes else None
+    with pytest.raises(Died) if crashes else nullcontext():
+        simulated.operate("crashed" if crashes else "me")
     simulated.dies_at, simulated.compiler = None, compiler
     operation = simulated.ledger.active(JOB)
     with pytest.raises(ChangedError):
         simulated.switch_over(planned)
     assert simulated.alive() == [simulated.place.flink_job_id]
-    # It has taken nothing from whoever is at it.
+    # The lock is still that of the later attempt.
     assert simulated.ledger.active(JOB).token == operation.token
 
 
-def test_nothing_is_recorded_for_a_job_that_was_replaced(simulated, runs):
+def test_release_is_not_recorded_for_a_job_that_was_replaced_after_planning(simulated, first):
     simulated.rewrite(source(JOB) + "\nX = 1\n")
     planned, compiler = simulated.plan(), simulated.compiler
     assert planned.plan.action == "record"
@@ -123,7 +123,7 @@ def test_nothing_is_recorded_for_a_job_that_was_replaced(simulated, runs):
 
 
 @pytest.mark.parametrize("request_", [{}, {"kind": "suspend"}])
-def test_what_was_not_seen_is_neither_proven_nor_stopped(simulated, runs, request_):
+def test_job_that_was_started_after_planning_is_neither_verified_nor_stopped(simulated, first, request_):
     planned = simulated.plan(**request_)
     other = simulated.operate("other", overrides={"least": 3})
     simulated.ledger.resume(other.operation).finish("failed")
@@ -133,44 +133,44 @@ def test_what_was_not_seen_is_neither_proven_nor_stopped(simulated, runs, reques
     assert simulated.ledger.release(JOB, other.release).healthy_at is None
 
 
-def test_neither_is_a_savepoint_taken_of_it(simulated, runs, monkeypatch):
+def test_savepoint_is_not_taken_of_a_job_that_was_started_after_the_check(simulated, first, monkeypatch):
     directories_at = savepoint.directories_at
 
-    def slowly(*arguments):
+    def deploy_first(*arguments):
         simulated.deploy(holder="other", overrides={"least": 3})
         return directories_at(*arguments)
 
-    monkeypatch.setattr(savepoint, "directories_at", slowly)
+    monkeypatch.setattr(savepoint, "directories_at", deploy_first)
     with pytest.raises(ChangedError):
         savepoint.order_savepoint(simulated.project, JOB, "me", simulated.flink)
     assert simulated.ledger.active(JOB) is None
 
 
-def test_a_job_that_the_cluster_has_back_by_now_is_started_by_nobody(simulated, whole, runs):
-    """A JobManager with high availability has its jobs back some seconds after it answers again."""
+def test_job_that_the_cluster_recovers_after_planning_is_not_started_again(simulated, run_operation, first):
+    """A JobManager with high availability recovers its jobs some seconds after it answers again."""
     simulated.states.clear()
 
-    def comes_back():
-        simulated.states[runs.flink_job_id] = "RUNNING"
+    def recover():
+        simulated.states[first.flink_job_id] = "RUNNING"
 
-    simulated.meanwhile = comes_back
-    assert whole("me").outcome == "unchanged"
-    assert simulated.alive() == [runs.flink_job_id]
+    simulated.meanwhile = recover
+    assert run_operation("me").outcome == "unchanged"
+    assert simulated.alive() == [first.flink_job_id]
 
 
-def test_one_that_this_operation_has_submitted_itself_is_gone_on_with(simulated, runs):
-    """Its answer was lost, and the cluster shows it late."""
+def test_job_whose_submission_got_no_answer_is_adopted_once_it_is_listed(simulated, first):
+    """The answer was lost, and the cluster lists the job late."""
     simulated.states.clear()
     simulated.dies_at = "before"
     with pytest.raises(Died):
         simulated.operate("me")
     simulated.dies_at, submitted = None, simulated.place
 
-    def shows_up():
+    def list_job():
         simulated.states[submitted.flink_job_id] = "RUNNING"
         simulated.checkpoint(submitted.flink_job_id)
 
-    simulated.meanwhile = shows_up
+    simulated.meanwhile = list_job
     started = simulated.operate("me")
     assert (started.flink_job_id, simulated.alive()) == (submitted.flink_job_id, [submitted.flink_job_id])
     assert started.restored_from == submitted.restored_from

@@ -1,4 +1,4 @@
-"""A release is entered by the operation that holds the job, and once."""
+"""A release is added once, by the operation that holds the job's lock."""
 
 import pytest
 
@@ -11,7 +11,7 @@ def numbers(simulated):
     return [release.number for release in simulated.ledger.releases(JOB)]
 
 
-def test_a_refused_deploy_enters_none_and_the_other_goes_on_with_its_own(simulated):
+def test_refused_deploy_adds_no_release_and_the_lock_holder_continues(simulated):
     simulated.deploy()
     simulated.dies_at = "before"
     with pytest.raises(Died):
@@ -27,14 +27,14 @@ def test_a_refused_deploy_enters_none_and_the_other_goes_on_with_its_own(simulat
     assert (again.operation, again.release) == (operation, 2)
 
 
-def test_one_that_dies_before_its_first_effect_is_gone_on_with(simulated, monkeypatch):
+def test_deploy_that_crashed_before_its_first_stage_is_continued(simulated, monkeypatch):
     simulated.deploy()
 
-    def dies(*_arguments):
+    def crash(*_arguments):
         raise Died
 
     with monkeypatch.context() as patched:
-        patched.setattr(Executor, "_prepare", dies)
+        patched.setattr(Executor, "_prepare", crash)
         with pytest.raises(Died):
             simulated.operate("airflow", overrides={"least": 1})
     operation = simulated.ledger.active(JOB).id
@@ -42,7 +42,7 @@ def test_one_that_dies_before_its_first_effect_is_gone_on_with(simulated, monkey
     assert numbers(simulated) == [2, 1]
 
 
-def test_what_runs_again_after_a_rollback_is_the_release_that_runs(simulated):
+def test_deploy_after_a_rollback_finds_the_former_release_unchanged(simulated):
     simulated.deploy()
     simulated.deploy(overrides={"least": 1})
     back = simulated.deploy(kind="rollback")

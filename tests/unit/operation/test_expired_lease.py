@@ -1,4 +1,4 @@
-"""A process that was away for longer than its lease finds that another one has gone on, and leaves nothing behind."""
+"""A process that paused for longer than its lease finds that another one has taken over, and leaves no job behind."""
 
 import pytest
 
@@ -15,31 +15,31 @@ def first(simulated):
     return started
 
 
-def once(doing):
-    """Do it at the first call."""
-    to_do = [doing]
+def once(action):
+    """A function that performs the action at its first call."""
+    pending = [action]
 
     def call():
-        if to_do:
-            to_do.pop()()
+        if pending:
+            pending.pop()()
 
     return call
 
 
 @pytest.mark.parametrize("outcome", ["healthy", None])
-def test_what_it_has_submitted_beside_the_other_one_is_ended_again(simulated, first, monkeypatch, outcome):
-    def other():
+def test_job_that_is_submitted_after_a_takeover_is_cancelled(simulated, first, monkeypatch, outcome):
+    def take_over():
         started = simulated.operate("other", overrides={"least": 1})
         if outcome:
             simulated.settle(started)
 
-    submit, sleep = simulated.submit, once(other)
+    submit, sleep = simulated.submit, once(take_over)
 
-    def submits_late(order):
+    def submit_late(order):
         sleep()
         submit(order)
 
-    monkeypatch.setattr(simulated, "submit", submits_late)
+    monkeypatch.setattr(simulated, "submit", submit_late)
     with pytest.raises(BusyError, match="was taken over by another process"):
         simulated.operate("sleeper", overrides={"least": 1})
     assert len(simulated.orders) == 3
@@ -47,58 +47,58 @@ def test_what_it_has_submitted_beside_the_other_one_is_ended_again(simulated, fi
     assert simulated.ledger.operations(JOB)[0].outcome == outcome
 
 
-def test_what_the_other_one_has_found_is_left_to_it(simulated, first, monkeypatch):
-    found = []
-    record, sleep = OperationHandle.record, once(lambda: found.append(simulated.operate("other")))
+def test_job_that_the_new_holder_has_adopted_is_not_cancelled(simulated, first, monkeypatch):
+    adopted = []
+    record, sleep = OperationHandle.record, once(lambda: adopted.append(simulated.operate("other")))
 
-    def records_late(self, stage, event, **more):
+    def record_late(self, stage, event, **more):
         if event == "submitted":
             sleep()
         record(self, stage, event, **more)
 
-    monkeypatch.setattr(OperationHandle, "record", records_late)
+    monkeypatch.setattr(OperationHandle, "record", record_late)
     with pytest.raises(BusyError):
         simulated.operate("sleeper", overrides={"least": 1})
-    [other] = found
+    [other] = adopted
     assert (other.unchanged, simulated.alive()) == (True, [other.flink_job_id])
 
 
-def test_it_stops_nothing_that_the_other_one_has_started(simulated, first, monkeypatch):
+def test_deploy_with_an_expired_lease_does_not_stop_the_job_of_the_new_holder(simulated, first, monkeypatch):
     record, sleep = OperationHandle.record, once(lambda: simulated.deploy(holder="other", overrides={"least": 1}))
 
-    def sleeps_afterwards(self, stage, event, **more):
+    def record_and_sleep(self, stage, event, **more):
         record(self, stage, event, **more)
         if (stage, event) == ("stop", "stop"):
             sleep()
 
-    monkeypatch.setattr(OperationHandle, "record", sleeps_afterwards)
+    monkeypatch.setattr(OperationHandle, "record", record_and_sleep)
     with pytest.raises(BusyError):
         simulated.operate("sleeper", overrides={"least": 2})
     assert (simulated.alive(), simulated.place.release) == ([simulated.place.flink_job_id], 3)
 
 
-def test_nor_does_it_when_it_goes_back(simulated, first, monkeypatch):
+def test_rollback_with_an_expired_lease_does_not_stop_the_job_of_the_new_holder(simulated, first, monkeypatch):
     bad = simulated.operate("sleeper", overrides={"least": 1})
     stopped = []
 
-    def stops_and_dies(_self, place):
+    def crash(_self, place):
         stopped.append(place.flink_job_id)
         raise Died
 
-    def other():
+    def take_over():
         simulated.deploy(holder="other", overrides={"least": 2})
-        monkeypatch.setattr(Stop, "complete", stops_and_dies)
+        monkeypatch.setattr(Stop, "complete", crash)
         with pytest.raises(Died):
-            simulated.operate("gone", overrides={"least": 3})
+            simulated.operate("crashed", overrides={"least": 3})
 
-    record, sleep = OperationHandle.record, once(other)
+    record, sleep = OperationHandle.record, once(take_over)
 
-    def sleeps_afterwards(self, stage, event, **more):
+    def record_and_sleep(self, stage, event, **more):
         record(self, stage, event, **more)
         if (stage, event) == ("back", "cancel"):
             sleep()
 
-    monkeypatch.setattr(OperationHandle, "record", sleeps_afterwards)
+    monkeypatch.setattr(OperationHandle, "record", record_and_sleep)
     with pytest.raises(BusyError):
         simulated.roll_back(bad.operation)
     assert stopped == simulated.alive() == [simulated.place.flink_job_id]

@@ -1,4 +1,4 @@
-"""A release of the past is judged as what it was, whatever the checkout holds today."""
+"""The gates of a release check its own topics, by the job's current limits or else by those it recorded."""
 
 import asyncio
 from types import SimpleNamespace
@@ -17,15 +17,15 @@ BROKEN = "import nothing_of_that_name"
 
 @pytest.fixture
 def orders(monkeypatch):
-    """What the gates were asked for."""
-    seen = []
+    """The orders that the gates received."""
+    received = []
 
-    async def passes(order):
-        seen.append(order)
+    async def passing(order):
+        received.append(order)
         yield order.gates[-1], Reading(passed=True, words="fine")
 
-    monkeypatch.setattr(verify, "readings", passes)
-    return seen
+    monkeypatch.setattr(verify, "readings", passing)
+    return received
 
 
 def pass_gates(simulated, started):
@@ -33,35 +33,37 @@ def pass_gates(simulated, started):
     return asyncio.run(verify.pass_gates(simulated.project, operation, started, simulated.told.append))
 
 
-def test_the_gates_look_at_the_topics_that_the_release_reads(simulated, orders):
+def test_gates_check_the_topics_that_the_release_reads(simulated, orders):
     started = simulated.operate()
     simulated.rewrite(source(JOB).replace(TOPIC, "others"))
     pass_gates(simulated, started)
     assert orders[0].topics == (TOPIC,)
 
 
-def test_the_limits_are_those_of_today(simulated, orders):
+def test_gates_use_the_current_limits_of_the_job(simulated, orders):
     started = simulated.operate()
     simulated.rewrite(source(JOB, lag=5))
     pass_gates(simulated, started)
     assert orders[0].health.consumer_lag == 5
 
 
-def test_a_job_whose_file_is_broken_keeps_the_limits_of_its_release(simulated, orders):
+def test_gates_use_the_limits_of_the_release_if_the_job_can_not_be_read(simulated, orders):
     started = simulated.operate()
     simulated.rewrite(BROKEN)
     assert pass_gates(simulated, started) is None
     assert orders[0].health.consumer_lag == 10_000
-    assert any(line.startswith("the limits are those of release 1: ") for line in simulated.told)
+    assert any(
+        line.startswith("using the limits of release 1, since the job can't be read: ") for line in simulated.told
+    )
 
 
-def test_a_release_from_before_limits_were_kept_says_what_is_wrong(simulated):
+def test_unreadable_job_is_refused_if_its_release_recorded_no_limits(simulated):
     simulated.rewrite(BROKEN)
     with pytest.raises(ConfigError):
         limits(simulated.project, SimpleNamespace(job=JOB, number=1, health=None), print)
 
 
-def test_what_a_setting_means_for_state_is_known_without_its_file(simulated):
+def test_meaning_of_a_setting_is_known_without_the_file_of_the_job(simulated):
     simulated.deploy()
     simulated.settle(simulated.operate(overrides={"hours": 2}, approved=True))
     simulated.checkpoint(simulated.place.flink_job_id)

@@ -1,4 +1,4 @@
-"""What a proxy answers in Flink's place says nothing about a job: no successor is started beside it."""
+"""The answer of a proxy instead of Flink says nothing about a job: no second job is started."""
 
 import httpx
 import pytest
@@ -16,31 +16,31 @@ ANSWERS = {
 
 
 @pytest.fixture
-def runs(simulated):
-    started = simulated.deploy()
-    simulated.checkpoint(started.flink_job_id)
-    return started
+def started(simulated):
+    first = simulated.deploy()
+    simulated.checkpoint(first.flink_job_id)
+    return first
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 @pytest.mark.parametrize("mode", ["savepoint", "last-state"])
-def test_job_whose_state_a_proxy_answers_for_runs_on_and_alone(simulated, runs, monkeypatch, answer, mode):
+def test_job_is_not_replaced_while_a_proxy_answers_for_its_status(simulated, started, monkeypatch, answer, mode):
     with monkeypatch.context() as patched:
         patched.setitem(_ROUTES, r"GET /jobs/(\w+)/status", lambda *_: answer)
         with pytest.raises(UnreachableError):
             simulated.operate(overrides={"least": 1}, mode=mode)
-        assert simulated.alive() == [runs.flink_job_id]
+        assert simulated.alive() == [started.flink_job_id]
         operation = simulated.ledger.active(JOB).id
         with pytest.raises(UnreachableError):
             simulated.roll_back(operation)
-        assert simulated.alive() == [runs.flink_job_id]
-    # Once Flink answers again, the operation goes on.
+        assert simulated.alive() == [started.flink_job_id]
+    # Once Flink answers again, the operation continues.
     assert simulated.operate(overrides={"least": 1}, mode=mode).restored_from
     assert simulated.twice == []
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
-def test_savepoint_whose_result_a_proxy_answers_for_is_not_taken_for_forgotten(simulated, runs, monkeypatch, answer):
+def test_savepoint_is_used_after_a_proxy_answered_for_its_result(simulated, started, monkeypatch, answer):
     with monkeypatch.context() as patched:
         patched.setitem(_ROUTES, r"GET /jobs/(\w+)/savepoints/(\w+)", lambda *_: answer)
         with pytest.raises(UnreachableError):
@@ -49,8 +49,8 @@ def test_savepoint_whose_result_a_proxy_answers_for_is_not_taken_for_forgotten(s
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
-def test_list_of_jobs_that_a_proxy_answers_with_is_no_empty_one(simulated, runs, monkeypatch, answer):
+def test_proxy_answer_to_the_job_list_is_not_taken_for_an_empty_list(simulated, started, monkeypatch, answer):
     monkeypatch.setitem(_ROUTES, "GET /jobs/overview", lambda *_: answer)
     with pytest.raises(UnreachableError):
         simulated.operate()
-    assert simulated.alive() == [runs.flink_job_id]
+    assert simulated.alive() == [started.flink_job_id]

@@ -1,4 +1,4 @@
-"""A savepoint fails: whether the job runs on is looked at, and not taken for granted."""
+"""The savepoint of a stop fails: Sluice asks Flink whether the job still runs."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def first(simulated):
     return started
 
 
-def test_a_job_that_runs_on_stands_so_in_the_ledger(simulated, first):
+def test_job_that_survives_a_failed_savepoint_is_running_in_the_ledger(simulated, first):
     simulated.savepoint_fails = TOO_LATE
     with pytest.raises(StopFailedError, match="the job runs on: .*Checkpoint expired"):
         simulated.operate(overrides={"least": 1})
@@ -25,31 +25,31 @@ def test_a_job_that_runs_on_stands_so_in_the_ledger(simulated, first):
     assert simulated.ledger.operations(JOB)[0].outcome == "failed"
 
 
-def test_one_that_takes_its_time_to_fail_has_failed(simulated, first, monkeypatch):
+def test_job_that_fails_some_time_after_its_savepoint_is_replaced(simulated, first, monkeypatch):
     simulated.savepoint_fails = "CheckpointException: The job has failed."
-    looks = iter(["FAILING", "FAILING", "FAILED"])
+    states = iter(["FAILING", "FAILING", "FAILED"])
     job_state = stop_module.job_state
 
-    def later(flink, job):
+    def fail_slowly(flink, job):
         if simulated.asked[-1][1].endswith("/status") or "/savepoints/" in simulated.asked[-1][1]:
-            simulated.states[job] = next(looks, "FAILED")
+            simulated.states[job] = next(states, "FAILED")
         return job_state(flink, job)
 
-    monkeypatch.setattr(stop_module, "job_state", later)
+    monkeypatch.setattr(stop_module, "job_state", fail_slowly)
     monkeypatch.setattr(stop_module, "_SETTLES", 0.0)
     started = simulated.operate(overrides={"least": 1})
     assert started.restored_from == simulated.completed[first.flink_job_id]
     assert simulated.alive() == [started.flink_job_id]
 
 
-def test_a_way_back_whose_stop_fails_leaves_the_old_job_running(simulated, first, monkeypatch):
-    def dies(self, place):
+def test_rollback_whose_stop_fails_leaves_the_old_job_running(simulated, first, monkeypatch):
+    def crash(self, place):
         raise Died
 
     with monkeypatch.context() as patched:
-        patched.setattr(Stop, "complete", dies)
+        patched.setattr(Stop, "complete", crash)
         with pytest.raises(Died):
-            simulated.operate("gone", overrides={"least": 1})
+            simulated.operate("crashed", overrides={"least": 1})
     simulated.savepoint_fails = TOO_LATE
     back = simulated.roll_back(simulated.ledger.active(JOB).id)
     assert back.outcome == "failed"

@@ -28,9 +28,8 @@ from benchmarks.report import Measure, against, report
 from tests.support.recorded import PARTITIONS, RecordedCluster
 
 if TYPE_CHECKING:
-    from confluent_kafka.admin import AdminClient
-
     from sluice.fleet.rows import JobObservation
+    from sluice.kafka.client import Brokers
     from sluice.project import Project
 
 RUNS = int(os.environ.get("SLUICE_BENCH_RUNS", "3"))
@@ -98,14 +97,14 @@ async def serve(count: int) -> None:
 def sweep_once(root: str, count: str, at_once: str) -> None:
     """One sweep of simulated jobs in this process; prints its time and memory as JSON."""
     from sluice.fleet.members import all_names
-    from tests.support.brokers import HeldTopics
+    from tests.support.brokers import HeldBrokers, HeldTopics
 
-    brokers = HeldTopics({topic(number): [8_000] * PARTITIONS for number in range(int(count))}, DELAY)
-    project = open_project(root)
-    found, taken = sweep(project, all_names(project), at_once, brokers)
+    topics = HeldTopics({topic(number): [8_000] * PARTITIONS for number in range(int(count))}, DELAY)
+    project = open_project(root, HeldBrokers(topics))
+    found, taken = sweep(project, all_names(project), at_once, is_whole=True)
     assert len(found) == int(count), len(found)
     assert all(row.snapshot and row.status.consumer_lag for row in found), found[0]
-    print(json.dumps({**taken, "brokers": brokers.calls}))
+    print(json.dumps({**taken, "brokers": topics.calls}))
 
 
 def sweep_real_once(root: str, at_once: str) -> None:
@@ -125,16 +124,16 @@ def sweep_real_once(root: str, at_once: str) -> None:
     print(json.dumps({**taken, "calls": len(asked)}))
 
 
-def open_project(root: str) -> Project:
+def open_project(root: str, brokers: Brokers | None = None) -> Project:
     """The project as the sweeping process opens it."""
     from sluice.project import Project
     from sluice.settings import Settings
 
-    return Project(Settings(root=Path(root), home=Path(root) / "home"))
+    return Project(Settings(root=Path(root), home=Path(root) / "home"), brokers=brokers)
 
 
 def sweep(
-    project: Project, names: Sequence[str], at_once: str, admin: AdminClient | None = None
+    project: Project, names: Sequence[str], at_once: str, *, is_whole: bool = False
 ) -> tuple[list[JobObservation], dict[str, float]]:
     """Check and record these jobs; their rows, seconds and MiB."""
     from sluice.fleet.members import read_members
@@ -146,7 +145,7 @@ def sweep(
     members = read_members(project, names, last_snapshots(project))
     read = time.perf_counter()
     budget = SweepBudget(max_jobs=int(at_once), timeout_s=600)
-    found = observe_members(project, members, is_whole=admin is not None, admin=admin, budget=budget)
+    found = observe_members(project, members, is_whole=is_whole, budget=budget)
     record(project, members, found, datetime.now(UTC))
     done = time.perf_counter()
     return found, {"read": read - began, "seconds": done - read, "peak": peak(), "before": before}

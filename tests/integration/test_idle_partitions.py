@@ -33,7 +33,7 @@ class Run:
         async def ask():
             async with AsyncFlinkClient(self.lab.local.flink_url) as flink:
                 group = self.lab.project.desired(JOB).group
-                return await probe(flink, self.job_id, (self.topic,), self.lab.project.kafka, group)
+                return await probe(flink, self.job_id, (self.topic,), self.lab.project.brokers, group)
 
         return asyncio.run(ask())
 

@@ -7,6 +7,18 @@ from types import SimpleNamespace
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import OffsetSpec
 
+from sluice.kafka.client import Brokers
+
+
+class HeldBrokers(Brokers):
+    """`Brokers` over a fake admin client, without consumers: these would wait for brokers that don't exist."""
+
+    def __init__(self, topics: "HeldTopics") -> None:
+        super().__init__({"bootstrap.servers": "nowhere:1"}, topics)
+
+    def read_to_end(self, _group, _following):
+        return frozenset()
+
 
 class HeldTopics:
     """Answers like `confluent_kafka.admin.AdminClient`, as far as ends of topics go, and counts.

@@ -14,17 +14,18 @@ from sluice.operation.started import Started
 from sluice.airflow.triggers import GateTrigger
 from sluice.flink.access import Access
 from sluice.job.limits import Health
+from sluice.kafka.client import Brokers
 given = {"gate": "watermark", "flink_job_id": "a" * 32, "topics": ["t", "u"],
          "group": "g", "health": Health().model_dump(mode="json"), "deadline": 1.0}
 path, kept = GateTrigger(**given, untimed=["t"]).serialize()
 assert path.endswith(GateTrigger.__name__)
-cluster = SimpleNamespace(flink=Access.of("http://me:planted@flink"), kafka={"sasl.password": "planted"})
+cluster = SimpleNamespace(flink=Access.of("http://me:planted@flink"), brokers=Brokers({"sasl.password": "planted"}))
 assert GateTrigger(**kept).order(cluster).untimed == ("t",), kept
 # What the operator hands over.
 job = SimpleNamespace(reads={"lines": SimpleNamespace(has_watermark=False)}, health=Health())
 release = SimpleNamespace(job="copy", resolved={"reads": {"lines": {"topic": "t"}}})
 project = SimpleNamespace(
-    desired=lambda _: job, flink=cluster.flink, kafka=cluster.kafka,
+    desired=lambda _: job, flink=cluster.flink, brokers=cluster.brokers,
     catalog=SimpleNamespace(jobs={"copy": job}), ledger=SimpleNamespace(release=lambda *_: release), group=str,
 )
 started = Started("o", 1, "a", None, unchanged=False)

@@ -33,7 +33,9 @@ def tried(kind, error, attempt=1, held=None, **asked):
     catalog = SimpleNamespace(job=lambda _name: SimpleNamespace(module="m"))
     content = SimpleNamespace(kafka=SimpleNamespace(connection="kafka_default"))
     settings = SimpleNamespace(root=".", artifacts=".")
-    operator.project = lambda: SimpleNamespace(ledger=ledger, catalog=catalog, content=content, settings=settings)
+    operator.project = lambda: SimpleNamespace(
+        ledger=ledger, catalog=catalog, content=content, settings=settings, kafka={}
+    )
     operator.wait_for_lock = lambda *_: None
     operator.is_gone = lambda context: None
     operator.holder = lambda context: "me"

@@ -18,7 +18,7 @@ from sluice.flink.client import AsyncFlinkClient
 from sluice.health.probe import WatchedJob
 from sluice.operation import stop
 from sluice.plan.request import DeployRequest
-from tests.support.brokers import HeldTopics
+from tests.support.brokers import HeldBrokers, HeldTopics
 from tests.support.recorded import PARTITIONS, TOPIC, RecordedCluster, body
 from tests.support.simulated import JOB
 
@@ -60,8 +60,7 @@ def sweep_once(names, previous=None, *, is_busy=True, brokers=None, health=HEALT
 
     async def go():
         async with AsyncFlinkClient("http://flink", exchange=lambda _m, target, _b: cluster.answer(target)) as flink:
-            kafka = {"bootstrap.servers": "nowhere:1"}
-            return await sweep(members, flink, kafka, admin=brokers or HeldTopics({TOPIC: ENDS}))
+            return await sweep(members, flink, HeldBrokers(brokers or HeldTopics({TOPIC: ENDS})))
 
     return asyncio.run(go())
 

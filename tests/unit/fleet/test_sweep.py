@@ -18,19 +18,16 @@ from sluice.flink import client as client_module
 from sluice.flink.client import AsyncFlinkClient
 from sluice.health.probe import WatchedJob
 from sluice.ledger.tables import Placement
-from tests.support.brokers import HeldTopics
+from tests.support.brokers import HeldBrokers, HeldTopics
 from tests.support.recorded import PARTITIONS, TOPIC, RecordedCluster, body
 
 NAMES = ("a", "b", "c")
-KAFKA = {"bootstrap.servers": "nowhere:1"}
 ENDS = {TOPIC: [8_000] * PARTITIONS}
 
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
     monkeypatch.setattr(client_module, "_PAUSES", (0.0,))
-    # Consumers would wait for brokers that don't exist; these tests need none of their answers.
-    monkeypatch.setattr("sluice.fleet.sweep.find_read_to_end", lambda *_: frozenset())
 
 
 def job_id(name):
@@ -57,7 +54,7 @@ def run(cluster, members, *, brokers=None, answer=None, **more):
 
     async def go():
         async with AsyncFlinkClient("http://flink", exchange=respond) as flink:
-            return await sweep(members, flink, KAFKA, admin=brokers or HeldTopics(ENDS), **more)
+            return await sweep(members, flink, HeldBrokers(brokers or HeldTopics(ENDS)), **more)
 
     try:
         return asyncio.run(go())

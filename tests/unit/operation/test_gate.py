@@ -13,15 +13,10 @@ from sluice.health.snapshot import Failure, Snapshot, SplitReading
 from sluice.job.limits import Health
 from sluice.operation import gate
 from sluice.operation.gate import GateOrder, _Watch
+from tests.simulator.brokers import FakeBrokers
 from tests.unit.health.judging import GOOD
 
 SAVEPOINT = "file:///savepoints/savepoint-1"
-
-
-@pytest.fixture(autouse=True)
-def _brokers(monkeypatch):
-    monkeypatch.setattr(gate, "connect", lambda _kafka: None)
-    monkeypatch.setattr(gate, "read_stable_ends", lambda *_arguments: {})
 
 
 def order(**changes):
@@ -31,7 +26,7 @@ def order(**changes):
             "flink": "http://flink",
             "flink_job_id": "a" * 32,
             "topics": ("lines",),
-            "kafka": {},
+            "brokers": FakeBrokers(),
             "group": "group",
             "health": Health(),
             "deadline": 10.0**12,

@@ -10,6 +10,7 @@ from sluice.kafka.offsets import Offsets
 from sluice.ledger.ledger import Ledger
 from sluice.replay import chunk as chunk_module
 from sluice.replay.chunk import Chunk
+from tests.simulator.brokers import FakeBrokers
 from tests.support.answering import answered_by
 from tests.unit.replay.plans import plan
 
@@ -40,15 +41,11 @@ class Clustered:
         names = [chunk.name for chunk in self.plan.chunks]
         kept = self.plan.model_dump(mode="json")
         self.ledger.replays.add(self.plan.id, "counts", "one", release.number, kept, names, None)
-        self.project = SimpleNamespace(
-            ledger=self.ledger, flink="http://flink", kafka={}, kafka_servers="", flink_name=None
-        )
-        held = {("lines", number): Offsets(0, 1_000) for number in (0, 1)}
+        self.brokers = FakeBrokers({("lines", number): Offsets(0, 1_000) for number in (0, 1)})
+        self.project = SimpleNamespace(ledger=self.ledger, flink="http://flink", brokers=self.brokers, flink_name=None)
         monkeypatch.setattr("sluice.flink.client._PAUSES", ())
         monkeypatch.setattr(chunk_module, "FlinkClient", self.client)
         monkeypatch.setattr(chunk_module, "Compiler", lambda *_arguments: _Compiler(self))
-        monkeypatch.setattr(chunk_module, "connect", lambda _kafka: None)
-        monkeypatch.setattr(chunk_module, "read_offsets", lambda *_arguments: held)
         monkeypatch.setattr(chunk_module, "PAUSE", 0.0)
 
     def client(self, _access=None):

@@ -192,8 +192,8 @@ def test_chunk_is_queued_again_if_its_slots_are_taken_while_it_compiles(cluster,
     assert chunk.start() in cluster.alive()
 
 
-def test_chunk_fails_if_its_input_was_deleted_after_planning(cluster, monkeypatch):
-    monkeypatch.setattr("sluice.replay.chunk.read_offsets", lambda *_arguments: {("lines", 0): Offsets(101, 1_000)})
+def test_chunk_fails_if_its_input_was_deleted_after_planning(cluster):
+    cluster.brokers.ends["lines", 0] = Offsets(101, 1_000)
     chunk = cluster.chunk()
     assert chunk.claim()
     with pytest.raises(OperationError, match=r"lines\[0\] has deleted its records before offset 101"):
@@ -201,11 +201,11 @@ def test_chunk_fails_if_its_input_was_deleted_after_planning(cluster, monkeypatc
     assert (cluster.states, cluster.row().state) == ({}, "failed")
 
 
-def test_chunk_fails_if_its_input_was_deleted_while_it_ran(cluster, monkeypatch):
+def test_chunk_fails_if_its_input_was_deleted_while_it_ran(cluster):
     chunk = cluster.chunk()
     assert chunk.claim()
     job = chunk.start()
-    monkeypatch.setattr("sluice.replay.chunk.read_offsets", lambda *_arguments: {("lines", 0): Offsets(101, 1_000)})
+    cluster.brokers.ends["lines", 0] = Offsets(101, 1_000)
     with pytest.raises(OperationError, match="since the replay was planned"):
         chunk.conclude(job, ChunkProgress(JobState.FINISHED, 50))
     assert (cluster.row().state, cluster.row().records) == ("failed", 50)

@@ -8,6 +8,7 @@ import pytest
 from sluice.errors import OperationError
 from sluice.kafka.offsets import Offsets
 from sluice.replay import parity
+from tests.simulator.brokers import FakeBrokers
 
 
 class Message:
@@ -18,23 +19,25 @@ class Message:
         return lambda: self._given[name]
 
 
+class Topic(FakeBrokers):
+    """A topic with one partition: its messages, and the offsets that were read, first and end."""
+
+    def __init__(self):
+        super().__init__({("rows", 0): Offsets(2, 90)})
+        self.messages_held, self.read_range = [], None
+
+    def messages(self, _group, offsets):
+        self.read_range = offsets["rows", 0]
+        return iter(self.messages_held)
+
+
 @pytest.fixture
-def topic(monkeypatch):
-    """A topic with one partition: set its `messages`; `asked` has the offsets that were read, first and end."""
-    topic = SimpleNamespace(messages=[], asked=None)
-
-    def read_between(_config, _group, bounds):
-        topic.asked = bounds["rows", 0]
-        return iter(topic.messages)
-
-    monkeypatch.setattr(parity, "connect", lambda _kafka: None)
-    monkeypatch.setattr(parity, "read_offsets", lambda *_arguments: {("rows", 0): Offsets(2, 90)})
-    monkeypatch.setattr(parity, "read_between", read_between)
-    return topic
+def topic():
+    return Topic()
 
 
-def read(**more):
-    project = SimpleNamespace(kafka={}, kafka_servers="", group=str)
+def read(topic, **more):
+    project = SimpleNamespace(brokers=topic, group=str)
     found = parity.read_rows(project, "rows", ("id",), lambda row: row["at"] < 10, **more)
     return {json.loads(key[0]): row.values["at"] for key, row in found.items()}
 
@@ -44,35 +47,35 @@ def row(offset, identity, at):
 
 
 def test_read_rows_keeps_the_newest_wanted_row_of_each_key(topic):
-    topic.messages = [row(0, 1, 3), row(1, 2, 70), row(2, 3, 4), row(3, 3, 5), row(4, 1, 80), Message(5, None)]
-    assert read() == {3: 5}
-    topic.messages.append(row(6, 1, 6))
-    assert read() == {1: 6, 3: 5}
+    topic.messages_held = [row(0, 1, 3), row(1, 2, 70), row(2, 3, 4), row(3, 3, 5), row(4, 1, 80), Message(5, None)]
+    assert read(topic) == {3: 5}
+    topic.messages_held.append(row(6, 1, 6))
+    assert read(topic) == {1: 6, 3: 5}
 
 
 @pytest.mark.parametrize(
     "value", [b"{", b"[]", b'"x"', b"{}", b'{"id": 1}', b'{"id": 1, "at": null}'], ids=lambda value: value.decode()
 )
 def test_an_unreadable_message_is_an_error_or_goes_to_the_callback(topic, value):
-    topic.messages = [Message(7, value), row(8, 2, 2)]
+    topic.messages_held = [Message(7, value), row(8, 2, 2)]
     with pytest.raises(OperationError, match=r"rows\[0\]: the message at offset 7 isn't a row with the key id"):
-        read()
+        read(topic)
     unreadable = []
-    assert read(on_unreadable=unreadable.append) == {2: 2}
+    assert read(topic, on_unreadable=unreadable.append) == {2: 2}
     assert [message.offset() for message in unreadable] == [7]
 
 
 def test_a_tombstone_without_a_key_goes_to_the_callback(topic):
-    topic.messages = [Message(7, None, key=None), row(8, 2, 2)]
+    topic.messages_held = [Message(7, None, key=None), row(8, 2, 2)]
     unreadable = []
-    assert read(on_unreadable=unreadable.append) == {2: 2}
+    assert read(topic, on_unreadable=unreadable.append) == {2: 2}
     assert len(unreadable) == 1
 
 
 def test_read_rows_stays_within_the_given_offsets(topic):
-    read()
-    assert topic.asked == (2, 90)
-    read(starts={0: 40}, ends={0: 60})
-    assert topic.asked == (40, 60)
-    read(starts={0: 1}, ends={0: 600})
-    assert topic.asked == (2, 90)
+    read(topic)
+    assert topic.read_range == (2, 90)
+    read(topic, starts={0: 40}, ends={0: 60})
+    assert topic.read_range == (40, 60)
+    read(topic, starts={0: 1}, ends={0: 600})
+    assert topic.read_range == (2, 90)

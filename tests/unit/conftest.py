@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.simulated import Simulated
+from tests.simulator.simulated import Simulated
 
 
 @pytest.fixture

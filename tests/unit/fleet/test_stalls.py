@@ -18,9 +18,9 @@ from sluice.flink.client import AsyncFlinkClient
 from sluice.health.probe import WatchedJob
 from sluice.operation import stop
 from sluice.plan.request import DeployRequest
+from tests.simulator.simulated import JOB
 from tests.support.brokers import HeldBrokers, HeldTopics
 from tests.support.recorded import PARTITIONS, TOPIC, RecordedCluster, body
-from tests.support.simulated import JOB
 
 HEALTH = Health(start_timeout=timedelta(minutes=1))
 """The recorded job has run for a minute and a half."""

@@ -4,7 +4,7 @@ import pytest
 
 from sluice.errors import BusyError
 from sluice.operation.executor import Executor
-from tests.support.simulated import JOB, Died
+from tests.simulator.simulated import JOB, Died
 
 
 def numbers(simulated):

@@ -3,7 +3,7 @@
 import pytest
 
 from sluice.errors import RefusedError
-from tests.support.simulated import JOB
+from tests.simulator.simulated import JOB
 
 
 @pytest.fixture

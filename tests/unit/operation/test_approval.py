@@ -7,7 +7,7 @@ import pytest
 from sluice.errors import RefusedError
 from sluice.operation.start import Start
 from sluice.plan.approval import Approval
-from tests.support.simulated import JOB, Died, state
+from tests.simulator.simulated import JOB, Died, state
 
 AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ import pytest
 from sluice.errors import ChangedError
 from sluice.operation import executor, run, savepoint, verify
 from sluice.plan.request import DeployRequest
-from tests.support.simulated import JOB, Client, Died
+from tests.simulator.simulated import JOB, Client, Died
 from tests.support.windowed import source
 
 

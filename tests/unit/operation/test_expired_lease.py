@@ -5,7 +5,7 @@ import pytest
 from sluice.errors import BusyError
 from sluice.ledger.operation_handle import OperationHandle
 from sluice.operation.stop import Stop
-from tests.support.simulated import JOB, Died
+from tests.simulator.simulated import JOB, Died
 
 
 @pytest.fixture

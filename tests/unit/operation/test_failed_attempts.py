@@ -9,7 +9,7 @@ from sluice.fleet.needs import read_decision_inputs
 from sluice.fleet.rows import JobStatus
 from sluice.operation.failed_attempts import record_unbegun, record_unless_begun
 from sluice.plan.request import DeployRequest
-from tests.support.simulated import JOB
+from tests.simulator.simulated import JOB
 
 
 def decision(simulated, after, drift=False, state="gone", verdict="failed"):

@@ -4,7 +4,7 @@ import pytest
 
 from sluice.operation import stop as stop_module
 from sluice.operation.stop import Stop, StopFailedError
-from tests.support.simulated import JOB, Died
+from tests.simulator.simulated import JOB, Died
 
 TOO_LATE = "CheckpointException: Checkpoint expired before completing"
 

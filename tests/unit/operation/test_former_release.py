@@ -3,7 +3,7 @@
 import pytest
 
 from sluice.errors import FlinkError, RefusedError
-from tests.support.simulated import Died
+from tests.simulator.simulated import Died
 
 
 def test_rollback_skips_a_release_that_was_never_submitted(simulated):

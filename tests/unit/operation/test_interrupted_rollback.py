@@ -4,7 +4,7 @@ import pytest
 
 from sluice.errors import RefusedError
 from sluice.ledger.operation_handle import OperationHandle
-from tests.support.simulated import JOB, Died
+from tests.simulator.simulated import JOB, Died
 
 WRITES = 8
 """begin, cancel, stopped, submit, submitted, started, the operation's columns, its end."""

@@ -11,7 +11,7 @@ from sluice.fleet.members import read_members
 from sluice.fleet.needs import read_decision_inputs
 from sluice.operation.stop import Stop
 from sluice.plan.request import DeployRequest
-from tests.support.simulated import JOB, Died
+from tests.simulator.simulated import JOB, Died
 
 
 @pytest.fixture(params=["alive", "ended"])

@@ -9,7 +9,7 @@ from sluice.deployment.jars import jar_digests
 from sluice.errors import ConfigError
 from sluice.fleet.members import read_members
 from sluice.release.jars import store_jars
-from tests.support.simulated import JOB
+from tests.simulator.simulated import JOB
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from sluice.fleet.decision import decide
 from sluice.fleet.members import read_members
 from sluice.fleet.needs import read_decision_inputs
 from sluice.fleet.rows import JobStatus
-from tests.support.simulated import JOB
+from tests.simulator.simulated import JOB
 from tests.support.windowed import source
 
 LEAST = "    least: Annotated[int, Field(ge=0, le=100)] = 0\n"

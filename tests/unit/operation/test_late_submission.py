@@ -6,7 +6,7 @@ import pytest
 from sluice.errors import OperationError, UnreachableError
 from sluice.operation.driver import retry_on_conflict
 from sluice.operation.start import ClusterTimeouts
-from tests.support.simulated import _ROUTES, JOB, Died
+from tests.simulator.simulated import _ROUTES, JOB, Died
 
 POINTS = range(14)
 """Requests to the cluster from the loss to the end of the rollback, and some more."""

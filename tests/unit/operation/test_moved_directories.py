@@ -3,7 +3,7 @@
 import pytest
 
 from sluice.operation.stop import Stop
-from tests.support.simulated import JOB, SAVEPOINTS, Died
+from tests.simulator.simulated import JOB, SAVEPOINTS, Died
 
 
 def moved(simulated, option, directory):

@@ -6,8 +6,8 @@ from sluice.errors import RefusedError
 from sluice.fleet.discrepancies import find_discrepancy
 from sluice.fleet.members import read_members
 from sluice.operation.forget import forget
+from tests.simulator.simulated import JOB, Died
 from tests.support.placing import Columns
-from tests.support.simulated import JOB, Died
 
 FORMER, OTHER = "http://flink", "http://other"
 OTHERS = {"execution.checkpointing.dir": "file:///others", "execution.checkpointing.savepoint-dir": "file:///others"}

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from sluice.errors import UnreachableError
-from tests.support.simulated import _ROUTES, JOB
+from tests.simulator.simulated import _ROUTES, JOB
 
 ANSWERS = {
     "a page that is not found": httpx.Response(404, text="<html>no route</html>"),

@@ -7,7 +7,7 @@ from sluice.ledger.operation_handle import OperationHandle
 from sluice.operation import run as run_module
 from sluice.plan.checks import check_max_parallelism
 from sluice.plan.request import DeployRequest
-from tests.support.simulated import JOB, Client, Died, graph, state
+from tests.simulator.simulated import JOB, Client, Died, graph, state
 
 
 def crash_after(stage, event):

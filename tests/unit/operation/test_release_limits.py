@@ -9,7 +9,7 @@ from sluice.errors import ConfigError
 from sluice.health.gates import Reading
 from sluice.operation import verify
 from sluice.operation.limits import limits
-from tests.support.simulated import JOB, TOPIC
+from tests.simulator.simulated import JOB, TOPIC
 from tests.support.windowed import source
 
 BROKEN = "import nothing_of_that_name"

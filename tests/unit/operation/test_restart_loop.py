@@ -5,7 +5,7 @@ import pytest
 from sluice.errors import RefusedError
 from sluice.operation.stop import StopFailedError
 from sluice.plan.explain import explain
-from tests.support.simulated import JOB, TOPIC, Died
+from tests.simulator.simulated import JOB, TOPIC, Died
 
 NOT_RUNNING = "CheckpointException: Some tasks of the job are currently not running"
 

@@ -4,8 +4,8 @@ import pytest
 
 from sluice.errors import FlinkError, OperationError
 from sluice.flink import stale_metrics
+from tests.simulator.simulated import TOPIC, Died
 from tests.support.placing import Columns
-from tests.support.simulated import TOPIC, Died
 
 
 def test_former_release_gets_its_own_state_back_from_a_stateless_release(simulated):

@@ -5,7 +5,7 @@ import pytest
 
 from sluice.errors import BusyError, OperationError, RefusedError
 from sluice.operation.savepoint import Look, enter_savepoint, order_savepoint, take_savepoint
-from tests.support.simulated import _ROUTES, JOB, SAVEPOINTS
+from tests.simulator.simulated import _ROUTES, JOB, SAVEPOINTS
 
 
 def forgotten(job, trigger):

@@ -8,8 +8,8 @@ from sluice.fleet.members import read_members
 from sluice.fleet.needs import read_decision_inputs
 from sluice.plan.approval import beyond
 from sluice.release.fingerprint import fingerprint
+from tests.simulator.simulated import JOB
 from tests.support.ledgers import NOW
-from tests.support.simulated import JOB
 from tests.support.windowed import source
 
 LEAST = "    least: "

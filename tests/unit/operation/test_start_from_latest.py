@@ -3,7 +3,7 @@
 import pytest
 
 from sluice.kafka.offsets import Offsets
-from tests.support.simulated import JOB, TOPIC
+from tests.simulator.simulated import JOB, TOPIC
 from tests.support.windowed import source
 
 

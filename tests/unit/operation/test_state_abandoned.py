@@ -7,7 +7,7 @@ from sluice.ledger.operation_handle import OperationHandle
 from sluice.operation.stop import Stop
 from sluice.plan.approval import Approval
 from sluice.plan.explain import explain
-from tests.support.simulated import JOB, TOPIC, Died
+from tests.simulator.simulated import JOB, TOPIC, Died
 
 
 def lost(simulated, first):

@@ -7,7 +7,7 @@ import pytest
 from sluice.errors import RefusedError, StateError, UnreachableError
 from sluice.operation.stop import Stop
 from sluice.plan.approval import Approval
-from tests.support.simulated import JOB, TOPIC, Died
+from tests.simulator.simulated import JOB, TOPIC, Died
 
 LONGER = {"hours": 2}
 

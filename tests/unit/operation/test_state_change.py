@@ -5,7 +5,7 @@ import pytest
 from sluice.errors import RefusedError
 from sluice.plan.explain import explain
 from sluice.plan.markdown import markdown
-from tests.support.simulated import JOB
+from tests.simulator.simulated import JOB
 from tests.support.windowed import source
 
 

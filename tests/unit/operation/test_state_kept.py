@@ -4,7 +4,7 @@ import pytest
 
 from sluice.errors import RefusedError
 from sluice.kafka.offsets import Offsets
-from tests.support.simulated import TOPIC
+from tests.simulator.simulated import TOPIC
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from sluice.errors import OperationError, RefusedError
 from sluice.ledger.operation_handle import OperationHandle
 from sluice.operation.stop import Stop
-from tests.support.simulated import Died
+from tests.simulator.simulated import Died
 
 
 @pytest.fixture

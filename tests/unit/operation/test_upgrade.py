@@ -12,7 +12,7 @@ from sluice.operation import start
 from sluice.operation.failed_attempts import record_unbegun
 from sluice.plan.request import DeployRequest
 from sluice.release import fingerprint
-from tests.support.simulated import JOB, Died
+from tests.simulator.simulated import JOB, Died
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from sluice.health.gates import Reading
 from sluice.operation import verify
 from sluice.operation.limits import untimed
-from tests.support.simulated import JOB
+from tests.simulator.simulated import JOB
 from tests.support.windowed import source
 
 

@@ -46,7 +46,7 @@ with DAG("given_up", schedule=None):
     DeployOperator(
         task_id="deploy",
         job="event_metrics",
-        config={"event_types": ["page_view", "click"]},
+        config={"event_types": ["click", "page_view"]},
         retries=2,
         pool="given_up",
     )

@@ -43,7 +43,7 @@ def test_rejected_plan_changes_nothing_and_other_deploys_are_not_blocked(airflow
     run, tasks = run_dag(airflow, f"deploy.{JOB}")
     assert (run["state"], tasks["approve"]["state"]) == ("success", "skipped")
     run, tasks = run_dag(airflow, f"deploy.{JOB}", config_metrics_window_minutes=25)
-    assert (run["state"], tasks["approve"]["state"], tasks["create_topics"]["state"]) == (
+    assert (run["state"], tasks["approve"]["state"], tasks["package"]["state"]) == (
         "failed",
         "failed",
         "upstream_failed",

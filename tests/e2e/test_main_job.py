@@ -92,8 +92,8 @@ def test_setting_of_the_trigger_form_reaches_the_job_and_can_be_cleared(airflow,
         "extra_links": {"Flink UI": f"{local.flink_url}/#/job/running/{after.flink_job_id}/overview"},
         "total_entries": 1,
     }
-    # Neither costs a task: they are skipped without being begun.
-    assert {tasks.pop(task)["state"] for task in ("approve", "roll_back")} == {"skipped"}
+    # None costs a task: they are skipped without being begun.
+    assert {tasks.pop(task)["state"] for task in ("approve", "create_topics", "roll_back")} == {"skipped"}
     assert all(task["try_number"] == 1 for task in tasks.values())
     assert (after.state, after.release) == ("RUNNING", before.release + 1)
     assert after.flink_job_id != before.flink_job_id

@@ -26,14 +26,15 @@ if TYPE_CHECKING:
     from sluice.operation.roll_back import RollbackResult
     from sluice.operation.started import Started
     from sluice.plan.approval import Approval
+    from sluice.plan.model import Plan
     from sluice.project import Project
 
 
 class PlanOperator(RequestOperator, SkipMixin):
     """Compare what is desired with what runs, and log what a deploy would do.
 
-    The task that asks for an approval is skipped where none is needed. Where the job runs the release that is wanted,
-    proven, and its topics are as declared, all later tasks are skipped: the run ends here.
+    The tasks `approve` and `create_topics` are skipped if the plan needs no approval, or changes no topic. If the job
+    runs the desired release, which was verified, and its topics are as declared, all later tasks are skipped.
     """
 
     inherits_from_skipmixin = True
@@ -44,7 +45,6 @@ class PlanOperator(RequestOperator, SkipMixin):
 
     def work(self, context: Context) -> dict[str, Any]:
         """The plan, once it is this run's turn."""
-        from sluice.airflow.approve import ApproveOperator  # noqa: PLC0415
         from sluice.operation.run import make_plan  # noqa: PLC0415
         from sluice.plan.explain import explain  # noqa: PLC0415
 
@@ -62,10 +62,11 @@ class PlanOperator(RequestOperator, SkipMixin):
             self.log.info("nothing to do: release %s runs and is proven", plan.release)
             context["ti"].xcom_push(key="return_value", value=values)
             self.skip(context["ti"], [each for each in _later(self) if not getattr(each, "ends_group", False)])
-        if not plan.needs_approval or request.allow_state_loss:
-            # Skipping ends the task here, and costs no task of its own.
+        idle = _idle(self, plan, needs_approval=plan.needs_approval and not request.allow_state_loss)
+        if idle:
+            # Skipping ends this task here. A task that is skipped from here costs no process.
             context["ti"].xcom_push(key="return_value", value=values)
-            self.skip(context["ti"], [each for each in self.downstream_list if isinstance(each, ApproveOperator)])
+            self.skip(context["ti"], idle)
         return values
 
 
@@ -74,6 +75,20 @@ def _later(task: BaseOperator) -> list[Any]:
     dag, group = task.dag, task.task_group
     ids = group.children if group is not None and not group.is_root else dag.task_dict
     return [dag.task_dict[each] for each in task.get_flat_relative_ids(upstream=False) if each in ids]
+
+
+def _idle(task: BaseOperator, plan: Plan, *, needs_approval: bool) -> list[Any]:
+    """The tasks after a plan task that have nothing to do.
+
+    A task stays if one after it would be skipped with it, by Airflow's default trigger rule.
+    """
+    from sluice.airflow.approve import ApproveOperator  # noqa: PLC0415
+
+    kinds: tuple[type, ...] = () if needs_approval else (ApproveOperator,)
+    if all(topic.action == "keep" for topic in plan.topics):
+        kinds += (CreateTopicsOperator,)
+    found: list[BaseOperator] = [each for each in _later(task) if isinstance(each, kinds)]
+    return [each for each in found if all(next_.trigger_rule == "none_failed" for next_ in each.downstream_list)]
 
 
 class CreateTopicsOperator(RequestOperator):

@@ -27,6 +27,27 @@ own = {each for each in dag.task_ids if each.startswith("deploy_counts.")}
 found = skipped(dag.get_task("deploy_counts.plan"))
 assert found == own - {"deploy_counts.plan", "deploy_counts.settle"}, found
 """
+IDLE = """
+from sluice.airflow.operators import CreateTopicsOperator, PackageOperator, PlanOperator, _idle
+
+def idle(task, action="keep", needs_approval=False):
+    plan = Plan(job="counts", action="redeploy", category="stateless", fingerprint="f",
+                topics=(TopicAction(topic="t", action=action, words="w"),))
+    return [each.task_id for each in _idle(task, plan, needs_approval=needs_approval)]
+
+with DAG("deploy.counts", schedule=None) as dag:
+    deploy_tasks(common={"job": "counts"})
+plan = dag.get_task("plan")
+assert idle(plan) == ["approve", "create_topics"], idle(plan)
+assert idle(plan, "grow") == ["approve"]
+assert idle(plan, needs_approval=True) == ["create_topics"]
+
+with DAG("mine", schedule=None) as dag:
+    first = PlanOperator(task_id="plan", job="counts")
+    topics = CreateTopicsOperator(task_id="create_topics", job="counts")
+    first >> topics >> PackageOperator(task_id="package", job="counts")
+assert idle(first) == [], idle(first)
+"""
 CASES = """
 base = Plan(job="counts", action="none", category="none", fingerprint="f", release=2)
 grown = base.model_copy(update={"topics": (TopicAction(topic="t", action="grow", words="w"),)})
@@ -52,6 +73,10 @@ def test_all_tasks_after_the_plan_are_skipped(tmp_path):
 
 def test_last_task_of_a_group_is_not_skipped_since_other_tasks_wait_for_it(tmp_path):
     run_script(PREPARED + GROUP, tmp_path)
+
+
+def test_tasks_without_work_are_skipped_unless_later_ones_would_be_skipped_with_them(tmp_path):
+    run_script(PREPARED + IDLE, tmp_path)
 
 
 def test_unproven_release_open_operation_or_a_topic_to_change_need_the_later_tasks(tmp_path):

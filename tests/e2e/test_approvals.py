@@ -56,7 +56,7 @@ def test_rejected_plan_changes_nothing_and_other_deploys_are_not_blocked(airflow
     tasks = tasks_of(airflow, path)
     assert (tasks["approve"]["state"], tasks["approve"]["try_number"]) == ("failed", 1)
     assert tasks["roll_back"]["state"] == "skipped"
-    assert "has rejected the plan; nothing was touched" in log_of(airflow, path, "approve")
+    assert "has rejected the plan; the job was not changed" in log_of(airflow, path, "approve")
     assert status(root, JOB)[0].flink_job_id == before.flink_job_id
     # A run that changes nothing begins no operation.
     assert len(ledger.operations(JOB)) == operations
@@ -80,7 +80,7 @@ def test_plan_without_an_answer_in_time_is_refused(airflow, root, ledger):
         "failed",
         1,
     )
-    assert "nobody has approved the plan in time; nothing was touched" in log_of(airflow, path, "deploy.approve")
+    assert "the plan was not approved in time; the job was not changed" in log_of(airflow, path, "deploy.approve")
     assert tasks["deploy.settle"]["state"] == "upstream_failed"
     assert status(root, JOB)[0].flink_job_id == before.flink_job_id
     asked = ledger.approvals.of(JOB)[0]
@@ -106,7 +106,7 @@ def test_cleared_run_with_another_plan_fails_instead_of_asking(airflow, root, le
     with deployment_line(root, JOB, "parallelism: 2"):
         clear(airflow, path, "plan")
         assert ended(airflow, path)["state"] == "failed"
-    assert "this run has asked about another plan before" in log_of(airflow, path, "approve")
+    assert "this run has asked for the approval of another plan" in log_of(airflow, path, "approve")
     assert get(airflow, hitl)["body"] == shown
     assert ledger.approvals.of(JOB)[0].answer == "withdrawn"
     assert status(root, JOB)[0].flink_job_id == before.flink_job_id

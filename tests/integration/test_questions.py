@@ -87,7 +87,7 @@ assert (detail().body, detail().responded_at) == (body, None)
 answered("Approve")
 clear()
 answer("Approve")
-assert "another plan before" in refused()
+assert "the approval of another plan" in refused()
 assert (detail().body, detail().responded_at, detail().ti_id) == (body, None, identity("r1"))
 assert [(each.fingerprint, each.answer) for each in ledger.approvals.of("counts")] == [("f", "approved")]
 """

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sluice.airflow.gates import GateOperator, gate_group
     from sluice.airflow.savepoint import SavepointOperator
 
-_PLACES = {
+_MODULES = {
     "BackfillOperator": "backfill",
     "DeployOperator": "deploy",
     "GateOperator": "gates",
@@ -49,10 +49,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name from its module."""
-    if name not in _PLACES:
+    """Import a public name from its module at its first use."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

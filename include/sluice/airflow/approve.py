@@ -1,6 +1,6 @@
-"""Asking a person about a plan that needs an approval: in Airflow's human-in-the-loop, with nothing held meanwhile.
+"""The task that asks a person to approve a plan, with Airflow's human-in-the-loop.
 
-What was asked and what the answer was stands in the ledger; whoever carries the plan out reads it there.
+The ledger records the request and the answer; the task that executes the plan reads them there.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ APPROVE, REJECT = "Approve", "Reject"
 
 
 class ApproveOperator(RequestOperator, HITLOperator):
-    """Wait until a person has approved a plan that needs it; fail where it is rejected, or nobody answers in time.
+    """Wait until a person approves a plan; fail if the plan is rejected, or not approved in time.
 
-    Skipped where the plan loses nothing, or was approved ahead; in a run that nobody attends to it fails at once. While
-    it waits, neither a worker slot nor a trigger nor the job is held: the job may be recovered, or deployed otherwise,
-    meanwhile. What is carried out afterwards must not lose more than was approved.
+    The task is skipped if the plan needs no approval or was approved in advance. In an unattended run it fails at once.
+    While it waits, it holds neither a worker slot nor a trigger nor the job's lock, so that other runs can recover or
+    deploy the job. The plan that is then executed must not lose more than the approved one.
 
     Args:
         plan: The plan task's output (templated).
-        notifiers: Told that a plan waits, with `changes` in their context as those of the sweep.
+        notifiers: Called when a plan waits for an approval, with `changes` in their context as the sweep's notifiers.
         patience: How long to wait; None: SLUICE_APPROVAL_HOURS.
     """
 
-    # Subject and body are no templates: they hold text of the job's settings and of the requester.
+    # Subject and body are no templates: they contain text from the job's settings and from the requester.
     template_fields = ("plan", *RequestOperator.template_fields)
 
     def __init__(
@@ -54,22 +54,23 @@ class ApproveOperator(RequestOperator, HITLOperator):
         super().__init__(subject="a plan", options=[APPROVE, REJECT], defaults=REJECT, **kwargs)
         self.plan = plan
         self.patience = patience
-        self.listening = list(notifiers)
+        # Not `notifiers`, which `HITLOperator` calls itself.
+        self.plan_notifiers = list(notifiers)
 
     def execute(self, context: Context) -> Any:
-        """Ask, and wait; see `execute_complete`."""
+        """Ask for the approval, and wait for the answer; see `execute_complete`."""
         from sluice.plan.approval import beyond  # noqa: PLC0415
         from sluice.plan.model import Plan  # noqa: PLC0415
 
-        plan, wanted = Plan.model_validate(self.plan), self.request(context)
+        plan, request = Plan.model_validate(self.plan), self.request(context)
         if not plan.needs_approval:
-            raise AirflowSkipException("the plan loses nothing")
-        if wanted.allow_state_loss:
-            raise AirflowSkipException("it was approved ahead")
-        if wanted.unattended:
+            raise AirflowSkipException("the plan needs no approval")
+        if request.allow_state_loss:
+            raise AirflowSkipException("the plan was approved in advance")
+        if request.unattended:
             raise AirflowFailException(
-                f"{self.job}: the plan needs an approval, and this run asks nobody: {plan.why_approval}; nothing was "
-                "touched; deploy again, which asks"
+                f"{self.job}: the plan needs an approval, and an unattended run can't ask for one: "
+                f"{plan.why_approval}; the job was not changed; start a run that isn't unattended, and approve its plan"
             )
         with airflow_errors():
             project = self.project()
@@ -77,21 +78,22 @@ class ApproveOperator(RequestOperator, HITLOperator):
             if given is not None and given.plan is not None and not beyond(plan, given.plan):
                 return {"by": given.by, "at": given.at.isoformat()}
             self._ask(context, project, plan)
-        # As `HITLOperator.execute` ends, which would show the question once more, and wipe an answer to it.
+        # The end of `HITLOperator.execute`. Calling it would send the question again and delete an answer to it.
         raise TaskAwaitingInput(method_name="execute_complete", timeout=self.response_timeout)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Who has approved it and when; anything else fails the run, which has touched nothing."""
+        """The person who approved the plan, and the time. Any other answer fails the run; the job is not changed."""
         chosen = super().execute_complete(context, event)["chosen_options"]
         by, at = _responder(event), datetime.fromtimestamp(event["responded_at"].timestamp(), UTC)
         answer: Answer = "timed_out" if by is None else "approved" if chosen == [APPROVE] else "rejected"
         with airflow_errors():
             self.project().ledger.approvals.answer(self.job, self.holder(context), answer, by, at)
         if answer == "rejected":
-            raise AirflowFailException(f"{self.job}: {by} has rejected the plan; nothing was touched")
+            raise AirflowFailException(f"{self.job}: {by} has rejected the plan; the job was not changed")
         if answer == "timed_out":
             raise AirflowFailException(
-                f"{self.job}: nobody has approved the plan in time; nothing was touched; deploy again, which asks again"
+                f"{self.job}: the plan was not approved in time; the job was not changed; deploy again to get a new "
+                "approval request"
             )
         return {"by": by, "at": at.isoformat()}
 
@@ -103,41 +105,42 @@ class ApproveOperator(RequestOperator, HITLOperator):
         until = datetime.now(UTC) + self.response_timeout
         link = f"{context['ti'].log_url.partition('?')[0]}/required_actions"
         approvals, asker, is_gone = project.ledger.approvals, self.holder(context), self.is_gone(context)
-        # Before anything is shown: nobody would wait for an answer to it.
+        # Before Airflow shows the question: a refused run would not wait for the answer.
         approvals.refuse_another(self.job, asker, is_gone)
-        fates = {"loses state": plan.loses_state, "alters what its state means": plan.alters_state}
-        fate = next((words for words, applies in fates.items() if applies), "has no way back")
-        self.subject = f"{self.job}: {plan.kind} that {fate}"
+        effects = {"loses state": plan.loses_state, "alters what its state means": plan.alters_state}
+        effect = next((words for words, applies in effects.items() if applies), "can't be rolled back")
+        self.subject = f"{self.job}: {plan.kind} that {effect}"
         reason = self.request(context).reason
         mark = f"Plan {identity(plan)}."
         self.body = "\n\n".join(
             [
                 markdown(plan),
                 *([f"Reason given: {escaped(reason)}"] if reason else []),
-                f"Without an answer within {_words(self.response_timeout)} it is refused. Meanwhile the job goes on.",
+                f"Without an answer within {_words(self.response_timeout)} the plan is refused. The job keeps running.",
                 mark,
             ]
         )
         if not self._show(context).endswith(mark):
             approvals.answer(self.job, asker, "withdrawn")
             raise RefusedError(
-                f"{self.job}: this run has asked about another plan before, which Airflow goes on showing",
-                remedy=f"start a new run of {context['dag'].dag_id}: it shows the plan of now",
+                f"{self.job}: this run has asked for the approval of another plan, and Airflow still shows that plan",
+                remedy=f"start a new run of {context['dag'].dag_id}, which shows the current plan",
             )
-        # From here on: what the ledger says that was asked is what is shown.
+        # Recorded after Airflow shows the plan, so that the plan in the ledger is the one that is shown.
         why = plan.why_approval
         approvals.ask(asker, plan.model_dump(mode="json"), why, until=until, link=link, is_gone=is_gone)
-        self._tell(context, project, plan, f"its {plan.kind} needs an approval: {why}; approve or reject it: {link}")
+        self._notify(context, project, plan, f"its {plan.kind} needs an approval: {why}; approve or reject it: {link}")
 
     def _show(self, context: Context) -> str:
-        """Have Airflow show the question; the text that is shown.
+        """Have Airflow show the question; the text that it shows.
 
-        Airflow keeps what a task has asked first, whatever it asks when it was cleared, and forgets the answer alone.
+        Airflow keeps the first question of a task: clearing the task deletes the answer, and a new question of the
+        cleared task is ignored.
         """
         from airflow.sdk.execution_time.comms import CreateHITLDetailPayload, HITLDetailRequestResult  # noqa: PLC0415
         from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS  # noqa: PLC0415
 
-        # As `upsert_hitl_detail`, which tells nothing of what comes back.
+        # As `upsert_hitl_detail`, which doesn't return the response.
         shown = SUPERVISOR_COMMS.send(
             CreateHITLDetailPayload(
                 ti_id=context["ti"].id,
@@ -152,20 +155,20 @@ class ApproveOperator(RequestOperator, HITLOperator):
         )
         return (shown.body or "") if isinstance(shown, HITLDetailRequestResult) else ""
 
-    def _tell(self, context: Context, project: Project, plan: Plan, words: str) -> None:
+    def _notify(self, context: Context, project: Project, plan: Plan, words: str) -> None:
         from sluice.airflow.notifier_callbacks import notifier_callbacks  # noqa: PLC0415
         from sluice.fleet.notifications import notify_approval  # noqa: PLC0415
 
         ledger = project.ledger
-        untold = notify_approval(
-            ledger.notifications, ledger.samples, plan, words, notifier_callbacks(self.listening, context)
+        errors = notify_approval(
+            ledger.notifications, ledger.samples, plan, words, notifier_callbacks(self.plan_notifiers, context)
         )
-        for line in untold:
-            self.log.error("%s", line)
+        for error in errors:
+            self.log.error("%s", error)
 
 
 def given_approval(project: Project, job: str, asker: str) -> Approval | None:
-    """What was approved of this run's newest plan, unless that is spent; None: nothing."""
+    """The approval of this run's newest plan; None: it has none, or an operation has used it."""
     from sluice.plan.approval import Approval  # noqa: PLC0415
     from sluice.plan.model import Plan  # noqa: PLC0415
 
@@ -184,7 +187,7 @@ def _words(time: timedelta) -> str:
 
 
 def _responder(event: dict[str, Any]) -> str | None:
-    """Who has answered; None: nobody, the time is over."""
+    """The person who answered; None: there was no answer in time."""
     user = event["responded_by_user"]
     if user is None:
         return None

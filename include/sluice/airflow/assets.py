@@ -100,8 +100,8 @@ class Lineage:
             tuple(self._each(job.sinks, sinks)),
         )
 
-    def _each(self, topics: Mapping[str, Kafka], given: Mapping[str, Any]) -> Iterable[Asset]:
-        names = (_named(given.get(name)) or topic.topic for name, topic in topics.items())
+    def _each(self, topics: Mapping[str, Kafka], settings: Mapping[str, Any]) -> Iterable[Asset]:
+        names = (_named(settings.get(name)) or topic.topic for name, topic in topics.items())
         return (self._topic(name) for name in dict.fromkeys(names))
 
     def _topic(self, name: str) -> Asset:
@@ -111,9 +111,9 @@ class Lineage:
         return self._topics[name]
 
 
-def _named(given: object) -> str | None:
+def _named(settings: object) -> str | None:
     """The topic that a deployment file's settings name; None: they name none, or an invalid one."""
-    name = given.get("topic") if isinstance(given, Mapping) else None
+    name = settings.get("topic") if isinstance(settings, Mapping) else None
     return name if isinstance(name, str) and _TOPIC.fullmatch(name) else None
 
 

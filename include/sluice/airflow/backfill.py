@@ -80,13 +80,13 @@ class BackfillOperator(ReplayChunkOperator):
         with airflow_errors():
             project = self.project()
             replay = project.ledger.replays.newest(self.job, self._taker(context))
-            if replay is None or not self._is_to_promote(project, replay, context):
+            if replay is None or not self._only_promotes(project, replay, context):
                 replay = begin(project, self.job, self.asked, context, self._taker(context), self.log.info)
-        return self._go_on(context, project, replay)
+        return self._run_chunks(context, project, replay)
 
-    def turn(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - what a trigger calls
+    def continue_after_wait(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow passes it
         """Continue: the next chunk may start."""
-        return self._go_on(context, *self._current_replay(context))
+        return self._run_chunks(context, *self._current_replay(context))
 
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Continue with a chunk's progress from its trigger."""
@@ -100,15 +100,15 @@ class BackfillOperator(ReplayChunkOperator):
             if chunk.flink_job_id == event["flink_job_id"] and chunk.state is not ChunkState.FINISHED:
                 self.chunk = {"replay": replay.id, "number": chunk.number}
                 super().resume(context, event)
-        return self._go_on(context, project, replay)
+        return self._run_chunks(context, project, replay)
 
-    def _go_on(self, context: Context, project: Project, replay: ReplayRun) -> dict[str, Any]:
+    def _run_chunks(self, context: Context, project: Project, replay: ReplayRun) -> dict[str, Any]:
         """Run the unfinished chunks, then report and promote."""
         while (number := self._next_chunk(project, replay)) is not None:
             self.chunk = {"replay": replay.id, "number": number}
             with airflow_errors():
                 chunk = self._chunk(project, context)
-            self._go(context, project, chunk)
+            self._start_or_wait(context, project, chunk)
         return self._conclude(context, project, replay)
 
     def _conclude(self, context: Context, project: Project, replay: ReplayRun) -> dict[str, Any]:
@@ -124,8 +124,8 @@ class BackfillOperator(ReplayChunkOperator):
                 return report
             accepted = bool(self.asked.get("accept_differences"))
             ended = project.ledger.replays.find(replay.id)
-            done = promote(project, ended, self.log.info, accept_differences=accepted)
-        return {**report, "promoted": [asdict(promotion) for promotion in done]}
+            promotions = promote(project, ended, self.log.info, accept_differences=accepted)
+        return {**report, "promoted": [asdict(promotion) for promotion in promotions]}
 
     def _current_replay(self, context: Context) -> tuple[Project, ReplayRun]:
         """The replay that this task has started or resumed."""
@@ -140,7 +140,7 @@ class BackfillOperator(ReplayChunkOperator):
             raise AirflowFailException(f"{self.job}: the ledger no longer has the replay of {self._taker(context)}")
         return project, replay
 
-    def _is_to_promote(self, project: Project, replay: ReplayRun, context: Context) -> bool:
+    def _only_promotes(self, project: Project, replay: ReplayRun, context: Context) -> bool:
         """Whether an earlier try with the same request has completed the replay and not promoted it."""
         from sluice.ledger.replay_tables import ReplayOutcome  # noqa: PLC0415
 
@@ -172,7 +172,7 @@ def replay_tasks(
     plan = ReplayPlanOperator(
         task_id="plan",
         asked=asked,
-        doc_md="Checks the range, cuts it into chunks and estimates the duration; refuses a replay that can't be done.",
+        doc_md="Checks the range, divides it into chunks and estimates the duration. Fails if the replay can't be run.",
         **common,
     )
     chunks = ReplayChunkOperator.partial(
@@ -194,7 +194,7 @@ def replay_tasks(
     chunks >> EndChunksOperator(
         task_id="end_chunks",
         chunks=plan.output,
-        doc_md="Cancels Flink jobs that still run: after any end of the chunks, also if the run is marked as failed.",
+        doc_md="Cancels the chunks' Flink jobs that still run. Runs always, also if the run is marked as failed.",
         **common,
     ).as_teardown(on_failure_fail_dagrun=True)
     if asked is not None and not asked.get("promote"):

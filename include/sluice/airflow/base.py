@@ -1,6 +1,6 @@
-"""What every operator here has in common: the project, the holder of its operation, and what its errors mean.
+"""Base classes of the operators: the project, the holder of a job's lock, and which errors Airflow retries.
 
-What costs time to import is imported when a task runs: the DAG processor parses every job.
+Slow imports are inside functions: the DAG processor imports this module for every job.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 
 RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=10), "retry_exponential_backoff": True}
-"""What the operators have where a DAG gives them no `retries`: each of them continues from the journal.
+"""The operators' defaults if a DAG sets no `retries`. A retry continues from the journal.
 
-Airflow itself can lose a task: where the scheduler is slower than a trigger, it learns that the task has deferred only
-when the task is queued again, and marks it failed ("state mismatch"). The job is not at fault then.
+Airflow marks a task as failed ("state mismatch") if its scheduler is slower than the task's trigger: it then learns
+that the task was deferred only when the task is queued again. The job does not cause such a failure.
 """
 BACKSTOP = timedelta(minutes=2)
-"""How long after a trigger's own deadline Airflow gives up on the trigger."""
+"""How long after a trigger's own deadline Airflow's timeout ends the wait."""
 _LONGEST = timedelta(days=7)
-"""How long a task may wait for its turn in the triggerer."""
+"""How long a task may wait for the job's lock."""
 
 
 class ProjectOperator(BaseOperator):
@@ -64,19 +64,19 @@ class ProjectOperator(BaseOperator):
 
     @property
     def where(self) -> dict[str, str | None]:
-        """Of which project a trigger's arguments are: the triggerer finds it by itself."""
+        """The arguments by which a trigger finds the project in the triggerer's process."""
         return {"root": self.root, "environment": self.environment}
 
 
 def has_no_retries(kwargs: Mapping[str, Any]) -> bool:
-    """Whether neither an operator's arguments nor its DAG's `default_args` say how often it is tried again."""
+    """Whether neither an operator's arguments nor its DAG's `default_args` set `retries`."""
     return "retries" not in {**(kwargs.get("default_args") or {}), **kwargs}
 
 
 def is_retry(context: Context) -> bool:
-    """Whether a try before has failed, of which nothing was cleared since.
+    """Whether this is a retry, and not the first try after the task was cleared.
 
-    Airflow lets a task that is cleared have all its retries once more, after the tries that it has had.
+    Clearing a task sets `max_tries` to the tries so far plus the operator's `retries`; `try_number` counts on.
     """
     ti = context["ti"]
     return bool(ti.try_number > ti.max_tries - (context["task"].retries or 0) + 1)
@@ -86,7 +86,7 @@ class SluiceOperator(ProjectOperator):
     """Base of the operators that work on one job.
 
     Attributes:
-        is_whole: It does a whole operation; otherwise the tasks of its group do one together.
+        is_whole: The operator performs a whole operation by itself; False: the tasks of its group share one.
 
     Args:
         job: The job's name.
@@ -100,9 +100,9 @@ class SluiceOperator(ProjectOperator):
         self.job = job
 
     def holder(self, context: Context) -> str:
-        """Who holds the operation: of the DAG run this task, or its group, so that a retry goes on with its own.
+        """The holder of the operation: this task or its group, in this DAG run. A retry has the same holder.
 
-        Two of one run that work on the same job wait for each other, as two runs do.
+        Two tasks or groups of one run that work on the same job are different holders, and wait for each other.
         """
         group = self.task_group.group_id if self.task_group else None
         part = (self.task_id if self.is_whole else group) or ""
@@ -112,9 +112,9 @@ class SluiceOperator(ProjectOperator):
         return f"{run_of(context)} {part}" if part else run_of(context)
 
     def render_template(self, content: Any, context: Context, *more: Any, **options: Any) -> Any:
-        """What a DAG's author has written is a template, what another task has given by `expand` is not.
+        """Render templates that the DAG's author wrote, but not values that another task passed by `expand`.
 
-        Airflow knows such a text again, but renders the texts inside of a dict or a list that was given so.
+        Airflow doesn't render a text passed by `expand`, but it renders the texts inside a dict or list passed by it.
         """
         is_field = any(content is getattr(self, name, None) for name in self.template_fields)
         if is_field and isinstance(content, dict | list) and _is_expanded_by_a_task(self):
@@ -122,12 +122,12 @@ class SluiceOperator(ProjectOperator):
         return super().render_template(content, context, *more, **options)
 
     def is_gone(self, context: Context) -> Callable[[str], bool]:
-        """Whether another holder is known to have ended: a process of this machine, or a run of this Airflow."""
+        """A predicate: whether another holder, a process of this machine or a run of this Airflow, has ended."""
         own = self.holder(context)
         return lambda other: other != own and is_over(context, other)
 
     def wait_for_lock(self, context: Context, project: Project) -> None:
-        """Wait in the triggerer while another task holds the job, and begin again; one operation per job at a time."""
+        """Defer while another task holds the job's lock, which admits one operation per job; then call `work` again."""
         from sluice.airflow.lock_trigger import OperationTrigger  # noqa: PLC0415
 
         active = project.ledger.active(self.job)
@@ -135,20 +135,20 @@ class SluiceOperator(ProjectOperator):
             return
         if active.lease_until <= datetime.now(UTC) or self.is_gone(context)(active.holder):
             return
-        self.log.info("it waits for the %s by %s", active.kind, active.holder)
+        self.log.info("waiting for the end of the %s by %s", active.kind, active.holder)
         trigger = OperationTrigger(**self.where, operation=active.id)
-        self.defer(trigger=trigger, method_name="turn", timeout=_LONGEST)
+        self.defer(trigger=trigger, method_name="continue_after_wait", timeout=_LONGEST)
 
-    def turn(self, context: Context, event: dict[str, Any]) -> Any:  # noqa: ARG002 - what a trigger calls
-        """It may be its turn."""
+    def continue_after_wait(self, context: Context, event: dict[str, Any]) -> Any:  # noqa: ARG002 - Airflow passes it
+        """Try again to take the lock."""
         return self.work(context)
 
     def work(self, context: Context) -> Any:
-        """What `execute` does, for an operator that may have to wait for its turn."""
+        """The work of `execute`, for operators that may wait for the lock first."""
         raise NotImplementedError
 
-    def hold(self, context: Context, project: Project, deadline: float) -> timedelta:
-        """Keep the operation that is held until the deadline, Unix time in seconds; how long that is."""
+    def extend_lease(self, context: Context, project: Project, deadline: float) -> timedelta:
+        """Extend the lease of the held operation beyond a wait's deadline, Unix time in seconds; the time left."""
         left = timedelta(seconds=deadline - time.time())
         operation = self.held(project, context)
         if operation is not None:
@@ -156,22 +156,22 @@ class SluiceOperator(ProjectOperator):
         return left
 
     def driver(self, context: Context, project: Project) -> Driver:
-        """The driver of this job's operations, for the holder that this task belongs to."""
+        """The driver of this job's operations, with this task's holder."""
         from sluice.operation.driver import Driver  # noqa: PLC0415
 
         return Driver(project, self.job, self.holder(context), self.log.info, self.is_gone(context))
 
     def held(self, project: Project, context: Context) -> OperationHandle | None:
-        """The operation that this task or its group holds; None: it has none, or has ended it."""
+        """The operation in progress of this task or its group; None: there is none."""
         return self.driver(context, project).held()
 
 
 class RequestOperator(SluiceOperator):
-    """Base of the operators that do what a run asks for.
+    """Base of the operators that carry out a request.
 
     Args:
-        asked: What is asked for, as the fields of the trigger form of deploy.<job> (templated); None: the run's own
-            parameters.
+        asked: The request, as the fields of the trigger form of deploy.<job> (templated); None: the parameters of the
+            run.
         kwargs: See `SluiceOperator`.
     """
 
@@ -182,26 +182,26 @@ class RequestOperator(SluiceOperator):
         self.asked = asked
 
     def request(self, context: Context) -> DeployRequest:
-        """What is requested.
+        """The request.
 
         Raises:
-            AirflowFailException: a parameter has a value that can't be one of it.
+            AirflowFailException: a parameter has an invalid value.
         """
         from sluice.plan.request import DeployRequest  # noqa: PLC0415
 
         with airflow_errors():
-            return DeployRequest.from_params(self.given(context))
+            return DeployRequest.from_params(self.request_fields(context))
 
-    def given(self, context: Context) -> Mapping[str, Any]:
-        """The parameters of the request, by their names in the trigger form."""
-        found: Mapping[str, Any] = context["params"] if self.asked is None else self.asked
-        return found
+    def request_fields(self, context: Context) -> Mapping[str, Any]:
+        """The fields of the request, by their names in the trigger form."""
+        fields: Mapping[str, Any] = context["params"] if self.asked is None else self.asked
+        return fields
 
     @contextmanager
-    def counted(self, context: Context, project: Project) -> Iterator[None]:
-        """Let a sweep's try that comes to nothing before an operation has begun be found by the next sweep.
+    def failed_attempt_recorded(self, context: Context, project: Project) -> Iterator[None]:
+        """Record an attempt of the sweep that fails before its operation begins, so that the retry limits count it.
 
-        Otherwise it would be made again at each, and never be given up.
+        Otherwise every sweep would repeat the attempt, without a limit.
         """
         from sluice.operation.failed_attempts import record_unbegun  # noqa: PLC0415
 
@@ -211,14 +211,14 @@ class RequestOperator(SluiceOperator):
             raise
         except SluiceError as error:
             request, ti = self.request(context), context["ti"]
-            is_last = is_for_good(error) or ti.try_number > ti.max_tries
+            is_last = is_permanent(error) or ti.try_number > ti.max_tries
             if request.unattended and is_last and self.held(project, context) is None:
                 record_unbegun(project, self.job, request, self.holder(context), str(error))
             raise
 
 
 def _is_expanded_by_a_task(task: BaseOperator) -> bool:
-    """Whether it is mapped over what another task gives."""
+    """Whether the task is mapped over the output of another task."""
     from airflow.sdk.definitions.xcom_arg import XComArg  # noqa: PLC0415
 
     mapped = task.dag.task_dict.get(task.task_id)
@@ -231,22 +231,26 @@ def _is_expanded_by_a_task(task: BaseOperator) -> bool:
 
 @contextmanager
 def airflow_errors() -> Iterator[None]:
-    """What a retry can't mend fails at once; the rest is left to the task's retries."""
+    """Turn Sluice's errors into Airflow's: a permanent error fails the task at once, others are retried."""
     try:
         yield
     except SluiceError as error:
-        raise (AirflowFailException if is_for_good(error) else AirflowException)(str(error)) from error
+        raise (AirflowFailException if is_permanent(error) else AirflowException)(str(error)) from error
 
 
-def is_for_good(error: SluiceError) -> bool:
-    """Whether no retry can mend it."""
+def is_permanent(error: SluiceError) -> bool:
+    """Whether a retry would fail in the same way."""
     from sluice.operation.stop import StopFailedError  # noqa: PLC0415
 
     return isinstance(error, RefusedError | FlinkError | StopFailedError)
 
 
-def refuse_lost(project: Project, job: str, operation: str) -> None:
-    """A task that was cleared after the deploy had ended well looks again, and that is all."""
+def check_ended(project: Project, job: str, operation: str) -> None:
+    """Check the operation of a task that no longer holds it: a task may be cleared after a successful operation.
+
+    Raises:
+        AirflowFailException: the operation did not succeed, or another run has taken it over.
+    """
     outcome = project.ledger.operation(operation).outcome
     if outcome not in ("healthy", "unchanged", "recorded", "suspended"):
         raise AirflowFailException(f"{job}: the operation is no longer this run's: {outcome or 'taken over'}")

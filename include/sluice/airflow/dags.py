@@ -22,7 +22,7 @@ from sluice.airflow.backfill import replay_tasks
 from sluice.airflow.base import RETRIES
 from sluice.airflow.deploy_run import DeployRunOperator
 from sluice.airflow.deploy_tasks import deploy_tasks
-from sluice.airflow.params import deploy_params, give_params, replay_params
+from sluice.airflow.params import deploy_params, replay_params, set_params
 from sluice.airflow.sweep import SweepOperator, VerifyOperator
 from sluice.airflow.timetable import IntervalsOnRequest
 from sluice.deployment.catalog import BrokenFile, describe_import_error, read_catalog
@@ -35,8 +35,8 @@ from sluice.settings import Settings
 def gc_paused() -> Iterator[None]:
     """Pause Python's cyclic garbage collector.
 
-    The DAGs stay in memory, so that the collector would only walk them again and again: with 1,000 jobs for a quarter
-    of the parse time.
+    The DAGs stay in memory, so that the collector would only traverse them repeatedly: with 1,000 jobs for a
+    quarter of the parse time.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -86,7 +86,7 @@ def deploy_dag(job: Job, root: Path, *, notifiers: Sequence[BaseNotifier] = (), 
     ) as dag:
         common = {"job": job.name, "root": str(root)}
         deploy_tasks(common=common, notifiers=notifiers, health=job.health, assets=assets)
-    give_params(dag, deploy_params(job.config))
+    set_params(dag, deploy_params(job.config))
     return dag
 
 
@@ -182,7 +182,7 @@ def backfill_dag(job: Job, root: Path, assets: JobAssets | None = None) -> DAG:
         default_args={"owner": job.owner, **RETRIES},
     ) as dag:
         replay_tasks(common=common, assets=assets)
-    give_params(dag, replay_params(job.config))
+    set_params(dag, replay_params(job.config))
     return dag
 
 

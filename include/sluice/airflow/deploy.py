@@ -1,6 +1,6 @@
 """A whole deploy, rollback, suspension or resumption as one task, for DAGs of your own.
 
-What costs time to import is imported when a task runs: the DAG processor parses every job.
+Slow imports are inside functions: the DAG processor imports this module for every job.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from sluice.airflow.assets import job_asset, set_event_extra
 from sluice.airflow.base import BACKSTOP, airflow_errors
-from sluice.airflow.operators import SwitchOverOperator, go_back, operation_extra, settle_operation, started_of
+from sluice.airflow.operators import SwitchOverOperator, operation_extra, roll_back_run, settle_operation, started_of
 from sluice.plan.request import DeployRequest
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def _takes_request(init: Callable[..., None]) -> Callable[..., None]:
-    """Show Airflow, which takes no other arguments for `partial` and `expand`, those that become a request."""
+    """Add a request's options to the signature: Airflow accepts no other arguments for `partial` and `expand`."""
     own = list(inspect.signature(init).parameters.values())
     others = [option.param for _, option in DeployRequest.options()]
     named = [
@@ -37,19 +37,19 @@ def _takes_request(init: Callable[..., None]) -> Callable[..., None]:
 
 
 _GATES: tuple[str, ...] = ("running", "consumer_lag", "watermark")
-"""`sluice.health.gates.GATES`, which costs too much to import while DAG files are parsed."""
+"""`sluice.health.gates.GATES`, repeated since that module is slow to import while DAG files are parsed."""
 
 
 class DeployOperator(SwitchOverOperator):
-    """Bring a job to what is desired, and wait in the triggerer until it is proven; otherwise it goes back.
+    """Deploy a job's desired release, and wait in the triggerer until it passes its gates; roll back if it fails.
 
-    The same as deploy.<job>, in one task: a retry goes on where the journal stands. A plan that loses state is refused
-    unless it is approved ahead; `deploy_group` asks a person.
+    The same as deploy.<job>, in one task: a retry continues from the journal. A plan that loses state is refused unless
+    it was approved in advance; `deploy_group` asks a person instead.
 
     Args:
-        kwargs: The parameters of a request (templated) by their names in the trigger form, as `mode`, `reason`, `wake`
-            or `allow_state_loss`: see `sluice.plan.request`. `config`: settings of the job over the deployment file's.
-            Others: see `SluiceOperator`.
+        kwargs: The fields of a request (templated) by their names in the trigger form, e.g. `mode`, `reason`, `wake` or
+            `allow_state_loss`: see `sluice.plan.request`. `config`: settings of the job, which replace the deployment
+            file's. Others: see `SluiceOperator`.
     """
 
     operation: ClassVar[Kind] = "deploy"
@@ -57,32 +57,32 @@ class DeployOperator(SwitchOverOperator):
 
     @_takes_request
     def __init__(self, **kwargs: Any) -> None:
-        asked, others = DeployRequest.split({**kwargs, "operation": self.operation})
+        request_fields, others = DeployRequest.split({**kwargs, "operation": self.operation})
         outlets = [*others.pop("outlets", ()), job_asset(others["job"])]
-        super().__init__(plan=None, asked=asked, outlets=outlets, **others)
+        super().__init__(plan=None, asked=request_fields, outlets=outlets, **others)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """The operation, its outcome, the release, the Flink job id and the downtime."""
-        with self._taken_back(context):
+        with self._rolls_back_on_failure(context):
             return super().execute(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after a wait; one whose time was over, or whose trigger has failed, is a failure as any other."""
-        with self._taken_back(context):
+        """Continue after a wait. If its timeout has elapsed or its trigger has failed, the job is rolled back too."""
+        with self._rolls_back_on_failure(context):
             return super().resume_execution(next_method, next_kwargs, context)
 
     def work(self, context: Context) -> dict[str, Any]:
-        """See `execute`; once it was this task's turn."""
-        return self._prove(context, super().work(context), _GATES)
+        """See `execute`; called when the lock is free."""
+        return self._check_gates(context, super().work(context), _GATES)
 
     def passed(self, context: Context, event: dict[str, Any], started: dict[str, Any], gate: str) -> dict[str, Any]:
-        """What the trigger has seen at a gate."""
+        """Continue with the trigger's reading of a gate."""
         self.log.info("%s: %s", gate, event["words"])
         if not event["passed"]:
             self._fail(context, started, f"{gate}: {event['words']}")
-        return self._prove(context, started, _GATES[_GATES.index(gate) + 1 :])
+        return self._check_gates(context, started, _GATES[_GATES.index(gate) + 1 :])
 
-    def _prove(self, context: Context, started: dict[str, Any], gates: tuple[str, ...]) -> dict[str, Any]:
+    def _check_gates(self, context: Context, started: dict[str, Any], gates: tuple[str, ...]) -> dict[str, Any]:
         from sluice.airflow.triggers import GateTrigger  # noqa: PLC0415
         from sluice.health.gates import Gate  # noqa: PLC0415
         from sluice.operation.gate import look  # noqa: PLC0415
@@ -98,13 +98,13 @@ class DeployOperator(SwitchOverOperator):
                 if reading.hopeless:
                     self._fail(context, started, f"{gate}: {reading.words}")
                 if not reading.passed:
-                    left = self.hold(context, project, order.deadline)
-                    trigger, given = GateTrigger.of(order, **self.where), {"started": started, "gate": gate}
-                    self.defer(trigger=trigger, method_name="passed", kwargs=given, timeout=left + BACKSTOP)
+                    left = self.extend_lease(context, project, order.deadline)
+                    trigger, arguments = GateTrigger.of(order, **self.where), {"started": started, "gate": gate}
+                    self.defer(trigger=trigger, method_name="passed", kwargs=arguments, timeout=left + BACKSTOP)
                 driver.passed(Gate(gate), job)
             ended = settle_operation(self, context, project, started)
-            told = project.ledger.operation(started["operation"])
-        set_event_extra(context, [job_asset(self.job)], operation_extra(told))
+            operation = project.ledger.operation(started["operation"])
+        set_event_extra(context, [job_asset(self.job)], operation_extra(operation))
         return {
             "job": self.job,
             "operation": started["operation"],
@@ -121,10 +121,10 @@ class DeployOperator(SwitchOverOperator):
         raise AirflowFailException(f"{self.job}: release {started['release']}: {reason}")
 
     @contextmanager
-    def _taken_back(self, context: Context) -> Iterator[None]:
-        """What is failed for good is taken back: the former release runs again, where this task has done something.
+    def _rolls_back_on_failure(self, context: Context) -> Iterator[None]:
+        """Roll back what this task has changed when it fails and has no retry left.
 
-        Whatever the failure is: a job that nobody proves any more isn't left as it happens to be.
+        This applies to every exception: otherwise the new release would keep running without having passed its gates.
         """
         try:
             yield
@@ -133,25 +133,25 @@ class DeployOperator(SwitchOverOperator):
             if not (is_last or isinstance(error, AirflowFailException)):
                 raise
             with airflow_errors():
-                back = go_back(self, context, self.project(), str(error) or type(error).__name__)
-            if back is None:
+                result = roll_back_run(self, context, self.project(), str(error) or type(error).__name__)
+            if result is None:
                 raise
-            raise AirflowFailException(f"{self.job}: {back.words}") from error
+            raise AirflowFailException(f"{self.job}: {result.words}") from error
 
 
 class RollBackToOperator(DeployOperator):
-    """Run a former release again, from the state that the job has now: `to_release`, or the healthy one before."""
+    """Run an earlier release from the job's current state: `to_release`, or the last healthy one before."""
 
     operation = "rollback"
 
 
 class SuspendOperator(DeployOperator):
-    """Stop a job with its state kept, until it is resumed; one that is suspended already stays so."""
+    """Stop a job and keep its state until it is resumed; a job that is suspended already stays suspended."""
 
     operation = "suspend"
 
 
 class ResumeOperator(DeployOperator):
-    """Start a suspended job from the state that it stopped with, and wait until it is proven."""
+    """Start a suspended job from the state with which it was stopped, and wait until it passes its gates."""
 
     operation = "resume"

@@ -1,6 +1,6 @@
-"""The operator with which the sweep starts a run of deploy.<job> and waits for it until the sweep's deadline.
+"""The operator with which the sweep triggers a run of deploy.<job> and waits for it until the sweep's deadline.
 
-None of its fields is a template: the reason of a run has texts of exceptions, which may contain data of records.
+None of its fields is a template: a run's reason contains messages of exceptions, which may contain data of records.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class DeployRunOperator(TriggerDagRunOperator):
         self.within = within
 
     def execute(self, context: Context) -> None:
-        """Start the run, and wait for its end if the sweep wants that."""
+        """Start the run, and wait for its end if the sweep requests that."""
         try:
             super().execute(context)
         except DagRunTriggerException as order:
@@ -93,13 +93,13 @@ class DeployRunOperator(TriggerDagRunOperator):
             trigger=trigger, method_name="ended", kwargs={"run": run}, timeout=timedelta(seconds=left) + BACKSTOP
         )
 
-    def ended(self, context: Context, event: dict[str, Any], run: str) -> None:  # noqa: ARG002 - what a trigger calls
+    def ended(self, context: Context, event: dict[str, Any], run: str) -> None:  # noqa: ARG002 - Airflow passes it
         """End the task with the status from the trigger's event."""
         self.trigger_run_id = run
         self._finish(run, RunStatus(event["status"]))
 
     def _make_run(self, order: DagRunTriggerException) -> None:
-        """Start the run as Airflow's task runner does, which would then wait without a deadline."""
+        """Start the run as Airflow's task runner does. The task runner would then wait without a deadline."""
         from airflow.sdk.exceptions import ErrorType  # noqa: PLC0415
         from airflow.sdk.execution_time.comms import ErrorResponse, TriggerDagRun  # noqa: PLC0415
         from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS  # noqa: PLC0415
@@ -114,7 +114,7 @@ class DeployRunOperator(TriggerDagRunOperator):
             )
         )
         if isinstance(answer, ErrorResponse) and answer.error != ErrorType.DAGRUN_ALREADY_EXISTS:
-            raise AirflowFailException(f"no run of {order.trigger_dag_id} could be made: {answer.error.value}")
+            raise AirflowFailException(f"no run of {order.trigger_dag_id} could be triggered: {answer.error.value}")
 
     def _finish(self, run: str, status: RunStatus) -> None:
         """End the task as the run's status says."""

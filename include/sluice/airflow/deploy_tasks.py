@@ -1,4 +1,4 @@
-"""The tasks of a deploy, one after the other: those of deploy.<job>, and a group of the same in DAGs of your own."""
+"""The tasks of a deploy, one after the other: for the DAGs deploy.<job>, and as a task group for your own DAGs."""
 
 from __future__ import annotations
 
@@ -37,48 +37,51 @@ def deploy_tasks(
     assets: JobAssets | None = None,
     one_end: bool = False,
 ) -> None:
-    """Make the tasks, in the DAG or group that is being made.
+    """Make the tasks in the current DAG or task group.
 
     Args:
         common: Arguments of every operator: `job`, `root`, `environment`, ...
-        asked: What is asked for, as the fields of the trigger form; None: the run's own parameters.
-        notifiers: Told that a plan waits for an approval.
+        asked: The request, as the fields of the trigger form; None: the run's own parameters.
+        notifiers: Called when a plan waits for an approval.
         patience: How long it waits; None: SLUICE_APPROVAL_HOURS.
-        health: The job's limits, for the tasks' documentation; None: they are not told there.
-        assets: What the job reads and writes; None: the job alone is an asset.
-        one_end: `settle` comes after everything else, and fails with it: what follows a group must not begin before.
+        health: The job's limits, for the tasks' documentation; None: the documentation doesn't name them.
+        assets: The job's assets; None: the job alone is one.
+        one_end: `settle` runs after all other tasks and fails if one of them failed, so that tasks after a group wait
+            for the whole group.
     """
     assets = assets or JobAssets(job_asset(common["job"]))
-    # What has nothing to do (topics of a rollback, gates of a suspended job) is skipped, and hinders nothing.
+    # A task with nothing to do (topics of a rollback, gates of a suspended job) is skipped; the next tasks still run.
     common = {**common, "trigger_rule": "none_failed"}
-    asking = {**common, "asked": asked}
+    with_request = {**common, "asked": asked}
     plan = PlanOperator(
         task_id="plan",
-        doc_md="Compares the desired with the running release: the changes, their effect on the state, the stages.",
-        **asking,
+        doc_md="Compares the desired and the running release: the changes, their effect on the state, and the stages.",
+        **with_request,
     )
     approve = ApproveOperator(
         task_id="approve",
         plan=plan.output,
         notifiers=notifiers,
         patience=patience,
-        doc_md="Waits for an approval if the plan loses state; otherwise skipped. Holds no worker slot while it waits.",
-        **asking,
+        doc_md="Waits for an approval if the plan needs one; otherwise skipped. Holds no worker slot while it waits.",
+        **with_request,
     )
     topics = CreateTopicsOperator(
         task_id="create_topics",
         doc_md="Compares the job's topics with the broker, and creates missing ones.",
-        **asking,
+        **with_request,
     )
     package = PackageOperator(
-        task_id="package", doc_md="Stores the job's code as an artifact, named by the digest of its content.", **asking
+        task_id="package",
+        doc_md="Stores the job's code as an artifact, named by the digest of its content.",
+        **with_request,
     )
     switch = SwitchOverOperator(
         task_id="switch_over",
         plan=plan.output,
         doc_md="Compiles the release, then stops the running job with a savepoint and starts the new one from it. "
         "Journals each effect before it happens, so that a retry continues.",
-        **asking,
+        **with_request,
     )
     lag_limit = f"{health.consumer_lag:,} records" if health else "the job's limit of records"
     time_limit = str(health.watermark_lag) if health else "the job's limit"
@@ -86,8 +89,8 @@ def deploy_tasks(
         task_id="check_running",
         gate="running",
         started=switch.output,
-        doc_md="Passes when the job was restored from the intended state, all tasks run, the waiting records are read, "
-        "and a checkpoint covers them.",
+        doc_md="Passes when the job was restored from the intended state, all its Flink tasks run, and a checkpoint "
+        "covers the records that were waiting.",
         **common,
     )
     lag = GateOperator(
@@ -113,16 +116,16 @@ def deploy_tasks(
         doc_md="Marks the release as healthy, measures the downtime, and deletes savepoints that are no longer needed.",
         **common,
     )
-    back = RollBackOperator(
+    roll_back = RollBackOperator(
         task_id="roll_back",
         outlets=[assets.job],
-        doc_md="Runs after a failure: starts the release before it again, from the state with which it was stopped.",
+        doc_md="Runs after a failure: starts the previous release again, from the state with which it was stopped.",
         **{**common, "trigger_rule": "one_failed"},
     )
     plan >> approve >> topics >> package >> switch >> running >> lag >> watermark >> settle
-    [switch, running, lag, watermark] >> back
+    [switch, running, lag, watermark] >> roll_back
     if one_end:
-        back >> settle
+        roll_back >> settle
 
 
 def deploy_group(
@@ -136,7 +139,7 @@ def deploy_group(
     patience: timedelta | None = None,
     **kwargs: Any,
 ) -> TaskGroup:
-    """A group of the tasks of deploy.<job>: what comes after it begins once the job is proven, and not after a failure.
+    """A group of the tasks of deploy.<job>. Tasks after it run once the job has passed its gates, not after a failure.
 
     Args:
         job: The job's name.
@@ -144,16 +147,20 @@ def deploy_group(
         group_id: None: `<operation>_<job>`.
         root: The project's directory; None: SLUICE_ROOT, or the working directory's.
         environment: Which file of deployments/ applies; None: SLUICE_ENVIRONMENT.
-        notifiers: Told that a plan waits for an approval, with `changes` in their context.
+        notifiers: Called when a plan waits for an approval, with `changes` in their context.
         patience: How long it waits; None: SLUICE_APPROVAL_HOURS.
-        kwargs: The parameters of a request by their names in the trigger form, as `mode`, `reason` (a template),
-            `to_release`, `wake` or `allow_state_loss`: see `sluice.plan.request`. `config`: settings of the job over
-            the deployment file's. Others are arguments of the operators: `retries`, `pool`, ...
+        kwargs: The fields of a request by their names in the trigger form, e.g. `mode`, `reason` (a template),
+            `to_release`, `wake` or `allow_state_loss`: see `sluice.plan.request`. `config`: settings of the job, which
+            replace the deployment file's. Others are arguments of the operators: `retries`, `pool`, ...
     """
-    asked, others = DeployRequest.split({**kwargs, "operation": operation})
+    request_fields, others = DeployRequest.split({**kwargs, "operation": operation})
     where = {"job": job, "root": None if root is None else str(root), "environment": environment}
     with TaskGroup(group_id=group_id or f"{operation}_{job}") as group:
         deploy_tasks(
-            common={**RETRIES, **where, **others}, asked=asked, notifiers=notifiers, patience=patience, one_end=True
+            common={**RETRIES, **where, **others},
+            asked=request_fields,
+            notifiers=notifiers,
+            patience=patience,
+            one_end=True,
         )
     return group

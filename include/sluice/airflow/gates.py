@@ -1,6 +1,6 @@
-"""Gates as tasks: of a deploy, and of DAGs of your own.
+"""Gates as tasks, for the DAGs deploy.<job> and for your own DAGs.
 
-What costs time to import is imported when a task runs: the DAG processor parses every job.
+Slow imports are inside functions: the DAG processor imports this module for every job.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import TaskGroup
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from sluice.airflow.base import BACKSTOP, SluiceOperator, airflow_errors, has_no_retries, refuse_lost
+from sluice.airflow.base import BACKSTOP, SluiceOperator, airflow_errors, check_ended, has_no_retries
 from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
 from sluice.airflow.operators import started_of
 from sluice.errors import RefusedError
@@ -27,26 +27,25 @@ if TYPE_CHECKING:
     from sluice.project import Project
 
 READING = "reading"
-"""The XCom with what a gate has read last: {gate, passed, words}."""
+"""The XCom with the last reading of a gate: {gate, passed, words}."""
 
 
 class GateOperator(SluiceOperator):
-    """Wait until a job has passed a gate of its `Health`: look once, and wait in the triggerer if that isn't enough.
+    """Wait until a job passes a gate of its `Health`: read it once, then wait in the triggerer if it isn't passed.
 
-    What it has read last stands in its log and in the XCom `reading`; its words are what the task returns.
+    The last reading is in the task's log and in the XCom `reading`; the task returns its words.
 
     Args:
         gate: `running`, `checkpoint`, `consumer_lag` or `watermark`.
-        started: The switch-over task's output (templated). None, in a DAG of your own: the job as it runs when the task
-            does.
-        patience: How long to wait, in a DAG of your own; None: the job's `start_timeout`.
+        started: The switch-over task's output (templated). None, for your own DAGs: the job that runs at that time.
+        patience: How long to wait, for your own DAGs; None: the job's `start_timeout`.
     """
 
     template_fields = ("started",)
     operator_extra_links = (FlinkJobLink(),)
 
     def __init__(self, *, gate: str, started: Any = None, patience: timedelta | None = None, **kwargs: Any) -> None:
-        # The default retries are for tasks that Airflow loses, not for a gate that isn't passed in time.
+        # The default retries are for tasks that Airflow marks as failed, not for a gate that isn't passed in time.
         self.fails_at_once = started is not None or has_no_retries(kwargs)
         super().__init__(**kwargs)
         self.gate = gate
@@ -54,7 +53,7 @@ class GateOperator(SluiceOperator):
         self.patience = patience
 
     def execute(self, context: Context) -> str:
-        """Look once; hand over to the trigger where the gate is neither passed nor lost."""
+        """Read the gate once; defer to the trigger if it is not passed but still can be."""
         from sluice.airflow.triggers import GateTrigger  # noqa: PLC0415
         from sluice.health.gates import Gate  # noqa: PLC0415
         from sluice.operation.gate import look  # noqa: PLC0415
@@ -64,7 +63,7 @@ class GateOperator(SluiceOperator):
             project = self.project()
             started = _running(project, self.job) if self.started is None else started_of(self.started)
             if started.flink_job_id is None:
-                raise AirflowSkipException("the job was suspended: there is nothing to look at")
+                raise AirflowSkipException("the job was suspended: there is no Flink job to check")
             deadline = None if self.started is None else float(self.started["deadline"])
             order = gate_order(
                 project, self.job, started, (Gate(self.gate),), self.log.info, deadline=deadline, patience=self.patience
@@ -77,7 +76,7 @@ class GateOperator(SluiceOperator):
         return self._conclude(context, project, passed=reading.passed, words=reading.words)
 
     def resume(self, context: Context, event: dict[str, Any]) -> str:
-        """What the trigger has seen."""
+        """Continue with the trigger's reading."""
         with airflow_errors():
             project = self.project()
         return self._conclude(context, project, passed=event["passed"], words=event["words"])
@@ -86,7 +85,7 @@ class GateOperator(SluiceOperator):
         left = timedelta(seconds=trigger.deadline - time.time())
         if self.started is not None:
             with airflow_errors():
-                self.hold(context, project, trigger.deadline)
+                self.extend_lease(context, project, trigger.deadline)
         self.defer(trigger=trigger, method_name="resume", timeout=left + BACKSTOP)
 
     def _conclude(self, context: Context, project: Project, *, passed: bool, words: str) -> str:
@@ -95,13 +94,13 @@ class GateOperator(SluiceOperator):
         if self.started is not None:
             self._record(context, project, None if passed else f"{self.gate}: {words}")
         if not passed:
-            # A job that runs by itself may be better at the next try; a deploy has waited as long as it may.
+            # In your own DAG the job may pass at a retry; a deploy has used its whole time limit.
             error = AirflowFailException if self.fails_at_once else AirflowException
             raise error(f"{self.job}: {self.gate}: {words}")
         return words
 
     def _record(self, context: Context, project: Project, failure: str | None) -> None:
-        """Record what the gate has shown in the operation, which must still be this run's where the gate is passed."""
+        """Record the result in the operation; a passed gate requires that this run still holds the operation."""
         from sluice.health.gates import Gate  # noqa: PLC0415
 
         driver = self.driver(context, project)
@@ -109,7 +108,7 @@ class GateOperator(SluiceOperator):
             if failure is not None:
                 driver.failed("verify", failure)
             elif driver.held() is None:
-                refuse_lost(project, self.job, self.started["operation"])
+                check_ended(project, self.job, self.started["operation"])
             else:
                 driver.passed(Gate(self.gate), started_of(self.started))
 
@@ -124,19 +123,19 @@ def gate_group(
     patience: timedelta | None = None,
     **kwargs: Any,
 ) -> TaskGroup:
-    """A group of tasks, one after the other, that wait until a job is inside its limits.
+    """A group of tasks, one after the other, that wait until a job is within its limits.
 
     Args:
         job: The job's name.
-        gates: Which, in this order.
+        gates: The gates, in this order.
         group_id: None: `<job>_is_healthy`.
         root: The project's directory; None: SLUICE_ROOT, or the working directory's.
         environment: Which file of deployments/ applies; None: SLUICE_ENVIRONMENT.
-        patience: How long each may wait; None: the job's `start_timeout`.
+        patience: How long each gate may wait; None: the job's `start_timeout`.
         kwargs: Arguments of the operators: `retries`, `pool`, ...
     """
     with TaskGroup(group_id=group_id or f"{job}_is_healthy") as group:
-        former: GateOperator | None = None
+        previous: GateOperator | None = None
         for gate in gates:
             task = GateOperator(
                 task_id=gate,
@@ -147,18 +146,22 @@ def gate_group(
                 patience=patience,
                 **kwargs,
             )
-            if former is not None:
-                former >> task
-            former = task
+            if previous is not None:
+                previous >> task
+            previous = task
     return group
 
 
 def _running(project: Project, job: str) -> Started:
-    """The job that runs."""
+    """The running job, from the ledger.
+
+    Raises:
+        RefusedError: the ledger has the job as not running.
+    """
     from sluice.operation.started import Started  # noqa: PLC0415
 
     place = project.ledger.placement(job)
     if place is None or place.phase != "running":
-        stands = "was never deployed" if place is None else f"is {place.phase}"
-        raise RefusedError(f"{job} {stands}: there is nothing to wait for", remedy=f"deploy it: deploy.{job}")
+        state = "was never deployed" if place is None else f"is {place.phase}"
+        raise RefusedError(f"{job} {state}: there is no running job to check", remedy=f"deploy it: deploy.{job}")
     return Started("", place.release, place.flink_job_id, None, unchanged=True)

@@ -1,4 +1,4 @@
-"""Airflow's runs and tasks as holders of operations, and whether a holder has ended."""
+"""DAG runs and tasks as holders of operations, and whether a holder has ended."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sluice.ledger.ledger import Ledger
 
 _HOLDER = re.compile(r"airflow:(?P<dag>[^/]+)/(?P<run>.+?)(?P<part> [^ ]+)?", re.DOTALL)
-"""The part of a run is a task or a group of tasks, whose names have no spaces."""
+"""The part of a run is a task or a task group; their ids contain no spaces."""
 _ALIVE = ["queued", "running"]
 
 
@@ -30,11 +30,11 @@ def task_of(context: Context, task_id: str) -> str:
 
 
 _TASK = re.compile(r"(?<=.)/[^/]+/-?\d+$")
-"""What `task_of` adds to the run. Names of runs have no slashes."""
+"""The suffix that `task_of` adds to the run. Run ids contain no slashes."""
 
 
 def run_of_task(holder: str) -> str:
-    """The run of a task that is a holder; another holder as it is."""
+    """The run of a holder from `task_of`; any other holder is returned unchanged."""
     return _TASK.sub("", holder)
 
 
@@ -44,14 +44,14 @@ def is_run(holder: str) -> bool:
 
 
 def has_ended(context: Context, holder: str) -> bool:
-    """Whether the holder is a run that has ended, or was deleted; False where this Airflow doesn't know.
+    """Whether the holder is a run that has ended or was deleted; False if this Airflow can't decide that.
 
-    A run of another DAG that isn't there may be another Airflow's with the same ledger.
+    A run of another DAG that this Airflow doesn't have may belong to another Airflow that uses the same ledger.
     """
     match = _HOLDER.fullmatch(holder)
     if match is None:
         return False
-    # Where runs may have spaces in their names, what looks like a part may be of the name.
+    # A run id may contain spaces, so that the match for the part may be the end of the run id.
     runs = sorted({match["run"], match["run"] + (match["part"] or "")})
     count = partial(context["ti"].get_dr_count, match["dag"], run_ids=runs)
     if count(states=_ALIVE):
@@ -65,9 +65,9 @@ def is_over(context: Context, holder: str) -> bool:
 
 
 def ended_holders(context: Context, ledger: Ledger) -> Callable[[str], bool]:
-    """Which of those who hold a job at this moment are known to have ended; others count as alive.
+    """A predicate: which of the current holders of jobs are known to have ended; others count as alive.
 
-    They are looked for once and here: what looks at the cluster asks from threads of its own, and Airflow answers a
-    task's own one alone.
+    The holders are checked here, once: the sweep calls the predicate from other threads, and Airflow answers requests
+    only from the task's own thread.
     """
     return frozenset(each.holder for each in ledger.all_active() if is_over(context, each.holder)).__contains__

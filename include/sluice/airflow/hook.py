@@ -39,16 +39,16 @@ class FlinkHook(BaseHook):
         """
         from sluice.flink.connection import Connection  # noqa: PLC0415
 
-        given = self.get_connection(self.flink_conn_id)
+        connection = self.get_connection(self.flink_conn_id)
         return Connection(
             self.flink_conn_id,
-            given.conn_type,
-            given.host,
-            given.port,
-            given.schema,
-            given.login,
-            given.password,
-            given.extra_dejson,
+            connection.conn_type,
+            connection.host,
+            connection.port,
+            connection.schema,
+            connection.login,
+            connection.password,
+            connection.extra_dejson,
         ).access()
 
     def get_conn(self) -> FlinkClient:

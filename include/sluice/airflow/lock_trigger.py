@@ -1,4 +1,4 @@
-"""Waiting in the triggerer until the operation that holds a job has ended; no worker slot is held."""
+"""The trigger with which a task waits for a job's lock, without a worker slot."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from sluice.airflow.project_trigger import ProjectTrigger
 from sluice.airflow.projects import ledger_of
 
 _LEDGER_PAUSE = 3.0
-"""Seconds between two looks at the ledger."""
-_LOOK_AGAIN = 60.0
-"""Seconds after which the task itself looks whether the holder is alive: Airflow tells only tasks of it."""
+"""Seconds between two readings of the ledger."""
+_HOLDER_CHECK = 60.0
+"""Seconds after which the trigger fires anyway, so that the task checks whether the holder is alive."""
 
 
 class OperationTrigger(ProjectTrigger):
-    """Fires when an operation has ended, and once a minute: whoever does it may be gone.
+    """Fires when an operation has ended, and after a minute at the latest, since its holder may have died.
 
     Args:
         root, environment: The project; see `ProjectTrigger`.
-        operation: Its id.
+        operation: The operation's id.
     """
 
     def __init__(self, *, root: str | None, environment: str | None, operation: str) -> None:
@@ -31,13 +31,13 @@ class OperationTrigger(ProjectTrigger):
         self.operation = operation
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """One event, without content."""
-        until = time.monotonic() + _LOOK_AGAIN
-        # The ledger tells nobody by itself.
-        while time.monotonic() < until and await sync_to_async(self._goes_on)():  # noqa: ASYNC110
+        """Yield one event, without content."""
+        until = time.monotonic() + _HOLDER_CHECK
+        # A loop: the ledger sends no events.
+        while time.monotonic() < until and await sync_to_async(self._is_in_progress)():  # noqa: ASYNC110
             await asyncio.sleep(_LEDGER_PAUSE)
         yield TriggerEvent({})  # type: ignore[no-untyped-call]
 
-    def _goes_on(self) -> bool:
+    def _is_in_progress(self) -> bool:
         ledger = ledger_of(self.root, self.environment)
         return ledger.operation(self.operation).active_job is not None

@@ -28,6 +28,6 @@ def notifier_callbacks(notifiers: Iterable[BaseNotifier], context: Context) -> d
     return found
 
 
-def _notify(notifier: BaseNotifier, context: Context, news: Changes) -> None:
+def _notify(notifier: BaseNotifier, context: Context, changes: Changes) -> None:
     """Call a copy: a notifier renders its templates in place, and would send the same text the next time."""
-    copy(notifier)({**context, "changes": news})
+    copy(notifier)({**context, "changes": changes})

@@ -1,6 +1,6 @@
 """The stages of a deploy as operators. They take plain values, and read the project when they run.
 
-What costs time to import is imported when a task runs: the DAG processor parses every job.
+Slow imports are inside functions: the DAG processor imports this module for every job.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from sluice.airflow.assets import set_event_extra
-from sluice.airflow.base import RequestOperator, SluiceOperator, airflow_errors, refuse_lost
+from sluice.airflow.base import RequestOperator, SluiceOperator, airflow_errors, check_ended
 from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
 from sluice.errors import BusyError, SluiceError
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 
 class PlanOperator(RequestOperator, SkipMixin):
-    """Compare what is desired with what runs, and log what a deploy would do.
+    """Compare the desired with the running release, and log what a deploy would do.
 
-    The tasks `approve` and `create_topics` are skipped if the plan needs no approval, or changes no topic. If the job
-    runs the desired release, which was verified, and its topics are as declared, all later tasks are skipped.
+    The task `approve` is skipped if the plan needs no approval, and `create_topics` if it changes no topic. All later
+    tasks are skipped if the desired release runs and has passed its gates, and the job's topics are as declared.
     """
 
     inherits_from_skipmixin = True
@@ -44,7 +44,7 @@ class PlanOperator(RequestOperator, SkipMixin):
         return self.work(context)
 
     def work(self, context: Context) -> dict[str, Any]:
-        """The plan, once it is this run's turn."""
+        """Make the plan when the lock is free; the plan, as JSON values."""
         from sluice.operation.run import make_plan  # noqa: PLC0415
         from sluice.plan.explain import explain  # noqa: PLC0415
 
@@ -53,25 +53,25 @@ class PlanOperator(RequestOperator, SkipMixin):
             project = self.project()
             self.wait_for_lock(context, project)
             project.ledger.refuse_busy(self.job, self.holder(context), self.is_gone(context))
-            with self.counted(context, project):
+            with self.failed_attempt_recorded(context, project):
                 plan = make_plan(project, self.job, request, self.log.info, compiles_always=False)
         for line in explain(plan):
             self.log.info("%s", line)
         values = plan.model_dump(mode="json")
         if self.driver(context, project).has_nothing_to_do(plan):
-            self.log.info("nothing to do: release %s runs and is proven", plan.release)
+            self.log.info("nothing to do: release %s runs and has passed its gates", plan.release)
             context["ti"].xcom_push(key="return_value", value=values)
             self.skip(context["ti"], [each for each in _later(self) if not getattr(each, "ends_group", False)])
         idle = _idle(self, plan, needs_approval=plan.needs_approval and not request.allow_state_loss)
         if idle:
-            # Skipping ends this task here. A task that is skipped from here costs no process.
+            # Skipped from here: a task would need a worker slot only to skip itself.
             context["ti"].xcom_push(key="return_value", value=values)
             self.skip(context["ti"], idle)
         return values
 
 
 def _later(task: BaseOperator) -> list[Any]:
-    """The tasks that follow, of the same group where it is in one."""
+    """The tasks after this one; only those of its group if it is in one."""
     dag, group = task.dag, task.task_group
     ids = group.children if group is not None and not group.is_root else dag.task_dict
     return [dag.task_dict[each] for each in task.get_flat_relative_ids(upstream=False) if each in ids]
@@ -87,18 +87,22 @@ def _idle(task: BaseOperator, plan: Plan, *, needs_approval: bool) -> list[Any]:
     kinds: tuple[type, ...] = () if needs_approval else (ApproveOperator,)
     if all(topic.action == "keep" for topic in plan.topics):
         kinds += (CreateTopicsOperator,)
-    found: list[BaseOperator] = [each for each in _later(task) if isinstance(each, kinds)]
-    return [each for each in found if all(next_.trigger_rule == "none_failed" for next_ in each.downstream_list)]
+    return [each for each in _later(task) if isinstance(each, kinds) and not _skips_with(each)]
+
+
+def _skips_with(task: Any) -> bool:
+    """Whether Airflow skips a task after this one, if this one is skipped."""
+    return any(follower.trigger_rule != "none_failed" for follower in task.downstream_list)
 
 
 class CreateTopicsOperator(RequestOperator):
-    """Create the job's missing topics and report differences; nothing is ever deleted.
+    """Create the job's missing topics, and report topics that differ from their declaration.
 
-    What may be done beside that stands in the run's parameters: `grow_partitions`, `change_topics`.
+    It changes existing topics only if the request has `grow_partitions` or `change_topics`, and never deletes one.
     """
 
     def execute(self, context: Context) -> list[str]:
-        """What was done, a line per topic."""
+        """A line for each topic: what was done or found."""
         from airflow.providers.apache.kafka.hooks.client import KafkaAdminClientHook  # noqa: PLC0415
 
         from sluice.kafka.client import Brokers  # noqa: PLC0415
@@ -106,12 +110,12 @@ class CreateTopicsOperator(RequestOperator):
 
         request = self.request(context)
         if request.kind != "deploy":
-            raise AirflowSkipException("topics are a deploy's affair")
+            raise AirflowSkipException("only a deploy changes topics")
         with airflow_errors():
             project = self.project()
             admin = KafkaAdminClientHook(kafka_config_id=project.content.kafka.connection).get_conn
             brokers = Brokers(project.kafka, admin)
-            with self.counted(context, project):
+            with self.failed_attempt_recorded(context, project):
                 steps = create_topics(
                     project,
                     self.job,
@@ -125,17 +129,17 @@ class CreateTopicsOperator(RequestOperator):
 
 
 class PackageOperator(RequestOperator):
-    """Store the job's code as an artifact, named by its content."""
+    """Store the job's code as an artifact, named by the digest of its content."""
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Module, digest and path of the artifact."""
         from sluice.release.artifact import package  # noqa: PLC0415
 
         if self.request(context).kind != "deploy":
-            raise AirflowSkipException("the release has its artifact")
+            raise AirflowSkipException("the artifact of the release exists already")
         with airflow_errors():
             project = self.project()
-            with self.counted(context, project):
+            with self.failed_attempt_recorded(context, project):
                 module = project.catalog.job(self.job).module
                 artifact = package(project.settings.root, module, project.settings.artifacts)
         return {"module": module, "artifact": artifact.digest, "file": str(artifact.file)}
@@ -144,11 +148,11 @@ class PackageOperator(RequestOperator):
 class SwitchOverOperator(RequestOperator):
     """Compile the release, check the running job's state against it, stop that job, start the new one from its state.
 
-    The running job is stopped only once the new one is compiled and its client waits. A retry goes on where the journal
-    stands: it submits nothing twice.
+    The running job is stopped only when the new one is compiled and its client is ready to submit. A retry continues
+    from the journal, and submits nothing twice.
 
     Args:
-        plan: The plan task's output (templated); what is done must be what was shown. None: nothing was shown.
+        plan: The plan task's output (templated): the operation must match this plan. None: there was no plan task.
     """
 
     template_fields = ("plan", *RequestOperator.template_fields)
@@ -163,17 +167,17 @@ class SwitchOverOperator(RequestOperator):
         return self.work(context)
 
     def work(self, context: Context) -> dict[str, Any]:
-        """The job that runs, once it was this run's turn."""
+        """Switch over when the lock is free; the job that runs."""
         from sluice.operation.limits import limits  # noqa: PLC0415
 
         with airflow_errors():
             project = self.project()
             self.wait_for_lock(context, project)
             try:
-                with self.counted(context, project):
+                with self.failed_attempt_recorded(context, project):
                     started = self._switch(project, context)
             except BusyError:
-                # Somebody was faster by a moment.
+                # Another process has taken the lock since the check.
                 self.wait_for_lock(context, project)
                 raise
             except SluiceError as error:
@@ -195,7 +199,7 @@ class SwitchOverOperator(RequestOperator):
             return driver.start(request, flink, compiler, lambda: self._approval(context, project), shown).started
 
     def _approval(self, context: Context, project: Project) -> Approval | None:
-        """What this run was given, ahead or when it asked; None: nothing."""
+        """The approval of this run's plan, given in advance or on request; None: there is none."""
         from sluice.airflow.approve import given_approval  # noqa: PLC0415
         from sluice.plan.approval import Approval  # noqa: PLC0415
 
@@ -206,11 +210,11 @@ class SwitchOverOperator(RequestOperator):
 
 
 class SettleOperator(SluiceOperator):
-    """End a deploy whose gates are all passed: mark the release healthy, measure the downtime, thin old savepoints.
+    """End a deploy that passed all gates: mark the release as healthy, measure the downtime, delete old savepoints.
 
     Args:
         started: The switch-over task's output (templated); None: there was nothing to do.
-        ends_group: What follows the group waits for this task, so that it runs also where there is nothing to do.
+        ends_group: Tasks after the group wait for this task, so that it also runs if there was nothing to do.
     """
 
     template_fields = ("started",)
@@ -227,8 +231,8 @@ class SettleOperator(SluiceOperator):
         with airflow_errors():
             project = self.project()
             ended = settle_operation(self, context, project, self.started)
-            told = project.ledger.operation(self.started["operation"])
-        set_event_extra(context, self.outlets, operation_extra(told))
+            operation = project.ledger.operation(self.started["operation"])
+        set_event_extra(context, self.outlets, operation_extra(operation))
         return ended
 
 
@@ -239,27 +243,27 @@ def settle_operation(
 
     Args:
         task: The task.
-        context: Its context.
+        context: The task's context.
         project: The project.
         started: The switch-over task's output.
     """
     ended = task.driver(context, project).settle(started_of(started))
     if ended is None:
-        refuse_lost(project, task.job, started["operation"])
+        check_ended(project, task.job, started["operation"])
         return {"outcome": project.ledger.operation(started["operation"]).outcome, "downtime_ms": None}
     outcome, downtime = ended
     return {"outcome": outcome, "downtime_ms": downtime}
 
 
 def started_of(values: Mapping[str, Any]) -> Started:
-    """The job that a switch-over task has started, from the task's output."""
+    """The job that a switch-over task started, from the task's output."""
     from sluice.operation.started import Started  # noqa: PLC0415
 
     return Started(**{name: value for name, value in values.items() if name != "deadline"})
 
 
 def operation_extra(operation: Operation) -> dict[str, Any]:
-    """What the event of an asset says of an operation that has ended."""
+    """The extra of the asset events of an operation that has ended."""
     return {
         "operation": operation.id,
         "kind": operation.kind,
@@ -275,32 +279,32 @@ def operation_extra(operation: Operation) -> dict[str, Any]:
 
 
 class RollBackOperator(SluiceOperator):
-    """After a failure: cancel what this run has started, and run the former release from the state it stopped with.
+    """After a failure: cancel the run's Flink job, and start the previous release from the state it was stopped with.
 
-    Skipped when there is nothing to take back.
+    Skipped if the run has no operation in progress.
     """
 
     def execute(self, context: Context) -> str:
-        """What was done, and what that meant."""
+        """Roll back; a description of the result."""
         with airflow_errors():
             project = self.project()
-            back = go_back(self, context, project, "a task of the run failed")
-        if back is None:
-            raise AirflowSkipException("this run has begun nothing, or has ended it")
-        if back.outcome != "rolled_back":
-            raise AirflowFailException(f"{self.job}: {back.words}")
-        # The newest of the job: this run has held it until now.
+            result = roll_back_run(self, context, project, "a task of the run failed")
+        if result is None:
+            raise AirflowSkipException("this run has no operation in progress: there is nothing to roll back")
+        if result.outcome != "rolled_back":
+            raise AirflowFailException(f"{self.job}: {result.words}")
+        # The job's newest operation is this run's: it has held the lock until now.
         set_event_extra(context, self.outlets, operation_extra(project.ledger.operations(self.job, 1)[0]))
-        return back.words
+        return result.words
 
 
-def go_back(task: SluiceOperator, context: Context, project: Project, otherwise: str) -> RollbackResult | None:
-    """Take back what the task's run has begun; None: it has begun nothing, or has ended it.
+def roll_back_run(task: SluiceOperator, context: Context, project: Project, reason: str) -> RollbackResult | None:
+    """Roll back the operation of the task's run; None: the run has no operation in progress.
 
     Args:
         task: The task.
-        context: Its context.
+        context: The task's context.
         project: The project.
-        otherwise: The reason, where the journal has none.
+        reason: The reason of the failure, if the journal has none.
     """
-    return task.driver(context, project).take_back(otherwise)
+    return task.driver(context, project).take_back(reason)

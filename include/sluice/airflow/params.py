@@ -1,4 +1,4 @@
-"""The trigger forms of deploy.<job> and backfill.<job>, and the requests that their fields make."""
+"""The trigger forms of deploy.<job> and backfill.<job>, and the request for a replay from a form's fields."""
 
 from __future__ import annotations
 
@@ -49,21 +49,21 @@ def _option(option: Option, field: FieldInfo) -> Param:
     return Param(title=option.title, description=option.description, **kind, **(option.schema or {}))
 
 
-def give_params(dag: DAG, params: dict[str, Param]) -> None:
-    """Give a DAG its parameters, once its tasks are there: Airflow copies those it has for each task, several times."""
+def set_params(dag: DAG, params: dict[str, Param]) -> None:
+    """Set a DAG's parameters after its tasks exist: Airflow copies a DAG's parameters for each task that it adds."""
     dag.params = ParamsDict(params)
 
 
 def setting_params(config: type[JobConfig]) -> dict[str, Param]:
-    """A field for each of a job's own settings but secrets: what a form gives is kept and shown."""
+    """A field for each of a job's own settings, except secrets: Airflow stores and shows the values of a form."""
     secrets = secret_settings(config)
     return {
         f"{SETTING}{name}": _param(name, field) for name, field in config.model_fields.items() if name not in secrets
     }
 
 
-def tick(title: str, description: str, **more: Any) -> Param:
-    """A box that is not ticked unless somebody does."""
+def checkbox(title: str, description: str, **more: Any) -> Param:
+    """A checkbox, off by default."""
     return Param(default=False, type="boolean", title=title, description=description, **more)
 
 
@@ -76,7 +76,7 @@ def _param(name: str, field: FieldInfo) -> Param:
         default=None,
         type=["null", _type(field.annotation)],
         title=name,
-        description=f"{default}{f'Allowed: {bounds}. ' if bounds else ''}Empty: as the deployment file says.",
+        description=f"{default}{f'Allowed: {bounds}. ' if bounds else ''}Empty: the deployment file's value.",
         section="Settings of the job",
         **listed,
     )
@@ -91,13 +91,13 @@ def _type(annotation: Any) -> str:
 
 
 def _choices(annotation: Any) -> tuple[Any, ...]:
-    """The values that a setting may have, where they are named one by one."""
+    """The values of a `Literal` annotation; empty: it is another annotation."""
     inner = _required(annotation)
     return tuple(choice for choice in get_args(inner) if choice is not None) if get_origin(inner) is Literal else ()
 
 
 def _required(annotation: Any) -> Any:
-    """What is behind `X | None`, and behind what is annotated."""
+    """The annotation without `Annotated` and without `| None`."""
     if get_origin(annotation) is Annotated:
         return _required(get_args(annotation)[0])
     if get_origin(annotation) not in (Union, UnionType):
@@ -113,68 +113,70 @@ def _words(value: object) -> str:
 
 
 def replay_params(config: type[JobConfig]) -> dict[str, Param]:
-    """The form's fields."""
+    """The fields of the form of backfill.<job>."""
     return {
         "start": Param(
             default=None,
             type=["null", "string"],
             format="date-time",
             title="From",
-            description="Where the range of event time begins. Empty: the data interval of a run that a backfill or a "
-            "schedule has made.",
+            description="Begin of the range of event time. Empty: the data interval of the run, if a backfill or a "
+            "schedule created it.",
         ),
         "end": Param(
-            default=None, type=["null", "string"], format="date-time", title="To", description="Where it ends."
+            default=None, type=["null", "string"], format="date-time", title="To", description="End of the range."
         ),
         "chunk": Param(
             default=None,
             type=["null", "string"],
             title="Length of a chunk",
-            description="E.g. 1h or 30min. Empty: the whole range is one.",
+            description="For example 1h or 30min. Empty: the whole range is one chunk.",
         ),
         "parallel": Param(
             default=1,
             type="integer",
             minimum=1,
             maximum=100,
-            title="Chunks side by side",
-            description="Each takes its own task slots.",
+            title="Chunks at the same time",
+            description="Each takes task slots of its own.",
         ),
         "output": Param(
             default="separate",
             type="string",
             enum=["separate", "other", "live"],
             title="Output",
-            description="separate: a topic of the replay's own. other: the topic named below. live: the live one, "
-            "where rows of the same key are overwritten: tick Accept differences.",
+            description="separate: a new topic for this replay. other: the topic named below. live: the live topic, "
+            "whose rows with the same keys are overwritten; it requires Accept differences.",
         ),
         "output_topic": Param(
             default=None,
             type=["null", "string"],
             title="Other topic",
-            description="Must exist, with the live topic's partitions.",
+            description="It must exist, with as many partitions as the live topic.",
         ),
         "release": Param(
             default=None,
             type=["null", "integer"],
             minimum=1,
             title="Release to run",
-            description="Empty: the one that runs now.",
+            description="Empty: the running release.",
         ),
         "replay": Param(
             default=None,
             type=["null", "string"],
-            title="Go on with a replay",
-            description="Its id, instead of a range: runs what has not finished, and promotes where that is ticked.",
+            title="Resume a replay",
+            description="The id of a replay, instead of a range: its unfinished chunks run, then Promote applies.",
         ),
-        "accept_missing": tick("Accept missing records", "Also where Kafka may have deleted some of the range."),
-        "promote": tick("Promote", "Writes the rows into the live topic afterwards, by key, all or none."),
-        "accept_differences": tick("Accept differences", "Rows of the live topic may be overwritten and deleted."),
+        "accept_missing": checkbox(
+            "Accept missing records", "Replays the range even if Kafka may have deleted some of its records."
+        ),
+        "promote": checkbox("Promote", "Then writes the rows into the live topic, by key, in one transaction."),
+        "accept_differences": checkbox("Accept differences", "Allows to overwrite and delete rows of the live topic."),
         "reason": Param(
             default=None,
             type=["null", "string"],
             title="Reason",
-            description="Kept with the replay.",
+            description="Stored with the replay.",
             format="multiline",
         ),
         **setting_params(config),
@@ -182,27 +184,27 @@ def replay_params(config: type[JobConfig]) -> dict[str, Param]:
 
 
 def replay_request(params: Mapping[str, Any], interval: tuple[datetime, datetime] | None) -> ReplayRequest:
-    """What a run's parameters ask for.
+    """The replay that a run's parameters request.
 
     Args:
-        params: The run's.
-        interval: The run's data interval, for what it doesn't say.
+        params: The run's parameters.
+        interval: The run's data interval, used if the parameters have no range; None: the run has none.
 
     Raises:
-        ConfigError: no range, or a value that can't be read.
+        ConfigError: there is no range, or a value is invalid.
     """
     from sluice.replay.model import ReplayRequest, read_length, read_moment  # noqa: PLC0415
 
-    start, end = (read_moment(name, given) if (given := params.get(name)) else None for name in ("start", "end"))
+    start, end = (read_moment(name, text) if (text := params.get(name)) else None for name in ("start", "end"))
     if start is None and end is None and interval is not None:
         start, end = interval
     if start is None or end is None:
         raise ConfigError("the run has no range", remedy="fill in From and To in the trigger form")
     output = params.get("output") or "separate"
     if output == "live" and params.get("promote"):
-        raise ConfigError("a replay into the live topic has nothing to promote", remedy="leave Promote unticked")
+        raise ConfigError("a replay into the live topic has nothing to promote", remedy="leave Promote off")
     if output == "other" and not params.get("output_topic"):
-        raise ConfigError("the output is another topic, and none is named", remedy="fill in Other topic")
+        raise ConfigError("the output is another topic, but no topic is named", remedy="fill in Other topic")
     return ReplayRequest(
         start=start,
         end=end,

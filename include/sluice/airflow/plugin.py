@@ -20,7 +20,7 @@ _Message = MutableMapping[str, Any]
 
 
 class LazyPage:
-    """The page's application, imported at its first request: every process of Airflow loads the plugin."""
+    """The page's application, imported at its first request, since every process of Airflow loads the plugin."""
 
     @cached_property
     def _app(self) -> Callable[..., Awaitable[None]]:

@@ -1,4 +1,4 @@
-"""What the triggers of a project have in common: plain arguments, kept by Airflow, and the project that they name."""
+"""Base class of triggers: plain arguments, which Airflow stores, and the project that they name."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class ProjectTrigger(BaseTrigger):
 
     Args:
         root: The project's directory; None: SLUICE_ROOT, or the working directory's.
-        environment: Which file of deployments/ applies; None: SLUICE_ENVIRONMENT. It names brokers and cluster: their
-            secrets are none of the trigger's arguments.
+        environment: Which file of deployments/ applies; None: SLUICE_ENVIRONMENT. That file names the brokers and the
+            cluster, so that Airflow stores no secrets among the trigger's arguments.
     """
 
     def __init__(self, *, root: str | None, environment: str | None) -> None:

@@ -1,4 +1,4 @@
-"""The project, its settings and its ledger, as Airflow's processes find them. Light to import."""
+"""The project, its settings and its ledger in Airflow's processes. Fast to import."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def project_of(root: str | None, environment: str | None) -> Project:
 
 
 def settings_of(root: str | None, environment: str | None) -> Settings:
-    """The settings of this process, with what is given over them."""
+    """The settings of this process; `root` and `environment` replace those of the environment variables."""
     from sluice.settings import Settings  # noqa: PLC0415
 
     given = {"root": root, "environment": environment}
@@ -42,7 +42,7 @@ def settings_of(root: str | None, environment: str | None) -> Settings:
 
 
 def ledger_of(root: str | None, environment: str | None) -> Ledger:
-    """The project's ledger, opened once per process: a triggerer looks at it again and again."""
+    """The project's ledger, opened once per process, since the triggerer reads it every few seconds."""
     return _project(root, environment).ledger
 
 

@@ -33,45 +33,46 @@ _LONGEST = timedelta(days=7)
 
 
 class ReplayPlanOperator(RequestOperator):
-    """Plan a replay: its records, chunks, release and output topic; refuse one that can't be done.
+    """Plan a replay: its records, chunks, release and output topic; fail if the replay can't be run.
 
     The range is the requested one, otherwise the run's data interval.
     """
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        """The chunks: {replay, number}, for a task each."""
+        """The chunks, each as {replay, number}; each becomes a mapped task."""
         from sluice.replay.model import ReplayPlan  # noqa: PLC0415
 
-        asked = self.given(context)
+        fields = self.request_fields(context)
         with airflow_errors():
             project = self.project()
-            replay = begin(project, self.job, asked, context, run_of(context), self.log.info)
+            replay = begin(project, self.job, fields, context, run_of(context), self.log.info)
             plan = ReplayPlan.model_validate(replay.plan)
         context["ti"].xcom_push(key="plan", value=plan.model_dump(mode="json", exclude={"resolved", "chunks"}))
         return [{"replay": replay.id, "number": chunk.number} for chunk in plan.chunks]
 
 
 def begin(
-    project: Project, job: str, asked: Mapping[str, Any], context: Context, holder: str, log: Callable[[str], None]
+    project: Project, job: str, fields: Mapping[str, Any], context: Context, holder: str, log: Callable[[str], None]
 ) -> ReplayRun:
     """Start the requested replay, or resume it.
 
     Args:
         project: The project.
         job: The job's name.
-        asked: The fields of the trigger form of backfill.<job>.
+        fields: The request, as the fields of the trigger form of backfill.<job>.
         context: The task's context, for the run's data interval.
         holder: The replay's holder, the same for each try.
         log: Takes progress messages.
 
     Raises:
-        RefusedError: it can't be done; or a person has cancelled it since the try before, and the task wasn't cleared.
+        RefusedError: the replay can't be run; or this is a retry, and a person has cancelled the replay of the try
+            before.
     """
     from sluice.errors import RefusedError  # noqa: PLC0415
     from sluice.ledger.replay_tables import ReplayOutcome  # noqa: PLC0415
     from sluice.replay.run import begin_replay, find_replay, resume_replay  # noqa: PLC0415
 
-    identity = asked.get("replay")
+    identity = fields.get("replay")
     if is_retry(context):
         own = find_replay(project, job, identity) if identity else project.ledger.replays.newest(job, holder)
         if own is not None and own.outcome is ReplayOutcome.CANCELLED:
@@ -81,30 +82,30 @@ def begin(
             )
     if identity:
         return resume_replay(project, job, identity, holder)
-    return begin_replay(project, job, _request(asked, context), holder, asked.get("reason") or None, log)
+    return begin_replay(project, job, _request(fields, context), holder, fields.get("reason") or None, log)
 
 
-def is_replay_of(project: Project, replay: ReplayRun, asked: Mapping[str, Any], context: Context) -> bool:
+def is_replay_of(project: Project, replay: ReplayRun, fields: Mapping[str, Any], context: Context) -> bool:
     """Whether a replay is the requested one; see `begin`."""
     from sluice.replay.model import ReplayPlan  # noqa: PLC0415
     from sluice.replay.preflight import is_plan_of  # noqa: PLC0415
 
-    if identity := asked.get("replay"):
+    if identity := fields.get("replay"):
         return replay.id.startswith(identity)
-    return is_plan_of(project, ReplayPlan.model_validate(replay.plan), _request(asked, context))
+    return is_plan_of(project, ReplayPlan.model_validate(replay.plan), _request(fields, context))
 
 
-def _request(asked: Mapping[str, Any], context: Context) -> ReplayRequest:
+def _request(fields: Mapping[str, Any], context: Context) -> ReplayRequest:
     from sluice.airflow.params import replay_request  # noqa: PLC0415
 
-    return replay_request(asked, _interval(context, of_form=asked is context["params"]))
+    return replay_request(fields, _interval(context, of_form=fields is context["params"]))
 
 
 class ReplayChunkOperator(SluiceOperator):
     """Run one chunk as a bounded Flink job, and wait for it in the triggerer.
 
-    A retry finds the Flink job of the try before. A cleared task runs the chunk again: its rows replace the former
-    ones by key. Cancelling the run cancels the Flink job.
+    A retry continues with the Flink job of the try before. Clearing the task runs the chunk again: its rows replace the
+    earlier ones by key. Cancelling the run cancels the Flink job.
 
     Args:
         chunk: {replay, number}: an element of the plan task's output.
@@ -130,22 +131,22 @@ class ReplayChunkOperator(SluiceOperator):
             if chunk.row.state is ChunkState.FINISHED and context["ti"].try_number > 1 and not is_retry(context):
                 # A cleared task. At a first try, the finished chunk belongs to a replay that is being resumed.
                 chunk.run_again()
-        return self._go(context, project, chunk)
+        return self._start_or_wait(context, project, chunk)
 
-    def turn(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - what a trigger calls
+    def continue_after_wait(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow passes it
         """Continue: the chunk may start."""
         with airflow_errors():
             project = self.project()
             chunk = self._chunk(project, context)
-        return self._go(context, project, chunk)
+        return self._start_or_wait(context, project, chunk)
 
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Continue with the chunk's progress from its trigger, which may be its end."""
+        """Continue with the chunk's progress from its trigger; the chunk may have ended."""
         from sluice.flink.models import JobState  # noqa: PLC0415
         from sluice.replay.progress import ChunkProgress  # noqa: PLC0415
 
         if event["state"] == "UNREACHABLE":
-            # The Flink job may still run: the next try finds it.
+            # The Flink job may still run: the next try continues with it.
             raise AirflowException(event["words"])
         progress = ChunkProgress(JobState(event["state"]) if event["state"] else None, event["records"], event["words"])
         with airflow_errors():
@@ -158,7 +159,7 @@ class ReplayChunkOperator(SluiceOperator):
             else:
                 chunk.record_progress(progress.records or 0)
         if not progress.is_over:
-            self._wait(event["flink_job_id"], chunk)
+            self._wait_for_end(event["flink_job_id"], chunk)
         return {"number": chunk.part.number, "records": progress.records}
 
     def on_kill(self) -> None:
@@ -167,23 +168,23 @@ class ReplayChunkOperator(SluiceOperator):
         if self._current is not None:
             self._current.cancel()
 
-    def _go(self, context: Context, project: Project, chunk: Chunk) -> dict[str, Any]:
+    def _start_or_wait(self, context: Context, project: Project, chunk: Chunk) -> dict[str, Any]:
         from sluice.ledger.replay_tables import ChunkState  # noqa: PLC0415
 
         with airflow_errors():
             flink_job_id, row = chunk.begin(lambda: self._killed), chunk.row
         if flink_job_id is not None:
             context["ti"].xcom_push(key=JOB_URL, value=job_url(project.flink_url, flink_job_id))
-            self._wait(flink_job_id, chunk)
+            self._wait_for_end(flink_job_id, chunk)
         if row.state is not ChunkState.FINISHED:
-            self._wait_for_turn(context, chunk)
+            self._wait_in_queue(context, chunk)
         return {"number": chunk.part.number, "records": row.records}
 
-    def _wait_for_turn(self, context: Context, chunk: Chunk) -> NoReturn:
-        from sluice.airflow.triggers import TurnTrigger  # noqa: PLC0415
+    def _wait_in_queue(self, context: Context, chunk: Chunk) -> NoReturn:
+        from sluice.airflow.triggers import ChunkQueueTrigger  # noqa: PLC0415
 
         self.log.info("%s", chunk.waits_for or f"{chunk.part.name} is queued")
-        trigger = TurnTrigger(
+        trigger = ChunkQueueTrigger(
             **self.where,
             replay=self.chunk["replay"],
             number=chunk.part.number,
@@ -192,9 +193,9 @@ class ReplayChunkOperator(SluiceOperator):
             most=chunk.limits.job,
             slots=chunk.slots,
         )
-        self.defer(trigger=trigger, method_name="turn", timeout=_LONGEST)
+        self.defer(trigger=trigger, method_name="continue_after_wait", timeout=_LONGEST)
 
-    def _wait(self, flink_job_id: str, chunk: Chunk) -> NoReturn:
+    def _wait_for_end(self, flink_job_id: str, chunk: Chunk) -> NoReturn:
         from sluice.airflow.triggers import ReplayTrigger  # noqa: PLC0415
 
         part, begun = chunk.part, chunk.row.began_at
@@ -220,8 +221,8 @@ class ReplayChunkOperator(SluiceOperator):
         return self._current
 
 
-class _ReplayedOperator(SluiceOperator):
-    """Base of the operators after the chunks.
+class _AfterChunksOperator(SluiceOperator):
+    """Base of the operators that run after the chunks.
 
     Args:
         chunks: The plan task's output (templated).
@@ -239,7 +240,7 @@ class _ReplayedOperator(SluiceOperator):
         return project.ledger.replays.find(self.chunks[0]["replay"])
 
 
-class ReplayReportOperator(_ReplayedOperator):
+class ReplayReportOperator(_AfterChunksOperator):
     """Count the rows of a replay, and compare them with the live ones."""
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -254,16 +255,16 @@ class ReplayReportOperator(_ReplayedOperator):
         return report
 
 
-class EndChunksOperator(_ReplayedOperator):
-    """Cancel the Flink jobs of this run's unfinished chunks; there are none if all went well.
+class EndChunksOperator(_AfterChunksOperator):
+    """Cancel the Flink jobs of this run's unfinished chunks; after a success there are none.
 
-    A run that is marked as failed before a chunk's trigger runs, or while no triggerer runs, would leave them running.
-    If it cancelled one, this task fails, and the run with it: Airflow would otherwise count a run whose last tasks were
-    skipped as a success.
+    Without this task they would keep running if a person marks the run as failed before a chunk's trigger runs, or
+    while no triggerer runs. The task fails if it has cancelled a Flink job, and the run fails with it: Airflow would
+    otherwise count a run whose last tasks were skipped as a success.
     """
 
     def execute(self, context: Context) -> None:
-        """Cancel them; a run without a plan has none."""
+        """Cancel them; a run whose plan failed has none."""
         from sluice.replay.run import cancel_chunks  # noqa: PLC0415
 
         if not self.chunks:
@@ -274,11 +275,11 @@ class EndChunksOperator(_ReplayedOperator):
         if cancelled:
             raise AirflowFailException(
                 f"the run ended before {', '.join(cancelled)} finished; to resume the replay, trigger the DAG again "
-                f"with {self.chunks[0]['replay'][:8]} in Go on with a replay"
+                f"with {self.chunks[0]['replay'][:8]} in Resume a replay"
             )
 
 
-class PromoteOperator(RequestOperator, _ReplayedOperator):
+class PromoteOperator(RequestOperator, _AfterChunksOperator):
     """Write the rows of a replay into the live topic, if the request has `promote`."""
 
     template_fields = (*RequestOperator.template_fields, "chunks")
@@ -287,17 +288,17 @@ class PromoteOperator(RequestOperator, _ReplayedOperator):
         """How many rows were written and deleted, by topic."""
         from sluice.replay.promote import promote  # noqa: PLC0415
 
-        asked = self.given(context)
-        if not asked.get("promote"):
+        fields = self.request_fields(context)
+        if not fields.get("promote"):
             raise AirflowSkipException("not requested: the rows stay in the replay's topic")
         with airflow_errors():
             project = self.project()
-            accepted = bool(asked.get("accept_differences"))
+            accepted = bool(fields.get("accept_differences"))
             replay = self.replay(project)
-            done = promote(project, replay, self.log.info, accept_differences=accepted)
-            written = {each.topic: {"written": each.written, "deleted": each.deleted} for each in done}
+            promotions = promote(project, replay, self.log.info, accept_differences=accepted)
+            written = {each.topic: {"written": each.written, "deleted": each.deleted} for each in promotions}
             set_event_extra(context, self.outlets, {**replay_extra(project, replay.id), "rows": written})
-        return [asdict(promotion) for promotion in done]
+        return [asdict(promotion) for promotion in promotions]
 
 
 def replay_extra(project: Project, replay: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A savepoint of a job that goes on running, as a task."""
+"""A savepoint of a running job, as a task. The job keeps running."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 class SavepointOperator(SluiceOperator):
     """Take a savepoint of a running job, and wait for it in the triggerer.
 
-    The job runs on. A retry waits for the savepoint that the first try has asked for. It is kept as the others are:
-    the five newest, and what something still starts from.
+    The job keeps running. A retry waits for the savepoint that the first try triggered. Sluice retains the five newest
+    savepoints of a job, and those from which a release may still start.
 
     Args:
-        reason: Kept with the operation (templated).
-        patience: How long it may take.
+        reason: Stored with the operation (templated).
+        patience: How long the savepoint may take.
     """
 
     is_whole = True
@@ -38,11 +38,11 @@ class SavepointOperator(SluiceOperator):
         self.patience = patience
 
     def execute(self, context: Context) -> Any:
-        """Ask for it, and wait; see `taken`."""
+        """Trigger the savepoint, and wait; see `taken`."""
         return self.work(context)
 
     def work(self, context: Context) -> Any:
-        """Ask for it, once it is this run's turn."""
+        """Trigger the savepoint when the lock is free."""
         from sluice.airflow.triggers import SavepointTrigger  # noqa: PLC0415
         from sluice.flink.client import FlinkClient  # noqa: PLC0415
         from sluice.operation.savepoint import order_savepoint  # noqa: PLC0415
@@ -55,7 +55,7 @@ class SavepointOperator(SluiceOperator):
                     project, self.job, self.holder(context), flink, note=self.reason, is_gone=self.is_gone(context)
                 )
             deadline = (datetime.now(UTC) + self.patience).timestamp()
-            self.hold(context, project, deadline)
+            self.extend_lease(context, project, deadline)
             token = project.ledger.operation(ordered.operation).token
         context["ti"].xcom_push(key=JOB_URL, value=job_url(project.flink_url, ordered.flink_job_id))
         trigger = SavepointTrigger(
@@ -66,12 +66,12 @@ class SavepointOperator(SluiceOperator):
         )
         self.defer(trigger=trigger, method_name="taken", timeout=self.patience + BACKSTOP)
 
-    def taken(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - what a trigger calls
-        """Operation, release, Flink job id and path of the savepoint."""
+    def taken(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow passes it
+        """Record the savepoint; its operation, release, Flink job id and path."""
         from sluice.operation.savepoint import Look, Ordered, enter_savepoint  # noqa: PLC0415
 
         if event["unreachable"]:
-            # The savepoint may well be written: the next try finds it.
+            # Flink may still complete the savepoint: the next try waits for it.
             raise AirflowException(f"{self.job}: {event['unreachable']}")
         with airflow_errors():
             taken = enter_savepoint(

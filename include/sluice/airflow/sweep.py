@@ -1,4 +1,4 @@
-"""The sweep of the fleet as operators: check every job, find what each needs, and check again afterwards."""
+"""The operators of redeploy_and_verify: check every job, find what each needs, and check again after operations."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class _SweepingOperator(ProjectOperator):
 
     Args:
         notifiers: Called with `changes` in their context when verdicts change or a job needs a person; not at each
-            sweep. One that fails is called again at the next sweep, and does not affect the others.
+            sweep. A notifier that fails is called again at the next sweep, and does not affect the others.
         budget: The time for planning; the next sweep starts with the jobs left unplanned. None: no limit.
         kwargs: See `ProjectOperator`.
     """
@@ -59,23 +59,23 @@ class _SweepingOperator(ProjectOperator):
         self.notifiers = list(notifiers)
         self.budget = budget
 
-    def sweep(self, project: Project, context: Context, gone: HolderEnded) -> tuple[list[JobStatus], list[str]]:
+    def sweep(self, project: Project, context: Context, has_ended: HolderEnded) -> tuple[list[JobStatus], list[str]]:
         """Check and record the whole fleet, and notify of changed verdicts; the jobs, and the notifiers' errors."""
         from sluice.fleet.notifications import notify_verdicts  # noqa: PLC0415
         from sluice.fleet.status import sweep_and_record  # noqa: PLC0415
 
-        rows = [found.status for found in sweep_and_record(project, context["run_id"], gone)]
+        rows = [found.status for found in sweep_and_record(project, context["run_id"], has_ended)]
         for row in rows:
             self.log.info("%s: %s, %s%s", row.job, row.state, row.verdict, "".join(f"; {r}" for r in row.reasons))
         _push(context, CHANGES, [])
         callbacks = self._callbacks("xcom", CHANGES, context)
         return rows, self.log_errors(notify_verdicts(project.ledger.notifications, rows, callbacks))
 
-    def judge(self, project: Project, rows: Sequence[JobStatus], gone: HolderEnded) -> list[Needed]:
+    def judge(self, project: Project, rows: Sequence[JobStatus], has_ended: HolderEnded) -> list[Needed]:
         """Find and log what the jobs of a sweep need."""
         from sluice.fleet.needs import find_needs  # noqa: PLC0415
 
-        needs = find_needs(project, rows, self.log.info, has_ended=gone, budget=self.budget)
+        needs = find_needs(project, rows, self.log.info, has_ended=has_ended, budget=self.budget)
         for needed in needs:
             level = self.log.warning if needed.decision.need == "report" else self.log.info
             level("%s", needed.words)
@@ -103,19 +103,19 @@ class SweepOperator(_SweepingOperator):
 
         with airflow_errors():
             project = self.project()
-            gone = ended_holders(context, project.ledger)
+            has_ended = ended_holders(context, project.ledger)
             known = self._known_runs(project, context)
-            rows, errors = self.sweep(project, context, gone)
+            rows, errors = self.sweep(project, context, has_ended)
             running = running_runs(known, lambda job, run: _is_running(context, job, run))
-            needs = without_second_run(self.judge(project, rows, gone), running)
+            needs = without_second_run(self.judge(project, rows, has_ended), running)
             _record_runs(project, running)
             self._cancel_abandoned_replays(project, context)
             _push(context, DOWN, _describe_down(rows, needs))
             callbacks = self._callbacks("run", REPORTS, context)
             unrequested = unrequested_approvals(project.ledger.notifications)
-            asks = new_approval_requests(project.ledger.notifications, needs)
-            # The run that requests an approval notifies of it; if that run could not be made, the next sweep does.
-            reported = [needed for needed in needs if needed not in asks or needed.job in unrequested]
+            new_requests = new_approval_requests(project.ledger.notifications, needs)
+            # The run that requests an approval notifies of it; if it could not be triggered, the next sweep does.
+            reported = [needed for needed in needs if needed not in new_requests or needed.job in unrequested]
             errors += self.log_errors(notify_reports(project.ledger.notifications, rows, reported, callbacks))
         _push(context, FAILED_NOTIFIERS, errors)
         # Jobs that are down come first: SLUICE_SWEEP_OPERATIONS limits the parallel runs.
@@ -123,7 +123,7 @@ class SweepOperator(_SweepingOperator):
         wanted = [_run(needed, needed.request, waits=True) for needed in first if needed.request]
         return [
             *wanted,
-            *(_run(each, each.approval_request.request, waits=False) for each in asks if each.approval_request),
+            *(_run(each, each.approval_request.request, waits=False) for each in new_requests if each.approval_request),
         ]
 
     def _known_runs(self, project: Project, context: Context) -> dict[str, StartedRun]:
@@ -137,7 +137,7 @@ class SweepOperator(_SweepingOperator):
         return known
 
     def _cancel_abandoned_replays(self, project: Project, context: Context) -> None:
-        """Cancel the chunks of replays whose runs have ended; the next sweep retries those that don't end."""
+        """Cancel the chunks of replays whose runs have ended; the next sweep tries again if that fails."""
         from sluice.airflow.holders import has_ended  # noqa: PLC0415
         from sluice.replay.run import cancel_abandoned  # noqa: PLC0415
 
@@ -151,11 +151,12 @@ class SweepOperator(_SweepingOperator):
 class VerifyOperator(_SweepingOperator):
     """Check again after operations; fail if one failed, a job needs a person, or a notifier failed.
 
-    A job that is down and needs a person fails each run of the sweep; one that runs and needs a person only the first.
+    A job that is down and needs a person makes each run of the sweep fail; a job that runs and needs a person, only the
+    first run that finds that.
     """
 
     def execute(self, context: Context) -> None:
-        """Raise with everything that a person must see; return if there is nothing."""
+        """Raise with everything that needs a person; return if nothing does."""
         from sluice.airflow.holders import ended_holders  # noqa: PLC0415
         from sluice.airflow.sweep_runs import known_runs, without_second_run  # noqa: PLC0415
 
@@ -172,10 +173,11 @@ class VerifyOperator(_SweepingOperator):
                 project = self.project()
                 self._record_failed_runs(project, context, failed)
                 self._record_unfinished(project, unfinished)
-                gone = ended_holders(context, project.ledger)
-                rows, errors = self.sweep(project, context, gone)
+                has_ended = ended_holders(context, project.ledger)
+                rows, errors = self.sweep(project, context, has_ended)
                 again = [row for row in rows if row.verdict == "failed" or f"deploy.{row.job}" in failed_dags]
-                needs = without_second_run(self.judge(project, again, gone), known_runs(project.ledger.notifications))
+                needs = self.judge(project, again, has_ended)
+                needs = without_second_run(needs, known_runs(project.ledger.notifications))
                 down = _describe_down(again, needs)
         else:
             needs, down, errors = [], pull(key=DOWN), pull(key=FAILED_NOTIFIERS)
@@ -191,7 +193,7 @@ class VerifyOperator(_SweepingOperator):
             raise AirflowFailException(" | ".join([*problems, *errors]))
 
     def _request_again(self, context: Context, failed: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
-        """Let the next sweep request an approval again if the run that should have requested it was not made."""
+        """Mark approvals whose runs could not be created, so that the next sweep requests them again."""
         from sluice.fleet.notifications import mark_unrequested  # noqa: PLC0415
 
         requests = [(number, each) for number, each in failed if not each["wait_for_completion"]]
@@ -205,7 +207,7 @@ class VerifyOperator(_SweepingOperator):
     ) -> None:
         """Record the runs that failed before they began an operation as failed attempts.
 
-        A run that could not be made doesn't count: its DAG is paused or missing, and works once a person mends that.
+        A run that could not be created doesn't count: its DAG is paused or missing, which a person has to correct.
         """
         since = project.ledger.samples.last_run()
         for number, each in failed:
@@ -216,7 +218,7 @@ class VerifyOperator(_SweepingOperator):
     def _unfinished(
         self, context: Context, wanted: Sequence[Mapping[str, Any]]
     ) -> dict[str, tuple[str, Mapping[str, Any]]]:
-        """The runs that the sweep waited for and that have not ended, with their conf, by the job's name."""
+        """The runs that the sweep waited for and that have not ended, each with its conf, by the job's name."""
         found: dict[str, tuple[str, Mapping[str, Any]]] = {}
         for number, each in enumerate(wanted):
             run = _made_run(context, number) if each["wait_for_completion"] else None
@@ -228,7 +230,7 @@ class VerifyOperator(_SweepingOperator):
         return found
 
     def _record_unfinished(self, project: Project, unfinished: Mapping[str, tuple[str, Mapping[str, Any]]]) -> None:
-        """Record the runs that still run, so that the next sweep makes no second run for their jobs."""
+        """Record the runs that still run, so that the next sweep triggers no second run for their jobs."""
         from sluice.airflow.sweep_runs import StartedRun, known_runs  # noqa: PLC0415
 
         since = project.ledger.samples.last_run()
@@ -250,7 +252,7 @@ def _has_failed(context: Context, job: str, run: str) -> bool:
 
 
 def _record_failed_run(project: Project, job: str, run: str, conf: Mapping[str, Any], since: datetime) -> None:
-    """Record a failed run as a failed attempt, unless it had begun an operation: that one is counted already."""
+    """Record a failed run as a failed attempt, unless it began an operation, which is counted already."""
     from sluice.operation.failed_attempts import record_unless_begun  # noqa: PLC0415
     from sluice.plan.request import DeployRequest  # noqa: PLC0415
 
@@ -270,13 +272,13 @@ def _job(wanted: Mapping[str, Any]) -> str:
 
 
 def _made_run(context: Context, number: int) -> str | None:
-    """The id of the run that the mapped task of this number made; None: it could not make one."""
+    """The id of the run that the mapped task of this number triggered; None: it triggered none."""
     run: str | None = context["ti"].xcom_pull(task_ids="operate", key=XCOM_RUN_ID, map_indexes=number)
     return run
 
 
 def _failed(context: Context, wanted: Sequence[Mapping[str, Any]]) -> list[tuple[int, Mapping[str, Any]]]:
-    """The requested runs that failed or could not be made, each with the number of its mapped task."""
+    """The requested runs that failed or could not be triggered, each with the number of its mapped task."""
     run = context["run_id"]
     found = context["ti"].get_task_states(dag_id=context["dag"].dag_id, task_ids=["operate"], run_ids=[run])
     states: Mapping[str, str] = found.get(run, {})
@@ -292,7 +294,7 @@ def _describe_failed_runs(dags: Iterable[str], needs: Iterable[Needed]) -> list[
     """A message for each failed run, with what its job needs now."""
     by_dag = {f"deploy.{needed.job}": needed.decision.why for needed in needs}
     return [
-        f"a run of {dag} failed, or could not be made since its DAG is paused: see the task operate"
+        f"a run of {dag} failed, or could not be triggered since its DAG is paused: see the task operate"
         + (f"; now: {by_dag[dag]}" if dag in by_dag else "")
         for dag in dags
     ]
@@ -309,7 +311,7 @@ def _describe_down(rows: Iterable[JobStatus], needs: Iterable[Needed]) -> list[s
 
 
 def _is_up(report: Mapping[str, Any]) -> bool:
-    """Whether the reported job runs; one that is down has a message at each run anyway."""
+    """Whether the reported job runs; a job that is down has a message at each run of the sweep anyway."""
     return bool(report["new"] != "failed")
 
 

@@ -1,4 +1,4 @@
-"""Runs of deploy DAGs that were still running when their sweep ended: later sweeps start no second one."""
+"""Runs of deploy DAGs that were still running when their sweep ended: later sweeps start no second run."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from sluice.ledger.notification_log import NotificationLog
 _KEY = ("run", "going")
 """The listener and the subject of the ledger's record."""
 _REPORTED_AFTER = 2
-"""Sweeps that find the run without an operation before it is reported; a queued run may just be about to begin."""
+"""After so many sweeps that find the run without an operation it is reported; before, it may still be queued."""
 _IGNORED_AFTER = 12
-"""Sweeps after which another run is started."""
+"""After so many sweeps another run is started."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ def running_runs(runs: Mapping[str, StartedRun], is_running: Callable[[str, str]
 
 
 def without_second_run(needs: Iterable[Needed], runs: Mapping[str, StartedRun]) -> list[Needed]:
-    """The needs, without the request of a job for which a run still runs.
+    """The needs, without the requests of jobs for which a run still runs.
 
-    A job with a running operation has no request anyway, so that such a run has not begun its operation.
+    Such a run has not begun an operation yet, since a job with an operation in progress has no request anyway.
     """
     return [_held_back(each, runs.get(each.job)) for each in needs]
 

@@ -1,4 +1,4 @@
-"""Triggers: waiting in the triggerer for gates, savepoints and chunks of replays; no worker slot is held."""
+"""The triggers that wait for gates, savepoints and chunks of replays, without a worker slot."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class GateTrigger(ProjectTrigger):
 
     Args:
         gate: `running`, `checkpoint`, `consumer_lag` or `watermark`.
-        flink_job_id: The job.
-        topics: What it reads.
+        flink_job_id: The Flink job.
+        topics: The topics that it reads.
         group: Its consumer group.
         health: The job's limits, as JSON values.
-        deadline: Unix time, seconds.
-        restored_from: What the job must have been restored from; None: not looked at.
-        positions: Per topic and partition the offset before which it must not read; None: not looked at.
-        untimed: Which of the topics it reads without event time.
+        deadline: Unix time in seconds.
+        restored_from: The savepoint or checkpoint that the job must have been restored from; None: not checked.
+        positions: By topic and partition, the offset before which the job must not read; None: not checked.
+        untimed: The topics that it reads without event time.
         must_count: See `sluice.health.gates.judge`.
         root, environment: The project; see `ProjectTrigger`.
     """
@@ -74,7 +74,7 @@ class GateTrigger(ProjectTrigger):
 
     @classmethod
     def of(cls, order: GateOrder, *, root: str | None, environment: str | None) -> GateTrigger:
-        """The trigger that waits at the first gate of an order, which is of the project that these name."""
+        """The trigger that waits for the first gate of an order; `root` and `environment` name its project."""
         return cls(
             gate=order.gates[0],
             flink_job_id=order.flink_job_id,
@@ -91,11 +91,7 @@ class GateTrigger(ProjectTrigger):
         )
 
     def order(self, project: Project) -> GateOrder:
-        """What to wait for.
-
-        Args:
-            project: Whose brokers and cluster are asked.
-        """
+        """The order for the gate, with the brokers and the cluster of this project."""
         return GateOrder(
             gates=(Gate(self.gate),),
             flink=project.flink,
@@ -112,7 +108,7 @@ class GateTrigger(ProjectTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """One event: {passed, words}."""
+        """Yield one event: {passed, words}."""
         order = self.order(await sync_to_async(project_of)(self.root, self.environment))
         async for _, reading in readings(order):
             self.log.info("%s", reading.words)
@@ -122,12 +118,13 @@ class GateTrigger(ProjectTrigger):
 
 
 class SavepointTrigger(ProjectTrigger):
-    """Fires when a savepoint is complete or there will be none, when its time is over, or when nobody answers.
+    """Fires when a savepoint is complete or has failed, its deadline is over, or the cluster doesn't answer.
 
     Args:
-        ordered: The savepoint, as `sluice.operation.savepoint.Ordered`.
-        deadline: Unix time, seconds.
-        token: The operation's fencing token when the wait began: whoever has it now is who waits.
+        ordered: The fields of a `sluice.operation.savepoint.Ordered`.
+        deadline: Unix time in seconds.
+        token: The operation's fencing token at the start of the wait. As long as it is unchanged, no other try has
+            taken the operation.
         root, environment: The project; see `ProjectTrigger`.
     """
 
@@ -146,54 +143,56 @@ class SavepointTrigger(ProjectTrigger):
         self.deadline = deadline
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """One event: {ordered, location, failure, unreachable}; one of the last three is not None."""
-        told: dict[str, Any] = {"ordered": self.ordered, "location": None, "failure": None, "unreachable": None}
+        """Yield one event: {ordered, location, failure, unreachable}; one of the last three is not None."""
+        event: dict[str, Any] = {"ordered": self.ordered, "location": None, "failure": None, "unreachable": None}
         flink = (await sync_to_async(project_of)(self.root, self.environment)).flink
         waiting = await_savepoint(flink, self.ordered["flink_job_id"], self.ordered["trigger_id"])
         try:
             seen = await asyncio.wait_for(waiting, max(0.0, self.deadline - time.time()))
-            told |= {"location": seen.location, "failure": seen.failure}
+            event |= {"location": seen.location, "failure": seen.failure}
         except TimeoutError:
-            told["failure"] = "it was not complete in time"
+            event["failure"] = "it was not complete in time"
         except UnreachableError as error:
-            told["unreachable"] = str(error)
-        yield TriggerEvent(told)  # type: ignore[no-untyped-call]
+            event["unreachable"] = str(error)
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
-        """Let the job go that a task has held which was marked; a cleared one's next try holds it itself."""
-        await sync_to_async(self.let_go)()
+        """Release the job's lock if a person marked the task; after a clear, the next try takes the lock itself."""
+        await sync_to_async(self.abandon_operation)()
 
-    def let_go(self) -> None:
-        """End the operation, unless another try has it by now, or it has ended."""
+    def abandon_operation(self) -> None:
+        """End the operation as abandoned, unless another try has taken it or it has ended."""
         ledger = ledger_of(self.root, self.environment)
         operation = ledger.operation(self.ordered["operation"])
         if operation.active_job is not None and operation.token == self.token:
-            ledger.resume(operation.id).finish("abandoned", "the run was given up; the savepoint may be complete")
+            ledger.resume(operation.id).finish(
+                "abandoned", "the run was ended by a person; the savepoint may be complete"
+            )
 
 
-_NEWS = 60.0
-"""Seconds after which the task is told how far its chunk has come."""
-_TURN = 3.0
-"""Seconds between two looks whether it is a chunk's turn."""
+_PROGRESS_INTERVAL = 60.0
+"""Seconds after which a chunk's trigger fires with the chunk's progress, or a queued chunk's trigger logs a line."""
+_QUEUE_PAUSE = 3.0
+"""Seconds between two readings of a chunk's position in the queue."""
 _OUTAGE_TIMEOUT = 600.0
-"""Seconds that the cluster may leave without an answer who only waits: a JobManager that is restarted takes some."""
-_WAKING = 6.0
-"""Seconds that a task takes from being woken to having taken its chunk."""
-_RANKS = 9
-"""How many times as long the last ones of many pause at the most: half a minute."""
-_WORDS = 10.0
-"""Seconds between two lines of the log."""
+"""Seconds without an answer of the cluster after which a queued chunk fails: above the restart of a JobManager."""
+_TASK_START = 6.0
+"""Seconds from the event of a trigger until its task has claimed the chunk."""
+_MAX_RANK = 9
+"""The highest rank in the queue that lengthens the pause; with it, the pause is half a minute."""
+_LOG_INTERVAL = 10.0
+"""Seconds between two lines of a running chunk's log."""
 
 
 class ReplayTrigger(ProjectTrigger):
-    """Fires when a chunk's Flink job is over, when there is news of it, or when its cluster does not answer any more.
+    """Fires when a chunk's Flink job has ended, each minute with its progress, or when its cluster doesn't answer.
 
     Args:
         root, environment: The project; see `ProjectTrigger`.
-        flink_job_id: The job.
-        name: Its name, for the log.
-        total: How many records it reads, at the most.
-        begun: When the chunk was begun, Unix time in seconds.
+        flink_job_id: The Flink job.
+        name: The chunk's name, for the log.
+        total: The maximum number of records that it reads.
+        begun: When the chunk began, as Unix time in seconds.
     """
 
     def __init__(
@@ -207,11 +206,11 @@ class ReplayTrigger(ProjectTrigger):
         self._found: Access | None = None
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """One event: {flink_job_id, state, records, words, seconds_left}.
+        """Yield one event: {flink_job_id, state, records, words, seconds_left}.
 
-        `state` is Flink's; None: it does not know the job; `UNREACHABLE`: the cluster has not answered for a minute.
+        `state` is Flink's; None: Flink doesn't know the job; `UNREACHABLE`: the cluster has not answered for a minute.
         """
-        until, next_words = time.time() + _NEWS, 0.0
+        until, next_line = time.time() + _PROGRESS_INTERVAL, 0.0
         try:
             async for progress in watch_chunk(await self._cluster(), self.flink_job_id):
                 elapsed = time.time() - self.begun
@@ -219,45 +218,45 @@ class ReplayTrigger(ProjectTrigger):
                 if progress.is_over or time.time() > until:
                     yield self._event(progress.state.value if progress.state else None, progress, elapsed)
                     return
-                if time.time() > next_words:
-                    next_words = time.time() + _WORDS
+                if time.time() > next_line:
+                    next_line = time.time() + _LOG_INTERVAL
                     self.log.info("%s: %s", self.name, words)
         except UnreachableError as error:
             yield self._event("UNREACHABLE", ChunkProgress(None, failure=str(error)), 0)
 
     def _event(self, state: str | None, progress: ChunkProgress, elapsed: float) -> TriggerEvent:
         left = progress.seconds_left(self.total, elapsed)
-        told = {"state": state, "records": progress.records, "words": progress.failure, "seconds_left": left}
-        told["flink_job_id"] = self.flink_job_id
-        return TriggerEvent(told)  # type: ignore[no-untyped-call]
+        event = {"state": state, "records": progress.records, "words": progress.failure, "seconds_left": left}
+        event["flink_job_id"] = self.flink_job_id
+        return TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
-        """End the Flink job of a task that was marked or cleared; a triggerer that restarts doesn't come here."""
+        """Cancel the Flink job if a person marked or cleared the task. A restart of the triggerer doesn't call this."""
         async with AsyncFlinkClient(await self._cluster()) as flink:
             try:
                 await flink.send(calls.cancel(self.flink_job_id))
             except JobNotFoundError:
-                self.log.info("%s: Flink job %s is gone already", self.name, self.flink_job_id)
+                self.log.info("%s: Flink does not know job %s any more", self.name, self.flink_job_id)
 
     async def _cluster(self) -> Access:
-        """Found once: whoever is killed has little time."""
+        """The cluster, found once: a killed trigger has little time to cancel its Flink job."""
         if self._found is None:
             project: Project = await sync_to_async(project_of)(self.root, self.environment)
             self._found = project.flink
         return self._found
 
 
-class TurnTrigger(ProjectTrigger):
-    """Fires when it may be a chunk's turn to be started.
+class ChunkQueueTrigger(ProjectTrigger):
+    """Fires when a queued chunk may be started, or needs no start any more.
 
     Args:
         root, environment: The project; see `ProjectTrigger`.
         replay: The replay's id.
-        number: The chunk's.
-        taker: Who waits.
-        parallel: How many chunks of the replay may run side by side.
-        most: How many of all the job's replays.
-        slots: How many task slots a chunk takes.
+        number: The chunk's number.
+        taker: The task that waits.
+        parallel: The maximum number of chunks of the replay that run at the same time.
+        most: The maximum over all replays of the job.
+        slots: The number of task slots of a chunk.
     """
 
     def __init__(
@@ -281,45 +280,45 @@ class TurnTrigger(ProjectTrigger):
         self.slots = slots
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """One event, without content; until then a line of the log each minute says what the chunk waits for."""
+        """Yield one event, without content. Until then, log each minute what the chunk waits for."""
         flink = (await sync_to_async(project_of)(self.root, self.environment)).flink
-        patience = OutageTimeout(_OUTAGE_TIMEOUT)
-        come_since: float | None = None
-        next_words = time.time() + _NEWS
+        outage = OutageTimeout(_OUTAGE_TIMEOUT)
+        startable_since: float | None = None
+        next_line = time.time() + _PROGRESS_INTERVAL
         while True:
-            pause = _TURN
+            pause = _QUEUE_PAUSE
             try:
-                turn, found = await sync_to_async(self._look)(flink)
-                if turn.is_over:
+                position, slots = await sync_to_async(self._read_position)(flink)
+                if position.is_over:
                     break
-                # Those with lower numbers go first: a task that is woken takes seconds until it has taken its chunk.
-                rank = min(turn.before // self.parallel, _RANKS)
-                come_since = (come_since or time.time()) if turn.may_start else None
-                if come_since is not None and time.time() - come_since >= rank * _WAKING:
+                # Chunks with lower numbers go first: their tasks take seconds to claim them.
+                rank = min(position.before // self.parallel, _MAX_RANK)
+                startable_since = (startable_since or time.time()) if position.may_start else None
+                if startable_since is not None and time.time() - startable_since >= rank * _TASK_START:
                     break
-                if time.time() > next_words:
-                    next_words = time.time() + _NEWS
-                    self.log.info("%s", await sync_to_async(self._words)(turn, found))
+                if time.time() > next_line:
+                    next_line = time.time() + _PROGRESS_INTERVAL
+                    self.log.info("%s", await sync_to_async(self._words)(position, slots))
                 pause *= 1 + rank
-                patience.answered()
+                outage.answered()
             except UnreachableError as error:
-                patience.failed(error)
+                outage.failed(error)
                 self.log.warning("%s", error)
             await asyncio.sleep(pause)
         yield TriggerEvent({})  # type: ignore[no-untyped-call]
 
-    def _look(self, flink: Access) -> tuple[QueuePosition, SlotAvailability]:
-        """Where the chunk stands, the cluster's task slots and what others are about to take of them counted."""
+    def _read_position(self, flink: Access) -> tuple[QueuePosition, SlotAvailability]:
+        """The chunk's position in the queue, and the task slots that are free and not about to be taken by others."""
         ledger, place = ledger_of(self.root, self.environment), (self.replay, self.number)
         with FlinkClient(flink) as client:
-            found = read_slot_availability(ledger, client)
-        turn = ledger.replays.queue_position(*place, self.taker, self._limits, alive=found.alive)
-        found = found.without(ledger.replays.pending_slots(*place, found.alive))
-        return replace(turn, may_start=turn.may_start and found.free >= self.slots), found
+            slots = read_slot_availability(ledger, client)
+        position = ledger.replays.queue_position(*place, self.taker, self._limits, alive=slots.alive)
+        slots = slots.without(ledger.replays.pending_slots(*place, slots.alive))
+        return replace(position, may_start=position.may_start and slots.free >= self.slots), slots
 
-    def _words(self, turn: QueuePosition, found: SlotAvailability) -> str:
+    def _words(self, position: QueuePosition, slots: SlotAvailability) -> str:
         name = ledger_of(self.root, self.environment).replays.chunk(self.replay, self.number).name
-        return describe_wait(name, self.slots, turn, self._limits, found)
+        return describe_wait(name, self.slots, position, self._limits, slots)
 
     @property
     def _limits(self) -> ChunkLimits:

@@ -36,8 +36,10 @@ ORPHANED = 3
 
 
 def main() -> int:
-    """Read checkpoints, build, report ready, wait, submit. Ends at once when standard input closes."""
-    # Standard output carries the protocol: prints of the job, PyFlink or the JVM go to standard error.
+    """Read checkpoints, build the job, report that it is ready, wait, and submit it.
+
+    The process ends at once when standard input closes.
+    """  # Standard output carries the protocol: prints of the job, PyFlink or the JVM go to standard error.
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
     commands: queue.Queue[str] = queue.Queue()
@@ -107,7 +109,7 @@ class _Session:
         return prepared
 
     def _read_checkpoint(self, command: Inspect | Find) -> None:
-        """Answer a request about checkpoints; the process goes on if one can't be read."""
+        """Answer a request about checkpoints; the process continues if one can't be read."""
         try:
             from sluice.client import checkpoint  # noqa: PLC0415
 

@@ -11,14 +11,14 @@ from functools import partial
 from sluice.fleet.rows import CHANGING, JobStatus
 
 MAX_ATTEMPTS = 6
-"""After so many attempts in a row that failed, or did not last, a person is asked for."""
+"""After so many attempts in a row that failed, or did not last, the sweep reports the job to a person."""
 _FIRST_DELAY = timedelta(minutes=2)
 """The delay after the first attempt; each further attempt doubles it."""
 _MAX_DELAY = timedelta(hours=1)
 MIN_FLAP_WINDOW = timedelta(minutes=30)
-"""A change that lasted longer than the flap window did not fail. Sweeps far apart make the window longer."""
+"""An operation whose result lasted longer than the flap window succeeded. Infrequent sweeps lengthen the window."""
 _ATTEMPTS_COUNT_FOR = timedelta(days=1)
-"""After this time failed attempts no longer count, so that a job that was given up is tried again."""
+"""After this time a failed attempt no longer counts, so that the sweep tries again after it has given up."""
 _SUCCEEDED = ("healthy", "unchanged", "recorded", "suspended")
 
 
@@ -29,11 +29,11 @@ class PastOperation:
     Attributes:
         kind: deploy, rollback, suspend or resume.
         outcome: healthy, unchanged, recorded, suspended, rolled_back, failed or abandoned; None: it is in progress.
-        release: The release that it was to start.
-        fingerprint: Of that release.
-        previous_fingerprint: Of the release that ran before; None: none did.
+        release: The release that it should have started.
+        fingerprint: The fingerprint of that release.
+        previous_fingerprint: The fingerprint of the release that ran before; None: no release did.
         reason: Why it failed.
-        action: The action of its plan: redeploy, recover, start, record, suspend or none; None: it was never planned.
+        action: The action of its plan: redeploy, recover, start, record, suspend or none; None: it has no plan.
     """
 
     kind: str
@@ -48,7 +48,9 @@ class PastOperation:
 
 
 def rolled_back_fingerprints(operations: Sequence[PastOperation]) -> dict[str | None, str]:
-    """Fingerprints that were rolled back, by a person or by Sluice, each with when; a deploy by hand removes one.
+    """The fingerprints that were rolled back, by a person or by Sluice, each with the release and the time.
+
+    A later successful deploy of a fingerprint removes it.
 
     Args:
         operations: Newest first.
@@ -71,13 +73,13 @@ def rolled_back_fingerprints(operations: Sequence[PastOperation]) -> dict[str | 
 def recent_attempts(
     operations: Sequence[PastOperation], now: datetime, flap_window: timedelta, counts: Callable[[PastOperation], bool]
 ) -> list[PastOperation]:
-    """The newest operations that failed or did not last; newest first.
+    """The operations since the last success that failed or did not last; newest first.
 
     Args:
         operations: Newest first.
         now: The time.
         flap_window: The result of an operation that lasted longer counts as a success.
-        counts: Whether an operation was an attempt at what is needed now.
+        counts: Returns whether an operation was an attempt at what the job needs now.
     """
     attempts: list[PastOperation] = []
     until = now
@@ -111,15 +113,15 @@ class Need(StrEnum):
     """What a job needs; the values are in the database and in XComs."""
 
     NOTHING = "nothing"
-    """It is as desired, or it isn't time yet."""
+    """The job is in its desired state, or its next attempt is not due yet."""
     REDEPLOY = "redeploy"
     """It differs from the desired state."""
     RECOVER = "recover"
     """It should be running and isn't; it starts from its newest retained checkpoint."""
     ROLL_BACK = "roll_back"
-    """Its new release fails or stalls by its own code or state, and there is a previous one."""
+    """Its new release fails or stalls because of its own code or state, and there is a previous release."""
     SUSPEND = "suspend"
-    """The operation that was suspending it ended before it had finished."""
+    """The operation that suspended it ended before the suspension was complete."""
     REPORT = "report"
     """A person has to act."""
 
@@ -130,17 +132,17 @@ _UNMANAGED = ("undeclared", "duplicate")
 
 @dataclass(frozen=True)
 class DecisionInput:
-    """Everything that decides what a job needs.
+    """The inputs of a job's decision.
 
     Attributes:
         status: The job's row of the sweep.
         now: The time.
-        enabled: The deployment file enables it.
-        fingerprint: Of its desired state; None: its file or settings are broken, or it has none.
+        enabled: The deployment file enables the job.
+        fingerprint: The fingerprint of its desired state; None: it has none, or its file or settings are broken.
         healthy_at: When its release passed its gates; None: never.
-        has_previous: There is a healthy release before the one that runs.
-        failed_before: The sweep before found the same Flink job failed too.
-        flap_window: A release whose gates passed less than this time ago may be the cause of a failure.
+        has_previous: There is a healthy release before the running one.
+        failed_before: The sweep before also found the same Flink job failed.
+        flap_window: A release that passed its gates less than this time ago may be the cause of a failure.
         operations: The job's operations, newest first.
         holder: The holder of its operation in progress; None: there is none.
         has_changed: Its placement has changed since the sweep read it.
@@ -175,8 +177,8 @@ class Decision:
         need: What it needs.
         why: One line for a person.
         release: For `recover`, the release to start again.
-        cause: Identifies what a person has to act on and the verdict doesn't show. It stays the same while the subject
-            does, so that notifiers are called once. None: there is nothing, or the verdict shows it.
+        cause: Identifies a problem that needs a person and that the verdict doesn't show. It stays the same as long as
+            the problem does, so that notifiers are called once. None: there is none, or the verdict shows it.
     """
 
     need: Need
@@ -188,8 +190,8 @@ class Decision:
 def decide(case: DecisionInput) -> Decision:
     """What the job needs: the first check that applies decides.
 
-    Jobs that aren't in the ledger, or run twice, need a person. Jobs with an operation in progress, jobs that should
-    be down and jobs that could not be read are left as they are. Then come failures, then drift.
+    Jobs that aren't in the ledger or run twice need a person. Jobs with an operation in progress, jobs that should be
+    down and jobs that could not be read need nothing. Then failures are checked, then drift.
     """
     return (
         _needs_person(case)
@@ -204,7 +206,7 @@ def decide(case: DecisionInput) -> Decision:
 
 
 def approval_cause(fingerprint: str | None) -> str:
-    """The cause of a report that a desired state needs an approval."""
+    """The cause of the report that a desired state needs an approval."""
     return f"approval {fingerprint}"
 
 
@@ -264,7 +266,7 @@ def _down(case: DecisionInput) -> Decision | None:
     why = f"it should be running, but is {status.state}: {_reasons(status)}"
     if case.rollback_blocked:
         why = f"{why}; {case.rollback_blocked}"
-    # The release that ran starts again: a change since then may need an approval, and follows by a redeploy.
+    # The release that ran starts again. A change since then may need an approval: a later redeploy applies it.
     return _with_backoff(case, Decision(Need.RECOVER, why, release=status.release, cause=case.rollback_blocked_cause))
 
 
@@ -308,13 +310,13 @@ def _is_fresh(case: DecisionInput) -> bool:
 
 
 def _can_roll_back(case: DecisionInput) -> bool:
-    """Only a failure of the job's own code or state: brokers, networks and missing slots fail any release."""
+    """Whether a rollback may help: only if the job's own code or state failed, since an outage fails any release."""
     return case.status.own_fault and _is_fresh(case) and case.has_previous and case.rollback_blocked is None
 
 
 def _is_attempt_at(wanted: Decision, case: DecisionInput, operation: PastOperation) -> bool:
-    """Whether an operation tried to do what is wanted now."""
-    # An operation that failed before its plan has no action: its release shows what it was for.
+    """Whether an operation was an attempt at the wanted decision."""
+    # An operation that failed before its plan was made has no action: its release shows its purpose.
     is_unplanned = operation.outcome == "failed" and operation.action is None
     recovers = operation.action == "recover" or (is_unplanned and operation.release == case.status.release)
     match wanted.need:
@@ -329,7 +331,7 @@ def _is_attempt_at(wanted: Decision, case: DecisionInput, operation: PastOperati
 
 
 def _with_backoff(case: DecisionInput, wanted: Decision) -> Decision:
-    """What is wanted; after failed attempts, nothing until the next one may begin, and finally a report."""
+    """The wanted decision; after failed attempts, nothing until the next one is due, and at the limit a report."""
     attempts = recent_attempts(case.operations, case.now, case.flap_window, partial(_is_attempt_at, wanted, case))
     if not attempts:
         return wanted

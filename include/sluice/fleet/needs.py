@@ -32,15 +32,15 @@ from sluice.project import Project
 from sluice.release.fingerprint import fingerprint
 
 _OPERATIONS_READ = 200
-"""Operations of a job that are read; rollbacks further back are forgotten."""
+"""The number of a job's operations that are read; earlier rollbacks have no effect."""
 _SWEEPS_READ = 12
-"""Sweeps of a job that are read: enough for three runs of redeploy_and_verify, which may sweep twice each."""
+"""The number of a job's sweeps that are read: enough for three runs of redeploy_and_verify, with two sweeps each."""
 
 
 def read_decision_inputs(
     project: Project, rows: Iterable[JobStatus], now: datetime, has_ended: HolderEnded = is_gone
 ) -> list[DecisionInput]:
-    """Read the decision inputs of a recorded sweep. For a healthy job without drift, the row is enough.
+    """Read the decision inputs of the jobs of a recorded sweep. A healthy job without drift needs only its row.
 
     Args:
         project: The project.
@@ -63,7 +63,7 @@ def _decision_input(project: Project, row: JobStatus, now: datetime, has_ended: 
     operations = [
         _past(operation, releases)
         for operation in ledger.operations(row.job, _OPERATIONS_READ)
-        # A savepoint changes nothing, so it is no attempt at anything.
+        # A savepoint changes nothing, so it is not an attempt.
         if operation.kind != "savepoint"
     ]
     return DecisionInput(
@@ -94,33 +94,33 @@ def _desired(project: Project, job: str, running: Release | None, operations: Se
         found = fingerprint(root, desired, known)
         if any(each.fingerprint == found for each in operations):
             return found
-        # A rollback before an upgrade of Sluice still counts after it, until a deploy by hand.
+        # A rollback before an upgrade of Sluice still counts afterwards, until a person deploys the job.
         return fingerprint(root, desired, {*known, *filter(None, rolled_back_fingerprints(operations))})
     except SluiceError:
         # The job's row has the error.
         return None
 
 
-def _by_run(looks: Iterable[SweepObservation]) -> list[list[SweepObservation]]:
-    """The sweeps of each run of redeploy_and_verify, newest first."""
-    return [list(taken) for _, taken in groupby(looks, lambda look: look.run)]
+def _by_run(observations: Iterable[SweepObservation]) -> list[list[SweepObservation]]:
+    """The observations of each run of redeploy_and_verify, newest first."""
+    return [list(group) for _, group in groupby(observations, lambda observation: observation.run)]
 
 
 def _failed_before(runs: Sequence[Sequence[SweepObservation]], row: JobStatus) -> bool:
-    """Whether the previous run of redeploy_and_verify found the same Flink job failed, however long ago.
+    """Whether the previous run of redeploy_and_verify found the same Flink job failed, no matter how long ago.
 
-    Sweeps by a person, and the second sweep of a run, don't show that it has failed for long.
+    Sweeps by a person and the second sweep of a run don't count: they may be seconds apart.
     """
-    before = [taken[0] for taken in runs[1:2]]
-    return any(look.verdict == "failed" and look.flink_job_id == row.flink_job_id for look in before)
+    before = [observations[0] for observations in runs[1:2]]
+    return any(seen.verdict == "failed" and seen.flink_job_id == row.flink_job_id for seen in before)
 
 
 def _flap_window(runs: Sequence[Sequence[SweepObservation]]) -> timedelta:
-    """The flap window: long enough for two runs of redeploy_and_verify to see a job.
+    """The flap window: long enough for two runs of redeploy_and_verify to check a job.
 
     The shorter of the last two intervals counts, so that a pause between runs doesn't lengthen the window.
     """
-    began = [taken[-1].at for taken in runs[:3]]
+    began = [observations[-1].at for observations in runs[:3]]
     between = [later - earlier for later, earlier in pairwise(began)]
     return max(MIN_FLAP_WINDOW, 2 * min(between)) if len(between) > 1 else MIN_FLAP_WINDOW
 
@@ -143,19 +143,19 @@ def _past(operation: Operation, releases: dict[int, Release]) -> PastOperation:
 
 
 Log = Callable[[str], None]
-"""Takes a line of progress."""
+"""Takes a progress message."""
 _PLANNED = (Need.REDEPLOY, Need.ROLL_BACK)
-"""Needs that are planned in the sweep, which takes seconds for each job, and minutes for one that hangs."""
+"""The needs for which the sweep makes a plan. That takes seconds for each job, and minutes for one that hangs."""
 _UNPLANNED = ("run", "unplanned")
-"""Notifier and subject under which the ledger records the jobs that a sweep had no time to plan."""
+"""Notifier and subject under which the ledger records the jobs for whose plans a sweep had no time."""
 
 
 @dataclass(frozen=True)
 class ApprovalRequest:
-    """A plan that a person should be asked to approve.
+    """A request for a person's approval of a plan.
 
     Attributes:
-        fingerprint: Of the plan's target.
+        fingerprint: The fingerprint of the plan's target.
         request: The operation that asks for the approval.
     """
 
@@ -170,8 +170,8 @@ class Needed:
     Attributes:
         job: The job's name.
         decision: What it needs, and why.
-        request: The operation; None: nothing is to be done, or a person has to act.
-        approval_request: An approval that is needed and was not asked for yet; None: there is none.
+        request: The operation; None: the job needs nothing, or a person.
+        approval_request: An approval that the job needs and no run has requested yet; None: there is none.
     """
 
     job: str
@@ -200,11 +200,11 @@ def find_needs(
     Args:
         project: The project.
         rows: The rows of a sweep that is recorded.
-        log: Takes the plans' lines of progress.
+        log: Takes the plans' progress messages.
         now: The time; None: now.
         has_ended: See `sluice.fleet.reconcile.read_ledger_view`.
-        budget: How long the jobs may be planned. Jobs that are left over are planned first by the next sweep, so that
-            a slow one does not keep the others waiting. None: no limit.
+        budget: The time for making plans. The next sweep starts with the jobs that are left over, so that a slow job
+            does not delay the others forever. None: no limit.
     """
     until = None if budget is None else time.monotonic() + budget.total_seconds()
     cases = read_decision_inputs(project, rows, now or datetime.now(UTC), has_ended)
@@ -237,7 +237,7 @@ def _needed(project: Project, case: DecisionInput, decision: Decision, log: Log)
     if decision.need == Need.REDEPLOY:
         case, decision, of_new = _planned(project, case, decision, log)
         if decision.need == Need.REDEPLOY or not case.rollback_blocked:
-            # One approval is asked for at a time, and none for a rollback if the desired state may repair the job.
+            # Only one approval is requested at a time, and none for a rollback if the desired state may repair the job.
             approval_request = of_new
     return Needed(case.status.job, decision, _request(case.status, decision), approval_request)
 
@@ -245,7 +245,7 @@ def _needed(project: Project, case: DecisionInput, decision: Decision, log: Log)
 def _planned(
     project: Project, case: DecisionInput, wanted: Decision, log: Log
 ) -> tuple[DecisionInput, Decision, ApprovalRequest | None]:
-    """Plan what is wanted; the input with the plan's results, the decision, and the approval to ask for."""
+    """Plan the wanted operation; the input with the plan's results, the decision, and the approval to request."""
     job, request = case.status.job, _request(case.status, wanted) or DeployRequest()
     try:
         plan = make_plan(project, job, request, lambda line: log(f"{job}: {line}"))
@@ -266,9 +266,9 @@ def _planned(
         return case, Decision(Need.REPORT, why, cause=f"not planned {case.fingerprint}"), None
     if not plan.needs_approval:
         return case, wanted, None
-    asked = project.ledger.approvals.about(plan.model_dump(mode="json"))
-    approval_request = None if asked else ApprovalRequest(plan.fingerprint, request)
-    why, words = plan.why_approval, asked.words if asked else None
+    known = project.ledger.approvals.about(plan.model_dump(mode="json"))
+    approval_request = None if known else ApprovalRequest(plan.fingerprint, request)
+    why, words = plan.why_approval, known.words if known else None
     if wanted.need == Need.ROLL_BACK:
         next_step = words or "roll it back by hand, and approve the plan"
         blocked = f"rolling back needs an approval: {why}; {next_step}"
@@ -283,7 +283,7 @@ def _request(status: JobStatus, decision: Decision) -> DeployRequest | None:
         case Need.REDEPLOY:
             return DeployRequest()
         case Need.RECOVER:
-            # The release that ran starts again; a change since then follows by a redeploy, which may need an approval.
+            # The release that ran starts again. A later redeploy, which may need an approval, applies changes since.
             if not status.drift:
                 return DeployRequest()
             return DeployRequest(kind="rollback", target_release=decision.release, expected_release=status.release)

@@ -1,4 +1,4 @@
-"""Call notifiers once for each changed verdict and each need of a person; a call that failed is repeated."""
+"""Call notifiers once for each changed verdict and each job that needs a person; repeat calls that failed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _NOT_SEEN = ("unreachable", CHANGING)
 def changes(before: Mapping[str, str], rows: Iterable[JobStatus]) -> list[dict[str, Any]]:
     """The verdicts that differ from the last notification. The first verdict of a job is a change unless it is good.
 
-    A job becomes `unknown` when it can't be judged; changes to `unknown` and from it are reported like others. A job
-    with an operation in progress is left out.
+    Changes to `unknown`, the verdict of a job that can't be judged, and from it are reported like others. Jobs with an
+    operation in progress are left out.
 
     Args:
         before: The verdicts of the last notification, by the job's name.
@@ -47,7 +47,9 @@ def verdicts_after(before: Mapping[str, str], rows: Iterable[JobStatus]) -> dict
 def reports(
     before: Mapping[str, str], rows: Iterable[JobStatus], needs: Iterable[Needed]
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """What needs a person although no verdict shows it: a job given up, an approval, a release that can't be deployed.
+    """The jobs that need a person for a reason that no verdict shows.
+
+    For instance an approval, a release that can't be deployed, or retries that have ended.
 
     Args:
         before: The causes of the last notification, by the job's name.
@@ -75,11 +77,11 @@ def _change(row: JobStatus, old: str | None, reasons: Iterable[str]) -> dict[str
 
 Changes = list[dict[str, Any]]
 Notify = Callable[[Changes], None]
-"""Calls one notifier; it may raise anything."""
+"""Calls one notifier, which may raise any exception."""
 _APPROVAL = ("run", "approval")
-"""Notifier and subject under which the ledger records the approvals that runs were created to ask for."""
+"""Notifier and subject under which the ledger records the approvals for which the sweep has triggered a run."""
 _NOT_REQUESTED = "in vain: "
-"""Precedes a fingerprint whose run could not be created."""
+"""The prefix of a recorded fingerprint whose run could not be triggered. The ledger keeps this value."""
 
 
 def notify_verdicts(sent: NotificationLog, rows: Iterable[JobStatus], notifiers: Mapping[str, Notify]) -> list[str]:
@@ -88,11 +90,11 @@ def notify_verdicts(sent: NotificationLog, rows: Iterable[JobStatus], notifiers:
     Args:
         sent: The last notifications.
         rows: The rows of a sweep over the whole fleet.
-        notifiers: By their names. One that raises is called again at the next sweep; the others are called all the
-            same.
+        notifiers: The notifiers by their names. One that raises is called again at the next sweep, and does not affect
+            the others.
 
     Returns:
-        The notifiers that failed, and why.
+        A message for each notifier that failed.
     """
     seen = one_per_job(rows, lambda row: row)
     return _notify(sent, "verdict", notifiers, lambda before: (changes(before, seen), verdicts_after(before, seen)))
@@ -101,7 +103,7 @@ def notify_verdicts(sent: NotificationLog, rows: Iterable[JobStatus], notifiers:
 def notify_reports(
     sent: NotificationLog, rows: Iterable[JobStatus], needs: Iterable[Needed], notifiers: Mapping[str, Notify]
 ) -> list[str]:
-    """Call each notifier with the needs of a person that its last notification did not have; see `reports`.
+    """Call each notifier with the jobs that need a person and that it was not called with before; see `reports`.
 
     Args:
         sent: The last notifications.
@@ -137,25 +139,26 @@ def notify_approval(
 
 
 def new_approval_requests(sent: NotificationLog, needs: Sequence[Needed]) -> list[Needed]:
-    """The jobs with an approval that was not asked for before. The ledger records them as asked for."""
+    """The jobs with an approval that was not requested before. This records them as requested."""
     wanted = {needed.job: needed.approval_request.fingerprint for needed in needs if needed.approval_request}
     known = sent.known(*_APPROVAL)
-    # A request stays recorded while its state is desired: a run that somebody deleted is not created again.
+    # A request stays recorded while its state is desired, so that a run that a person deleted is not triggered again.
     causes = {each.job: each.decision.cause for each in needs if each.decision.cause}
-    kept = {job: asked for job, asked in known.items() if causes.get(job) == approval_cause(asked)}
+    kept = {job: requested for job, requested in known.items() if causes.get(job) == approval_cause(requested)}
     sent.keep(*_APPROVAL, {**kept, **wanted})
     return [each for each in needs if each.job in wanted and known.get(each.job) != wanted[each.job]]
 
 
 def unrequested_approvals(sent: NotificationLog) -> set[str]:
-    """The jobs whose approval should have been asked for, and whose run could not be created."""
-    return {job for job, asked in sent.known(*_APPROVAL).items() if asked.startswith(_NOT_REQUESTED)}
+    """The jobs whose approval was not requested, because their run could not be triggered."""
+    return {job for job, requested in sent.known(*_APPROVAL).items() if requested.startswith(_NOT_REQUESTED)}
 
 
 def mark_unrequested(sent: NotificationLog, jobs: Iterable[str]) -> None:
-    """Record that the run which asks for a job's approval could not be created: the next sweep asks again."""
+    """Record that no run could be triggered to request a job's approval, so that the next sweep triggers one."""
     known, unmade = sent.known(*_APPROVAL), frozenset(jobs)
-    sent.keep(*_APPROVAL, {job: f"{_NOT_REQUESTED}{asked}" if job in unmade else asked for job, asked in known.items()})
+    values = {job: f"{_NOT_REQUESTED}{value}" if job in unmade else value for job, value in known.items()}
+    sent.keep(*_APPROVAL, values)
 
 
 def _notify(

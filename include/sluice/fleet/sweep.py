@@ -45,10 +45,10 @@ class SweepBudget:
     """The limits of a sweep.
 
     Attributes:
-        max_jobs: Jobs that are read at once.
+        max_jobs: The number of jobs that are read at the same time.
         job_timeout_s: Seconds after which a job counts as unreachable.
-        timeout_s: Seconds for all jobs.
-        max_consumers: Kafka consumers at once, for the requests that need one.
+        timeout_s: Seconds for all jobs together.
+        max_consumers: The number of Kafka consumers at the same time, for the requests that need one.
     """
 
     max_jobs: int = 32
@@ -59,7 +59,7 @@ class SweepBudget:
 
 @dataclass(frozen=True)
 class _ReadError:
-    """Why something could not be read."""
+    """The reason why something could not be read."""
 
     words: str
 
@@ -74,21 +74,21 @@ async def sweep(
     budget: SweepBudget = SweepBudget(),
     find_discrepancy: FindDiscrepancy = no_discrepancy,
 ) -> list[JobObservation]:
-    """Read and judge these jobs, and list what else runs on the cluster.
+    """Read and judge these jobs, and list the other jobs of the cluster.
 
-    What can't be read becomes a row with the reason: it neither raises nor counts as a job that is gone.
+    A job that can't be read gets a row with the reason: this raises nothing, and the job doesn't count as missing.
 
     Args:
         members: The jobs.
         flink: The cluster.
         brokers: The brokers.
         is_whole: The members are all jobs of the project, so that no file declares any other job of the cluster.
-        read_ledger: Reads the ledger; called before Flink is asked and after it has answered.
+        read_ledger: Reads the ledger; called before the requests to Flink and after them.
         budget: The limits.
-        find_discrepancy: Asks more about a job that Flink does not list, or that the ledger has as stopped.
+        find_discrepancy: Checks a job that Flink does not list, or that is stopped according to the ledger.
 
     Returns:
-        A row for each member in their order, then one for each running job that is not in the ledger.
+        A row for each member, in the order of the members, then one for each running job that is not in the ledger.
     """
     before = await asyncio.to_thread(read_ledger)
     watched_jobs = [member.watched for member in members if member.watched]
@@ -204,7 +204,7 @@ def _too_late(budget: SweepBudget) -> _ReadError:
 async def _to_snapshots(
     seen: Mapping[WatchedJob, FlinkReading | _ReadError], held: Held, brokers: Brokers, budget: SweepBudget
 ) -> dict[str, Snapshot | _ReadError]:
-    """The snapshots with their splits, by Flink job id; the brokers are asked for positions that no reader reports."""
+    """The snapshots with their splits, by Flink job id. Positions that no reader reports come from the brokers."""
     asking = {
         watched: partial(
             _attempt, partial(asyncio.to_thread, brokers.committed, watched.group, unknown), budget.job_timeout_s
@@ -241,9 +241,9 @@ def _finish(snapshot: Snapshot, watched: WatchedJob, ended: frozenset[tuple[Part
 async def _read_to_end(
     snapshots: Mapping[WatchedJob, Snapshot | _ReadError], brokers: Brokers, budget: SweepBudget
 ) -> frozenset[tuple[Partition, int]]:
-    """Partitions that were read to their end, each with the next offset; of those where the lag doesn't show it.
+    """The partitions that were read to their end although their lag isn't 0, each with the next offset.
 
-    Jobs that have read a topic to its end have the same next offset, so that one consumer answers for all of them.
+    Jobs that have read a topic to its end have the same next offset, so that one consumer checks it for all of them.
     """
     now, layers = now_ms(), list[dict[Partition, int]]()
     for watched, snapshot in snapshots.items():
@@ -255,7 +255,7 @@ async def _read_to_end(
         number: partial(_attempt, partial(asyncio.to_thread, brokers.read_to_end, group, layer), budget.timeout_s)
         for number, layer in enumerate(layers)
     }
-    # Where the brokers don't answer, the lag stays as it is.
+    # If the brokers don't answer, the lag stays unchanged.
     found = await _run_concurrently(asking, budget.max_consumers, budget.timeout_s)
     return frozenset(
         (partition, layers[number][partition])

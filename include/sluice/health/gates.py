@@ -132,7 +132,7 @@ def _unrecoverable(snapshot: Snapshot, health: Health) -> str | None:
     if snapshot.state.is_terminal:
         cause = f": {snapshot.last_exception}" if snapshot.last_exception else ""
         return f"the job is {snapshot.state.value}{cause}"
-    return f"{_tasks(snapshot)}, again and again" if _is_crash_loop(snapshot, health) else None
+    return f"{_tasks(snapshot)}, repeatedly" if _is_crash_loop(snapshot, health) else None
 
 
 def _tasks(snapshot: Snapshot) -> str:
@@ -155,7 +155,7 @@ def _running(snapshot: Snapshot) -> Reading:
 
 
 def _is_crash_loop(snapshot: Snapshot, health: Health) -> bool:
-    """Whether the job restarts again and again for one failure of its code or state, which waiting does not repair.
+    """Whether the job restarts repeatedly for one failure of its code or state, which waiting does not repair.
 
     It may restart as often as its limits allow, and a checkpoint after the newest failure shows progress. A failure
     that the cluster or a broker may have caused is waited for.

@@ -1,4 +1,4 @@
-"""Approvals: which run asks for the approval of which plan, since when, and the answer."""
+"""Approval requests: the run that asks for the approval of a plan, the plan, the time and the answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ asked has ended, or now asks for another plan."""
 
 
 class AskedApproval(Base):
-    """A request to approve a plan."""
+    """A request for the approval of a plan."""
 
     __tablename__ = "approvals"
     __table_args__ = (UniqueConstraint("environment", "waiting_job"),)
@@ -38,7 +38,7 @@ class AskedApproval(Base):
     why: Mapped[str] = mapped_column(String(4000))
     """Why it needs an approval."""
     link: Mapped[str | None] = mapped_column(String(2000))
-    """URL of the page on which it is answered."""
+    """URL of the page on which a person answers the request."""
     asked_at: Mapped[datetime]
     until: Mapped[datetime]
     """The deadline: without an answer the plan is refused then."""
@@ -50,14 +50,14 @@ class AskedApproval(Base):
     @property
     def words(self) -> str:
         """The status of the request, as text."""
-        asked = f"requested at {self.asked_at:%Y-%m-%d %H:%M} UTC"
+        requested = f"requested at {self.asked_at:%Y-%m-%d %H:%M} UTC"
         match self.answer:
             case None:
                 return f"waiting for approval until {self.until:%Y-%m-%d %H:%M} UTC: {self.link or self.asker}"
             case "timed_out":
-                return f"{asked}, not answered in time"
+                return f"{requested}, not answered in time"
             case "withdrawn":
-                return f"{asked}, withdrawn: the run has ended, or now has another plan"
+                return f"{requested}, withdrawn: the run has ended, or now has another plan"
             case answer:
                 return f"{answer} by {self.answered_by} at {self.answered_at:%Y-%m-%d %H:%M} UTC"
 
@@ -75,25 +75,25 @@ class Approvals(Store):
         link: str | None = None,
         is_gone: Callable[[str], bool] = lambda _asker: False,
     ) -> AskedApproval:
-        """Record that a run waits for the approval of a plan. If it asks again, its newest plan replaces the former.
+        """Record that a run waits for the approval of a plan. A second request of the run replaces its first.
 
         Args:
             asker: The run that waits.
             plan: The plan, as JSON values.
             why: Why the plan needs an approval.
-            until: The deadline, after which it counts as refused.
-            link: URL of the page on which it is answered.
+            until: The deadline, after which the plan counts as refused.
+            link: URL of the page on which a person answers the request.
             is_gone: Whether another run has ended: its open request is withdrawn.
 
         Raises:
             BusyError: another run waits for the approval of a plan of this job.
         """
-        asked = (asker, plan, why, until, link, is_gone)
+        request = (asker, plan, why, until, link, is_gone)
         try:
-            return self._ask(*asked)
+            return self._ask(*request)
         except IntegrityError:
             # Another run has inserted its request at the same time; the second attempt finds it.
-            return self._ask(*asked)
+            return self._ask(*request)
 
     def _ask(
         self,
@@ -133,7 +133,7 @@ class Approvals(Store):
         _refuse(waiting, asker, is_gone)
 
     def answer(self, job: str, asker: str, answer: Answer, by: str | None = None, at: datetime | None = None) -> None:
-        """Record the answer to a run's open request; without effect if it is answered already.
+        """Record the answer to a run's open request. No effect if the request is answered already.
 
         Args:
             job: The job's name.
@@ -163,14 +163,14 @@ class Approvals(Store):
             plan: The plan, as JSON values.
         """
         with self._sessions() as session:
-            asked = session.scalars(self._of(plan["job"]))
-            found = next((each for each in asked if each.plan["kind"] == plan["kind"]), None)
+            requests = session.scalars(self._of(plan["job"]))
+            found = next((each for each in requests if each.plan["kind"] == plan["kind"]), None)
         if found is None or found.answer == "withdrawn":
             return None
         return found if all(found.plan[name] == plan[name] for name in ("fingerprint", "former_release")) else None
 
     def given(self, job: str, asker: str) -> AskedApproval | None:
-        """The last request of this run, if it was approved; otherwise None."""
+        """The last request of this run if it was approved; otherwise None."""
         query = self._of(job).where(AskedApproval.asker == asker)
         with self._sessions() as session:
             found = session.scalars(query.limit(1)).first()

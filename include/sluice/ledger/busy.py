@@ -14,12 +14,16 @@ from sluice.ledger.tables import JournalEntry, Operation
 
 
 def just_begun(job: str) -> BusyError:
-    """The error if another process has inserted its row at the same moment."""
+    """The error for an operation whose row conflicts with one that another process has just inserted."""
     return BusyError(f"{job}: another operation has just begun", remedy="wait for its end, then try again")
 
 
 def refuse_held(active: Operation, holder: str, is_gone: Callable[[str], bool]) -> None:
-    """Raise if the operation is that of another holder who may be alive."""
+    """Raise if another holder, which may be alive, holds the operation.
+
+    Raises:
+        BusyError: its lease has not expired, and the holder is not known to have ended.
+    """
     if active.holder == holder or active.lease_until <= datetime.now(UTC) or is_gone(active.holder):
         return
     raise BusyError(
@@ -29,7 +33,11 @@ def refuse_held(active: Operation, holder: str, is_gone: Callable[[str], bool]) 
 
 
 def refuse_own(session: Session, active: Operation, holder: str, kind: str) -> None:
-    """Raise if the holder itself has another operation in progress, for instance in another task of its run."""
+    """Raise if the holder has another operation in progress, for instance in another task of its run.
+
+    Raises:
+        BusyError: that operation is of another kind, or has begun to stop or start a job.
+    """
     if active.holder != holder or active.lease_until <= datetime.now(UTC):
         return
     if active.kind == kind and not is_touched(session, active):

@@ -24,7 +24,7 @@ class ChunkLimits:
     job: int
 
     def leave_room(self, busy: int, busy_here: int) -> bool:
-        """Whether another chunk may start beside these numbers of the job's chunks and of its own replay's."""
+        """Whether a further chunk may start while `busy` chunks of the job, `busy_here` of its replay, are running."""
         return busy < self.job and busy_here < self.replay
 
 
@@ -43,7 +43,7 @@ class QueuePosition:
     Attributes:
         is_over: The chunk needs no start: it has finished, its replay was cancelled, or its Flink job runs.
         may_start: The limits allow to start it now.
-        before: How many chunks of its replay with lower numbers are waiting, too.
+        before: The number of waiting chunks of its replay with lower numbers.
         taker: The process that is starting it, or has just submitted it; None: no process is.
         busy: How many other chunks of the job's replays are running or starting; see `claim`.
         busy_here: How many of those belong to its own replay.

@@ -1,4 +1,4 @@
-"""Record the cluster of a running job whose placement has none, being from before the ledger recorded it."""
+"""Record the cluster of a running job whose placement was written before the ledger had that column."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def _refuse_other(found: str | None) -> None:
     if found is None:
         raise ConfigError(
             "there is no ledger yet",
-            remedy="trigger redeploy_and_verify or deploy a job, which creates it; if there should be one, check "
+            remedy="trigger redeploy_and_verify or deploy a job, which creates it; if a ledger exists already, check "
             "SLUICE_LEDGER",
         )
     if found != (newest := _newest()):

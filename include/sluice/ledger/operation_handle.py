@@ -14,18 +14,18 @@ from sluice.ledger.tables import REASON, JournalEntry, Operation, Placement, Rel
 from sluice.ledger.transitions import Transition
 
 LEASE = timedelta(minutes=15)
-"""How long an operation belongs to its holder after each renewal: longer than any wait between two renewals."""
+"""How long an operation belongs to its holder after a renewal: longer than any time between two renewals."""
 TOUCHES = (("stop", "stop"), ("start", "submit"), ("back", "cancel"))
 """Stage and event of the journal entries that are written before a job is stopped or started."""
 
 
 class OperationHandle:
-    """An operation as its holder's process writes to it. Each write checks the fencing token and renews the lease.
+    """Writes to an operation for its holder's process. Each write checks the fencing token and renews the lease.
 
     Attributes:
         id: The operation's id.
         token: The fencing token of this process.
-        row: The operation's row at the time when it was begun or continued.
+        row: The operation's row as it was when this process began or continued it.
     """
 
     def __init__(self, sessions: sessionmaker[Session], operation: str, token: int, row: Operation) -> None:
@@ -38,29 +38,29 @@ class OperationHandle:
         """Write a journal entry, and renew the lease.
 
         Args:
-            stage: What is being done.
-            event: What is about to be done or was done.
-            transition: How the job's placement changes with it, in the same transaction.
-            data: What whoever goes on needs to know.
+            stage: The stage of the operation.
+            event: The effect that follows or was completed.
+            transition: A change of the job's placement, written in the same transaction; None: the placement stays.
+            data: What a process that continues the operation needs to know.
 
         Raises:
             BusyError: another process has taken the operation.
         """
         with self._sessions.begin() as session:
-            self._prove(session)
+            self._check_token(session)
             number = len(self._entries(session)) + 1
             session.add(JournalEntry(operation=self.id, number=number, stage=stage, event=event, data=data, at=_now()))
             if transition is not None:
                 self._apply(session, transition)
 
     def renew_lease(self) -> None:
-        """Renew the lease, which proves that no other process has written to the operation since the last read.
+        """Renew the lease. This fails if another process has taken the operation since this one read it.
 
         Raises:
             BusyError: another process has taken the operation.
         """
         with self._sessions.begin() as session:
-            self._prove(session)
+            self._check_token(session)
 
     def update(self, **columns: Any) -> None:
         """Set columns of the operation itself.
@@ -69,22 +69,22 @@ class OperationHandle:
             BusyError: another process has taken the operation.
         """
         with self._sessions.begin() as session:
-            self._prove(session)
+            self._check_token(session)
             operation = session.get_one(Operation, self.id)
             for name, value in columns.items():
                 setattr(operation, name, value)
 
     def keep_until(self, moment: datetime) -> None:
-        """Extend the lease to this moment, if it is later: before a wait without renewals."""
+        """Extend the lease to this moment, if that is later. Called before a wait without renewals."""
         with self._sessions.begin() as session:
-            self._prove(session)
+            self._check_token(session)
             operation = session.get_one(Operation, self.id)
             operation.lease_until = max(operation.lease_until, moment)
 
     def add_savepoint(self, path: str, *, release: int, flink_job_id: str) -> None:
-        """Record a savepoint of this operation, or of a dead one that could not record it; once per path."""
+        """Record a savepoint of this operation, or of one whose process died before recording it; once per path."""
         with self._sessions.begin() as session:
-            self._prove(session)
+            self._check_token(session)
             known = select(Savepoint).where(
                 Savepoint.environment == self.row.environment, Savepoint.job == self.row.job, Savepoint.path == path
             )
@@ -114,13 +114,13 @@ class OperationHandle:
         return any(self.entry(stage, event) for stage, event in TOUCHES)
 
     def finish(self, outcome: str, reason: str | None = None) -> None:
-        """End the operation. An outcome that means passed gates marks the release as healthy.
+        """End the operation. With the outcome healthy, unchanged or recorded, mark its release as healthy.
 
         Raises:
             BusyError: another process has taken the operation.
         """
         with self._sessions.begin() as session:
-            self._prove(session)
+            self._check_token(session)
             operation = session.get_one(Operation, self.id)
             operation.active_job, operation.outcome, operation.ended_at = None, outcome, _now()
             operation.reason = reason[:REASON] if reason else None
@@ -144,7 +144,8 @@ class OperationHandle:
         transition.apply(placement)
         placement.since = _now()
 
-    def _prove(self, session: Session) -> None:
+    def _check_token(self, session: Session) -> None:
+        """Renew the lease under this process's fencing token, in the caller's transaction."""
         changed = session.execute(
             update(Operation)
             .where(Operation.id == self.id, Operation.token == self.token, Operation.active_job.is_not(None))

@@ -97,7 +97,7 @@ class Replays(Store):
         """Refuse a replay that would write the same rows to the same topic as another replay in progress.
 
         Raises:
-            RefusedError: such a replay is in progress.
+            RefusedError: another replay writes them.
         """
         with self._sessions() as session:
             refuse_write_conflict(session, self.environment, writes)
@@ -164,15 +164,15 @@ class Replays(Store):
     ) -> bool:
         """Reserve a chunk for the process that will start it; False: it has to wait.
 
-        A failed replay is reopened by this. A finished chunk can't be taken; see `run_again`.
+        This reopens a failed replay. A finished chunk can't be claimed; see `run_again`.
 
-        A chunk whose submission may be in progress can't be taken by any process, even one with the same name: the
-        former process may be alive, and its submission may arrive even if it is dead.
+        No process can claim a chunk whose submission may be in progress, not even one with the same name: the earlier
+        process may be alive, and its submission may arrive even if it is dead.
 
         Args:
             replay: The replay's id.
             number: The chunk's number.
-            taker: The process that takes it; it may take the same chunk again.
+            taker: The process that claims it; it may claim the same chunk again.
             limits: How many chunks may be running or starting.
             alive: The ids of the Flink jobs that have not ended; chunks of other Flink jobs don't count as running.
             is_gone: Whether another process is known to have ended.
@@ -200,7 +200,7 @@ class Replays(Store):
             return True
 
     def give_back(self, replay: str, number: int, taker: str) -> None:
-        """Return a chunk that was taken and not submitted to waiting, unless another process has taken it since."""
+        """Set a claimed, unsubmitted chunk back to waiting, unless another process has claimed it since."""
         with self._sessions.begin() as session:
             row = session.get_one(ReplayChunk, (replay, number), with_for_update=True)
             if (row.state, row.taker) == (ChunkState.STARTING, taker):

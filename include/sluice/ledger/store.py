@@ -1,4 +1,4 @@
-"""What the parts of the ledger have in common: each reads and writes rows of one environment."""
+"""Base class of the ledger's parts, each of which reads and writes the rows of one environment."""
 
 from __future__ import annotations
 

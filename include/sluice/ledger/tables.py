@@ -126,14 +126,14 @@ class JournalEntry(Base):
 
 Phase = Literal["running", "stopping", "stopped", "suspending", "suspended"]
 StopMode = Literal["savepoint", "last-state", "stateless", "cancel"]
-"""How a job is stopped: as the mode of its plan says, or by a cancel that takes no state."""
+"""How a job is stopped: by the mode of its plan, or by a cancel, which takes no state."""
 
 
 class Placement(Base):
     """Where a job should run, or the state from which it starts next.
 
     It is written in the same transaction as the journal entry for the effect that follows. So after a crash the next
-    process finds either the former phase or the intended one:
+    process finds either the earlier phase or the intended one:
 
     running: `flink_job_id` should run (its submission may be in progress).
     stopping: `flink_job_id` is being stopped with `stop_mode`, under `trigger_id`.

@@ -5,8 +5,8 @@
        │ └──StopFailed──────────┘
        └──Submit (a lost job comes back), RecordRelease, Cancel, CancelWithoutState
 
-Each is written in one transaction with the journal entry of the effect that follows it. So an attempt that continues
-after a crash finds either the former placement, or the intention.
+The ledger writes each transition in one transaction with the journal entry of the effect that follows it. So a process
+that continues after a crash finds either the placement before the transition, or the intended one.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Submit:
     """`flink_job_id` is submitted, and should run from now on.
 
     Attributes:
-        restored_from: The savepoint or checkpoint that the submission names; None: it starts without state.
-        state_path: The state whose positions the job starts from, also where it takes nothing else of it.
-        positions: The positions of that state, or those that were committed to the job's group; None: not known.
-        carried_over: It starts without state, from the offsets of its group.
+        restored_from: The savepoint or checkpoint that the submission names; None: the job starts without state.
+        state_path: The state from whose positions the job starts, even if it restores nothing else of it.
+        positions: The positions in that state, or those committed by the job's consumer group; None: unknown.
+        carried_over: The job starts without state, from the offsets of its consumer group.
         cluster: `Identity.values` of the cluster.
     """
 
@@ -53,11 +53,11 @@ class Submit:
 
 @dataclass(frozen=True)
 class RequestStop:
-    """The Flink job is about to be stopped as `mode` says, under `trigger_id`.
+    """The Flink job is about to be stopped with `mode`, under `trigger_id`.
 
     Attributes:
-        phase: `stopping`, or `suspending` where nothing is to start afterwards.
-        savepoint_directory: Where Flink writes the savepoint; None: the mode takes none.
+        phase: `stopping`, or `suspending` if no job starts afterwards.
+        savepoint_directory: The target directory of the savepoint; None: the mode takes none.
     """
 
     phase: Phase
@@ -73,7 +73,7 @@ class RequestStop:
 
 @dataclass(frozen=True)
 class ChangePurpose:
-    """A stop that goes on is for another end: nothing starts afterwards (`suspending`), or something (`stopping`)."""
+    """A stop in progress gets another purpose: a suspension (`suspending`), or a start afterwards (`stopping`)."""
 
     phase: Phase
 
@@ -87,8 +87,9 @@ class Cancel:
     """The Flink job is about to be cancelled, without a savepoint.
 
     Attributes:
-        release: The release that should run afterwards, from `state_path`; None: the one that runs.
-        by_checkpoint: Its newest checkpoint becomes its state: `trigger_id` of the checkpoint that is tried first.
+        release: The release that should run afterwards, from `state_path`; None: the running one.
+        by_checkpoint: Trigger id of a checkpoint that is tried before the cancel. The job's newest checkpoint then
+            becomes its state. None: a plain cancel.
     """
 
     release: int | None = None
@@ -104,7 +105,7 @@ class Cancel:
 
 @dataclass(frozen=True)
 class CancelWithoutState:
-    """The Flink job is about to be cancelled, and its state is given up: only `positions` go on."""
+    """The Flink job is about to be cancelled and its state dropped; the next start reads from `positions`."""
 
     positions: Positions
 
@@ -117,13 +118,13 @@ class CancelWithoutState:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The Flink job has ended; the next start takes `state_path`.
+    """The Flink job has ended; the next start restores `state_path`.
 
     Attributes:
-        phase: `stopped`, or `suspended`.
-        carried_over: The next start begins without state, from the offsets of the group; None: as before.
-        positions: Where it goes on without state; None: as before.
-        release: The release that should run next; None: the one that ran.
+        phase: `stopped` or `suspended`.
+        carried_over: The next start is without state, from the offsets of the consumer group; None: unchanged.
+        positions: The positions of a start without state; None: unchanged.
+        release: The release that should run next; None: unchanged.
     """
 
     phase: Phase
@@ -145,7 +146,7 @@ class Stopped:
 
 @dataclass(frozen=True)
 class StopFailed:
-    """The Flink job runs on: its stop could not be completed."""
+    """The stop failed: the Flink job keeps running."""
 
     def apply(self, placement: Placement) -> None:
         """Change the placement."""
@@ -155,7 +156,7 @@ class StopFailed:
 
 @dataclass(frozen=True)
 class RecordRelease:
-    """The Flink job that runs is the new release's: both compile to the same graph."""
+    """The running Flink job becomes the new release's, since both releases compile to the same graph."""
 
     release: int
 

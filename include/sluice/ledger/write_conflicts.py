@@ -39,7 +39,7 @@ class Writes:
         return cls(job, frozenset(plan["outputs"].values()), start, end, bool(plan.get("is_apart")))
 
     def conflicts_with(self, other: Writes) -> bool:
-        """Whether both replays may write rows with the same keys, or of different jobs, to the same topic."""
+        """Whether both replays may write to the same topic rows with the same keys, or rows of different jobs."""
         return bool(self.topics & other.topics) and not self._is_disjoint(other)
 
     def is_overwritten(self, promoted: Writes) -> bool:
@@ -62,19 +62,19 @@ def refuse_write_conflict(session: Session, environment: str, writes: Writes, en
             as well, because it would overwrite their newer rows. None: a new replay.
 
     Raises:
-        RefusedError: such a replay exists.
+        RefusedError: another replay writes, or has written, the same rows.
     """
     of_chunks = select(ReplayChunk.replay).where(ReplayChunk.replay == ReplayRun.id)
-    goes_on = or_(ReplayRun.outcome.is_(None), of_chunks.where(ReplayChunk.state.in_(BEGUN)).exists())
+    in_progress = or_(ReplayRun.outcome.is_(None), of_chunks.where(ReplayChunk.state.in_(BEGUN)).exists())
     query = select(ReplayRun).where(ReplayRun.environment == environment)
     is_into_live = ended is not None and ended.plan.get("output") == "live"
     if ended is None:
-        query = query.where(goes_on)
+        query = query.where(in_progress)
     else:
         last = func.coalesce(ReplayChunk.ended_at, ReplayChunk.began_at)
         has_written = of_chunks.where(ReplayChunk.attempt > 0, last > ended.started_at).exists()
         is_newer = or_(has_written, ReplayRun.promoted_at > ended.started_at)
-        query = query.where(ReplayRun.id != ended.id, or_(goes_on, is_newer))
+        query = query.where(ReplayRun.id != ended.id, or_(in_progress, is_newer))
     for other in session.scalars(query.order_by(ReplayRun.started_at)):
         theirs = Writes.of(other.job, other.plan)
         is_over = is_into_live and other.promoted_at is not None and writes.is_overwritten(theirs)

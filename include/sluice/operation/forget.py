@@ -97,7 +97,7 @@ def _refuse_alive(project: Project, place: Placement, flink: FlinkClient, *, con
         raise
     except UnreachableError as error:
         raise RefusedError(
-            f"{job}: a Flink job of it may be running on {project.flink_url}, which does not answer: {error.message}",
+            f"{job}: a Flink job of it may be running: {error.message}",
             remedy="try again once the cluster answers",
         ) from error
     except SluiceError as error:

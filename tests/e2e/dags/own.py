@@ -16,7 +16,7 @@ from sluice.airflow.operators import (
     SettleOperator,
     SwitchOverOperator,
 )
-from sluice.airflow.params import deploy_params, give_params
+from sluice.airflow.params import deploy_params, set_params
 from sluice.job.config import NoConfig
 
 # Gates that can't be passed.
@@ -73,4 +73,4 @@ with DAG("guarded", schedule=None, render_template_as_native_obj=True) as guarde
     lag = GateOperator(task_id="check_consumer_lag", gate="consumer_lag", started=switch.output, **common)
     settle = SettleOperator(task_id="settle", started=switch.output, **common)
     plan >> topics >> package >> switch >> running >> lag >> settle
-give_params(guarded, deploy_params(NoConfig))
+set_params(guarded, deploy_params(NoConfig))

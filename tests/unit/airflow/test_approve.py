@@ -20,7 +20,7 @@ shown = airflow.of()
 assert (shown.options, shown.defaults, shown.multiple) == (["Approve", "Reject"], ["Reject"], False)
 assert shown.subject == "counts: deploy that loses state"
 for words in ("| Window | 2.0 KiB | **lost** |", "- windows of another length", "Reason given: coarser is enough",
-              "Without an answer within 24 h it is refused."):
+              "Without an answer within 24 h the plan is refused."):
     assert words in shown.body, shown.body
 assert ledger.active("counts") is None
 assert newest().link == "http://x/dags/deploy.counts/runs/r1/tasks/approve/required_actions"
@@ -61,10 +61,10 @@ assert (newest().answer, newest().answered_by) == ("approved", "ann (7)")
 assert given().by == "ann (7)"
 assert given("r2") is None
 ask("r2")
-assert answered("Reject", run="r2") == "counts: ann (7) has rejected the plan; nothing was touched"
+assert answered("Reject", run="r2") == "counts: ann (7) has rejected the plan; the job was not changed"
 assert newest().answer == "rejected"
 ask("r3")
-assert answered("Reject", by=None, run="r3").startswith("counts: nobody has approved the plan in time")
+assert answered("Reject", by=None, run="r3").startswith("counts: the plan was not approved in time")
 assert (newest().answer, newest().answered_by) == ("timed_out", None)
 assert [given(run) for run in ("r2", "r3")] == [None, None]
 """,
@@ -160,8 +160,8 @@ def test_unattended_run_fails_instead_of_waiting_for_an_approval(tmp_path):
         tmp_path,
         """
 words = refused(plan=PLAN, unattended=True)
-assert words == ("counts: the plan needs an approval, and this run asks nobody: windows of another length; "
-                 "nothing was touched; deploy again, which asks"), words
+assert words == ("counts: the plan needs an approval, and an unattended run can't ask for one: windows of another "
+                 "length; the job was not changed; start a run that isn't unattended, and approve its plan"), words
 assert (airflow.shown, ledger.approvals.of("counts"), told) == ({}, [], [])
 assert ask(unattended=False).method_name == "execute_complete"
 # What loses nothing goes through.
@@ -209,8 +209,8 @@ def test_run_is_refused_if_its_plan_differs_from_the_one_airflow_shows(tmp_path)
 ask()
 first = airflow.of()
 words = refused()
-assert words == ("counts: this run has asked about another plan before, which Airflow goes on showing; "
-                 "start a new run of deploy.counts: it shows the plan of now"), words
+assert words == ("counts: this run has asked for the approval of another plan, and Airflow still shows that plan; "
+                 "start a new run of deploy.counts, which shows the current plan"), words
 assert airflow.of() is first
 assert [(row.fingerprint, row.answer) for row in ledger.approvals.of("counts")] == [("f", "withdrawn")]
 # Whatever is answered to that: the new plan doesn't have it.
@@ -234,9 +234,9 @@ def test_used_approval_does_not_cover_another_plan_of_the_same_run(tmp_path):
         """
 ask()
 answered("Approve")
-assert "another plan before" in refused()
+assert "the approval of another plan" in refused()
 operation(approved_by="ann", approved_at=newest().answered_at).finish("rolled_back")
-assert "another plan before" in refused()
+assert "the approval of another plan" in refused()
 assert ledger.approvals.of("counts")[0].fingerprint == "f"
 """,
     )
@@ -252,7 +252,7 @@ grown = PLAN.model_copy(update={"state": state, "expected_downtime_ms": 900})
 assert ask(plan=grown).method_name == "execute_complete"
 for change in ({"mode": "savepoint"}, {"former_release": 2}, {"kind": "rollback"},
                {"state": StateChange(kept=state.dropped)}):
-    assert "another plan before" in refused(plan=PLAN.model_copy(update=change)), change
+    assert "the approval of another plan" in refused(plan=PLAN.model_copy(update=change)), change
     assert ask().method_name == "execute_complete"
 """,
     )

@@ -57,7 +57,7 @@ begins = backfill.begin
 preflight.find_release = lambda *_: SimpleNamespace(number=3)
 backfill.set_event_extra, backfill.begin, run.finish_replay = lambda *_: None, begin, end
 promoting.promote = lambda project, replay, *_, **__: promoted.append(replay.id[0]) or []
-ReplayChunkOperator._go, ReplayChunkOperator._chunk = go, lambda self, project, context: None
+ReplayChunkOperator._start_or_wait, ReplayChunkOperator._chunk = go, lambda self, project, context: None
 
 
 def operator(**asked):
@@ -75,7 +75,7 @@ for number in range(25):
     other = plan(outputs={"counts": str(number)}).model_dump(mode="json")
     replays.add(f"{number:032}", "counts", f"airflow:mine/run/t/{number + 100}", 3, other, [], None)
 finish("a", 1)
-assert operator().turn(context, {})["of"] == "a"
+assert operator().continue_after_wait(context, {})["of"] == "a"
 assert (went, begun) == ([2], [])
 
 # A chunk that another taker has finished is neither an error nor the end of the task.
@@ -92,9 +92,9 @@ assert (promoted, begun) == (["b", "q"], [OWN])
 
 # A replay that is resumed by its id may belong to another holder.
 add("c", "shell:me@here:1/abc")
-assert operator(replay="cccc").turn(context, {})["of"] == "c"
+assert operator(replay="cccc").continue_after_wait(context, {})["of"] == "c"
 try:
-    operator().turn({**context, "run_id": "other"}, {})
+    operator().continue_after_wait({**context, "run_id": "other"}, {})
 except AirflowException as error:
     assert "the ledger no longer has the replay of airflow:mine/other/t/7" in str(error)
 else:

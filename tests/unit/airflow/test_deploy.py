@@ -33,7 +33,7 @@ gate_order.gate_order = order_of
 triggers.GateTrigger.of = lambda order, **where: SimpleNamespace(gate=order.gate)
 gate.look = lambda order: readings.get(order.gate, Reading(passed=True, words=f"{order.gate} passed"))
 deploy.settle_operation = lambda task, context, project, started: {"outcome": "healthy", "downtime_ms": 900}
-deploy.go_back = lambda task, context, project, reason: taken_back.append(reason) or SimpleNamespace(words="went back")
+deploy.roll_back_run = lambda *given: taken_back.append(given[3]) or SimpleNamespace(words="went back")
 
 
 class Extra(dict):
@@ -188,7 +188,7 @@ def test_failure_to_extend_the_lease_rolls_back_and_a_deferral_does_not(tmp_path
 from sluice.errors import UnreachableError
 
 
-def hold(self, *_arguments):
+def extend_lease(self, *_arguments):
     raise UnreachableError("the ledger does not answer")
 
 
@@ -198,7 +198,7 @@ try:
     raise SystemExit("it did not wait")
 except TaskDeferred:
     assert taken_back == []
-deploy.DeployOperator.hold = hold
+deploy.DeployOperator.extend_lease = extend_lease
 assert str(failure(lambda: task().execute(context(3)))) == "counts: went back"
 assert taken_back == ["the ledger does not answer"]
 """,
@@ -229,7 +229,7 @@ def test_error_is_unchanged_if_there_is_nothing_to_roll_back(tmp_path):
     run(
         tmp_path,
         """
-deploy.go_back = lambda *_arguments: None
+deploy.roll_back_run = lambda *_arguments: None
 error = failure(lambda: task(raises=AirflowFailException("counts: it is suspended")).execute(context()))
 assert str(error) == "counts: it is suspended"
 """,

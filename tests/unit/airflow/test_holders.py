@@ -75,7 +75,7 @@ assert waits() is None
 runs["deploy.counts", "r2"] = "running"
 operation = begin("airflow:deploy.counts/r2")
 deferred = waits()
-assert (deferred.method_name, deferred.trigger.operation) == ("turn", operation.id)
+assert (deferred.method_name, deferred.trigger.operation) == ("continue_after_wait", operation.id)
 assert waits("r2") is None
 runs["deploy.counts", "r2"] = "failed"
 assert waits() is None
@@ -179,7 +179,7 @@ async def main():
     assert not waiting.done()
     operation.finish("healthy")
     assert await asyncio.wait_for(waiting, 10) == {}
-    lock_trigger._LOOK_AGAIN = 0.0
+    lock_trigger._HOLDER_CHECK = 0.0
     goes_on = begin("airflow:deploy.counts/r3")
     assert await fires(lock_trigger.OperationTrigger(root=None, environment=None, operation=goes_on.id)) == {}
 

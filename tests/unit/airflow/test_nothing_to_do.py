@@ -33,7 +33,7 @@ from sluice.airflow.operators import CreateTopicsOperator, PackageOperator, Plan
 def idle(task, action="keep", needs_approval=False):
     plan = Plan(job="counts", action="redeploy", category="stateless", fingerprint="f",
                 topics=(TopicAction(topic="t", action=action, words="w"),))
-    return [each.task_id for each in _idle(task, plan, needs_approval=needs_approval)]
+    return sorted(each.task_id for each in _idle(task, plan, needs_approval=needs_approval))
 
 with DAG("deploy.counts", schedule=None) as dag:
     deploy_tasks(common={"job": "counts"})

@@ -26,7 +26,7 @@ def test_public_names_are_fixed_and_loaded_on_first_access(tmp_path):
 import sys
 import sluice.airflow
 assert not [name for name in sys.modules if name.startswith("sluice.airflow.")]
-assert sluice.airflow.__all__ == sorted(sluice.airflow._PLACES)
+assert sluice.airflow.__all__ == sorted(sluice.airflow._MODULES)
 assert set(sluice.airflow.__all__) <= set(dir(sluice.airflow))
 for name in sluice.airflow.__all__:
     assert getattr(sluice.airflow, name).__name__ == name

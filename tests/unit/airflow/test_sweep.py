@@ -186,7 +186,7 @@ now["needs"] = [
 ]
 # The DAG of a is paused.
 states["operate_0"] = "failed"
-FAILURE = "a run of deploy.a failed, or could not be made"
+FAILURE = "a run of deploy.a failed, or could not be triggered"
 asks, failure = run("1")
 assert ([each["wait_for_completion"] for each in asks], told) == ([False], [])
 assert failure.startswith(FAILURE), failure
@@ -350,7 +350,7 @@ def look_again(project, rows, log, has_ended, budget):
 again = []
 needs.find_needs = look_again
 _, failure = run("1")
-FAILURE = "failed, or could not be made since its DAG is paused: see the task operate"
+FAILURE = "failed, or could not be triggered since its DAG is paused: see the task operate"
 assert failure == (
     f"a run of deploy.b {FAILURE}; now: recover is tried again at 12:01:00 UTC, after 1 of 6 tries: its state is gone"
 ), failure

@@ -90,7 +90,7 @@ made.update({0: "r0", 1: "r1"})
 alive["r0"] = "running"
 _, failure = run("1")
 assert counted == []
-assert failure.startswith("a run of deploy.a failed, or could not be made"), failure
+assert failure.startswith("a run of deploy.a failed, or could not be triggered"), failure
 """,
     )
 

@@ -100,7 +100,7 @@ def test_chunk_trigger_reads_the_cluster_and_credentials_itself(tmp_path, monkey
 TURN = """
 import asyncio
 from sluice.airflow import triggers as replay_trigger
-from sluice.airflow.triggers import TurnTrigger
+from sluice.airflow.triggers import ChunkQueueTrigger
 from sluice.errors import UnreachableError
 from sluice.ledger.chunk_scheduling import QueuePosition
 from sluice.replay import slots as cluster
@@ -121,14 +121,14 @@ def waits(*turns):
     left = list(turns)
     pauses.clear()
 
-    def look(_flink):
+    def read_position(_flink):
         turn = left.pop(0) if len(left) > 1 else left[0]
         if isinstance(turn, Exception):
             raise turn
         return turn, None
 
-    trigger = TurnTrigger(**given)
-    trigger._look, trigger._words = look, lambda turn, _found: f"{turn.before} go before"
+    trigger = ChunkQueueTrigger(**given)
+    trigger._read_position, trigger._words = read_position, lambda position, _slots: f"{position.before} go before"
     told.clear()
     trigger._log = type("Log", (), {"info": lambda _, *words: told.append(words), "warning": lambda *_: None})()
 
@@ -191,7 +191,7 @@ def test_empty_range_fields_of_the_form_give_no_range(tmp_path):
 ALL = """
 from sluice.airflow.event_time import EventTimeTrigger
 from sluice.airflow.lock_trigger import OperationTrigger
-from sluice.airflow.triggers import ReplayTrigger, SavepointTrigger, TurnTrigger
+from sluice.airflow.triggers import ReplayTrigger, SavepointTrigger, ChunkQueueTrigger
 
 where = {"root": "/here", "environment": "there"}
 for trigger in (
@@ -199,7 +199,7 @@ for trigger in (
     OperationTrigger(**where, operation="o"),
     ReplayTrigger(**where, flink_job_id="a" * 32, name="chunk", total=1, begun=1.0),
     SavepointTrigger(**where, ordered={"operation": "o"}, deadline=1.0, token=2),
-    TurnTrigger(**where, replay="r", number=1, taker="t", parallel=2, most=3),
+    ChunkQueueTrigger(**where, replay="r", number=1, taker="t", parallel=2, most=3),
 ):
     path, kept = trigger.serialize()
     assert path == f"{type(trigger).__module__}.{type(trigger).__name__}", path

@@ -100,7 +100,7 @@ def test_repeated_failure_of_the_jobs_own_code_fails_the_gate_at_once(changes, h
     for gate in GATES:
         reading = judge(gate, replace(GOOD, **(failing | changes)), HEALTH)
         assert reading.hopeless == hopeless
-        assert ("again and again" in reading.words) == hopeless
+        assert ("repeatedly" in reading.words) == hopeless
 
 
 def readings(gate, figures, deadline_s, step_ms=5_000):

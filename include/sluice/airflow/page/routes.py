@@ -85,13 +85,13 @@ def job(request: Request, viewer: ViewerDep, name: Job) -> Response:
         view = read_job(session, *page.of, name)
     if view is None:
         raise _unknown(name)
-    given = JobAnswer(
+    permitted = JobAnswer(
         job=view,
         may_trigger=viewer.may_trigger(f"deploy.{name}"),
         may_replay=viewer.may_trigger(f"backfill.{name}"),
         may_see_code=viewer.may_see_code(name),
     )
-    return answer(request, given)
+    return answer(request, permitted)
 
 
 @router.get("/timeline")

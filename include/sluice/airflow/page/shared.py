@@ -42,18 +42,18 @@ class SharedReadings:
     """Readings by their question.
 
     Args:
-        at_once: How many run at the same time.
-        pending: How many run or are queued; one more is refused.
+        at_once: The maximum number of readings that run at the same time.
+        pending: The maximum number of readings that run or are queued; further ones are refused.
         patience: Seconds that a request waits.
-        kept: Seconds for which a result is kept for requests that were refused before it was there. Otherwise a
-            request after the end of a reading starts a new one.
+        kept: Seconds for which a result is kept for the next request, if a request was refused while it was read.
+            Otherwise a request after the end of a reading starts a new one.
         retry_after: The Retry-After of refused requests, in seconds.
     """
 
     def __init__(
         self, *, at_once: int = 2, pending: int = 8, patience: float = 5.0, kept: float = 10.0, retry_after: int = 2
     ) -> None:
-        self._turn = BoundedSemaphore(at_once)
+        self._slots = BoundedSemaphore(at_once)
         self._pending = pending
         self._patience = patience
         self._kept = kept
@@ -65,7 +65,7 @@ class SharedReadings:
         """The result of `read`, called once for all concurrent requests with the same question.
 
         Raises:
-            BusyError: the result isn't there in time, or too many readings are queued.
+            BusyError: the reading has not ended in time, or too many readings are queued.
             Exception: whatever `read` raises.
         """
         reading = self._find(question, read)
@@ -111,7 +111,7 @@ class SharedReadings:
 
     def _run(self, reading: _Reading, read: Callable[[], Any]) -> None:
         try:
-            with self._turn:
+            with self._slots:
                 value = read()
         except BaseException as error:  # noqa: BLE001 - raised in every request that awaits it
             reading.ended_at = time.monotonic()

@@ -18,6 +18,7 @@ from sluice.airflow.base import BACKSTOP, SluiceOperator, airflow_errors, check_
 from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
 from sluice.airflow.operators import started_of
 from sluice.errors import RefusedError
+from sluice.ledger.values import Phase
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -161,7 +162,7 @@ def _running(project: Project, job: str) -> Started:
     from sluice.operation.started import Started  # noqa: PLC0415
 
     place = project.ledger.placement(job)
-    if place is None or place.phase != "running":
+    if place is None or place.phase != Phase.RUNNING:
         state = "was never deployed" if place is None else f"is {place.phase}"
         raise RefusedError(f"{job} {state}: there is no running job to check", remedy=f"deploy it: deploy.{job}")
     return Started("", place.release, place.flink_job_id, None, unchanged=True)

@@ -18,6 +18,7 @@ from sluice.airflow.assets import set_event_extra
 from sluice.airflow.base import RequestOperator, SluiceOperator, airflow_errors, check_ended
 from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
 from sluice.errors import BusyError, SluiceError
+from sluice.ledger.values import Outcome
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
@@ -291,7 +292,7 @@ class RollBackOperator(SluiceOperator):
             result = roll_back_run(self, context, project, "a task of the run failed")
         if result is None:
             raise AirflowSkipException("this run has no operation in progress: there is nothing to roll back")
-        if result.outcome != "rolled_back":
+        if result.outcome != Outcome.ROLLED_BACK:
             raise AirflowFailException(f"{self.job}: {result.words}")
         # The job's newest operation is this run's: it has held the lock until now.
         set_event_extra(context, self.outlets, operation_extra(project.ledger.operations(self.job, 1)[0]))

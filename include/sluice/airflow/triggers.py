@@ -20,6 +20,7 @@ from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.health.gates import Gate
 from sluice.job.limits import Health
 from sluice.ledger.chunk_scheduling import ChunkLimits, QueuePosition
+from sluice.ledger.values import Outcome
 from sluice.operation.gate import GateOrder, readings
 from sluice.operation.savepoint import await_savepoint
 from sluice.project import Project
@@ -166,7 +167,7 @@ class SavepointTrigger(ProjectTrigger):
         operation = ledger.operation(self.ordered["operation"])
         if operation.active_job is not None and operation.token == self.token:
             ledger.resume(operation.id).finish(
-                "abandoned", "the run was ended by a person; the savepoint may be complete"
+                Outcome.ABANDONED, "the run was ended by a person; the savepoint may be complete"
             )
 
 

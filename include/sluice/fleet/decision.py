@@ -9,6 +9,7 @@ from enum import StrEnum
 from functools import partial
 
 from sluice.fleet.rows import CHANGING, JobStatus
+from sluice.ledger.values import Outcome, Phase
 
 MAX_ATTEMPTS = 6
 """After so many attempts in a row that failed, or did not last, the sweep reports the job to a person."""
@@ -58,7 +59,7 @@ def rolled_back_fingerprints(operations: Sequence[PastOperation]) -> dict[str | 
     blocked: dict[str | None, str] = {}
     for operation in reversed(operations):
         when = f"{operation.started_at:%Y-%m-%d %H:%M} UTC"
-        if operation.outcome == "rolled_back":
+        if operation.outcome == Outcome.ROLLED_BACK:
             blocked[operation.fingerprint] = f"release {operation.release} at {when}"
         elif operation.outcome in _SUCCEEDED and operation.kind == "rollback":
             if operation.previous_fingerprint != operation.fingerprint:
@@ -224,7 +225,7 @@ def _needs_person(case: DecisionInput) -> Decision | None:
     status = case.status
     if status.state in _UNMANAGED or status.doubles:
         return Decision(Need.REPORT, _reasons(status))
-    if status.state == "broken" or (status.state == "removed" and status.phase != "suspended"):
+    if status.state == "broken" or (status.state == "removed" and status.phase != Phase.SUSPENDED):
         return Decision(Need.REPORT, _reasons(status))
     return None
 
@@ -317,7 +318,7 @@ def _can_roll_back(case: DecisionInput) -> bool:
 def _is_attempt_at(wanted: Decision, case: DecisionInput, operation: PastOperation) -> bool:
     """Whether an operation was an attempt at the wanted decision."""
     # An operation that failed before its plan was made has no action: its release shows its purpose.
-    is_unplanned = operation.outcome == "failed" and operation.action is None
+    is_unplanned = operation.outcome == Outcome.FAILED and operation.action is None
     recovers = operation.action == "recover" or (is_unplanned and operation.release == case.status.release)
     match wanted.need:
         case Need.RECOVER:

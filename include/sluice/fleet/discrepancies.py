@@ -16,6 +16,7 @@ from sluice.flink.models import JobState
 from sluice.health.verdict import VerdictState
 from sluice.ledger.submissions import submissions
 from sluice.ledger.tables import Placement
+from sluice.ledger.values import Phase
 from sluice.project import Project
 from sluice.state.locate import refuse_elsewhere, running_release
 
@@ -75,7 +76,7 @@ def no_discrepancy(_member: Member, /, *, is_listed: bool) -> Discrepancy | None
 def needs_check(member: Member, *, is_listed: bool, is_alive: bool) -> bool:
     """Whether the list of jobs is not enough to know how a job is. Pure."""
     if member.status.state == REMOVED and not is_listed:
-        return member.status.phase != "suspended"
+        return member.status.phase != Phase.SUSPENDED
     if member.watched is None:
         return is_alive and member.status.phase in _DOWN
     return not is_listed or (is_alive and not member.had_checkpoint)

@@ -289,7 +289,7 @@ def _request(status: JobStatus, decision: Decision) -> DeployRequest | None:
             return DeployRequest(kind="rollback", target_release=decision.release, expected_release=status.release)
         case Need.ROLL_BACK:
             # A job that keeps failing can't write a savepoint.
-            mode: Mode | None = None if status.state == "FAILED" else "last-state"
+            mode: Mode | None = None if status.state == "FAILED" else Mode.LAST_STATE
             return DeployRequest(kind="rollback", mode=mode, expected_release=status.release)
         case Need.SUSPEND:
             return DeployRequest(kind="suspend", expected_release=status.release)

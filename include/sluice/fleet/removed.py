@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from sluice.fleet.rows import JobStatus
 from sluice.flink.models import JobSummary
+from sluice.ledger.values import Phase
 
 REMOVED = "removed"
 """The state of a job without a file that has a placement in the ledger."""
@@ -26,7 +27,7 @@ def row_of_removed_job(status: JobStatus, cluster: Iterable[JobSummary]) -> JobS
             f"its file was removed, but its Flink job still runs: {found.state.value}, release {status.release}; put "
             f"the file back, or stop the job: sluice suspend {status.job}"
         )
-    elif status.phase == "suspended":
+    elif status.phase == Phase.SUSPENDED:
         words = f"its file was removed, and it is suspended; {forget}"
     else:
         why = "Flink does not know its job" if found is None else f"its Flink job is {found.state.value}"

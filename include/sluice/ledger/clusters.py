@@ -9,6 +9,7 @@ from sqlalchemy import update
 
 from sluice.ledger.store import Store
 from sluice.ledger.tables import Placement
+from sluice.ledger.values import Phase
 
 
 class Clusters(Store):
@@ -23,7 +24,7 @@ class Clusters(Store):
                     Placement.environment == self.environment,
                     Placement.job == job,
                     Placement.flink_job_id == flink_job_id,
-                    Placement.phase == "running",
+                    Placement.phase == Phase.RUNNING,
                 )
                 .values(cluster=dict(cluster))
             )

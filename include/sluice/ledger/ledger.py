@@ -23,7 +23,8 @@ from sluice.ledger.operation_handle import LEASE, OperationHandle
 from sluice.ledger.placement_version import PlacementVersion, check_placement_version
 from sluice.ledger.replays import Replays
 from sluice.ledger.samples import Samples
-from sluice.ledger.tables import REASON, Operation, Phase, Placement, Release, Savepoint
+from sluice.ledger.tables import REASON, Operation, Placement, Release, Savepoint
+from sluice.ledger.values import Outcome, Phase
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,7 @@ class Ledger:
                 if active is not None:
                     refuse_held(active, holder, is_gone)
                     refuse_own(session, active, holder, kind)
-                    active.active_job, active.outcome, active.ended_at = None, "abandoned", now
+                    active.active_job, active.outcome, active.ended_at = None, Outcome.ABANDONED, now
                     active.token += 1
                     session.flush()
                 if isinstance(release, NewRelease):
@@ -245,7 +246,7 @@ class Ledger:
         """Record an attempt that failed before the operation began, so that retry limits count it. It takes no lock."""
         now = _now()
         with self._sessions.begin() as session:
-            given = {"lease_until": now, "ended_at": now, "outcome": "failed", "reason": reason[:REASON]}
+            given = {"lease_until": now, "ended_at": now, "outcome": Outcome.FAILED, "reason": reason[:REASON]}
             given["plan"] = _plain(plan)
             self._add(session, job, kind, holder, release, now, given)
 
@@ -317,7 +318,7 @@ class Ledger:
         It has if the operation that it was given for has ended, with any outcome; or if another operation of the holder
         has ended since without being abandoned, because its plan no longer needed an approval.
         """
-        since = and_(Operation.ended_at >= approved_at, Operation.outcome != "abandoned")
+        since = and_(Operation.ended_at >= approved_at, Operation.outcome != Outcome.ABANDONED)
         query = select(Operation.id).where(
             Operation.environment == self.environment,
             Operation.job == job,

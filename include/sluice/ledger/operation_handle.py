@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from sluice.errors import BusyError
 from sluice.ledger.tables import REASON, JournalEntry, Operation, Placement, Release, Savepoint
 from sluice.ledger.transitions import Transition
+from sluice.ledger.values import Outcome
 
 LEASE = timedelta(minutes=15)
 """How long an operation belongs to its holder after a renewal: longer than any time between two renewals."""
@@ -113,7 +114,7 @@ class OperationHandle:
         """Whether the operation has begun to stop or to start a job."""
         return any(self.entry(stage, event) for stage, event in TOUCHES)
 
-    def finish(self, outcome: str, reason: str | None = None) -> None:
+    def finish(self, outcome: Outcome, reason: str | None = None) -> None:
         """End the operation. With the outcome healthy, unchanged or recorded, mark its release as healthy.
 
         Raises:
@@ -124,7 +125,7 @@ class OperationHandle:
             operation = session.get_one(Operation, self.id)
             operation.active_job, operation.outcome, operation.ended_at = None, outcome, _now()
             operation.reason = reason[:REASON] if reason else None
-            if outcome in ("healthy", "unchanged", "recorded"):
+            if outcome in (Outcome.HEALTHY, Outcome.UNCHANGED, Outcome.RECORDED):
                 session.execute(
                     update(Release)
                     .where(

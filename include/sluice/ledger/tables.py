@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, TypeDecorator, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from sluice.ledger.values import Outcome, Phase, StopMode
 
 REASON = 4_000
 """Maximum length of a stored failure reason, in characters."""
@@ -27,6 +30,33 @@ class Instant(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Value = TypeVar("Value", bound=StrEnum)
+
+
+class Text(TypeDecorator[Value]):
+    """An enum of texts. The column has the text, whatever the enum: a value can be added without a migration.
+
+    Args:
+        values: The enum.
+        length: The column's length.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, values: type[Value], length: int = 20) -> None:
+        super().__init__(length)
+        self.values = values
+
+    def process_bind_param(self, value: Value | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """To the database."""
+        return None if value is None else self.values(value).value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Value | None:  # noqa: ARG002
+        """From the database."""
+        return None if value is None else self.values(value)
 
 
 class Base(DeclarativeBase):
@@ -88,7 +118,7 @@ class Operation(Base):
     release: Mapped[int]
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
-    outcome: Mapped[str | None] = mapped_column(String(20))
+    outcome: Mapped[Outcome | None] = mapped_column(Text(Outcome))
     """healthy, unchanged, rolled_back, failed, abandoned; taken: a savepoint; None while it is in progress."""
     reason: Mapped[str | None] = mapped_column(String(REASON))
     """Why it failed or was rolled back, and the consequences."""
@@ -124,11 +154,6 @@ class JournalEntry(Base):
     at: Mapped[datetime]
 
 
-Phase = Literal["running", "stopping", "stopped", "suspending", "suspended"]
-StopMode = Literal["savepoint", "last-state", "stateless", "cancel"]
-"""How a job is stopped: by the mode of its plan, or by a cancel, which takes no state."""
-
-
 class Placement(Base):
     """Where a job should run, or the state from which it starts next.
 
@@ -146,14 +171,14 @@ class Placement(Base):
 
     environment: Mapped[str] = mapped_column(String(63), primary_key=True)
     job: Mapped[str] = mapped_column(String(63), primary_key=True)
-    phase: Mapped[str] = mapped_column(String(20), default="running")
+    phase: Mapped[Phase] = mapped_column(Text(Phase), default=Phase.RUNNING)
     release: Mapped[int]
     flink_job_id: Mapped[str] = mapped_column(String(32))
     restored_from: Mapped[str | None] = mapped_column(String(2000))
     """The savepoint or checkpoint that `flink_job_id` was started from."""
     had_checkpoint: Mapped[bool]
     """Whether `flink_job_id` has completed a checkpoint: a start from older state would lose state."""
-    stop_mode: Mapped[str | None] = mapped_column(String(20))
+    stop_mode: Mapped[StopMode | None] = mapped_column(Text(StopMode))
     trigger_id: Mapped[str | None] = mapped_column(String(32))
     savepoint_directory: Mapped[str | None] = mapped_column(String(2000))
     """Target directory of the savepoint of a stop in progress; None: no savepoint, or from before this was recorded."""

@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sluice.ledger.tables import Phase, Placement, StopMode
+from sluice.ledger.tables import Placement
+from sluice.ledger.values import Phase, StopMode
 
 Positions = Mapping[str, Mapping[Any, int]]
 """Offsets of the next records to read, by topic and partition."""
@@ -43,7 +44,7 @@ class Submit:
 
     def apply(self, placement: Placement) -> None:
         """Change the placement."""
-        placement.phase, placement.release, placement.flink_job_id = "running", self.release, self.flink_job_id
+        placement.phase, placement.release, placement.flink_job_id = Phase.RUNNING, self.release, self.flink_job_id
         placement.restored_from, placement.state_path = self.restored_from, self.state_path
         placement.positions = None if self.positions is None else dict(self.positions)
         placement.carried_over, placement.cluster = self.carried_over, dict(self.cluster)
@@ -97,8 +98,8 @@ class Cancel:
 
     def apply(self, placement: Placement) -> None:
         """Change the placement."""
-        placement.phase = "stopping"
-        placement.stop_mode = "cancel" if self.by_checkpoint is None else "last-state"
+        placement.phase = Phase.STOPPING
+        placement.stop_mode = StopMode.CANCEL if self.by_checkpoint is None else StopMode.LAST_STATE
         placement.trigger_id, placement.savepoint_directory = self.by_checkpoint, None
         placement.release = placement.release if self.release is None else self.release
 
@@ -150,7 +151,7 @@ class StopFailed:
 
     def apply(self, placement: Placement) -> None:
         """Change the placement."""
-        placement.phase = "running"
+        placement.phase = Phase.RUNNING
         _forget_stop(placement)
 
 

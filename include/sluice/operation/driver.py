@@ -17,11 +17,12 @@ from sluice.errors import ChangedError, RefusedError
 from sluice.flink.client import FlinkClient
 from sluice.health.gates import Gate
 from sluice.ledger.operation_handle import OperationHandle
+from sluice.ledger.values import Outcome
 from sluice.operation.executor import Executor
 from sluice.operation.holder import is_gone
 from sluice.operation.roll_back import RollbackResult, roll_back
 from sluice.operation.started import Log, Started
-from sluice.operation.verify import Outcome, record_passed, settle
+from sluice.operation.verify import record_passed, settle
 from sluice.plan.approval import Approval
 from sluice.plan.model import Plan
 from sluice.plan.planner import Planner

@@ -16,13 +16,14 @@ from sluice.errors import BusyError, ChangedError, OperationError, RefusedError,
 from sluice.flink.client import FlinkClient
 from sluice.ledger.ledger import NewRelease
 from sluice.ledger.operation_handle import OperationHandle
-from sluice.ledger.tables import Phase, Placement
+from sluice.ledger.tables import Placement
 from sluice.ledger.transitions import CancelWithoutState, ChangePurpose, RecordRelease, RequestStop, Stopped
+from sluice.ledger.values import Outcome, Phase, StopMode
 from sluice.operation.holder import is_gone
 from sluice.operation.start import Start
 from sluice.operation.started import Log, Started
 from sluice.operation.stop import Stop, StopFailedError, record_failed
-from sluice.operation.verify import Outcome, pass_gates, settle
+from sluice.operation.verify import pass_gates, settle
 from sluice.plan import stages
 from sluice.plan.approval import Approval, refuse_unapproved
 from sluice.plan.model import Plan
@@ -89,7 +90,7 @@ class Executor:
         self._is_gone = is_gone
         self._begun: OperationHandle | None = None
         self._started: Started | None = None
-        self.outcome: Outcome = "failed"
+        self.outcome = Outcome.FAILED
         self.downtime_ms: int | None = None
 
     def start(self) -> Started:
@@ -124,10 +125,10 @@ class Executor:
             if self._operation.is_touched:
                 # Too late to refuse: the job was stopped, and must be started again.
                 raise OperationError(error.message, remedy=error.remedy) from error
-            self._operation.finish("failed", str(error))
+            self._operation.finish(Outcome.FAILED, str(error))
             raise
         except StopFailedError as error:
-            self._operation.finish("failed", str(error))
+            self._operation.finish(Outcome.FAILED, str(error))
             raise
         return self.started
 
@@ -172,7 +173,7 @@ class Executor:
         is_the_same = (begun.get("kind"), begun.get("fingerprint")) == (plan.kind, plan.fingerprint)
         if plan.gives_up and not Plan.model_validate(begun).gives_up:
             return False
-        return is_the_same and place is not None and place.phase in ("stopping", "stopped")
+        return is_the_same and place is not None and place.phase in (Phase.STOPPING, Phase.STOPPED)
 
     @property
     def started(self) -> Started:
@@ -199,7 +200,7 @@ class Executor:
             is_gone=self._is_gone,
             details={
                 "former_release": plan.former_release,
-                "mode": plan.mode,
+                "mode": plan.mode and plan.mode.value,
                 "note": self._note,
                 "plan": plan.model_dump(mode="json"),
                 "approved_by": given.by if given else None,
@@ -236,8 +237,8 @@ class Executor:
 
     def _stop(self, stage: stages.Stop) -> None:
         operation, place = self._operation, self._place()
-        gives_up = stage.mode == "cancel" and self._planned.plan.gives_up
-        if place.phase == "running" or gives_up:
+        gives_up = stage.mode == StopMode.CANCEL and self._planned.plan.gives_up
+        if place.phase == Phase.RUNNING or gives_up:
             self._log(stage.words)
             request = CancelWithoutState(self._last_positions(place)) if gives_up else self._stop_request(stage)
             operation.record("stop", "stop", transition=request, flink_job_id=place.flink_job_id, mode=stage.mode)
@@ -266,7 +267,7 @@ class Executor:
             "stop",
             "stopped",
             transition=Stopped(
-                "suspended" if stage.suspend else "stopped",
+                Phase.SUSPENDED if stage.suspend else Phase.STOPPED,
                 path,
                 carried_over=place.carried_over and path is None,
                 positions=positions,
@@ -281,12 +282,12 @@ class Executor:
     @staticmethod
     def _phase(stage: stages.Stop) -> Phase:
         """The phase during the stop: a suspension stays one, also if another process completes it."""
-        return "suspending" if stage.suspend else "stopping"
+        return Phase.SUSPENDING if stage.suspend else Phase.STOPPING
 
     def _stop_request(self, stage: stages.Stop) -> RequestStop:
         """The stop to record in the placement before it is requested, so that a later attempt can complete it."""
         trigger, directory = uuid.uuid4().hex, None
-        if stage.mode != "last-state":
+        if stage.mode != StopMode.LAST_STATE:
             # Use the new release's directory: a wrong directory may be the reason for this deploy.
             directories = Directories(self._flink, self._planned.target.resolved["options"])
             directory = directories.savepoints(self._project.environment, self._planned.plan.job, trigger)
@@ -315,7 +316,7 @@ class Executor:
             # Its state can't be read.
             return None, self._last_positions(place), True
         path = place.state_path if place else None
-        if place is not None and place.phase == "running":
+        if place is not None and place.phase == Phase.RUNNING:
             path = state_at_placement(self._project, self._flink, self._compiler, place)
         # A job that started without state may have left none: its successor starts at the same positions.
         carry_over = stage.source == "offsets" or bool(place and place.carried_over and path is None)
@@ -363,7 +364,7 @@ class Executor:
     def _read_started(self) -> Started:
         operation, place = self._operation, self._place()
         stopped, submitted = operation.entry("stop", "stopped"), operation.entry("start", "submit")
-        suspended = place.phase == "suspended"
+        suspended = place.phase == Phase.SUSPENDED
         columns = {"flink_job_id": place.flink_job_id, "restored_from": None if suspended else place.restored_from}
         operation.update(**columns)
         return Started(

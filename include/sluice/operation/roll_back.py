@@ -20,11 +20,13 @@ from sluice.ledger.checkpoint_origin import origin
 from sluice.ledger.operation_handle import OperationHandle
 from sluice.ledger.tables import Placement, Release
 from sluice.ledger.transitions import Cancel, Stopped
+from sluice.ledger.values import Outcome, Phase
 from sluice.operation.start import Start
 from sluice.operation.started import Log, Started
 from sluice.operation.stop import Stop, StopFailedError, record_failed
-from sluice.operation.verify import Outcome, pass_gates
+from sluice.operation.verify import pass_gates
 from sluice.plan.changes import compare_values
+from sluice.plan.model import Category
 from sluice.plan.target import meanings
 from sluice.project import Project
 from sluice.release.target import release_target
@@ -89,10 +91,10 @@ def roll_back(
     except StopFailedError as error:
         # The stop that was continued is that of the old job, which is still running.
         record_failed(operation, error)
-        back = RollbackResult("failed", f"{reason}; {error.message}; nothing was changed")
+        back = RollbackResult(Outcome.FAILED, f"{reason}; {error.message}; nothing was changed")
     except SluiceError as error:
         back = RollbackResult(
-            "failed", f"{reason}; the rollback failed: {error}. The next deploy continues from the journal"
+            Outcome.FAILED, f"{reason}; the rollback failed: {error}. The next deploy continues from the journal"
         )
     operation.finish(back.outcome, back.words)
     log(back.words)
@@ -114,20 +116,20 @@ class _RollBack:
         if (
             place is None
             or not (operation.is_touched or self._found_unproven(place))
-            or (operation.entry("stop", "failed") and place.phase == "running")
+            or (operation.entry("stop", "failed") and place.phase == Phase.RUNNING)
         ):
-            return RollbackResult("failed", f"{reason}; nothing was changed")
+            return RollbackResult(Outcome.FAILED, f"{reason}; nothing was changed")
         if job_state(self._flink, place.flink_job_id) is None:
             refuse_elsewhere(self._project, self._flink, place)
         if not begun and (back := self._without_fault(place, reason, compile_with)):
             return back
         if former is None:
             return RollbackResult(
-                "failed", f"{reason}; there is no former release to roll back to: the job is left as it is"
+                Outcome.FAILED, f"{reason}; there is no former release to roll back to: the job is left as it is"
             )
-        if former == operation.row.release and place.phase == "running" and not begun:
+        if former == operation.row.release and place.phase == Phase.RUNNING and not begun:
             return RollbackResult(
-                "failed", f"{reason}; the operation did not change the release: the job is left as it is"
+                Outcome.FAILED, f"{reason}; the operation did not change the release: the job is left as it is"
             )
         release = ledger.release(operation.row.job, former)
         with compile_with() as compiler:
@@ -141,9 +143,9 @@ class _RollBack:
         problem = asyncio.run(pass_gates(self._project, operation, started, self._log, (Gate.RUNNING,)))
         if problem:
             return RollbackResult(
-                "failed", f"{reason}; release {former} was started again and did not pass its gates: {problem}"
+                Outcome.FAILED, f"{reason}; release {former} was started again and did not pass its gates: {problem}"
             )
-        return RollbackResult("rolled_back", f"{reason}; release {former} runs again. {meant}", flink_job_id)
+        return RollbackResult(Outcome.ROLLED_BACK, f"{reason}; release {former} runs again. {meant}", flink_job_id)
 
     def _without_fault(
         self, place: Placement, reason: str, compile_with: Callable[[], Compiler]
@@ -151,7 +153,7 @@ class _RollBack:
         """The result if the release did not cause the failure; None: it may have caused it."""
         if self._operation.row.kind == "suspend":
             # The job should be stopped, so start no release of it.
-            return RollbackResult("failed", f"{reason}; sluice suspend {place.job} continues the suspension")
+            return RollbackResult(Outcome.FAILED, f"{reason}; sluice suspend {place.job} continues the suspension")
         if self._operation.entry("back", "lost") or self._was_lost(place):
             return self._start_again(place, reason, compile_with)
         if self._metrics_stale(place):
@@ -159,7 +161,7 @@ class _RollBack:
                 f"{reason}; but the metrics of the cluster are stale, so the job can't be verified: it keeps running. "
                 "Restart the JobManager, then deploy again to verify the job"
             )
-            return RollbackResult("failed", words)
+            return RollbackResult(Outcome.FAILED, words)
         return None
 
     def _was_lost(self, place: Placement) -> bool:
@@ -169,7 +171,7 @@ class _RollBack:
         its jobs, so wait `_RECOVERY` for that.
         """
         submitted = self._operation.entry("start", "submitted") or {}
-        if place.phase != "running" or submitted.get("flink_job_id") != place.flink_job_id:
+        if place.phase != Phase.RUNNING or submitted.get("flink_job_id") != place.flink_job_id:
             return False
         until = time.monotonic() + _RECOVERY
         while job_state(self._flink, place.flink_job_id) is None:
@@ -198,15 +200,15 @@ class _RollBack:
         problem = asyncio.run(pass_gates(self._project, self._operation, started, self._log, (Gate.RUNNING,)))
         words = f"{reason}; release {release.number} was started again from {place.restored_from or 'its beginning'}"
         if problem:
-            return RollbackResult("failed", f"{words}, and did not pass its gates: {problem}")
+            return RollbackResult(Outcome.FAILED, f"{words}, and did not pass its gates: {problem}")
         meant = _NO_LOSS
         if weak := self._at_least_once(release):
             meant = f"its output to {', '.join(weak)} (at-least-once) since then is duplicated; nothing is lost"
-        return RollbackResult("failed", f"{words}: {meant}. Deploy again to verify it", flink_job_id)
+        return RollbackResult(Outcome.FAILED, f"{words}: {meant}. Deploy again to verify it", flink_job_id)
 
     def _metrics_stale(self, place: Placement) -> bool:
         """Whether the job runs and completes checkpoints, and the cluster's metrics are stale."""
-        if place.phase != "running":
+        if place.phase != Phase.RUNNING:
             return False
         try:
             detail = self._flink.send(calls.job(place.flink_job_id))
@@ -222,7 +224,7 @@ class _RollBack:
         """Whether an earlier operation started the release and crashed at its gates, and this one found it failing."""
         row = self._operation.row
         return (
-            place.phase == "running"
+            place.phase == Phase.RUNNING
             and place.release == row.release
             and row.former_release not in (None, row.release)
             and self._operation.entry("record", "recorded") is None
@@ -231,14 +233,14 @@ class _RollBack:
 
     def _end_what_runs(self, place: Placement, former: Release, compiler: Compiler, graph: Graph) -> str:
         """Cancel the new job, or complete an unfinished stop of the old one; what the rollback means for the output."""
-        if place.phase == "running" and place.flink_job_id != self._back_id():
+        if place.phase == Phase.RUNNING and place.flink_job_id != self._back_id():
             self._intend(place, former, compiler, graph)
         elif self._operation.entry("back", "begin") is None:
             is_without = place.carried_over and place.state_path is None
             self._operation.record("back", "begin", meant=_WITHOUT if is_without else _NOTHING_EMITTED)
         place = self._place()
         self._operation.renew_lease()
-        if place.phase == "stopping":
+        if place.phase == Phase.STOPPING:
             stop = Stop(
                 self._flink,
                 compiler,
@@ -251,7 +253,7 @@ class _RollBack:
             if base is None and is_state_given_up(place) and self._operation.entry("back", "cancel") is None:
                 # The stop of the old job was requested, and the job may have committed offsets since then.
                 positions = last_positions(self._project, place, topics_of(former.resolved))
-            stopped = Stopped("stopped", base, positions=positions, release=former.number)
+            stopped = Stopped(Phase.STOPPED, base, positions=positions, release=former.number)
             self._operation.record("back", "stopped", transition=stopped, path=base)
         return str((self._operation.entry("back", "begin") or {}).get("meant", _NOTHING_EMITTED))
 
@@ -289,7 +291,7 @@ class _RollBack:
         place = self._place()
         start = Start(self._project, self._flink, compiler, self._operation, self._log)
         path = place.state_path
-        if place.phase == "running":
+        if place.phase == Phase.RUNNING:
             if start.has(place):
                 return place.flink_job_id
             path = self._newest(place, compiler)
@@ -313,7 +315,7 @@ class _RollBack:
         """Whether the former release interprets the state of a release differently."""
         altered = {**meanings(self._project, release), **meanings(self._project, former)}
         changes = compare_values(release.resolved, former.resolved, altered)
-        return any(change.category == "state_breaking" for change in changes)
+        return any(change.category == Category.STATE_BREAKING for change in changes)
 
     @staticmethod
     def _computes_other(release: Release, graph: Graph, compiler: Compiler, path: Callable[[], str | None]) -> bool:

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from sluice.compiler import Compiler
 from sluice.errors import BusyError, OperationError, RefusedError, SluiceError
 from sluice.flink.client import FlinkClient
+from sluice.ledger.values import Outcome, Phase
 from sluice.operation.driver import Driver
 from sluice.operation.executor import Executor, GatesFailedError
 from sluice.operation.holder import is_gone
 from sluice.operation.started import Log, Started
-from sluice.operation.verify import Outcome
 from sluice.plan.approval import Approval
 from sluice.plan.model import Plan
 from sluice.plan.planner import Planner
@@ -95,10 +95,10 @@ def run_operation(
 def _failed_to_start(driver: Driver, flink: FlinkClient, error: SluiceError) -> Result:
     job, operation = driver.job, driver.held()
     if operation is None or isinstance(error, BusyError):
-        return Result(job, "failed", error=_cause(driver, error))
+        return Result(job, Outcome.FAILED, error=_cause(driver, error))
     if not operation.is_touched:
-        operation.finish("failed", str(error))
-        return Result(job, "failed", operation.id, error=error)
+        operation.finish(Outcome.FAILED, str(error))
+        return Result(job, Outcome.FAILED, operation.id, error=error)
     return _take_back(driver, operation.id, flink, error)
 
 
@@ -109,7 +109,7 @@ def _cause(driver: Driver, error: SluiceError) -> SluiceError:
     except BusyError as busy:
         return busy
     job, place = driver.job, driver.project.ledger.placement(driver.job)
-    if isinstance(error, RefusedError) and place is not None and place.phase == "stopped":
+    if isinstance(error, RefusedError) and place is not None and place.phase == Phase.STOPPED:
         down = f"{error.message}; {job} is down: the process of an earlier operation ended after it had stopped the job"
         back = f"sluice resume {job} starts release {place.release} again, from the state that it stopped with"
         return type(error)(down, remedy=f"{error.remedy}; {back}" if error.remedy else back)
@@ -122,9 +122,11 @@ def _take_back(driver: Driver, operation: str, flink: FlinkClient, error: Sluice
         back = driver.take_back(str(error), flink)
     except SluiceError as worse:
         words = f"{error}; it could not be rolled back yet: {worse}"
-        return Result(job, "failed", operation, error=OperationError(words, remedy=f"run sluice deploy {job} again"))
+        return Result(
+            job, Outcome.FAILED, operation, error=OperationError(words, remedy=f"run sluice deploy {job} again")
+        )
     if back is None:
-        return Result(job, "failed", operation, error=error)
+        return Result(job, Outcome.FAILED, operation, error=error)
     failure = OperationError(f"{job}: {back.words}", remedy="see sluice history and the Flink UI")
     return Result(job, back.outcome, operation, flink_job_id=back.flink_job_id, error=failure)
 
@@ -134,7 +136,7 @@ def _finish(driver: Driver, flink: FlinkClient, executor: Executor) -> Result:
     job, started = driver.job, executor.started
     result = Result(
         job,
-        "failed",
+        Outcome.FAILED,
         started.operation,
         started.release,
         started.flink_job_id,
@@ -157,6 +159,6 @@ def _gates_failed(
     is_proven = operation.row.former_release in (None, started.release)
     if started.recorded or (started.unchanged and is_proven):
         # The operation changed nothing that could be rolled back.
-        operation.finish("failed", error.message)
+        operation.finish(Outcome.FAILED, error.message)
         return replace(result, error=OperationError(f"{driver.job}: {error.message}", remedy="see sluice status"))
     return _take_back(driver, operation.id, flink, OperationError(f"release {started.release}: {error.message}"))

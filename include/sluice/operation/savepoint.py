@@ -17,6 +17,7 @@ from sluice.flink.access import Access
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.flink.models import SavepointResult
 from sluice.ledger.placement_version import PlacementVersion
+from sluice.ledger.values import Outcome
 from sluice.operation.holder import is_gone
 from sluice.project import Project
 from sluice.state.directories import directories_at
@@ -108,7 +109,7 @@ def order_savepoint(
     try:
         flink.send(calls.savepoint(place.flink_job_id, trigger_id, directory, _FORMAT))
     except FlinkError as error:
-        operation.finish("failed", str(error))
+        operation.finish(Outcome.FAILED, str(error))
         raise
     return Ordered(job, operation.id, place.release, place.flink_job_id, trigger_id)
 
@@ -126,14 +127,14 @@ def enter_savepoint(project: Project, ordered: Ordered, seen: Look) -> Taken:
     """
     operation = project.ledger.resume(ordered.operation)
     if seen.location is None:
-        operation.finish("failed", f"the savepoint failed: {seen.failure}")
+        operation.finish(Outcome.FAILED, f"the savepoint failed: {seen.failure}")
         raise OperationError(
             f"{ordered.job}: the savepoint failed, the job runs on: {seen.failure}",
             remedy="see the Flink UI for the cause, and try again",
         )
     operation.add_savepoint(seen.location, release=ordered.release, flink_job_id=ordered.flink_job_id)
     operation.update(savepoint=seen.location, flink_job_id=ordered.flink_job_id)
-    operation.finish("taken")
+    operation.finish(Outcome.TAKEN)
     return Taken(ordered.job, ordered.operation, ordered.release, ordered.flink_job_id, seen.location)
 
 

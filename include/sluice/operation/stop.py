@@ -18,6 +18,7 @@ from sluice.flink.models import JobState, SavepointResult
 from sluice.ledger.operation_handle import OperationHandle
 from sluice.ledger.tables import Placement
 from sluice.ledger.transitions import StopFailed
+from sluice.ledger.values import StopMode
 from sluice.state.after_stop import savepoint_directory, state_after_stop
 from sluice.state.directories import Directories
 
@@ -45,7 +46,7 @@ def record_failed(operation: OperationHandle, error: StopFailedError) -> None:
 
 def _otherwise(place: Placement) -> str:
     """The remedy for a savepoint that failed."""
-    if place.stop_mode == "stateless":
+    if place.stop_mode == StopMode.STATELESS:
         # Mode last-state would keep the state, which this mode drops.
         return (
             f"fix the cause and deploy again, or: sluice suspend {place.job} --mode last-state, then "
@@ -93,10 +94,10 @@ class Stop:
             UnreachableError: the cluster doesn't answer; a later attempt continues.
             OperationError: the job has ended, and no savepoint or checkpoint of it is found.
         """
-        if place.stop_mode == "cancel":
+        if place.stop_mode == StopMode.CANCEL:
             cancel(self._flink, place.flink_job_id, _CANCEL_TIMEOUT)
             return place.state_path
-        if place.stop_mode == "last-state":
+        if place.stop_mode == StopMode.LAST_STATE:
             return self._stop_after_checkpoint(place)
         return self._stop_with_savepoint(place)
 

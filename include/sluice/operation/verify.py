@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Literal
 
 from sluice.errors import FlinkError, SluiceError
 from sluice.flink import calls
@@ -13,13 +12,12 @@ from sluice.flink.client import FlinkClient
 from sluice.flink.identity import identify
 from sluice.health.gates import GATES, Gate
 from sluice.ledger.operation_handle import LEASE, OperationHandle
+from sluice.ledger.values import Outcome
 from sluice.operation.gate import readings
 from sluice.operation.gate_order import gate_order
 from sluice.operation.retention import thin
 from sluice.operation.started import Log, Started
 from sluice.project import Project
-
-Outcome = Literal["healthy", "unchanged", "recorded", "suspended", "rolled_back", "failed"]
 
 
 async def pass_gates(
@@ -53,8 +51,8 @@ def settle(
 ) -> tuple[Outcome, int | None]:
     """Finish an operation whose job was suspended or has passed every gate; the outcome and the downtime in ms."""
     if started.flink_job_id is None:
-        operation.finish("suspended")
-        return "suspended", None
+        operation.finish(Outcome.SUSPENDED)
+        return Outcome.SUSPENDED, None
     place = project.ledger.placement(operation.row.job)
     if place is not None and place.cluster is None:
         # An older Sluice recorded no cluster at the start. If this request fails, the next sweep records it.
@@ -67,7 +65,11 @@ def settle(
         if downtime is not None:
             operation.update(downtime_ms=downtime)
             log(f"downtime {downtime / 1000:.2f} s, from the old job's end until all tasks ran")
-    outcome: Outcome = "unchanged" if started.unchanged else "recorded" if started.recorded else "healthy"
+    outcome = Outcome.HEALTHY
+    if started.unchanged:
+        outcome = Outcome.UNCHANGED
+    elif started.recorded:
+        outcome = Outcome.RECORDED
     operation.finish(outcome)
     thin(project, flink, operation.row.job, log)
     return outcome, downtime

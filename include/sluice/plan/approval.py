@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import get_args
 
 from sluice.errors import RefusedError
-from sluice.plan.model import NEWEST_FAILURE, Plan
+from sluice.plan.model import NEWEST_FAILURE, Category, Mode, Plan
 from sluice.state.change import Fate
 from sluice.state.offsets import NO_LONGER_HELD
 
@@ -38,7 +38,7 @@ def refuse_unapproved(plan: Plan, approval: Approval | None) -> None:
     """
     if not plan.needs_approval:
         return
-    if approval is None and plan.no_way_back and plan.category != "state_breaking":
+    if approval is None and plan.no_way_back and plan.category != Category.STATE_BREAKING:
         raise RefusedError(
             f"{plan.job}: a person has to approve this: {'; '.join(plan.reasons)}",
             remedy="keep that in the deployment file for this one deploy; to deploy without it, give "
@@ -103,13 +103,13 @@ def beyond(plan: Plan, approved: Plan) -> list[str]:
         more.append("code or settings have changed")
     if plan.former_release != approved.former_release:
         more.append(f"release {plan.former_release} runs or ran, not {approved.former_release}")
-    if plan.mode == "stateless" and approved.mode != "stateless":
+    if plan.mode == Mode.STATELESS and approved.mode != Mode.STATELESS:
         more.append("it abandons all state")
     if plan.gives_up and not approved.gives_up:
         more.append("the job's last state can no longer be read, nor its offsets there")
     if plan.no_way_back and not approved.no_way_back:
         more.append(plan.no_way_back)
-    if plan.alters_state and approved.category != "state_breaking":
+    if plan.alters_state and approved.category != Category.STATE_BREAKING:
         more.append("its state is kept with another meaning")
     elif approved.state.held:
         agreed = {operator.id for operator in approved.state.altered}
@@ -118,7 +118,7 @@ def beyond(plan: Plan, approved: Plan) -> list[str]:
     known = {operator.id for operator in approved.state.held}
     new = [operator.name for operator in plan.state.held if operator.id not in known]
     # The approved plan abandoned all state without a list of it, because the state couldn't be read.
-    was_unseen = approved.category == "state_breaking" and approved.mode == "stateless" and not known
+    was_unseen = approved.category == Category.STATE_BREAKING and approved.mode == Mode.STATELESS and not known
     if new and not was_unseen:
         more.append(f"there is state that the approved plan did not have: {', '.join(new)}")
     return more

@@ -71,7 +71,7 @@ class PlanBuilder:
             topics=tuple(TopicAction(topic=step.declared.name, action=step.action, words=step.words) for step in steps),
             state=state or StateChange(),
             overrides=target.shown_overrides,
-            needs_approval=category == "state_breaking",
+            needs_approval=category == Category.STATE_BREAKING,
             expected_downtime_ms=self._expected_downtime(mode) if action == "redeploy" else None,
             stages=(*before, *doing, *after),
         )

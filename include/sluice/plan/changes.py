@@ -66,8 +66,8 @@ def categorise(held: State | None, change: StateChange, *, breaks: bool) -> Cate
         breaks: The state is abandoned, or its meaning changes.
     """
     if held is None or is_positions_alone(change):
-        return "stateless"
-    return "state_breaking" if breaks else "state_compatible"
+        return Category.STATELESS
+    return Category.STATE_BREAKING if breaks else Category.STATE_COMPATIBLE
 
 
 def other_versions() -> Change:
@@ -84,16 +84,16 @@ def other_versions() -> Change:
 def _meaning(path: str, meanings: Mapping[str, str]) -> tuple[Category, str]:
     section, _, name = path.partition(".")
     if path == "state_version":
-        return "state_breaking", "the job abandons its state on purpose"
+        return Category.STATE_BREAKING, "the job abandons its state on purpose"
     if section == "config" and (meaning := meanings.get(name.partition(".")[0])):
-        return "state_breaking", f"alters what the state means: {meaning}"
+        return Category.STATE_BREAKING, f"alters what the state means: {meaning}"
     if section == "reads" and name.endswith(".topic"):
-        return "state_breaking", "Flink continues to read the topic whose positions are in the state"
+        return Category.STATE_BREAKING, "Flink continues to read the topic whose positions are in the state"
     if path == "parallelism":
-        return "stateless", "state is spread over other subtasks"
+        return Category.STATELESS, "state is spread over other subtasks"
     if section in _AT_A_RESTART:
-        return "stateless", _AT_A_RESTART[section]
-    return "metadata", "takes effect where it changes what the job compiles to"
+        return Category.STATELESS, _AT_A_RESTART[section]
+    return Category.METADATA, "takes effect where it changes what the job compiles to"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -71,7 +71,7 @@ def refuse_mode(job: str, request: DeployRequest, breaking: Iterable[Change]) ->
         RefusedError: `state_version` has changed, and the mode isn't stateless.
     """
     version = next((change for change in breaking if change.path == "state_version"), None)
-    if version is None or request.mode in (None, "stateless"):
+    if version is None or request.mode in (None, Mode.STATELESS):
         return
     raise RefusedError(
         f"{job}: state_version {version.old} becomes {version.new}, which abandons the state, and mode "
@@ -89,7 +89,7 @@ def refuse_without_change(job: str, request: DeployRequest, active: Operation | 
         RefusedError: nothing would restart, so no state would be abandoned.
     """
     is_proven = running is not None and running.healthy_at is not None
-    if request.mode != "stateless" or active is not None or not is_proven:
+    if request.mode != Mode.STATELESS or active is not None or not is_proven:
         return
     raise RefusedError(
         f"{job} runs this release already: mode stateless would abandon nothing",
@@ -141,7 +141,7 @@ def check_mode(
     if isinstance(situation, Stopping):
         return
     job = situation.place.job
-    if mode == "last-state":
+    if mode == Mode.LAST_STATE:
         if not flink.send(calls.checkpoint_config(situation.place.flink_job_id)).is_retained:
             raise RefusedError(
                 f"{job}: mode last-state needs checkpoints that outlive a cancel, and this job's are deleted",

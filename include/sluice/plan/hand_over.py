@@ -52,7 +52,7 @@ def hand_over_of(flink: FlinkClient, running: Runs, mode: Mode) -> HandOver:
     else:
         why = "it can't write a savepoint, since not all of its tasks run"
     causes = (f"{NEWEST_FAILURE}{failures[0].words}",) if failures else ()
-    if mode == "stateless":
+    if mode == Mode.STATELESS:
         return HandOver(mode, (f"{why}: it is cancelled", *causes))
     has_own = running.place.had_checkpoint or newest is not None
     if has_own and not flink.send(calls.checkpoint_config(job)).is_retained:
@@ -60,4 +60,4 @@ def hand_over_of(flink: FlinkClient, running: Runs, mode: Mode) -> HandOver:
         return HandOver(mode, (f"{why}; {tried}", *causes))
     state = "its newest checkpoint" if has_own else "the state that it was started from"
     words = f"{why}: it is cancelled, and {state} is kept; it has committed nothing since"
-    return HandOver("last-state", (words, *causes), is_chosen=True)
+    return HandOver(Mode.LAST_STATE, (words, *causes), is_chosen=True)

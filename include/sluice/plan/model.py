@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,34 +10,54 @@ from pydantic import BaseModel, ConfigDict, Field
 from sluice.plan.stages import Stage
 from sluice.state.change import StateChange
 
-Category = Literal["none", "metadata", "stateless", "state_compatible", "state_breaking"]
-CATEGORIES: tuple[Category, ...] = ("none", "metadata", "stateless", "state_compatible", "state_breaking")
-"""By severity.
-
-none: no change.
-metadata: the release is recorded without a restart, since the job compiles to the same graph.
-stateless: the job restarts; its only state is its reading positions.
-state_compatible: the job restarts with all its state.
-state_breaking: state is abandoned, or kept with another meaning.
-"""
-Mode = Literal["savepoint", "last-state", "stateless"]
-"""How the old job hands over.
-
-savepoint: it stops with a savepoint.
-last-state: it is cancelled after a checkpoint, or with its newest retained one if no new one can be made.
-stateless: it stops with a savepoint, of which the new job takes only the reading positions.
-"""
 Kind = Literal["deploy", "rollback", "suspend", "resume"]
-Action = Literal["none", "record", "start", "recover", "redeploy", "suspend"]
-"""What happens to the job.
 
-none: it runs the target already.
-record: a new release is recorded, without a restart.
-start: it is started for the first time, or resumed.
-recover: it should be running and isn't; it is started.
-redeploy: it is running, and is replaced.
-suspend: it is stopped, with its state kept.
-"""
+
+class Category(StrEnum):
+    """What a plan means for the job's state, by severity."""
+
+    NONE = "none"
+    """No change."""
+    METADATA = "metadata"
+    """The release is recorded without a restart, since the job compiles to the same graph."""
+    STATELESS = "stateless"
+    """The job restarts; its only state is its reading positions."""
+    STATE_COMPATIBLE = "state_compatible"
+    """The job restarts with all its state."""
+    STATE_BREAKING = "state_breaking"
+    """State is abandoned, or kept with another meaning."""
+
+
+CATEGORIES = tuple(Category)
+"""By severity."""
+
+
+class Mode(StrEnum):
+    """How the old job hands over."""
+
+    SAVEPOINT = "savepoint"
+    """It stops with a savepoint."""
+    LAST_STATE = "last-state"
+    """It is cancelled after a checkpoint, or with its newest retained one if no new one can be made."""
+    STATELESS = "stateless"
+    """It stops with a savepoint, of which the new job takes only the reading positions."""
+
+
+class Action(StrEnum):
+    """What happens to the job."""
+
+    NONE = "none"
+    """It runs the target already."""
+    RECORD = "record"
+    """A new release is recorded, without a restart."""
+    START = "start"
+    """It is started for the first time, or resumed."""
+    RECOVER = "recover"
+    """It should be running and isn't; it is started."""
+    REDEPLOY = "redeploy"
+    """It is running, and is replaced."""
+    SUSPEND = "suspend"
+    """It is stopped, with its state kept."""
 
 
 NEWEST_FAILURE = "its newest failure: "
@@ -99,12 +120,12 @@ class Plan(_Value):
     @property
     def loses_state(self) -> bool:
         """Whether an approval is needed because state is lost."""
-        return self.needs_approval and self.category == "state_breaking" and not self.state.altered
+        return self.needs_approval and self.category == Category.STATE_BREAKING and not self.state.altered
 
     @property
     def alters_state(self) -> bool:
         """Whether an approval is needed because state is kept with another meaning."""
-        return self.needs_approval and self.category == "state_breaking" and bool(self.state.altered)
+        return self.needs_approval and self.category == Category.STATE_BREAKING and bool(self.state.altered)
 
     @property
     def gives_up(self) -> bool:

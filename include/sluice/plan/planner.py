@@ -14,12 +14,13 @@ from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.kafka.topic_steps import Step
 from sluice.ledger.placement_version import PlacementVersion
-from sluice.ledger.tables import Placement, Release, StopMode
+from sluice.ledger.tables import Placement, Release
+from sluice.ledger.values import StopMode
 from sluice.plan import changes as differences
 from sluice.plan import checks, stages
 from sluice.plan.builder import PlanBuilder
 from sluice.plan.hand_over import HandOver, hand_over_of
-from sluice.plan.model import Action, Change, Mode, Plan
+from sluice.plan.model import Action, Category, Change, Mode, Plan
 from sluice.plan.request import DeployRequest
 from sluice.plan.target import wanted_target
 from sluice.plan.topics import topic_steps
@@ -31,7 +32,7 @@ from sluice.state.change import StateChange
 from sluice.state.directories import Directories
 from sluice.state.locate import find
 from sluice.state.offsets import Continuity, topics_from_latest, topics_of
-from sluice.state.situation import Absent, Lost, Runs, Situation, Stopped, Stopping, Suspended
+from sluice.state.situation import Absent, Lost, Runs, Situation, Stopped, Stopping, Suspended, may_hold_state
 from sluice.state.state_loss import last_positions
 from sluice.state.successor import SuccessorState
 from sluice.state.writer import written_operators
@@ -121,12 +122,12 @@ class Planner:
         if isinstance(situation, Runs) and former and former.fingerprint == target.fingerprint:
             checks.refuse_without_change(self._job, self._request, active, former)
             reasons = ("it runs this release", *checks.unused_mode(self._request))
-            runs = self._draft.plan("none", "none", situation, target, steps, reasons=reasons)
+            runs = self._draft.plan(Action.NONE, Category.NONE, situation, target, steps, reasons=reasons)
             return Planned(runs, target, None)
         if not self._compiles_always and self._request.mode is None:
             if isinstance(situation, Absent):
-                doing = self._doing(situation, "savepoint", abandons=False, carry_over=False)
-                start = self._draft.plan("start", "stateless", situation, target, steps, doing=doing)
+                doing = self._doing(situation, StopMode.SAVEPOINT, abandons=False, carry_over=False)
+                start = self._draft.plan(Action.START, Category.STATELESS, situation, target, steps, doing=doing)
                 return Planned(start, target, None)
             if (
                 isinstance(situation, Lost | Stopped | Suspended)
@@ -141,12 +142,12 @@ class Planner:
     def _return(self, situation: Lost | Stopped | Suspended, target: Target, steps: tuple[Step, ...]) -> Planned:
         """A start of the release that ran before."""
         plan = self._draft.plan(
-            "start" if isinstance(situation, Suspended) else "recover",
-            "state_compatible",
+            Action.START if isinstance(situation, Suspended) else Action.RECOVER,
+            Category.STATE_COMPATIBLE,
             situation,
             target,
             steps,
-            doing=self._doing(situation, "savepoint", abandons=False, carry_over=False),
+            doing=self._doing(situation, StopMode.SAVEPOINT, abandons=False, carry_over=False),
         )
         return Planned(plan, target, None)
 
@@ -162,19 +163,28 @@ class Planner:
 
     def _suspension(self, situation: Situation, target: Target) -> Planned:
         if isinstance(situation, Suspended):
-            plan = self._draft.plan("none", "none", situation, target, (), reasons=("it is suspended already",))
+            plan = self._draft.plan(
+                Action.NONE, Category.NONE, situation, target, (), reasons=("it is suspended already",)
+            )
             return Planned(plan, target, None)
         if not isinstance(situation, Runs | Stopping):
             has_file = self._job in self._project.catalog.jobs
             further = "" if has_file else f"; its file was removed: to take it off the list, sluice forget {self._job}"
             raise RefusedError(f"{self._job} does not run", remedy=f"see sluice status {self._job}{further}")
-        hand_over = self._hand_over(situation, self._request.mode or "savepoint")
+        hand_over = self._hand_over(situation, self._request.mode or Mode.SAVEPOINT)
         mode = hand_over.mode
         if not hand_over.is_chosen:
             self._check_mode(situation, mode, target)
-        stop = stages.Stop(flink_job_id=situation.place.flink_job_id, mode=mode, suspend=True)
+        stop = stages.Stop(flink_job_id=situation.place.flink_job_id, mode=StopMode(mode), suspend=True)
         plan = self._draft.plan(
-            "suspend", "state_compatible", situation, target, (), mode=mode, doing=(stop,), reasons=hand_over.reasons
+            Action.SUSPEND,
+            Category.STATE_COMPATIBLE,
+            situation,
+            target,
+            (),
+            mode=mode,
+            doing=(stop,),
+            reasons=hand_over.reasons,
         )
         return Planned(plan, target, None)
 
@@ -182,13 +192,13 @@ class Planner:
         self, situation: Situation, former: Release | None, target: Target, steps: tuple[Step, ...]
     ) -> Planned:
         changed = self._changes(former, target)
-        breaking = [change for change in changed if change.category == "state_breaking"]
+        breaking = [change for change in changed if change.category == Category.STATE_BREAKING]
         checks.refuse_mode(self._job, self._request, breaking)
-        hand_over = self._hand_over(situation, self._request.mode or ("stateless" if breaking else "savepoint"))
+        hand_over = self._hand_over(situation, self._request.mode or (Mode.STATELESS if breaking else Mode.SAVEPOINT))
         mode = hand_over.mode
         if isinstance(situation, Runs):
             situation = replace(situation, is_whole=situation.is_whole and not hand_over.reasons)
-        abandons = mode == "stateless" and not isinstance(situation, Absent)
+        abandons = mode == Mode.STATELESS and not isinstance(situation, Absent)
         place = None if isinstance(situation, Absent) else situation.place
         carry_over = abandons or _begins_at_offsets(place, target)
         graph = self._compiler.prepare(target, carry_over=carry_over).graph
@@ -196,8 +206,8 @@ class Planner:
         has_other_jars = any(change.path.startswith("jars.") for change in changed)
         if not has_other_jars and self._compiles_to_the_same(situation, former, graph, abandons=abandons):
             plan = self._draft.plan(
-                "record",
-                "metadata",
+                Action.RECORD,
+                Category.METADATA,
                 situation,
                 target,
                 steps,
@@ -209,7 +219,7 @@ class Planner:
         # The client has started already, so that the newest checkpoint is still there when it is read.
         held, why_given_up = self._held.read_or_why(situation, abandons=abandons)
         unseen = None
-        if held is None and (abandons or breaking) and _may_hold(situation):
+        if held is None and (abandons or breaking) and may_hold_state(situation):
             # Its savepoint will hold its state and offsets, even if no checkpoint can be read now.
             unseen = f"its newest checkpoint can't be read: {why_given_up}" if why_given_up else _UNSEEN
             why_given_up = None
@@ -222,18 +232,20 @@ class Planner:
         checks.check_max_parallelism(self._job, None if abandons else held, graph)
         how, why_given_up = self._how_to_stop(situation, mode, why_given_up)
         if isinstance(situation, Runs | Stopping):
-            if how == mode and not hand_over.is_chosen:
+            if how == StopMode(mode) and not hand_over.is_chosen:
                 self._check_mode(situation, mode, target)
             checks.check_slots(self._flink, self._directories(target), situation, graph)
         if changed and not abandons:
-            change = self._by_meaning(change, place, graph, writes=isinstance(situation, Runs) and how == "savepoint")
+            change = self._by_meaning(
+                change, place, graph, writes=isinstance(situation, Runs) and how == StopMode.SAVEPOINT
+            )
         positions: Mapping[str, Mapping[Any, int]] = held.positions if held else {}
         if why_given_up is not None and place is not None:
             positions = last_positions(self._project, place, topics_of(target.resolved))
         continuity = self._check_positions(positions, target, abandons=abandons)
         plan = self._draft.plan(
             _action(situation),
-            "state_breaking"
+            Category.STATE_BREAKING
             if why_given_up is not None or unseen is not None
             else differences.categorise(held, change, breaks=abandons or bool(breaking or change.altered)),
             situation,
@@ -274,7 +286,7 @@ class Planner:
 
     def _hand_over(self, situation: Situation, mode: Mode) -> HandOver:
         """How the job hands over: by the requested mode, or by its failures if the request has none."""
-        if not isinstance(situation, Runs) or self._request.mode in ("savepoint", "last-state"):
+        if not isinstance(situation, Runs) or self._request.mode in (Mode.SAVEPOINT, Mode.LAST_STATE):
             return HandOver(mode)
         return hand_over_of(self._flink, situation, mode)
 
@@ -313,14 +325,16 @@ class Planner:
 
         A job that abandons its state, and can't write a savepoint, is cancelled.
         """
-        if isinstance(situation, Stopping) and (why_given_up is not None or situation.place.stop_mode == "cancel"):
-            return "cancel", why_given_up
-        if mode != "stateless" or not isinstance(situation, Runs) or situation.is_whole:
-            return mode, why_given_up
+        if isinstance(situation, Stopping) and (
+            why_given_up is not None or situation.place.stop_mode == StopMode.CANCEL
+        ):
+            return StopMode.CANCEL, why_given_up
+        if mode != Mode.STATELESS or not isinstance(situation, Runs) or situation.is_whole:
+            return StopMode(mode), why_given_up
         place = situation.place
         if why_given_up is None and not self._flink.send(calls.checkpoint_config(place.flink_job_id)).is_retained:
             why_given_up = "its checkpoints are deleted when it is cancelled"
-        return "last-state" if why_given_up is None else "cancel", why_given_up
+        return StopMode.LAST_STATE if why_given_up is None else StopMode.CANCEL, why_given_up
 
     def _check_mode(self, situation: Runs | Stopping, mode: Mode, target: Target) -> None:
         environment = self._project.environment
@@ -372,18 +386,8 @@ def _begins_at_offsets(place: Placement | None, target: Target) -> bool:
 _UNSEEN = "it has made no checkpoint yet: its state is unknown"
 
 
-def _may_hold(situation: Situation) -> bool:
-    """Whether a job without a checkpoint may have state, which a savepoint at its stop would hold."""
-    match situation:
-        case Runs(_, is_whole):
-            return is_whole
-        case Stopping(place, is_alive):
-            return is_alive and place.stop_mode != "cancel"
-    return False
-
-
 def _action(situation: Situation) -> Action:
     """The action of a plan that starts or restarts the job."""
     if isinstance(situation, Runs):
-        return "redeploy"
-    return "start" if isinstance(situation, Absent | Suspended) else "recover"
+        return Action.REDEPLOY
+    return Action.START if isinstance(situation, Absent | Suspended) else Action.RECOVER

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from sluice.kafka.topic_steps import Step
-from sluice.ledger.tables import StopMode
+from sluice.ledger.values import StopMode
 
 
 class _Stage(BaseModel):

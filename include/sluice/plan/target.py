@@ -9,6 +9,7 @@ from sluice.deployment.desired import refuse_secrets
 from sluice.errors import RefusedError
 from sluice.job.config import state_settings
 from sluice.ledger.tables import Release
+from sluice.plan.model import Mode
 from sluice.plan.request import DeployRequest
 from sluice.project import Project
 from sluice.release.artifact import package
@@ -92,7 +93,7 @@ def _unchanged_by_upgrade(request: DeployRequest, former: Release | None) -> tup
 
     A mode that hands the state over requests a restart, which uses the current version of the generated code.
     """
-    return () if former is None or request.mode in ("savepoint", "last-state") else (former.fingerprint,)
+    return () if former is None or request.mode in (Mode.SAVEPOINT, Mode.LAST_STATE) else (former.fingerprint,)
 
 
 def meanings(project: Project, release: Release) -> Mapping[str, str]:

@@ -10,6 +10,7 @@ from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.flink.models import Vertex
 from sluice.ledger.tables import Placement
+from sluice.ledger.values import Phase
 from sluice.operation.limits import untimed
 from sluice.project import Project
 from sluice.replay.model import ReplayPlan
@@ -43,7 +44,7 @@ def refuse_behind(project: Project, job: str, plan: ReplayPlan, *, again: str = 
     """
     again = again or f"promote it again in a while: sluice promote {job} {plan.id[:8]}"
     place = project.ledger.placement(job)
-    if place is None or place.phase != "running":
+    if place is None or place.phase != Phase.RUNNING:
         raise RefusedError(
             f"{job} is not running: its next start would write open windows of the range over the replay's rows",
             remedy=f"start it first: sluice deploy {job}",

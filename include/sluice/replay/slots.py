@@ -13,6 +13,7 @@ from sluice.flink.ending import has_ended, job_state
 from sluice.flink.models import JobState, JobSummary
 from sluice.ledger.chunk_scheduling import ChunkLimits, QueuePosition
 from sluice.ledger.ledger import Ledger
+from sluice.ledger.values import Phase
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,9 @@ def read_slot_availability(ledger: Ledger, flink: FlinkClient) -> SlotAvailabili
     claims = {}
     for job, (place, release) in ledger.placements().items():
         found = jobs.get(place.flink_job_id)
-        if place.phase == "suspended" or (place.phase == "running" and found is not None and _has_its_slots(found)):
+        if place.phase == Phase.SUSPENDED or (
+            place.phase == Phase.RUNNING and found is not None and _has_its_slots(found)
+        ):
             continue
         claims[job] = int(release.resolved.get("parallelism") or 1)
     alive = frozenset(job.id for job in jobs.values() if not job.state.is_terminal)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sluice.compiler import Compiler
 from sluice.errors import StateError
 from sluice.ledger.tables import Placement
+from sluice.ledger.values import StopMode
 from sluice.state.directories import Directories
 
 GIVE_UP = "a deploy with mode stateless abandons the state, and needs an approval (and --wake if the job is suspended)"
@@ -13,7 +14,7 @@ GIVE_UP = "a deploy with mode stateless abandons the state, and needs an approva
 
 def takes_savepoint(place: Placement) -> bool:
     """Whether the planned stop of a job in phase `stopping` takes a savepoint."""
-    return place.stop_mode not in ("last-state", "cancel")
+    return place.stop_mode not in (StopMode.LAST_STATE, StopMode.CANCEL)
 
 
 def savepoint_directory(directories: Directories, environment: str, place: Placement) -> str | None:
@@ -40,7 +41,7 @@ def state_after_stop(compiler: Compiler, directories: Directories, environment: 
     Raises:
         StateError: the job had a checkpoint, and none is found; or the state can't be read.
     """
-    if place.stop_mode == "cancel":
+    if place.stop_mode == StopMode.CANCEL:
         return place.state_path
     candidates = [savepoint_directory(directories, environment, place), directories.checkpoints(place.flink_job_id)]
     found = compiler.find(*(directory for directory in candidates if directory))

@@ -13,6 +13,7 @@ from sluice.flink.identity import Identity, identify
 from sluice.flink.models import JobState, JobSummary
 from sluice.ledger.submissions import submissions
 from sluice.ledger.tables import Placement
+from sluice.ledger.values import Phase
 from sluice.project import Project
 from sluice.state.situation import Lost, Runs, Situation, locate
 
@@ -70,7 +71,7 @@ def _listed_with_state(
     Flink's list lacks a job whose JobMaster doesn't answer, and may contain one that has just ended.
     """
     found = _summary(listed, place)
-    if found is not None and (found.state.is_terminal or place.phase not in ("stopped", "suspended")):
+    if found is not None and (found.state.is_terminal or place.phase not in (Phase.STOPPED, Phase.SUSPENDED)):
         return listed, found.state
     state = job_state(flink, place.flink_job_id)
     if found is not None or state is None or state.is_terminal:
@@ -126,7 +127,7 @@ def refuse_elsewhere(
         RefusedError: it runs there, or that is unknown.
         UnreachableError: the current cluster doesn't answer.
     """
-    if place.phase in ("stopped", "suspended") and submissions(project.ledger, place).is_answered:
+    if place.phase in (Phase.STOPPED, Phase.SUSPENDED) and submissions(project.ledger, place).is_answered:
         # Its former cluster has confirmed its end.
         return
     started_on = Identity.of(place.cluster)

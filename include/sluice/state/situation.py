@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sluice.errors import RefusedError
 from sluice.flink.models import JobState, JobSummary
 from sluice.ledger.tables import Placement
+from sluice.ledger.values import Phase, StopMode
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Stopping:
     @property
     def suspends(self) -> bool:
         """Whether the job is being suspended: nothing is started afterwards."""
-        return self.place.phase == "suspending"
+        return self.place.phase == Phase.SUSPENDING
 
 
 @dataclass(frozen=True)
@@ -94,14 +95,14 @@ def locate(job: str, place: Placement | None, cluster: Iterable[JobSummary], *, 
         )
     if place is None:
         return Absent()
-    if place.phase in ("stopped", "suspended") and place.flink_job_id in alive and is_answered:
+    if place.phase in (Phase.STOPPED, Phase.SUSPENDED) and place.flink_job_id in alive and is_answered:
         raise _runs_after_its_stop(place, by_id[place.flink_job_id].state)
     match place.phase:
-        case "stopping" | "suspending":
+        case Phase.STOPPING | Phase.SUSPENDING:
             return Stopping(place, place.flink_job_id in alive)
-        case "stopped":
+        case Phase.STOPPED:
             return Stopped(place)
-        case "suspended":
+        case Phase.SUSPENDED:
             return Suspended(place)
     if place.flink_job_id in alive:
         summary = by_id[place.flink_job_id]
@@ -117,3 +118,13 @@ def _runs_after_its_stop(place: Placement, state: JobState) -> RefusedError:
         remedy=f"cancel Flink job {place.flink_job_id} in the Flink UI, and try again: {place.job} is then started "
         f"{begins}, and rows that were written since that are written again",
     )
+
+
+def may_hold_state(situation: Situation) -> bool:
+    """Whether a job without a checkpoint may have state, which a savepoint at its stop would hold."""
+    match situation:
+        case Runs(_, is_whole):
+            return is_whole
+        case Stopping(place, is_alive):
+            return is_alive and place.stop_mode != StopMode.CANCEL
+    return False

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sluice.ledger.tables import Placement
+from sluice.ledger.values import StopMode
 from sluice.project import Project
 from sluice.state.offsets import by_topic, offsets_by_partition
 
 
 def is_state_given_up(place: Placement) -> bool:
     """Whether the job is stopped by a cancel, and its state not read afterwards."""
-    return place.stop_mode == "cancel" and place.carried_over and place.state_path is None
+    return place.stop_mode == StopMode.CANCEL and place.carried_over and place.state_path is None
 
 
 def last_positions(project: Project, place: Placement, topics: Iterable[str]) -> dict[str, dict[str, int]]:

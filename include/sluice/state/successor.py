@@ -8,6 +8,7 @@ from sluice.errors import RefusedError, StateError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.ledger.tables import Placement
+from sluice.ledger.values import StopMode
 from sluice.project import Project
 from sluice.state.after_stop import state_after_stop
 from sluice.state.directories import directories_at
@@ -51,7 +52,7 @@ class SuccessorState:
         """The state; None: there is none yet."""
         path: str | None = None
         match situation:
-            case Stopping(place, is_alive) if not is_alive or place.stop_mode == "cancel":
+            case Stopping(place, is_alive) if not is_alive or place.stop_mode == StopMode.CANCEL:
                 path = state_after_stop(
                     self._compiler, directories_at(self._project, self._flink, place), self._project.environment, place
                 )

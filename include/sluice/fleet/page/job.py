@@ -27,6 +27,7 @@ from sluice.job.duration import milliseconds
 from sluice.job.limits import Health
 from sluice.ledger.replay_tables import ReplayChunk, ReplayRun
 from sluice.ledger.tables import JournalEntry, Operation, Placement, Release, Savepoint
+from sluice.ledger.values import Phase
 
 NEWEST = 30
 """The newest releases, operations, savepoints and replays: so many of each are shown."""
@@ -81,7 +82,7 @@ def _release(release: Release, place: Placement | None, secret: SecretSettings) 
         fingerprint=release.fingerprint,
         artifact=release.artifact,
         overrides=secret.redact(release.overrides),
-        runs=place is not None and place.phase == "running" and place.release == release.number,
+        runs=place is not None and place.phase == Phase.RUNNING and place.release == release.number,
     )
 
 

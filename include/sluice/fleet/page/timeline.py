@@ -17,6 +17,7 @@ from sluice.fleet.page.moments import unix
 from sluice.health.verdict import VerdictState
 from sluice.ledger.samples import Sample
 from sluice.ledger.tables import Operation
+from sluice.ledger.values import Outcome
 
 POINTS = 480
 """Points of a chart at most: it is hardly more pixels wide."""
@@ -85,7 +86,7 @@ def _operations(session: Session, environment: str, job: str, since: datetime, u
         )
         for row in session.execute(query)
         # A deploy that found nothing to do is no event.
-        if row.outcome != "unchanged"
+        if row.outcome != Outcome.UNCHANGED
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sluice.client.protocol import Graph, State
 from sluice.state.change import StateChange, StateOfOperator
-from sluice.state.operators import Operators, compare_operator, operators_of
+from sluice.state.operators import NOT_KNOWN, Operators, compare_operator, operators_of
 
 
 def compare(state: State | None, graph: Graph) -> StateChange:
@@ -56,12 +56,15 @@ def reasons(change: StateChange) -> tuple[str, ...]:
     """The reasons, for a person, about state whose operators or their input have changed."""
     mixed = ", ".join(operator.name for operator in change.input_changed)
     return (
-        *(
-            f"{operator.name} computes something else than the operator that wrote its state"
-            for operator in change.altered
-        ),
+        *(f"{operator.name} {_why_altered(operator)}" for operator in change.altered),
         *((f"the input of {mixed} is filtered or computed in another way: open windows mix both",) if mixed else ()),
     )
+
+
+def _why_altered(operator: StateOfOperator) -> str:
+    if operator.old == NOT_KNOWN:
+        return "may compute something else than the operator that wrote its state, which is not known"
+    return "computes something else than the operator that wrote its state"
 
 
 def fates(change: StateChange, *, abandons: bool, alters: bool) -> StateChange:

@@ -75,6 +75,10 @@ class Comparison(BaseModel):
     new: str = ""
 
 
+NOT_KNOWN = "not known"
+"""The old description of an operator whose writing release is not known."""
+
+
 def compare_operator(id_: str, old: Operators, new: Operators) -> Comparison:
     """Compare one operator of two releases.
 
@@ -85,7 +89,7 @@ def compare_operator(id_: str, old: Operators, new: Operators) -> Comparison:
     """
     was, becomes = old.get(id_), new[id_]
     if was is None:
-        return Comparison(likeness="altered", old="not known", new=becomes.description)
+        return Comparison(likeness="altered", old=NOT_KNOWN, new=becomes.description)
     if _without_aliases(was.description) != _without_aliases(becomes.description):
         return Comparison(likeness="altered", old=was.description, new=becomes.description)
     if was.types is not None and becomes.types is not None and was.types != becomes.types:

@@ -1,0 +1,172 @@
+BEGIN TRANSACTION;
+CREATE TABLE alembic_version (
+	version_num VARCHAR(32) NOT NULL, 
+	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+INSERT INTO "alembic_version" VALUES('0009');
+CREATE TABLE approvals (
+	id INTEGER NOT NULL, 
+	environment VARCHAR(63) NOT NULL, 
+	job VARCHAR(63) NOT NULL, 
+	waiting_job VARCHAR(63), 
+	asker VARCHAR(500) NOT NULL, 
+	fingerprint VARCHAR(64) NOT NULL, 
+	"plan" JSON NOT NULL, 
+	why VARCHAR(4000) NOT NULL, 
+	link VARCHAR(2000), 
+	asked_at DATETIME NOT NULL, 
+	until DATETIME NOT NULL, 
+	answer VARCHAR(20), 
+	answered_by VARCHAR(500), 
+	answered_at DATETIME, 
+	PRIMARY KEY (id), 
+	UNIQUE (environment, waiting_job)
+);
+CREATE TABLE journal (
+	id INTEGER NOT NULL, 
+	operation VARCHAR(32) NOT NULL, 
+	number INTEGER NOT NULL, 
+	stage VARCHAR(40) NOT NULL, 
+	event VARCHAR(40) NOT NULL, 
+	data JSON NOT NULL, 
+	at DATETIME NOT NULL, 
+	PRIMARY KEY (id), 
+	UNIQUE (operation, number), 
+	FOREIGN KEY(operation) REFERENCES operations (id)
+);
+INSERT INTO "journal" VALUES(1,'5d91756fbce6482bb022dc90e2fa04f7',1,'prepare','ready','{"graph": "({''hours'': 1, ''least'': 0}, {''execution.checkpointing.interval'': ''1 s'', ''execution.checkpointing.externalized-checkpoint-retention'': ''RETAIN_ON_CANCELLATION''})"}','2026-11-30 15:15:30.828324');
+INSERT INTO "journal" VALUES(2,'5d91756fbce6482bb022dc90e2fa04f7',2,'start','submit','{"release": 1, "flink_job_id": "d81915d35d434d25889e00af592a31ed", "state_path": null}','2026-11-30 15:15:30.832627');
+INSERT INTO "journal" VALUES(3,'5d91756fbce6482bb022dc90e2fa04f7',3,'start','submitted','{"flink_job_id": "d81915d35d434d25889e00af592a31ed"}','2026-11-30 15:15:30.839206');
+INSERT INTO "journal" VALUES(4,'ecaa171efbdf4a08b71e35f38fb79872',1,'prepare','ready','{"graph": "({''hours'': 1, ''least'': 1}, {''execution.checkpointing.interval'': ''1 s'', ''execution.checkpointing.externalized-checkpoint-retention'': ''RETAIN_ON_CANCELLATION''})"}','2026-11-30 15:15:30.879619');
+INSERT INTO "journal" VALUES(5,'ecaa171efbdf4a08b71e35f38fb79872',2,'stop','stop','{"flink_job_id": "d81915d35d434d25889e00af592a31ed", "phase": "stopping", "stop_mode": "savepoint", "trigger_id": "dddc98400af8453d9fe0ccd46014f902", "savepoint_directory": "file:///savepoints/test/counts/dddc98400af8453d9fe0ccd46014f902"}','2026-11-30 15:15:30.881072');
+CREATE TABLE operations (
+	id VARCHAR(32) NOT NULL, 
+	environment VARCHAR(63) NOT NULL, 
+	job VARCHAR(63) NOT NULL, 
+	active_job VARCHAR(63), 
+	kind VARCHAR(20) NOT NULL, 
+	holder VARCHAR(500) NOT NULL, 
+	token INTEGER NOT NULL, 
+	lease_until DATETIME NOT NULL, 
+	release INTEGER NOT NULL, 
+	started_at DATETIME NOT NULL, 
+	ended_at DATETIME, 
+	outcome VARCHAR(20), 
+	reason VARCHAR(4000), former_release INTEGER, mode VARCHAR(20), note VARCHAR(1000), "plan" JSON, flink_job_id VARCHAR(32), savepoint VARCHAR(2000), restored_from VARCHAR(2000), downtime_ms INTEGER, approved_by VARCHAR(500), approved_at DATETIME, 
+	PRIMARY KEY (id), 
+	UNIQUE (environment, active_job)
+);
+INSERT INTO "operations" VALUES('5d91756fbce6482bb022dc90e2fa04f7','test','counts',NULL,'deploy','me',2,'2026-11-30 15:30:30.850521',1,'2026-11-30 15:15:30.816599','2026-11-30 15:15:30.851050','healthy',NULL,NULL,NULL,NULL,'{"job": "counts", "kind": "deploy", "action": "start", "category": "stateless", "reasons": [], "mode": null, "release": null, "former_release": null, "fingerprint": "6cb1bb0adb0b010e07f97d57346f2519da60bf5e7c7cacdbde2f6c7d39607805", "changes": [], "topics": [], "state": {"kept": [], "altered": [], "dropped": [], "added": []}, "overrides": {}, "needs_approval": false, "no_way_back": null, "expected_downtime_ms": null, "stages": [{"stage": "add_release"}, {"stage": "prepare"}, {"stage": "start", "source": "nothing"}, {"stage": "verify"}, {"stage": "settle"}]}','d81915d35d434d25889e00af592a31ed',NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "operations" VALUES('ecaa171efbdf4a08b71e35f38fb79872','test','counts','counts','deploy','shell:ann@elsewhere:1',1,'2026-11-30 15:30:30.887753',2,'2026-11-30 15:15:30.874142',NULL,NULL,NULL,1,'savepoint',NULL,'{"job": "counts", "kind": "deploy", "action": "redeploy", "category": "state_compatible", "reasons": [], "mode": "savepoint", "release": null, "former_release": 1, "fingerprint": "11e3d73f096ebcca43d786ee87c89de3579ee5cac8a1dea31d58fbbf9e360ab3", "changes": [{"path": "config.least", "old": 0, "new": 1, "category": "metadata", "why": "takes effect where it changes what the job compiles to"}], "topics": [], "state": {"kept": [{"id": "Source: lines", "name": "Source: lines", "size": 10}, {"id": "Window", "name": "Window", "size": 10}], "altered": [], "dropped": [], "added": []}, "overrides": {"least": 1}, "needs_approval": false, "no_way_back": null, "expected_downtime_ms": null, "stages": [{"stage": "add_release"}, {"stage": "prepare"}, {"stage": "stop", "flink_job_id": "d81915d35d434d25889e00af592a31ed", "mode": "savepoint", "suspend": false}, {"stage": "start", "source": "stopped"}, {"stage": "verify"}, {"stage": "settle"}]}',NULL,NULL,NULL,NULL,NULL,NULL);
+CREATE TABLE "placements" (
+	environment VARCHAR(63) NOT NULL, 
+	job VARCHAR(63) NOT NULL, 
+	release INTEGER NOT NULL, 
+	flink_job_id VARCHAR(32) NOT NULL, 
+	restored_from VARCHAR(2000), 
+	had_checkpoint BOOLEAN NOT NULL, 
+	since DATETIME NOT NULL, phase VARCHAR(20) DEFAULT 'running' NOT NULL, stop_mode VARCHAR(20), trigger_id VARCHAR(32), state_path VARCHAR(2000), positions JSON, carried_over BOOLEAN DEFAULT 0 NOT NULL, savepoint_directory VARCHAR(2000), 
+	PRIMARY KEY (environment, job)
+);
+INSERT INTO "placements" VALUES('test','counts',1,'d81915d35d434d25889e00af592a31ed',NULL,0,'2026-11-30 15:15:30.881393','stopping','savepoint','dddc98400af8453d9fe0ccd46014f902',NULL,'null',0,'file:///savepoints/test/counts/dddc98400af8453d9fe0ccd46014f902');
+CREATE TABLE releases (
+	id INTEGER NOT NULL, 
+	environment VARCHAR(63) NOT NULL, 
+	job VARCHAR(63) NOT NULL, 
+	number INTEGER NOT NULL, 
+	fingerprint VARCHAR(64) NOT NULL, 
+	artifact VARCHAR(64) NOT NULL, 
+	module VARCHAR(255) NOT NULL, 
+	resolved JSON NOT NULL, 
+	created_at DATETIME NOT NULL, 
+	healthy_at DATETIME, overrides JSON DEFAULT '{}' NOT NULL, graph VARCHAR(64), meanings JSON, health JSON, 
+	PRIMARY KEY (id), 
+	UNIQUE (environment, job, number)
+);
+INSERT INTO "releases" VALUES(1,'test','counts',1,'6cb1bb0adb0b010e07f97d57346f2519da60bf5e7c7cacdbde2f6c7d39607805','ce80b984706f9cf238e9412faa45949c08e8b5b48a70c8adc7b1524356f7954f','flink_jobs.counts','{"parallelism": 1, "state_version": 1, "config": {"hours": 1, "least": 0}, "reads": {"lines": {"topic": "counts_lines", "partitions": 2, "replication": 1, "settings": {}, "watermark_delay": "PT10S", "arrival_skew": "PT1S", "idle_timeout": null, "future_tolerance": "PT1H", "past_tolerance": "P1Y", "max_bytes": 262144, "start": "earliest", "delivery": "exactly-once", "transaction_timeout": "PT15M"}}, "writes": {"counts": {"topic": "counts_out", "partitions": 1, "replication": 1, "settings": {}, "watermark_delay": "PT10S", "arrival_skew": "PT1S", "idle_timeout": "PT30S", "future_tolerance": "PT1H", "past_tolerance": "P1Y", "max_bytes": 262144, "start": "earliest", "delivery": "exactly-once", "transaction_timeout": "PT15M"}}, "options": {"execution.checkpointing.interval": "1 s", "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION"}}','2026-11-30 15:15:30.820386','2026-11-30 15:15:30.851147','{}','({''hours'': 1, ''least'': 0}, {''execution.checkpointing.interval'': ''1 s'', ''execution.checkpointing.externalized-checkpoint-retention'': ''RETAIN_ON_CANCELLATION''})','{"hours": "open windows keep their old bounds"}','{"consumer_lag": 10000, "watermark_lag": "PT2M", "checkpoint_age": "PT2M", "stall": "PT2M", "restarts": 2, "start_timeout": "PT40S"}');
+INSERT INTO "releases" VALUES(2,'test','counts',2,'11e3d73f096ebcca43d786ee87c89de3579ee5cac8a1dea31d58fbbf9e360ab3','ce80b984706f9cf238e9412faa45949c08e8b5b48a70c8adc7b1524356f7954f','flink_jobs.counts','{"parallelism": 1, "state_version": 1, "config": {"hours": 1, "least": 1}, "reads": {"lines": {"topic": "counts_lines", "partitions": 2, "replication": 1, "settings": {}, "watermark_delay": "PT10S", "arrival_skew": "PT1S", "idle_timeout": null, "future_tolerance": "PT1H", "past_tolerance": "P1Y", "max_bytes": 262144, "start": "earliest", "delivery": "exactly-once", "transaction_timeout": "PT15M"}}, "writes": {"counts": {"topic": "counts_out", "partitions": 1, "replication": 1, "settings": {}, "watermark_delay": "PT10S", "arrival_skew": "PT1S", "idle_timeout": "PT30S", "future_tolerance": "PT1H", "past_tolerance": "P1Y", "max_bytes": 262144, "start": "earliest", "delivery": "exactly-once", "transaction_timeout": "PT15M"}}, "options": {"execution.checkpointing.interval": "1 s", "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION"}}','2026-11-30 15:15:30.874604',NULL,'{"least": 1}','({''hours'': 1, ''least'': 1}, {''execution.checkpointing.interval'': ''1 s'', ''execution.checkpointing.externalized-checkpoint-retention'': ''RETAIN_ON_CANCELLATION''})','{"hours": "open windows keep their old bounds"}','{"consumer_lag": 10000, "watermark_lag": "PT2M", "checkpoint_age": "PT2M", "stall": "PT2M", "restarts": 2, "start_timeout": "PT40S"}');
+CREATE TABLE replay_chunks (
+	replay VARCHAR(32) NOT NULL, 
+	number INTEGER NOT NULL, 
+	name VARCHAR(255) NOT NULL, 
+	state VARCHAR(20) NOT NULL, 
+	taker VARCHAR(500), 
+	flink_job_id VARCHAR(32), 
+	attempt INTEGER NOT NULL, 
+	records BIGINT, 
+	reason VARCHAR(4000), 
+	began_at DATETIME, 
+	ended_at DATETIME, 
+	PRIMARY KEY (replay, number), 
+	FOREIGN KEY(replay) REFERENCES replays (id)
+);
+CREATE TABLE replays (
+	id VARCHAR(32) NOT NULL, 
+	environment VARCHAR(63) NOT NULL, 
+	job VARCHAR(63) NOT NULL, 
+	holder VARCHAR(500) NOT NULL, 
+	release INTEGER NOT NULL, 
+	"plan" JSON NOT NULL, 
+	note VARCHAR(1000), 
+	started_at DATETIME NOT NULL, 
+	ended_at DATETIME, 
+	outcome VARCHAR(20), 
+	records BIGINT, 
+	report JSON, 
+	promoted_at DATETIME, 
+	PRIMARY KEY (id)
+);
+CREATE TABLE samples (
+	id INTEGER NOT NULL, 
+	environment VARCHAR(63) NOT NULL, 
+	job VARCHAR(255) NOT NULL, 
+	at DATETIME NOT NULL, 
+	flink_job_id VARCHAR(32), 
+	release INTEGER, 
+	state VARCHAR(20) NOT NULL, 
+	verdict VARCHAR(20) NOT NULL, 
+	reasons JSON NOT NULL, 
+	consumer_lag BIGINT, 
+	lag_per_s FLOAT, 
+	watermark_lag_ms BIGINT, 
+	records_in_per_s FLOAT, 
+	records_out_per_s FLOAT, 
+	dead_letters_per_min FLOAT, 
+	checkpoint_age_ms BIGINT, 
+	checkpoint_duration_ms BIGINT, 
+	checkpoint_bytes BIGINT, 
+	restarts INTEGER, 
+	recent_restarts INTEGER, 
+	drift BOOLEAN, 
+	readings JSON, run VARCHAR(255), 
+	PRIMARY KEY (id)
+);
+CREATE TABLE savepoints (
+	id INTEGER NOT NULL, 
+	environment VARCHAR(63) NOT NULL, 
+	job VARCHAR(63) NOT NULL, 
+	path VARCHAR(2000) NOT NULL, 
+	release INTEGER NOT NULL, 
+	flink_job_id VARCHAR(32) NOT NULL, 
+	operation VARCHAR(32) NOT NULL, 
+	taken_at DATETIME NOT NULL, 
+	deleted_at DATETIME, 
+	PRIMARY KEY (id)
+);
+INSERT INTO "savepoints" VALUES(1,'test','counts','file:///savepoints/test/counts/dddc98400af8453d9fe0ccd46014f902/savepoint-1',1,'d81915d35d434d25889e00af592a31ed','ecaa171efbdf4a08b71e35f38fb79872','2026-11-30 15:15:30.890769',NULL);
+CREATE TABLE told (
+	environment VARCHAR(63) NOT NULL, 
+	listener VARCHAR(100) NOT NULL, 
+	subject VARCHAR(20) NOT NULL, 
+	job VARCHAR(255) NOT NULL, 
+	value VARCHAR(255) NOT NULL, 
+	at DATETIME NOT NULL, 
+	PRIMARY KEY (environment, listener, subject, job)
+);
+CREATE INDEX ix_savepoints_job ON savepoints (job);
+CREATE INDEX ix_samples_job ON samples (environment, job, at);
+CREATE INDEX ix_replays_job ON replays (environment, job, started_at);
+CREATE INDEX ix_approvals_job ON approvals (job);
+CREATE INDEX ix_samples_curves ON samples (environment, at, job, consumer_lag, watermark_lag_ms);
+CREATE INDEX ix_operations_newest ON operations (environment, job, started_at, kind, outcome);
+COMMIT;

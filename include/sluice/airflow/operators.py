@@ -308,4 +308,4 @@ def roll_back_run(task: SluiceOperator, context: Context, project: Project, reas
         project: The project.
         reason: The reason of the failure, if the journal has none.
     """
-    return task.driver(context, project).take_back(reason)
+    return task.driver(context, project).roll_back(reason)

@@ -182,7 +182,7 @@ class Ledger:
         release: int | NewRelease,
         is_gone: Callable[[str], bool] = lambda _holder: False,
         details: Mapping[str, Any] | None = None,
-        stand: PlacementVersion | None = None,
+        planned_for: PlacementVersion | None = None,
     ) -> OperationHandle:
         """Begin an operation on the job, or continue the holder's own operation.
 
@@ -198,7 +198,7 @@ class Ledger:
                 no other operation is in progress.
             is_gone: Whether another holder is known to have ended: then its lease isn't waited for.
             details: More columns of a new operation.
-            stand: The placement's version at planning; None: any.
+            planned_for: The placement's version at planning; None: any.
 
         Raises:
             ChangedError: the placement has changed since planning.
@@ -216,7 +216,7 @@ class Ledger:
                 if active is not None and is_own and self._is_of(session, active, release):
                     active.token += 1
                     active.lease_until = now + LEASE
-                    self._refuse_changed(session, job, stand)
+                    self._refuse_changed(session, job, planned_for)
                     if not is_touched(session, active):
                         # The former request has had no effect yet: replace its details.
                         for name, value in (details or {}).items():
@@ -235,7 +235,7 @@ class Ledger:
                 operation = self._add(session, job, kind, holder, release, now, given)
                 session.flush()
                 # Checked now, since no other process can change the placement any more.
-                self._refuse_changed(session, job, stand)
+                self._refuse_changed(session, job, planned_for)
                 return OperationHandle(self._sessions, operation.id, 1, operation)
         except IntegrityError as error:
             raise just_begun(job) from error
@@ -356,9 +356,11 @@ class Ledger:
         session.flush()
         return release
 
-    def _refuse_changed(self, session: Session, job: str, stand: PlacementVersion | None) -> None:
-        if stand is not None:
-            check_placement_version(job, stand, PlacementVersion.of(session.get(Placement, (self.environment, job))))
+    def _refuse_changed(self, session: Session, job: str, planned_for: PlacementVersion | None) -> None:
+        if planned_for is not None:
+            check_placement_version(
+                job, planned_for, PlacementVersion.of(session.get(Placement, (self.environment, job)))
+            )
 
     def _is_of(self, session: Session, operation: Operation, release: int | NewRelease) -> bool:
         if isinstance(release, int):

@@ -1,6 +1,6 @@
 """Drive one operation of one job from its plan to its outcome, in the shell and in the tasks of an Airflow run.
 
-    refuse_busy → start → gates: passed, or failed → settle, or take_back
+    refuse_busy → start → gates: passed, or failed → settle, or roll_back
 
 Only the waiting differs: the shell polls in its own process, Airflow's tasks defer each gate to the triggerer.
 """
@@ -156,7 +156,7 @@ class Driver:
         with FlinkClient(self.project.flink) as flink:
             return settle(self.project, flink, operation, started, self.log)
 
-    def take_back(self, otherwise: str, flink: FlinkClient | None = None) -> RollbackResult | None:
+    def roll_back(self, otherwise: str, flink: FlinkClient | None = None) -> RollbackResult | None:
         """Roll back the unfinished operation of this holder; None: it has none, or has finished it.
 
         Args:

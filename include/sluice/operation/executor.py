@@ -206,7 +206,7 @@ class Executor:
                 "approved_by": given.by if given else None,
                 "approved_at": given.at if given else None,
             },
-            stand=self._planned.stand,
+            planned_for=self._planned.planned_for,
         )
         if release is None:
             self._log(f"release {self._begun.row.release}: artifact {target.artifact[:12]}")

@@ -99,7 +99,7 @@ def _failed_to_start(driver: Driver, flink: FlinkClient, error: SluiceError) -> 
     if not operation.is_touched:
         operation.finish(Outcome.FAILED, str(error))
         return Result(job, Outcome.FAILED, operation.id, error=error)
-    return _take_back(driver, operation.id, flink, error)
+    return _roll_back(driver, operation.id, flink, error)
 
 
 def _cause(driver: Driver, error: SluiceError) -> SluiceError:
@@ -116,10 +116,10 @@ def _cause(driver: Driver, error: SluiceError) -> SluiceError:
     return error
 
 
-def _take_back(driver: Driver, operation: str, flink: FlinkClient, error: SluiceError) -> Result:
+def _roll_back(driver: Driver, operation: str, flink: FlinkClient, error: SluiceError) -> Result:
     job = driver.job
     try:
-        back = driver.take_back(str(error), flink)
+        back = driver.roll_back(str(error), flink)
     except SluiceError as worse:
         words = f"{error}; it could not be rolled back yet: {worse}"
         return Result(
@@ -161,4 +161,4 @@ def _gates_failed(
         # The operation changed nothing that could be rolled back.
         operation.finish(Outcome.FAILED, error.message)
         return replace(result, error=OperationError(f"{driver.job}: {error.message}", remedy="see sluice status"))
-    return _take_back(driver, operation.id, flink, OperationError(f"release {started.release}: {error.message}"))
+    return _roll_back(driver, operation.id, flink, OperationError(f"release {started.release}: {error.message}"))

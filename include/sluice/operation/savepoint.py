@@ -97,7 +97,7 @@ def order_savepoint(
         release=place.release,
         is_gone=is_gone,
         details={"note": note},
-        stand=PlacementVersion.of(place),
+        planned_for=PlacementVersion.of(place),
     )
     begun = operation.entry("savepoint", "order")
     if begun is not None and begun["flink_job_id"] == place.flink_job_id:

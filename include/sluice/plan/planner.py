@@ -45,8 +45,7 @@ class Planned:
     Attributes:
         graph: The compiled graph of the target; None: it wasn't compiled.
         carry_over: The target was compiled to start without state, from the committed offsets of its group.
-        stand: The version of the placement that the plan was made for; the plan is invalid for any other. None: the
-            plan is valid for any.
+        planned_for: The version of the placement for which the plan is valid; None: any.
         confirms_loss: A person has confirmed that nothing of the job runs on the cluster where it was started.
     """
 
@@ -54,7 +53,7 @@ class Planned:
     target: Target
     graph: Graph | None
     carry_over: bool = False
-    stand: PlacementVersion | None = None
+    planned_for: PlacementVersion | None = None
     confirms_loss: bool = False
 
 
@@ -100,7 +99,7 @@ class Planner:
         # Read before everything else, so that the operation notices any later change of the placement.
         place = self._project.ledger.placement(self._job)
         confirms_loss = self._request.confirm_lost_cluster
-        return replace(self._planned(place), stand=PlacementVersion.of(place), confirms_loss=confirms_loss)
+        return replace(self._planned(place), planned_for=PlacementVersion.of(place), confirms_loss=confirms_loss)
 
     def _planned(self, place: Placement | None) -> Planned:
         job, ledger = self._job, self._project.ledger

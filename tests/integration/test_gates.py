@@ -4,8 +4,6 @@ import threading
 import time
 
 from sluice.fleet.status import fleet_status
-from sluice.flink import calls
-from sluice.flink.client import FlinkClient
 from sluice.local.traffic import wire
 from sluice.local.traffic.generator import Message
 from sluice.operation.topics import create_topics
@@ -65,7 +63,5 @@ def test_gate_does_not_wait_for_the_checkpoint_interval(lab):
     wire.produce(
         lab.local.kafka_servers, "rare_lines", [Message(b"", b'{"id": "x", "at": 1}', time.time_ns() // 1_000_000, 0)]
     )
-    result = deploy(lab.project, "rare")
-    assert result.outcome == "healthy"
-    with FlinkClient(lab.local.flink_url) as flink:
-        assert flink.send(calls.checkpoints(result.flink_job_id)).counts.completed == 1
+    # Flink makes checkpoints when the job starts; the next one of its own would come after `start_timeout`.
+    assert deploy(lab.project, "rare").outcome == "healthy"

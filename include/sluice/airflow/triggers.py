@@ -42,6 +42,7 @@ class GateTrigger(ProjectTrigger):
         positions: By topic and partition, the offset before which the job must not read; None: not checked.
         untimed: The topics that it reads without event time.
         must_count: See `sluice.health.gates.judge`.
+        triggers_checkpoint: See `sluice.operation.gate.GateOrder`.
         root, environment: The project; see `ProjectTrigger`.
     """
 
@@ -58,6 +59,7 @@ class GateTrigger(ProjectTrigger):
         positions: dict[str, dict[str, int]] | None = None,
         untimed: Sequence[str] = (),
         must_count: bool = True,
+        triggers_checkpoint: bool = False,
         root: str | None = None,
         environment: str | None = None,
     ) -> None:
@@ -72,6 +74,7 @@ class GateTrigger(ProjectTrigger):
         self.positions = positions
         self.untimed = list(untimed)
         self.must_count = must_count
+        self.triggers_checkpoint = triggers_checkpoint
 
     @classmethod
     def of(cls, order: GateOrder, *, root: str | None, environment: str | None) -> GateTrigger:
@@ -87,6 +90,7 @@ class GateTrigger(ProjectTrigger):
             positions=None if order.positions is None else {name: dict(of) for name, of in order.positions.items()},
             untimed=list(order.untimed),
             must_count=order.must_count,
+            triggers_checkpoint=order.triggers_checkpoint,
             root=root,
             environment=environment,
         )
@@ -106,6 +110,7 @@ class GateTrigger(ProjectTrigger):
             positions=self.positions,
             untimed=tuple(self.untimed),
             must_count=self.must_count,
+            triggers_checkpoint=self.triggers_checkpoint,
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:

@@ -39,6 +39,7 @@ class GateOrder:
         positions: The offset per topic and partition before which the job must not read; None: not checked.
         untimed: The topics that it reads without event time.
         must_count: See `judge`.
+        triggers_checkpoint: Trigger a checkpoint once only that is missing; False: wait for the job's own.
     """
 
     gates: tuple[Gate, ...]
@@ -53,14 +54,14 @@ class GateOrder:
     positions: Mapping[str, Mapping[Any, int]] | None = None
     untimed: tuple[str, ...] = ()
     must_count: bool = True
+    triggers_checkpoint: bool = False
 
 
 async def readings(order: GateOrder) -> AsyncGenerator[tuple[Gate, Reading]]:
     """Poll the job; yield each changed reading with its gate. The last one is of the last gate, or is hopeless.
 
-    One snapshot may pass several gates. If only a checkpoint is missing, one is triggered: the job's interval may be
-    minutes. An error of the cluster or of a broker is no finding about the job: the request is repeated until the
-    deadline.
+    One snapshot may pass several gates. An error of the cluster or of a broker is no finding about the job: the
+    request is repeated until the deadline.
     """
     last: str | None = None
     watch = _Watch(order)
@@ -130,9 +131,9 @@ class _Watch:
     async def request_checkpoint(self, flink: AsyncFlinkClient) -> None:
         """Trigger a checkpoint if only that is missing; once after each start of the job's tasks."""
         snapshot, proof = self._former, self._proof
-        if snapshot is None or proof is None or not proof.lacks_only_checkpoint:
+        if not self._order.triggers_checkpoint or snapshot is None or proof is None:
             return
-        if self._requested_at_start == snapshot.began_ms:
+        if not proof.lacks_only_checkpoint or self._requested_at_start == snapshot.began_ms:
             return
         self._not_triggered = ""
         try:

@@ -33,8 +33,8 @@ class Cluster:
             raise self.errors.pop(0)
 
 
-def watch(snapshot):
-    found = _Watch(order(restored_from=None, positions=None))
+def watch(snapshot, *, triggers=True):
+    found = _Watch(order(restored_from=None, positions=None, triggers_checkpoint=triggers))
     found._proof = Proof({("lines", 0): 1}, {("lines", 0): 0})
     return look(found, snapshot)
 
@@ -79,6 +79,12 @@ def test_checkpoint_is_triggered_again_after_a_restart():
 def test_no_checkpoint_is_triggered_otherwise(changes):
     cluster = Cluster()
     request(watch(replace(READ, **changes)), cluster)
+    assert cluster.calls == []
+
+
+def test_no_checkpoint_is_triggered_for_a_job_that_was_not_changed():
+    cluster = Cluster()
+    request(watch(READ, triggers=False), cluster)
     assert cluster.calls == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +17,7 @@ from sluice.fleet.removed import REMOVED, row_of_removed_job, row_of_unreachable
 from sluice.fleet.rows import JobObservation
 from sluice.flink import calls
 from sluice.flink.client import AsyncFlinkClient
+from sluice.flink.metrics import Metric
 from sluice.flink.models import JobList, JobSummary
 from sluice.health.faults import fails_by_own_fault, stalls_by_own_fault
 from sluice.health.positions import possibly_at_end, without_lag
@@ -49,12 +51,16 @@ class SweepBudget:
         job_timeout_s: Seconds after which a job counts as unreachable.
         timeout_s: Seconds for all jobs together.
         max_consumers: The number of Kafka consumers at the same time, for the requests that need one.
+        metrics_fetch_s: Seconds that the cluster is given to fetch its metrics. It fetches them when it is asked for
+            some, and answers with those of its last fetch: without the wait, a sweep after a pause of an hour would
+            read positions and watermarks that are an hour old.
     """
 
     max_jobs: int = 32
     job_timeout_s: float = 15.0
     timeout_s: float = 120.0
     max_consumers: int = 8
+    metrics_fetch_s: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -90,8 +96,12 @@ async def sweep(
     Returns:
         A row for each member, in the order of the members, then one for each running job that is not in the ledger.
     """
-    before = await asyncio.to_thread(read_ledger)
     watched_jobs = [member.watched for member in members if member.watched]
+    began = time.monotonic()
+    if watched_jobs:
+        # The requests that follow get the same error, if there is one.
+        await _attempt(partial(_start_metrics_fetch, flink), budget.job_timeout_s)
+    before = await asyncio.to_thread(read_ledger)
     topics = {topic for watched in watched_jobs for topic in watched.topics}
     held, cluster = await asyncio.gather(
         asyncio.to_thread(_read_ends, brokers, topics), _attempt(partial(_jobs, flink), budget.job_timeout_s)
@@ -100,6 +110,8 @@ async def sweep(
         return [_judge(member, cluster) for member in members]
     known = {job.id for job in cluster.jobs}
     discrepancies = await _find_discrepancies(members, cluster, find_discrepancy, budget)
+    if watched_jobs:
+        await asyncio.sleep(max(0.0, began + budget.metrics_fetch_s - time.monotonic()))
     seen = await _read_all(flink, [watched for watched in watched_jobs if watched.flink_job_id in known], held, budget)
     snapshots = await _to_snapshots(seen, held, brokers, budget)
     after = await asyncio.to_thread(read_ledger)
@@ -149,6 +161,10 @@ async def _ask(find_discrepancy: FindDiscrepancy, member: Member, *, is_listed: 
 
 async def _jobs(flink: AsyncFlinkClient) -> JobList:
     return await flink.send(calls.jobs())
+
+
+async def _start_metrics_fetch(flink: AsyncFlinkClient) -> tuple[Metric, ...]:
+    return await flink.send(calls.jobmanager_metrics(["Status.JVM.CPU.Load"]))
 
 
 def _read_ends(brokers: Brokers, topics: set[str]) -> Held:

@@ -12,7 +12,7 @@ from sluice.fleet.members import Member
 from sluice.fleet.needs import find_needs
 from sluice.fleet.readings import to_sample
 from sluice.fleet.rows import JobStatus
-from sluice.fleet.sweep import sweep
+from sluice.fleet.sweep import SweepBudget, sweep
 from sluice.flink import client as client_module
 from sluice.flink.client import AsyncFlinkClient
 from sluice.health.probe import WatchedJob
@@ -60,7 +60,9 @@ def sweep_once(names, previous=None, *, is_busy=True, brokers=None, health=HEALT
 
     async def go():
         async with AsyncFlinkClient("http://flink", exchange=lambda _m, target, _b: cluster.answer(target)) as flink:
-            return await sweep(members, flink, HeldBrokers(brokers or HeldTopics({TOPIC: ENDS})))
+            return await sweep(
+                members, flink, HeldBrokers(brokers or HeldTopics({TOPIC: ENDS})), budget=SweepBudget(metrics_fetch_s=0)
+            )
 
     return asyncio.run(go())
 

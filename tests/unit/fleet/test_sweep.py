@@ -22,6 +22,7 @@ from tests.support.brokers import HeldBrokers, HeldTopics
 from tests.support.recorded import PARTITIONS, TOPIC, RecordedCluster, body
 
 NAMES = ("a", "b", "c")
+AT_ONCE = SweepBudget(metrics_fetch_s=0)
 ENDS = {TOPIC: [8_000] * PARTITIONS}
 
 
@@ -54,7 +55,7 @@ def run(cluster, members, *, brokers=None, answer=None, **more):
 
     async def go():
         async with AsyncFlinkClient("http://flink", exchange=respond) as flink:
-            return await sweep(members, flink, HeldBrokers(brokers or HeldTopics(ENDS)), **more)
+            return await sweep(members, flink, HeldBrokers(brokers or HeldTopics(ENDS)), **{"budget": AT_ONCE, **more})
 
     try:
         return asyncio.run(go())
@@ -73,7 +74,7 @@ def test_sweep_requests_job_list_and_topic_ends_once():
     assert brokers.calls == 3
     again = cluster()
     run(again, [member(row.status.job, previous=row.snapshot) for row in first])
-    assert len(again.asked) == 1 + 5 * len(NAMES)
+    assert len(again.asked) == 2 + 5 * len(NAMES)
 
 
 def test_row_has_the_figures_of_the_snapshot():
@@ -105,7 +106,7 @@ def test_snapshot_survives_being_stored_as_a_sample():
     assert previous == found.snapshot
     asked = cluster("a")
     [later] = run(asked, [member("a", previous=replace(previous, at_ms=previous.at_ms - 10_000))])
-    assert len(asked.asked) == 6
+    assert len(asked.asked) == 7
     assert later.status.lag_per_s == 0.0
     assert all(split.stalled_since_ms for split in later.snapshot.splits.values())
 
@@ -147,7 +148,7 @@ def test_slow_job_does_not_delay_other_jobs():
     def answer(target):
         return (None, b"") if job_id("b") in target else asked.answer(target)
 
-    found = run(asked, [member(name) for name in NAMES], answer=answer, budget=SweepBudget(job_timeout_s=0.5))
+    found = run(asked, [member(name) for name in NAMES], answer=answer, budget=replace(AT_ONCE, job_timeout_s=0.5))
     assert found[1].status.reasons == ("no answer within 0 s",)
     assert rows(found)["c"] == ("RUNNING", "degraded")
 
@@ -158,7 +159,9 @@ def test_jobs_not_read_within_the_sweeps_time_limit_are_unreachable():
     def answer(target):
         return asked.answer(target) if "overview" in target else (None, b"")
 
-    found = run(asked, [member(name) for name in NAMES], answer=answer, budget=SweepBudget(max_jobs=1, timeout_s=0.3))
+    found = run(
+        asked, [member(name) for name in NAMES], answer=answer, budget=replace(AT_ONCE, max_jobs=1, timeout_s=0.3)
+    )
     assert rows(found) == dict.fromkeys(NAMES, ("unreachable", "unknown"))
     assert found[2].status.reasons == ("not read: the sweep reached its time limit of 0 s",)
 

@@ -118,7 +118,7 @@ class Project:
         """The brokers."""
         from sluice.kafka.client import Brokers  # noqa: PLC0415 - not always needed
 
-        return self._brokers or Brokers(self.kafka)
+        return Brokers(self.kafka) if self._brokers is None else self._brokers
 
     @property
     def exposed_logins(self) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from sluice.errors import BusyError, SluiceError
 from sluice.ledger.values import Outcome
 
 if TYPE_CHECKING:
-    from airflow.sdk import BaseOperator, Context
+    from airflow.sdk import Context
 
     from sluice.ledger.tables import Operation
     from sluice.operation.roll_back import RollbackResult
@@ -63,31 +63,41 @@ class PlanOperator(RequestOperator, SkipMixin):
             self.log.info("nothing to do: release %s runs and has passed its gates", plan.release)
             context["ti"].xcom_push(key="return_value", value=values)
             self.skip(context["ti"], [each for each in _later(self) if not getattr(each, "ends_group", False)])
-        idle = _idle(self, plan, needs_approval=plan.needs_approval and not request.allow_state_loss)
-        if idle:
+        needs_approval = plan.needs_approval and not request.allow_state_loss
+        if idle := [] if needs_approval else _idle(self, plan):
             # Skipped from here: a task would need a worker slot only to skip itself.
             context["ti"].xcom_push(key="return_value", value=values)
             self.skip(context["ti"], idle)
         return values
 
 
-def _later(task: BaseOperator) -> list[Any]:
-    """The tasks after this one; only those of its group if it is in one."""
+def _later(task: SluiceOperator) -> list[Any]:
+    """The tasks of this plan that follow: of the same group, if it is in one, and up to the next plan."""
     dag, group = task.dag, task.task_group
     ids = group.children if group is not None and not group.is_root else dag.task_dict
-    return [dag.task_dict[each] for each in task.get_flat_relative_ids(upstream=False) if each in ids]
+    found: dict[str, Any] = {}
+    left: list[Any] = list(task.downstream_list)
+    while left:
+        each = left.pop()
+        if each.task_id in found or each.task_id not in ids or isinstance(each, PlanOperator):
+            continue
+        if getattr(each, "job", None) != task.job:
+            continue
+        found[each.task_id] = each
+        left += each.downstream_list
+    return list(found.values())
 
 
-def _idle(task: BaseOperator, plan: Plan, *, needs_approval: bool) -> list[Any]:
-    """The tasks after a plan task that have nothing to do.
+def _idle(task: SluiceOperator, plan: Plan) -> list[Any]:
+    """The tasks of a plan without an approval that have nothing to do.
 
-    A task stays if one after it would be skipped with it, by Airflow's default trigger rule.
+    A task stays if one after it would be skipped with it, by Airflow's default trigger rule. While an approval is
+    waited for, none is skipped: the tasks after a skipped one would not wait.
     """
     from sluice.airflow.approve import ApproveOperator  # noqa: PLC0415
 
-    kinds: tuple[type, ...] = () if needs_approval else (ApproveOperator,)
-    if all(topic.action == "keep" for topic in plan.topics):
-        kinds += (CreateTopicsOperator,)
+    keeps_topics = all(topic.action == "keep" for topic in plan.topics)
+    kinds: tuple[type, ...] = (ApproveOperator, CreateTopicsOperator) if keeps_topics else (ApproveOperator,)
     return [each for each in _later(task) if isinstance(each, kinds) and not _skips_with(each)]
 
 

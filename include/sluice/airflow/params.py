@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from enum import Enum
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -91,8 +92,10 @@ def _type(annotation: Any) -> str:
 
 
 def _choices(annotation: Any) -> tuple[Any, ...]:
-    """The values of a `Literal` annotation; empty: it is another annotation."""
+    """The values of a `Literal` annotation or of an enum; empty: it is another annotation."""
     inner = _required(annotation)
+    if isinstance(inner, type) and issubclass(inner, Enum):
+        return tuple(member.value for member in inner)
     return tuple(choice for choice in get_args(inner) if choice is not None) if get_origin(inner) is Literal else ()
 
 

@@ -92,4 +92,5 @@ class Brokers:
     @property
     def _client(self) -> AdminClient:
         # A forked process needs a client of its own, so it is looked up at each request.
-        return self._admin or connect(self._config)
+        # An idle client is false: its length is that of its queue.
+        return connect(self._config) if self._admin is None else self._admin

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, TypeDecorator, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from sluice.errors import ConfigError
 from sluice.ledger.values import Outcome, Phase, StopMode
 
 REASON = 4_000
@@ -36,7 +37,7 @@ Value = TypeVar("Value", bound=StrEnum)
 
 
 class Text(TypeDecorator[Value]):
-    """An enum of texts. The column has the text, whatever the enum: a value can be added without a migration.
+    """An enum of texts, stored as its text. A new value needs a migration, which earlier versions refuse.
 
     Args:
         values: The enum.
@@ -56,7 +57,15 @@ class Text(TypeDecorator[Value]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Value | None:  # noqa: ARG002
         """From the database."""
-        return None if value is None else self.values(value)
+        if value is None:
+            return None
+        try:
+            return self.values(value)
+        except ValueError:
+            raise ConfigError(
+                f"the ledger holds the {self.values.__name__.lower()} {value!r}, which this Sluice does not know",
+                remedy="run the same version of Sluice everywhere",
+            ) from None
 
 
 class Base(DeclarativeBase):

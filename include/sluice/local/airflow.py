@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import httpx
 
-from sluice.errors import OperationError
+from sluice.errors import ConfigError, OperationError
 from sluice.local.layout import HOST, Local
 from sluice.local.service import Service
 
@@ -93,6 +93,11 @@ def _database(local: Local, directory: Path) -> dict[str, str]:
         # Seconds that a process waits while another one writes to the database. With SQLite's default of 5, requests
         # and tasks fail on a busy machine ("database is locked").
         return {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{directory / 'airflow.db'}?timeout=60"}
+    if not url.startswith("postgresql+psycopg://"):
+        raise ConfigError(
+            "SLUICE_AIRFLOW_DATABASE is not the URL of a PostgreSQL database with the driver psycopg",
+            remedy="set it to postgresql+psycopg://user:password@host/database, or unset it for SQLite",
+        )
     # By default Airflow's asynchronous connections need another driver.
     return {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": url}
 

@@ -137,7 +137,7 @@ class _Watch:
             return
         self._not_triggered = ""
         try:
-            await flink.send(calls.take_checkpoint(self._order.flink_job_id, uuid.uuid4().hex))
+            await flink.send(calls.take_checkpoint(self._order.flink_job_id, self._trigger_id(snapshot.began_ms)))
         except UnreachableError:
             # The next snapshot tries again.
             return
@@ -145,6 +145,10 @@ class _Watch:
             # The job's own interval still leads to a checkpoint.
             self._not_triggered = error.message
         self._requested_at_start = snapshot.began_ms
+
+    def _trigger_id(self, began_ms: int) -> str:
+        """The id of the one checkpoint for this start of the tasks: Flink takes a repeated request as the first one."""
+        return uuid.uuid5(uuid.UUID(self._order.flink_job_id), str(began_ms)).hex
 
     def _proven(self, look: Snapshot, reading: Reading) -> Reading:
         """The reading; passed only once a checkpoint covers the waiting records, and no restart has followed it."""

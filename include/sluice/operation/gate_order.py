@@ -57,6 +57,6 @@ def gate_order(
         positions=started.positions,
         untimed=untimed(project, release),
         must_count=started.counts,
-        # A job that was not changed is only looked at.
-        triggers_checkpoint=not started.unchanged,
+        # A Flink job that this operation did not start is only looked at.
+        triggers_checkpoint=not (started.unchanged or started.recorded),
     )

@@ -144,9 +144,10 @@ def _finish(driver: Driver, flink: FlinkClient, executor: Executor) -> Result:
         started.restored_from,
     )
     try:
-        executor.finish()
-    except GatesFailedError as error:
-        return _gates_failed(driver, flink, started, result, error)
+        try:
+            executor.finish()
+        except GatesFailedError as error:
+            return _gates_failed(driver, flink, started, result, error)
     except SluiceError as error:
         return replace(result, error=error)
     return replace(result, outcome=executor.outcome, downtime_ms=executor.downtime_ms)

@@ -23,7 +23,7 @@ def create_topics(
         TopicError: a topic differs; nothing was changed.
         UnreachableError: the broker doesn't answer.
     """
-    brokers = brokers or project.brokers
+    brokers = project.brokers if brokers is None else brokers
     steps = topic_steps(brokers, project.desired(job), grow_partitions=grow_partitions, change_settings=change_settings)
     brokers.apply(steps)
     return steps

@@ -205,7 +205,7 @@ class DeployRequest(BaseModel):
             name = str(first["loc"][0]) if first["loc"] else "request"
             option = options.get(name)
             if name == "mode":
-                allowed = ", ".join(get_args(Mode))
+                allowed = ", ".join(Mode)
                 raise ConfigError(f"--mode: expected one of {allowed}, got {first['input']!r}") from error
             shown = (option.flag or option.param) if option else name
             raise ConfigError(f"{shown}: not a value of this option: {first['msg']}, got {first['input']!r}") from error
@@ -218,7 +218,7 @@ class DeployRequest(BaseModel):
             value = params.get(option.param)
             if value not in (None, "", AS_PLANNED):
                 given[name] = bool(value) if cls.model_fields[name].annotation is bool else value
-        if given.get("mode") not in get_args(Mode):
+        if given.get("mode") not in tuple(Mode):
             given.pop("mode", None)
         if given.get("kind") not in get_args(Kind):
             given.pop("kind", None)
@@ -237,7 +237,8 @@ class DeployRequest(BaseModel):
 
     def params(self) -> dict[str, Any]:
         """The parameters or `conf` of a run that requests this; defaults are left out."""
-        values = {option.param: getattr(self, name) for name, option in self.options()}
+        fields = self.model_dump(mode="json", exclude={"overrides"})
+        values = {option.param: fields[name] for name, option in self.options()}
         defaults = {option.param: type(self).model_fields[name].default for name, option in self.options()}
         given = {param: value for param, value in values.items() if value != defaults[param] or param == "operation"}
         return {**given, **{f"{SETTING}{name}": value for name, value in self.overrides.items()}}

@@ -28,25 +28,62 @@ found = skipped(dag.get_task("deploy_counts.plan"))
 assert found == own - {"deploy_counts.plan", "deploy_counts.settle"}, found
 """
 IDLE = """
+from sluice.airflow.approve import ApproveOperator
 from sluice.airflow.operators import CreateTopicsOperator, PackageOperator, PlanOperator, _idle
 
-def idle(task, action="keep", needs_approval=False):
+def idle(task, action="keep"):
     plan = Plan(job="counts", action="redeploy", category="stateless", fingerprint="f",
                 topics=(TopicAction(topic="t", action=action, words="w"),))
-    return sorted(each.task_id for each in _idle(task, plan, needs_approval=needs_approval))
+    return sorted(each.task_id for each in _idle(task, plan))
 
 with DAG("deploy.counts", schedule=None) as dag:
     deploy_tasks(common={"job": "counts"})
 plan = dag.get_task("plan")
 assert idle(plan) == ["approve", "create_topics"], idle(plan)
 assert idle(plan, "grow") == ["approve"]
-assert idle(plan, needs_approval=True) == ["create_topics"]
 
 with DAG("mine", schedule=None) as dag:
     first = PlanOperator(task_id="plan", job="counts")
     topics = CreateTopicsOperator(task_id="create_topics", job="counts")
     first >> topics >> PackageOperator(task_id="package", job="counts")
 assert idle(first) == [], idle(first)
+
+# A DAG with two jobs: a plan skips nothing of the other job, nor of a later plan of its own.
+with DAG("two", schedule=None):
+    more = {"trigger_rule": "none_failed"}
+    first = PlanOperator(task_id="a", job="counts", **more)
+    last = first
+    for number, job in enumerate(("others", "counts")):
+        steps = [PlanOperator(task_id=f"plan_{number}", job=job, **more),
+                 ApproveOperator(task_id=f"approve_{number}", job=job, plan={}, **more),
+                 CreateTopicsOperator(task_id=f"topics_{number}", job=job, **more),
+                 PackageOperator(task_id=f"package_{number}", job=job, **more)]
+        for step in steps:
+            last >> step
+            last = step
+assert idle(first) == [], idle(first)
+assert skipped(first) == set(), skipped(first)
+
+# While an approval is waited for, no task is skipped: those after it would start.
+def skips(allow, plan):
+    task = PlanOperator(task_id="p", job="counts", asked={"allow_state_loss": allow})
+    found = []
+    task.skip = lambda ti, tasks: found.extend(tasks)
+    task.project = lambda: SimpleNamespace(ledger=SimpleNamespace(refuse_busy=lambda *_: None))
+    task.wait_for_lock = lambda *_: None
+    task.driver = lambda *_: SimpleNamespace(has_nothing_to_do=lambda plan: False)
+    task.is_gone, task.holder = (lambda context: None), (lambda context: "me")
+    operation_run.make_plan = lambda *_a, **_k: plan
+    operators._idle = lambda *_: ["idle"]
+    task.execute({"ti": SimpleNamespace(xcom_push=lambda **_: None, map_index=-1, try_number=1, max_tries=0)})
+    return found
+
+from sluice.airflow import operators
+from sluice.operation import run as operation_run
+loses = Plan(job="counts", action="redeploy", category="state_breaking", fingerprint="f", needs_approval=True)
+assert skips(False, loses) == []
+assert skips(True, loses) == ["idle"]
+assert skips(False, loses.model_copy(update={"needs_approval": False})) == ["idle"]
 """
 CASES = """
 base = Plan(job="counts", action="none", category="none", fingerprint="f", release=2)

@@ -44,6 +44,11 @@ assert found == {
 size = setting_params(Config)["config_size"]
 assert size.resolve() is None
 assert Config(**settings_of_params({"config_size": size.resolve(5)})).size == 5
+# A mode is a choice as well.
+from sluice.airflow.params import deploy_params
+mode = deploy_params(Config)["mode"].schema
+assert mode["enum"] == ["as planned", "savepoint", "last-state", "stateless"], mode
+assert all(type(each) is str for each in mode["enum"])
 """
 
 

@@ -269,3 +269,12 @@ def test_missing_database_driver_is_named_with_its_installation(monkeypatch):
         Ledger("postgresql://sluice@db/ledger", "test")
     assert "psycopg, the driver for that database, is not installed" in caught.value.message
     assert "pip install 'psycopg[binary]'" in caught.value.remedy
+
+
+def test_value_of_another_version_is_refused_by_name(ledger, url):
+    release(ledger)
+    begin(ledger).finish("failed")
+    with create_engine(url).begin() as connection:
+        connection.execute(text("UPDATE operations SET outcome = 'improved'"))
+    with pytest.raises(ConfigError, match="holds the outcome 'improved', which this Sluice does not know"):
+        ledger.operations("counts")

@@ -6,9 +6,13 @@ from dataclasses import replace
 import pytest
 
 from sluice.errors import FlinkError, UnreachableError
+from sluice.health.gates import Gate
 from sluice.health.progress import Proof
 from sluice.health.snapshot import CheckpointReading, SplitReading
 from sluice.operation.gate import _Watch
+from sluice.operation.gate_order import gate_order
+from sluice.operation.started import Started
+from tests.simulator.simulated import JOB
 from tests.unit.health.judging import GOOD
 from tests.unit.operation.test_gate import order
 
@@ -86,6 +90,15 @@ def test_no_checkpoint_is_triggered_for_a_job_that_was_not_changed():
     cluster = Cluster()
     request(watch(READ, triggers=False), cluster)
     assert cluster.calls == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "triggers"), [({}, True), ({"unchanged": True}, False), ({"recorded": True}, False)]
+)
+def test_checkpoint_is_triggered_only_for_a_flink_job_that_the_operation_started(simulated, changes, triggers):
+    started = replace(Started(simulated.deploy().operation, 1, "a" * 32, None, unchanged=False), **changes)
+    found = gate_order(simulated.project, JOB, started, (Gate.RUNNING,), print)
+    assert found.triggers_checkpoint == triggers
 
 
 def test_refused_checkpoint_is_reported_and_not_requested_again():

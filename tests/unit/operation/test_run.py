@@ -111,3 +111,19 @@ def test_suspension_that_can_not_be_completed_says_that_the_job_is_suspended(pro
     assert result.outcome == "failed"
     assert "counts: it is suspended, but" in result.error.message
     assert result.error.remedy.startswith("run sluice suspend counts again")
+
+
+def test_takeover_at_the_gates_is_returned_as_a_failure(project, planned, monkeypatch):
+    handle = project.ledger.begin("counts", kind="deploy", holder="before", release=1)
+    handle.record("start", "submit", transition=Columns({**SUSPENDED, "phase": "running"}))
+    handle.finish("healthy")
+    started = executor(project, planned, "me")
+
+    async def fails(_project, _operation, _started, _log):
+        project.ledger.begin("counts", kind="deploy", holder="you", release=1, is_gone=lambda _holder: True)
+        return "running: 0 of 2 tasks running"
+
+    monkeypatch.setattr(executor_module, "pass_gates", fails)
+    result = run._finish(driver(project, "me"), flink(), started)
+    assert result.outcome == "failed"
+    assert "has ended (abandoned)" in result.error.message

@@ -39,6 +39,7 @@ def script(
         sink = sink.with_settings({"topic": topic})
     brokers, group = {"bootstrap.servers": servers}, "by_hand"
     declarations = [
+        *tables.functions(),
         tables.source_table(read, source, brokers, group),
         tables.source_view(read, source),
         tables.sink_table(name, sink, brokers, group),

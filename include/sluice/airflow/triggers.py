@@ -42,7 +42,8 @@ class GateTrigger(ProjectTrigger):
         positions: By topic and partition, the offset before which the job must not read; None: not checked.
         untimed: The topics that it reads without event time.
         must_count: See `sluice.health.gates.judge`.
-        triggers_checkpoint: See `sluice.operation.gate.GateOrder`.
+        requires_proof: See `sluice.operation.gate.GateOrder`.
+        triggers_checkpoint: See there.
         root, environment: The project; see `ProjectTrigger`.
     """
 
@@ -59,6 +60,7 @@ class GateTrigger(ProjectTrigger):
         positions: dict[str, dict[str, int]] | None = None,
         untimed: Sequence[str] = (),
         must_count: bool = True,
+        requires_proof: bool = True,
         triggers_checkpoint: bool = False,
         root: str | None = None,
         environment: str | None = None,
@@ -74,6 +76,7 @@ class GateTrigger(ProjectTrigger):
         self.positions = positions
         self.untimed = list(untimed)
         self.must_count = must_count
+        self.requires_proof = requires_proof
         self.triggers_checkpoint = triggers_checkpoint
 
     @classmethod
@@ -90,6 +93,7 @@ class GateTrigger(ProjectTrigger):
             positions=None if order.positions is None else {name: dict(of) for name, of in order.positions.items()},
             untimed=list(order.untimed),
             must_count=order.must_count,
+            requires_proof=order.requires_proof,
             triggers_checkpoint=order.triggers_checkpoint,
             root=root,
             environment=environment,
@@ -110,6 +114,7 @@ class GateTrigger(ProjectTrigger):
             positions=self.positions,
             untimed=tuple(self.untimed),
             must_count=self.must_count,
+            requires_proof=self.requires_proof,
             triggers_checkpoint=self.triggers_checkpoint,
         )
 

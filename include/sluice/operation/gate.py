@@ -39,6 +39,8 @@ class GateOrder:
         positions: The offset per topic and partition before which the job must not read; None: not checked.
         untimed: The topics that it reads without event time.
         must_count: See `judge`.
+        requires_proof: The gate `running` requires that the waiting records are read and covered by a checkpoint.
+            False: the job is unchanged, and its release has passed its gates before; any checkpoint will do.
         triggers_checkpoint: Trigger a checkpoint once only that is missing; False: wait for the job's own.
     """
 
@@ -54,6 +56,7 @@ class GateOrder:
     positions: Mapping[str, Mapping[Any, int]] | None = None
     untimed: tuple[str, ...] = ()
     must_count: bool = True
+    requires_proof: bool = True
     triggers_checkpoint: bool = False
 
 
@@ -110,7 +113,7 @@ class _Watch:
         order = self._order
         started_at = offsets_by_partition(order.positions or {}, order.topics)
         try:
-            if self._proof is None and "running" in order.gates:
+            if self._proof is None and order.requires_proof and "running" in order.gates:
                 # Read the ends before the first snapshot: records that arrive later were not waiting at the start.
                 ends = await asyncio.to_thread(order.brokers.stable_ends, order.topics)
                 self._proof = Proof(ends, started_at)

@@ -57,6 +57,7 @@ def gate_order(
         positions=started.positions,
         untimed=untimed(project, release),
         must_count=started.counts,
+        requires_proof=not (started.unchanged and release.healthy_at is not None),
         # A Flink job that this operation did not start is only looked at.
         triggers_checkpoint=not (started.unchanged or started.recorded),
     )

@@ -101,6 +101,15 @@ def test_checkpoint_is_triggered_only_for_a_flink_job_that_the_operation_started
     assert found.triggers_checkpoint == triggers
 
 
+@pytest.mark.parametrize(
+    ("is_proven", "unchanged", "requires"), [(True, True, False), (False, True, True), (True, False, True)]
+)
+def test_proof_is_required_unless_an_unchanged_release_has_passed_its_gates(simulated, is_proven, unchanged, requires):
+    found = simulated.deploy() if is_proven else simulated.operate()
+    found = replace(found, unchanged=unchanged)
+    assert gate_order(simulated.project, JOB, found, (Gate.RUNNING,), print).requires_proof == requires
+
+
 def test_refused_checkpoint_is_reported_and_not_requested_again():
     cluster, found = Cluster(FlinkError("Flink at http://flink: 500 for POST")), watch(READ)
     request(found, cluster)

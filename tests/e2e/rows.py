@@ -25,10 +25,7 @@ def assert_right_rows(local, after=None):
     newest = max(row["window_start"] for row in found)
     want = [row for row in expected.event_metrics if row["event_type"] in types and row["window_start"] <= newest]
 
-    def lines(rows):
-        return sorted(str(sorted(row.items())) for row in rows)
-
-    written, right = Counter(lines(found)), Counter(lines(want))
+    written, right = (Counter(str(sorted(row.items())) for row in rows) for rows in (found, want))
     assert written == right, f"only written: {written - right}\nonly right: {right - written}"
 
     places = {id(message): (each.partition, each.offset) for message, each in zip(messages, read, strict=True)}

@@ -17,7 +17,6 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from sluice.airflow.holders import is_over, is_run, run_of
 from sluice.airflow.projects import project_of
 from sluice.errors import BusyError, FlinkError, RefusedError, SluiceError
-from sluice.ledger.values import Outcome
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -253,5 +252,5 @@ def check_ended(project: Project, job: str, operation: str) -> None:
         AirflowFailException: the operation did not succeed, or another run has taken it over.
     """
     outcome = project.ledger.operation(operation).outcome
-    if outcome not in (Outcome.HEALTHY, Outcome.UNCHANGED, Outcome.RECORDED, Outcome.SUSPENDED):
+    if outcome is None or not outcome.is_success:
         raise AirflowFailException(f"{job}: the operation is no longer this run's: {outcome or 'taken over'}")

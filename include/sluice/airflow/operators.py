@@ -59,12 +59,13 @@ class PlanOperator(RequestOperator, SkipMixin):
         for line in explain(plan):
             self.log.info("%s", line)
         values = plan.model_dump(mode="json")
+        idle: list[Any] = []
         if self.driver(context, project).has_nothing_to_do(plan):
             self.log.info("nothing to do: release %s runs and has passed its gates", plan.release)
-            context["ti"].xcom_push(key="return_value", value=values)
-            self.skip(context["ti"], [each for each in _later(self) if not getattr(each, "ends_group", False)])
-        needs_approval = plan.needs_approval and not request.allow_state_loss
-        if idle := [] if needs_approval else _idle(self, plan):
+            idle = [each for each in _later(self) if not getattr(each, "ends_group", False)]
+        elif request.allow_state_loss or not plan.needs_approval:
+            idle = _idle(self, plan)
+        if idle:
             # Skipped from here: a task would need a worker slot only to skip itself.
             context["ti"].xcom_push(key="return_value", value=values)
             self.skip(context["ti"], idle)
@@ -96,8 +97,7 @@ def _idle(task: SluiceOperator, plan: Plan) -> list[Any]:
     """
     from sluice.airflow.approve import ApproveOperator  # noqa: PLC0415
 
-    keeps_topics = all(topic.action == "keep" for topic in plan.topics)
-    kinds: tuple[type, ...] = (ApproveOperator, CreateTopicsOperator) if keeps_topics else (ApproveOperator,)
+    kinds: tuple[type, ...] = (ApproveOperator, CreateTopicsOperator) if plan.keeps_topics else (ApproveOperator,)
     return [each for each in _later(task) if isinstance(each, kinds) and not _skips_with(each)]
 
 

@@ -23,7 +23,6 @@ from sluice.terminal import console, print_table, progress_printer, show_error
 
 _PARALLEL = 4
 """How many jobs run in parallel: each has a client process of about 600 MB for some seconds."""
-_DONE = ("healthy", "unchanged", "recorded", "suspended")
 
 
 def plan_jobs(project: Project, jobs: Sequence[str], request: DeployRequest, *, json: bool) -> None:
@@ -64,7 +63,10 @@ def run_jobs(
         print_json(rows)
     columns = ("job", "outcome", "release", "flink_job_id", "restored_from", "downtime_ms")
     print_table(request.kind.capitalize(), columns, [[row[column] for column in columns] for row in rows])
-    _exit_for([result.error for result in results if result.error], failed=any(r.outcome not in _DONE for r in results))
+    _exit_for(
+        [result.error for result in results if result.error],
+        failed=any(not result.outcome.is_success for result in results),
+    )
 
 
 def savepoint_job(project: Project, job: str, *, json: bool, note: str | None = None) -> None:

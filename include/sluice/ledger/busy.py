@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from sluice.errors import BusyError
-from sluice.ledger.operation_handle import TOUCHES
-from sluice.ledger.tables import JournalEntry, Operation
+from sluice.ledger.operation_handle import is_touched
+from sluice.ledger.tables import Operation
 
 
 def just_begun(job: str) -> BusyError:
@@ -47,9 +46,3 @@ def refuse_own(session: Session, active: Operation, holder: str, kind: str) -> N
         f"{active.kind} of release {active.release}",
         remedy=f"continue that operation, or wait; its lease expires at {active.lease_until:%H:%M:%S} UTC",
     )
-
-
-def is_touched(session: Session, operation: Operation) -> bool:
-    """Whether the operation has begun to stop or start a job."""
-    entries = select(JournalEntry.stage, JournalEntry.event).where(JournalEntry.operation == operation.id)
-    return any((stage, event) in TOUCHES for stage, event in session.execute(entries))

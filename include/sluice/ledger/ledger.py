@@ -14,12 +14,12 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from sluice.errors import BusyError, OperationError
 from sluice.ledger.approvals import Approvals
-from sluice.ledger.busy import is_touched, just_begun, refuse_held, refuse_own
+from sluice.ledger.busy import just_begun, refuse_held, refuse_own
 from sluice.ledger.clusters import Clusters
 from sluice.ledger.database import for_reading, open_database
 from sluice.ledger.forgotten import Forgotten
 from sluice.ledger.notification_log import NotificationLog
-from sluice.ledger.operation_handle import LEASE, OperationHandle
+from sluice.ledger.operation_handle import LEASE, OperationHandle, is_touched
 from sluice.ledger.placement_version import PlacementVersion, check_placement_version
 from sluice.ledger.replays import Replays
 from sluice.ledger.samples import Samples

@@ -16,8 +16,14 @@ from sluice.ledger.values import Outcome
 
 LEASE = timedelta(minutes=15)
 """How long an operation belongs to its holder after a renewal: longer than any time between two renewals."""
-TOUCHES = (("stop", "stop"), ("start", "submit"), ("back", "cancel"))
+_TOUCHES = (("stop", "stop"), ("start", "submit"), ("back", "cancel"))
 """Stage and event of the journal entries that are written before a job is stopped or started."""
+
+
+def is_touched(session: Session, operation: Operation) -> bool:
+    """Whether the operation has begun to stop or start a job."""
+    entries = select(JournalEntry.stage, JournalEntry.event).where(JournalEntry.operation == operation.id)
+    return any((stage, event) in _TOUCHES for stage, event in session.execute(entries))
 
 
 class OperationHandle:
@@ -112,7 +118,8 @@ class OperationHandle:
     @property
     def is_touched(self) -> bool:
         """Whether the operation has begun to stop or to start a job."""
-        return any(self.entry(stage, event) for stage, event in TOUCHES)
+        with self._sessions() as session:
+            return is_touched(session, self.row)
 
     def finish(self, outcome: Outcome, reason: str | None = None) -> None:
         """End the operation. With the outcome healthy, unchanged or recorded, mark its release as healthy.
@@ -125,7 +132,7 @@ class OperationHandle:
             operation = session.get_one(Operation, self.id)
             operation.active_job, operation.outcome, operation.ended_at = None, outcome, _now()
             operation.reason = reason[:REASON] if reason else None
-            if outcome in (Outcome.HEALTHY, Outcome.UNCHANGED, Outcome.RECORDED):
+            if Outcome(outcome).is_healthy:
                 session.execute(
                     update(Release)
                     .where(

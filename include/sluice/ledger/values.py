@@ -48,3 +48,13 @@ class Outcome(StrEnum):
     """Its process ended, and another operation has taken its place."""
     TAKEN = "taken"
     """A savepoint was taken."""
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether the job runs the operation's release, and has passed its gates."""
+        return self in (Outcome.HEALTHY, Outcome.UNCHANGED, Outcome.RECORDED)
+
+    @property
+    def is_success(self) -> bool:
+        """Whether a deploy, rollback, suspension or resumption ended as requested."""
+        return self.is_healthy or self is Outcome.SUSPENDED

@@ -24,7 +24,7 @@ from sluice.operation.roll_back import RollbackResult, roll_back
 from sluice.operation.started import Log, Started
 from sluice.operation.verify import record_passed, settle
 from sluice.plan.approval import Approval
-from sluice.plan.model import Plan
+from sluice.plan.model import Action, Plan
 from sluice.plan.planner import Planner
 from sluice.plan.request import DeployRequest
 from sluice.project import Project
@@ -92,44 +92,38 @@ class Driver:
             ChangedError: the job has changed a second time.
             SluiceError: see `Executor.start`; also RefusedError: the target differs from the plan that was shown.
         """
-        return retry_on_conflict(lambda: self._start(request, flink, compiler, approval, shown), self.log)
 
-    def _start(
-        self,
-        request: DeployRequest,
-        flink: FlinkClient,
-        compiler: Compiler,
-        approval: Callable[[], Approval | None],
-        shown: str | None,
-    ) -> Executor:
-        self.refuse_busy()
-        planned = Planner(self.project, self.job, request, flink, compiler).plan()
-        if shown not in (None, planned.plan.fingerprint):
-            raise RefusedError(
-                f"{self.job}: its code or settings have changed since the plan was made",
-                remedy="trigger the DAG again, and read the new plan",
+        def attempt() -> Executor:
+            self.refuse_busy()
+            planned = Planner(self.project, self.job, request, flink, compiler).plan()
+            if shown not in (None, planned.plan.fingerprint):
+                raise RefusedError(
+                    f"{self.job}: its code or settings have changed since the plan was made",
+                    remedy="trigger the DAG again, and read the new plan",
+                )
+            executor = Executor(
+                self.project,
+                planned,
+                flink,
+                compiler,
+                self.holder,
+                self.log,
+                approval=approval(),
+                note=request.reason,
+                is_gone=self.is_gone,
             )
-        executor = Executor(
-            self.project,
-            planned,
-            flink,
-            compiler,
-            self.holder,
-            self.log,
-            approval=approval(),
-            note=request.reason,
-            is_gone=self.is_gone,
-        )
-        executor.start()
-        return executor
+            executor.start()
+            return executor
+
+        return retry_on_conflict(attempt, self.log)
 
     def has_nothing_to_do(self, plan: Plan) -> bool:
         """Whether the planned release runs and was verified, its topics need no change, and no operation is open."""
-        if plan.action != "none" or plan.kind == "suspend" or plan.release is None:
+        if plan.action != Action.NONE or plan.kind == "suspend" or plan.release is None:
             return False
-        ledger, keeps_topics = self.project.ledger, all(topic.action == "keep" for topic in plan.topics)
+        ledger = self.project.ledger
         is_proven = ledger.release(self.job, plan.release).healthy_at is not None
-        return keeps_topics and is_proven and ledger.active(self.job) is None
+        return plan.keeps_topics and is_proven and ledger.active(self.job) is None
 
     def held(self) -> OperationHandle | None:
         """The unfinished operation of this holder; None: it has none, or has finished it."""

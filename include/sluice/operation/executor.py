@@ -26,7 +26,7 @@ from sluice.operation.stop import Stop, StopFailedError, record_failed
 from sluice.operation.verify import pass_gates, settle
 from sluice.plan import stages
 from sluice.plan.approval import Approval, refuse_unapproved
-from sluice.plan.model import Plan
+from sluice.plan.model import Action, Plan
 from sluice.plan.planner import Planned
 from sluice.project import Project
 from sluice.release.target import Target
@@ -111,7 +111,7 @@ class Executor:
             # The first stage, `AddRelease`, begins the operation.
             self.run(todo.pop(0))
         else:
-            self._begin(self._planned.target.number)
+            self._begin()
         try:
             for stage in todo:
                 self.run(stage)
@@ -147,7 +147,7 @@ class Executor:
         """Execute one stage; the stages of a plan in their order."""
         match stage:
             case stages.AddRelease():
-                self._begin(None)
+                self._begin()
             case stages.CreateTopics():
                 self._create_topics(stage)
             case stages.Prepare():
@@ -188,15 +188,15 @@ class Executor:
             raise RuntimeError("the stages of a plan are executed in order: the first one begins the operation")
         return self._begun
 
-    def _begin(self, release: int | None) -> None:
-        """Begin the operation for a release; None: for a new one, which is added in the same transaction."""
+    def _begin(self) -> None:
+        """Begin the operation. A release that the ledger does not have is added in the same transaction."""
         plan, target = self._planned.plan, self._planned.target
         given = self._approval if plan.needs_approval else None
         self._begun = self._project.ledger.begin(
             plan.job,
             kind=plan.kind,
             holder=self._holder,
-            release=self._new_release(target) if release is None else release,
+            release=self._new_release(target) if target.number is None else target.number,
             is_gone=self._is_gone,
             details={
                 "former_release": plan.former_release,
@@ -208,7 +208,7 @@ class Executor:
             },
             planned_for=self._planned.planned_for,
         )
-        if release is None:
+        if target.number is None:
             self._log(f"release {self._begun.row.release}: artifact {target.artifact[:12]}")
 
     def _new_release(self, target: Target) -> NewRelease:
@@ -372,8 +372,8 @@ class Executor:
             release=operation.row.release,
             flink_job_id=None if suspended else place.flink_job_id,
             restored_from=columns["restored_from"],
-            unchanged=submitted is None and stopped is None and self._planned.plan.action == "none",
-            recorded=self._planned.plan.action == "record",
+            unchanged=submitted is None and stopped is None and self._planned.plan.action == Action.NONE,
+            recorded=self._planned.plan.action == Action.RECORD,
             savepoint=stopped["savepoint"] if stopped else None,
             positions=None if suspended else place.positions,
             former_job_id=stopped["flink_job_id"] if stopped else None,

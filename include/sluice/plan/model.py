@@ -118,6 +118,11 @@ class Plan(_Value):
     stages: tuple[Annotated[Stage, Field(discriminator="stage")], ...] = ()
 
     @property
+    def keeps_topics(self) -> bool:
+        """Whether the broker's topics are as the job declares them."""
+        return all(topic.action == "keep" for topic in self.topics)
+
+    @property
     def loses_state(self) -> bool:
         """Whether an approval is needed because state is lost."""
         return self.needs_approval and self.category == Category.STATE_BREAKING and not self.state.altered

@@ -26,7 +26,8 @@ def restored(simulated):
         file = Path(simulated.lab.project.settings.home) / "ledger.db"
         file.parent.mkdir(exist_ok=True)
         with sqlite3.connect(file) as connection:
-            connection.executescript((DATA / f"{name}.sql").read_text())
+            for part in ("schema", name):
+                connection.executescript((DATA / f"{part}.sql").read_text())
         found = json.loads((DATA / f"{name}.json").read_text())
         simulated.states, simulated.completed = found["states"], found["completed"]
         simulated.files = {path: State.model_validate(held) for path, held in found["files"].items()}

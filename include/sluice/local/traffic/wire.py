@@ -13,9 +13,7 @@ from confluent_kafka import Producer
 
 from sluice.errors import OperationError
 from sluice.kafka import producing
-from sluice.kafka.brokers import connect
-from sluice.kafka.history import read_between
-from sluice.kafka.offsets import read_offsets
+from sluice.kafka.client import Brokers
 from sluice.local.traffic.generator import Message
 
 
@@ -86,10 +84,9 @@ def consume(servers: str, topic: str) -> list[Received]:
         OperationError: the broker returns an error.
         UnreachableError: it doesn't answer, or the topic doesn't exist.
     """
-    config = {"bootstrap.servers": servers}
-    held = read_offsets(connect(config), [topic], servers)
-    bounds = {partition: (offsets.start, offsets.end) for partition, offsets in held.items()}
-    return [_received(message) for message in read_between(config, "sluice-reader", bounds)]
+    brokers = Brokers({"bootstrap.servers": servers})
+    bounds = {partition: (offsets.start, offsets.end) for partition, offsets in brokers.offsets([topic]).items()}
+    return [_received(message) for message in brokers.messages("sluice-reader", bounds)]
 
 
 def _received(message: confluent_kafka.Message) -> Received:

@@ -53,7 +53,7 @@ test-unit: env ## Unit tests: no Java, under a minute
 	$(BIN)/python -m pytest -n 2 tests/unit
 
 test-integration: client ## The jobs on a real Kafka and a real Flink
-	@scripts/ensure-postgresql
+	@scripts/ensure-package postgresql
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 tests/integration
 
 test-jobs: env jars ## Your jobs' own tests, in tests/jobs/ (where sluice new writes them)
@@ -61,8 +61,8 @@ test-jobs: env jars ## Your jobs' own tests, in tests/jobs/ (where sluice new wr
 	@if [ -d tests/jobs ]; then $(BIN)/python -m pytest tests/jobs || [ $$? -eq 5 ]; else echo "no tests/jobs/"; fi
 
 test-e2e: client ## The whole stack, Airflow and a browser included
-	@scripts/ensure-chromium
-	@scripts/ensure-postgresql
+	@scripts/ensure-package chromium
+	@scripts/ensure-package postgresql
 	@# Both workers share one stack; each changes jobs of its own, and mostly waits for Airflow.
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20 tests/e2e
 
@@ -81,7 +81,7 @@ bench-%: client ## One benchmark, e.g. bench-throughput: prints its table, write
 bench: bench-device_category bench-dag_parse bench-throughput bench-first_deploy bench-redeploy bench-client_start bench-fleet bench-backfill bench-page ## Every benchmark
 
 screenshots: client ## Take the screenshots in docs/images/, from a separate stack
-	@scripts/ensure-chromium
+	@scripts/ensure-package chromium
 	$(BIN)/python -m scripts.screenshots
 
 lint: env ## Ruff, formatting, strict types and import rules

@@ -106,7 +106,7 @@ def test_cleared_run_with_another_plan_fails_instead_of_asking(airflow, root, le
     with deployment_line(root, JOB, "parallelism: 2"):
         clear(airflow, path, "plan")
         assert ended(airflow, path)["state"] == "failed"
-    assert "this run has asked for the approval of another plan" in log_of(airflow, path, "approve")
+    assert "this run's request for the approval of another plan" in log_of(airflow, path, "approve")
     assert get(airflow, hitl)["body"] == shown
     assert ledger.approvals.of(JOB)[0].answer == "withdrawn"
     assert status(root, JOB)[0].flink_job_id == before.flink_job_id

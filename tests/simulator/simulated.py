@@ -76,7 +76,7 @@ class Simulated:
         refuses: What each submission fails with, first come, first served.
         vanishes: What the next looks at a checkpoint fail with.
         fails_while_stopping: A job that is told to stop fails instead.
-        meanwhile: Called once, while something is compiled.
+        during_compile: Called once, while a release is compiled.
         savepoint_fails: What the savepoint of a stop fails with; the job runs on, unless it `fails_while_stopping`.
         retains: Checkpoints outlive a cancel.
         failures: What each job has failed with, newest first, by its id: epoch milliseconds and the exception's words.
@@ -94,7 +94,7 @@ class Simulated:
 
     def __init__(self, root, monkeypatch):
         self.states, self.completed, self.files = {}, {}, {}
-        self.asked, self.orders, self.prepared, self.told = [], [], [], []
+        self.asked, self.orders, self.prepared, self.log_lines = [], [], [], []
         self.releases, self.under_way, self.twice = {}, [], []
         self.loses, self.arrives_in = 0, None
         self.url, self.clusters, self.options = "http://flink", {}, {}
@@ -107,7 +107,7 @@ class Simulated:
         self.retains = True
         self.vanishes = []
         self.failures = {}
-        self.meanwhile = None
+        self.during_compile = None
         self.lab = Lab(SimpleNamespace(kafka_servers="kafka:9092", flink_url="http://flink", home=root), root, "test")
         self.lab.job(JOB, source(JOB))
         self._project = Project(self.lab.project.settings, brokers=self.brokers)
@@ -178,7 +178,7 @@ class Simulated:
             self.flink,
             self.compiler,
             holder,
-            self.told.append,
+            self.log_lines.append,
             approval=Approval(holder, datetime.now(UTC)) if approved is True else approved or None,
             is_gone=lambda other: other != holder,
         )
@@ -197,7 +197,7 @@ class Simulated:
     def roll_back(self, operation):
         """The way back of an operation that does not pass its gates."""
         handle = self.ledger.resume(operation)
-        return roll_back(self.project, handle, "it is bad", self.flink, self.told.append, lambda: Client(self))
+        return roll_back(self.project, handle, "it is bad", self.flink, self.log_lines.append, lambda: Client(self))
 
     def forget_operators(self):
         """Leave the releases as those are that were entered before what operators compute was kept."""
@@ -428,7 +428,7 @@ class Client:
         pass
 
     def prepare(self, target, *, carry_over=False):
-        doing, self._simulated.meanwhile = self._simulated.meanwhile, None
+        doing, self._simulated.during_compile = self._simulated.during_compile, None
         if doing:
             doing()
         settings = self._simulated.project.settings

@@ -16,7 +16,7 @@ from tests.support.waiting import STUCK
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 # Where CI runs it must be there: a test that is left out shows nothing.
 needs_browser = pytest.mark.skipif(
-    CHROMIUM is None and not os.environ.get("CI"), reason="no Chromium on PATH: see scripts/ensure-chromium"
+    CHROMIUM is None and not os.environ.get("CI"), reason="no Chromium on PATH: run scripts/ensure-package chromium"
 )
 SCREENSHOTS = Path(os.environ.get("SLUICE_SCREENSHOTS", ROOT / ".sluice" / "screenshots"))
 AXE = Path(__file__).parent / "axe" / "axe.min.js"

@@ -123,7 +123,7 @@ class ApproveOperator(RequestOperator, HITLOperator):
         if not self._show(context).endswith(mark):
             approvals.answer(self.job, asker, "withdrawn")
             raise RefusedError(
-                f"{self.job}: this run has asked for the approval of another plan, and Airflow still shows that plan",
+                f"{self.job}: Airflow still shows this run's request for the approval of another plan",
                 remedy=f"start a new run of {context['dag'].dag_id}, which shows the current plan",
             )
         # Recorded after Airflow shows the plan, so that the plan in the ledger is the one that is shown.

@@ -20,7 +20,7 @@ MIN_FLAP_WINDOW = timedelta(minutes=30)
 """An operation whose result lasted longer than the flap window succeeded. Infrequent sweeps lengthen the window."""
 _ATTEMPTS_COUNT_FOR = timedelta(days=1)
 """After this time a failed attempt no longer counts, so that the sweep tries again after it has given up."""
-_SUCCEEDED = ("healthy", "unchanged", "recorded", "suspended")
+_SUCCEEDED = tuple(outcome for outcome in Outcome if outcome.is_success)
 
 
 @dataclass(frozen=True)

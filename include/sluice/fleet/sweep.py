@@ -51,8 +51,8 @@ class SweepBudget:
         job_timeout_s: Seconds after which a job counts as unreachable.
         timeout_s: Seconds for all jobs together.
         max_consumers: The number of Kafka consumers at the same time, for the requests that need one.
-        metrics_fetch_s: Seconds that the cluster is given to fetch its metrics. It fetches them when it is asked for
-            some, and answers with those of its last fetch: without the wait, a sweep after a pause of an hour would
+        metrics_fetch_s: Seconds that the cluster gets to fetch its metrics. A request for metrics starts a fetch, and
+            is answered with the metrics of the fetch before: without the wait, a sweep after a pause of an hour would
             read positions and watermarks that are an hour old.
     """
 

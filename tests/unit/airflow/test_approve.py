@@ -209,7 +209,7 @@ def test_run_is_refused_if_its_plan_differs_from_the_one_airflow_shows(tmp_path)
 ask()
 first = airflow.of()
 words = refused()
-assert words == ("counts: this run has asked for the approval of another plan, and Airflow still shows that plan; "
+assert words == ("counts: Airflow still shows this run's request for the approval of another plan; "
                  "start a new run of deploy.counts, which shows the current plan"), words
 assert airflow.of() is first
 assert [(row.fingerprint, row.answer) for row in ledger.approvals.of("counts")] == [("f", "withdrawn")]

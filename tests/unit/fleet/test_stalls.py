@@ -140,7 +140,7 @@ def test_new_release_stalled_in_two_runs_is_rolled_back_once_and_not_redeployed(
     monkeypatch.setattr(stop, "_FRESH", 0.2)
     started = simulated.operate("sweep", **vars(second.request))
     simulated.settle(started)
-    assert "no fresh checkpoint within 0 s" in simulated.told
+    assert "no fresh checkpoint within 0 s" in simulated.log_lines
     assert (simulated.place.release, started.restored_from) == (1, newest)
     # The previous release stalls too: it is not new, and there is none before it.
     names = [(JOB, simulated.place.flink_job_id)]

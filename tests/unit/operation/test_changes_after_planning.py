@@ -44,20 +44,20 @@ def first(simulated):
 
 
 def test_second_of_two_concurrent_first_deploys_changes_nothing(simulated, run_operation):
-    simulated.meanwhile = lambda: run_operation("other")
+    simulated.during_compile = lambda: run_operation("other")
     assert run_operation("me").outcome == "unchanged"
     assert simulated.alive() == [simulated.place.flink_job_id]
 
 
 def test_second_of_two_concurrent_recoveries_changes_nothing(simulated, run_operation, first):
     simulated.states.clear()
-    simulated.meanwhile = lambda: run_operation("other")
+    simulated.during_compile = lambda: run_operation("other")
     assert run_operation("me").outcome == "unchanged"
     assert simulated.alive() == [simulated.place.flink_job_id]
 
 
 def test_job_that_was_suspended_after_planning_is_not_started(simulated, run_operation, first):
-    simulated.meanwhile = lambda: run_operation("other", kind="suspend")
+    simulated.during_compile = lambda: run_operation("other", kind="suspend")
     result = run_operation("me", overrides={"least": 1})
     assert "counts is suspended since" in str(result.error)
     assert (result.error.exit_status, simulated.alive(), simulated.place.phase) == (2, [], "suspended")
@@ -70,7 +70,7 @@ def test_deploy_is_refused_if_the_second_plan_needs_an_approval(simulated, run_o
         other = run_operation("other", approved=True, overrides={"hours": 2})
         simulated.checkpoint(other.flink_job_id)
 
-    simulated.meanwhile = redeploy
+    simulated.during_compile = redeploy
     result = run_operation("me", overrides={"hours": 1, "least": 1})
     assert "state would be abandoned: config.hours" in str(result.error)
     assert simulated.alive() == [simulated.place.flink_job_id]
@@ -81,9 +81,9 @@ def test_deploy_is_refused_if_the_job_changes_after_both_plans(simulated, run_op
     def redeploy(*others):
         simulated.deploy(holder="other", overrides={"least": others[0]})
         if others[1:]:
-            simulated.meanwhile = lambda: redeploy(*others[1:])
+            simulated.during_compile = lambda: redeploy(*others[1:])
 
-    simulated.meanwhile = lambda: redeploy(3, 4)
+    simulated.during_compile = lambda: redeploy(3, 4)
     result = run_operation("me", overrides={"least": 1})
     assert "counts: another operation has changed the job since this one was planned; then: release 2 running" in str(
         result.error
@@ -153,7 +153,7 @@ def test_job_that_the_cluster_recovers_after_planning_is_not_started_again(simul
     def recover():
         simulated.states[first.flink_job_id] = "RUNNING"
 
-    simulated.meanwhile = recover
+    simulated.during_compile = recover
     assert run_operation("me").outcome == "unchanged"
     assert simulated.alive() == [first.flink_job_id]
 
@@ -170,7 +170,7 @@ def test_job_whose_submission_got_no_answer_is_adopted_once_it_is_listed(simulat
         simulated.states[submitted.flink_job_id] = "RUNNING"
         simulated.checkpoint(submitted.flink_job_id)
 
-    simulated.meanwhile = list_job
+    simulated.during_compile = list_job
     started = simulated.operate("me")
     assert (started.flink_job_id, simulated.alive()) == (submitted.flink_job_id, [submitted.flink_job_id])
     assert started.restored_from == submitted.restored_from

@@ -30,7 +30,7 @@ def orders(monkeypatch):
 
 def pass_gates(simulated, started):
     operation = simulated.ledger.resume(started.operation)
-    return asyncio.run(verify.pass_gates(simulated.project, operation, started, simulated.told.append))
+    return asyncio.run(verify.pass_gates(simulated.project, operation, started, simulated.log_lines.append))
 
 
 def test_gates_check_the_topics_that_the_release_reads(simulated, orders):
@@ -53,7 +53,7 @@ def test_gates_use_the_limits_of_the_release_if_the_job_can_not_be_read(simulate
     assert pass_gates(simulated, started) is None
     assert orders[0].health.consumer_lag == 10_000
     assert any(
-        line.startswith("using the limits of release 1, since the job can't be read: ") for line in simulated.told
+        line.startswith("using the limits of release 1, since the job can't be read: ") for line in simulated.log_lines
     )
 
 

@@ -50,7 +50,7 @@ class Kept:
 
 
 def take(simulated, holder="me"):
-    return take_savepoint(simulated.project, JOB, holder, simulated.told.append, "before the migration")
+    return take_savepoint(simulated.project, JOB, holder, simulated.log_lines.append, "before the migration")
 
 
 def order(simulated, holder="me"):

@@ -73,4 +73,6 @@ def test_job_that_fails_while_it_stops_hands_over_its_newest_checkpoint(simulate
     started = simulated.operate(overrides={"least": 1})
     assert (started.restored_from, started.savepoint) == (path, None)
     assert simulated.ledger.savepoints("counts") == []
-    assert "the job ended before its savepoint was complete: its newest checkpoint is used instead" in simulated.told
+    assert (
+        "the job ended before its savepoint was complete: its newest checkpoint is used instead" in simulated.log_lines
+    )

@@ -7,7 +7,7 @@ such as a sweep or the death of a service, are marked `alone`: they wait until n
 import os
 import pickle
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -27,7 +27,7 @@ from sluice.settings import Settings
 from tests.e2e.running import api, await_dag, run_dag
 from tests.support.api_server import api_server
 from tests.support.pages import examples
-from tests.support.postgres import BINARIES, start_server, stop_server
+from tests.support.postgres import BINARIES, dump, start_server, stop_server
 from tests.support.sharing import locked, shared_directory
 from tests.support.stacks import ROOT, stack_on_a_copy, variables_for
 
@@ -115,6 +115,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         Stack(pickle.loads(known.read_bytes())).down()
     if database.exists():
         stop_server(Path(database.read_text()))
+
+
+@pytest.fixture(scope="session")
+def database_content(local: Local, shared: Path) -> Callable[[], str]:
+    """Returns what Airflow's database holds; nothing if it is a file below the stack's directory."""
+    known = shared / _DATABASE
+    return lambda: dump(Path(known.read_text()), "airflow") if known.exists() else ""
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import json
 import secrets
-from contextlib import suppress
 
 import httpx
 import pytest
@@ -13,6 +12,7 @@ from sluice.flink.client import FlinkClient
 from sluice.local.main_job import Airflow, show_cluster
 from tests.e2e.running import ended
 from tests.integration import sources
+from tests.support.file_contents import file_contents
 from tests.support.proxy import proxy_before
 
 pytestmark = pytest.mark.usefixtures("stack")
@@ -105,7 +105,7 @@ def keep(airflow, **connection):
     airflow.post("/connections", json={**connection, "extra": extra}).raise_for_status()
 
 
-def test_deploy_through_connections_leaves_no_secret_anywhere(airflow, local, root, proxy, planted):
+def test_deploy_through_connections_leaves_no_secret_anywhere(airflow, local, root, proxy, planted, database_content):
     keep(
         airflow,
         **fields(connection_id="guarded_flink", port=proxy.port, schema="https", login="deployer"),
@@ -132,7 +132,7 @@ def test_deploy_through_connections_leaves_no_secret_anywhere(airflow, local, ro
         states = {task["task_id"]: task["state"] for task in tasks}
         assert set(states.values()) == {"success"}, states
         assert ("POST", "/v1/jobs", True) in proxy.asked
-        _look_everywhere(airflow, local, root, planted, list(states))
+        _look_everywhere(airflow, local, root, planted, list(states), database_content())
     finally:
         job.unlink()
         with FlinkClient(local.flink_url) as flink:
@@ -141,8 +141,10 @@ def test_deploy_through_connections_leaves_no_secret_anywhere(airflow, local, ro
                     flink.send(calls.cancel(found.id))
 
 
-def _look_everywhere(airflow, local, root, planted, tasks):
-    places = {}
+def _look_everywhere(airflow, local, root, planted, tasks, database):
+    assert not database or "guarded_flink" in database
+    # Connections are encrypted in it.
+    places = {"Airflow's database": database}
     for task in tasks:
         path = f"/dags/guarded/dagRuns/one/taskInstances/{task}"
         for entry in airflow.get(f"{path}/xcomEntries").raise_for_status().json()["xcom_entries"]:
@@ -151,22 +153,13 @@ def _look_everywhere(airflow, local, root, planted, tasks):
     assert any("flink_job_url" in place for place in places)
     for name in ("guarded_flink", "guarded_kafka"):
         places[f"connection {name}"] = airflow.get(f"/connections/{name}").text
-    # The database, where connections are encrypted, and all logs.
     for directory in (root, local.home, local.logs):
-        places |= {str(file): content.decode(errors="replace") for file, content in _files(directory)}
+        places |= {str(file): content.decode(errors="replace") for file, content in file_contents(directory)}
     assert [place for place, text in places.items() if any(secret in text for secret in planted.values())] == []
 
 
 def test_files_with_the_stacks_keys_are_readable_by_their_owner_only(local):
     keys = json.loads((local.home / "airflow" / "keys.json").read_text()).values()
-    holding = [file for file, content in _files(local.home) if any(key.encode() in content for key in keys)]
+    holding = [file for file, content in file_contents(local.home) if any(key.encode() in content for key in keys)]
     assert {file.name for file in holding} >= {"keys.json", "supervisord.conf"}
     assert [str(file) for file in holding if file.stat().st_mode & 0o077] == []
-
-
-def _files(directory):
-    """Files with their content; those that go while they are looked at (checkpoints do) are left out."""
-    for file in directory.rglob("*"):
-        if file.is_file() and not file.is_symlink() and file.suffix != ".jar":
-            with suppress(FileNotFoundError):
-                yield file, file.read_bytes()

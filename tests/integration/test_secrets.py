@@ -14,6 +14,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 
 from sluice.flink.access import Access
+from tests.support.file_contents import file_contents
 from tests.support.guarded import guarded_broker, login
 from tests.support.proxy import proxy_before
 from tests.support.waiting import wait_for
@@ -232,9 +233,7 @@ def _look_everywhere(planted):
     assert "signed" in places["the ledger"]
     database.close()
     for directory in (lab.root, lab.local.logs):
-        for file in directory.rglob("*"):
-            if file.is_file():
-                places[str(file)] = file.read_bytes().decode(errors="replace")
+        places |= {str(file): content.decode(errors="replace") for file, content in file_contents(directory)}
     with httpx.Client(base_url=lab.local.flink_url) as flink:
         for job in flink.get("/jobs").json()["jobs"]:
             for path in ("", "/config", "/plan", "/exceptions", "/checkpoints/config"):

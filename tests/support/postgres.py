@@ -44,6 +44,11 @@ def start_server(administrator: str) -> Path:
     return directory
 
 
+def dump(directory: Path, administrator: str) -> str:
+    """All that the server's database `postgres` holds, as SQL."""
+    return _call(directory, "pg_dump", "--host", str(directory), "--username", administrator, "postgres")
+
+
 def stop_server(directory: Path) -> None:
     """Stop the server and remove its directory."""
     try:
@@ -52,14 +57,16 @@ def stop_server(directory: Path) -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _call(directory: Path, command: str, *arguments: str) -> None:
+def _call(directory: Path, command: str, *arguments: str) -> str:
     user = _user()
     given = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
     # To a file: the server would hold a pipe open.
     with (directory / "output").open("w+b") as output:
         words = [str(BINARIES[-1].parent / command), *arguments]
         done = subprocess.run(words, cwd=directory, stdout=output, stderr=output, check=False, **given)
-    assert done.returncode == 0, (directory / "output").read_text()
+    printed = (directory / "output").read_text()
+    assert done.returncode == 0, printed
+    return printed
 
 
 def _user() -> pwd.struct_passwd | None:

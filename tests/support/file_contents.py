@@ -1,0 +1,20 @@
+"""The files of a directory in which processes go on writing."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+
+def file_contents(directory: Path) -> Iterator[tuple[Path, bytes]]:
+    """Each regular file with its content, jars excepted: what they hold is compressed.
+
+    Files and directories that are removed meanwhile are left out, as Flink removes checkpoints. `Path.rglob` raises
+    FileNotFoundError for such a directory; `os.walk` skips it.
+    """
+    for parent, _, names in os.walk(directory):
+        for name in names:
+            file = Path(parent, name)
+            if file.suffix != ".jar" and file.is_file() and not file.is_symlink():
+                with suppress(FileNotFoundError):
+                    yield file, file.read_bytes()

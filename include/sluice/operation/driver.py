@@ -12,7 +12,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sluice.compiler import Compiler
 from sluice.errors import ChangedError, RefusedError
 from sluice.flink.client import FlinkClient
 from sluice.health.gates import Gate
@@ -28,6 +27,7 @@ from sluice.plan.model import Action, Plan
 from sluice.plan.planner import Planner
 from sluice.plan.request import DeployRequest
 from sluice.project import Project
+from sluice.release.compiler import Compiler
 
 T = TypeVar("T")
 
@@ -147,7 +147,7 @@ class Driver:
         operation = self.held()
         if operation is None:
             return None
-        with FlinkClient(self.project.flink) as flink:
+        with self.project.connect() as flink:
             return settle(self.project, flink, operation, started, self.log)
 
     def roll_back(self, otherwise: str, flink: FlinkClient | None = None) -> RollbackResult | None:
@@ -162,8 +162,8 @@ class Driver:
             return None
         failure = operation.entry("verify", "failed") or operation.entry("switch_over", "failed") or {}
         reason = str(failure.get("reason", otherwise))
-        with nullcontext(flink) if flink else FlinkClient(self.project.flink) as client:
+        with nullcontext(flink) if flink else self.project.connect() as client:
             return roll_back(self.project, operation, reason, client, self.log, self._compiler)
 
     def _compiler(self) -> Compiler:
-        return Compiler(self.project, self.job, self.log)
+        return self.project.compiler(self.job, self.log)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from itertools import dropwhile, takewhile
 from typing import Any
 
-from sluice.compiler import Compiler
 from sluice.errors import BusyError, ChangedError, OperationError, RefusedError, SluiceError, UnreachableError
 from sluice.flink.client import FlinkClient
 from sluice.ledger.ledger import NewRelease
@@ -29,6 +28,7 @@ from sluice.plan.approval import Approval, refuse_unapproved
 from sluice.plan.model import Action, Plan
 from sluice.plan.planner import Planned
 from sluice.project import Project
+from sluice.release.compiler import Compiler
 from sluice.release.target import Target
 from sluice.release.versions import COUNTS
 from sluice.state.after_stop import is_savepoint, takes_savepoint

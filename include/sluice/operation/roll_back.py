@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sluice.client.protocol import Graph
-from sluice.compiler import Compiler
 from sluice.errors import FlinkError, OperationError, SluiceError, UnreachableError
 from sluice.flink import calls, stale_metrics
 from sluice.flink.client import FlinkClient
@@ -29,6 +28,7 @@ from sluice.plan.changes import compare_values
 from sluice.plan.model import Category
 from sluice.plan.target import meanings
 from sluice.project import Project
+from sluice.release.compiler import Compiler
 from sluice.release.target import release_target
 from sluice.state.compatibility import compare, compare_operators
 from sluice.state.directories import directories_at

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sluice.client.protocol import Graph
-from sluice.compiler import Compiler
 from sluice.deployment.secrets import redact_release
 from sluice.errors import RefusedError
 from sluice.flink import calls
@@ -26,6 +25,7 @@ from sluice.plan.target import wanted_target
 from sluice.plan.topics import topic_steps
 from sluice.project import Project
 from sluice.release.artifact import artifact_file
+from sluice.release.compiler import Compiler
 from sluice.release.target import Target
 from sluice.state import compatibility as state
 from sluice.state.change import StateChange

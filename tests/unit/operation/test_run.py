@@ -7,7 +7,6 @@ import httpx
 import pytest
 
 from sluice.errors import BusyError
-from sluice.flink import client as client_module
 from sluice.flink.client import FlinkClient
 from sluice.ledger.ledger import Ledger
 from sluice.operation import executor as executor_module
@@ -30,7 +29,6 @@ def silent(_line):
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    monkeypatch.setattr(client_module, "_PAUSES", ())
 
     async def passes(*_arguments):
         return None
@@ -64,7 +62,7 @@ def driver(project, holder):
 
 
 def flink():
-    return FlinkClient("http://flink", exchange=answered_by(unreachable))
+    return FlinkClient("http://flink", exchange=answered_by(unreachable), pauses=())
 
 
 def executor(project, planned, holder):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -173,12 +172,9 @@ class _RollBack:
         submitted = self._operation.entry("start", "submitted") or {}
         if place.phase != Phase.RUNNING or submitted.get("flink_job_id") != place.flink_job_id:
             return False
-        until = time.monotonic() + _RECOVERY
-        while job_state(self._flink, place.flink_job_id) is None:
-            if time.monotonic() > until:
-                return True
-            time.sleep(0.5)
-        return False
+        return not self._project.clock.wait_for(
+            lambda: job_state(self._flink, place.flink_job_id) is not None, within=_RECOVERY, pause=0.5
+        )
 
     def _start_again(self, place: Placement, reason: str, compile_with: Callable[[], Compiler]) -> RollbackResult:
         """Start the same release from its newest state: the former release would write its output a second time."""

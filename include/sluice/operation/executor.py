@@ -25,8 +25,8 @@ from sluice.operation.stop import Stop, StopFailedError, record_failed
 from sluice.operation.verify import pass_gates, settle
 from sluice.plan import stages
 from sluice.plan.approval import Approval, refuse_unapproved
+from sluice.plan.builder import Planned
 from sluice.plan.model import Action, Plan
-from sluice.plan.planner import Planned
 from sluice.project import Project
 from sluice.release.compiler import Compiler
 from sluice.release.target import Target

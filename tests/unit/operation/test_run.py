@@ -14,8 +14,8 @@ from sluice.operation import run
 from sluice.operation.driver import Driver
 from sluice.operation.executor import Executor
 from sluice.plan import stages
+from sluice.plan.builder import Planned
 from sluice.plan.model import Plan
-from sluice.plan.planner import Planned
 from tests.support.answering import answered_by
 from tests.support.placing import Columns
 

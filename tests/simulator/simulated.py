@@ -18,6 +18,7 @@ from sluice.health.gates import Reading
 from sluice.kafka.topic_steps import Step, declare
 from sluice.operation import roll_back as roll_back_module
 from sluice.operation import stop as stop_module
+from sluice.operation.context import OperationContext
 from sluice.operation.executor import Executor
 from sluice.operation.roll_back import roll_back
 from sluice.plan.approval import Approval
@@ -183,17 +184,20 @@ class Simulated:
 
     def switch_over(self, planned, holder="me", *, approved=False):
         """Do a plan up to the start."""
-        executor = Executor(
+        approval = Approval(holder, datetime.now(UTC)) if approved is True else approved or None
+        return Executor(self.context(holder), planned, approval=approval).start()
+
+    def context(self, holder):
+        """The context of an operation of this holder, to whom all others have ended."""
+        return OperationContext(
             self.project,
-            planned,
+            JOB,
             self.flink,
             self.compiler,
             holder,
             self.log_lines.append,
-            approval=Approval(holder, datetime.now(UTC)) if approved is True else approved or None,
             is_gone=lambda other: other != holder,
         )
-        return executor.start()
 
     def settle(self, started):
         """Its gates are passed."""

@@ -9,8 +9,8 @@ import pytest
 from sluice.errors import BusyError
 from sluice.flink.client import FlinkClient
 from sluice.ledger.ledger import Ledger
-from sluice.operation import executor as executor_module
-from sluice.operation import run
+from sluice.operation import run, verify
+from sluice.operation.context import OperationContext
 from sluice.operation.driver import Driver
 from sluice.operation.executor import Executor
 from sluice.plan import stages
@@ -33,7 +33,7 @@ def project(tmp_path, monkeypatch):
     async def passes(*_arguments):
         return None
 
-    monkeypatch.setattr(executor_module, "pass_gates", passes)
+    monkeypatch.setattr(verify, "pass_gates", passes)
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", "test")
     ledger.add_release("counts", fingerprint="f", artifact="a", module="m", resolved={})
     return SimpleNamespace(flink_name=None, ledger=ledger)
@@ -67,7 +67,7 @@ def flink():
 
 def executor(project, planned, holder):
     is_gone = (lambda other: other != holder) if holder == "you" else (lambda _holder: False)
-    started = Executor(project, planned, flink(), Idle(), holder, silent, is_gone=is_gone)
+    started = Executor(OperationContext(project, "counts", flink(), Idle(), holder, silent, is_gone), planned)
     started.start()
     return started
 
@@ -101,7 +101,7 @@ def test_suspension_that_can_not_be_completed_says_that_the_job_is_suspended(pro
     def taken_over(*_arguments):
         raise BusyError("taken by another process")
 
-    monkeypatch.setattr(executor_module, "settle", taken_over)
+    monkeypatch.setattr(verify, "settle", taken_over)
     operation = project.ledger.begin("counts", kind="suspend", holder="me", release=1)
     operation.record("stop", "stopped", transition=Columns(SUSPENDED), flink_job_id=NEW, savepoint=None)
     plan = planned.plan.model_copy(update={"kind": "suspend", "stages": (stages.Settle(suspended=True),)})
@@ -121,7 +121,7 @@ def test_takeover_at_the_gates_is_returned_as_a_failure(project, planned, monkey
         project.ledger.begin("counts", kind="deploy", holder="you", release=1, is_gone=lambda _holder: True)
         return "running: 0 of 2 tasks running"
 
-    monkeypatch.setattr(executor_module, "pass_gates", fails)
+    monkeypatch.setattr(verify, "pass_gates", fails)
     result = run._finish(driver(project, "me"), flink(), started)
     assert result.outcome == "failed"
     assert "has ended (abandoned)" in result.error.message

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from sluice.flink.client import FlinkClient
 from sluice.flink.exchange import NoAnswerError
 from sluice.health.gates import Reading
 from sluice.kafka.topic_steps import Step, declare
-from sluice.operation import roll_back as roll_back_module
+from sluice.operation import roll_back_cause
 from sluice.operation import stop as stop_module
 from sluice.operation.context import OperationContext
 from sluice.operation.executor import Executor
@@ -131,7 +132,7 @@ class Simulated:
         self.flink = self.client(self.url)
         monkeypatch.setattr(stale_metrics, "_DEFAULT", timedelta(0))
         monkeypatch.setattr(stop_module, "_SETTLES", 0.01)
-        for module, name in ((stale_metrics, "_SLACK"), (stale_metrics, "_PAUSE"), (roll_back_module, "_RECOVERY")):
+        for module, name in ((stale_metrics, "_SLACK"), (stale_metrics, "_PAUSE"), (roll_back_cause, "_RECOVERY")):
             monkeypatch.setattr(module, name, 0.01)
 
     def _read_gates(self, project, order):
@@ -211,8 +212,8 @@ class Simulated:
 
     def roll_back(self, operation):
         """The way back of an operation that does not pass its gates."""
-        handle = self.ledger.resume(operation)
-        return roll_back(self.project, handle, "it is bad", self.flink, self.log_lines.append, lambda: Client(self))
+        context = replace(self.context("me"), compiler=Client(self), begun=self.ledger.resume(operation))
+        return roll_back(context, "it is bad")
 
     def forget_operators(self):
         """Leave the releases as those are that were entered before what operators compute was kept."""

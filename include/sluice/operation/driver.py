@@ -155,7 +155,6 @@ class Driver:
         failure = operation.entry("verify", "failed") or operation.entry("switch_over", "failed") or {}
         reason = str(failure.get("reason", otherwise))
         with nullcontext(flink) if flink else self.project.connect() as client:
-            return roll_back(self.project, operation, reason, client, self.log, self._compiler)
-
-    def _compiler(self) -> Compiler:
-        return self.project.compiler(self.job, self.log)
+            compiler = self.project.compiler(self.job, self.log)
+            context = OperationContext(self.project, self.job, client, compiler, self.holder, self.log, begun=operation)
+            return roll_back(context, reason)

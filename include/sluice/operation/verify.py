@@ -39,9 +39,18 @@ def verify(context: OperationContext, started: Started) -> None:
     """
     # The client process takes half a gigabyte, and the gates may take minutes.
     context.compiler.close()
-    problem = asyncio.run(pass_gates(context.project, context.operation, started, context.log))
+    problem = failed_gate(context, started)
     if problem is not None:
         raise GatesFailedError(problem)
+
+
+def failed_gate(context: OperationContext, started: Started, gates: Iterable[Gate] = GATES) -> str | None:
+    """Wait until the job has passed these gates; the gate that it does not pass, with its reading, or None.
+
+    Raises:
+        BusyError: another process has taken over the operation.
+    """
+    return asyncio.run(pass_gates(context.project, context.operation, started, context.log, gates))
 
 
 def settle_started(context: OperationContext, started: Started) -> tuple[Outcome, int | None]:

@@ -117,7 +117,7 @@ def test_takeover_at_the_gates_is_returned_as_a_failure(project, planned, monkey
     handle.finish("healthy")
     started = executor(project, planned, "me")
 
-    async def fails(_project, _operation, _started, _log):
+    async def fails(*_arguments):
         project.ledger.begin("counts", kind="deploy", holder="you", release=1, is_gone=lambda _holder: True)
         return "running: 0 of 2 tasks running"
 

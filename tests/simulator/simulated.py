@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import pytest
 
 from sluice.health.gates import Reading
 from sluice.kafka.topic_steps import Step, declare
+from sluice.operation.context import OperationContext
 from sluice.operation.executor import Executor
 from sluice.operation.roll_back import roll_back
 from sluice.plan.approval import Approval
@@ -125,17 +127,20 @@ class Simulated:
 
     def switch_over(self, planned, holder="me", *, approved=False):
         """Execute the stages of a plan before the gates."""
-        executor = Executor(
+        approval = Approval(holder, self.clock.now()) if approved is True else approved or None
+        return Executor(self.context(holder), planned, approval=approval).start()
+
+    def context(self, holder):
+        """The context of an operation of this holder; every other holder is known to have ended."""
+        return OperationContext(
             self.project,
-            planned,
+            JOB,
             self.flink,
             self.compiler,
             holder,
             self.log_lines.append,
-            approval=Approval(holder, self.clock.now()) if approved is True else approved or None,
             is_gone=lambda other: other != holder,
         )
-        return executor.start()
 
     def settle(self, started):
         """End an operation whose job has passed its gates."""
@@ -149,8 +154,7 @@ class Simulated:
 
     def roll_back(self, operation):
         """Roll back an operation whose job does not pass its gates."""
-        handle = self.ledger.resume(operation)
-        return roll_back(self.project, handle, "it is bad", self.flink, self.log_lines.append, lambda: self.compiler)
+        return roll_back(replace(self.context("me"), begun=self.ledger.resume(operation)), "it is bad")
 
     @contextmanager
     def crash(self, when, write):

@@ -17,6 +17,7 @@ from sluice.flink.client import FlinkClient
 from sluice.health.gates import Gate
 from sluice.ledger.operation_handle import OperationHandle
 from sluice.ledger.values import Outcome
+from sluice.operation.context import OperationContext
 from sluice.operation.executor import Executor
 from sluice.operation.holder import is_gone
 from sluice.operation.roll_back import RollbackResult, roll_back
@@ -101,17 +102,8 @@ class Driver:
                     f"{self.job}: its code or settings have changed since the plan was made",
                     remedy="trigger the DAG again, and read the new plan",
                 )
-            executor = Executor(
-                self.project,
-                planned,
-                flink,
-                compiler,
-                self.holder,
-                self.log,
-                approval=approval(),
-                note=request.reason,
-                is_gone=self.is_gone,
-            )
+            context = OperationContext(self.project, self.job, flink, compiler, self.holder, self.log, self.is_gone)
+            executor = Executor(context, planned, approval=approval(), note=request.reason)
             executor.start()
             return executor
 
@@ -163,7 +155,6 @@ class Driver:
         failure = operation.entry("verify", "failed") or operation.entry("switch_over", "failed") or {}
         reason = str(failure.get("reason", otherwise))
         with nullcontext(flink) if flink else self.project.connect() as client:
-            return roll_back(self.project, operation, reason, client, self.log, self._compiler)
-
-    def _compiler(self) -> Compiler:
-        return self.project.compiler(self.job, self.log)
+            compiler = self.project.compiler(self.job, self.log)
+            context = OperationContext(self.project, self.job, client, compiler, self.holder, self.log, begun=operation)
+            return roll_back(context, reason)

@@ -9,9 +9,10 @@ from sluice.errors import BusyError, OperationError, RefusedError, SluiceError
 from sluice.flink.client import FlinkClient
 from sluice.ledger.values import Outcome, Phase
 from sluice.operation.driver import Driver
-from sluice.operation.executor import Executor, GatesFailedError
+from sluice.operation.executor import Executor
 from sluice.operation.holder import is_gone
 from sluice.operation.started import Log, Started
+from sluice.operation.verify import GatesFailedError
 from sluice.plan.approval import Approval
 from sluice.plan.model import Plan
 from sluice.plan.planner import Planner

@@ -1,5 +1,7 @@
 """A release is added once, by the operation that holds the job's lock."""
 
+from dataclasses import replace
+
 import pytest
 
 from sluice.errors import BusyError
@@ -19,7 +21,7 @@ def test_refused_deploy_adds_no_release_and_the_lock_holder_continues(simulated)
         simulated.operate("airflow", overrides={"least": 1})
     simulated.cluster.dies_at_submit = None
     planned = simulated.plan(overrides={"least": 2})
-    other = Executor(simulated.project, planned, simulated.flink, simulated.compiler, "other", print)
+    other = Executor(replace(simulated.context("other"), is_gone=lambda _holder: False), planned)
     with pytest.raises(BusyError, match="deploy by airflow has been in progress"):
         other.start()
     assert numbers(simulated) == [2, 1]

@@ -8,7 +8,7 @@ from sluice.kafka.offsets import Offsets
 from sluice.kafka.topic_steps import Actual
 
 
-class FakeBrokers:
+class SimulatedBrokers:
     """Has the methods of `sluice.kafka.client.Brokers` that planning and operations call.
 
     Args:
@@ -68,5 +68,5 @@ class FakeBrokers:
 
 
 def partition(topic, start=0, end=0, number=0):
-    """The range of one partition, as `FakeBrokers` takes it."""
+    """The range of one partition, as `SimulatedBrokers` takes it."""
     return {(topic, number): Offsets(start, end)}

@@ -19,7 +19,7 @@ from sluice.plan.request import DeployRequest
 from sluice.ports import Ports
 from sluice.project import Project
 from sluice.settings import make_private
-from tests.simulator.brokers import FakeBrokers, partition
+from tests.simulator.brokers import SimulatedBrokers, partition
 from tests.simulator.clock import SimulatedClock
 from tests.simulator.cluster import Died, SimulatedCluster
 from tests.simulator.compiler import SimulatedCompiler
@@ -58,7 +58,7 @@ class Simulated:
     def __init__(self, root, clock=None):
         self.clock = clock or SimulatedClock()
         self.cluster = SimulatedCluster(JOB, TOPIC, self.clock)
-        self.brokers = FakeBrokers(partition(TOPIC, 0, 1_000))
+        self.brokers = SimulatedBrokers(partition(TOPIC, 0, 1_000))
         self.gates = pass_all
         self.log_lines = []
         self.lab = Lab(SimpleNamespace(kafka_servers="kafka:9092", flink_url=self.cluster.url, home=root), root, "test")

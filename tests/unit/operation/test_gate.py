@@ -16,7 +16,7 @@ from sluice.kafka.offsets import Offsets
 from sluice.operation import gate
 from sluice.operation.gate import _Watch
 from sluice.operation.gate_order import GateOrder
-from tests.simulator.brokers import FakeBrokers
+from tests.simulator.brokers import SimulatedBrokers
 from tests.simulator.clock import SimulatedClock
 from tests.support.answering import answered_by
 from tests.support.recorded import PARTITIONS, TOPIC, RecordedCluster
@@ -46,7 +46,7 @@ def read(split, restored_from="file:/savepoints/savepoint-1"):
     snapshot = Snapshot(
         1_000, JobState.RUNNING, restored_from=restored_from, splits={("lines", 0): split, ("lines", 1): split}
     )
-    return _Watch(FakeBrokers(), order()).read("running", snapshot)
+    return _Watch(SimulatedBrokers(), order()).read("running", snapshot)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_gate_fails_if_the_job_was_restored_from_another_savepoint(found, hopele
 
 
 def test_snapshot_of_a_gate_lists_topics_without_event_time():
-    brokers = FakeBrokers({(TOPIC, number): Offsets(0, 10_000) for number in range(PARTITIONS)})
+    brokers = SimulatedBrokers({(TOPIC, number): Offsets(0, 10_000) for number in range(PARTITIONS)})
     cluster, given = RecordedCluster({JOB: "event_metrics"}), order(topics=(TOPIC,), untimed=(TOPIC,), positions=None)
 
     async def look():
@@ -105,7 +105,7 @@ def test_cluster_error_is_reported_and_the_request_repeated_until_the_deadline(a
     def connect():
         return AsyncFlinkClient(FlinkClient("http://flink", exchange=answered_by(answer), pauses=()))
 
-    project = SimpleNamespace(brokers=FakeBrokers(), connect_async=connect, clock=SimulatedClock())
+    project = SimpleNamespace(brokers=SimulatedBrokers(), connect_async=connect, clock=SimulatedClock())
     early = gate.look(project, order())
     assert (early.passed, early.hopeless) == (False, False)
     assert words in early.words
@@ -114,7 +114,7 @@ def test_cluster_error_is_reported_and_the_request_repeated_until_the_deadline(a
 
 
 def test_gate_that_has_not_passed_fails_at_the_deadline():
-    watch = _Watch(FakeBrokers(), order(deadline=0.0))
+    watch = _Watch(SimulatedBrokers(), order(deadline=0.0))
     reading = watch.read("running", Snapshot(1_000, JobState.RUNNING))
     assert reading.hopeless
     assert reading.words.endswith(", at the deadline")
@@ -123,13 +123,13 @@ def test_gate_that_has_not_passed_fails_at_the_deadline():
 @pytest.mark.parametrize(("wanted", "passed"), [(SAVEPOINT, False), (None, True)])
 def test_gate_waits_until_the_cluster_reports_the_restored_savepoint(wanted, passed):
     snapshot = replace(GOOD, restored_from=None)
-    reading = _Watch(FakeBrokers(), order(restored_from=wanted)).read("running", snapshot)
+    reading = _Watch(SimulatedBrokers(), order(restored_from=wanted)).read("running", snapshot)
     assert (reading.passed, reading.hopeless) == (passed, False)
     assert reading.words.endswith(f"the cluster reports no restored state, expected {wanted}") != passed
 
 
 def test_repeated_failure_on_a_waiting_record_fails_the_gate():
-    watch = _Watch(FakeBrokers(), order(restored_from=None, positions=None))
+    watch = _Watch(SimulatedBrokers(), order(restored_from=None, positions=None))
     watch._proof = Proof({("lines", 0): 1}, {("lines", 0): 0})
     fails = replace(
         GOOD,
@@ -143,7 +143,7 @@ def test_repeated_failure_on_a_waiting_record_fails_the_gate():
 
 
 def test_gate_does_not_pass_between_two_restarts():
-    watch = _Watch(FakeBrokers(), order(restored_from=None, positions=None))
+    watch = _Watch(SimulatedBrokers(), order(restored_from=None, positions=None))
     watch._proof = Proof({("lines", 0): 1}, {("lines", 0): 0})
     waits = replace(GOOD, splits={("lines", 0): SplitReading(1, None, next_offset=0, end=1)})
     reading = watch.read("running", waits)

@@ -28,6 +28,21 @@ def test_job_that_is_submitted_after_a_takeover_is_cancelled(simulated, first, o
     assert simulated.ledger.operations(JOB)[0].outcome == outcome
 
 
+def test_job_submitted_under_an_id_that_the_cluster_has_forgotten_is_cancelled(simulated, first):
+    def take_over():
+        simulated.deploy(holder="other", overrides={"least": 1})
+        simulated.cluster.checkpoint(simulated.place.flink_job_id)
+        # The cluster restarts, and the new holder starts the job under another id.
+        simulated.cluster.states.clear()
+        simulated.deploy(holder="other")
+
+    with simulated.ledger.at_write("after", "start submit", take_over), pytest.raises(BusyError):
+        simulated.operate("sleeper", overrides={"least": 1})
+    late = simulated.cluster.submissions[-1].flink_job_id
+    assert simulated.cluster.states[late] == "CANCELED"
+    assert simulated.cluster.running_jobs() == [simulated.place.flink_job_id]
+
+
 def test_job_that_the_new_holder_has_adopted_is_not_cancelled(simulated, first):
     adopted = []
 

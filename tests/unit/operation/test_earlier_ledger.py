@@ -51,7 +51,7 @@ def test_running_job_is_not_redeployed(restored):
     assert not member.status.drift
 
 
-def test_change_after_the_upgrade_needs_an_approval_if_the_cluster_can_not_describe_the_job(restored):
+def test_change_needs_an_approval_if_the_cluster_can_not_describe_the_job(restored):
     simulated = restored("running")
     [former] = simulated.cluster.running_jobs()
     # The earlier version did not store what operators compute, and this cluster does not know the job's plan.

@@ -56,7 +56,7 @@ def start(find: FindClassPath = class_path.of_this_process) -> None:
     get_gateway()
 
 
-def _own_variables(find: FindClassPath) -> dict[str, str]:
+def _own_variables(find: FindClassPath = class_path.of_this_process) -> dict[str, str]:
     """The environment variables that make PyFlink use the fast class path; empty if there is none."""
     cache = os.environ.get(class_path.CACHE)
     if not cache:

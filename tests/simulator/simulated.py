@@ -28,6 +28,7 @@ from sluice.plan.request import DeployRequest
 from sluice.ports import Ports
 from sluice.project import Project
 from sluice.release.jars import stored_jars
+from sluice.release.versions import PIPELINE
 from tests.simulator.brokers import FakeBrokers, partition
 from tests.support.answering import answered_by
 from tests.support.lab import Lab
@@ -454,6 +455,11 @@ class Client:
         operators = self._simulated.compiles_to.get(config["least"], ("Window",))
         digest, computes = str((config, target.resolved["options"])), self._simulated.computes.get(config["least"], "")
         return Ready(graph=graph(*operators, digest=digest, computes=computes))
+
+    generated_code = PIPELINE
+
+    def load(self):
+        pass
 
     def inspect(self, path):
         if self._simulated.vanishes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from sluice.client.address import login_variables
 from sluice.client.class_path import CACHE
+from sluice.client.environment import pipeline_variables
 from sluice.client.process import ClientProcess
 from sluice.client.protocol import Build, Found, Load, Part, Ready, State, Submit
-from sluice.errors import OperationError
 from sluice.release.jars import stored_jars
 from sluice.release.versions import FLINK, KAFKA_CONNECTOR, PIPELINE
 
@@ -134,10 +135,10 @@ class Compiler:
 
         Raises:
             UnreachableError: the cluster doesn't answer.
-            OperationError: `prepare` was not called; or the client process died or timed out.
+            OperationError: the client process died or timed out.
         """
         if self._compiled is None or self._build is None:
-            raise OperationError(f"{self._job}: no release was prepared for the submission")
+            raise RuntimeError("prepare comes before load and submit")
         if self._is_spent:
             self._end()
         if self._holds_graph:
@@ -217,6 +218,7 @@ class Compiler:
             "fingerprint": target.fingerprint,
             "artifact": target.artifact,
             **build.model_dump(mode="json", include=_COMPILED_FROM),
+            "variables": pipeline_variables(os.environ),
             "flink": FLINK,
             "connector": KAFKA_CONNECTOR,
             "lib": sorted((jar.name, jar.stat().st_size) for jar in lib.glob("*.jar")) if lib else [],

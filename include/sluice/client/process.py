@@ -216,7 +216,10 @@ class ClientProcess:
             raise
         if not isinstance(answer, expected):
             self._end(f"{step} was answered by {answer.type}")
-            raise OperationError(f"{what}: the client answered {answer.type}, expected {expected.__name__.lower()}")
+            raise OperationError(
+                f"{what}: the client process answered {answer.type}, expected {expected.__name__.lower()}",
+                remedy="SLUICE_CLIENT_PYTHON may have another version of Sluice: install this one there",
+            )
         return answer
 
     def _send(self, order: Order) -> None:

@@ -100,10 +100,10 @@ def test_savepoint_that_the_jobmanager_no_longer_knows_fails(simulated, requeste
 
 
 def test_savepoint_of_a_job_that_does_not_run_is_refused(simulated, requested):
-    with pytest.raises(RefusedError, match=f"{JOB} does not run"):
+    with pytest.raises(RefusedError, match=f"{JOB} is not running"):
         take(simulated)
     simulated.deploy()
     simulated.deploy(kind="suspend")
-    with pytest.raises(RefusedError, match=f"{JOB} does not run"):
+    with pytest.raises(RefusedError, match=f"{JOB} is not running"):
         take(simulated)
     assert requested == []

@@ -6,8 +6,8 @@ from tests.simulator.simulated import Simulated
 
 
 @pytest.fixture
-def simulated(tmp_path, monkeypatch):
-    return Simulated(tmp_path, monkeypatch)
+def simulated(tmp_path):
+    return Simulated(tmp_path)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from sluice.errors import BusyError, OperationError, RefusedError, SluiceError
 from sluice.flink.client import FlinkClient
@@ -85,7 +84,7 @@ def run_operation(
     """
     driver = Driver(project, job, holder, log, is_gone)
     with project.connect() as flink, compiler or project.compiler(job, log) as client:
-        approved = Approval(holder, datetime.now(UTC)) if request.allow_state_loss else None
+        approved = Approval(holder, project.clock.now()) if request.allow_state_loss else None
         try:
             executor = driver.start(request, flink, client, lambda: approved)
         except SluiceError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -282,9 +281,6 @@ class Start:
 
     def _shows(self, flink_job_id: str, within: float) -> bool:
         """Whether the cluster lists a job with this id within so many seconds."""
-        until = time.monotonic() + within
-        while job_state(self._flink, flink_job_id) is None:
-            if time.monotonic() >= until:
-                return False
-            time.sleep(_PAUSE)
-        return True
+        return self._project.clock.wait_for(
+            lambda: job_state(self._flink, flink_job_id) is not None, within=within, pause=_PAUSE
+        )

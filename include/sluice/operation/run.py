@@ -132,7 +132,7 @@ def _roll_back(driver: Driver, operation: str, flink: FlinkClient, error: Sluice
 
 
 def _finish(driver: Driver, flink: FlinkClient, executor: Executor) -> Result:
-    """Execute the rest of the plan; roll back if the job does not pass its gates."""
+    """Execute the last stages of the plan, `Verify` and `Settle`; roll back if the job does not pass its gates."""
     job, started = driver.job, executor.started
     result = Result(
         job,

@@ -82,7 +82,7 @@ def order_savepoint(
     ledger = project.ledger
     situation = find(project, flink, job, ledger.placement(job))
     if not isinstance(situation, Runs):
-        raise RefusedError(f"{job} does not run", remedy=f"see sluice status {job}")
+        raise RefusedError(f"{job} is not running", remedy=f"see sluice status {job}")
     place = situation.place
     directories = directories_at(project, flink, place)
     trigger_id = uuid.uuid4().hex

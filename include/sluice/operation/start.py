@@ -19,7 +19,6 @@ from sluice.ledger.tables import Placement
 from sluice.ledger.transitions import Submit
 from sluice.project import Project
 from sluice.release.compiler import Compiler
-from sluice.release.versions import PIPELINE
 from sluice.state.locate import find, running_release
 from sluice.state.offsets import by_topic, check_offsets, offsets_by_partition, topics_from_latest, topics_of
 from sluice.state.situation import Runs
@@ -126,7 +125,7 @@ class Start:
                 release=release,
                 flink_job_id=flink_job_id,
                 state_path=state_path,
-                generated_code=PIPELINE,
+                generated_code=self._compiler.generated_code,
             )
             if self._submit(flink_job_id, restored_from, release):
                 break

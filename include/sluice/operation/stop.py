@@ -169,9 +169,9 @@ class Stop:
             self._log(f"no fresh checkpoint: {result.failure}")
 
     def _checkpoint_timeout(self, job: str) -> float:
-        """Seconds to wait for a fresh checkpoint: a stuck job completes none, and Flink's own timeout is ten minutes.
+        """Seconds to wait for a new checkpoint: less than Flink's ten minutes, since a stuck job completes none.
 
-        Without a limit if the job has completed no checkpoint, since it has no other state.
+        Infinite if the job has completed no checkpoint yet: without one, nothing of its state would be left.
         """
         newest = self._flink.send(calls.checkpoints(job)).latest.completed
         return inf if newest is None else max(_FRESH, _FRESH_TIMES * (newest.end_to_end_duration or 0) / 1000)

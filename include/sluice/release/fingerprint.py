@@ -76,7 +76,7 @@ def _digest(file: Path, _content: bytes) -> str:
 
 
 def _form(node: object) -> str:
-    """The tree as text, equal in every Python version: the format of `ast.dump` in 3.11, which changed later."""
+    """A syntax tree as text, equal in every Python version: as `ast.dump` of Python 3.11 writes it."""
     if isinstance(node, list):
         return f"[{', '.join(map(_form, node))}]"
     if not isinstance(node, ast.AST):

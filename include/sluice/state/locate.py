@@ -189,8 +189,9 @@ def refuse_on_other_cluster(
         raise RefusedError(
             f"{what}; it is {state.value} there",
             remedy=remedy_where_it_runs
-            or "name the former cluster again in the deployment file or its connection; to move the job, run "
-            f"sluice suspend {name} there first, then name the new cluster and run sluice resume {name}",
+            or "name the former cluster again, in the deployment file or in the connection that it names. To move the "
+            f"job to the new cluster, run sluice suspend {name} while the former one is named, then name the new one "
+            f"and run sluice resume {name}",
         )
 
 

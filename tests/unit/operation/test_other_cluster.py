@@ -35,7 +35,7 @@ def test_job_that_runs_on_the_former_cluster_is_refused_on_another(simulated, fi
     simulated.move(OTHER, **options)
     with pytest.raises(RefusedError, match=f"was started on the cluster {FORMER} .*; it is RUNNING there") as refused:
         simulated.operate(**request_)
-    assert f"run sluice suspend {JOB} there first" in refused.value.remedy
+    assert f"run sluice suspend {JOB} while the former one is named" in refused.value.remedy
     assert running(simulated) == [first.flink_job_id]
     assert simulated.ledger.active(JOB) is None
 

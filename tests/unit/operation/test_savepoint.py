@@ -69,10 +69,10 @@ def test_savepoint_that_the_jobmanager_no_longer_knows_fails(simulated):
 
 
 def test_savepoint_of_a_job_that_does_not_run_is_refused(simulated):
-    with pytest.raises(RefusedError, match=f"{JOB} does not run"):
+    with pytest.raises(RefusedError, match=f"{JOB} is not running"):
         take(simulated)
     simulated.deploy()
     simulated.deploy(kind="suspend")
-    with pytest.raises(RefusedError, match=f"{JOB} does not run"):
+    with pytest.raises(RefusedError, match=f"{JOB} is not running"):
         take(simulated)
     assert simulated.cluster.savepoints == {}

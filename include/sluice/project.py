@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sluice.deployment.catalog import Catalog, read_catalog
+from sluice.deployment.catalog import Catalog, FileCheck, read_catalog
 from sluice.deployment.desired import DesiredJob, desired_job, flink_options
 from sluice.deployment.file import DeploymentFile, read_deployment_file
 from sluice.deployment.jars import jar_digests
@@ -37,6 +37,7 @@ class Project:
         flink: The Flink cluster; None: the address in the deployment file, or the connection that the file names,
             read from the environment.
         brokers: The brokers; None: those of `kafka`.
+        file_check: Decides which job files are imported; see `read_catalog`.
     """
 
     def __init__(
@@ -46,22 +47,30 @@ class Project:
         kafka: Mapping[str, str] | None = None,
         flink: Access | None = None,
         brokers: Brokers | None = None,
+        file_check: FileCheck | None = None,
     ) -> None:
         self.settings = settings
         self._kafka = kafka
         self._flink = flink
         self._brokers = brokers
+        self._file_check = file_check
 
     def reread(self) -> Project:
         """The same project with its files read again; the ledger is shared."""
-        fresh = Project(self.settings, kafka=self._kafka, flink=self._flink, brokers=self._brokers)
+        fresh = Project(
+            self.settings,
+            kafka=self._kafka,
+            flink=self._flink,
+            brokers=self._brokers,
+            file_check=self._file_check,
+        )
         fresh.ledger = self.ledger
         return fresh
 
     @cached_property
     def catalog(self) -> Catalog:
         """The project's jobs."""
-        return read_catalog(self.settings.root)
+        return read_catalog(self.settings.root, self._file_check)
 
     @property
     def environment(self) -> str:

@@ -26,9 +26,10 @@ from sluice.plan.request import DeployRequest
 from sluice.project import Project
 from sluice.release.jars import stored_jars
 from tests.simulator.brokers import FakeBrokers, partition
+from tests.simulator.job_files import TrustedFiles
 from tests.support.answering import answered_by
 from tests.support.lab import Lab
-from tests.support.ledgers import forget_operators
+from tests.support.ledgers import forget_operators, new_ledger
 from tests.support.windowed import source
 
 JOB = "counts"
@@ -110,7 +111,8 @@ class Simulated:
         self.during_compile = None
         self.lab = Lab(SimpleNamespace(kafka_servers="kafka:9092", flink_url="http://flink", home=root), root, "test")
         self.lab.job(JOB, source(JOB))
-        self._project = Project(self.lab.project.settings, brokers=self.brokers)
+        new_ledger(root / ".sluice")
+        self._project = Project(self.lab.project.settings, brokers=self.brokers, file_check=TrustedFiles())
         self.brokers.apply(Step(topic, "create") for topic in declare(self._project.desired(JOB).topics.values()))
         self.flink = FlinkClient(self.url, exchange=answered_by(self._answer))
         monkeypatch.setattr(Project, "flink_at", lambda _project, url: self.client(url))

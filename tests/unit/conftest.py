@@ -3,6 +3,7 @@
 import pytest
 
 from tests.simulator.simulated import Simulated
+from tests.support.ledgers import new_ledger
 
 
 @pytest.fixture
@@ -12,5 +13,11 @@ def simulated(tmp_path, monkeypatch):
 
 @pytest.fixture
 def url(tmp_path):
-    """The URL of a ledger in SQLite; the tests on PostgreSQL replace this fixture."""
+    """The URL of a new ledger in SQLite; the tests on PostgreSQL replace this fixture."""
+    return new_ledger(tmp_path)
+
+
+@pytest.fixture
+def absent_url(tmp_path):
+    """The URL of a ledger that does not exist yet; the tests on PostgreSQL replace this fixture."""
     return f"sqlite:///{tmp_path / 'ledger.db'}"

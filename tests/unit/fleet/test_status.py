@@ -26,6 +26,9 @@ from sluice.plan.request import DeployRequest
 from sluice.project import Project
 from sluice.release.fingerprint import fingerprint
 from sluice.settings import Settings
+from tests.simulator.job_files import TrustedFiles
+from tests.support.brokers import HeldBrokers, HeldTopics
+from tests.support.ledgers import new_ledger
 from tests.support.placing import Columns
 
 DEPLOYMENT = """
@@ -59,10 +62,10 @@ def project(tmp_path, monkeypatch):
     for name in ("runs", "sleeps", "off", "fresh"):
         (tmp_path / "flink_jobs" / f"{name}.py").write_text(JOB % name)
     (tmp_path / "flink_jobs" / "broken.py").write_text("1 +")
-    project = Project(Settings(root=tmp_path, home=tmp_path / "home"))
+    brokers = HeldBrokers(HeldTopics({}, is_down=True))
+    project = Project(Settings(root=tmp_path, home=tmp_path / "home"), brokers=brokers, file_check=TrustedFiles())
+    new_ledger(project.settings.home)
     monkeypatch.setattr(Project, "flink_at", lambda _project, url: FlinkClient(url, exchange=knows_no_job))
-    monkeypatch.setattr("sluice.kafka.brokers.TIMEOUT", 0.2)
-    monkeypatch.setattr("sluice.kafka.offsets.TIMEOUT", 0.2)
     place(project, "runs", "running", fingerprint(tmp_path, project.desired("runs")))
     place(project, "sleeps", "suspended", "another")
     return project

@@ -18,6 +18,7 @@ from sluice.plan import stages
 from sluice.plan.model import Plan
 from sluice.plan.planner import Planned
 from tests.support.answering import answered_by
+from tests.support.ledgers import new_ledger
 from tests.support.placing import Columns
 
 NEW, FORMER = "a" * 32, "b" * 32
@@ -36,7 +37,7 @@ def project(tmp_path, monkeypatch):
         return None
 
     monkeypatch.setattr(executor_module, "pass_gates", passes)
-    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", "test")
+    ledger = Ledger(new_ledger(tmp_path), "test")
     ledger.add_release("counts", fingerprint="f", artifact="a", module="m", resolved={})
     return SimpleNamespace(flink_name=None, ledger=ledger)
 

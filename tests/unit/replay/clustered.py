@@ -12,6 +12,7 @@ from sluice.replay import chunk as chunk_module
 from sluice.replay.chunk import Chunk
 from tests.simulator.brokers import FakeBrokers
 from tests.support.answering import answered_by
+from tests.support.ledgers import new_ledger
 from tests.unit.replay.plans import plan
 
 
@@ -33,7 +34,7 @@ class Clustered:
         self.states, self.arrives, self.undying, self.logged, self.silent, self.slots = {}, {}, set(), [], 0, 7
         self.tasks = {}
         self.submits = self.run
-        self.ledger = Ledger(f"sqlite:///{root / 'ledger.db'}", "test")
+        self.ledger = Ledger(new_ledger(root), "test")
         given = {"artifact": "a", "module": "flink_jobs.counts", "resolved": {"parallelism": 1}}
         release = self.ledger.add_release("counts", fingerprint="f" * 64, **given)
         resolved = {"reads": {"events": {"topic": "lines"}}}

@@ -10,6 +10,7 @@ from sluice.ledger.chunk_scheduling import ChunkLimits
 from sluice.ledger.ledger import Ledger
 from sluice.replay.model import ReplayPlan, explain_replay
 from sluice.replay.release import compile_target
+from tests.support.ledgers import new_ledger
 from tests.unit.replay.plans import plan
 
 
@@ -30,7 +31,7 @@ def test_plan_survives_a_round_trip_through_json():
 
 @pytest.fixture
 def replays(tmp_path):
-    replays = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", "test").replays
+    replays = Ledger(new_ledger(tmp_path), "test").replays
     names = [chunk.name for chunk in plan().chunks]
     replays.add(plan().id, "counts", "one", 3, plan().model_dump(mode="json"), names, "why")
     return replays

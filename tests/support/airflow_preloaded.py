@@ -2,6 +2,6 @@
 
 from importlib import import_module
 
-for name in ("approve", "assets", "operators", "savepoint", "sweep", "timetable", "triggers"):
+for name in ("approve", "assets", "dags", "operators", "savepoint", "sweep", "timetable", "triggers"):
     import_module(f"sluice.airflow.{name}")
 import_module("airflow.sdk.execution_time.task_runner")

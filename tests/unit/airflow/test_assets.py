@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tests.support.ledgers import new_ledger
 from tests.support.own_process import run_script
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -16,6 +17,7 @@ jobs:
 
 
 def run(directory: Path, script: str, *arguments: str) -> None:
+    new_ledger(directory)
     run_script(script, directory, *arguments)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sqlalchemy import create_engine, update
+from sqlalchemy import Engine, create_engine, event, update
 
 from sluice.ledger.database import open_database
 from sluice.ledger.ledger import Ledger
@@ -42,6 +42,15 @@ def new_ledger(directory: Path) -> str:
     file = directory / "ledger.db"
     file.write_bytes(_migrated())
     return f"sqlite:///{file}"
+
+
+def skip_syncs() -> None:
+    """Let SQLite not wait for the disk: a test's ledger need not survive a power failure, and a test commits often."""
+
+    @event.listens_for(Engine, "connect")
+    def connected(connection: Any, _record: Any) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous=OFF")
 
 
 class Past:

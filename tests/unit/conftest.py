@@ -3,7 +3,9 @@
 import pytest
 
 from tests.simulator.simulated import Simulated
-from tests.support.ledgers import new_ledger
+from tests.support.ledgers import new_ledger, skip_syncs
+
+skip_syncs()
 
 
 @pytest.fixture

@@ -126,10 +126,11 @@ def sweep_real_once(root: str, at_once: str) -> None:
 
 def open_project(root: str, brokers: Brokers | None = None) -> Project:
     """The project as the sweeping process opens it."""
+    from sluice.ports import Ports
     from sluice.project import Project
     from sluice.settings import Settings
 
-    return Project(Settings(root=Path(root), home=Path(root) / "home"), brokers=brokers)
+    return Project(Settings(root=Path(root), home=Path(root) / "home"), ports=Ports(brokers=brokers))
 
 
 def sweep(

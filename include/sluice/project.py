@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sluice.deployment.catalog import Catalog, FileCheck, read_catalog
+from sluice.clock import Clock
+from sluice.deployment.catalog import Catalog, read_catalog
 from sluice.deployment.desired import DesiredJob, desired_job, flink_options
 from sluice.deployment.file import DeploymentFile, read_deployment_file
 from sluice.deployment.jars import jar_digests
@@ -20,10 +21,12 @@ from sluice.flink.connection import from_environment
 from sluice.job.config import secret_settings
 from sluice.job.names import consumer_group
 from sluice.kafka.exposure import exposed_kafka_login
+from sluice.ports import Ports
+from sluice.release.compiler import SUBMIT_TIMEOUT, Compiler
 from sluice.settings import Settings, make_private
 
 if TYPE_CHECKING:
-    from sluice.flink.client import FlinkClient
+    from sluice.flink.client import AsyncFlinkClient, FlinkClient
     from sluice.kafka.client import Brokers
     from sluice.ledger.ledger import Ledger
 
@@ -36,8 +39,7 @@ class Project:
         kafka: librdkafka's configuration; None: the one in the deployment file.
         flink: The Flink cluster; None: the address in the deployment file, or the connection that the file names,
             read from the environment.
-        brokers: The brokers; None: those of `kafka`.
-        file_check: Decides which job files are imported; see `read_catalog`.
+        ports: The ports; None: the defaults.
     """
 
     def __init__(
@@ -46,31 +48,23 @@ class Project:
         *,
         kafka: Mapping[str, str] | None = None,
         flink: Access | None = None,
-        brokers: Brokers | None = None,
-        file_check: FileCheck | None = None,
+        ports: Ports | None = None,
     ) -> None:
         self.settings = settings
         self._kafka = kafka
         self._flink = flink
-        self._brokers = brokers
-        self._file_check = file_check
+        self.ports = ports or Ports()
 
     def reread(self) -> Project:
         """The same project with its files read again; the ledger is shared."""
-        fresh = Project(
-            self.settings,
-            kafka=self._kafka,
-            flink=self._flink,
-            brokers=self._brokers,
-            file_check=self._file_check,
-        )
+        fresh = Project(self.settings, kafka=self._kafka, flink=self._flink, ports=self.ports)
         fresh.ledger = self.ledger
         return fresh
 
     @cached_property
     def catalog(self) -> Catalog:
         """The project's jobs."""
-        return read_catalog(self.settings.root, self._file_check)
+        return read_catalog(self.settings.root, self.ports.file_check)
 
     @property
     def environment(self) -> str:
@@ -101,11 +95,35 @@ class Project:
         """The cluster's REST address without the login, for messages and links."""
         return self.flink.url
 
-    def flink_at(self, url: str) -> FlinkClient:
-        """A client for a cluster at another address, with the login and TLS settings of this environment."""
+    def connect(self, url: str | None = None) -> FlinkClient:
+        """A client of the cluster.
+
+        Args:
+            url: The address of another cluster, with the same login and TLS settings; None: this environment's.
+
+        Raises:
+            ConfigError: see `flink`.
+        """
         from sluice.flink.client import FlinkClient  # noqa: PLC0415 - not always needed
 
-        return FlinkClient(replace(self.flink, url=url))
+        return (self.ports.flink or FlinkClient)(self.flink if url is None else replace(self.flink, url=url))
+
+    def connect_async(self) -> AsyncFlinkClient:
+        """An asynchronous client of the cluster. See `connect`."""
+        from sluice.flink.client import AsyncFlinkClient  # noqa: PLC0415 - not always needed
+
+        return AsyncFlinkClient(self.connect())
+
+    def compiler(
+        self, job: str, log: Callable[[str], None], *, ahead: bool = False, submit_timeout: float = SUBMIT_TIMEOUT
+    ) -> Compiler:
+        """A compiler of a job's releases. See `sluice.release.compiler.Compiler`."""
+        return (self.ports.compiler or Compiler)(self, job, log, ahead=ahead, submit_timeout=submit_timeout)
+
+    @property
+    def clock(self) -> Clock:
+        """The clock."""
+        return self.ports.clock
 
     @property
     def flink_name(self) -> str | None:
@@ -127,7 +145,7 @@ class Project:
         """The brokers."""
         from sluice.kafka.client import Brokers  # noqa: PLC0415 - not always needed
 
-        return Brokers(self.kafka) if self._brokers is None else self._brokers
+        return Brokers(self.kafka) if self.ports.brokers is None else self.ports.brokers
 
     @property
     def exposed_logins(self) -> tuple[str, ...]:

@@ -17,7 +17,6 @@ import pytest
 from confluent_kafka import Producer
 
 from sluice.client.protocol import Submit
-from sluice.compiler import Compiler
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.flink.models import JobState
@@ -26,6 +25,7 @@ from sluice.local.supervise import Supervisor
 from sluice.local.traffic.wire import producer
 from sluice.operation.topics import create_topics
 from sluice.plan.target import desired_target
+from sluice.release.compiler import Compiler
 from tests.support.lab import Lab
 from tests.support.running import deploy
 from tests.support.waiting import wait_for

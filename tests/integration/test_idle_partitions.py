@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections import Counter
 
-from sluice.flink.client import AsyncFlinkClient
 from sluice.health.probe import probe
 from sluice.health.verdict import verdict
 from sluice.local.traffic import oracle, wire
@@ -31,7 +30,7 @@ class Run:
 
     def snapshot(self):
         async def ask():
-            async with AsyncFlinkClient(self.lab.local.flink_url) as flink:
+            async with self.lab.project.connect_async() as flink:
                 group = self.lab.project.desired(JOB).group
                 return await probe(flink, self.job_id, (self.topic,), self.lab.project.brokers, group)
 

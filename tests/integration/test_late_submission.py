@@ -4,13 +4,13 @@ import threading
 
 import pytest
 
-from sluice.compiler import Compiler
 from sluice.flink import calls
 from sluice.flink.access import Access, Tls
 from sluice.flink.client import FlinkClient
 from sluice.operation.run import run_operation
 from sluice.plan.request import DeployRequest
 from sluice.project import Project
+from sluice.release.compiler import Compiler
 from sluice.state.locate import running_release
 from tests.integration import sources
 from tests.support.proxy import proxy_before

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sluice.compiler import Compiler
 from sluice.plan.target import desired_target
+from sluice.release.compiler import Compiler
 from tests.integration import sources
 
 JOBS = ("dead_letters", "event_metrics", "performance_metrics", "processing_metrics", "session_metrics")

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import SimpleNamespace
@@ -11,18 +12,20 @@ import httpx
 
 from sluice.client.protocol import Found, Graph, Operator, OperatorState, Ready, State, Vertex
 from sluice.errors import FlinkError, OperationError, StateError
-from sluice.flink import client as client_module
 from sluice.flink import stale_metrics
 from sluice.flink.client import FlinkClient
 from sluice.flink.exchange import NoAnswerError
+from sluice.health.gates import Reading
 from sluice.kafka.topic_steps import Step, declare
-from sluice.operation import roll_back as roll_back_module
+from sluice.operation import roll_back_cause
 from sluice.operation import stop as stop_module
+from sluice.operation.context import OperationContext
 from sluice.operation.executor import Executor
 from sluice.operation.roll_back import roll_back
 from sluice.plan.approval import Approval
 from sluice.plan.planner import Planner
 from sluice.plan.request import DeployRequest
+from sluice.ports import Ports
 from sluice.project import Project
 from sluice.release.jars import stored_jars
 from tests.simulator.brokers import FakeBrokers, partition
@@ -59,6 +62,12 @@ def graph(*operators, digest="d", computes=""):
     return Graph(vertices=(vertex,), slots=1, columns={}, digest=digest)
 
 
+async def pass_all(_project, order):
+    """Readings by which a job passes every gate."""
+    for gate in order.gates:
+        yield gate, Reading(passed=True, words="passed")
+
+
 class Simulated:
     """The project `counts`, whose windows hold state.
 
@@ -88,6 +97,7 @@ class Simulated:
         under_way: Those orders, in their order; `arrive` lets one come up.
         arrives_in: After how many requests and submissions the first of them comes up by itself; None: never.
         twice: The jobs that ran at the same moment, wherever there was more than one.
+        gates: Yields the readings of a started job's gates; by default all pass.
         url: The address of the cluster that the project names.
         clusters: Other clusters by their addresses: the states of the jobs that each knows, or None: it doesn't answer.
         options: Of the cluster at each address, beside its directories.
@@ -109,23 +119,27 @@ class Simulated:
         self.vanishes = []
         self.failures = {}
         self.during_compile = None
+        self.gates = pass_all
         self.lab = Lab(SimpleNamespace(kafka_servers="kafka:9092", flink_url="http://flink", home=root), root, "test")
         self.lab.job(JOB, source(JOB))
         new_ledger(root / ".sluice")
-        self._project = Project(self.lab.project.settings, brokers=self.brokers, file_check=TrustedFiles())
+        ports = Ports(
+            flink=lambda access: self.client(access.url),
+            brokers=self.brokers,
+            compiler=lambda *_arguments, **_named: Client(self),
+            gates=self._read_gates,
+            file_check=TrustedFiles(),
+        )
+        self._project = Project(self.lab.project.settings, ports=ports)
         self.brokers.apply(Step(topic, "create") for topic in declare(self._project.desired(JOB).topics.values()))
-        self.flink = FlinkClient(self.url, exchange=answered_by(self._answer))
-        monkeypatch.setattr(Project, "flink_at", lambda _project, url: self.client(url))
-        monkeypatch.setattr(client_module, "_PAUSES", ())
+        self.flink = self.client(self.url)
         monkeypatch.setattr(stale_metrics, "_DEFAULT", timedelta(0))
         monkeypatch.setattr(stop_module, "_SETTLES", 0.01)
-        for module, name in ((stale_metrics, "_SLACK"), (stale_metrics, "_PAUSE"), (roll_back_module, "_RECOVERY")):
+        for module, name in ((stale_metrics, "_SLACK"), (stale_metrics, "_PAUSE"), (roll_back_cause, "_RECOVERY")):
             monkeypatch.setattr(module, name, 0.01)
 
-        async def passes(*_arguments):
-            return None
-
-        monkeypatch.setattr(roll_back_module, "pass_gates", passes)
+    def _read_gates(self, project, order):
+        return self.gates(project, order)
 
     @property
     def ends(self):
@@ -174,17 +188,20 @@ class Simulated:
 
     def switch_over(self, planned, holder="me", *, approved=False):
         """Do a plan up to the start."""
-        executor = Executor(
+        approval = Approval(holder, datetime.now(UTC)) if approved is True else approved or None
+        return Executor(self.context(holder), planned, approval=approval).start()
+
+    def context(self, holder):
+        """The context of an operation of this holder, to whom all others have ended."""
+        return OperationContext(
             self.project,
-            planned,
+            JOB,
             self.flink,
             self.compiler,
             holder,
             self.log_lines.append,
-            approval=Approval(holder, datetime.now(UTC)) if approved is True else approved or None,
             is_gone=lambda other: other != holder,
         )
-        return executor.start()
 
     def settle(self, started):
         """Its gates are passed."""
@@ -198,8 +215,8 @@ class Simulated:
 
     def roll_back(self, operation):
         """The way back of an operation that does not pass its gates."""
-        handle = self.ledger.resume(operation)
-        return roll_back(self.project, handle, "it is bad", self.flink, self.log_lines.append, lambda: Client(self))
+        context = replace(self.context("me"), compiler=Client(self), begun=self.ledger.resume(operation))
+        return roll_back(context, "it is bad")
 
     def forget_operators(self):
         """Leave the releases as those are that were entered before what operators compute was kept."""
@@ -267,7 +284,7 @@ class Simulated:
             finally:
                 self.states = here
 
-        return FlinkClient(url, exchange=exchange)
+        return FlinkClient(url, exchange=exchange, pauses=())
 
     def move(self, url, **options):
         """Let the project name another cluster, which knows no job; the former one goes on."""

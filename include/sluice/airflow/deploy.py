@@ -93,13 +93,14 @@ class DeployOperator(SwitchOverOperator):
             driver = self.driver(context, project)
             for gate in gates if job.flink_job_id else ():
                 order = gate_order(project, self.job, job, (Gate(gate),), self.log.info, deadline=deadline)
-                reading = look(order)
+                reading = look(project, order)
                 self.log.info("%s: %s", gate, reading.words)
                 if reading.hopeless:
                     self._fail(context, started, f"{gate}: {reading.words}")
                 if not reading.passed:
                     left = self.extend_lease(context, project, order.deadline)
-                    trigger, arguments = GateTrigger.of(order, **self.where), {"started": started, "gate": gate}
+                    trigger = GateTrigger(order=order.model_dump(mode="json"), **self.where)
+                    arguments = {"started": started, "gate": gate}
                     self.defer(trigger=trigger, method_name="passed", kwargs=arguments, timeout=left + BACKSTOP)
                 driver.passed(Gate(gate), job)
             ended = settle_operation(self, context, project, started)

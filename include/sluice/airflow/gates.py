@@ -23,7 +23,7 @@ from sluice.ledger.values import Phase
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from sluice.airflow.triggers import GateTrigger
+    from sluice.operation.gate_order import GateOrder
     from sluice.operation.started import Started
     from sluice.project import Project
 
@@ -55,7 +55,6 @@ class GateOperator(SluiceOperator):
 
     def execute(self, context: Context) -> str:
         """Read the gate once; defer to the trigger if it is not passed but still can be."""
-        from sluice.airflow.triggers import GateTrigger  # noqa: PLC0415
         from sluice.health.gates import Gate  # noqa: PLC0415
         from sluice.operation.gate import look  # noqa: PLC0415
         from sluice.operation.gate_order import gate_order  # noqa: PLC0415
@@ -70,10 +69,10 @@ class GateOperator(SluiceOperator):
                 project, self.job, started, (Gate(self.gate),), self.log.info, deadline=deadline, patience=self.patience
             )
             context["ti"].xcom_push(key=JOB_URL, value=job_url(project.flink_url, order.flink_job_id))
-            reading = look(order)
+            reading = look(project, order)
         if not reading.passed and not reading.hopeless:
             self.log.info("%s", reading.words)
-            self._wait(context, project, GateTrigger.of(order, **self.where))
+            self._wait(context, project, order)
         return self._conclude(context, project, passed=reading.passed, words=reading.words)
 
     def resume(self, context: Context, event: dict[str, Any]) -> str:
@@ -82,11 +81,14 @@ class GateOperator(SluiceOperator):
             project = self.project()
         return self._conclude(context, project, passed=event["passed"], words=event["words"])
 
-    def _wait(self, context: Context, project: Project, trigger: GateTrigger) -> NoReturn:
-        left = timedelta(seconds=trigger.deadline - time.time())
+    def _wait(self, context: Context, project: Project, order: GateOrder) -> NoReturn:
+        from sluice.airflow.triggers import GateTrigger  # noqa: PLC0415
+
+        left = timedelta(seconds=order.deadline - time.time())
         if self.started is not None:
             with airflow_errors():
-                self.extend_lease(context, project, trigger.deadline)
+                self.extend_lease(context, project, order.deadline)
+        trigger = GateTrigger(order=order.model_dump(mode="json"), **self.where)
         self.defer(trigger=trigger, method_name="resume", timeout=left + BACKSTOP)
 
     def _conclude(self, context: Context, project: Project, *, passed: bool, words: str) -> str:

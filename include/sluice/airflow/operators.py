@@ -201,11 +201,9 @@ class SwitchOverOperator(RequestOperator):
         return {**asdict(started), "deadline": time.time() + timeout}
 
     def _switch(self, project: Project, context: Context) -> Started:
-        from sluice.compiler import Compiler  # noqa: PLC0415
-        from sluice.flink.client import FlinkClient  # noqa: PLC0415
 
         driver, shown = self.driver(context, project), self.plan and self.plan["fingerprint"]
-        with FlinkClient(project.flink) as flink, Compiler(project, self.job, driver.log) as compiler:
+        with project.connect() as flink, project.compiler(self.job, driver.log) as compiler:
             request = self.request(context)
             return driver.start(request, flink, compiler, lambda: self._approval(context, project), shown).started
 

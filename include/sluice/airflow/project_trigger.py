@@ -6,6 +6,10 @@ import inspect
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger
+from asgiref.sync import sync_to_async
+
+from sluice.airflow.projects import project_of
+from sluice.project import Project
 
 
 class ProjectTrigger(BaseTrigger):
@@ -21,6 +25,13 @@ class ProjectTrigger(BaseTrigger):
         super().__init__()  # type: ignore[no-untyped-call]
         self.root = root
         self.environment = environment
+        self._project: Project | None = None
+
+    async def project(self) -> Project:
+        """The project, read once: a killed trigger has little time to cancel its Flink job."""
+        if self._project is None:
+            self._project = await sync_to_async(project_of)(self.root, self.environment)
+        return self._project
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class and arguments."""

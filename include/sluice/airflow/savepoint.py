@@ -44,13 +44,12 @@ class SavepointOperator(SluiceOperator):
     def work(self, context: Context) -> Any:
         """Trigger the savepoint when the lock is free."""
         from sluice.airflow.triggers import SavepointTrigger  # noqa: PLC0415
-        from sluice.flink.client import FlinkClient  # noqa: PLC0415
         from sluice.operation.savepoint import order_savepoint  # noqa: PLC0415
 
         with airflow_errors():
             project = self.project()
             self.wait_for_lock(context, project)
-            with FlinkClient(project.flink) as flink:
+            with project.connect() as flink:
                 ordered = order_savepoint(
                     project, self.job, self.holder(context), flink, note=self.reason, is_gone=self.is_gone(context)
                 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,16 +12,13 @@ from airflow.triggers.base import TriggerEvent
 from asgiref.sync import sync_to_async
 
 from sluice.airflow.project_trigger import ProjectTrigger
-from sluice.airflow.projects import ledger_of, project_of
+from sluice.airflow.projects import ledger_of
 from sluice.errors import JobNotFoundError, UnreachableError
 from sluice.flink import calls
-from sluice.flink.access import Access
-from sluice.flink.client import AsyncFlinkClient, FlinkClient
-from sluice.health.gates import Gate
-from sluice.job.limits import Health
 from sluice.ledger.chunk_scheduling import ChunkLimits, QueuePosition
 from sluice.ledger.values import Outcome
-from sluice.operation.gate import GateOrder, readings
+from sluice.operation.gate import readings
+from sluice.operation.gate_order import GateOrder
 from sluice.operation.savepoint import await_savepoint
 from sluice.project import Project
 from sluice.replay.progress import ChunkProgress, watch_chunk
@@ -32,96 +29,18 @@ class GateTrigger(ProjectTrigger):
     """Fires when a gate is passed, or can't be passed any more.
 
     Args:
-        gate: `running`, `checkpoint`, `consumer_lag` or `watermark`.
-        flink_job_id: The Flink job.
-        topics: The topics that it reads.
-        group: Its consumer group.
-        health: The job's limits, as JSON values.
-        deadline: Unix time in seconds.
-        restored_from: The savepoint or checkpoint that the job must have been restored from; None: not checked.
-        positions: By topic and partition, the offset before which the job must not read; None: not checked.
-        untimed: The topics that it reads without event time.
-        must_count: See `sluice.health.gates.judge`.
-        requires_proof: See `sluice.operation.gate.GateOrder`.
-        triggers_checkpoint: See there.
+        order: The values of a `sluice.operation.gate_order.GateOrder` with one gate.
         root, environment: The project; see `ProjectTrigger`.
     """
 
-    def __init__(  # noqa: PLR0913 - Airflow keeps a trigger as plain values
-        self,
-        *,
-        gate: str,
-        flink_job_id: str,
-        topics: list[str],
-        group: str,
-        health: dict[str, Any],
-        deadline: float,
-        restored_from: str | None = None,
-        positions: dict[str, dict[str, int]] | None = None,
-        untimed: Sequence[str] = (),
-        must_count: bool = True,
-        requires_proof: bool = True,
-        triggers_checkpoint: bool = False,
-        root: str | None = None,
-        environment: str | None = None,
-    ) -> None:
+    def __init__(self, *, order: dict[str, Any], root: str | None = None, environment: str | None = None) -> None:
         super().__init__(root=root, environment=environment)
-        self.gate = gate
-        self.flink_job_id = flink_job_id
-        self.topics = topics
-        self.group = group
-        self.health = health
-        self.deadline = deadline
-        self.restored_from = restored_from
-        self.positions = positions
-        self.untimed = list(untimed)
-        self.must_count = must_count
-        self.requires_proof = requires_proof
-        self.triggers_checkpoint = triggers_checkpoint
-
-    @classmethod
-    def of(cls, order: GateOrder, *, root: str | None, environment: str | None) -> GateTrigger:
-        """The trigger that waits for the first gate of an order; `root` and `environment` name its project."""
-        return cls(
-            gate=order.gates[0],
-            flink_job_id=order.flink_job_id,
-            topics=list(order.topics),
-            group=order.group,
-            health=order.health.model_dump(mode="json"),
-            deadline=order.deadline,
-            restored_from=order.restored_from,
-            positions=None if order.positions is None else {name: dict(of) for name, of in order.positions.items()},
-            untimed=list(order.untimed),
-            must_count=order.must_count,
-            requires_proof=order.requires_proof,
-            triggers_checkpoint=order.triggers_checkpoint,
-            root=root,
-            environment=environment,
-        )
-
-    def order(self, project: Project) -> GateOrder:
-        """The order for the gate, with the brokers and the cluster of this project."""
-        return GateOrder(
-            gates=(Gate(self.gate),),
-            flink=project.flink,
-            flink_job_id=self.flink_job_id,
-            topics=tuple(self.topics),
-            brokers=project.brokers,
-            group=self.group,
-            health=Health.model_validate(self.health),
-            deadline=self.deadline,
-            restored_from=self.restored_from,
-            positions=self.positions,
-            untimed=tuple(self.untimed),
-            must_count=self.must_count,
-            requires_proof=self.requires_proof,
-            triggers_checkpoint=self.triggers_checkpoint,
-        )
+        self.order = order
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: {passed, words}."""
-        order = self.order(await sync_to_async(project_of)(self.root, self.environment))
-        async for _, reading in readings(order):
+        project = await self.project()
+        async for _, reading in readings(project, GateOrder.model_validate(self.order)):
             self.log.info("%s", reading.words)
             if reading.passed or reading.hopeless:
                 yield TriggerEvent({"passed": reading.passed, "words": reading.words})  # type: ignore[no-untyped-call]
@@ -156,8 +75,7 @@ class SavepointTrigger(ProjectTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: {ordered, location, failure, unreachable}; one of the last three is not None."""
         event: dict[str, Any] = {"ordered": self.ordered, "location": None, "failure": None, "unreachable": None}
-        flink = (await sync_to_async(project_of)(self.root, self.environment)).flink
-        waiting = await_savepoint(flink, self.ordered["flink_job_id"], self.ordered["trigger_id"])
+        waiting = await_savepoint(await self.project(), self.ordered["flink_job_id"], self.ordered["trigger_id"])
         try:
             seen = await asyncio.wait_for(waiting, max(0.0, self.deadline - time.time()))
             event |= {"location": seen.location, "failure": seen.failure}
@@ -214,7 +132,6 @@ class ReplayTrigger(ProjectTrigger):
         self.name = name
         self.total = total
         self.begun = begun
-        self._found: Access | None = None
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: {flink_job_id, state, records, words, seconds_left}.
@@ -223,7 +140,7 @@ class ReplayTrigger(ProjectTrigger):
         """
         until, next_line = time.time() + _PROGRESS_INTERVAL, 0.0
         try:
-            async for progress in watch_chunk(await self._cluster(), self.flink_job_id):
+            async for progress in watch_chunk(await self.project(), self.flink_job_id):
                 elapsed = time.time() - self.begun
                 words = progress.describe(self.total, elapsed)
                 if progress.is_over or time.time() > until:
@@ -243,18 +160,11 @@ class ReplayTrigger(ProjectTrigger):
 
     async def on_kill(self) -> None:
         """Cancel the Flink job if a person marked or cleared the task. A restart of the triggerer doesn't call this."""
-        async with AsyncFlinkClient(await self._cluster()) as flink:
+        async with (await self.project()).connect_async() as flink:
             try:
                 await flink.send(calls.cancel(self.flink_job_id))
             except JobNotFoundError:
                 self.log.info("%s: Flink does not know job %s any more", self.name, self.flink_job_id)
-
-    async def _cluster(self) -> Access:
-        """The cluster, found once: a killed trigger has little time to cancel its Flink job."""
-        if self._found is None:
-            project: Project = await sync_to_async(project_of)(self.root, self.environment)
-            self._found = project.flink
-        return self._found
 
 
 class ChunkQueueTrigger(ProjectTrigger):
@@ -292,14 +202,14 @@ class ChunkQueueTrigger(ProjectTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event, without content. Until then, log each minute what the chunk waits for."""
-        flink = (await sync_to_async(project_of)(self.root, self.environment)).flink
+        project = await self.project()
         outage = OutageTimeout(_OUTAGE_TIMEOUT)
         startable_since: float | None = None
         next_line = time.time() + _PROGRESS_INTERVAL
         while True:
             pause = _QUEUE_PAUSE
             try:
-                position, slots = await sync_to_async(self._read_position)(flink)
+                position, slots = await sync_to_async(self._read_position)(project)
                 if position.is_over:
                     break
                 # Chunks with lower numbers go first: their tasks take seconds to claim them.
@@ -318,10 +228,10 @@ class ChunkQueueTrigger(ProjectTrigger):
             await asyncio.sleep(pause)
         yield TriggerEvent({})  # type: ignore[no-untyped-call]
 
-    def _read_position(self, flink: Access) -> tuple[QueuePosition, SlotAvailability]:
+    def _read_position(self, project: Project) -> tuple[QueuePosition, SlotAvailability]:
         """The chunk's position in the queue, and the task slots that are free and not about to be taken by others."""
         ledger, place = ledger_of(self.root, self.environment), (self.replay, self.number)
-        with FlinkClient(flink) as client:
+        with project.connect() as client:
             slots = read_slot_availability(ledger, client)
         position = ledger.replays.queue_position(*place, self.taker, self._limits, alive=slots.alive)
         slots = slots.without(ledger.replays.pending_slots(*place, slots.alive))

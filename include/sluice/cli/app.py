@@ -12,7 +12,6 @@ import typer
 
 from sluice.cli.output import print_json
 from sluice.cli.request_options import takes_request
-from sluice.compiler import Compiler
 from sluice.errors import ConfigError
 from sluice.plan.request import DeployRequest
 from sluice.project import Project
@@ -76,7 +75,7 @@ def deploy(request: DeployRequest, jobs: Jobs, environment: Environment = None, 
     names = list(dict.fromkeys(jobs))
     for name in names:
         project.desired(name)  # raises an error of the file before anything is changed
-    ahead = {name: Compiler(project, name, progress_printer(name), ahead=True) for name in names[:1]}
+    ahead = {name: project.compiler(name, progress_printer(name), ahead=True) for name in names[:1]}
     from sluice.cli.operations import run_jobs  # noqa: PLC0415 - loaded while the client starts
 
     run_jobs(project, names, request, json=json, ahead=ahead)

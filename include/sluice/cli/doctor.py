@@ -20,7 +20,6 @@ from confluent_kafka import KafkaException
 from sluice.deployment.jars import jar_urls
 from sluice.errors import SluiceError
 from sluice.flink import calls
-from sluice.flink.client import FlinkClient
 from sluice.kafka.brokers import TIMEOUT, connect
 from sluice.local.layout import Local
 from sluice.local.survivors import survivors
@@ -175,7 +174,7 @@ def _kafka(project: Project) -> Check:
 
 def _flink(project: Project) -> Check:
     try:
-        with FlinkClient(project.flink) as flink:
+        with project.connect() as flink:
             found = flink.send(calls.overview())
     except SluiceError as error:
         return Check("Flink", "failed", error.message, error.remedy)

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from typing import Any
 
 from sluice.cli.output import print_json
-from sluice.compiler import Compiler
 from sluice.errors import SluiceError
 from sluice.fleet.members import all_names
 from sluice.operation.holder import shell_holder
@@ -19,6 +18,7 @@ from sluice.plan.explain import explain
 from sluice.plan.model import Plan
 from sluice.plan.request import DeployRequest
 from sluice.project import Project
+from sluice.release.compiler import Compiler
 from sluice.terminal import console, print_table, progress_printer, show_error
 
 _PARALLEL = 4
@@ -89,10 +89,9 @@ def forget_job(project: Project, job: str, *, json: bool, confirms_loss: bool = 
     Raises:
         RefusedError: see `sluice.operation.forget.forget`.
     """
-    from sluice.flink.client import FlinkClient  # noqa: PLC0415
     from sluice.operation.forget import forget  # noqa: PLC0415
 
-    with FlinkClient(project.flink) as flink:
+    with project.connect() as flink:
         forgotten = forget(project, job, flink, shell_holder(), confirms_loss=confirms_loss)
     if json:
         print_json(forgotten)

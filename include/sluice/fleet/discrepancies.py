@@ -88,7 +88,7 @@ def find_discrepancy(project: Project, member: Member, /, *, is_listed: bool) ->
     if place is None or place.flink_job_id != member.status.flink_job_id:
         return None
     try:
-        with project.flink_at(project.flink_url) as flink:
+        with project.connect() as flink:
             state = job_state(flink, place.flink_job_id)
             if state is None:
                 refuse_elsewhere(project, flink, place)

@@ -16,7 +16,6 @@ from sluice.fleet.readings import to_sample, to_snapshot
 from sluice.fleet.reconcile import HolderEnded, read_ledger_view
 from sluice.fleet.rows import JobObservation, JobStatus, one_per_job
 from sluice.fleet.sweep import SweepBudget, sweep
-from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.flink.identity import identify
 from sluice.health.snapshot import Snapshot
 from sluice.operation.holder import is_gone
@@ -78,7 +77,7 @@ def observe_members(
     """One sweep over these members; see `sweep` and `read_ledger_view`."""
 
     async def go() -> list[JobObservation]:
-        async with AsyncFlinkClient(project.flink) as flink:
+        async with project.connect_async() as flink:
             return await sweep(
                 members,
                 flink,
@@ -132,7 +131,7 @@ def _keep_clusters(project: Project, found: Sequence[JobObservation]) -> None:
     if not running:
         return
     # If Flink doesn't answer any more, the next sweep records it.
-    with contextlib.suppress(SluiceError), FlinkClient(project.flink) as flink:
+    with contextlib.suppress(SluiceError), project.connect() as flink:
         cluster = identify(flink, project.flink_name).values
         for job, place in running.items():
             project.ledger.clusters.record(job, place.flink_job_id, cluster)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self, TypeVar
@@ -23,8 +24,10 @@ T = TypeVar("T")
 
 _CONNECT, _ANSWER = 5.0, 10.0
 """Seconds to connect, and to wait for an answer."""
-_PAUSES = (0.2, 0.5, 1.0)
+PAUSES = (0.2, 0.5, 1.0)
 """Seconds between the attempts of a repeatable call."""
+_CONNECTIONS = 32
+"""How many requests of a client may be in progress at the same time."""
 _NO_SUCH_JOB = re.compile(
     r"(?:FlinkJobNotFoundException: Could not find Flink job \(|\bJob )([0-9a-f]{32})(?:\)| not found)"
 )
@@ -46,17 +49,20 @@ class FlinkClient:
 
     Args:
         access: How to reach the cluster; or its address, e.g. http://127.0.0.1:8081.
-        exchange: Replaces the network in tests.
-        connections: How many requests may be in progress at the same time.
+        exchange: Sends the requests; None: over HTTP.
+        pauses: Seconds between the attempts of a repeatable call.
 
     Raises:
         ConfigError: a certificate file can't be used.
     """
 
-    def __init__(self, access: Access | str, *, exchange: Exchange | None = None, connections: int = 4) -> None:
+    def __init__(
+        self, access: Access | str, *, exchange: Exchange | None = None, pauses: Sequence[float] = PAUSES
+    ) -> None:
         access = Access.of(access) if isinstance(access, str) else access
         self.url = access.url
-        self._own = HttpExchange(access, connections, (_CONNECT, _ANSWER))
+        self._pauses = tuple(pauses)
+        self._own = HttpExchange(access, _CONNECTIONS, (_CONNECT, _ANSWER))
         self._exchange = exchange or self._own
         self._is_closed = threading.Event()
 
@@ -84,7 +90,7 @@ class FlinkClient:
         """
         target = f"{call.path}?{urlencode(call.params, safe=',')}" if call.params else call.path
         body = None if call.body is None else json.dumps(call.body).encode()
-        for pause in (*_PAUSES, None):
+        for pause in (*self._pauses, None):
             try:
                 return _read(self.url, call, *self._exchange(call.method, target, body))
             except NoAnswerError as error:
@@ -97,16 +103,16 @@ class FlinkClient:
 
 
 class AsyncFlinkClient:
-    """An asynchronous client: runs a `FlinkClient` on a thread pool. An async context manager.
+    """An asynchronous client: runs a `FlinkClient` on a thread pool. An async context manager, which closes both.
 
     Args:
-        access: As for `FlinkClient`, like the other arguments.
+        client: The blocking client.
     """
 
-    def __init__(self, access: Access | str, *, exchange: Exchange | None = None, connections: int = 32) -> None:
-        self._client = FlinkClient(access, exchange=exchange, connections=connections)
-        self.url = self._client.url
-        self._threads = ThreadPoolExecutor(connections, thread_name_prefix="flink")
+    def __init__(self, client: FlinkClient) -> None:
+        self._client = client
+        self.url = client.url
+        self._threads = ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="flink")
 
     async def __aenter__(self) -> Self:
         return self

@@ -12,12 +12,12 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sluice.compiler import Compiler
 from sluice.errors import ChangedError, RefusedError
 from sluice.flink.client import FlinkClient
 from sluice.health.gates import Gate
 from sluice.ledger.operation_handle import OperationHandle
 from sluice.ledger.values import Outcome
+from sluice.operation.context import OperationContext
 from sluice.operation.executor import Executor
 from sluice.operation.holder import is_gone
 from sluice.operation.roll_back import RollbackResult, roll_back
@@ -28,6 +28,7 @@ from sluice.plan.model import Action, Plan
 from sluice.plan.planner import Planner
 from sluice.plan.request import DeployRequest
 from sluice.project import Project
+from sluice.release.compiler import Compiler
 
 T = TypeVar("T")
 
@@ -101,17 +102,8 @@ class Driver:
                     f"{self.job}: its code or settings have changed since the plan was made",
                     remedy="trigger the DAG again, and read the new plan",
                 )
-            executor = Executor(
-                self.project,
-                planned,
-                flink,
-                compiler,
-                self.holder,
-                self.log,
-                approval=approval(),
-                note=request.reason,
-                is_gone=self.is_gone,
-            )
+            context = OperationContext(self.project, self.job, flink, compiler, self.holder, self.log, self.is_gone)
+            executor = Executor(context, planned, approval=approval(), note=request.reason)
             executor.start()
             return executor
 
@@ -147,7 +139,7 @@ class Driver:
         operation = self.held()
         if operation is None:
             return None
-        with FlinkClient(self.project.flink) as flink:
+        with self.project.connect() as flink:
             return settle(self.project, flink, operation, started, self.log)
 
     def roll_back(self, otherwise: str, flink: FlinkClient | None = None) -> RollbackResult | None:
@@ -162,8 +154,7 @@ class Driver:
             return None
         failure = operation.entry("verify", "failed") or operation.entry("switch_over", "failed") or {}
         reason = str(failure.get("reason", otherwise))
-        with nullcontext(flink) if flink else FlinkClient(self.project.flink) as client:
-            return roll_back(self.project, operation, reason, client, self.log, self._compiler)
-
-    def _compiler(self) -> Compiler:
-        return Compiler(self.project, self.job, self.log)
+        with nullcontext(flink) if flink else self.project.connect() as client:
+            compiler = self.project.compiler(self.job, self.log)
+            context = OperationContext(self.project, self.job, client, compiler, self.holder, self.log, begun=operation)
+            return roll_back(context, reason)

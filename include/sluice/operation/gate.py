@@ -7,69 +7,36 @@ import re
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from sluice.errors import FlinkError, UnreachableError
 from sluice.flink import calls
-from sluice.flink.access import Access
 from sluice.flink.client import AsyncFlinkClient
 from sluice.health.gates import Gate, Reading, judge, repeats_own_failure
 from sluice.health.probe import probe
 from sluice.health.progress import Proof
 from sluice.health.snapshot import Snapshot
-from sluice.job.limits import Health
 from sluice.kafka.client import Brokers
+from sluice.operation.gate_order import GateOrder
+from sluice.project import Project
 from sluice.state.offsets import offsets_by_partition
 
 _PAUSE = 1.0
 """Seconds between two snapshots."""
 
 
-@dataclass(frozen=True)
-class GateOrder:
-    """What to wait for.
-
-    Attributes:
-        gates: The gates, in the order in which they must pass.
-        deadline: Unix time in seconds by which they must have passed.
-        restored_from: The savepoint or checkpoint that the job must have been restored from; None: not checked.
-        positions: The offset per topic and partition before which the job must not read; None: not checked.
-        untimed: The topics that it reads without event time.
-        must_count: See `judge`.
-        requires_proof: The gate `running` requires that the waiting records are read and covered by a checkpoint.
-            False: the job is unchanged, and its release has passed its gates before; any checkpoint will do.
-        triggers_checkpoint: Trigger a checkpoint once only that is missing; False: wait for the job's own.
-    """
-
-    gates: tuple[Gate, ...]
-    flink: Access | str
-    flink_job_id: str
-    topics: tuple[str, ...]
-    brokers: Brokers
-    group: str
-    health: Health
-    deadline: float
-    restored_from: str | None = None
-    positions: Mapping[str, Mapping[Any, int]] | None = None
-    untimed: tuple[str, ...] = ()
-    must_count: bool = True
-    requires_proof: bool = True
-    triggers_checkpoint: bool = False
-
-
-async def readings(order: GateOrder) -> AsyncGenerator[tuple[Gate, Reading]]:
+async def readings(project: Project, order: GateOrder) -> AsyncGenerator[tuple[Gate, Reading]]:
     """Poll the job; yield each changed reading with its gate. The last one is of the last gate, or is hopeless.
 
     One snapshot may pass several gates. An error of the cluster or of a broker is no finding about the job: the
     request is repeated until the deadline.
     """
     last: str | None = None
-    watch = _Watch(order)
+    watch = _Watch(project.brokers, order)
     left = list(order.gates)
-    async with AsyncFlinkClient(order.flink) as flink:
+    async with project.connect_async() as flink:
         while left:
             look = await watch.look(flink)
             while left:
@@ -86,11 +53,11 @@ async def readings(order: GateOrder) -> AsyncGenerator[tuple[Gate, Reading]]:
                 left.pop(0)
 
 
-def look(order: GateOrder) -> Reading:
+def look(project: Project, order: GateOrder) -> Reading:
     """The current reading of the first gate, from one snapshot."""
 
     async def first() -> Reading:
-        async with aclosing(readings(order)) as found:
+        async with aclosing(readings(project, order)) as found:
             _, reading = await anext(found)
             return reading
 
@@ -100,7 +67,8 @@ def look(order: GateOrder) -> Reading:
 class _Watch:
     """The observations so far: the previous snapshot, and the earlier readings of each gate."""
 
-    def __init__(self, order: GateOrder) -> None:
+    def __init__(self, brokers: Brokers, order: GateOrder) -> None:
+        self._brokers = brokers
         self._order = order
         self._former: Snapshot | None = None
         self._proof: Proof | None = None
@@ -115,13 +83,13 @@ class _Watch:
         try:
             if self._proof is None and order.requires_proof and "running" in order.gates:
                 # Read the ends before the first snapshot: records that arrive later were not waiting at the start.
-                ends = await asyncio.to_thread(order.brokers.stable_ends, order.topics)
+                ends = await asyncio.to_thread(self._brokers.stable_ends, order.topics)
                 self._proof = Proof(ends, started_at)
             self._former = await probe(
                 flink,
                 order.flink_job_id,
                 order.topics,
-                order.brokers,
+                self._brokers,
                 order.group,
                 previous=self._former,
                 started_at=started_at,

@@ -6,19 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from sluice.compiler import Compiler
 from sluice.errors import BusyError, OperationError, RefusedError, SluiceError
 from sluice.flink.client import FlinkClient
 from sluice.ledger.values import Outcome, Phase
 from sluice.operation.driver import Driver
-from sluice.operation.executor import Executor, GatesFailedError
+from sluice.operation.executor import Executor
 from sluice.operation.holder import is_gone
 from sluice.operation.started import Log, Started
+from sluice.operation.verify import GatesFailedError
 from sluice.plan.approval import Approval
 from sluice.plan.model import Plan
 from sluice.plan.planner import Planner
 from sluice.plan.request import DeployRequest
 from sluice.project import Project
+from sluice.release.compiler import Compiler
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def make_plan(
         RefusedError: the request can't be fulfilled.
         UnreachableError: the cluster or the broker doesn't answer.
     """
-    with FlinkClient(project.flink) as flink, Compiler(project, job, log) as compiler:
+    with project.connect() as flink, project.compiler(job, log) as compiler:
         planner = Planner(project, job, request, flink, compiler, compiles_always=compiles_always)
         return planner.plan().plan
 
@@ -83,7 +84,7 @@ def run_operation(
         is_gone: Returns whether another holder of the job is known to have ended.
     """
     driver = Driver(project, job, holder, log, is_gone)
-    with FlinkClient(project.flink) as flink, compiler or Compiler(project, job, log) as client:
+    with project.connect() as flink, compiler or project.compiler(job, log) as client:
         approved = Approval(holder, datetime.now(UTC)) if request.allow_state_loss else None
         try:
             executor = driver.start(request, flink, client, lambda: approved)

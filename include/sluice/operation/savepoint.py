@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 from sluice.errors import FlinkError, OperationError, RefusedError
 from sluice.flink import calls
-from sluice.flink.access import Access
-from sluice.flink.client import AsyncFlinkClient, FlinkClient
+from sluice.flink.client import FlinkClient
 from sluice.flink.models import SavepointResult
 from sluice.ledger.placement_version import PlacementVersion
 from sluice.ledger.values import Outcome
@@ -140,7 +139,7 @@ def enter_savepoint(project: Project, ordered: Ordered, seen: Look) -> Taken:
 
 def take_savepoint(project: Project, job: str, holder: str, log: Log, note: str | None = None) -> Taken:
     """Request a savepoint and wait for it. Raises the errors of `order_savepoint` and `enter_savepoint`."""
-    with FlinkClient(project.flink) as flink:
+    with project.connect() as flink:
         ordered = order_savepoint(project, job, holder, flink, note=note)
         log(f"savepoint of Flink job {ordered.flink_job_id[:8]}, release {ordered.release}")
         while (seen := _look(flink, ordered)) == Look():
@@ -148,13 +147,13 @@ def take_savepoint(project: Project, job: str, holder: str, log: Log, note: str 
     return enter_savepoint(project, ordered, seen)
 
 
-async def await_savepoint(flink: Access, flink_job_id: str, trigger_id: str) -> Look:
+async def await_savepoint(project: Project, flink_job_id: str, trigger_id: str) -> Look:
     """Wait until the savepoint is complete or has failed.
 
     Raises:
         UnreachableError: the cluster doesn't answer.
     """
-    async with AsyncFlinkClient(flink) as client:
+    async with project.connect_async() as client:
         while True:
             try:
                 seen = _seen(await client.send(calls.savepoint_result(flink_job_id, trigger_id)))

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sluice.client import protocol
-from sluice.compiler import Compiler
 from sluice.errors import BusyError, ChangedError, FlinkError, OperationError, SluiceError, UnreachableError
 from sluice.flink.client import FlinkClient
 from sluice.flink.ending import cancel, job_state
@@ -20,6 +19,7 @@ from sluice.ledger.submissions import submissions
 from sluice.ledger.tables import Placement
 from sluice.ledger.transitions import Submit
 from sluice.project import Project
+from sluice.release.compiler import Compiler
 from sluice.release.versions import PIPELINE
 from sluice.state.locate import find, running_release
 from sluice.state.offsets import by_topic, check_offsets, offsets_by_partition, topics_from_latest, topics_of

@@ -6,6 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sluice.ledger.operation_handle import OperationHandle
+from sluice.ledger.tables import Placement
+from sluice.ledger.values import Phase
+from sluice.plan.model import Action
+from sluice.release.versions import COUNTS
+
 Log = Callable[[str], None]
 """Receives a line of progress."""
 
@@ -34,3 +40,29 @@ class Started:
     positions: Mapping[str, Any] | None = None
     former_job_id: str | None = None
     counts: bool = False
+
+
+def read_started(operation: OperationHandle, place: Placement, action: Action) -> Started:
+    """The job after the stages before `Verify`, from the operation's journal.
+
+    Args:
+        operation: The operation, which gets the Flink job and the state that it was restored from.
+        place: The job's placement.
+        action: The action of the plan.
+    """
+    stopped, submitted = operation.entry("stop", "stopped"), operation.entry("start", "submit")
+    suspended = place.phase == Phase.SUSPENDED
+    restored_from = None if suspended else place.restored_from
+    operation.update(flink_job_id=place.flink_job_id, restored_from=restored_from)
+    return Started(
+        operation=operation.id,
+        release=operation.row.release,
+        flink_job_id=None if suspended else place.flink_job_id,
+        restored_from=restored_from,
+        unchanged=submitted is None and stopped is None and action == Action.NONE,
+        recorded=action == Action.RECORD,
+        savepoint=stopped["savepoint"] if stopped else None,
+        positions=None if suspended else place.positions,
+        former_job_id=stopped["flink_job_id"] if stopped else None,
+        counts=bool(submitted and submitted.get("generated_code", 1) >= COUNTS),
+    )

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from math import inf
 
-from sluice.compiler import Compiler
 from sluice.errors import FlinkError, OperationError, TriggerNotFoundError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
@@ -19,6 +18,7 @@ from sluice.ledger.operation_handle import OperationHandle
 from sluice.ledger.tables import Placement
 from sluice.ledger.transitions import StopFailed
 from sluice.ledger.values import StopMode
+from sluice.release.compiler import Compiler
 from sluice.state.after_stop import savepoint_directory, state_after_stop
 from sluice.state.directories import Directories
 

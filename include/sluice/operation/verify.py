@@ -2,22 +2,72 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from sluice.errors import FlinkError, SluiceError
+from sluice.errors import FlinkError, OperationError, SluiceError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.flink.identity import identify
 from sluice.health.gates import GATES, Gate
 from sluice.ledger.operation_handle import LEASE, OperationHandle
 from sluice.ledger.values import Outcome
+from sluice.operation.context import OperationContext
 from sluice.operation.gate import readings
 from sluice.operation.gate_order import gate_order
 from sluice.operation.retention import thin
 from sluice.operation.started import Log, Started
 from sluice.project import Project
+
+
+class GatesFailedError(OperationError):
+    """The job did not pass a gate: the gate and its reading."""
+
+
+class NotSettledError(OperationError):
+    """The job is as planned, and the operation could not be ended. The next operation verifies the job again."""
+
+
+def verify(context: OperationContext, started: Started) -> None:
+    """Execute the stage `Verify`: wait until the job has passed its gates.
+
+    Raises:
+        GatesFailedError: it does not pass a gate.
+        BusyError: another process has taken over the operation.
+    """
+    # The client process takes half a gigabyte, and the gates may take minutes.
+    context.compiler.close()
+    problem = failed_gate(context, started)
+    if problem is not None:
+        raise GatesFailedError(problem)
+
+
+def failed_gate(context: OperationContext, started: Started, gates: Iterable[Gate] = GATES) -> str | None:
+    """Wait until the job has passed these gates; the gate that it does not pass, with its reading, or None.
+
+    Raises:
+        BusyError: another process has taken over the operation.
+    """
+    return asyncio.run(pass_gates(context.project, context.operation, started, context.log, gates))
+
+
+def settle_started(context: OperationContext, started: Started) -> tuple[Outcome, int | None]:
+    """Execute the stage `Settle`: finish the operation; the outcome and the downtime in ms.
+
+    Raises:
+        NotSettledError: the operation could not be finished.
+    """
+    try:
+        return settle(context.project, context.flink, context.operation, started, context.log)
+    except SluiceError as error:
+        runs = started.flink_job_id is not None
+        state = "it runs and has passed its gates" if runs else "it is suspended"
+        raise NotSettledError(
+            f"{context.job}: {state}, but the operation could not be completed: {error}",
+            remedy=f"run sluice {'deploy' if runs else 'suspend'} {context.job} again to complete the operation",
+        ) from error
 
 
 async def pass_gates(
@@ -31,7 +81,7 @@ async def pass_gates(
     job = operation.row.job
     order = gate_order(project, job, started, tuple(gates), log)
     operation.keep_until(datetime.fromtimestamp(order.deadline, UTC) + LEASE)
-    async for gate, reading in readings(order):
+    async for gate, reading in (project.ports.gates or readings)(project, order):
         log(reading.words)
         if reading.hopeless:
             return f"{gate}: {reading.words}"

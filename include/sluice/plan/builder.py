@@ -1,45 +1,65 @@
-"""Builds the plan from what the planner has read and the operations in the ledger."""
+"""Builds the plan from what the planner has decided and the operations in the ledger."""
 
 from __future__ import annotations
 
 import statistics
+from dataclasses import dataclass
 
+from sluice.client.protocol import Graph
 from sluice.deployment.desired import override_secret_warnings
 from sluice.kafka.topic_steps import Step
-from sluice.ledger.ledger import Ledger
+from sluice.ledger.placement_version import PlacementVersion
 from sluice.ledger.tables import Placement
+from sluice.ledger.values import StopMode
 from sluice.plan import stages
 from sluice.plan.model import Action, Category, Change, Mode, Plan, TopicAction
 from sluice.plan.request import DeployRequest
 from sluice.plan.target import healthy_before
+from sluice.plan.view import ClusterView
 from sluice.release.target import Target
 from sluice.state.change import StateChange
-from sluice.state.situation import Absent, Situation, Suspended
+from sluice.state.situation import Absent, Lost, Runs, Stopping, Suspended
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan with the values that its execution needs.
+
+    Attributes:
+        graph: The compiled graph of the target; None: it wasn't compiled.
+        carry_over: The target was compiled to start without state, from the committed offsets of its group.
+        planned_for: The version of the placement for which the plan is valid; None: any.
+        confirms_loss: A person has confirmed that nothing of the job runs on the cluster where it was started.
+    """
+
+    plan: Plan
+    target: Target
+    graph: Graph | None = None
+    carry_over: bool = False
+    planned_for: PlacementVersion | None = None
+    confirms_loss: bool = False
 
 
 class PlanBuilder:
-    """Makes the plans of one request.
+    """Builds the plan for one target of a request.
 
     Args:
-        ledger: The ledger.
-        job: The job's name.
+        view: What was read of the job.
         request: The request.
-        warnings: See `Plan.warnings`.
+        target: The release to run.
+        steps: The steps for its topics.
     """
 
-    def __init__(self, ledger: Ledger, job: str, request: DeployRequest, warnings: tuple[str, ...] = ()) -> None:
-        self._ledger = ledger
-        self._job = job
+    def __init__(self, view: ClusterView, request: DeployRequest, target: Target, steps: tuple[Step, ...] = ()) -> None:
+        self._view = view
         self._request = request
-        self._warnings = warnings
+        self._target = target
+        self._steps = steps
 
     def plan(
         self,
         action: Action,
         category: Category,
-        situation: Situation,
-        target: Target,
-        steps: tuple[Step, ...],
         *,
         mode: Mode | None = None,
         doing: tuple[stages.Stage, ...] = (),
@@ -48,6 +68,7 @@ class PlanBuilder:
         reasons: tuple[str, ...] = (),
     ) -> Plan:
         """The plan with the stages of `doing`; those before and after them follow from the other arguments."""
+        request, target, situation, steps = self._request, self._target, self._view.situation, self._steps
         place: Placement | None = None if isinstance(situation, Absent) else situation.place
         before: list[stages.Stage] = [stages.AddRelease()] if target.number is None else []
         if to_do := tuple(step for step in steps if step.action != "keep"):
@@ -57,15 +78,15 @@ class PlanBuilder:
         is_down = action == "suspend" or (isinstance(situation, Suspended) and action == "none")
         after = (stages.Settle(suspended=True),) if is_down else (stages.Verify(), stages.Settle())
         return Plan(
-            job=self._job,
-            kind=self._request.kind,
+            job=self._view.job,
+            kind=request.kind,
             action=action,
             category=category,
             reasons=(*reasons, *secret_warnings),
-            warnings=self._warnings,
+            warnings=self._view.project.exposed_logins,
             mode=mode,
             release=target.number,
-            former_release=self._former_release(target, place.release) if place else None,
+            former_release=self._former_release(place.release) if place else None,
             fingerprint=target.fingerprint,
             changes=tuple(changes or ()),
             topics=tuple(TopicAction(topic=step.declared.name, action=step.action, words=step.words) for step in steps),
@@ -76,18 +97,48 @@ class PlanBuilder:
             stages=(*before, *doing, *after),
         )
 
-    def _former_release(self, target: Target, placed: int) -> int:
+    def start_stages(
+        self,
+        how: StopMode = StopMode.SAVEPOINT,
+        *,
+        abandons: bool = False,
+        carry_over: bool = False,
+        gives_up: bool = False,
+    ) -> tuple[stages.Stage, ...]:
+        """The stages that start the target, after stopping a job that runs.
+
+        Args:
+            how: How it is stopped.
+            abandons: The target starts without the job's state.
+            carry_over: The target starts without state, from the committed offsets of its group.
+            gives_up: The job's state can't be read.
+        """
+        start = stages.Start(source="group" if gives_up else "offsets" if abandons or carry_over else "stopped")
+        match self._view.situation:
+            case Runs(place, _) | Stopping(place, _):
+                # A job that started without state may have some once it is stopped.
+                if not gives_up:
+                    start = stages.Start(source="offsets" if abandons else "stopped")
+                return (stages.Prepare(), stages.Stop(flink_job_id=place.flink_job_id, mode=how), start)
+            case Lost() if start.source == "stopped":
+                start = stages.Start(source="checkpoint")
+            case Absent():
+                start = stages.Start(source="nothing")
+        return (stages.Prepare(), start)
+
+    def _former_release(self, placed: int) -> int:
         """The release for a rollback: the placed one; if that is an unhealthy target, the healthy one before it."""
-        release = self._ledger.release(self._job, placed)
-        if release.fingerprint != target.fingerprint or release.healthy_at is not None:
+        ledger, job = self._view.project.ledger, self._view.job
+        release = ledger.release(job, placed)
+        if release.fingerprint != self._target.fingerprint or release.healthy_at is not None:
             return placed
-        before = healthy_before(self._ledger.releases(self._job), placed)
+        before = healthy_before(ledger.releases(job), placed)
         return before.number if before else placed
 
     def _expected_downtime(self, mode: Mode | None) -> int | None:
         seen = [
             operation.downtime_ms
-            for operation in self._ledger.operations(self._job)
+            for operation in self._view.project.ledger.operations(self._view.job)
             if operation.downtime_ms is not None and operation.mode == mode
         ]
         return round(statistics.median(seen)) if seen else None

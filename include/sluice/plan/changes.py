@@ -9,7 +9,10 @@ from typing import Any
 
 from sluice.client.protocol import State
 from sluice.deployment.secrets import redact_like, redact_release
+from sluice.ledger.tables import Release
 from sluice.plan.model import Category, Change
+from sluice.release.artifact import artifact_file
+from sluice.release.target import Target
 from sluice.release.versions import FLINK, KAFKA_CONNECTOR, PIPELINE
 from sluice.state.change import StateChange
 from sluice.state.compatibility import is_positions_alone
@@ -19,6 +22,24 @@ _AT_A_RESTART = {
     "jars": "the job runs with the jars that it was started with",
     "credentials": "the job holds the brokers' credentials that it was started with",
 }
+
+
+def compare_releases(store: Path, former: Release | None, target: Target) -> list[Change]:
+    """The changes from the running release to the target; empty if both have the same fingerprint.
+
+    Args:
+        store: The artifact store.
+        former: The running release; None: there is none.
+        target: The target.
+    """
+    if former is None or former.fingerprint == target.fingerprint:
+        return []
+    old, new = (redact_release(values, target.config) for values in (former.resolved, target.resolved))
+    found = [
+        *compare_values(old, new, target.meanings),
+        *compare_code(artifact_file(store, former.artifact), artifact_file(store, target.artifact)),
+    ]
+    return found or [other_versions()]
 
 
 def compare_values(old: Mapping[str, Any], new: Mapping[str, Any], meanings: Mapping[str, str]) -> list[Change]:

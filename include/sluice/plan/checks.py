@@ -15,6 +15,7 @@ from sluice.kafka.client import Brokers
 from sluice.ledger.tables import Operation, Placement, Release
 from sluice.plan.model import Change, Kind, Mode
 from sluice.plan.request import DeployRequest
+from sluice.plan.view import ClusterView
 from sluice.project import Project
 from sluice.release.target import Target
 from sluice.state.change import StateChange
@@ -130,26 +131,24 @@ def state_would_be_lost(job: str, kind: Kind, change: StateChange) -> RefusedErr
     )
 
 
-def check_mode(
-    flink: FlinkClient, directories: Directories, environment: str, situation: Runs | Stopping, mode: Mode
-) -> None:
+def check_mode(view: ClusterView, target: Target, mode: Mode) -> None:
     """Refuse a mode by which the running job can't hand over.
 
     Raises:
         RefusedError: there is no savepoint directory, or Flink deletes the checkpoints with the job.
     """
-    if isinstance(situation, Stopping):
+    job, situation = view.job, view.situation
+    if not isinstance(situation, Runs):
         return
-    job = situation.place.job
     if mode == Mode.LAST_STATE:
-        if not flink.send(calls.checkpoint_config(situation.place.flink_job_id)).is_retained:
+        if not view.keeps_checkpoints(situation.place.flink_job_id):
             raise RefusedError(
                 f"{job}: mode last-state needs checkpoints that outlive a cancel, and this job's are deleted",
                 remedy="set execution.checkpointing.externalized-checkpoint-retention to RETAIN_ON_CANCELLATION "
                 "and redeploy with mode savepoint once",
             )
     else:
-        directories.savepoints(environment, job, "-")
+        view.directories(target).savepoints(view.project.environment, job, "-")
 
 
 def check_max_parallelism(job: str, held: State | None, graph: Graph) -> None:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 
 from sluice.client.protocol import Part, Submit
-from sluice.compiler import Compiler
 from sluice.errors import FlinkError, OperationError, SluiceError, UnreachableError
 from sluice.flink import ending
 from sluice.flink.client import FlinkClient
@@ -17,6 +16,7 @@ from sluice.job.duration import epoch_milliseconds
 from sluice.ledger.chunk_scheduling import ChunkLimits, SlotDemand, is_young
 from sluice.ledger.replay_tables import ChunkState, ReplayChunk
 from sluice.project import Project
+from sluice.release.compiler import Compiler
 from sluice.replay.live_guard import refuse_behind
 from sluice.replay.model import Log, OutputKind, ReplayPlan
 from sluice.replay.outputs import create_outputs
@@ -100,7 +100,7 @@ class Chunk:
         row = self.row
         if row.flink_job_id is None or row.state is not ChunkState.RUNNING:
             return None
-        with FlinkClient(self._project.flink) as flink:
+        with self._project.connect() as flink:
             if not exists(flink, row.flink_job_id):
                 self._refuse_on_other_cluster(flink, row, row.flink_job_id)
                 return None
@@ -129,7 +129,7 @@ class Chunk:
             UnreachableError: the cluster doesn't answer.
         """
         place = (self._plan.id, self.part.number)
-        with FlinkClient(self._project.flink) as flink:
+        with self._project.connect() as flink:
             slots = read_slot_availability(self._project.ledger, flink)
         is_claimed = self._replays.claim(
             *place,
@@ -167,7 +167,7 @@ class Chunk:
             self._refuse_deleted_input()
             if self._plan.output is OutputKind.LIVE:
                 refuse_behind(self._project, self._plan.job, self._plan, again="run this chunk again in a while")
-            with FlinkClient(self._project.flink) as flink, self._compiler() as compiler:
+            with self._project.connect() as flink, self._compiler() as compiler:
                 release = self._project.ledger.release(self._plan.job, self._plan.release)
                 compiler.prepare(compile_target(self._plan, release), part=_part(self._plan, self.part.number))
                 # Not before the pipeline compiles: a chunk that fails to compile leaves no empty topic.
@@ -240,7 +240,7 @@ class Chunk:
             row = self.row
         if row.flink_job_id is None or row.state is not ChunkState.RUNNING:
             return
-        with FlinkClient(self._project.flink) as flink:
+        with self._project.connect() as flink:
             while job_state(flink, row.flink_job_id) is None and self._runs_as(row.flink_job_id) and is_young(row):
                 time.sleep(PAUSE)
             self._refuse_on_other_cluster(flink, row, row.flink_job_id, confirms_loss=confirms_loss)
@@ -356,7 +356,7 @@ class Chunk:
                     )
 
     def _compiler(self) -> Compiler:
-        return Compiler(self._project, self._plan.job, self._log)
+        return self._project.compiler(self._plan.job, self._log)
 
 
 def _part(plan: ReplayPlan, number: int) -> Part:

@@ -73,7 +73,7 @@ def _refuse_unread(project: Project, job: str, plan: ReplayPlan, again: str) -> 
 
 def _refuse_open(project: Project, place: Placement, plan: ReplayPlan, again: str, *, is_mixed: bool) -> None:
     needed = plan.end + plan.reach
-    with FlinkClient(project.flink) as flink:
+    with project.connect() as flink:
         reached = _watermark(flink, place.flink_job_id, is_mixed=is_mixed)
     if reached is None:
         raise OperationError(

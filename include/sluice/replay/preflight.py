@@ -14,7 +14,6 @@ from sluice.deployment.desired import refuse_secrets, topic_values
 from sluice.deployment.explain import first_problem
 from sluice.deployment.values import json_values
 from sluice.errors import ConfigError, RefusedError
-from sluice.flink.client import FlinkClient
 from sluice.job.definition import Job
 from sluice.job.limits import Replay
 from sluice.job.topic import Kafka
@@ -209,7 +208,7 @@ def _refuse_slots(project: Project, job: str, rule: Replay, parallelism: int, pa
             f"{job}: {parallel} parallel chunks take {slots} task slots; its replay rule allows {rule.slots}",
             remedy=f"run {max(1, rule.slots // parallelism)} at once, or raise Replay(slots=...) in the job",
         )
-    with FlinkClient(project.flink) as flink:
+    with project.connect() as flink:
         found = read_slot_availability(project.ledger, flink)
     # The job's other replays free their slots as their chunks end, and its chunks queue for each other.
     own = parallelism * project.ledger.replays.running_chunks(job, found.alive)

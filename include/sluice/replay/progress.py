@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from sluice.errors import JobNotFoundError, UnreachableError
 from sluice.flink import calls
-from sluice.flink.access import Access
 from sluice.flink.client import AsyncFlinkClient
 from sluice.flink.models import JobState
+from sluice.project import Project
 from sluice.replay.slots import OutageTimeout
 
 _PAUSE = 1.0
@@ -57,19 +57,19 @@ class ChunkProgress:
 
 
 async def watch_chunk(
-    flink: Access, flink_job_id: str, is_stopping: Callable[[], bool] = lambda: False
+    project: Project, flink_job_id: str, is_stopping: Callable[[], bool] = lambda: False
 ) -> AsyncGenerator[ChunkProgress]:
     """Yield a chunk's progress each second, until its Flink job has ended.
 
     Args:
-        flink: The cluster.
+        project: The project.
         flink_job_id: The chunk's Flink job.
         is_stopping: Whether to stop watching earlier.
 
     Raises:
         UnreachableError: the cluster has not answered for a minute; the job may still run.
     """
-    async with AsyncFlinkClient(flink) as client:
+    async with project.connect_async() as client:
         outage = OutageTimeout(_OUTAGE_TIMEOUT)
         while not is_stopping():
             try:

@@ -338,7 +338,7 @@ async def _watch(
     """Watch a chunk until it has ended or `stop` is set; its last progress, None: it was never read."""
     logged, begun = 0.0, time.monotonic()
     progress: ChunkProgress | None = None
-    async with contextlib.aclosing(watch_chunk(project.flink, flink_job_id, stop.is_set)) as readings:
+    async with contextlib.aclosing(watch_chunk(project, flink_job_id, stop.is_set)) as readings:
         async for progress in readings:
             share = (progress.records or 0) / chunk.part.records
             if share >= logged + _LOG_SHARE and not progress.is_over:

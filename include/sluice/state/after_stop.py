@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sluice.compiler import Compiler
 from sluice.errors import StateError
 from sluice.ledger.tables import Placement
 from sluice.ledger.values import StopMode
+from sluice.release.compiler import Compiler
 from sluice.state.directories import Directories
 
 GIVE_UP = "a deploy with mode stateless abandons the state, and needs an approval (and --wake if the job is suspended)"

@@ -6,13 +6,13 @@ import contextlib
 from collections.abc import Callable
 from typing import TypeVar
 
-from sluice.compiler import Compiler
 from sluice.errors import OperationError, RefusedError, StateError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.ledger.submissions import submissions
 from sluice.ledger.tables import Placement
 from sluice.project import Project
+from sluice.release.compiler import Compiler
 from sluice.state.after_stop import GIVE_UP
 from sluice.state.directories import Directories, directories_at
 from sluice.state.situation import Lost

@@ -169,7 +169,7 @@ def refuse_on_other_cluster(
         f"environment is {now.words} now"
     )
     try:
-        with project.flink_at(started_on.url) as former:
+        with project.connect(started_on.url) as former:
             found = identify(former, started_on.name)
             state = job_state(former, flink_job_id) if found.resembles(started_on) else None
     except (UnreachableError, FlinkError) as error:

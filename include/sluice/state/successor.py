@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from sluice.client.protocol import State
-from sluice.compiler import Compiler
 from sluice.errors import RefusedError, StateError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.ledger.tables import Placement
 from sluice.ledger.values import StopMode
 from sluice.project import Project
+from sluice.release.compiler import Compiler
 from sluice.state.after_stop import state_after_stop
 from sluice.state.directories import directories_at
 from sluice.state.latest import newest_state, retry_checkpoint_read

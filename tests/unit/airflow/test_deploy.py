@@ -28,10 +28,10 @@ ledger = SimpleNamespace(
         restored_from="s", downtime_ms=900, approved_by=None))
 project = SimpleNamespace(ledger=ledger, kafka={})
 def order_of(project, job, started, gates, log, deadline):
-    return SimpleNamespace(deadline=9e9, gate=gates[0])
+    return SimpleNamespace(deadline=9e9, gate=gates[0], model_dump=lambda mode: {"gate": gates[0]})
 gate_order.gate_order = order_of
-triggers.GateTrigger.of = lambda order, **where: SimpleNamespace(gate=order.gate)
-gate.look = lambda order: readings.get(order.gate, Reading(passed=True, words=f"{order.gate} passed"))
+triggers.GateTrigger = lambda order, **where: SimpleNamespace(gate=order["gate"])
+gate.look = lambda project, order: readings.get(order.gate, Reading(passed=True, words=f"{order.gate} passed"))
 deploy.settle_operation = lambda task, context, project, started: {"outcome": "healthy", "downtime_ms": 900}
 deploy.roll_back_run = lambda *given: taken_back.append(given[3]) or SimpleNamespace(words="went back")
 

@@ -8,7 +8,9 @@ from tests.support.own_process import run_script
 PREPARED = """
 import asyncio, sys
 from dataclasses import asdict
+from contextlib import nullcontext
 from types import SimpleNamespace
+import sluice.airflow.project_trigger as project_trigger
 import sluice.airflow.triggers as trigger
 import sluice.operation.savepoint as savepoint
 from airflow.sdk.bases.operator import ExecutorSafeguard
@@ -20,9 +22,9 @@ from sluice.ledger.ledger import Ledger, NewRelease
 
 ExecutorSafeguard.test_mode = True
 ledger = Ledger(f"sqlite:///{sys.argv[1]}/ledger.db", "test")
-project = SimpleNamespace(ledger=ledger, flink_url="http://flink", flink="http://flink")
+project = SimpleNamespace(ledger=ledger, flink_url="http://flink", connect=nullcontext)
 trigger.ledger_of = lambda root, environment: project.ledger
-trigger.project_of = lambda root, environment: project
+project_trigger.project_of = lambda root, environment: project
 
 
 def order_savepoint(project, job, holder, flink, *, note, is_gone):

@@ -12,12 +12,12 @@ from sluice.fleet.decision import DecisionInput, decide
 from sluice.fleet.members import all_names
 from sluice.fleet.page.fleet import read_fleet
 from sluice.fleet.status import fleet_status, sweep_and_record
-from sluice.flink.client import AsyncFlinkClient, FlinkClient
-from sluice.flink.models import JobList
+from sluice.flink.client import FlinkClient
 from sluice.operation.forget import forget
+from sluice.ports import Ports
 from sluice.project import Project
 from tests.support.answering import answered_by
-from tests.unit.fleet.test_status import JOB, flink_id, place, project  # noqa: F401 - a fixture
+from tests.unit.fleet.test_status import JOB, cluster, flink_id, place, project  # noqa: F401 - a fixture
 
 GONE = flink_id("ghost")
 
@@ -33,21 +33,22 @@ def ghost(project):  # noqa: F811 - the fixture
     return project.reread()
 
 
-def row(project, monkeypatch, jobs, name="ghost", unlisted=()):  # noqa: F811
+def row(project, jobs, name="ghost", unlisted=()):  # noqa: F811
     """The job's row if Flink lists these jobs, and knows unlisted ones by their ids."""
-
-    async def send(_client, _call):
-        return JobList.model_validate({"jobs": jobs})
-
-    with monkeypatch.context() as patch:
-        patch.setattr(AsyncFlinkClient, "send", send)
-        patch.setattr(Project, "flink_at", lambda _project, _url: cluster(*jobs, *unlisted))
-        return next(each for each in fleet_status(project) if each.job == name)
+    found = fleet_status(on(project, client_of(*jobs, unlisted=unlisted)))
+    return next(each for each in found if each.job == name)
 
 
-def cluster(*jobs, status=200, lists=True):
+def on(project, flink):  # noqa: F811
+    """The project with this client of its cluster."""
+    moved = Project(project.settings, ports=Ports(flink=lambda _access: flink))
+    moved.ledger = project.ledger
+    return moved
+
+
+def client_of(*jobs, unlisted=(), status=200, lists=True):
     """A client of a cluster with these jobs, of which it lists those whose JobMasters answer."""
-    states = {each["jid"]: each["state"] for each in jobs}
+    states = {each["jid"]: each["state"] for each in (*jobs, *unlisted)}
 
     def answer(request):
         if status != httpx.codes.OK:
@@ -79,8 +80,8 @@ def listed(project):  # noqa: F811
         ([job("RESTARTING")], "its Flink job still runs: RESTARTING"),
     ],
 )
-def test_row_of_a_removed_job_says_whether_it_runs(ghost, monkeypatch, jobs, words):
-    found = row(ghost, monkeypatch, jobs)
+def test_row_of_a_removed_job_says_whether_it_runs(ghost, jobs, words):
+    found = row(ghost, jobs)
     assert (found.state, found.flink_job_id) == ("removed", GONE)
     assert words in found.reasons[0]
     assert ("sluice forget ghost" in found.reasons[0]) == ("it does not run" in words)
@@ -93,16 +94,16 @@ def test_removed_job_is_unknown_while_flink_does_not_answer(ghost):
     assert found.reasons[0].startswith("its file was removed; it is not known whether its Flink job runs: ")
 
 
-def test_removed_job_that_flink_knows_but_does_not_list_is_unknown(ghost, monkeypatch):
-    found = row(ghost, monkeypatch, [], unlisted=[job()])
+def test_removed_job_that_flink_knows_but_does_not_list_is_unknown(ghost):
+    found = row(ghost, [], unlisted=[job()])
     assert found.state == "removed"
     assert found.reasons[0].startswith("its file was removed; it is not known whether its Flink job runs: ")
     assert f"does not list Flink job {GONE}, but reports RUNNING for its id" in found.reasons[0]
 
 
-def test_row_of_a_removed_suspended_job_says_that_it_is_suspended(project, monkeypatch):  # noqa: F811
+def test_row_of_a_removed_suspended_job_says_that_it_is_suspended(project):  # noqa: F811
     place(project, "ghost", "suspended", "f")
-    found = row(project.reread(), monkeypatch, [])
+    found = row(project.reread(), [])
     assert "its file was removed, and it is suspended" in found.reasons[0]
     assert "sluice forget ghost" in found.reasons[0]
 
@@ -110,7 +111,7 @@ def test_row_of_a_removed_suspended_job_says_that_it_is_suspended(project, monke
 def test_forgotten_job_is_not_listed_and_keeps_its_history(ghost, capsys):
     sweep_and_record(ghost)
     assert "ghost" in listed(ghost)
-    done = forget(ghost, "ghost", cluster(job("FINISHED")), "me")
+    done = forget(ghost, "ghost", client_of(job("FINISHED")), "me")
     assert (done.release, done.phase, done.flink_job_id) == (1, "running", GONE)
     assert "ghost" not in listed(ghost)
     assert "ghost" not in all_names(ghost)
@@ -118,15 +119,15 @@ def test_forgotten_job_is_not_listed_and_keeps_its_history(ghost, capsys):
     assert "ghost" not in listed(ghost)
     assert [each.kind for each in ghost.ledger.operations("ghost")] == ["deploy"]
     with pytest.raises(RefusedError, match="^ghost was forgotten already; its history is kept: sluice history ghost"):
-        forget(ghost, "ghost", cluster(), "me")
+        forget(ghost, "ghost", client_of(), "me")
 
 
-def test_forgotten_job_is_listed_again_with_its_file_or_next_operation(ghost, monkeypatch):
-    forget(ghost, "ghost", cluster(), "me")
+def test_forgotten_job_is_listed_again_with_its_file_or_next_operation(ghost):
+    forget(ghost, "ghost", client_of(), "me")
     file = ghost.settings.root / "flink_jobs" / "ghost.py"
     file.write_text(JOB % "ghost")
     back = ghost.reread()
-    found = row(back, monkeypatch, [])
+    found = row(back, [])
     # It should be running: the sweep recovers it from its newest checkpoint.
     assert (found.state, found.phase) == ("gone", "running")
     assert "ghost" in listed(back)
@@ -135,23 +136,23 @@ def test_forgotten_job_is_listed_again_with_its_file_or_next_operation(ghost, mo
     assert "ghost" in all_names(back.reread())
 
 
-def test_flink_job_with_the_name_of_a_forgotten_job_is_undeclared(ghost, monkeypatch):
-    forget(ghost, "ghost", cluster(), "me")
-    assert row(ghost, monkeypatch, [job()]).state == "undeclared"
+def test_flink_job_with_the_name_of_a_forgotten_job_is_undeclared(ghost):
+    forget(ghost, "ghost", client_of(), "me")
+    assert row(ghost, [job()]).state == "undeclared"
 
 
 @pytest.mark.parametrize(
     ("client", "words"),
     [
-        (cluster(job()), f"its Flink job {GONE} is RUNNING on .*; stop it first: sluice suspend ghost"),
-        (cluster(job("RESTARTING")), "is RESTARTING"),
-        (cluster(job(jid="b" * 32)), "has this name, and is not in the ledger; cancel it in Flink's UI first"),
-        (cluster(job(), lists=False), "its Flink job .* runs on .* omits it from its job list"),
-        (cluster(status=503), "a Flink job of it may be running"),
-        (cluster(status=404), "a Flink job of it may be running"),
+        (client_of(job()), f"its Flink job {GONE} is RUNNING on .*; stop it first: sluice suspend ghost"),
+        (client_of(job("RESTARTING")), "is RESTARTING"),
+        (client_of(job(jid="b" * 32)), "has this name, and is not in the ledger; cancel it in Flink's UI first"),
+        (client_of(job(), lists=False), "its Flink job .* runs on .* omits it from its job list"),
+        (client_of(status=503), "a Flink job of it may be running"),
+        (client_of(status=404), "a Flink job of it may be running"),
     ],
 )
-def test_forget_refuses_a_job_that_runs_or_may_run(ghost, monkeypatch, client, words):
+def test_forget_refuses_a_job_that_runs_or_may_run(ghost, client, words):
     with pytest.raises(RefusedError, match=words):
         forget(ghost, "ghost", client, "me")
     assert "ghost" in all_names(ghost)
@@ -166,18 +167,18 @@ def test_forget_refuses_while_flink_does_not_answer(ghost):
 @pytest.mark.parametrize("name", ["runs", "broken"])
 def test_forget_refuses_a_job_that_has_a_file(ghost, name):
     with pytest.raises(RefusedError, match=f"its file flink_jobs/{name}.py exists"):
-        forget(ghost, name, cluster(), "me")
+        forget(ghost, name, client_of(), "me")
 
 
 def test_forget_refuses_a_job_that_is_not_in_the_ledger(ghost):
     with pytest.raises(ConfigError, match="the ledger has no job 'nosuch'; it has: ghost, runs, sleeps"):
-        forget(ghost, "nosuch", cluster(), "me")
+        forget(ghost, "nosuch", client_of(), "me")
 
 
 def test_forget_refuses_a_job_with_an_operation_in_progress(ghost):
     ghost.ledger.begin("ghost", kind="suspend", holder="airflow:deploy.ghost/1", release=1)
     with pytest.raises(BusyError):
-        forget(ghost, "ghost", cluster(), "me")
+        forget(ghost, "ghost", client_of(), "me")
     assert "ghost" in all_names(ghost)
 
 
@@ -189,9 +190,8 @@ def test_forget_refuses_a_job_that_changes_at_the_same_time(ghost):
     assert "ghost" in all_names(ghost)
 
 
-def test_forget_command_says_that_the_history_is_kept(ghost, monkeypatch, capsys):
-    monkeypatch.setattr("sluice.flink.client.FlinkClient", lambda _access: cluster())
-    forget_job(ghost, "ghost", json=True)
+def test_forget_command_says_that_the_history_is_kept(ghost, capsys):
+    forget_job(on(ghost, client_of()), "ghost", json=True)
     printed = capsys.readouterr()
     assert json.loads(printed.out) == {"job": "ghost", "release": 1, "phase": "running", "flink_job_id": GONE}
     assert "ghost was removed from the list; its history is kept: sluice history ghost" in printed.err

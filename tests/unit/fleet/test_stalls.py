@@ -13,8 +13,7 @@ from sluice.fleet.needs import find_needs
 from sluice.fleet.readings import to_sample
 from sluice.fleet.rows import JobStatus
 from sluice.fleet.sweep import SweepBudget, sweep
-from sluice.flink import client as client_module
-from sluice.flink.client import AsyncFlinkClient
+from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.health.probe import WatchedJob
 from sluice.operation import stop
 from sluice.plan.request import DeployRequest
@@ -31,8 +30,7 @@ NO_BROKER = "org.apache.kafka.common.errors.TimeoutException: no answer"
 
 
 @pytest.fixture(autouse=True)
-def no_pauses(monkeypatch):
-    monkeypatch.setattr(client_module, "_PAUSES", (0.0,))
+def short_timeout(monkeypatch):
     monkeypatch.setattr("sluice.kafka.offsets.TIMEOUT", 0.2)
 
 
@@ -59,7 +57,8 @@ def sweep_once(names, previous=None, *, is_busy=True, brokers=None, health=HEALT
     cluster = RecordedCluster({job_id: name for name, job_id in names}, changes=changes)
 
     async def go():
-        async with AsyncFlinkClient("http://flink", exchange=lambda _m, target, _b: cluster.answer(target)) as flink:
+        client = FlinkClient("http://flink", exchange=lambda _m, target, _b: cluster.answer(target), pauses=(0.0,))
+        async with AsyncFlinkClient(client) as flink:
             return await sweep(
                 members, flink, HeldBrokers(brokers or HeldTopics({TOPIC: ENDS})), budget=SweepBudget(metrics_fetch_s=0)
             )

@@ -18,11 +18,12 @@ from sluice.fleet.readings import to_sample
 from sluice.fleet.reconcile import add_unmanaged_jobs
 from sluice.fleet.rows import JobObservation
 from sluice.fleet.status import fleet_status, last_snapshots, sweep_and_record
-from sluice.flink import client as client_module
-from sluice.flink.client import AsyncFlinkClient, FlinkClient
-from sluice.flink.models import JobList, JobSummary
+from sluice.flink.client import FlinkClient
+from sluice.flink.exchange import NoAnswerError
+from sluice.flink.models import JobSummary
 from sluice.health.snapshot import Snapshot
 from sluice.plan.request import DeployRequest
+from sluice.ports import Ports
 from sluice.project import Project
 from sluice.release.fingerprint import fingerprint
 from sluice.settings import Settings
@@ -54,32 +55,48 @@ def knows_no_job(_method, target, _body):
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
-    monkeypatch.setattr(client_module, "_PAUSES", ())
+def cluster():
+    return Cluster()
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch, cluster):
     (tmp_path / "flink_jobs").mkdir()
     (tmp_path / "deployments").mkdir()
     (tmp_path / "deployments" / "local.yaml").write_text(DEPLOYMENT)
     for name in ("runs", "sleeps", "off", "fresh"):
         (tmp_path / "flink_jobs" / f"{name}.py").write_text(JOB % name)
     (tmp_path / "flink_jobs" / "broken.py").write_text("1 +")
-    brokers = HeldBrokers(HeldTopics({}, is_down=True))
-    project = Project(Settings(root=tmp_path, home=tmp_path / "home"), brokers=brokers, file_check=TrustedFiles())
+    ports = Ports(flink=cluster, brokers=HeldBrokers(HeldTopics({}, is_down=True)), file_check=TrustedFiles())
+    project = Project(Settings(root=tmp_path, home=tmp_path / "home"), ports=ports)
     new_ledger(project.settings.home)
-    monkeypatch.setattr(Project, "flink_at", lambda _project, url: FlinkClient(url, exchange=knows_no_job))
     place(project, "runs", "running", fingerprint(tmp_path, project.desired("runs")))
     place(project, "sleeps", "suspended", "another")
     return project
 
 
-class FlinkAnswer:
-    """A cluster without jobs; `during` is called while it answers."""
+class Cluster:
+    """Opens clients of a cluster that knows no job.
 
-    def __init__(self, happens=lambda: None):
-        self.happens = happens
+    Attributes:
+        jobs: The jobs that it lists, as Flink's JSON; None: it doesn't list jobs, as if it did not answer.
+        happens: Called while it answers the request for the list.
+    """
 
-    async def __call__(self, _call):
+    def __init__(self, jobs=None):
+        self.jobs = jobs
+        self.happens = lambda: None
+
+    def __call__(self, access):
+        return FlinkClient(access, exchange=self.answer, pauses=())
+
+    def answer(self, method, target, body):
+        if target != "/jobs/overview":
+            return knows_no_job(method, target, body)
+        if self.jobs is None:
+            raise NoAnswerError("connection refused")
         self.happens()
-        return JobList(jobs=[])
+        return 200, json.dumps({"jobs": self.jobs}).encode()
 
 
 def flink_id(name):
@@ -163,17 +180,17 @@ def test_operations_in_the_ledger_decide_together_with_the_row(project):
     assert "which was rolled back: release 2" in decision(minutes=60).why
 
 
-def test_job_deployed_during_a_sweep_is_shown_as_changing(project, monkeypatch):
+def test_job_deployed_during_a_sweep_is_shown_as_changing(project, cluster):
     """A deploy begins and ends during the sweep: the list of jobs is from before."""
-    answer = FlinkAnswer(lambda: place(project, "runs", "running", "b", release=2, flink_job_id="new"))
-    monkeypatch.setattr(AsyncFlinkClient, "send", answer)
+    cluster.jobs = []
+    cluster.happens = lambda: place(project, "runs", "running", "b", release=2, flink_job_id="new")
     [row] = [row for row in fleet_status(project, ["runs"]) if row.job == "runs"]
     assert (row.state, row.verdict, row.release, row.flink_job_id) == ("changing", "unknown", 2, "new")
 
 
-def test_job_with_operation_in_progress_is_shown_as_changing(project, monkeypatch):
+def test_job_with_operation_in_progress_is_shown_as_changing(project, cluster):
     operation = project.ledger.begin("runs", kind="deploy", holder="me", release=1)
-    monkeypatch.setattr(AsyncFlinkClient, "send", FlinkAnswer())
+    cluster.jobs = []
     [row] = fleet_status(project, ["runs"])
     assert (row.state, row.reasons[0]) == ("changing", "an operation is in progress, held by me")
     operation.finish("failed")
@@ -186,12 +203,12 @@ def test_job_with_operation_in_progress_is_shown_as_changing(project, monkeypatc
 
 
 @pytest.mark.parametrize("is_gone", [False, True])
-def test_lease_of_an_ended_holder_is_not_waited_for(project, monkeypatch, is_gone):
+def test_lease_of_an_ended_holder_is_not_waited_for(project, cluster, is_gone):
     """The holder died after it had stopped the job, before it started the next one."""
     operation = project.ledger.begin("runs", kind="deploy", holder="me", release=1)
     place = {"phase": "stopped", "release": 1, "flink_job_id": flink_id("runs")}
     operation.record("stop", "stopped", transition=Columns(place))
-    monkeypatch.setattr(AsyncFlinkClient, "send", FlinkAnswer())
+    cluster.jobs = []
     gone = {"me"}.__contains__ if is_gone else {}.__contains__
     rows = [found.status for found in sweep_and_record(project, "r1", gone) if found.status.job == "runs"]
     [needed] = find_needs(project, rows, print, has_ended=gone)
@@ -203,8 +220,8 @@ def test_lease_of_an_ended_holder_is_not_waited_for(project, monkeypatch, is_gon
         assert project.ledger.operation(operation.id).outcome == "abandoned"
 
 
-def test_operation_of_an_ended_process_does_not_hide_a_failed_job(project, monkeypatch):
-    monkeypatch.setattr(AsyncFlinkClient, "send", FlinkAnswer())
+def test_operation_of_an_ended_process_does_not_hide_a_failed_job(project, cluster):
+    cluster.jobs = []
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         ended.wait()
     holder = f"shell:me@{socket.gethostname()}:{ended.pid}"

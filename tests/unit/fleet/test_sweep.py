@@ -14,8 +14,7 @@ from sluice.fleet.readings import to_readings, to_snapshot
 from sluice.fleet.reconcile import LedgerView
 from sluice.fleet.rows import JobStatus
 from sluice.fleet.sweep import SweepBudget, _add_offset, sweep
-from sluice.flink import client as client_module
-from sluice.flink.client import AsyncFlinkClient
+from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.health.probe import WatchedJob
 from sluice.ledger.tables import Placement
 from tests.support.brokers import HeldBrokers, HeldTopics
@@ -24,11 +23,6 @@ from tests.support.recorded import PARTITIONS, TOPIC, RecordedCluster, body
 NAMES = ("a", "b", "c")
 AT_ONCE = SweepBudget(metrics_fetch_s=0)
 ENDS = {TOPIC: [8_000] * PARTITIONS}
-
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch):
-    monkeypatch.setattr(client_module, "_PAUSES", (0.0,))
 
 
 def job_id(name):
@@ -54,7 +48,7 @@ def run(cluster, members, *, brokers=None, answer=None, **more):
         return status, content
 
     async def go():
-        async with AsyncFlinkClient("http://flink", exchange=respond) as flink:
+        async with AsyncFlinkClient(FlinkClient("http://flink", exchange=respond, pauses=(0.0,))) as flink:
             return await sweep(members, flink, HeldBrokers(brokers or HeldTopics(ENDS)), **{"budget": AT_ONCE, **more})
 
     try:

@@ -7,7 +7,6 @@ import pytest
 
 from sluice.errors import ConfigError, FlinkError, UnreachableError
 from sluice.flink import calls
-from sluice.flink import client as client_module
 from sluice.flink.access import Access, Tls
 from sluice.flink.client import FlinkClient
 from tests.support.proxy import proxy_before
@@ -17,7 +16,6 @@ OVERVIEW = b'{"taskmanagers": 1, "slots-total": 4, "slots-available": 3, "flink-
 
 @pytest.fixture
 def cluster(monkeypatch):
-    monkeypatch.setattr(client_module, "_PAUSES", ())
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -38,7 +36,7 @@ def cluster(monkeypatch):
 
 
 def ask(access):
-    with FlinkClient(access) as flink:
+    with FlinkClient(access, pauses=()) as flink:
         return flink.send(calls.overview()).slots_total
 
 

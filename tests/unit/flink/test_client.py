@@ -5,7 +5,6 @@ import pytest
 
 from sluice.errors import FlinkError, JobNotFoundError, NotFlinkError, TriggerNotFoundError, UnreachableError
 from sluice.flink import calls
-from sluice.flink import client as client_module
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.flink.history import ExceptionEntry
 from sluice.flink.models import JobState
@@ -19,11 +18,6 @@ NOT_FOUND = {
         f"Could not find Flink job ({JOB})\n\tat org.apache.flink.runtime.dispatcher.Dispatcher.x(Dispatcher.java)",
     ]
 }
-
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch):
-    monkeypatch.setattr(client_module, "_PAUSES", (0.0, 0.0))
 
 
 class Cluster:
@@ -41,8 +35,12 @@ class Cluster:
         return answer
 
 
+def client_of(cluster: Cluster) -> FlinkClient:
+    return FlinkClient("http://flink", exchange=answered_by(cluster), pauses=(0.0, 0.0))
+
+
 def send(cluster: Cluster, call: calls.Call):
-    with FlinkClient("http://flink", exchange=answered_by(cluster)) as client:
+    with client_of(cluster) as client:
         return _outcome(lambda: client.send(call))
 
 
@@ -167,7 +165,7 @@ def test_malformed_flink_answer_is_an_error(response, message):
 
 def test_async_client_behaves_as_the_blocking_one():
     async def ask(cluster: Cluster):
-        async with AsyncFlinkClient("http://flink", exchange=answered_by(cluster)) as client:
+        async with AsyncFlinkClient(client_of(cluster)) as client:
             return await client.send(calls.status(JOB))
 
     good = httpx.Response(200, json={"status": "FAILED"})

@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sluice.errors import UnreachableError
-from sluice.flink import client as client_module
-from sluice.flink.client import AsyncFlinkClient
+from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.flink.models import JobState
 from sluice.health import metrics
 from sluice.health.metrics import TaskMetrics
@@ -33,9 +32,10 @@ def watermark(number, what="currentWatermark"):
 
 def ask(cluster, question):
     async def go():
-        async with AsyncFlinkClient(
-            "http://flink", exchange=lambda _method, target, _body: cluster.answer(target)
-        ) as flink:
+        client = FlinkClient(
+            "http://flink", exchange=lambda _method, target, _body: cluster.answer(target), pauses=(0.0,)
+        )
+        async with AsyncFlinkClient(client) as flink:
             return await question(flink)
 
     return asyncio.run(go())
@@ -229,8 +229,7 @@ def test_missing_topic_is_a_problem_of_the_snapshot():
     assert locate_splits(WATCHED, found, held, {}) is None
 
 
-def test_job_counts_as_gone_only_if_flink_does_not_know_it(monkeypatch):
-    monkeypatch.setattr(client_module, "_PAUSES", (0.0,))
+def test_job_counts_as_gone_only_if_flink_does_not_know_it():
     gone = RecordedCluster({})
     assert ask(gone, lambda flink: probe(flink, JOB, (), {}, "group")).state is None
     troubled = cluster(changes={"checkpoints": 503})

@@ -1,5 +1,7 @@
 """A release is added once, by the operation that holds the job's lock."""
 
+from dataclasses import replace
+
 import pytest
 
 from sluice.errors import BusyError
@@ -18,7 +20,7 @@ def test_refused_deploy_adds_no_release_and_the_lock_holder_continues(simulated)
         simulated.operate("airflow", overrides={"least": 1})
     simulated.dies_at = None
     planned = simulated.plan(overrides={"least": 2})
-    other = Executor(simulated.project, planned, simulated.flink, simulated.compiler, "other", print)
+    other = Executor(replace(simulated.context("other"), is_gone=lambda _holder: False), planned)
     with pytest.raises(BusyError, match="deploy by airflow has been in progress"):
         other.start()
     assert numbers(simulated) == [2, 1]
@@ -34,7 +36,7 @@ def test_deploy_that_crashed_before_its_first_stage_is_continued(simulated, monk
         raise Died
 
     with monkeypatch.context() as patched:
-        patched.setattr(Executor, "_prepare", crash)
+        patched.setattr("sluice.operation.executor.prepare", crash)
         with pytest.raises(Died):
             simulated.operate("airflow", overrides={"least": 1})
     operation = simulated.ledger.active(JOB).id

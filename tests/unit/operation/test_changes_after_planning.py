@@ -5,9 +5,9 @@ from contextlib import nullcontext
 import pytest
 
 from sluice.errors import ChangedError
-from sluice.operation import executor, run, savepoint, verify
+from sluice.operation import run, savepoint, verify
 from sluice.plan.request import DeployRequest
-from tests.simulator.simulated import JOB, Client, Died
+from tests.simulator.simulated import JOB, Died
 from tests.support.windowed import source
 
 
@@ -15,11 +15,6 @@ from tests.support.windowed import source
 def run_operation(simulated, monkeypatch):
     """Runs a whole operation, as the shell does."""
 
-    async def passes(*_arguments):
-        return None
-
-    monkeypatch.setattr(run, "FlinkClient", lambda _access: nullcontext(simulated.flink))
-    monkeypatch.setattr(executor, "pass_gates", passes)
     monkeypatch.setattr(verify, "thin", lambda *_arguments: None)
 
     def operate(holder, *, approved=False, **request):
@@ -29,7 +24,6 @@ def run_operation(simulated, monkeypatch):
             DeployRequest(**request, allow_state_loss=approved),
             holder,
             print,
-            compiler=Client(simulated),
         )
 
     return operate

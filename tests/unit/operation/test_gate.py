@@ -1,7 +1,9 @@
 """A job passes no gate unless it was restored from the expected savepoint and reads from its offsets."""
 
 import asyncio
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,21 +14,23 @@ from sluice.health.progress import Proof
 from sluice.health.snapshot import Failure, Snapshot, SplitReading
 from sluice.job.limits import Health
 from sluice.operation import gate
-from sluice.operation.gate import GateOrder, _Watch
+from sluice.operation.gate import _Watch
+from sluice.operation.gate_order import GateOrder
 from tests.simulator.brokers import FakeBrokers
 from tests.unit.health.judging import GOOD
 
 SAVEPOINT = "file:///savepoints/savepoint-1"
 
 
+PROJECT = SimpleNamespace(brokers=FakeBrokers(), connect_async=nullcontext)
+
+
 def order(**changes):
     return GateOrder(
         **{
             "gates": ("running",),
-            "flink": "http://flink",
             "flink_job_id": "a" * 32,
             "topics": ("lines",),
-            "brokers": FakeBrokers(),
             "group": "group",
             "health": Health(),
             "deadline": 10.0**12,
@@ -41,7 +45,7 @@ def read(split, restored_from="file:/savepoints/savepoint-1"):
     snapshot = Snapshot(
         1_000, JobState.RUNNING, restored_from=restored_from, splits={("lines", 0): split, ("lines", 1): split}
     )
-    return _Watch(order()).read("running", snapshot)
+    return _Watch(FakeBrokers(), order()).read("running", snapshot)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +84,7 @@ def test_gate_passes_topics_without_event_time_to_the_probe(monkeypatch):
         return Snapshot(1_000, JobState.RUNNING)
 
     monkeypatch.setattr(gate, "probe", probe)
-    asyncio.run(_Watch(order(untimed=("lines",))).look(None))
+    asyncio.run(_Watch(FakeBrokers(), order(untimed=("lines",))).look(None))
     assert arguments["untimed"] == ("lines",)
 
 
@@ -97,13 +101,13 @@ def test_cluster_error_is_reported_and_the_request_repeated_until_the_deadline(m
         raise refusal
 
     monkeypatch.setattr(gate, "probe", probe)
-    assert gate.look(order()) == Reading(passed=False, words=str(refusal))
-    late = gate.look(order(deadline=0.0))
+    assert gate.look(PROJECT, order()) == Reading(passed=False, words=str(refusal))
+    late = gate.look(PROJECT, order(deadline=0.0))
     assert (late.hopeless, late.words) == (True, f"{refusal}, at the deadline")
 
 
 def test_gate_that_has_not_passed_fails_at_the_deadline():
-    watch = _Watch(order(deadline=0.0))
+    watch = _Watch(FakeBrokers(), order(deadline=0.0))
     reading = watch.read("running", Snapshot(1_000, JobState.RUNNING))
     assert reading.hopeless
     assert reading.words.endswith(", at the deadline")
@@ -112,13 +116,13 @@ def test_gate_that_has_not_passed_fails_at_the_deadline():
 @pytest.mark.parametrize(("wanted", "passed"), [(SAVEPOINT, False), (None, True)])
 def test_gate_waits_until_the_cluster_reports_the_restored_savepoint(wanted, passed):
     snapshot = replace(GOOD, restored_from=None)
-    reading = _Watch(order(restored_from=wanted)).read("running", snapshot)
+    reading = _Watch(FakeBrokers(), order(restored_from=wanted)).read("running", snapshot)
     assert (reading.passed, reading.hopeless) == (passed, False)
     assert reading.words.endswith(f"the cluster reports no restored state, expected {wanted}") != passed
 
 
 def test_repeated_failure_on_a_waiting_record_fails_the_gate():
-    watch = _Watch(order(restored_from=None, positions=None))
+    watch = _Watch(FakeBrokers(), order(restored_from=None, positions=None))
     watch._proof = Proof({("lines", 0): 1}, {("lines", 0): 0})
     fails = replace(
         GOOD,
@@ -132,7 +136,7 @@ def test_repeated_failure_on_a_waiting_record_fails_the_gate():
 
 
 def test_gate_does_not_pass_between_two_restarts():
-    watch = _Watch(order(restored_from=None, positions=None))
+    watch = _Watch(FakeBrokers(), order(restored_from=None, positions=None))
     watch._proof = Proof({("lines", 0): 1}, {("lines", 0): 0})
     waits = replace(GOOD, splits={("lines", 0): SplitReading(1, None, next_offset=0, end=1)})
     reading = watch.read("running", waits)

@@ -4,7 +4,7 @@ import pytest
 
 from sluice.errors import RefusedError
 from sluice.ledger.operation_handle import OperationHandle
-from sluice.operation import run as run_module
+from sluice.operation.run import run_operation
 from sluice.plan.checks import check_max_parallelism
 from sluice.plan.request import DeployRequest
 from tests.simulator.simulated import JOB, Client, Died, graph, state
@@ -93,22 +93,8 @@ def test_refused_takeover_reports_that_the_job_is_down(simulated, monkeypatch):
         with pytest.raises(Died):
             simulated.operate("crashed", overrides={"least": 1})
     simulated.compiles_to = {1: ("Other",)}
-
-    class Connected:
-        def __init__(self, _access):
-            pass
-
-        def __enter__(self):
-            return simulated.flink
-
-        def __exit__(self, *_):
-            pass
-
-    monkeypatch.setattr(run_module, "FlinkClient", Connected)
     request = DeployRequest(overrides={"least": 1})
-    result = run_module.run_operation(
-        simulated.project, JOB, request, "me", print, compiler=Client(simulated), is_gone=lambda _holder: True
-    )
+    result = run_operation(simulated.project, JOB, request, "me", print, is_gone=lambda _holder: True)
     assert "would be lost" in result.error.message
     assert result.error.message.endswith(
         "; counts is down: the process of an earlier operation ended after it had stopped the job"

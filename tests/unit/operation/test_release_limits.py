@@ -16,15 +16,15 @@ BROKEN = "import nothing_of_that_name"
 
 
 @pytest.fixture
-def orders(monkeypatch):
+def orders(simulated):
     """The orders that the gates received."""
     received = []
 
-    async def passing(order):
+    async def passing(_project, order):
         received.append(order)
         yield order.gates[-1], Reading(passed=True, words="fine")
 
-    monkeypatch.setattr(verify, "readings", passing)
+    simulated.gates = passing
     return received
 
 

@@ -99,7 +99,7 @@ def test_continued_rollback_reports_its_effect_on_the_output(simulated, monkeypa
         raise Died
 
     with monkeypatch.context() as patched:
-        patched.setattr("sluice.operation.roll_back.Stop.complete", crash)
+        patched.setattr("sluice.operation.stop.Stop.complete", crash)
         with pytest.raises(Died):
             simulated.roll_back(bad.operation)
     assert simulated.place.phase == "stopping"

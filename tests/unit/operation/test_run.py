@@ -7,16 +7,15 @@ import httpx
 import pytest
 
 from sluice.errors import BusyError
-from sluice.flink import client as client_module
 from sluice.flink.client import FlinkClient
 from sluice.ledger.ledger import Ledger
-from sluice.operation import executor as executor_module
-from sluice.operation import run
+from sluice.operation import run, verify
+from sluice.operation.context import OperationContext
 from sluice.operation.driver import Driver
 from sluice.operation.executor import Executor
 from sluice.plan import stages
+from sluice.plan.builder import Planned
 from sluice.plan.model import Plan
-from sluice.plan.planner import Planned
 from tests.support.answering import answered_by
 from tests.support.ledgers import new_ledger
 from tests.support.placing import Columns
@@ -31,12 +30,11 @@ def silent(_line):
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    monkeypatch.setattr(client_module, "_PAUSES", ())
 
     async def passes(*_arguments):
         return None
 
-    monkeypatch.setattr(executor_module, "pass_gates", passes)
+    monkeypatch.setattr(verify, "pass_gates", passes)
     ledger = Ledger(new_ledger(tmp_path), "test")
     ledger.add_release("counts", fingerprint="f", artifact="a", module="m", resolved={})
     return SimpleNamespace(flink_name=None, ledger=ledger)
@@ -65,12 +63,12 @@ def driver(project, holder):
 
 
 def flink():
-    return FlinkClient("http://flink", exchange=answered_by(unreachable))
+    return FlinkClient("http://flink", exchange=answered_by(unreachable), pauses=())
 
 
 def executor(project, planned, holder):
     is_gone = (lambda other: other != holder) if holder == "you" else (lambda _holder: False)
-    started = Executor(project, planned, flink(), Idle(), holder, silent, is_gone=is_gone)
+    started = Executor(OperationContext(project, "counts", flink(), Idle(), holder, silent, is_gone), planned)
     started.start()
     return started
 
@@ -104,7 +102,7 @@ def test_suspension_that_can_not_be_completed_says_that_the_job_is_suspended(pro
     def taken_over(*_arguments):
         raise BusyError("taken by another process")
 
-    monkeypatch.setattr(executor_module, "settle", taken_over)
+    monkeypatch.setattr(verify, "settle", taken_over)
     operation = project.ledger.begin("counts", kind="suspend", holder="me", release=1)
     operation.record("stop", "stopped", transition=Columns(SUSPENDED), flink_job_id=NEW, savepoint=None)
     plan = planned.plan.model_copy(update={"kind": "suspend", "stages": (stages.Settle(suspended=True),)})
@@ -120,11 +118,11 @@ def test_takeover_at_the_gates_is_returned_as_a_failure(project, planned, monkey
     handle.finish("healthy")
     started = executor(project, planned, "me")
 
-    async def fails(_project, _operation, _started, _log):
+    async def fails(*_arguments):
         project.ledger.begin("counts", kind="deploy", holder="you", release=1, is_gone=lambda _holder: True)
         return "running: 0 of 2 tasks running"
 
-    monkeypatch.setattr(executor_module, "pass_gates", fails)
+    monkeypatch.setattr(verify, "pass_gates", fails)
     result = run._finish(driver(project, "me"), flink(), started)
     assert result.outcome == "failed"
     assert "has ended (abandoned)" in result.error.message

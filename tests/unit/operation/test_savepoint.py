@@ -15,7 +15,7 @@ def forgotten(job, trigger):
 
 
 @pytest.fixture
-def requested(simulated, monkeypatch):
+def requested(monkeypatch):
     """The requested savepoints, as job, trigger id and directory; each completes at once."""
     found = []
 
@@ -32,21 +32,7 @@ def requested(simulated, monkeypatch):
 
     monkeypatch.setitem(_ROUTES, r"POST /jobs/(\w+)/savepoints", take)
     monkeypatch.setitem(_ROUTES, r"GET /jobs/(\w+)/savepoints/(\w+)", result)
-    monkeypatch.setattr("sluice.operation.savepoint.FlinkClient", lambda _url: Kept(simulated.flink))
     return found
-
-
-class Kept:
-    """The simulated client, left open."""
-
-    def __init__(self, flink):
-        self.flink = flink
-
-    def __enter__(self):
-        return self.flink
-
-    def __exit__(self, *_):
-        pass
 
 
 def take(simulated, holder="me"):

@@ -11,17 +11,17 @@ from tests.simulator.simulated import JOB
 from tests.support.windowed import source
 
 
-def test_lease_lasts_as_long_as_the_start_timeout(simulated, monkeypatch):
+def test_lease_lasts_as_long_as_the_start_timeout(simulated):
     """The start timeout is longer than a lease that isn't renewed."""
     simulated.rewrite(source(JOB, timeout="2h"))
     started = simulated.operate()
     leases = []
 
-    async def passing(order):
+    async def passing(_project, order):
         leases.append(simulated.ledger.active(JOB).lease_until)
         yield order.gates[-1], Reading(passed=True, words="fine")
 
-    monkeypatch.setattr(verify, "readings", passing)
+    simulated.gates = passing
     operation = simulated.ledger.resume(started.operation)
     assert asyncio.run(verify.pass_gates(simulated.project, operation, started, print)) is None
     assert leases[0] > datetime.now(UTC) + timedelta(hours=2)

@@ -6,7 +6,6 @@ import httpx
 import pytest
 
 from sluice.errors import RefusedError, UnreachableError
-from sluice.flink import client as client_module
 from sluice.flink.client import FlinkClient
 from sluice.plan.checks import check_slots
 from sluice.state.situation import Runs
@@ -37,7 +36,7 @@ def cluster(free, managers, gone=500):
         assert jobs, "one without a job is not asked"
         return httpx.Response(200, json={"allocatedSlots": [{"jobId": job, "resource": {}} for job in jobs]})
 
-    return FlinkClient("http://flink", exchange=answered_by(answer))
+    return FlinkClient("http://flink", exchange=answered_by(answer), pauses=())
 
 
 def check(slots, flink):
@@ -61,8 +60,7 @@ def test_task_managers_are_not_requested_if_enough_slots_are_free():
     check(2, cluster(2, {"a": None}))
 
 
-def test_task_manager_lost_since_the_list_was_read_frees_no_slots(monkeypatch):
-    monkeypatch.setattr(client_module, "_PAUSES", ())
+def test_task_manager_lost_since_the_list_was_read_frees_no_slots():
     check(2, cluster(1, {"a": [JOB], "b": None}, gone=404))
     with pytest.raises(UnreachableError):
         check(2, cluster(1, {"a": [JOB], "b": None}))

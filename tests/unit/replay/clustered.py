@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import httpx
 
-from sluice.flink.client import FlinkClient
+from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.kafka.offsets import Offsets
 from sluice.ledger.ledger import Ledger
 from sluice.replay import chunk as chunk_module
@@ -28,6 +28,7 @@ class Clustered:
         tasks: By job the numbers of its running and finished tasks; one running task by default.
         undying: Flink jobs that don't end when they are cancelled.
         logged: The progress messages.
+        others: Returns a client of another cluster, by its address.
     """
 
     def __init__(self, root, monkeypatch, **more):
@@ -43,14 +44,21 @@ class Clustered:
         kept = self.plan.model_dump(mode="json")
         self.ledger.replays.add(self.plan.id, "counts", "one", release.number, kept, names, None)
         self.brokers = FakeBrokers({("lines", number): Offsets(0, 1_000) for number in (0, 1)})
-        self.project = SimpleNamespace(ledger=self.ledger, flink="http://flink", brokers=self.brokers, flink_name=None)
-        monkeypatch.setattr("sluice.flink.client._PAUSES", ())
-        monkeypatch.setattr(chunk_module, "FlinkClient", self.client)
-        monkeypatch.setattr(chunk_module, "Compiler", lambda *_arguments: _Compiler(self))
+        self.others = None
+        self.project = SimpleNamespace(
+            ledger=self.ledger,
+            connect=self.client,
+            connect_async=lambda: AsyncFlinkClient(self.client()),
+            compiler=lambda *_arguments: _Compiler(self),
+            brokers=self.brokers,
+            flink_name=None,
+        )
         monkeypatch.setattr(chunk_module, "PAUSE", 0.0)
 
-    def client(self, _access=None):
-        return FlinkClient("http://flink", exchange=answered_by(self._answer))
+    def client(self, url=None):
+        if url is not None:
+            return self.others(url)
+        return FlinkClient("http://flink", exchange=answered_by(self._answer), pauses=())
 
     def chunk(self, number=1, taker="one"):
         return Chunk(self.project, self.plan, number, self.logged.append, taker=taker)

@@ -277,7 +277,7 @@ def test_chunk_of_a_former_cluster_is_neither_restarted_nor_cancelled(cluster, m
             return 200, b'[{"key": "rest.port", "value": "8081"}]'
         return 200, json.dumps({"status": former[flink_job_id]}).encode()
 
-    cluster.project.flink_at = lambda url: FlinkClient(url, exchange=answer)
+    cluster.others = lambda url: FlinkClient(url, exchange=answer, pauses=())
     words = "can't be asked whether" if silent else "it is RUNNING there"
     for doing in (chunk.begin, chunk.cancel):
         with pytest.raises(RefusedError, match=words) as refused:

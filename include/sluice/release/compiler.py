@@ -2,19 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from sluice.client.address import login_variables
 from sluice.client.class_path import CACHE
 from sluice.client.process import ClientProcess
-from sluice.project import Project
 from sluice.release.jars import stored_jars
 
 if TYPE_CHECKING:
     from sluice.client.protocol import Build, Found, Part, Ready, State, Submit
+    from sluice.flink.access import Access
     from sluice.release.target import Target
+    from sluice.settings import Settings
+
+SUBMIT_TIMEOUT = 60.0
+"""Seconds within which the cluster must answer a submission."""
+
+
+class CompilerProject(Protocol):
+    """What a compiler reads of a project; see `sluice.project.Project`."""
+
+    settings: Settings
+
+    @property
+    def environment(self) -> str:
+        """Name of the deployment file."""
+
+    @property
+    def flink(self) -> Access:
+        """How to reach the cluster."""
+
+    @property
+    def flink_lib(self) -> Path | None:
+        """The directory of the jars to compile against; None: PyFlink's own."""
+
+    @property
+    def kafka(self) -> Mapping[str, str]:
+        """Librdkafka's configuration."""
+
+    def resolve_secrets(
+        self, name: str, resolved: Mapping[str, Any], overrides: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Any]:
+        """The settings of a release, with its secrets."""
 
 
 class Compiler:
@@ -30,12 +62,12 @@ class Compiler:
 
     def __init__(
         self,
-        project: Project,
+        project: CompilerProject,
         job: str,
         log: Callable[[str], None],
         *,
         ahead: bool = False,
-        submit_timeout: float = 60.0,
+        submit_timeout: float = SUBMIT_TIMEOUT,
     ) -> None:
         self._project = project
         self._job = job
@@ -158,7 +190,7 @@ class Compiler:
             options=resolved["options"],
             jars=stored_jars(target.resolved.get("jars") or {}, settings.root, settings.artifacts),
             python_files=(str(package_sdk(settings.artifacts)),),
-            flink_url=project.flink_url,
+            flink_url=project.flink.url,
             flink_tls=project.flink.tls,
             carry_over=carry_over,
             part=part,

@@ -5,10 +5,10 @@ import sys
 import pytest
 
 from sluice.client.protocol import Failed, Graph, Ready, Reply, Submit, Submitted
-from sluice.compiler import Compiler
 from sluice.errors import FlinkError
 from sluice.plan.target import desired_target
 from sluice.project import Project
+from sluice.release.compiler import Compiler
 from sluice.settings import Settings
 from tests.support.windowed import source
 

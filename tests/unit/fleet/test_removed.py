@@ -1,6 +1,7 @@
 """A job whose file was removed: its row says whether it runs, and `sluice forget` removes it from the list."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx
@@ -14,7 +15,6 @@ from sluice.fleet.page.fleet import read_fleet
 from sluice.fleet.status import fleet_status, sweep_and_record
 from sluice.flink.client import FlinkClient
 from sluice.operation.forget import forget
-from sluice.ports import Ports
 from sluice.project import Project
 from tests.support.answering import answered_by
 from tests.unit.fleet.test_status import JOB, cluster, flink_id, place, project  # noqa: F401 - a fixture
@@ -41,7 +41,7 @@ def row(project, jobs, name="ghost", unlisted=()):  # noqa: F811
 
 def on(project, flink):  # noqa: F811
     """The project with this client of its cluster."""
-    moved = Project(project.settings, ports=Ports(flink=lambda _access: flink))
+    moved = Project(project.settings, ports=replace(project.ports, flink=lambda _access: flink))
     moved.ledger = project.ledger
     return moved
 

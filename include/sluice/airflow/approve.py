@@ -14,6 +14,7 @@ from airflow.sdk.bases.notifier import BaseNotifier
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskAwaitingInput
 
 from sluice.airflow.base import RequestOperator, airflow_errors
+from sluice.airflow.task_api import create_question
 from sluice.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class ApproveOperator(RequestOperator, HITLOperator):
                 mark,
             ]
         )
-        if not self._show(context).endswith(mark):
+        if not create_question(self, context["ti"]).endswith(mark):
             approvals.answer(self.job, asker, "withdrawn")
             raise RefusedError(
                 f"{self.job}: Airflow still shows this run's request for the approval of another plan",
@@ -130,30 +131,6 @@ class ApproveOperator(RequestOperator, HITLOperator):
         why = plan.why_approval
         approvals.ask(asker, plan.model_dump(mode="json"), why, until=until, link=link, is_gone=is_gone)
         self._notify(context, project, plan, f"its {plan.kind} needs an approval: {why}; approve or reject it: {link}")
-
-    def _show(self, context: Context) -> str:
-        """Have Airflow show the question; the text that it shows.
-
-        Airflow keeps the first question of a task: clearing the task deletes the answer, and a new question of the
-        cleared task is ignored.
-        """
-        from airflow.sdk.execution_time.comms import CreateHITLDetailPayload, HITLDetailRequestResult  # noqa: PLC0415
-        from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS  # noqa: PLC0415
-
-        # As `upsert_hitl_detail`, which doesn't return the response.
-        shown = SUPERVISOR_COMMS.send(
-            CreateHITLDetailPayload(
-                ti_id=context["ti"].id,
-                options=self.options,
-                subject=self.subject,
-                body=self.body,
-                defaults=self.defaults,
-                params=self.serialized_params,
-                multiple=self.multiple,
-                assigned_users=self.assigned_users or [],
-            )
-        )
-        return (shown.body or "") if isinstance(shown, HITLDetailRequestResult) else ""
 
     def _notify(self, context: Context, project: Project, plan: Plan, words: str) -> None:
         from sluice.airflow.notifier_callbacks import notifier_callbacks  # noqa: PLC0415

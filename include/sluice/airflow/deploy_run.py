@@ -19,6 +19,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from sluice.airflow.base import BACKSTOP
+from sluice.airflow.task_api import run_state, trigger_run
 from sluice.settings import JOBS_PACKAGE
 
 if TYPE_CHECKING:
@@ -101,20 +102,10 @@ class DeployRunOperator(TriggerDagRunOperator):
     def _make_run(self, order: DagRunTriggerException) -> None:
         """Start the run as Airflow's task runner does. The task runner would then wait without a deadline."""
         from airflow.sdk.exceptions import ErrorType  # noqa: PLC0415
-        from airflow.sdk.execution_time.comms import ErrorResponse, TriggerDagRun  # noqa: PLC0415
-        from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS  # noqa: PLC0415
 
-        answer = SUPERVISOR_COMMS.send(
-            TriggerDagRun(
-                dag_id=order.trigger_dag_id,
-                run_id=order.dag_run_id,
-                logical_date=order.logical_date,
-                conf=order.conf,
-                reset_dag_run=False,
-            )
-        )
-        if isinstance(answer, ErrorResponse) and answer.error != ErrorType.DAGRUN_ALREADY_EXISTS:
-            raise AirflowFailException(f"no run of {order.trigger_dag_id} could be triggered: {answer.error.value}")
+        error = trigger_run(order.trigger_dag_id, order.dag_run_id, order.logical_date, order.conf)
+        if error is not None and error != ErrorType.DAGRUN_ALREADY_EXISTS:
+            raise AirflowFailException(f"no run of {order.trigger_dag_id} could be triggered: {error.value}")
 
     def _finish(self, run: str, status: RunStatus) -> None:
         """End the task as the run's status says."""
@@ -190,12 +181,9 @@ class DeployRunTrigger(BaseTrigger):
 
     def _status(self) -> RunStatus | None:
         """The status of an ended run; None: it has not ended."""
-        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415
-
-        # Airflow answers a request for the state of a deleted run with an error.
-        if not RuntimeTaskInstance.get_dr_count(self.dag_id, run_ids=[self.run_id]):
+        state = run_state(self.dag_id, self.run_id)
+        if state is None:
             return RunStatus.DELETED
-        state = RuntimeTaskInstance.get_dagrun_state(self.dag_id, self.run_id)
         match state:
             case "success":
                 return RunStatus.SUCCESS

@@ -60,7 +60,7 @@ def client_of(*jobs, unlisted=(), status=200, lists=True):
             return httpx.Response(200, json={"status": states[jid]})
         return httpx.Response(404, json={"errors": [f"Job {jid} not found"]})
 
-    return FlinkClient("http://flink", exchange=answered_by(answer))
+    return FlinkClient("http://flink", exchange=answered_by(answer), pauses=())
 
 
 def listed(project):  # noqa: F811

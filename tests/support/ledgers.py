@@ -38,7 +38,7 @@ def new_ledger(directory: Path) -> str:
 
     The migrations take longer than most tests, and run once per process.
     """
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = directory / "ledger.db"
     file.write_bytes(_migrated())
     return f"sqlite:///{file}"

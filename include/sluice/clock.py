@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -27,6 +28,10 @@ class Clock:
         """Wait in a coroutine."""
         await asyncio.sleep(seconds)
 
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        """Wait until the event is set, for at most so many seconds; whether it is set."""
+        return event.wait(seconds)
+
     def wait_for(self, condition: Callable[[], bool], *, within: float, pause: float) -> bool:
         """Evaluate a condition until it is true; False: it was not within so many seconds.
 
@@ -41,3 +46,7 @@ class Clock:
                 return False
             self.sleep(pause)
         return True
+
+
+MACHINE = Clock()
+"""The default where no clock is passed in."""

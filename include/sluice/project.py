@@ -106,7 +106,10 @@ class Project:
         """
         from sluice.flink.client import FlinkClient  # noqa: PLC0415 - not always needed
 
-        return (self.ports.flink or FlinkClient)(self.flink if url is None else replace(self.flink, url=url))
+        access = self.flink if url is None else replace(self.flink, url=url)
+        if self.ports.flink is not None:
+            return self.ports.flink(access)
+        return FlinkClient(access, clock=self.clock)
 
     def connect_async(self) -> AsyncFlinkClient:
         """An asynchronous client of the cluster. See `connect`."""
@@ -145,7 +148,7 @@ class Project:
         """The brokers."""
         from sluice.kafka.client import Brokers  # noqa: PLC0415 - not always needed
 
-        return Brokers(self.kafka) if self.ports.brokers is None else self.ports.brokers
+        return Brokers(self.kafka, clock=self.clock) if self.ports.brokers is None else self.ports.brokers
 
     @property
     def exposed_logins(self) -> tuple[str, ...]:
@@ -163,7 +166,7 @@ class Project:
         from sluice.ledger.ledger import Ledger  # noqa: PLC0415 - takes half a second, and is not always needed
 
         make_private(self.settings.home)
-        return Ledger(self.settings.ledger, self.environment)
+        return Ledger(self.settings.ledger, self.environment, clock=self.clock)
 
     @property
     def flink_lib(self) -> Path | None:

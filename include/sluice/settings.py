@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sluice.errors import ConfigError
@@ -100,6 +100,9 @@ class Settings(Variables):
     """The Python interpreter of the client process, with PyFlink and Sluice installed; may differ from Airflow's."""
     flink_lib: Directory | None = None
     """Directory with Flink's and the connectors' jars for the client; None: `home`/flink/lib, else PyFlink's own."""
+    graph_keys: SecretStr | None = None
+    """Fernet keys of the compiled graphs, separated by commas: the first encrypts, all decrypt. None: a key that this
+    machine makes, in `home`/graphs.key; machines with different keys compile each release themselves."""
     client_cache: Directory = Field(default_factory=lambda data: data["home"] / "client")
     """Class-data archives that shorten the client's start, made by `python -m sluice.client.archive`; optional."""
     prepare_timeout: Annotated[float, Field(gt=0)] = 180

@@ -11,6 +11,8 @@ from sluice.local.supervise import Supervisor
 from sluice.operation.run import run_operation
 from sluice.operation.stop import StopFailedError
 from sluice.plan.request import DeployRequest
+from sluice.ports import Ports
+from sluice.project import Project
 from tests.support.running import deploy, die_once_submitted, operate
 from tests.support.waiting import wait_for
 from tests.support.windowed import alive, base, close_windows, produce, source, start_with_state
@@ -156,17 +158,16 @@ def test_one_of_two_concurrent_deploys_is_refused_and_names_the_other(lab):
     assert alive(lab, "contended") == [healthy[0].flink_job_id]
 
 
-def test_deploy_without_a_change_sends_only_get_requests(lab, monkeypatch):
+def test_deploy_without_a_change_sends_only_get_requests(lab):
     first = start_with_state(lab, "same")
     asked = []
-    send = FlinkClient.send
 
-    def listening(self, call):
-        asked.append(call.method)
-        return send(self, call)
+    class RecordingClient(FlinkClient):
+        def send(self, call):
+            asked.append(call.method)
+            return super().send(call)
 
-    monkeypatch.setattr(FlinkClient, "send", listening)
-    again = deploy(lab.project, "same")
+    again = deploy(Project(lab.project.settings, ports=Ports(flink=RecordingClient)), "same")
     assert (again.outcome, again.flink_job_id) == ("unchanged", first.flink_job_id)
     assert set(asked) == {"GET"}
 

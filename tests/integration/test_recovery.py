@@ -5,7 +5,6 @@ import time
 
 import pytest
 
-from sluice.client.process import ClientProcess
 from sluice.errors import RefusedError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
@@ -13,6 +12,9 @@ from sluice.flink.models import JobState
 from sluice.local.traffic import wire
 from sluice.local.traffic.generator import Message
 from sluice.operation.topics import create_topics
+from sluice.ports import Ports
+from sluice.project import Project
+from sluice.release.compiler import Compiler
 from tests.integration import sources
 from tests.support.running import deploy
 from tests.support.waiting import wait_for
@@ -80,18 +82,16 @@ def test_lost_job_whose_checkpoints_were_deleted_is_not_started(lab):
         deploy(lab.project, "bare")
 
 
-def test_retry_after_a_lost_response_adopts_the_submitted_job(lab, monkeypatch):
+def test_retry_after_a_lost_response_adopts_the_submitted_job(lab):
     lab.job("retried", sources.source("retried", sources.SQL))
-    submit = ClientProcess.submit
 
-    def submitted_and_died(self, order, *, timeout):
-        submit(self, order, timeout=timeout)
-        raise KeyboardInterrupt
+    class InterruptedCompiler(Compiler):
+        def submit(self, order):
+            super().submit(order)
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(ClientProcess, "submit", submitted_and_died)
     with pytest.raises(KeyboardInterrupt):
-        deploy(lab.project, "retried")
-    monkeypatch.undo()
+        deploy(Project(lab.project.settings, ports=Ports(compiler=InterruptedCompiler)), "retried")
     journalled = lab.project.ledger.placement("retried").flink_job_id
 
     again = deploy(lab.project, "retried")
@@ -100,15 +100,14 @@ def test_retry_after_a_lost_response_adopts_the_submitted_job(lab, monkeypatch):
         assert [job.id for job in flink.send(calls.jobs()).jobs if job.name == "retried"] == [journalled]
 
 
-def test_retry_before_the_submission_uses_the_recorded_flink_job_id(lab, monkeypatch):
+def test_retry_before_the_submission_uses_the_recorded_flink_job_id(lab):
     lab.job("early", sources.source("early", sources.SQL))
 
-    def dies(self, order, *, timeout):
-        raise KeyboardInterrupt
+    class InterruptedCompiler(Compiler):
+        def submit(self, _order):
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(ClientProcess, "submit", dies)
     with pytest.raises(KeyboardInterrupt):
-        deploy(lab.project, "early")
-    monkeypatch.undo()
+        deploy(Project(lab.project.settings, ports=Ports(compiler=InterruptedCompiler)), "early")
     journalled = lab.project.ledger.placement("early").flink_job_id
     assert deploy(lab.project, "early").flink_job_id == journalled

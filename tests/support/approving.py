@@ -11,13 +11,14 @@ from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskAwaitingInput
 from airflow.sdk.execution_time.comms import HITLDetailRequestResult
 from sluice.airflow.approve import ApproveOperator, given_approval
+from sluice.clock import MACHINE
 from sluice.plan.model import Plan
 from sluice.state.change import StateChange, StateOfOperator
 from sluice.ledger.ledger import Ledger, NewRelease
 
 ExecutorSafeguard.test_mode = True
 ledger = Ledger(f"sqlite:///{sys.argv[1]}/ledger.db", "test")
-project = SimpleNamespace(ledger=ledger, settings=SimpleNamespace(approval_hours=24.0))
+project = SimpleNamespace(clock=MACHINE, ledger=ledger, settings=SimpleNamespace(approval_hours=24.0))
 told, alive = [], set()
 PLAN = Plan(
     job="counts", action="redeploy", category="state_breaking", mode="stateless", former_release=1, fingerprint="f",

@@ -5,12 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sluice.ledger.operation_handle import OperationHandle
 from sluice.operation.holder import shell_holder
 from sluice.operation.run import run_operation
 from sluice.plan.request import DeployRequest
 from sluice.project import Project
 from sluice.settings import Settings
+from tests.simulator.ledger import HookedLedger
 from tests.support.stacks import ROOT
 
 _DIED = 9
@@ -25,7 +25,7 @@ def die(lab, job, kind, at, when, least=None):
         kind: What is done; `back`: a deploy of a release that does not hold; `back_stateless`: likewise, of one that
             abandons the state.
         at: The number of the write.
-        when: Right `before` it, so after the effect that it tells of, or right `after` it.
+        when: `before` it, so after the effect that it records, or `after` it.
         least: The setting that is given with it; None: none.
     """
     lib = lab.local.home / "flink" / "lib"
@@ -46,22 +46,6 @@ def request_of(kind, least=None):
 
 
 def main(root, lib, job, kind, at, when, least=None):
-    seen = 0
-
-    def dying(write):
-        def writes_and_dies(self, *args, **kwargs):
-            nonlocal seen
-            seen += 1
-            if seen == int(at) and when == "before":
-                os._exit(_DIED)
-            write(self, *args, **kwargs)
-            if seen == int(at):
-                os._exit(_DIED)
-
-        return writes_and_dies
-
-    for name in ("record", "update", "add_savepoint", "finish"):
-        setattr(OperationHandle, name, dying(getattr(OperationHandle, name)))
     settings = Settings(
         root=Path(root),
         home=Path(root) / ".sluice",
@@ -69,10 +53,13 @@ def main(root, lib, job, kind, at, when, least=None):
         flink_lib=Path(lib),
         client_cache=ROOT / ".sluice" / "client",
     )
+    project = Project(settings)
+    project.ledger = HookedLedger(settings.ledger, settings.environment)
     asked, approved = request_of(kind, None if least is None else int(least))
     # The next attempt is the same holder's, or takes over from one that is gone.
     holder = "test" if int(at) % 2 else shell_holder()
-    result = run_operation(Project(settings), job, DeployRequest(**asked, allow_state_loss=approved), holder, print)
+    with project.ledger.at_write(when, int(at), lambda: os._exit(_DIED)):
+        result = run_operation(project, job, DeployRequest(**asked, allow_state_loss=approved), holder, print)
     return 0 if result.error is None else 1
 
 

@@ -138,6 +138,10 @@ class _Session(client._Session):
         with self._alone():
             return super()._prepare(order)
 
+    def _load(self, order: Any) -> Any:
+        with self._alone():
+            return super()._load(order)
+
     def _read_checkpoint(self, command: Any) -> None:
         with self._alone():
             super()._read_checkpoint(command)

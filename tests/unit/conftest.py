@@ -9,8 +9,8 @@ skip_syncs()
 
 
 @pytest.fixture
-def simulated(tmp_path, monkeypatch):
-    return Simulated(tmp_path, monkeypatch)
+def simulated(tmp_path):
+    return Simulated(tmp_path)
 
 
 @pytest.fixture

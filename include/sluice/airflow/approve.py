@@ -136,10 +136,8 @@ class ApproveOperator(RequestOperator, HITLOperator):
         from sluice.airflow.notifier_callbacks import notifier_callbacks  # noqa: PLC0415
         from sluice.fleet.notifications import notify_approval  # noqa: PLC0415
 
-        ledger = project.ledger
-        errors = notify_approval(
-            ledger.notifications, ledger.samples, plan, words, notifier_callbacks(self.plan_notifiers, context)
-        )
+        ledger, callbacks = project.ledger, notifier_callbacks(self.plan_notifiers, context)
+        errors = notify_approval(ledger.notifications, ledger.samples, plan, words, callbacks, project.clock.now())
         for error in errors:
             self.log.error("%s", error)
 

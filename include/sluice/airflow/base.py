@@ -5,10 +5,9 @@ Slow imports are inside functions: the DAG processor imports this module for eve
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
@@ -133,7 +132,7 @@ class SluiceOperator(ProjectOperator):
         active = project.ledger.active(self.job)
         if active is None or active.holder == self.holder(context) or not is_run(active.holder):
             return
-        if active.lease_until <= datetime.now(UTC) or self.is_gone(context)(active.holder):
+        if active.lease_until <= project.clock.now() or self.is_gone(context)(active.holder):
             return
         self.log.info("waiting for the end of the %s by %s", active.kind, active.holder)
         trigger = OperationTrigger(**self.where, operation=active.id)
@@ -149,10 +148,11 @@ class SluiceOperator(ProjectOperator):
 
     def extend_lease(self, context: Context, project: Project, deadline: float) -> timedelta:
         """Extend the lease of the held operation beyond a wait's deadline, Unix time in seconds; the time left."""
-        left = timedelta(seconds=deadline - time.time())
+        now = project.clock.now()
+        left = timedelta(seconds=deadline - now.timestamp())
         operation = self.held(project, context)
         if operation is not None:
-            operation.keep_until(datetime.now(UTC) + left + 2 * BACKSTOP)
+            operation.keep_until(now + left + 2 * BACKSTOP)
         return left
 
     def driver(self, context: Context, project: Project) -> Driver:

@@ -90,10 +90,10 @@ def _later(task: SluiceOperator) -> list[Any]:
 
 
 def _idle(task: SluiceOperator, plan: Plan) -> list[Any]:
-    """The tasks of a plan without an approval that have nothing to do.
+    """The later tasks that have nothing to do, for a plan that needs no further approval.
 
-    A task stays if one after it would be skipped with it, by Airflow's default trigger rule. While an approval is
-    waited for, none is skipped: the tasks after a skipped one would not wait.
+    A task is not among them if a later task would be skipped with it, by Airflow's default trigger rule. For a plan
+    that still needs an approval no task may be skipped: the tasks after a skipped one would not wait for the approval.
     """
     from sluice.airflow.approve import ApproveOperator  # noqa: PLC0415
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException
@@ -53,7 +53,7 @@ class SavepointOperator(SluiceOperator):
                 ordered = order_savepoint(
                     project, self.job, self.holder(context), flink, note=self.reason, is_gone=self.is_gone(context)
                 )
-            deadline = (datetime.now(UTC) + self.patience).timestamp()
+            deadline = (project.clock.now() + self.patience).timestamp()
             self.extend_lease(context, project, deadline)
             token = project.ledger.operation(ordered.operation).token
         context["ti"].xcom_push(key=JOB_URL, value=job_url(project.flink_url, ordered.flink_job_id))

@@ -203,9 +203,10 @@ class ChunkQueueTrigger(ProjectTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event, without content. Until then, log each minute what the chunk waits for."""
         project = await self.project()
-        outage = OutageTimeout(_OUTAGE_TIMEOUT)
+        clock = project.clock
+        outage = OutageTimeout(_OUTAGE_TIMEOUT, clock)
         startable_since: float | None = None
-        next_line = time.time() + _PROGRESS_INTERVAL
+        next_line = clock.monotonic() + _PROGRESS_INTERVAL
         while True:
             pause = _QUEUE_PAUSE
             try:
@@ -214,18 +215,18 @@ class ChunkQueueTrigger(ProjectTrigger):
                     break
                 # Chunks with lower numbers go first: their tasks take seconds to claim them.
                 rank = min(position.before // self.parallel, _MAX_RANK)
-                startable_since = (startable_since or time.time()) if position.may_start else None
-                if startable_since is not None and time.time() - startable_since >= rank * _TASK_START:
+                startable_since = (startable_since or clock.monotonic()) if position.may_start else None
+                if startable_since is not None and clock.monotonic() - startable_since >= rank * _TASK_START:
                     break
-                if time.time() > next_line:
-                    next_line = time.time() + _PROGRESS_INTERVAL
+                if clock.monotonic() > next_line:
+                    next_line = clock.monotonic() + _PROGRESS_INTERVAL
                     self.log.info("%s", await sync_to_async(self._words)(position, slots))
                 pause *= 1 + rank
                 outage.answered()
             except UnreachableError as error:
                 outage.failed(error)
                 self.log.warning("%s", error)
-            await asyncio.sleep(pause)
+            await clock.pause(pause)
         yield TriggerEvent({})  # type: ignore[no-untyped-call]
 
     def _read_position(self, project: Project) -> tuple[QueuePosition, SlotAvailability]:

@@ -133,7 +133,7 @@ def show_savepoints(project: Project, job: str, *, json: bool) -> None:
     """Print the job's savepoints.
 
     Raises:
-        ConfigError: as `show_history`.
+        ConfigError: neither the project nor the ledger has the job.
     """
     _refuse_unknown(project, job)
     rows = [

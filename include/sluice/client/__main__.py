@@ -20,6 +20,8 @@ from sluice.client.protocol import (
     Failed,
     Find,
     Inspect,
+    Load,
+    Loaded,
     Order,
     Progress,
     Ready,
@@ -30,6 +32,7 @@ from sluice.client.protocol import (
 
 if TYPE_CHECKING:
     from sluice.client.graph import PreparedJob
+    from sluice.client.submission import Submission
 
 ORPHANED = 3
 """Exit status after the parent process has ended."""
@@ -56,7 +59,7 @@ class _Session:
     def __init__(self, answers: TextIO) -> None:
         self._answers = answers
         self._number = 0
-        self._order: Build | None = None
+        self._order: Build | Load | None = None
         self._step = "load"
         self._since = time.monotonic()
         self._job_file: Path | None = None
@@ -69,7 +72,7 @@ class _Session:
             return 1
 
     def _run(self, commands: queue.Queue[str]) -> int:
-        prepared: PreparedJob | None = None
+        prepared: PreparedJob | Submission | None = None
         while True:
             order = Order.model_validate_json(commands.get())
             self._number, command = order.number, order.command
@@ -77,12 +80,14 @@ class _Session:
                 self._read_checkpoint(command)
             elif isinstance(command, Build) and prepared is None:
                 prepared = self._prepare(command)
+            elif isinstance(command, Load) and prepared is None:
+                prepared = self._load(command)
             elif isinstance(command, Submit) and prepared is not None:
                 self._step = "submit"
                 self._send(Submitted(flink_job_id=prepared.submit(command)))
                 return 0
             else:
-                expected = "build" if prepared is None else "submit"
+                expected = "build or load" if prepared is None else "submit"
                 self._send(Failed(kind="internal", message=f"expected {expected}, got {command.type}"))
                 return 1
 
@@ -105,8 +110,20 @@ class _Session:
         self._step = "connect"
         prepared.warm()
         self._done("connect")
-        self._send(Ready(graph=prepared.facts()))
+        self._send(Ready(graph=prepared.facts(), content=None if order.part else prepared.content()))
         return prepared
+
+    def _load(self, order: Load) -> Submission:
+        from sluice.client.submission import Submission, connect, deserialize  # noqa: PLC0415 - they import PyFlink
+
+        self._order, self._since, self._step = order, time.monotonic(), "load"
+        loaded = Submission(order.job, deserialize(order.content), connect(order))
+        self._done("load")
+        self._step = "connect"
+        loaded.warm()
+        self._done("connect")
+        self._send(Loaded())
+        return loaded
 
     def _read_checkpoint(self, command: Inspect | Find) -> None:
         """Answer a request about checkpoints; the process continues if one can't be read."""

@@ -77,16 +77,16 @@ class Effects:
         implements = ("sluice.client.Executions$Listener",)
 
     def note_sink(self, sink: DataStreamSink) -> None:
-        """Note a sink that was added to a stream."""
+        """Remember a sink that was added to a stream, with its line, for `check_sinks`."""
         self._sinks.append((sink._j_data_stream_sink, self._call(sys._getframe(1))))
 
     def note_insert(self, statements: StatementSet, method: str) -> None:
-        """Note an insert that was added to a statement set."""
+        """Remember an insert that was added to a statement set, with its line, for `check_sinks`."""
         call = replace(self._call(sys._getframe(1)), name=f"StatementSet.{method}")
         self._statements.append((statements, call))
 
     def note_attached(self, _statements: StatementSet) -> None:
-        """Note that the inserts of a statement set became sinks of the environment."""
+        """Remember the line that made the inserts of a statement set sinks of the environment, for `check_sinks`."""
         self._attached.append(replace(self._call(sys._getframe(1)), name="StatementSet.attach_as_datastream"))
 
     def check_executions(self) -> None:

@@ -36,8 +36,19 @@ _NEVER = "PYFLINK_GATEWAY_*"
 
 def client_environment(variables: Mapping[str, str]) -> dict[str, str]:
     """The variables of the parent that the client gets."""
-    more = [name.strip() for name in variables.get(MORE, "").split(",") if name.strip()]
-    names = (*_NAMES, *more)
+    return _named(variables, (*_NAMES, *_more(variables)))
+
+
+def pipeline_variables(variables: Mapping[str, str]) -> dict[str, str]:
+    """The variables of the parent that pipelines read, as `MORE` lists them."""
+    return _named(variables, _more(variables))
+
+
+def _more(variables: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(name.strip() for name in variables.get(MORE, "").split(",") if name.strip())
+
+
+def _named(variables: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
     return {
         name: value
         for name, value in variables.items()

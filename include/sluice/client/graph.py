@@ -1,4 +1,4 @@
-"""Compile a pipeline to a JobGraph, describe it, and submit it."""
+"""Compile a pipeline to a JobGraph, and describe it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ from typing import Any
 from pyflink.java_gateway import get_gateway
 from pyflink.util.java_utils import get_field
 
-from sluice.client.address import rest_options
 from sluice.client.descriptions import Described, describe, secret_texts
 from sluice.client.generated_code import normalise_generated_code
 from sluice.client.pipeline import Pipeline
-from sluice.client.protocol import RELEASE, Build, Graph, Operator, Submit, Vertex
-from sluice.client.stores import tls_options
-from sluice.errors import FlinkError
+from sluice.client.protocol import Build, Graph, Operator, Vertex
+from sluice.client.submission import Submission, connect
 
 
-class PreparedJob:
-    """A compiled job, and a client of the cluster that will run it.
+class PreparedJob(Submission):
+    """A job that this process has compiled, and a client of the cluster that will run it.
 
     Args:
         pipeline: The job's tables and inserts.
@@ -33,16 +31,7 @@ class PreparedJob:
         self._name = order.part.name if order.part else pipeline.job.name
         self._columns = pipeline.columns
         self._described: dict[str, Described] = {}
-        self._job_graph = self._compile(pipeline, order.jars)
-        self._client = self._connect(order)
-
-    def warm(self) -> None:
-        """Send a request to the cluster, so that the submission can use the open connection.
-
-        Raises:
-            Py4JJavaError: the cluster doesn't answer.
-        """
-        self._client.listJobs().get()
+        super().__init__(self._name, self._compile(pipeline, order.jars), connect(order))
 
     def facts(self) -> Graph:
         """The compiled graph: vertices, operators with their ids and descriptions, slots, and the digest."""
@@ -91,37 +80,6 @@ class PreparedJob:
             add(Path(self._order.code).stem)
         return total.hexdigest()
 
-    def submit(self, order: Submit) -> str:
-        """Submit with the given Flink job id and savepoint; returns the id that the cluster answered.
-
-        Raises:
-            FlinkError: the cluster answered with another id.
-            Py4JJavaError: the cluster refused, or doesn't answer.
-        """
-        jvm = self._jvm
-        self._job_graph.setJobID(jvm.org.apache.flink.api.common.JobID.fromHexString(order.flink_job_id))
-        if order.release is not None:
-            self._name_release(order.release)
-        restore = jvm.org.apache.flink.runtime.jobgraph.SavepointRestoreSettings
-        if order.savepoint:
-            settings = restore.forPath(order.savepoint, order.allow_non_restored_state)
-            self._job_graph.setSavepointRestoreSettings(settings)
-        answered: str = self._client.submitJob(self._job_graph).get().toString()
-        if answered != order.flink_job_id:
-            raise FlinkError(f"{self._name}: submitted as {order.flink_job_id}, the cluster answered {answered}")
-        return answered
-
-    def _name_release(self, number: int) -> None:
-        """Add the release to the global job parameters, which the REST API returns; the graph stays the same."""
-        jvm, graph = self._jvm, self._job_graph
-        loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
-        config = graph.getSerializedExecutionConfig().deserializeValue(loader)
-        # Copied into a new map, since the one of the parameters is immutable.
-        parameters = jvm.java.util.HashMap(config.getGlobalJobParameters().toMap())
-        parameters.put(RELEASE, str(number))
-        config.setGlobalJobParameters(jvm.org.apache.flink.configuration.Configuration.fromMap(parameters))
-        graph.setExecutionConfig(config)
-
     def _compile(self, pipeline: Pipeline, jars: tuple[str, ...]) -> Any:
         """Translate the inserts and generate the JobGraph, as an execution would, without running it."""
         jvm = self._jvm
@@ -149,14 +107,3 @@ class PreparedJob:
             inputs=known.inputs,
             types=known.types,
         )
-
-    def _connect(self, order: Build) -> Any:
-        jvm = self._jvm
-        configuration = jvm.org.apache.flink.configuration.Configuration()
-        # Few retries here: the operation itself retries, and knows from the journal what was done before.
-        configuration.setString("rest.retry.max-attempts", "3")
-        cluster = jvm.org.apache.flink.client.deployment.StandaloneClusterId.getInstance()
-        with tls_options(order.flink_url, order.flink_tls) as options:
-            for name, value in {**rest_options(order.flink_url), **options}.items():
-                configuration.setString(name, value)
-            return jvm.org.apache.flink.client.program.rest.RestClusterClient(configuration, cluster)

@@ -6,10 +6,12 @@ import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from sluice.client import class_path, gateway
 
+FindClassPath = Callable[[Path], tuple[class_path.ClassPath, object]]
 _MAPPED = "-Xshare:auto -XX:+VerifySharedSpaces -XX:SharedArchiveFile="
 """The JVM verifies the archive, and starts without it if it doesn't match or is damaged."""
 
@@ -24,8 +26,11 @@ def set_environment() -> None:
         os.environ.setdefault("FLINK_HOME", str(Path(spec.origin).parent))
 
 
-def start() -> None:
+def start(find: FindClassPath = class_path.of_this_process) -> None:
     """Start PyFlink's JVM, from the fast class path if it exists; if that fails, from Flink's own.
+
+    Args:
+        find: Finds the fast class path in a cache directory.
 
     Raises:
         ConfigError: the class path lacks the gateway class of this version of Sluice.
@@ -36,7 +41,7 @@ def start() -> None:
     # PyFlink's own gateway accepts commands from every process on the machine.
     java_gateway.launch_gateway = gateway.launch  # type: ignore[attr-defined]
     get_gateway = java_gateway.get_gateway
-    own = _own_variables()
+    own = _own_variables(find)
     if own:
         usual = {name: os.environ.get(name) for name in own}
         os.environ.update(own)
@@ -51,13 +56,13 @@ def start() -> None:
     get_gateway()
 
 
-def _own_variables() -> dict[str, str]:
+def _own_variables(find: FindClassPath) -> dict[str, str]:
     """The environment variables that make PyFlink use the fast class path; empty if there is none."""
     cache = os.environ.get(class_path.CACHE)
     if not cache:
         return {}
     try:
-        own, _ = class_path.of_this_process(Path(cache))
+        own, _ = find(Path(cache))
         if not own.lib.is_dir():
             return {}
         own.touch()

@@ -25,6 +25,8 @@ from sluice.client.protocol import (
     Find,
     Found,
     Inspect,
+    Load,
+    Loaded,
     Order,
     Progress,
     Ready,
@@ -45,7 +47,7 @@ from sluice.errors import (
     UnreachableError,
 )
 
-A = TypeVar("A", Ready, State, Found, Submitted)
+A = TypeVar("A", Ready, Loaded, State, Found, Submitted)
 
 _ERRORS: dict[FailureKind, type[SluiceError]] = {
     "config": ConfigError,
@@ -142,6 +144,15 @@ class ClientProcess:
             words = error.message.replace(f"{order.code}/", f"{root or order.code}/")
             raise type(error)(words, remedy=error.remedy) from error
 
+    def load(self, order: Load, *, timeout: float) -> None:
+        """Take over a compiled graph, and connect to the cluster, within `timeout` seconds.
+
+        Raises:
+            UnreachableError: the cluster doesn't answer.
+            OperationError: the graph can't be read, or the client died or timed out.
+        """
+        self._ask("load", order, Loaded, timeout, order.job)
+
     def inspect(self, path: str, *, timeout: float = 60) -> State:
         """The operators with state and the source positions of a checkpoint or savepoint.
 
@@ -205,7 +216,10 @@ class ClientProcess:
             raise
         if not isinstance(answer, expected):
             self._end(f"{step} was answered by {answer.type}")
-            raise OperationError(f"{what}: the client answered {answer.type}, expected {expected.__name__.lower()}")
+            raise OperationError(
+                f"{what}: the client process answered {answer.type}, expected {expected.__name__.lower()}",
+                remedy="SLUICE_CLIENT_PYTHON may have another version of Sluice: install this one there",
+            )
         return answer
 
     def _send(self, order: Order) -> None:
@@ -217,7 +231,7 @@ class ClientProcess:
         except (BrokenPipeError, ValueError) as error:
             raise self._died() from error
 
-    def _await(self, timeout: float, step: str) -> Ready | State | Found | Submitted:
+    def _await(self, timeout: float, step: str) -> Ready | Loaded | State | Found | Submitted:
         deadline = time.monotonic() + timeout
         while True:
             try:
@@ -236,7 +250,7 @@ class ClientProcess:
             else:
                 return answer
 
-    def _read_reply(self, line: str) -> Progress | Ready | State | Found | Submitted | Failed:
+    def _read_reply(self, line: str) -> Progress | Ready | Loaded | State | Found | Submitted | Failed:
         """Parse a line as the answer to the last order."""
         try:
             reply = Reply.model_validate_json(line)

@@ -8,9 +8,11 @@ Inspect       ->           (at any time, any number of times)
               <-           State | Failed
 Find          ->           (at any time, any number of times)
               <-           Found | Failed
-Build         ->           (once)
+Build         ->           (once, or Load)
               <-           Progress (several)
               <-           Ready | Failed
+Load          ->           (once, or Build)
+              <-           Loaded | Failed
 Submit        ->
               <-           Submitted | Failed
 (closes standard input: the client and its JVM end, whatever they were doing)
@@ -91,6 +93,18 @@ class Build(_Message):
     """Replay this part of the history; None: an unbounded run."""
 
 
+class Load(_Message):
+    """Take over a graph that another client has compiled, without the job's code."""
+
+    type: Literal["load"] = "load"
+    job: str
+    content: str
+    """`Ready.content`. Its origin must be certain: Java deserializes it."""
+    flink_url: str
+    flink_tls: Tls = Tls()
+    """As in `Build`."""
+
+
 class Inspect(_Message):
     """Read the metadata of a checkpoint or savepoint."""
 
@@ -165,6 +179,14 @@ class Ready(_Message):
 
     type: Literal["ready"] = "ready"
     graph: Graph
+    content: str | None = None
+    """The JobGraph, serialized by Java, in base64. It contains the secrets of the order. None: the order had a part."""
+
+
+class Loaded(_Message):
+    """The graph was taken over; the client waits for `Submit`."""
+
+    type: Literal["loaded"] = "loaded"
 
 
 class OperatorState(_Message):
@@ -218,8 +240,8 @@ class Failed(_Message):
     """The full traceback, for the log."""
 
 
-Command = Annotated[Build | Inspect | Find | Submit, Field(discriminator="type")]
-Answer = Annotated[Progress | Ready | State | Found | Submitted | Failed, Field(discriminator="type")]
+Command = Annotated[Build | Load | Inspect | Find | Submit, Field(discriminator="type")]
+Answer = Annotated[Progress | Ready | Loaded | State | Found | Submitted | Failed, Field(discriminator="type")]
 
 
 class Order(_Line):

@@ -161,9 +161,10 @@ class _ImportBlocker(importlib.abc.MetaPathFinder):
 def _load(file: Path) -> Job:
     if not is_job_name(file.stem):
         raise ConfigError(
-            f"{file}: a job's file has the job's name, and {file.stem!r} is no valid job name",
-            remedy="rename the file to a Python identifier of lower-case letters, digits and _, a letter first, at "
-            "most 63 characters; or, if it is no job, move it or begin its name with _",
+            f"{file}: a job file must have the name of its job, and {file.stem!r} is not a valid name of a job",
+            remedy="rename the file to a Python identifier of lower-case letters, digits and _, which begins with a "
+            "letter and has at most 63 characters. If it is not a job, move it to flink_jobs/shared/, or begin its "
+            "name with _",
         )
     name = f"{JOBS_PACKAGE}.{file.stem}"
     with _without_pyflink(file):
@@ -179,7 +180,8 @@ def _load(file: Path) -> Job:
     (job,) = found
     if job.name != file.stem:
         raise ConfigError(
-            f"{job.place}: the file is named {file.stem}, its job {job.name}: a job's file has the job's name",
+            f"{job.place}: the file is named {file.stem} and its job {job.name}: a job file must have the name of its "
+            "job",
             remedy=f"rename the file to {job.name}.py, or the job to {file.stem}",
         )
     _ = job.build  # raises if the job has no pipeline

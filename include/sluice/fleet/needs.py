@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import groupby, pairwise
 
 from sluice.errors import SluiceError, UnreachableError
@@ -25,7 +24,7 @@ from sluice.ledger.samples import SweepObservation
 from sluice.ledger.tables import Operation, Release
 from sluice.operation.holder import is_gone
 from sluice.operation.run import make_plan
-from sluice.plan.model import Mode
+from sluice.plan.model import Mode, Plan
 from sluice.plan.request import DeployRequest
 from sluice.plan.target import healthy_before
 from sluice.project import Project
@@ -144,6 +143,8 @@ def _past(operation: Operation, releases: dict[int, Release]) -> PastOperation:
 
 Log = Callable[[str], None]
 """Takes a progress message."""
+MakePlan = Callable[[Project, str, DeployRequest, Log], Plan]
+"""Makes the plan of an operation; see `sluice.operation.run.make_plan`."""
 _PLANNED = (Need.REDEPLOY, Need.ROLL_BACK)
 """The needs for which the sweep makes a plan. That takes seconds for each job, and minutes for one that hangs."""
 _UNPLANNED = ("run", "unplanned")
@@ -206,8 +207,28 @@ def find_needs(
         budget: The time for making plans. The next sweep starts with the jobs that are left over, so that a slow job
             does not delay the others forever. None: no limit.
     """
-    until = None if budget is None else time.monotonic() + budget.total_seconds()
-    cases = read_decision_inputs(project, rows, now or datetime.now(UTC), has_ended)
+    cases = read_decision_inputs(project, rows, now or project.clock.now(), has_ended)
+    return plan_needs(project, cases, log, budget=budget)
+
+
+def plan_needs(
+    project: Project,
+    cases: Sequence[DecisionInput],
+    log: Log,
+    *,
+    budget: timedelta | None = None,
+    make_plan: MakePlan = make_plan,
+) -> list[Needed]:
+    """Find what the jobs with these inputs need; see `find_needs`.
+
+    Args:
+        project: The project.
+        cases: The decision inputs.
+        log: Takes the plans' progress messages.
+        budget: The time for making plans; None: no limit.
+        make_plan: Makes the plan of an operation.
+    """
+    until = None if budget is None else project.clock.monotonic() + budget.total_seconds()
     decisions = [decide(case) for case in cases]
     late = project.ledger.notifications.known(*_UNPLANNED) if budget is not None else {}
     order = sorted(range(len(cases)), key=lambda number: cases[number].status.job not in late)
@@ -216,7 +237,7 @@ def find_needs(
     unplanned = {job: need for job, need in late.items() if job not in own}
     for number in order:
         case, decision = cases[number], decisions[number]
-        if decision.need in _PLANNED and until is not None and time.monotonic() >= until:
+        if decision.need in _PLANNED and until is not None and project.clock.monotonic() >= until:
             unplanned[case.status.job] = str(decision.need)
             why = (
                 f"{decision.why}; not planned yet: planning other jobs took the sweep's whole time, and the next sweep "
@@ -224,18 +245,18 @@ def find_needs(
             )
             found[number] = Needed(case.status.job, Decision(Need.NOTHING, why))
         else:
-            found[number] = _needed(project, case, decision, log)
+            found[number] = _needed(project, case, decision, log, make_plan)
     if budget is not None:
         project.ledger.notifications.keep(*_UNPLANNED, unplanned)
     return [found[number] for number in range(len(cases))]
 
 
-def _needed(project: Project, case: DecisionInput, decision: Decision, log: Log) -> Needed:
+def _needed(project: Project, case: DecisionInput, decision: Decision, log: Log, make_plan: MakePlan) -> Needed:
     approval_request: ApprovalRequest | None = None
     if decision.need == Need.ROLL_BACK:
-        case, decision, approval_request = _planned(project, case, decision, log)
+        case, decision, approval_request = _planned(project, case, decision, log, make_plan)
     if decision.need == Need.REDEPLOY:
-        case, decision, of_new = _planned(project, case, decision, log)
+        case, decision, of_new = _planned(project, case, decision, log, make_plan)
         if decision.need == Need.REDEPLOY or not case.rollback_blocked:
             # Only one approval is requested at a time, and none for a rollback if the desired state may repair the job.
             approval_request = of_new
@@ -243,7 +264,7 @@ def _needed(project: Project, case: DecisionInput, decision: Decision, log: Log)
 
 
 def _planned(
-    project: Project, case: DecisionInput, wanted: Decision, log: Log
+    project: Project, case: DecisionInput, wanted: Decision, log: Log, make_plan: MakePlan
 ) -> tuple[DecisionInput, Decision, ApprovalRequest | None]:
     """Plan the wanted operation; the input with the plan's results, the decision, and the approval to request."""
     job, request = case.status.job, _request(case.status, wanted) or DeployRequest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sluice.fleet.decision import approval_cause
@@ -116,7 +116,7 @@ def notify_reports(
 
 
 def notify_approval(
-    sent: NotificationLog, samples: Samples, plan: Plan, words: str, notifiers: Mapping[str, Notify]
+    sent: NotificationLog, samples: Samples, plan: Plan, words: str, notifiers: Mapping[str, Notify], now: datetime
 ) -> list[str]:
     """Call each notifier once because a plan waits for an approval; sweeps don't report the same plan again.
 
@@ -126,8 +126,9 @@ def notify_approval(
         plan: The plan.
         words: What to do.
         notifiers: See `notify_verdicts`.
+        now: The time.
     """
-    last = next(reversed(samples.of(plan.job, datetime.now(UTC) - timedelta(days=1))), None)
+    last = next(reversed(samples.of(plan.job, now - timedelta(days=1))), None)
     state, verdict = (last.state, last.verdict) if last else ("unknown", "unknown")
     change = {"job": plan.job, "old": verdict, "new": verdict, "state": state, "reasons": [words]}
     cause = approval_cause(plan.fingerprint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sluice.fleet.rows import CHANGING, JobObservation, JobStatus
 from sluice.flink.models import JobSummary
@@ -56,7 +56,7 @@ def read_ledger_view(project: Project, has_ended: HolderEnded = is_gone) -> Ledg
         project: The project.
         has_ended: Whether a holder is known to have ended, so that its lease needn't expire first.
     """
-    ledger, now = project.ledger, datetime.now(UTC)
+    ledger, now = project.ledger, project.clock.now()
     holders = {
         operation.job: operation.holder
         for operation in ledger.all_active()

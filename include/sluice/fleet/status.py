@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from sluice.errors import SluiceError
@@ -59,7 +59,7 @@ def sweep_and_record(
     Returns:
         The rows, also those of jobs that no file declares.
     """
-    began = datetime.now(UTC)
+    began = project.clock.now()
     members = read_members(project, all_names(project), last_snapshots(project))
     found = observe_members(project, members, has_ended=has_ended)
     record(project, members, found, began, run)
@@ -139,7 +139,7 @@ def _keep_clusters(project: Project, found: Sequence[JobObservation]) -> None:
 
 def last_snapshots(project: Project) -> dict[str, Snapshot]:
     """The snapshots in the ledger's newest samples, by the job's name."""
-    known, recent = project.ledger.samples, datetime.now(UTC) - _COMPARABLE
+    known, recent = project.ledger.samples, project.clock.now() - _COMPARABLE
     samples = known.newest(min(known.last_run() or recent, recent))
     snapshots = {job: to_snapshot(sample.readings) for job, sample in samples.items()}
     return {job: snapshot for job, snapshot in snapshots.items() if snapshot}

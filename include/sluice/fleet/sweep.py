@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
+from sluice.clock import Clock
 from sluice.errors import SluiceError
 from sluice.fleet.discrepancies import Discrepancy, DiscrepancyKind, FindDiscrepancy, needs_check, no_discrepancy
 from sluice.fleet.members import Member
@@ -97,7 +97,7 @@ async def sweep(
         A row for each member, in the order of the members, then one for each running job that is not in the ledger.
     """
     watched_jobs = [member.watched for member in members if member.watched]
-    began = time.monotonic()
+    began = flink.clock.monotonic()
     if watched_jobs:
         # The requests that follow get the same error, if there is one.
         await _attempt(partial(_start_metrics_fetch, flink), budget.job_timeout_s)
@@ -112,14 +112,14 @@ async def sweep(
     discrepancies = await _find_discrepancies(members, cluster, find_discrepancy, budget)
     running = [watched for watched in watched_jobs if watched.flink_job_id in known]
     if running:
-        await asyncio.sleep(max(0.0, began + budget.metrics_fetch_s - time.monotonic()))
+        await flink.clock.pause(max(0.0, began + budget.metrics_fetch_s - flink.clock.monotonic()))
     seen = await _read_all(flink, running, held, budget)
-    snapshots = await _to_snapshots(seen, held, brokers, budget)
+    snapshots = await _to_snapshots(seen, held, brokers, budget, flink.clock)
     after = await asyncio.to_thread(read_ledger)
     judged = [
         (
             discrepancies.get(member.status.job)
-            or _judge(member, _reading_of(member.watched, known, snapshots), cluster.jobs),
+            or _judge(member, _reading_of(member.watched, known, snapshots, flink.clock), cluster.jobs),
             member.health,
         )
         for member in members
@@ -219,7 +219,11 @@ def _too_late(budget: SweepBudget) -> _ReadError:
 
 
 async def _to_snapshots(
-    seen: Mapping[WatchedJob, FlinkReading | _ReadError], held: Held, brokers: Brokers, budget: SweepBudget
+    seen: Mapping[WatchedJob, FlinkReading | _ReadError],
+    held: Held,
+    brokers: Brokers,
+    budget: SweepBudget,
+    clock: Clock,
 ) -> dict[str, Snapshot | _ReadError]:
     """The snapshots with their splits, by Flink job id. Positions that no reader reports come from the brokers."""
     asking = {
@@ -241,7 +245,7 @@ async def _to_snapshots(
         splits = locate_splits(watched, one, held, {**more, **earlier_offsets(watched, one)})
         problems = (*one.snapshot.problems, *errors)
         snapshots[watched] = replace(one.snapshot, splits=None if errors else splits, problems=problems)
-    ended = await _read_to_end(snapshots, brokers, budget)
+    ended = await _read_to_end(snapshots, brokers, budget, clock)
     return {
         watched.flink_job_id: snapshot if isinstance(snapshot, _ReadError) else _finish(snapshot, watched, ended)
         for watched, snapshot in snapshots.items()
@@ -256,13 +260,13 @@ def _finish(snapshot: Snapshot, watched: WatchedJob, ended: frozenset[tuple[Part
 
 
 async def _read_to_end(
-    snapshots: Mapping[WatchedJob, Snapshot | _ReadError], brokers: Brokers, budget: SweepBudget
+    snapshots: Mapping[WatchedJob, Snapshot | _ReadError], brokers: Brokers, budget: SweepBudget, clock: Clock
 ) -> frozenset[tuple[Partition, int]]:
     """The partitions that were read to their end although their lag isn't 0, each with the next offset.
 
     Jobs that have read a topic to its end have the same next offset, so that one consumer checks it for all of them.
     """
-    now, layers = now_ms(), list[dict[Partition, int]]()
+    now, layers = now_ms(clock), list[dict[Partition, int]]()
     for watched, snapshot in snapshots.items():
         if isinstance(snapshot, Snapshot):
             for partition, offset in possibly_at_end(snapshot.splits or {}, now, watched.before).items():
@@ -290,12 +294,12 @@ def _add_offset(layers: list[dict[Partition, int]], partition: Partition, offset
 
 
 def _reading_of(
-    watched: WatchedJob | None, known: set[str], snapshots: Mapping[str, Snapshot | _ReadError]
+    watched: WatchedJob | None, known: set[str], snapshots: Mapping[str, Snapshot | _ReadError], clock: Clock
 ) -> Snapshot | _ReadError | None:
     if watched is None:
         return None
     if watched.flink_job_id not in known:
-        return Snapshot(now_ms(), None, watched.flink_job_id)
+        return Snapshot(now_ms(clock), None, watched.flink_job_id)
     return snapshots[watched.flink_job_id]
 
 

@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 
 from pydantic import ValidationError
 
+from sluice.clock import MACHINE, Clock
 from sluice.errors import FlinkError, JobNotFoundError, NotFlinkError, TriggerNotFoundError, UnreachableError
 from sluice.flink.access import Access
 from sluice.flink.calls import Call
@@ -51,16 +52,27 @@ class FlinkClient:
         access: How to reach the cluster; or its address, e.g. http://127.0.0.1:8081.
         exchange: Sends the requests; None: over HTTP.
         pauses: Seconds between the attempts of a repeatable call.
+        clock: The clock by which callers wait for the cluster.
+
+    Attributes:
+        url: The address.
+        clock: See above.
 
     Raises:
         ConfigError: a certificate file can't be used.
     """
 
     def __init__(
-        self, access: Access | str, *, exchange: Exchange | None = None, pauses: Sequence[float] = PAUSES
+        self,
+        access: Access | str,
+        *,
+        exchange: Exchange | None = None,
+        pauses: Sequence[float] = PAUSES,
+        clock: Clock = MACHINE,
     ) -> None:
         access = Access.of(access) if isinstance(access, str) else access
         self.url = access.url
+        self.clock = clock
         self._pauses = tuple(pauses)
         self._own = HttpExchange(access, _CONNECTIONS, (_CONNECT, _ANSWER))
         self._exchange = exchange or self._own
@@ -97,7 +109,7 @@ class FlinkClient:
                 failure = _unreachable(self.url, call, error)
             except UnreachableError as error:
                 failure = error
-            if pause is None or not call.repeatable or self._is_closed.wait(pause):
+            if pause is None or not call.repeatable or self.clock.wait(self._is_closed, pause):
                 raise failure
         raise AssertionError  # the last pause is None
 
@@ -112,6 +124,7 @@ class AsyncFlinkClient:
     def __init__(self, client: FlinkClient) -> None:
         self._client = client
         self.url = client.url
+        self.clock = client.clock
         self._threads = ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="flink")
 
     async def __aenter__(self) -> Self:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from sluice.errors import FlinkError, JobNotFoundError, OperationError, UnreachableError
@@ -49,14 +48,14 @@ def await_end(flink: FlinkClient, job: str, within: float) -> None:
     Raises:
         OperationError: the job has not ended within these seconds.
     """
-    deadline = time.monotonic() + within
+    deadline = flink.clock.monotonic() + within
     while (state := job_state(flink, job)) is not None and not state.is_terminal:
-        if time.monotonic() > deadline:
+        if flink.clock.monotonic() > deadline:
             raise OperationError(
                 f"Flink job {job} was cancelled or stopped {within:.0f} s ago, and is still {state.value}",
                 remedy="look at the job in the Flink UI, then run the command again: it continues from here",
             )
-        time.sleep(_PAUSE)
+        flink.clock.sleep(_PAUSE)
 
 
 def cancel(flink: FlinkClient, job: str, within: float) -> None:

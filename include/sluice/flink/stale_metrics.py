@@ -7,7 +7,6 @@ the JobManager restarts, and the REST API keeps returning the old values.
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 
 from sluice.flink import calls
@@ -30,14 +29,14 @@ def metrics_are_stale(flink: FlinkClient) -> bool:
         FlinkError: the cluster refused the request.
         UnreachableError: the cluster doesn't answer.
     """
-    deadline = time.monotonic() + 2 * _interval(flink).total_seconds() + _SLACK
+    deadline = flink.clock.monotonic() + 2 * _interval(flink).total_seconds() + _SLACK
     first = _moving(flink)
     while True:
-        time.sleep(_PAUSE)
+        flink.clock.sleep(_PAUSE)
         if _moving(flink) != first:
             return False
         # Only after a second answer: one answer alone, however slow, shows no change.
-        if time.monotonic() > deadline:
+        if flink.clock.monotonic() > deadline:
             return True
 
 

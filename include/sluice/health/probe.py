@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from sluice.clock import Clock
 from sluice.errors import JobNotFoundError, UnreachableError
 from sluice.flink import calls
 from sluice.flink.client import AsyncFlinkClient
@@ -17,6 +17,7 @@ from sluice.health.metrics import TaskMetrics, read_metrics
 from sluice.health.positions import known_ends, next_offsets, possibly_at_end, read_splits, without_lag, without_reads
 from sluice.health.snapshot import WINDOW_MS, CheckpointReading, Counters, Failure, Snapshot, SplitReading, Work
 from sluice.health.trend import compare
+from sluice.job.duration import epoch_milliseconds
 from sluice.kafka.client import Brokers
 from sluice.kafka.offsets import Held, Partition
 
@@ -94,7 +95,7 @@ async def probe(
         FlinkError: Flink refuses the request.
     """
     if job_id is None:
-        return Snapshot(now_ms(), None)
+        return Snapshot(now_ms(flink.clock), None)
     watched = WatchedJob(job_id, tuple(topics), group, tuple(untimed), previous=previous, started_at=started_at)
     held = Held(await asyncio.to_thread(brokers.offsets, topics) if watched.topics else {})
     reading = await read_from_flink(flink, watched, held)
@@ -103,7 +104,7 @@ async def probe(
     unknown = unknown_positions(watched, reading, held)
     committed = await asyncio.to_thread(brokers.committed, group, unknown) if unknown else {}
     splits = locate_splits(watched, reading, held, {**committed, **earlier_offsets(watched, reading)}) or {}
-    unsure = possibly_at_end(splits, now_ms(), watched.before)
+    unsure = possibly_at_end(splits, now_ms(flink.clock), watched.before)
     ended = await asyncio.to_thread(brokers.read_to_end, group, unsure) if unsure else ()
     return compare(replace(reading.snapshot, splits=without_lag(splits, ended)), previous)
 
@@ -124,7 +125,7 @@ async def read_from_flink(flink: AsyncFlinkClient, watched: WatchedJob, held: He
         # The state is read after the checkpoints: tasks that run now have not restarted since those checkpoints.
         checkpoints = await flink.send(calls.checkpoints(job_id))
         detail = await flink.send(calls.job(job_id))
-        offset = detail.now - now_ms()
+        offset = detail.now - now_ms(flink.clock)
         restarts = await _restarts(flink, job_id)
         known = _known_failures(detail, restarts, before)
         failures = await _failures(flink, job_id) if known is None else known
@@ -143,9 +144,9 @@ async def read_from_flink(flink: AsyncFlinkClient, watched: WatchedJob, held: He
             reported = TaskMetrics(dict.fromkeys(held.of(watched.topics), -1), names=before.names if before else {})
     except JobNotFoundError as error:
         await _refuse_stale(flink, job_id, error)
-        return FlinkReading(Snapshot(now_ms(), None, job_id))
+        return FlinkReading(Snapshot(now_ms(flink.clock), None, job_id))
     snapshot = Snapshot(
-        at_ms=now_ms(),
+        at_ms=now_ms(flink.clock),
         state=detail.state,
         flink_job_id=job_id,
         running_ms=detail.now - detail.start_time,
@@ -153,7 +154,7 @@ async def read_from_flink(flink: AsyncFlinkClient, watched: WatchedJob, held: He
         tasks_running=detail.tasks_running,
         restarts=restarts,
         failures=failures,
-        checkpoints=_read_checkpoints(checkpoints, now_ms()),
+        checkpoints=_read_checkpoints(checkpoints, now_ms(flink.clock)),
         restored_from=checkpoints.latest.restored.external_path if checkpoints.latest.restored else None,
         untimed=watched.untimed,
         unread=reported.unread if reported else (),
@@ -162,10 +163,10 @@ async def read_from_flink(flink: AsyncFlinkClient, watched: WatchedJob, held: He
         backpressured=reported.backpressured if reported else None,
         problems=_missing(held, watched.topics),
         names=reported.names if reported else {},
-        cluster_ms=now_ms() + offset,
+        cluster_ms=now_ms(flink.clock) + offset,
         began_ms=max([detail.restarted_at, *(vertex.start_time for vertex in detail.vertices)]),
         has_restarted=detail.restarted_at > 0 or bool(restarts),
-        tally=reported.tally(now_ms()) if reported else None,
+        tally=reported.tally(now_ms(flink.clock)) if reported else None,
         reasons=reported.reasons if reported else {},
         uncounted=reported.uncounted if reported else (),
     )
@@ -310,6 +311,6 @@ def _missing(held: Held, topics: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"topic {topic}: {held.missing[topic]}" for topic in topics if topic in held.missing)
 
 
-def now_ms() -> int:
+def now_ms(clock: Clock) -> int:
     """Epoch milliseconds."""
-    return time.time_ns() // 1_000_000
+    return epoch_milliseconds(clock.now())

@@ -8,6 +8,7 @@ from datetime import datetime
 from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 
+from sluice.clock import MACHINE, Clock
 from sluice.kafka.brokers import connect
 from sluice.kafka.history import Moments, held_moments, offsets_at, read_between
 from sluice.kafka.offsets import (
@@ -34,11 +35,13 @@ class Brokers:
     Args:
         config: librdkafka's configuration.
         admin: The admin client; None: one per process and configuration.
+        clock: The clock by which requests are repeated while a partition's leader moves.
     """
 
-    def __init__(self, config: Mapping[str, str], admin: AdminClient | None = None) -> None:
+    def __init__(self, config: Mapping[str, str], admin: AdminClient | None = None, *, clock: Clock = MACHINE) -> None:
         self._config = config
         self._admin = admin
+        self._clock = clock
 
     @property
     def servers(self) -> str:
@@ -55,23 +58,23 @@ class Brokers:
 
     def held(self, topics: Iterable[str]) -> Held:
         """Start and end offsets, with the reason for each topic that has none."""
-        return read_held(self._client, topics, self.servers)
+        return read_held(self._client, topics, self.servers, self._clock)
 
     def offsets(self, topics: Iterable[str]) -> dict[Partition, Offsets]:
         """Start and end offset of every partition of these topics."""
-        return read_offsets(self._client, topics, self.servers)
+        return read_offsets(self._client, topics, self.servers, self._clock)
 
     def stable_ends(self, topics: Iterable[str]) -> dict[Partition, int]:
         """The last stable offset of every partition of these topics."""
-        return read_stable_ends(self._client, topics, self.servers)
+        return read_stable_ends(self._client, topics, self.servers, self._clock)
 
     def moments(self, partitions: Collection[Partition]) -> dict[Partition, Moments]:
         """The moments of the first and last records. See `sluice.kafka.history.held_moments`."""
-        return held_moments(self._client, partitions, self.servers)
+        return held_moments(self._client, partitions, self.servers, self._clock)
 
     def offsets_at(self, offsets: Mapping[Partition, Offsets], moment: datetime) -> dict[Partition, int]:
         """The first offset at or after a moment in each partition. See `sluice.kafka.history.offsets_at`."""
-        return offsets_at(self._client, offsets, moment, self.servers)
+        return offsets_at(self._client, offsets, moment, self.servers, self._clock)
 
     def committed(self, group: str, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """The committed offsets of a consumer group; partitions without one are left out."""

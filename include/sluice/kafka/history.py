@@ -10,6 +10,7 @@ from datetime import datetime
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, ListOffsetsResultInfo, OffsetSpec
 
+from sluice.clock import MACHINE, Clock
 from sluice.errors import OperationError
 from sluice.job.duration import epoch_milliseconds
 from sluice.kafka.brokers import group_member, unreachable
@@ -28,25 +29,27 @@ class Moments:
 
 
 def offsets_at(
-    admin: AdminClient, held: Mapping[Partition, Offsets], moment: datetime, servers: str
+    admin: AdminClient, held: Mapping[Partition, Offsets], moment: datetime, servers: str, clock: Clock = MACHINE
 ) -> dict[Partition, int]:
     """Per partition the first offset with a timestamp at or after a moment; its end offset if there is none.
 
     Raises:
         UnreachableError: the broker doesn't answer.
     """
-    found = _find(admin, held, OffsetSpec.for_timestamp(epoch_milliseconds(moment)), servers)
+    found = _find(admin, held, OffsetSpec.for_timestamp(epoch_milliseconds(moment)), servers, clock)
     return {place: offsets.end if found[place].offset < 0 else found[place].offset for place, offsets in held.items()}
 
 
-def held_moments(admin: AdminClient, partitions: Collection[Partition], servers: str) -> dict[Partition, Moments]:
+def held_moments(
+    admin: AdminClient, partitions: Collection[Partition], servers: str, clock: Clock = MACHINE
+) -> dict[Partition, Moments]:
     """Per partition the timestamp of its first record, and its largest timestamp.
 
     Raises:
         UnreachableError: the broker doesn't answer.
     """
-    firsts = _find(admin, partitions, OffsetSpec.for_timestamp(0), servers)
-    lasts = _find(admin, partitions, OffsetSpec.max_timestamp(), servers)
+    firsts = _find(admin, partitions, OffsetSpec.for_timestamp(0), servers, clock)
+    lasts = _find(admin, partitions, OffsetSpec.max_timestamp(), servers, clock)
     return {place: Moments(_timestamp(firsts[place]), _timestamp(lasts[place])) for place in partitions}
 
 
@@ -110,11 +113,11 @@ def _timestamp(found: ListOffsetsResultInfo) -> int | None:
 
 
 def _find(
-    admin: AdminClient, partitions: Iterable[Partition], spec: OffsetSpec, servers: str
+    admin: AdminClient, partitions: Iterable[Partition], spec: OffsetSpec, servers: str, clock: Clock
 ) -> dict[Partition, ListOffsetsResultInfo]:
     missing: dict[str, str] = {}
     try:
-        found = find_offsets(admin, partitions, spec, missing)
+        found = find_offsets(admin, partitions, spec, missing, clock)
     except KafkaException as error:
         raise unreachable(servers, error) from error
     refuse_missing(missing, servers)

@@ -11,6 +11,7 @@ from typing import Any
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ListOffsetsResultInfo, OffsetSpec
 
+from sluice.clock import MACHINE, Clock
 from sluice.errors import UnreachableError
 from sluice.kafka.brokers import TIMEOUT, group_member, unreachable
 
@@ -52,7 +53,7 @@ class Held:
         return found
 
 
-def read_held(admin: AdminClient, topics: Iterable[str], servers: str) -> Held:
+def read_held(admin: AdminClient, topics: Iterable[str], servers: str, clock: Clock = MACHINE) -> Held:
     """Start and end offset of every partition of these topics, in three requests for any number of topics.
 
     Raises:
@@ -72,8 +73,8 @@ def read_held(admin: AdminClient, topics: Iterable[str], servers: str) -> Held:
                 missing[topic] = found.error.str() if found else _UNKNOWN
             else:
                 partitions += [(topic, number) for number in found.partitions]
-        starts = find_offsets(admin, partitions, OffsetSpec.earliest(), missing)
-        ends = find_offsets(admin, partitions, OffsetSpec.latest(), missing)
+        starts = find_offsets(admin, partitions, OffsetSpec.earliest(), missing, clock)
+        ends = find_offsets(admin, partitions, OffsetSpec.latest(), missing, clock)
     except KafkaException as error:
         raise unreachable(servers, error) from error
     complete = ends.keys() & starts.keys()
@@ -81,28 +82,33 @@ def read_held(admin: AdminClient, topics: Iterable[str], servers: str) -> Held:
     return Held(held, missing)
 
 
-def read_offsets(admin: AdminClient, topics: Iterable[str], servers: str) -> dict[Partition, Offsets]:
+def read_offsets(
+    admin: AdminClient, topics: Iterable[str], servers: str, clock: Clock = MACHINE
+) -> dict[Partition, Offsets]:
     """Start and end offset of every partition of these topics.
 
     Raises:
         UnreachableError: the broker doesn't answer, or a topic doesn't exist.
     """
-    held = read_held(admin, topics, servers)
+    held = read_held(admin, topics, servers, clock)
     refuse_missing(held.missing, servers)
     return dict(held.offsets)
 
 
-def read_stable_ends(admin: AdminClient, topics: Iterable[str], servers: str) -> dict[Partition, int]:
+def read_stable_ends(
+    admin: AdminClient, topics: Iterable[str], servers: str, clock: Clock = MACHINE
+) -> dict[Partition, int]:
     """The last stable offset of every partition: consumers of committed records stop at the first open transaction.
 
     Raises:
         UnreachableError: the broker doesn't answer, or a topic doesn't exist.
     """
     wanted = tuple(topics)
-    held = read_offsets(admin, wanted, servers) if wanted else {}
+    held = read_offsets(admin, wanted, servers, clock) if wanted else {}
     missing: dict[str, str] = {}
+    committed = IsolationLevel.READ_COMMITTED
     try:
-        found = find_offsets(admin, held, OffsetSpec.latest(), missing, isolation_level=IsolationLevel.READ_COMMITTED)
+        found = find_offsets(admin, held, OffsetSpec.latest(), missing, clock, isolation_level=committed)
     except KafkaException as error:
         raise unreachable(servers, error) from error
     refuse_missing(missing, servers)
@@ -234,6 +240,7 @@ def find_offsets(
     partitions: Iterable[Partition],
     spec: OffsetSpec,
     missing: dict[str, str],
+    clock: Clock = MACHINE,
     **options: Any,
 ) -> dict[Partition, ListOffsetsResultInfo]:
     """The offset in each partition that a specification matches; a topic's error goes to `missing`.
@@ -246,7 +253,7 @@ def find_offsets(
     """
     found: dict[Partition, ListOffsetsResultInfo] = {}
     left = set(partitions)
-    deadline = time.monotonic() + _MOVED_WITHIN
+    deadline = clock.monotonic() + _MOVED_WITHIN
     while left:
         refused = {}
         wanted = {TopicPartition(topic, number): spec for topic, number in left}
@@ -258,9 +265,9 @@ def find_offsets(
                     raise
                 refused[asked.topic, asked.partition] = error.args[0]
         moving = {partition for partition, error in refused.items() if error.code() in _MOVING}
-        left = moving if time.monotonic() < deadline else set()
+        left = moving if clock.monotonic() < deadline else set()
         for partition in sorted(refused.keys() - left):
             missing.setdefault(partition[0], refused[partition].str())
         if left:
-            time.sleep(_PAUSE)
+            clock.sleep(_PAUSE)
     return found

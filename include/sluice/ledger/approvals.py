@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import Select, String, UniqueConstraint, select
@@ -104,10 +104,10 @@ class Approvals(Store):
         link: str | None,
         is_gone: Callable[[str], bool],
     ) -> AskedApproval:
-        job, now = plan["job"], _now()
+        job, now = plan["job"], self._clock.now()
         with self._sessions.begin() as session:
             waiting = session.scalars(self._of(job).where(AskedApproval.waiting_job == job).with_for_update()).first()
-            _refuse(waiting, asker, is_gone)
+            _refuse(waiting, asker, is_gone, now)
             if waiting is not None and waiting.asker != asker:
                 waiting.waiting_job, waiting.answer, waiting.answered_at = None, "withdrawn", now
                 session.flush()
@@ -130,7 +130,7 @@ class Approvals(Store):
         """
         with self._sessions() as session:
             waiting = session.scalars(self._of(job).where(AskedApproval.waiting_job == job)).first()
-        _refuse(waiting, asker, is_gone)
+        _refuse(waiting, asker, is_gone, self._clock.now())
 
     def answer(self, job: str, asker: str, answer: Answer, by: str | None = None, at: datetime | None = None) -> None:
         """Record the answer to a run's open request. No effect if the request is answered already.
@@ -147,7 +147,7 @@ class Approvals(Store):
             found = session.scalars(waiting.with_for_update()).first()
             if found is not None:
                 found.waiting_job, found.answer = None, answer
-                found.answered_by, found.answered_at = by, at or _now()
+                found.answered_by, found.answered_at = by, at or self._clock.now()
 
     def of(self, job: str, limit: int = 20) -> list[AskedApproval]:
         """The approval requests of a job, newest first."""
@@ -181,16 +181,12 @@ class Approvals(Store):
         return query.order_by(AskedApproval.id.desc())
 
 
-def _refuse(waiting: AskedApproval | None, asker: str, is_gone: Callable[[str], bool]) -> None:
+def _refuse(waiting: AskedApproval | None, asker: str, is_gone: Callable[[str], bool], now: datetime) -> None:
     """Raise if the open request is another run's that may still be waiting."""
-    if waiting is None or waiting.asker == asker or waiting.until <= _now() or is_gone(waiting.asker):
+    if waiting is None or waiting.asker == asker or waiting.until <= now or is_gone(waiting.asker):
         return
     raise BusyError(
         f"{waiting.job}: another plan of this job has been waiting for approval since "
         f"{waiting.asked_at:%Y-%m-%d %H:%M} UTC",
         remedy=f"approve or reject it first: {waiting.link or waiting.asker}",
     )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy.orm import Session
 
@@ -17,13 +17,13 @@ def just_begun(job: str) -> BusyError:
     return BusyError(f"{job}: another operation has just begun", remedy="wait for its end, then try again")
 
 
-def refuse_held(active: Operation, holder: str, is_gone: Callable[[str], bool]) -> None:
+def refuse_held(active: Operation, holder: str, is_gone: Callable[[str], bool], now: datetime) -> None:
     """Raise if another holder, which may be alive, holds the operation.
 
     Raises:
         BusyError: its lease has not expired, and the holder is not known to have ended.
     """
-    if active.holder == holder or active.lease_until <= datetime.now(UTC) or is_gone(active.holder):
+    if active.holder == holder or active.lease_until <= now or is_gone(active.holder):
         return
     raise BusyError(
         f"{active.job}: {active.kind} by {active.holder} has been in progress since {active.started_at:%H:%M:%S} UTC",
@@ -31,13 +31,13 @@ def refuse_held(active: Operation, holder: str, is_gone: Callable[[str], bool]) 
     )
 
 
-def refuse_own(session: Session, active: Operation, holder: str, kind: str) -> None:
+def refuse_own(session: Session, active: Operation, holder: str, kind: str, now: datetime) -> None:
     """Raise if the holder has another operation in progress, for instance in another task of its run.
 
     Raises:
         BusyError: that operation is of another kind, or has begun to stop or start a job.
     """
-    if active.holder != holder or active.lease_until <= datetime.now(UTC):
+    if active.holder != holder or active.lease_until <= now:
         return
     if active.kind == kind and not is_touched(session, active):
         return

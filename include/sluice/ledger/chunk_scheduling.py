@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sluice.ledger.replay_tables import ChunkState, ReplayChunk
 
@@ -57,48 +57,46 @@ class QueuePosition:
     busy_here: int = 0
 
 
-def is_claimed(own: ReplayChunk, taker: str, alive: Collection[str], is_gone: Callable[[str], bool]) -> bool:
+def is_claimed(
+    own: ReplayChunk, taker: str, alive: Collection[str], is_gone: Callable[[str], bool], now: datetime
+) -> bool:
     """Whether another process is starting the chunk, or its Flink job runs or may appear in a moment."""
     if own.state == ChunkState.RUNNING:
-        return own.flink_job_id in alive or is_young(own)
-    return _is_starting(own) and own.taker != taker and not is_gone(own.taker or "")
+        return own.flink_job_id in alive or is_young(own, now)
+    return _is_starting(own, now) and own.taker != taker and not is_gone(own.taker or "")
 
 
-def count_busy(own: ReplayChunk, rows: Iterable[ReplayChunk], alive: Collection[str]) -> tuple[int, int]:
+def count_busy(own: ReplayChunk, rows: Iterable[ReplayChunk], alive: Collection[str], now: datetime) -> tuple[int, int]:
     """How many other chunks of a job are running or starting, and how many of those belong to the same replay."""
-    busy = [row for row in rows if row is not own and is_busy(row, alive)]
+    busy = [row for row in rows if row is not own and is_busy(row, alive, now)]
     return len(busy), sum(row.replay == own.replay for row in busy)
 
 
-def is_busy(chunk: ReplayChunk, alive: Collection[str]) -> bool:
+def is_busy(chunk: ReplayChunk, alive: Collection[str], now: datetime) -> bool:
     """Whether the chunk is running or starting."""
     if chunk.state != ChunkState.RUNNING:
-        return _is_starting(chunk)
-    return chunk.flink_job_id in alive or is_young(chunk)
+        return _is_starting(chunk, now)
+    return chunk.flink_job_id in alive or is_young(chunk, now)
 
 
-def is_pending(chunk: ReplayChunk, alive: Collection[str], before: ReplayChunk) -> bool:
+def is_pending(chunk: ReplayChunk, alive: Collection[str], before: ReplayChunk, now: datetime) -> bool:
     """Whether the chunk will take slots before the chunk `before` does: of two that start, the earlier goes first."""
-    if chunk.state == before.state == ChunkState.STARTING and _order(chunk) > _order(before):
+    if chunk.state == before.state == ChunkState.STARTING and _order(chunk, now) > _order(before, now):
         return False
     if chunk.state != ChunkState.RUNNING or chunk.flink_job_id not in alive:
-        return is_busy(chunk, alive)
-    return chunk.began_at is not None and _now() - chunk.began_at < _SETTLING
+        return is_busy(chunk, alive, now)
+    return chunk.began_at is not None and now - chunk.began_at < _SETTLING
 
 
-def _order(chunk: ReplayChunk) -> tuple[datetime, str, int]:
-    return chunk.began_at or _now(), chunk.replay, chunk.number
+def _order(chunk: ReplayChunk, now: datetime) -> tuple[datetime, str, int]:
+    return chunk.began_at or now, chunk.replay, chunk.number
 
 
-def is_young(chunk: ReplayChunk) -> bool:
+def is_young(chunk: ReplayChunk, now: datetime) -> bool:
     """Whether the submission of its Flink job may still be in progress, if the cluster doesn't know the job."""
-    return chunk.began_at is not None and _now() - chunk.began_at < SUBMITTING
+    return chunk.began_at is not None and now - chunk.began_at < SUBMITTING
 
 
-def _is_starting(chunk: ReplayChunk) -> bool:
+def _is_starting(chunk: ReplayChunk, now: datetime) -> bool:
     """Whether a process that may be alive is starting the chunk."""
-    return chunk.state == ChunkState.STARTING and chunk.began_at is not None and _now() - chunk.began_at < _STARTING
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+    return chunk.state == ChunkState.STARTING and chunk.began_at is not None and now - chunk.began_at < _STARTING

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from sqlalchemy import update
 
 from sluice.ledger.placement_version import PlacementVersion, check_placement_version
@@ -24,7 +22,7 @@ class Forgotten(Store):
             found = session.get(Placement, (self.environment, place.job))
             check_placement_version(place.job, PlacementVersion.of(place), PlacementVersion.of(found))
             # Not before the placement's last change, whose time may come from another machine's clock.
-            moment = max(datetime.now(UTC), place.since)
+            moment = max(self._clock.now(), place.since)
             session.execute(
                 update(Placement)
                 .where(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, and_, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
+from sluice.clock import MACHINE, Clock
 from sluice.errors import BusyError, OperationError
 from sluice.ledger.approvals import Approvals
 from sluice.ledger.busy import just_begun, refuse_held, refuse_own
@@ -49,19 +50,21 @@ class Ledger:
         url: SQLAlchemy URL of the database.
         environment: The name of the environment.
         migrates: Migrate the database to the current schema; False: don't change it, for readers.
+        clock: The clock of its times, and of the leases.
     """
 
-    def __init__(self, url: str, environment: str, *, migrates: bool = True) -> None:
+    def __init__(self, url: str, environment: str, *, migrates: bool = True, clock: Clock = MACHINE) -> None:
         engine = open_database(url, migrates=migrates)
         self._sessions = sessionmaker(engine, expire_on_commit=False)
         self._reading = sessionmaker(for_reading(engine))
+        self._clock = clock
         self.environment = environment
-        self.samples = Samples(self._sessions, environment)
-        self.replays = Replays(self._sessions, environment)
-        self.notifications = NotificationLog(self._sessions, environment)
-        self.clusters = Clusters(self._sessions, environment)
-        self.approvals = Approvals(self._sessions, environment)
-        self.forgotten = Forgotten(self._sessions, environment)
+        self.samples = Samples(self._sessions, environment, clock)
+        self.replays = Replays(self._sessions, environment, clock)
+        self.notifications = NotificationLog(self._sessions, environment, clock)
+        self.clusters = Clusters(self._sessions, environment, clock)
+        self.approvals = Approvals(self._sessions, environment, clock)
+        self.forgotten = Forgotten(self._sessions, environment, clock)
 
     def reading(self) -> Session:
         """A read-only session for queries of the caller: it neither waits for writers nor blocks them."""
@@ -159,7 +162,7 @@ class Ledger:
     def savepoint_deleted(self, number: int) -> None:
         """Record that a savepoint was deleted."""
         with self._sessions.begin() as session:
-            session.execute(update(Savepoint).where(Savepoint.id == number).values(deleted_at=_now()))
+            session.execute(update(Savepoint).where(Savepoint.id == number).values(deleted_at=self._clock.now()))
 
     def active(self, job: str) -> Operation | None:
         """The operation in progress on the job; None: there is none."""
@@ -204,7 +207,7 @@ class Ledger:
             ChangedError: the placement has changed since planning.
             BusyError: another holder has an operation in progress, or this holder has a different one.
         """
-        now = _now()
+        now = self._clock.now()
         try:
             with self._sessions.begin() as session:
                 active = session.scalars(
@@ -221,10 +224,10 @@ class Ledger:
                         # The former request has had no effect yet: replace its details.
                         for name, value in (details or {}).items():
                             setattr(active, name, value)
-                    return OperationHandle(self._sessions, active.id, active.token, active)
+                    return self._handle(active)
                 if active is not None:
-                    refuse_held(active, holder, is_gone)
-                    refuse_own(session, active, holder, kind)
+                    refuse_held(active, holder, is_gone, now)
+                    refuse_own(session, active, holder, kind, now)
                     active.active_job, active.outcome, active.ended_at = None, Outcome.ABANDONED, now
                     active.token += 1
                     session.flush()
@@ -236,7 +239,7 @@ class Ledger:
                 session.flush()
                 # Checked now, since no other process can change the placement any more.
                 self._refuse_changed(session, job, planned_for)
-                return OperationHandle(self._sessions, operation.id, 1, operation)
+                return self._handle(operation)
         except IntegrityError as error:
             raise just_begun(job) from error
 
@@ -244,7 +247,7 @@ class Ledger:
         self, job: str, *, kind: str, holder: str, release: int, reason: str, plan: Mapping[str, Any] | None = None
     ) -> None:
         """Record an attempt that failed before the operation began, so that retry limits count it. It takes no lock."""
-        now = _now()
+        now = self._clock.now()
         with self._sessions.begin() as session:
             given = {"lease_until": now, "ended_at": now, "outcome": Outcome.FAILED, "reason": reason[:REASON]}
             given["plan"] = _plain(plan)
@@ -291,8 +294,8 @@ class Ledger:
                     f"{found.job}: operation {operation[:8]} has ended ({found.outcome})", remedy="start a new one"
                 )
             found.token += 1
-            found.lease_until = _now() + LEASE
-            return OperationHandle(self._sessions, found.id, found.token, found)
+            found.lease_until = self._clock.now() + LEASE
+            return self._handle(found)
 
     def operation(self, operation: str) -> Operation:
         """An operation by its id, ended or in progress.
@@ -336,7 +339,10 @@ class Ledger:
             BusyError: another holder has an operation in progress on the job.
         """
         if active := self.active(job):
-            refuse_held(active, holder, is_gone)
+            refuse_held(active, holder, is_gone, self._clock.now())
+
+    def _handle(self, operation: Operation) -> OperationHandle:
+        return OperationHandle(self._sessions, operation, self._clock)
 
     def _entered(self, session: Session, job: str, new: NewRelease) -> Release:
         newest = session.scalars(self._releases(job).limit(1)).first()
@@ -348,7 +354,7 @@ class Ledger:
             environment=self.environment,
             job=job,
             number=newest.number + 1 if newest else 1,
-            created_at=_now(),
+            created_at=self._clock.now(),
             healthy_at=None,
             **{field.name: _plain(getattr(new, field.name)) for field in fields(new)},
         )
@@ -375,7 +381,3 @@ class Ledger:
 
 def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else value
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import Select, String, select
 from sqlalchemy.orm import Mapped, mapped_column
@@ -37,7 +37,7 @@ class NotificationLog(Store):
 
     def keep(self, listener: str, subject: str, values: Mapping[str, str]) -> None:
         """Replace the last values of the notifier for a subject; jobs that are not in `values` are deleted."""
-        now = datetime.now(UTC)
+        now = self._clock.now()
         with self._sessions.begin() as session:
             known = {sent.job: sent for sent in session.scalars(self._of(listener, subject))}
             for job, value in values.items():

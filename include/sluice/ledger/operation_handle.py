@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
+from sluice.clock import Clock
 from sluice.errors import BusyError
 from sluice.ledger.tables import REASON, JournalEntry, Operation, Placement, Release, Savepoint
 from sluice.ledger.transitions import Transition
@@ -35,10 +36,11 @@ class OperationHandle:
         row: The operation's row as it was when this process began or continued it.
     """
 
-    def __init__(self, sessions: sessionmaker[Session], operation: str, token: int, row: Operation) -> None:
+    def __init__(self, sessions: sessionmaker[Session], row: Operation, clock: Clock) -> None:
         self._sessions = sessions
-        self.id = operation
-        self.token = token
+        self._clock = clock
+        self.id = row.id
+        self.token = row.token
         self.row = row
 
     def record(self, stage: str, event: str, *, transition: Transition | None = None, **data: Any) -> None:
@@ -56,7 +58,8 @@ class OperationHandle:
         with self._sessions.begin() as session:
             self._check_token(session)
             number = len(self._entries(session)) + 1
-            session.add(JournalEntry(operation=self.id, number=number, stage=stage, event=event, data=data, at=_now()))
+            at = self._clock.now()
+            session.add(JournalEntry(operation=self.id, number=number, stage=stage, event=event, data=data, at=at))
             if transition is not None:
                 self._apply(session, transition)
 
@@ -104,7 +107,7 @@ class OperationHandle:
                         release=release,
                         flink_job_id=flink_job_id,
                         operation=self.id,
-                        taken_at=_now(),
+                        taken_at=self._clock.now(),
                         deleted_at=None,
                     )
                 )
@@ -130,7 +133,7 @@ class OperationHandle:
         with self._sessions.begin() as session:
             self._check_token(session)
             operation = session.get_one(Operation, self.id)
-            operation.active_job, operation.outcome, operation.ended_at = None, outcome, _now()
+            operation.active_job, operation.outcome, operation.ended_at = None, outcome, self._clock.now()
             operation.reason = reason[:REASON] if reason else None
             if Outcome(outcome).is_healthy:
                 session.execute(
@@ -141,7 +144,7 @@ class OperationHandle:
                         Release.number == operation.release,
                         Release.healthy_at.is_(None),
                     )
-                    .values(healthy_at=_now())
+                    .values(healthy_at=self._clock.now())
                 )
 
     def _apply(self, session: Session, transition: Transition) -> None:
@@ -150,14 +153,14 @@ class OperationHandle:
             placement = Placement(environment=self.row.environment, job=self.row.job, had_checkpoint=False)
             session.add(placement)
         transition.apply(placement)
-        placement.since = _now()
+        placement.since = self._clock.now()
 
     def _check_token(self, session: Session) -> None:
         """Renew the lease under this process's fencing token, in the caller's transaction."""
         changed = session.execute(
             update(Operation)
             .where(Operation.id == self.id, Operation.token == self.token, Operation.active_job.is_not(None))
-            .values(lease_until=_now() + LEASE)
+            .values(lease_until=self._clock.now() + LEASE)
         )
         if changed.rowcount != 1:  # type: ignore[attr-defined]  # an UPDATE's result has it
             raise BusyError(
@@ -168,7 +171,3 @@ class OperationHandle:
     def _entries(self, session: Session) -> list[JournalEntry]:
         query = select(JournalEntry).where(JournalEntry.operation == self.id).order_by(JournalEntry.number)
         return list(session.scalars(query))
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, or_, select, text
@@ -49,7 +48,8 @@ class Replays(Store):
         """
         replay = ReplayRun(
             id=identity, environment=self.environment, job=job, holder=holder, release=release, plan=dict(plan),
-            note=note, started_at=_now(), ended_at=None, outcome=None, records=None, report=None, promoted_at=None,
+            note=note, started_at=self._clock.now(), ended_at=None, outcome=None, records=None, report=None,
+            promoted_at=None,
         )  # fmt: skip
         with self._sessions.begin() as session:
             self._lock(session)
@@ -188,15 +188,15 @@ class Replays(Store):
             found = session.get_one(ReplayRun, replay, with_for_update=True)
             if found.outcome == ReplayOutcome.CANCELLED:
                 raise _cancelled(found)
-            own = session.get_one(ReplayChunk, (replay, number))
-            if own.state == ChunkState.FINISHED or is_claimed(own, taker, alive, is_gone):
+            own, now = session.get_one(ReplayChunk, (replay, number)), self._clock.now()
+            if own.state == ChunkState.FINISHED or is_claimed(own, taker, alive, is_gone, now):
                 return False
-            if not limits.leave_room(*count_busy(own, self._begun(session, ReplayRun.job == found.job), alive)):
+            if not limits.leave_room(*count_busy(own, self._begun(session, ReplayRun.job == found.job), alive, now)):
                 return False
             if slots and slots.needed > slots.free - self._pending_slots(session, own, alive):
                 return False
             self._open(session, found)
-            own.state, own.taker, own.began_at, own.ended_at = ChunkState.STARTING, taker, _now(), None
+            own.state, own.taker, own.began_at, own.ended_at = ChunkState.STARTING, taker, now, None
             return True
 
     def give_back(self, replay: str, number: int, taker: str) -> None:
@@ -235,12 +235,13 @@ class Replays(Store):
         """The position of a waiting chunk in the queue; the arguments are those of `claim`."""
         before = select(func.count()).select_from(ReplayChunk).where(ReplayChunk.replay == replay)
         before = before.where(ReplayChunk.number < number, ReplayChunk.state == ChunkState.WAITING)
+        now = self._clock.now()
         with self._sessions() as session:
             job, outcome = session.execute(select(ReplayRun.job, ReplayRun.outcome).where(ReplayRun.id == replay)).one()
             own = session.get_one(ReplayChunk, (replay, number))
-            busy, busy_here = count_busy(own, self._begun(session, ReplayRun.job == job), alive)
+            busy, busy_here = count_busy(own, self._begun(session, ReplayRun.job == job), alive, now)
             others = session.scalars(before).one()
-        taken = is_claimed(own, taker, alive, lambda _taker: False)
+        taken = is_claimed(own, taker, alive, lambda _taker: False, now)
         is_there = own.state == ChunkState.RUNNING and own.flink_job_id in alive
         is_over = outcome == ReplayOutcome.CANCELLED or own.state == ChunkState.FINISHED or is_there
         may_start = not taken and limits.leave_room(busy, busy_here)
@@ -267,7 +268,7 @@ class Replays(Store):
             row.flink_job_id, row.state, row.reason, row.records = uuid.uuid4().hex, ChunkState.RUNNING, None, None
             row.cluster = dict(cluster) if cluster else None
             row.attempt += 1
-            row.began_at, row.ended_at = _now(), None
+            row.began_at, row.ended_at = self._clock.now(), None
             return row.flink_job_id
 
     def read(self, replay: str, number: int, records: int) -> None:
@@ -300,7 +301,7 @@ class Replays(Store):
             expected = (ChunkState.RUNNING if flink_job_id else ChunkState.STARTING, flink_job_id or row.flink_job_id)
             if (row.state, row.flink_job_id) != expected:
                 return
-            row.state, row.reason, row.ended_at = state, reason and reason[:REASON], _now()
+            row.state, row.reason, row.ended_at = state, reason and reason[:REASON], self._clock.now()
             row.records = row.records if records is None else records
 
     def ended(self, replay: str, outcome: ReplayOutcome, report: Mapping[str, Any] | None = None) -> None:
@@ -321,7 +322,7 @@ class Replays(Store):
                     remedy="to remove its rows, delete its output topic",
                 )
             chunks = session.scalars(select(ReplayChunk).where(ReplayChunk.replay == replay))
-            row.outcome, row.ended_at = outcome, _now()
+            row.outcome, row.ended_at = outcome, self._clock.now()
             row.records = sum(chunk.records or 0 for chunk in chunks)
             row.report = dict(report) if report is not None else row.report
 
@@ -347,13 +348,14 @@ class Replays(Store):
 
     def running_chunks(self, job: str, alive: Collection[str]) -> int:
         """How many chunks of a job's replays are running or starting; see `claim`."""
+        now = self._clock.now()
         with self._sessions() as session:
-            return sum(is_busy(chunk, alive) for chunk in self._begun(session, ReplayRun.job == job))
+            return sum(is_busy(chunk, alive, now) for chunk in self._begun(session, ReplayRun.job == job))
 
     def promoted(self, replay: str) -> None:
         """Record that a replay's rows were written to the live topic."""
         with self._sessions.begin() as session:
-            session.get_one(ReplayRun, replay).promoted_at = _now()
+            session.get_one(ReplayRun, replay).promoted_at = self._clock.now()
 
     def _lock(self, session: Session) -> None:
         if session.get_bind().dialect.name == "postgresql":
@@ -368,10 +370,11 @@ class Replays(Store):
     def _pending_slots(self, session: Session, own: ReplayChunk, alive: Collection[str]) -> int:
         query = select(ReplayChunk, ReplayRun.plan["parallelism"].as_integer()).join(ReplayRun)
         query = query.where(ReplayRun.environment == self.environment, ReplayChunk.state.in_(BEGUN))
+        now = self._clock.now()
         return sum(
             int(parallelism or 1)
             for row, parallelism in session.execute(query)
-            if row is not own and is_pending(row, alive, own)
+            if row is not own and is_pending(row, alive, own, now)
         )
 
     def _begun(self, session: Session, *where: ColumnElement[bool]) -> list[ReplayChunk]:
@@ -385,7 +388,3 @@ def _cancelled(replay: ReplayRun) -> RefusedError:
         f"replay {replay.id[:8]} of {replay.job} was cancelled",
         remedy=f"to continue it, run: sluice backfill {replay.job} --resume {replay.id[:8]}",
     )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session, sessionmaker
 
+from sluice.clock import Clock
+
 
 class Store:
     """A part of the ledger.
@@ -11,8 +13,10 @@ class Store:
     Args:
         sessions: The sessions of the ledger's database.
         environment: The name of the environment.
+        clock: The clock of its times.
     """
 
-    def __init__(self, sessions: sessionmaker[Session], environment: str) -> None:
+    def __init__(self, sessions: sessionmaker[Session], environment: str, clock: Clock) -> None:
         self._sessions = sessions
+        self._clock = clock
         self.environment = environment

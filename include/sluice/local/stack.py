@@ -100,7 +100,7 @@ class Stack:
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
-        """Show a step while it runs, and how long it took."""
+        """Show a step of starting or stopping the stack on the terminal while it runs, and then how long it took."""
         since = time.monotonic()
         with self._console.status(title):
             yield

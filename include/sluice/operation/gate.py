@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 import uuid
 from collections import defaultdict
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
+from sluice.clock import MACHINE, Clock
 from sluice.errors import FlinkError, UnreachableError
 from sluice.flink import calls
 from sluice.flink.client import AsyncFlinkClient
@@ -34,7 +34,7 @@ async def readings(project: Project, order: GateOrder) -> AsyncGenerator[tuple[G
     request is repeated until the deadline.
     """
     last: str | None = None
-    watch = _Watch(project.brokers, order)
+    watch = _Watch(project.brokers, order, project.clock)
     left = list(order.gates)
     async with project.connect_async() as flink:
         while left:
@@ -48,7 +48,7 @@ async def readings(project: Project, order: GateOrder) -> AsyncGenerator[tuple[G
                     return
                 if not reading.passed:
                     await watch.request_checkpoint(flink)
-                    await asyncio.sleep(_PAUSE)
+                    await project.clock.pause(_PAUSE)
                     break
                 left.pop(0)
 
@@ -67,7 +67,8 @@ def look(project: Project, order: GateOrder) -> Reading:
 class _Watch:
     """The observations so far: the previous snapshot, and the earlier readings of each gate."""
 
-    def __init__(self, brokers: Brokers, order: GateOrder) -> None:
+    def __init__(self, brokers: Brokers, order: GateOrder, clock: Clock = MACHINE) -> None:
+        self._clock = clock
         self._brokers = brokers
         self._order = order
         self._former: Snapshot | None = None
@@ -148,7 +149,7 @@ class _Watch:
             if gate == "running":
                 reading = self._proven(look, reading)
                 reading = _restored(order, look, reading) or _before(order, look) or reading
-        if time.time() > order.deadline and not reading.passed:
+        if self._clock.now().timestamp() > order.deadline and not reading.passed:
             return Reading(passed=False, hopeless=True, words=f"{reading.words}, at the deadline")
         return reading
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
@@ -75,11 +74,11 @@ def gate_order(
         patience: How long to wait if there is no deadline; None: the job's `start_timeout`.
     """
     release = project.ledger.release(job, started.release)
-    health = limits(project, release, log)
+    health, now = limits(project, release, log), project.clock.now().timestamp()
     if deadline is None:
-        deadline = time.time() + (patience or health.start_timeout).total_seconds()
+        deadline = now + (patience or health.start_timeout).total_seconds()
     else:
-        deadline = max(deadline, time.time() + _LEAST)
+        deadline = max(deadline, now + _LEAST)
     return GateOrder(
         gates=gates,
         flink_job_id=started.flink_job_id or "",

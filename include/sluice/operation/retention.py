@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 
 from sluice.errors import FlinkError, UnreachableError
@@ -55,13 +54,13 @@ def thin(project: Project, flink: FlinkClient, job: str, log: Log) -> None:
 
 def _delete(flink: FlinkClient, path: str) -> str | None:
     """Delete a savepoint; why it is not deleted, or None."""
-    deadline = time.monotonic() + _TIMEOUT
+    deadline = flink.clock.monotonic() + _TIMEOUT
     try:
         trigger = flink.send(calls.dispose(path)).request_id
         while not (result := flink.send(calls.disposal_result(trigger))).status.is_done:
-            if time.monotonic() > deadline:
+            if flink.clock.monotonic() > deadline:
                 return f"the cluster has not deleted it within {_TIMEOUT:.0f} s"
-            time.sleep(_PAUSE)
+            flink.clock.sleep(_PAUSE)
     except (FlinkError, UnreachableError) as error:
         return error.message
     return result.failure

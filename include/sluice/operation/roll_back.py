@@ -87,6 +87,7 @@ def _roll_back(context: OperationContext, reason: str) -> RollbackResult:
         )
     release = ledger.release(context.job, former)
     graph = context.compiler.prepare(release_target(release), carry_over=False).graph
+    context.compiler.load()
     meant = end_running(context, place, release, graph)
     flink_job_id, problem = _start(context, release)
     if problem:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from sluice.errors import FlinkError, UnreachableError
 from sluice.flink import calls, stale_metrics
 from sluice.flink.ending import job_state
@@ -25,12 +23,9 @@ def was_lost(context: OperationContext, place: Placement) -> bool:
     submitted = context.operation.entry("start", "submitted") or {}
     if place.phase != Phase.RUNNING or submitted.get("flink_job_id") != place.flink_job_id:
         return False
-    until = time.monotonic() + _RECOVERY
-    while job_state(context.flink, place.flink_job_id) is None:
-        if time.monotonic() > until:
-            return True
-        time.sleep(0.5)
-    return False
+    return not context.project.clock.wait_for(
+        lambda: job_state(context.flink, place.flink_job_id) is not None, within=_RECOVERY, pause=0.5
+    )
 
 
 def metrics_stale(context: OperationContext, place: Placement) -> bool:

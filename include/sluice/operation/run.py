@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from sluice.errors import BusyError, OperationError, RefusedError, SluiceError
 from sluice.flink.client import FlinkClient
@@ -85,7 +84,7 @@ def run_operation(
     """
     driver = Driver(project, job, holder, log, is_gone)
     with project.connect() as flink, compiler or project.compiler(job, log) as client:
-        approved = Approval(holder, datetime.now(UTC)) if request.allow_state_loss else None
+        approved = Approval(holder, project.clock.now()) if request.allow_state_loss else None
         try:
             executor = driver.start(request, flink, client, lambda: approved)
         except SluiceError as error:
@@ -133,7 +132,7 @@ def _roll_back(driver: Driver, operation: str, flink: FlinkClient, error: Sluice
 
 
 def _finish(driver: Driver, flink: FlinkClient, executor: Executor) -> Result:
-    """Execute the rest of the plan; roll back if the job does not pass its gates."""
+    """Execute the last stages of the plan, `Verify` and `Settle`; roll back if the job does not pass its gates."""
     job, started = driver.job, executor.started
     result = Result(
         job,

@@ -5,8 +5,6 @@ This is an operation: its lock keeps others from stopping the job. A retry after
 
 from __future__ import annotations
 
-import asyncio
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -84,7 +82,7 @@ def order_savepoint(
     ledger = project.ledger
     situation = find(project, flink, job, ledger.placement(job))
     if not isinstance(situation, Runs):
-        raise RefusedError(f"{job} does not run", remedy=f"see sluice status {job}")
+        raise RefusedError(f"{job} is not running", remedy=f"see sluice status {job}")
     place = situation.place
     directories = directories_at(project, flink, place)
     trigger_id = uuid.uuid4().hex
@@ -143,7 +141,7 @@ def take_savepoint(project: Project, job: str, holder: str, log: Log, note: str 
         ordered = order_savepoint(project, job, holder, flink, note=note)
         log(f"savepoint of Flink job {ordered.flink_job_id[:8]}, release {ordered.release}")
         while (seen := _look(flink, ordered)) == Look():
-            time.sleep(_PAUSE)
+            project.clock.sleep(_PAUSE)
     return enter_savepoint(project, ordered, seen)
 
 
@@ -161,7 +159,7 @@ async def await_savepoint(project: Project, flink_job_id: str, trigger_id: str) 
                 return Look(failure=error.message)
             if seen != Look():
                 return seen
-            await asyncio.sleep(_PAUSE)
+            await project.clock.pause(_PAUSE)
 
 
 def _look(flink: FlinkClient, ordered: Ordered) -> Look:

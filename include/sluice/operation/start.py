@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from sluice.ledger.tables import Placement
 from sluice.ledger.transitions import Submit
 from sluice.project import Project
 from sluice.release.compiler import Compiler
-from sluice.release.versions import PIPELINE
 from sluice.state.locate import find, running_release
 from sluice.state.offsets import by_topic, check_offsets, offsets_by_partition, topics_from_latest, topics_of
 from sluice.state.situation import Runs
@@ -127,7 +125,7 @@ class Start:
                 release=release,
                 flink_job_id=flink_job_id,
                 state_path=state_path,
-                generated_code=PIPELINE,
+                generated_code=self._compiler.generated_code,
             )
             if self._submit(flink_job_id, restored_from, release):
                 break
@@ -283,9 +281,6 @@ class Start:
 
     def _shows(self, flink_job_id: str, within: float) -> bool:
         """Whether the cluster lists a job with this id within so many seconds."""
-        until = time.monotonic() + within
-        while job_state(self._flink, flink_job_id) is None:
-            if time.monotonic() >= until:
-                return False
-            time.sleep(_PAUSE)
-        return True
+        return self._project.clock.wait_for(
+            lambda: job_state(self._flink, flink_job_id) is not None, within=within, pause=_PAUSE
+        )

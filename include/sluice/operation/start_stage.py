@@ -16,8 +16,9 @@ from sluice.state.latest import state_at_placement
 
 
 def prepare(context: OperationContext, planned: Planned) -> None:
-    """Let the client hold the compiled release; it has compiled it for the plan, unless it was ended since."""
+    """Let the client hold the compiled release, so that its submission takes no time once the job has stopped."""
     graph = context.compiler.prepare(planned.target, carry_over=planned.carry_over).graph
+    context.compiler.load()
     context.operation.record("prepare", "ready", graph=graph.digest)
 
 

@@ -5,7 +5,6 @@ Everything here may be repeated: with the same trigger id, Flink takes a second 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from math import inf
 
@@ -126,13 +125,13 @@ class Stop:
 
     def _state_after_failure(self, job: str) -> JobState | None:
         """The job's state after a failed stop, once it has ended or has had the time to: a job fails with a delay."""
-        began = time.monotonic()
+        began = self._flink.clock.monotonic()
         while True:
-            state, waited = job_state(self._flink, job), time.monotonic() - began
+            state, waited = job_state(self._flink, job), self._flink.clock.monotonic() - began
             within = _CANCEL_TIMEOUT if state in (JobState.FAILING, JobState.CANCELLING) else _SETTLES
             if has_ended(state) or waited > within:
                 return state
-            time.sleep(_PAUSE)
+            self._flink.clock.sleep(_PAUSE)
 
     def _result(self, job: str, trigger: str) -> SavepointResult | None:
         """The savepoint's result; None: the JobManager no longer knows it."""
@@ -143,7 +142,7 @@ class Stop:
                 return None
             if result.status.is_done:
                 return result
-            time.sleep(_PAUSE)
+            self._flink.clock.sleep(_PAUSE)
 
     def _stop_after_checkpoint(self, place: Placement) -> str | None:
         job = place.flink_job_id
@@ -156,13 +155,13 @@ class Stop:
         """Take a checkpoint, so that less is read again. If it fails, mode last-state uses the newest retained one."""
         try:
             timeout = self._checkpoint_timeout(job)
-            until = time.monotonic() + timeout
+            until = self._flink.clock.monotonic() + timeout
             self._flink.send(calls.take_checkpoint(job, trigger))
             while not (result := self._flink.send(calls.checkpoint_result(job, trigger))).status.is_done:
-                if time.monotonic() > until:
+                if self._flink.clock.monotonic() > until:
                     self._log(f"no fresh checkpoint within {timeout:.0f} s")
                     return
-                time.sleep(_PAUSE)
+                self._flink.clock.sleep(_PAUSE)
         except FlinkError as error:
             self._log(f"no fresh checkpoint: {error.message}")
             return
@@ -170,9 +169,9 @@ class Stop:
             self._log(f"no fresh checkpoint: {result.failure}")
 
     def _checkpoint_timeout(self, job: str) -> float:
-        """Seconds to wait for a fresh checkpoint: a stuck job completes none, and Flink's own timeout is ten minutes.
+        """Seconds to wait for a new checkpoint: less than Flink's ten minutes, since a stuck job completes none.
 
-        Without a limit if the job has completed no checkpoint, since it has no other state.
+        Infinite if the job has completed no checkpoint yet: without one, nothing of its state would be left.
         """
         newest = self._flink.send(calls.checkpoints(job)).latest.completed
         return inf if newest is None else max(_FRESH, _FRESH_TIMES * (newest.end_to_end_duration or 0) / 1000)

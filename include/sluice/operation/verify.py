@@ -91,7 +91,7 @@ async def pass_gates(
 
 
 def record_passed(project: Project, job: str, gate: Gate, started: Started) -> None:
-    """Record the result of a passed gate: after `running`, the job has completed a checkpoint of its own."""
+    """Record what a passed gate shows. The gate `running`: the job has completed a checkpoint since its start."""
     if gate == "running" and started.flink_job_id:
         project.ledger.saw_checkpoint(job, started.flink_job_id)
 
@@ -139,7 +139,7 @@ def measure_downtime(flink: FlinkClient, former: str, new: str) -> int | None:
 
 
 def last_running(flink: FlinkClient, job: str) -> int | None:
-    """When the last subtask of a Flink job began to run, in epoch ms; None: not all of them have.
+    """When the last of a Flink job's subtasks began to run, in epoch ms; None: some subtasks don't run yet.
 
     Raises:
         FlinkError: the cluster doesn't know the job.

@@ -152,7 +152,7 @@ def check_mode(view: ClusterView, target: Target, mode: Mode) -> None:
 
 
 def check_max_parallelism(job: str, held: State | None, graph: Graph) -> None:
-    """Refuse a parallelism above the state's max parallelism before the stop: Flink would refuse it at the restore.
+    """Refuse a parallelism above the max parallelism in the state: Flink would refuse it when the job is restored.
 
     Raises:
         RefusedError: a vertex has more subtasks than the max parallelism of one of its operators' state.

@@ -26,7 +26,7 @@ def plan_suspension(view: ClusterView, request: DeployRequest, target: Target) -
     if not isinstance(situation, Runs | Stopping):
         has_file = job in view.project.catalog.jobs
         further = "" if has_file else f"; its file was removed: to take it off the list, sluice forget {job}"
-        raise RefusedError(f"{job} does not run", remedy=f"see sluice status {job}{further}")
+        raise RefusedError(f"{job} is not running", remedy=f"see sluice status {job}{further}")
     hand_over = view.hand_over(request.mode, request.mode or Mode.SAVEPOINT)
     if not hand_over.is_chosen:
         checks.check_mode(view, target, hand_over.mode)

@@ -110,7 +110,10 @@ def _write(file: Path, contents: dict[str, bytes]) -> None:
 
 @contextmanager
 def write_atomically(file: Path) -> Iterator[BinaryIO]:
-    """A temporary file that is renamed at the end of the block: other processes see the whole file or none."""
+    """Write a file under a temporary name, and rename it at the end of the block: others see all of it or nothing.
+
+    If the block fails, the temporary file is removed, and a former file stays.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".part")
     partial = Path(name)

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from sluice.client.address import login_variables
 from sluice.client.class_path import CACHE
+from sluice.client.environment import pipeline_variables
 from sluice.client.process import ClientProcess
+from sluice.client.protocol import Build, Found, Load, Part, Ready, State, Submit
 from sluice.release.jars import stored_jars
+from sluice.release.versions import FLINK, KAFKA_CONNECTOR, PIPELINE
 
 if TYPE_CHECKING:
-    from sluice.client.protocol import Build, Found, Part, Ready, State, Submit
     from sluice.flink.access import Access
+    from sluice.release.graphs import Compiled
     from sluice.release.target import Target
     from sluice.settings import Settings
 
 SUBMIT_TIMEOUT = 60.0
 """Seconds within which the cluster must answer a submission."""
+_COMPILED_FROM = {
+    *("job", "module", "environment", "config", "reads", "writes", "brokers", "parallelism", "options", "jars"),
+    "carry_over",
+}
+"""The fields of `Build` that decide what a release compiles to; the others only name files or the cluster."""
 
 
 class CompilerProject(Protocol):
@@ -75,9 +85,12 @@ class Compiler:
         self._submit_timeout = submit_timeout
         self._process: ClientProcess | None = self._start() if ahead else None
         self._prepared: tuple[str, bool, Part | None] | None = None
-        self._ready: Ready | None = None
+        self._compiled: Compiled | None = None
         self._build: Build | None = None
+        self._holds_graph = False
+        """The client process has the prepared graph."""
         self._is_spent = False
+        """The client process has submitted it."""
 
     def __enter__(self) -> Self:
         return self
@@ -88,7 +101,9 @@ class Compiler:
         self.close()
 
     def prepare(self, target: Target, *, carry_over: bool = False, part: Part | None = None) -> Ready:
-        """Compile the target; a second call with the same arguments returns the first result. Needed before `submit`.
+        """Compile the target, unless its graph is stored; a second call with the same arguments returns the same.
+
+        Needed before `submit`.
 
         Args:
             target: The release to compile.
@@ -101,13 +116,41 @@ class Compiler:
             OperationError: the client process died or timed out.
         """
         wanted = (target.fingerprint, carry_over, part)
-        if self._ready is None or self._prepared != wanted:
-            if self._prepared is not None:
-                self.close()
+        if self._compiled is None or self._prepared != wanted:
+            if self._holds_graph:
+                # A client process takes one graph.
+                self._end()
             self._prepared = wanted
             self._build = self._order(target, carry_over=carry_over, part=part)
-            self._ready = self._compile(self._build)
-        return self._ready
+            self._compiled = self._find_or_compile(target, self._build)
+        return self._compiled.ready
+
+    @property
+    def generated_code(self) -> int:
+        """The version of the generated code in the prepared graph. See `sluice.release.versions.PIPELINE`."""
+        return PIPELINE if self._compiled is None else self._compiled.generated_code
+
+    def load(self) -> None:
+        """Let the client process hold the prepared graph and connect to the cluster: `submit` then takes no time.
+
+        Raises:
+            UnreachableError: the cluster doesn't answer.
+            OperationError: the client process died or timed out.
+        """
+        if self._compiled is None or self._build is None:
+            raise RuntimeError("prepare comes before load and submit")
+        if self._is_spent:
+            self._end()
+        if self._holds_graph:
+            return
+        content, settings = self._compiled.ready.content, self._project.settings
+        if content is None:
+            self._compile(self._build)
+            return
+        order = Load(job=self._job, content=content, flink_url=self._build.flink_url, flink_tls=self._build.flink_tls)
+        with self._ended_on_error():
+            self._running().load(order, timeout=settings.prepare_timeout)
+        self._holds_graph = True
 
     def inspect(self, path: str) -> State:
         """The operators with state and the source positions of a checkpoint or savepoint."""
@@ -118,7 +161,7 @@ class Compiler:
         return self._running().find(*directories)
 
     def submit(self, order: Submit) -> None:
-        """Submit the prepared job. A client process submits once: another submission compiles in a new process.
+        """Submit the prepared job. A client process submits once: another submission starts a new process.
 
         After an error the client process has ended.
 
@@ -126,14 +169,18 @@ class Compiler:
             FlinkError: the cluster refused.
             OperationError: the client process died or timed out. The cluster may have the job: ask it.
         """
-        if self._is_spent and self._build is not None:
-            self._end()
-            self._compile(self._build)
+        self.load()
         self._is_spent = True
-        try:
+        # The process must not send the submission later.
+        with self._ended_on_error():
             self._running().submit(order, timeout=self._submit_timeout)
+
+    @contextmanager
+    def _ended_on_error(self) -> Iterator[None]:
+        """End the client process if the block fails: it takes no further order for a graph."""
+        try:
+            yield
         except BaseException:
-            # The process must not send the submission later.
             self._end()
             raise
 
@@ -141,16 +188,47 @@ class Compiler:
         if self._process is not None:
             self._process.close()
         self._process = None
+        self._holds_graph = self._is_spent = False
 
     def close(self) -> None:
         """End the client process."""
         self._end()
-        self._prepared = self._ready = self._build = None
-        self._is_spent = False
+        self._prepared = self._compiled = self._build = None
+
+    def _find_or_compile(self, target: Target, build: Build) -> Compiled:
+        """The stored graph of a release, or else the one that the client compiles now, which is stored."""
+        from sluice.release.graphs import Compiled, GraphStore  # noqa: PLC0415 - the process can start without
+
+        if build.part is not None:
+            return Compiled(ready=self._compile(build), generated_code=PIPELINE)
+        store, source = GraphStore(self._project.settings, self._log), self._source(target, build)
+        found = store.find(source)
+        if found is not None:
+            self._log("the release is compiled already: its stored graph is used")
+            return found
+        files = (build.code, *build.python_files, *build.jars)
+        compiled = Compiled(ready=self._compile(build), generated_code=PIPELINE, files=files)
+        store.add(source, compiled)
+        return compiled
+
+    def _source(self, target: Target, build: Build) -> dict[str, Any]:
+        """What decides what a release compiles to. Not the version of Sluice: a rollback runs what ran."""
+        lib = self._project.flink_lib
+        return {
+            "fingerprint": target.fingerprint,
+            "artifact": target.artifact,
+            **build.model_dump(mode="json", include=_COMPILED_FROM),
+            "variables": pipeline_variables(os.environ),
+            "flink": FLINK,
+            "connector": KAFKA_CONNECTOR,
+            "lib": sorted((jar.name, jar.stat().st_size) for jar in lib.glob("*.jar")) if lib else [],
+        }
 
     def _compile(self, order: Build) -> Ready:
         settings = self._project.settings
-        ready = self._running().prepare(order, timeout=settings.prepare_timeout, root=settings.root)
+        with self._ended_on_error():
+            ready = self._running().prepare(order, timeout=settings.prepare_timeout, root=settings.root)
+        self._holds_graph = True
         self._log(f"compiled: {len(ready.graph.vertices)} vertices, {ready.graph.slots} slots")
         return ready
 
@@ -170,7 +248,6 @@ class Compiler:
         )
 
     def _order(self, target: Target, *, carry_over: bool, part: Part | None) -> Build:
-        from sluice.client.protocol import Build  # noqa: PLC0415 - the process can start without
         from sluice.kafka.brokers import java_properties  # noqa: PLC0415
         from sluice.release.artifact import verify  # noqa: PLC0415
         from sluice.release.sdk import package_sdk  # noqa: PLC0415

@@ -14,10 +14,10 @@ from sluice.deployment.desired import DesiredJob
 from sluice.job.record import columns, scalar_text_paths
 from sluice.job.topic import Kafka
 from sluice.release.modules import content, job_modules, parse
-from sluice.release.versions import FLINK, KAFKA_CONNECTOR, PIPELINE
+from sluice.release.versions import CURRENT, Versions
 
 
-def fingerprint(root: Path, desired: DesiredJob, known: Container[str] = ()) -> str:
+def fingerprint(root: Path, desired: DesiredJob, known: Container[str] = (), versions: Versions = CURRENT) -> str:
     """SHA-256, in hexadecimal, over the job's modules, settings and records, and the versions of Flink and connector.
 
     Comments, docstrings and formatting of the code don't count. Owner, tags and health limits don't either: they take
@@ -28,17 +28,17 @@ def fingerprint(root: Path, desired: DesiredJob, known: Container[str] = ()) -> 
         desired: The job.
         known: Fingerprints of releases. One that differs only by an older version of the code that Sluice generates
             (`PIPELINE`) is returned as it is, so that upgrading Sluice restarts no job.
+        versions: The versions.
     """
     decisive = {
         "code": {name: _code(file) for name, file in job_modules(root, desired.job.module).items()},
         "values": desired.values(),
         "reads": {name: _spec(topic) for name, topic in desired.reads.items()},
         "writes": {name: _spec(topic) for name, topic in desired.writes.items()},
-        "flink": FLINK,
-        "connector": KAFKA_CONNECTOR,
+        "flink": versions.flink,
+        "connector": versions.kafka_connector,
     }
-    versions = range(PIPELINE, 0, -1)
-    candidates = [_sha256({**decisive, "pipeline": version}) for version in versions]
+    candidates = [_sha256({**decisive, "pipeline": version}) for version in range(versions.pipeline, 0, -1)]
     return next((each for each in candidates if each in known), candidates[0])
 
 
@@ -76,7 +76,7 @@ def _digest(file: Path, _content: bytes) -> str:
 
 
 def _form(node: object) -> str:
-    """The tree as text, equal in every Python version: the format of `ast.dump` in 3.11, which changed later."""
+    """A syntax tree as text, equal in every Python version: as `ast.dump` of Python 3.11 writes it."""
     if isinstance(node, list):
         return f"[{', '.join(map(_form, node))}]"
     if not isinstance(node, ast.AST):

@@ -4,6 +4,8 @@ A new version of Flink or its connector makes a new release of every job. A new 
 generates does not: a job gets it with its own next release.
 """
 
+from dataclasses import dataclass
+
 FLINK = "2.3.0"
 KAFKA_CONNECTOR = "5.0.0-2.2"
 
@@ -13,3 +15,16 @@ by which the strict-json format calls a record malformed. Raise it with each cha
 fails when the SQL changes. 2: reads count the records that they drop."""
 COUNTS = 2
 """The first version of the generated code whose reads count the records that they drop."""
+
+
+@dataclass(frozen=True)
+class Versions:
+    """The versions that decide how a job runs."""
+
+    flink: str = FLINK
+    kafka_connector: str = KAFKA_CONNECTOR
+    pipeline: int = PIPELINE
+
+
+CURRENT = Versions()
+"""Those of this version of Sluice."""

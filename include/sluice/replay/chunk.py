@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from sluice.client.protocol import Part, Submit
@@ -57,6 +56,7 @@ class Chunk:
     ) -> None:
         self._project = project
         self._replays = project.ledger.replays
+        self._clock = project.clock
         self._plan = plan
         self.part = plan.chunk(number)
         self._log = log
@@ -241,8 +241,8 @@ class Chunk:
         if row.flink_job_id is None or row.state is not ChunkState.RUNNING:
             return
         with self._project.connect() as flink:
-            while job_state(flink, row.flink_job_id) is None and self._runs_as(row.flink_job_id) and is_young(row):
-                time.sleep(PAUSE)
+            while job_state(flink, row.flink_job_id) is None and self._may_arrive(row):
+                self._clock.sleep(PAUSE)
             self._refuse_on_other_cluster(flink, row, row.flink_job_id, confirms_loss=confirms_loss)
             ending.cancel(flink, row.flink_job_id, _CANCEL_TIMEOUT)
         self._end(ChunkState.CANCELLED, row.flink_job_id)
@@ -277,16 +277,16 @@ class Chunk:
 
         False: they are not free in time.
         """
-        until = time.monotonic() + _SLOT_TIMEOUT
+        until = self._clock.monotonic() + _SLOT_TIMEOUT
         while not is_stopping():
             slots = read_slot_availability(self._project.ledger, flink)
             slots = slots.without(self._replays.pending_slots(self._plan.id, self.part.number, slots.alive))
             if slots.free >= self.slots:
                 return True
-            if time.monotonic() > until:
+            if self._clock.monotonic() > until:
                 self._log(f"{self.part.name} takes {self.slots} task slots, {slots.describe()}: it is queued again")
                 break
-            time.sleep(PAUSE)
+            self._clock.sleep(PAUSE)
         return False
 
     def _submit(self, flink: FlinkClient, compiler: Compiler, is_stopping: Callable[[], bool]) -> str:
@@ -315,10 +315,14 @@ class Chunk:
                 self._end(ChunkState.FAILED, flink_job_id, reason=str(error))
                 raise
 
-    def _runs_as(self, flink_job_id: str) -> bool:
+    def _runs_as(self, flink_job_id: str | None) -> bool:
         """Whether the ledger still has the chunk running under this id."""
         row = self.row
         return (row.state, row.flink_job_id) == (ChunkState.RUNNING, flink_job_id)
+
+    def _may_arrive(self, row: ReplayChunk) -> bool:
+        """Whether the chunk still has this Flink job, which the cluster may register in a moment."""
+        return self._runs_as(row.flink_job_id) and is_young(row, self._clock.now())
 
     def _cancelled(self) -> OperationError:
         return OperationError(f"{self.part.name} was cancelled before its Flink job ran")
@@ -329,8 +333,8 @@ class Chunk:
         Raises:
             UnreachableError: the cluster doesn't answer; the next attempt finds the job if it arrived.
         """
-        while job_state(flink, flink_job_id) is None and is_young(self.row):
-            time.sleep(PAUSE)
+        while job_state(flink, flink_job_id) is None and is_young(self.row, self._clock.now()):
+            self._clock.sleep(PAUSE)
         return exists(flink, flink_job_id)
 
     def _end(

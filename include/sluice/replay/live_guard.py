@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
 
 from sluice.errors import OperationError, RefusedError
@@ -115,7 +114,7 @@ def _watermark(flink: FlinkClient, flink_job_id: str, *, is_mixed: bool) -> date
             return _EPOCH + timedelta(milliseconds=min(reached for reached in found if reached is not None))
         if detail.now - detail.start_time > _FETCHED_MS:
             return None
-        time.sleep(1)
+        flink.clock.sleep(1)
 
 
 def _reported(flink: FlinkClient, flink_job_id: str, vertex: Vertex) -> list[int]:

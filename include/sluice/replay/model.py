@@ -141,7 +141,7 @@ class HeldRange(_Frozen):
     last: datetime | None
 
     def describe(self) -> str:
-        """The range as text."""
+        """The times of arrival of the first and the last record, as text."""
         if self.first is None:
             return "no records"
         return f"records that arrived from {self.first:%Y-%m-%d %H:%M:%S} to {self.last:%Y-%m-%d %H:%M:%S} UTC"

@@ -42,7 +42,7 @@ def choose_outputs(
     if kind is OutputKind.OTHER and len(live) > 1:
         raise RefusedError(
             f"{job} writes {', '.join(live)}, which can't share one output topic, {output}",
-            remedy="choose the output separate",
+            remedy="choose the output 'separate'",
         )
     outputs = {sink: _output_topic(kind, topic.topic, output, identity) for sink, topic in live.items()}
     names = {*(topic.topic for topic in live.values()), *(outputs.values() if kind is OutputKind.OTHER else ())}
@@ -79,7 +79,7 @@ def refuse_changed_live_topic(project: Project, job: str, live: Mapping[str, Kaf
         if output == OutputKind.LIVE and topic.topic != today:
             raise RefusedError(
                 f"{job}: release {release} wrote {sink} to {topic.topic}; the live topic is now {today or 'none'}",
-                remedy="choose the output separate",
+                remedy="choose the output 'separate'",
             )
     if output in now.values():
         raise RefusedError(f"{output} is the live topic of {job}", remedy="to write there, choose the output live")
@@ -139,7 +139,7 @@ def _refuse_topics_of_other_jobs(project: Project, job: str, output: str) -> Non
         if output in names:
             raise RefusedError(
                 f"{name} {what} {output}: a replay of {job} can't write there",
-                remedy="name another topic, or choose the output separate",
+                remedy="name another topic, or choose the output 'separate'",
             )
 
 
@@ -163,10 +163,10 @@ def _refuse_partitions(job: str, live: Kafka, output: str, partitions: int, actu
     if actual is None:
         raise RefusedError(
             f"{job}: the output topic {output} does not exist",
-            remedy=f"create it with {partitions} partitions, or choose the output separate",
+            remedy=f"create it with {partitions} partitions, or choose the output 'separate'",
         )
     if actual != partitions:
         raise RefusedError(
             f"{job}: the output topic {output} has {actual} partitions, {live.topic} has {partitions}",
-            remedy=f"name one with {partitions} partitions, or choose the output separate",
+            remedy=f"name one with {partitions} partitions, or choose the output 'separate'",
         )

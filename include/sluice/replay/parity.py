@@ -238,7 +238,7 @@ def read_rows(
                 raise OperationError(
                     f"{topic}[{message.partition()}]: the message at offset {message.offset()} isn't a row with the "
                     f"key {', '.join(key)}",
-                    remedy="stop other programs that write there, or choose the output separate",
+                    remedy="stop other programs that write there, or choose the output 'separate'",
                 ) from error
             on_unreadable(message)
             continue

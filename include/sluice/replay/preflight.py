@@ -169,12 +169,12 @@ def _refuse_unconfirmed_live_output(job: str, request: ReplayRequest) -> None:
     if not request.accept_differences:
         raise RefusedError(
             f"{job}: a replay into the live topic overwrites its rows without comparing them",
-            remedy="choose the output separate and promote the replay afterwards, or accept differences",
+            remedy="choose the output 'separate' and promote the replay afterwards, or accept differences",
         )
     if request.accept_missing:
         raise RefusedError(
             f"{job}: rows computed from incomplete input would overwrite complete rows in the live topic",
-            remedy="choose the output separate, and compare the rows before you promote them",
+            remedy="choose the output 'separate', and compare the rows before you promote them",
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
@@ -70,7 +69,7 @@ async def watch_chunk(
         UnreachableError: the cluster has not answered for a minute; the job may still run.
     """
     async with project.connect_async() as client:
-        outage = OutageTimeout(_OUTAGE_TIMEOUT)
+        outage = OutageTimeout(_OUTAGE_TIMEOUT, project.clock)
         while not is_stopping():
             try:
                 yield (progress := await _read_progress(client, flink_job_id))
@@ -79,7 +78,7 @@ async def watch_chunk(
                     return
             except UnreachableError as error:
                 outage.failed(error)
-            await asyncio.sleep(_PAUSE)
+            await project.clock.pause(_PAUSE)
 
 
 async def _read_progress(flink: AsyncFlinkClient, flink_job_id: str) -> ChunkProgress:
@@ -90,7 +89,7 @@ async def _read_progress(flink: AsyncFlinkClient, flink_job_id: str) -> ChunkPro
             if detail.state is state or not state.is_terminal:
                 break
             # The cluster caches a job's details for some seconds, but not its state.
-            await asyncio.sleep(_PAUSE)
+            await flink.clock.pause(_PAUSE)
             detail = await flink.send(calls.job(flink_job_id))
         failure = ""
         if state is JobState.FAILED:

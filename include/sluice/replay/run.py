@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from sluice.clock import Clock
 from sluice.errors import OperationError, RefusedError, SluiceError, UnreachableError
 from sluice.ledger.replay_tables import ChunkState, ReplayChunk, ReplayOutcome, ReplayRun
 from sluice.operation.holder import is_gone, shell_holder
@@ -282,7 +282,7 @@ def _chunk(project: Project, plan: ReplayPlan, number: int, log: Log) -> Chunk:
 
 
 def _run(project: Project, chunk: Chunk, log: Log, stop: threading.Event) -> None:
-    attempt, outage = 1, OutageTimeout(_OUTAGE_TIMEOUT)
+    attempt, outage = 1, OutageTimeout(_OUTAGE_TIMEOUT, project.clock)
     while True:
         try:
             _try(project, chunk, log, stop, outage)
@@ -302,11 +302,11 @@ def _run(project: Project, chunk: Chunk, log: Log, stop: threading.Event) -> Non
             log(f"{error}; attempt {attempt} of {_ATTEMPTS} in {_PAUSE:.0f} s")
         else:
             return
-        stop.wait(_PAUSE)
+        project.clock.wait(stop, _PAUSE)
 
 
 def _try(project: Project, chunk: Chunk, log: Log, stop: threading.Event, outage: OutageTimeout) -> None:
-    flink_job_id = _begin(chunk, log, stop, outage)
+    flink_job_id = _begin(project.clock, chunk, log, stop, outage)
     outage.answered()
     if stop.is_set():
         chunk.cancel()
@@ -316,7 +316,7 @@ def _try(project: Project, chunk: Chunk, log: Log, stop: threading.Event, outage
             chunk.conclude(flink_job_id, progress)
 
 
-def _begin(chunk: Chunk, log: Log, stop: threading.Event, outage: OutageTimeout) -> str | None:
+def _begin(clock: Clock, chunk: Chunk, log: Log, stop: threading.Event, outage: OutageTimeout) -> str | None:
     """Start the chunk once its limits and the task slots allow it; None: another taker has finished it, or `stop`."""
     next_log = 0.0
     while not stop.is_set():
@@ -325,10 +325,10 @@ def _begin(chunk: Chunk, log: Log, stop: threading.Event, outage: OutageTimeout)
         outage.answered()
         if chunk.row.state is ChunkState.FINISHED:
             break
-        if chunk.waits_for and time.monotonic() > next_log:
-            next_log = time.monotonic() + _LOG_INTERVAL
+        if chunk.waits_for and clock.monotonic() > next_log:
+            next_log = clock.monotonic() + _LOG_INTERVAL
             log(chunk.waits_for)
-        stop.wait(_QUEUE_PAUSE)
+        clock.wait(stop, _QUEUE_PAUSE)
     return None
 
 
@@ -336,7 +336,7 @@ async def _watch(
     project: Project, chunk: Chunk, flink_job_id: str, log: Log, stop: threading.Event
 ) -> ChunkProgress | None:
     """Watch a chunk until it has ended or `stop` is set; its last progress, None: it was never read."""
-    logged, begun = 0.0, time.monotonic()
+    logged, begun = 0.0, project.clock.monotonic()
     progress: ChunkProgress | None = None
     async with contextlib.aclosing(watch_chunk(project, flink_job_id, stop.is_set)) as readings:
         async for progress in readings:
@@ -344,7 +344,7 @@ async def _watch(
             if share >= logged + _LOG_SHARE and not progress.is_over:
                 logged = share
                 chunk.record_progress(progress.records or 0)
-                log(f"{chunk.part.name}: {progress.describe(chunk.part.records, time.monotonic() - begun)}")
+                log(f"{chunk.part.name}: {progress.describe(chunk.part.records, project.clock.monotonic() - begun)}")
     return progress
 
 

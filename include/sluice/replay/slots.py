@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from sluice.clock import Clock
 from sluice.errors import UnreachableError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
@@ -93,10 +93,12 @@ class OutageTimeout:
 
     Args:
         seconds: The longest tolerated time without an answer.
+        clock: The clock.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, clock: Clock) -> None:
         self._seconds = seconds
+        self._clock = clock
         self._silent_since: float | None = None
 
     def answered(self) -> None:
@@ -112,8 +114,8 @@ class OutageTimeout:
         Raises:
             UnreachableError: `error`, once the outage has lasted longer than the timeout.
         """
-        self._silent_since = self._silent_since or time.monotonic()
-        if time.monotonic() - self._silent_since > self._seconds:
+        self._silent_since = self._silent_since or self._clock.monotonic()
+        if self._clock.monotonic() - self._silent_since > self._seconds:
             raise error
 
 

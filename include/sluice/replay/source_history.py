@@ -26,6 +26,7 @@ class SourceHistory:
     """
 
     def __init__(self, project: Project, reads: Mapping[str, Kafka]) -> None:
+        self._clock = project.clock
         self._brokers = project.brokers
         self._reads = reads
         topics = {topic.topic for topic in reads.values()}
@@ -45,7 +46,7 @@ class SourceHistory:
         Raises:
             RefusedError: with the latest end that is allowed.
         """
-        now = datetime.now(UTC)
+        now = self._clock.now()
         complete = max((arrivals(topic, last, reach)[1] for topic in self._with_event_time()), default=last.until)
         if complete > now:
             latest = last.until - (complete - now)

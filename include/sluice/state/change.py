@@ -12,7 +12,7 @@ class _Value(BaseModel):
 
 
 class StateOfOperator(_Value):
-    """An operator and its state."""
+    """A Flink operator, the size of its state, and what it computes in the old and the new release."""
 
     id: str
     name: str

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from sluice.client.protocol import RELEASE
 from sluice.errors import FlinkError, RefusedError, UnreachableError
 from sluice.flink import calls
@@ -97,16 +95,16 @@ def running_release(flink: FlinkClient, flink_job_id: str) -> int | None:
     Raises:
         UnreachableError: Flink doesn't show the job's parameters yet.
     """
-    until = time.monotonic() + _INITIALIZED_WITHIN
+    until = flink.clock.monotonic() + _INITIALIZED_WITHIN
     while (parameters := flink.send(calls.job_config(flink_job_id)).parameters) is None:
         if job_state(flink, flink_job_id) not in _BEFORE_ITS_GRAPH:
             return None
-        if time.monotonic() > until:
+        if flink.clock.monotonic() > until:
             raise UnreachableError(
                 f"Flink at {flink.url} does not show yet which release Flink job {flink_job_id} is",
                 remedy="try again in a moment",
             )
-        time.sleep(_PAUSE)
+        flink.clock.sleep(_PAUSE)
     number = parameters.get(RELEASE, "")
     return int(number) if number.isdigit() else None
 
@@ -191,8 +189,9 @@ def refuse_on_other_cluster(
         raise RefusedError(
             f"{what}; it is {state.value} there",
             remedy=remedy_where_it_runs
-            or "name the former cluster again in the deployment file or its connection; to move the job, run "
-            f"sluice suspend {name} there first, then name the new cluster and run sluice resume {name}",
+            or "name the former cluster again, in the deployment file or in the connection that it names. To move the "
+            f"job to the new cluster, run sluice suspend {name} while the former one is named, then name the new one "
+            f"and run sluice resume {name}",
         )
 
 

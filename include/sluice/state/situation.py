@@ -91,7 +91,7 @@ def locate(job: str, place: Placement | None, cluster: Iterable[JobSummary], *, 
     if strangers := sorted(alive - ours):
         raise RefusedError(
             f"{job}: the cluster runs a job of this name that the ledger does not know: {', '.join(strangers)}",
-            remedy="cancel it, or rename one of the two: a job must not run twice",
+            remedy="cancel what Sluice did not start, or give the job another name: a job must not run twice",
         )
     if place is None:
         return Absent()

@@ -13,6 +13,7 @@ import sluice.operation.gate_order as gate_order
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 from sluice.airflow.operators import SwitchOverOperator
+from sluice.clock import MACHINE
 from sluice.health.gates import Reading
 
 ExecutorSafeguard.test_mode = True
@@ -26,7 +27,7 @@ ledger = SimpleNamespace(
     operation=lambda identity: SimpleNamespace(
         id=identity, kind="deploy", outcome="healthy", release=2, former_release=1, flink_job_id="f", savepoint="s",
         restored_from="s", downtime_ms=900, approved_by=None))
-project = SimpleNamespace(ledger=ledger, kafka={})
+project = SimpleNamespace(ledger=ledger, kafka={}, clock=MACHINE)
 def order_of(project, job, started, gates, log, deadline):
     return SimpleNamespace(deadline=9e9, gate=gates[0], model_dump=lambda mode: {"gate": gates[0]})
 gate_order.gate_order = order_of

@@ -10,13 +10,14 @@ import asyncio, sys
 from types import SimpleNamespace
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import TaskDeferred
+from sluice.clock import MACHINE
 from sluice.airflow import holders, lock_trigger
 from sluice.airflow.base import SluiceOperator
 from sluice.ledger.ledger import Ledger, NewRelease
 
 ExecutorSafeguard.test_mode = True
 ledger = Ledger(f"sqlite:///{sys.argv[1]}/ledger.db", "test")
-project = SimpleNamespace(ledger=ledger)
+project = SimpleNamespace(ledger=ledger, clock=MACHINE)
 runs = {}  # state by DAG and run
 
 

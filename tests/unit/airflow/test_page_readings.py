@@ -1,11 +1,10 @@
 """Slow readings of the page: shared, bounded in number, and with a limited wait."""
 
 import asyncio
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 
-from sluice.airflow.page import shared
 from sluice.airflow.page.shared import BusyError, SharedReadings
 
 
@@ -47,18 +46,20 @@ def test_concurrent_requests_share_one_reading():
     assert slow.times == 1
 
 
-def test_request_is_refused_and_not_pending_if_no_thread_can_start(monkeypatch):
-    readings = SharedReadings(pending=1, patience=30)
-    with monkeypatch.context() as exhausted:
-        exhausted.setattr(shared.Thread, "start", _no_thread)
-        for _ in range(2):
-            with pytest.raises(BusyError, match="no thread left"):
-                asyncio.run(readings.get("counts", lambda: "read"))
+def test_request_is_refused_and_not_pending_if_no_thread_can_start():
+    exhausted = [True, True, False]
+
+    class LimitedThread(Thread):
+        def start(self):
+            if exhausted.pop(0):
+                raise RuntimeError("can't start new thread")
+            super().start()
+
+    readings = SharedReadings(pending=1, patience=30, thread=LimitedThread)
+    for _ in range(2):
+        with pytest.raises(BusyError, match="no thread left"):
+            asyncio.run(readings.get("counts", lambda: "read"))
     assert asyncio.run(readings.get("counts", lambda: "read")) == "read"
-
-
-def _no_thread(_thread):
-    raise RuntimeError("can't start new thread")
 
 
 def test_a_request_after_the_end_of_a_reading_starts_a_new_one():

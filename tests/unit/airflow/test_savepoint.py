@@ -16,13 +16,14 @@ import sluice.operation.savepoint as savepoint
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 from sluice.airflow.savepoint import SavepointOperator
+from sluice.clock import MACHINE
 from sluice.errors import UnreachableError
 from sluice.operation.savepoint import Look, Ordered
 from sluice.ledger.ledger import Ledger, NewRelease
 
 ExecutorSafeguard.test_mode = True
 ledger = Ledger(f"sqlite:///{sys.argv[1]}/ledger.db", "test")
-project = SimpleNamespace(ledger=ledger, flink_url="http://flink", connect=nullcontext)
+project = SimpleNamespace(ledger=ledger, clock=MACHINE, flink_url="http://flink", connect=nullcontext)
 trigger.ledger_of = lambda root, environment: project.ledger
 project_trigger.project_of = lambda root, environment: project
 

@@ -10,6 +10,7 @@ from tests.support.own_process import run_script
 SCRIPT = """
 import json
 from types import SimpleNamespace
+from sluice.clock import MACHINE
 from sluice.operation.gate_order import GateOrder, gate_order
 from sluice.operation.started import Started
 from sluice.airflow.triggers import GateTrigger
@@ -22,6 +23,7 @@ release = SimpleNamespace(job="copy", resolved={"reads": {"lines": {"topic": "t"
 project = SimpleNamespace(
     desired=lambda _: job, flink=cluster.flink, brokers=cluster.brokers,
     catalog=SimpleNamespace(jobs={"copy": job}), ledger=SimpleNamespace(release=lambda *_: release), group=str,
+    clock=MACHINE,
 )
 started = Started("o", 1, "a", None, unchanged=False)
 order = gate_order(project, "copy", started, ("watermark",), print, deadline=1.0)
@@ -96,21 +98,20 @@ def test_chunk_trigger_reads_the_cluster_and_credentials_itself(tmp_path, monkey
 TURN = """
 import asyncio
 from sluice.airflow import project_trigger
-from sluice.airflow import triggers as replay_trigger
 from sluice.airflow.triggers import ChunkQueueTrigger
 from sluice.errors import UnreachableError
 from sluice.ledger.chunk_scheduling import QueuePosition
-from sluice.replay import slots as cluster
+from tests.simulator.clock import SimulatedClock
 
-project_trigger.project_of = lambda *_: object()
-now, pauses, told = [0.0], [], []
-replay_trigger.time = cluster.time = type("Clock", (), {"time": lambda: now[0], "monotonic": lambda: now[0]})
+pauses, told = [], []
 
-async def sleep(seconds):
-    pauses.append(seconds)
-    now[0] += seconds
+class Clock(SimulatedClock):
+    async def pause(self, seconds):
+        pauses.append(seconds)
+        await super().pause(seconds)
 
-replay_trigger.asyncio = type("Loop", (), {"sleep": sleep})
+clock = Clock()
+project_trigger.project_of = lambda *_: type("Project", (), {"clock": clock})
 given = {"root": None, "environment": None, "replay": "r", "number": 9, "taker": "me", "parallel": 2, "most": 4}
 
 def waits(*turns):
@@ -151,7 +152,7 @@ assert told == [("%s", "0 go before")], told
 try:
     waits(UnreachableError("gone"))
 except UnreachableError:
-    assert now[0] > 600
+    assert clock.waited > 600
 else:
     raise AssertionError("it waits for ever")
 """

@@ -1,81 +1,102 @@
-"""`sluice status --watch`: look after look, each compared with one of before, until somebody interrupts it."""
+"""`sluice status --watch` observes the jobs repeatedly, and compares each observation with an earlier one."""
 
 import io
 import json
+from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from rich.console import Console
 
-from sluice.cli import fleet
+from sluice.cli.fleet import watch_fleet
+from sluice.fleet.readings import to_sample
 from sluice.fleet.rows import JobObservation, JobStatus
 from sluice.flink.models import JobState
 from sluice.health.snapshot import Snapshot
+from sluice.job.duration import epoch_milliseconds
+from tests.simulator.clock import SimulatedClock
+from tests.simulator.simulated import Simulated
 
-LOOKS = 4
+OBSERVATIONS = 4
 
 
-class Project:
-    """Counts how often it is read anew: files change while somebody watches."""
+class InterruptedClock(SimulatedClock):
+    """A clock whose waits are interrupted, as by Ctrl-C, at the last observation."""
 
-    read = 0
+    pauses = 0
 
-    def reread(self):
-        Project.read += 1
-        return self
+    def sleep(self, seconds):
+        self.pauses += 1
+        if self.pauses == OBSERVATIONS:
+            raise KeyboardInterrupt
+        super().sleep(seconds)
+
+
+def observation(snapshot, lag=0):
+    return JobObservation(JobStatus("a", "RUNNING", verdict="healthy", consumer_lag=lag), snapshot)
+
+
+class Watched:
+    """A watch of the job `a` every five seconds.
+
+    Attributes:
+        observations: The arguments of each observation: project, names, earlier snapshots.
+        taken: The snapshots that were taken.
+        last: The snapshot of the last sweep, ten seconds before.
+    """
+
+    def __init__(self, root):
+        self.clock, self.observations, self.taken = InterruptedClock(), [], []
+        self.simulated = Simulated(root, self.clock)
+        self.last = self._snapshot(-10)
+        sample = to_sample("test", observation(self.last), self.clock.now(), None)
+        self.simulated.ledger.samples.add([sample], older_than=self.clock.now() - timedelta(days=1))
+
+    def _snapshot(self, seconds=0):
+        return Snapshot(epoch_milliseconds(self.clock.now()) + 1_000 * seconds, JobState.RUNNING, "f")
+
+    def _observe(self, project, jobs, previous):
+        self.observations.append((project, list(jobs), dict(previous)))
+        # An observation takes two seconds.
+        self.clock.waited += 2
+        self.taken.append(self._snapshot())
+        return [observation(self.taken[-1], len(self.taken))]
+
+    def run(self, **more):
+        with pytest.raises(KeyboardInterrupt):
+            watch_fleet(self.simulated.project, ["a"], 5, observe=self._observe, **more)
 
 
 @pytest.fixture
-def watched(monkeypatch):
-    """Watches jobs with the arguments of `watch_fleet` for some looks, five seconds apart; what each was given."""
-    looks, moment = [], [1_000.0]
-
-    def observe(_project, jobs, previous):
-        looks.append((list(jobs), dict(previous)))
-        # It takes two seconds.
-        moment[0] += 2
-        number = len(looks)
-        seen = Snapshot(int(moment[0] * 1000), JobState.RUNNING, "f")
-        return [JobObservation(JobStatus("a", "RUNNING", verdict="healthy", consumer_lag=number), seen)]
-
-    def sleep(seconds):
-        assert seconds == 3.0
-        moment[0] += seconds
-        if len(looks) == LOOKS:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(fleet, "observe", observe)
-    monkeypatch.setattr(fleet, "last_snapshots", lambda _project: {"a": Snapshot(990_000, JobState.RUNNING, "f")})
-    monkeypatch.setattr(fleet.time, "sleep", sleep)
-    monkeypatch.setattr(fleet.time, "monotonic", lambda: moment[0])
-    monkeypatch.setattr(fleet.time, "time_ns", lambda: int(moment[0] * 1e9))
-    monkeypatch.setattr(Project, "read", 0)
-
-    def watch(**more):
-        with pytest.raises(KeyboardInterrupt):
-            fleet.watch_fleet(Project(), ["a"], 5, **more)
-        return looks
-
-    return watch
+def watched(tmp_path):
+    return Watched(tmp_path)
 
 
-def test_each_look_is_a_line_of_json_and_the_files_are_read_anew(watched, capsys):
-    looks = watched(json=True)
+def test_each_observation_is_a_line_of_json_of_files_that_are_read_again(watched, capsys):
+    watched.run(json=True)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [[(row["job"], row["consumer_lag"]) for row in line] for line in lines] == [
-        [("a", number)] for number in range(1, LOOKS + 1)
+        [("a", number)] for number in range(1, OBSERVATIONS + 1)
     ]
-    assert Project.read == LOOKS
-    assert {tuple(jobs) for jobs, _ in looks} == {("a",)}
+    projects = {id(project) for project, _, _ in watched.observations}
+    assert len(projects) == OBSERVATIONS
+    assert {tuple(jobs) for _, jobs, _ in watched.observations} == {("a",)}
 
 
-def test_a_look_is_compared_with_one_that_is_old_enough(watched):
-    """The first with the last sweep; metrics that are seconds old say nothing of how fast it goes."""
-    looks = watched(json=True)
-    assert [previous["a"].at_ms for _, previous in looks] == [990_000, 990_000, 990_000, 1_002_000]
+def test_observations_begin_every_five_seconds(watched):
+    watched.run(json=True)
+    moments = [taken.at_ms for taken in watched.taken]
+    assert all(5_000 <= later - earlier < 6_000 for earlier, later in pairwise(moments))
 
 
-def test_without_json_one_table_changes(watched, monkeypatch):
-    screen = io.StringIO()
-    monkeypatch.setattr(fleet, "console", Console(file=screen, force_terminal=True, width=200))
-    watched(json=False)
-    assert screen.getvalue().count("RUNNING") >= LOOKS
+def test_an_observation_is_compared_with_one_that_is_old_enough(watched):
+    """The first ones with the last sweep: changes within seconds show no trend."""
+    watched.run(json=True)
+    previous = [earlier["a"].at_ms for _, _, earlier in watched.observations]
+    assert previous == [*[watched.last.at_ms] * 3, watched.taken[0].at_ms]
+
+
+def test_without_json_one_table_changes(watched):
+    screen = Console(file=io.StringIO(), force_terminal=True, width=200)
+    watched.run(json=False, screen=screen)
+    assert screen.file.getvalue().count("RUNNING") >= OBSERVATIONS

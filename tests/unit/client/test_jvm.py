@@ -15,10 +15,9 @@ GIVEN = {"JVM_ARGS": "-Xmx1g", "FLINK_LIB_DIR": "/flink/lib"}
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> class_path.ClassPath:
-    """A class path without an archive, which `jvm` finds."""
+    """A class path without an archive."""
     found = class_path.ClassPath(tmp_path / "own")
     found.lib.mkdir(parents=True)
-    monkeypatch.setattr(class_path, "of_this_process", lambda _cache: (found, []))
     monkeypatch.setenv(class_path.CACHE, str(tmp_path))
     for name, value in GIVEN.items():
         monkeypatch.setenv(name, value)
@@ -46,11 +45,15 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, str]
     return stand_in
 
 
+def start(own: class_path.ClassPath) -> None:
+    jvm.start(lambda _cache: (own, []))
+
+
 def test_jvm_maps_and_verifies_the_class_archive(own, starts):
     (own.directory / "new").write_bytes(b"123")
     kept = own.keep(own.directory / "new")
     seen = starts()
-    jvm.start()
+    start(own)
     assert len(seen) == 1
     assert seen[0]["FLINK_LIB_DIR"] == str(own.lib)
     assert seen[0]["JVM_ARGS"] == f"-Xmx1g -Xshare:auto -XX:+VerifySharedSpaces -XX:SharedArchiveFile={kept}"
@@ -58,20 +61,20 @@ def test_jvm_maps_and_verifies_the_class_archive(own, starts):
 
 def test_jvm_uses_the_fast_class_path_without_an_archive(own, starts):
     seen = starts()
-    jvm.start()
+    start(own)
     assert seen == [{"JVM_ARGS": "-Xmx1g", "FLINK_LIB_DIR": str(own.lib)}]
 
 
 def test_jvm_uses_flinks_class_path_without_a_fast_one(own, starts):
     own.lib.rmdir()
     seen = starts()
-    jvm.start()
+    start(own)
     assert seen == [GIVEN]
 
 
 def test_jvm_falls_back_to_flinks_class_path(own, starts, capfd):
     seen = starts(RuntimeError("it died"))
-    jvm.start()
+    start(own)
     assert seen[-1] == GIVEN
     assert len(seen) == 2
     assert "it died" in capfd.readouterr().err
@@ -80,14 +83,13 @@ def test_jvm_falls_back_to_flinks_class_path(own, starts, capfd):
 def test_jvm_that_starts_from_no_class_path_raises(own, starts):
     starts(RuntimeError("first"), RuntimeError("second"))
     with pytest.raises(RuntimeError, match="second"):
-        jvm.start()
+        start(own)
 
 
-def test_missing_java_is_left_to_pyflink_to_report(own, starts, monkeypatch):
+def test_missing_java_is_left_to_pyflink_to_report(own, starts):
     def absent(_cache):
         raise FileNotFoundError("java")
 
-    monkeypatch.setattr(class_path, "of_this_process", absent)
     seen = starts()
-    jvm.start()
+    jvm.start(absent)
     assert seen == [GIVEN]

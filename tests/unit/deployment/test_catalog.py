@@ -72,7 +72,7 @@ def test_job_file_must_have_the_name_of_its_job(project):
     assert list(catalog.jobs) == ["same"]
     assert catalog.jobs["same"].file.name == "same.py"
     (broken,) = catalog.broken
-    assert "one.py:6: the file is named one, its job same" in broken.error
+    assert "one.py:6: the file is named one and its job same: a job file must have the name of its job" in broken.error
     assert "rename the file to same.py, or the job to one" in broken.error
 
 

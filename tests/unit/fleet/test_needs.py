@@ -28,7 +28,7 @@ def plan(*, needs_approval, **more):
     return Plan(job="a", needs_approval=needs_approval, **{**given, **more})
 
 
-def found(monkeypatch, status, planned=None, asked=None, **case):
+def found(status, planned=None, asked=None, **case):
     """What a job needs; `planned` is the plan, or the plans by the request's kind."""
     requests = []
 
@@ -39,15 +39,13 @@ def found(monkeypatch, status, planned=None, asked=None, **case):
             raise outcome
         return outcome
 
-    monkeypatch.setattr(needs, "make_plan", make_plan)
     given = DecisionInput(status, NOW, **{"fingerprint": "new", "healthy_at": NOW, "has_previous": True, **case})
-    monkeypatch.setattr(needs, "read_decision_inputs", lambda *_: [given])
 
     def about(plan):
         return asked[plan["kind"]] if isinstance(asked, dict) else asked
 
     ledger = SimpleNamespace(approvals=SimpleNamespace(about=about))
-    [needed] = needs.find_needs(SimpleNamespace(ledger=ledger), [status], print, NOW)
+    [needed] = needs.plan_needs(SimpleNamespace(ledger=ledger), [given], print, make_plan=make_plan)
     # An approval is asked for the plan that was made.
     assert needed.approval_request is None or needed.approval_request.request in requests
     return needed
@@ -62,21 +60,21 @@ def found(monkeypatch, status, planned=None, asked=None, **case):
         (UnreachableError("no answer"), "nothing", None),
     ],
 )
-def test_redeploy_is_planned_before_it_is_requested(monkeypatch, planned, need, request_):
-    needed = found(monkeypatch, RUNNING, planned)
+def test_redeploy_is_planned_before_it_is_requested(planned, need, request_):
+    needed = found(RUNNING, planned)
     assert (needed.decision.need, needed.request) == (need, request_)
     # The job runs and its verdict shows nothing: the cause makes it reported, once for a desired state.
     assert bool(needed.decision.cause) == (need == "report")
     assert (needed.decision.cause or "new").endswith("new")
 
 
-def test_approval_is_requested_once_and_its_state_reported_afterwards(monkeypatch):
-    assert found(monkeypatch, RUNNING, plan(needs_approval=False)).approval_request is None
-    first = found(monkeypatch, RUNNING, plan(needs_approval=True))
+def test_approval_is_requested_once_and_its_state_reported_afterwards():
+    assert found(RUNNING, plan(needs_approval=False)).approval_request is None
+    first = found(RUNNING, plan(needs_approval=True))
     assert first.approval_request == ApprovalRequest("new", DeployRequest())
     assert first.decision.why.endswith("deploy it by hand, and approve the plan")
     asked = SimpleNamespace(words="rejected by ann at 2026-01-31 12:00 UTC")
-    then = found(monkeypatch, RUNNING, plan(needs_approval=True), asked)
+    then = found(RUNNING, plan(needs_approval=True), asked)
     assert (then.approval_request, then.decision.cause) == (None, first.decision.cause)
     assert then.decision.why.endswith("rejected by ann at 2026-01-31 12:00 UTC")
 
@@ -85,9 +83,9 @@ def test_approval_is_requested_once_and_its_state_reported_afterwards(monkeypatc
     ("drift", "request_"),
     [(False, DeployRequest()), (True, DeployRequest(kind="rollback", expected_release=2, target_release=2))],
 )
-def test_job_that_is_gone_recovers_its_last_release(monkeypatch, drift, request_):
+def test_job_that_is_gone_recovers_its_last_release(drift, request_):
     status = JobStatus("a", "gone", release=2, verdict="failed", drift=drift, phase="running")
-    needed = found(monkeypatch, status)
+    needed = found(status)
     assert (needed.decision.need, needed.request) == ("recover", request_)
 
 
@@ -109,9 +107,9 @@ REJECTED = SimpleNamespace(words="rejected by ann at 2026-01-31 12:00 UTC")
 
 
 @pytest.mark.parametrize(("status", "mode"), [(FAILED, None), (BAD, "last-state")])
-def test_rollback_is_planned_first_and_requested_without_approval_if_none_needed(monkeypatch, status, mode):
+def test_rollback_is_planned_first_and_requested_without_approval_if_none_needed(status, mode):
     back = plan(needs_approval=False, kind="rollback", fingerprint="old")
-    needed = found(monkeypatch, status, back, **TWICE)
+    needed = found(status, back, **TWICE)
     assert (needed.decision.need, needed.request) == (
         "roll_back",
         DeployRequest(kind="rollback", expected_release=2, mode=mode),
@@ -119,40 +117,40 @@ def test_rollback_is_planned_first_and_requested_without_approval_if_none_needed
     assert needed.approval_request is None
 
 
-def test_failed_job_recovers_while_its_rollback_waits_for_an_approval(monkeypatch):
-    first = found(monkeypatch, FAILED, BACK)
+def test_failed_job_recovers_while_its_rollback_waits_for_an_approval():
+    first = found(FAILED, BACK)
     assert (first.decision.need, first.request) == ("recover", DeployRequest())
     assert first.approval_request == ApprovalRequest("old", DeployRequest(kind="rollback", expected_release=2))
     assert first.decision.why.endswith(
         "rolling back needs an approval: config.window: alters what the state means; roll it back by hand, and approve "
         "the plan"
     )
-    then = found(monkeypatch, FAILED, BACK, REJECTED)
+    then = found(FAILED, BACK, REJECTED)
     assert (then.request, then.approval_request, then.decision.cause) == (DeployRequest(), None, first.decision.cause)
     assert then.decision.why.endswith("; rejected by ann at 2026-01-31 12:00 UTC")
 
 
-def test_failing_job_that_runs_is_reported_while_its_rollback_needs_approval(monkeypatch):
-    first = found(monkeypatch, BAD, BACK, **TWICE)
+def test_failing_job_that_runs_is_reported_while_its_rollback_needs_approval():
+    first = found(BAD, BACK, **TWICE)
     assert (first.decision.need, first.request) == ("report", None)
     assert first.approval_request == ApprovalRequest(
         "old", DeployRequest(kind="rollback", expected_release=2, mode="last-state")
     )
     assert first.decision.why.startswith("its new release fails: it restarts; rolling back needs an approval")
     assert first.decision.cause == "approval old"
-    assert found(monkeypatch, BAD, BACK, REJECTED, **TWICE).approval_request is None
+    assert found(BAD, BACK, REJECTED, **TWICE).approval_request is None
 
 
-def test_no_approval_for_a_rollback_is_requested_if_a_redeploy_may_repair_the_job(monkeypatch):
+def test_no_approval_for_a_rollback_is_requested_if_a_redeploy_may_repair_the_job():
     new = plan(needs_approval=False)
-    needed = found(monkeypatch, DRIFTED, {"rollback": BACK, "deploy": new}, **TWICE)
+    needed = found(DRIFTED, {"rollback": BACK, "deploy": new}, **TWICE)
     assert (needed.decision.need, needed.request, needed.approval_request) == ("redeploy", DeployRequest(), None)
 
 
 @pytest.mark.parametrize("asked", [None, REJECTED])
-def test_rollback_is_asked_for_before_a_redeploy_if_both_need_approval(monkeypatch, asked):
+def test_rollback_is_asked_for_before_a_redeploy_if_both_need_approval(asked):
     plans = {"rollback": BACK, "deploy": plan(needs_approval=True)}
-    needed = found(monkeypatch, DRIFTED, plans, {"rollback": asked, "deploy": None}, **TWICE)
+    needed = found(DRIFTED, plans, {"rollback": asked, "deploy": None}, **TWICE)
     assert (needed.decision.need, needed.decision.cause, needed.request) == ("report", "approval old", None)
     assert needed.approval_request == (
         None if asked else ApprovalRequest("old", DeployRequest(kind="rollback", expected_release=2, mode="last-state"))
@@ -160,14 +158,14 @@ def test_rollback_is_asked_for_before_a_redeploy_if_both_need_approval(monkeypat
 
 
 @pytest.mark.parametrize(("status", "need"), [(FAILED, "recover"), (BAD, "report")])
-def test_refused_rollback_is_reported(monkeypatch, status, need):
-    needed = found(monkeypatch, status, RefusedError("the state of Window would be lost"), **TWICE)
+def test_refused_rollback_is_reported(status, need):
+    needed = found(status, RefusedError("the state of Window would be lost"), **TWICE)
     assert (needed.decision.need, needed.approval_request) == (need, None)
     assert needed.decision.why.endswith("; it can't be rolled back: the state of Window would be lost")
     assert needed.decision.cause
 
 
-def test_rollback_waits_while_the_cluster_is_unreachable(monkeypatch):
-    needed = found(monkeypatch, FAILED, UnreachableError("no answer"))
+def test_rollback_waits_while_the_cluster_is_unreachable():
+    needed = found(FAILED, UnreachableError("no answer"))
     assert (needed.decision.need, needed.request) == ("nothing", None)
     assert needed.decision.why.endswith("could not be planned: no answer")

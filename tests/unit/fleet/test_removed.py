@@ -200,7 +200,7 @@ def test_forget_command_says_that_the_history_is_kept(ghost, capsys):
 def test_suspending_a_removed_job_that_does_not_run_points_to_forget(simulated):
     simulated.deploy()
     (simulated.project.settings.root / "flink_jobs" / "counts.py").unlink()
-    simulated.states.clear()
+    simulated.cluster.states.clear()
     with pytest.raises(RefusedError, match="sluice forget counts"):
         simulated.plan(kind="suspend")
 

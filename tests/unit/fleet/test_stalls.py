@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sluice import Health
-from sluice.fleet import needs
 from sluice.fleet.members import Member
 from sluice.fleet.needs import find_needs
 from sluice.fleet.readings import to_sample
@@ -15,7 +14,6 @@ from sluice.fleet.rows import JobStatus
 from sluice.fleet.sweep import SweepBudget, sweep
 from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.health.probe import WatchedJob
-from sluice.operation import stop
 from sluice.plan.request import DeployRequest
 from tests.simulator.simulated import JOB
 from tests.support.brokers import HeldBrokers, HeldTopics
@@ -27,11 +25,6 @@ BETWEEN_MS = 600_000
 ENDS = [8_000] * PARTITIONS
 OTHER = "other", "b" * 32
 NO_BROKER = "org.apache.kafka.common.errors.TimeoutException: no answer"
-
-
-@pytest.fixture(autouse=True)
-def short_timeout(monkeypatch):
-    monkeypatch.setattr("sluice.kafka.offsets.TIMEOUT", 0.2)
 
 
 def sweep_once(names, previous=None, *, is_busy=True, brokers=None, health=HEALTH, **changes):
@@ -114,11 +107,10 @@ def test_jobs_that_stall_at_once_are_not_at_fault():
     )
 
 
-def test_new_release_stalled_in_two_runs_is_rolled_back_once_and_not_redeployed(simulated, monkeypatch):
+def test_new_release_stalled_in_two_runs_is_rolled_back_once_and_not_redeployed(simulated):
     simulated.deploy()
     simulated.deploy(overrides={"least": 1})
-    newest = simulated.checkpoint(simulated.place.flink_job_id, "Window")
-    monkeypatch.setattr(needs, "make_plan", lambda _project, _job, request, _log: simulated.plan(**vars(request)).plan)
+    newest = simulated.cluster.checkpoint(simulated.place.flink_job_id, "Window")
     names, now = [(JOB, simulated.place.flink_job_id)], datetime.now(UTC)
     found, decided = sweep_once(names), []
     for number in range(2):
@@ -135,11 +127,10 @@ def test_new_release_stalled_in_two_runs_is_rolled_back_once_and_not_redeployed(
     assert "not consumed since" in second.decision.why
     assert second.request == DeployRequest(kind="rollback", mode="last-state", expected_release=2)
     # It completes no checkpoint any more: the rollback starts from the newest one.
-    simulated.lets_nothing_through = True
-    monkeypatch.setattr(stop, "_FRESH", 0.2)
+    simulated.cluster.checkpoints_never_complete = True
     started = simulated.operate("sweep", **vars(second.request))
     simulated.settle(started)
-    assert "no fresh checkpoint within 0 s" in simulated.log_lines
+    assert "no fresh checkpoint within 30 s" in simulated.log_lines
     assert (simulated.place.release, started.restored_from) == (1, newest)
     # The previous release stalls too: it is not new, and there is none before it.
     names = [(JOB, simulated.place.flink_job_id)]

@@ -4,8 +4,8 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import OffsetSpec
 
-from sluice.kafka import offsets
 from sluice.kafka.offsets import find_offsets
+from tests.simulator.clock import SimulatedClock
 
 
 class Moving:
@@ -29,32 +29,28 @@ class Moving:
         return answer
 
 
-@pytest.fixture(autouse=True)
-def _at_once(monkeypatch):
-    monkeypatch.setattr(offsets, "_PAUSE", 0)
-
-
 def test_offsets_of_a_partition_with_moving_leader_are_retried():
     admin = Moving({("t", 1): [KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE]})
     missing = {}
-    found = find_offsets(admin, [("t", 0), ("t", 1)], OffsetSpec.latest(), missing)
+    found = find_offsets(admin, [("t", 0), ("t", 1)], OffsetSpec.latest(), missing, SimulatedClock())
     assert found == {("t", 0): "found", ("t", 1): "found"}
     assert missing == {}
     assert admin.asked == [[("t", 0), ("t", 1)], [("t", 1)], [("t", 1)]]
 
 
-def test_partition_without_leader_hides_no_other_topic(monkeypatch):
-    monkeypatch.setattr(offsets, "_MOVED_WITHIN", 0)
+def test_partition_without_leader_hides_no_other_topic():
     admin = Moving({("t", 1): [KafkaError.LEADER_NOT_AVAILABLE] * 100})
     missing = {}
-    assert find_offsets(admin, [("t", 1), ("u", 0)], OffsetSpec.latest(), missing) == {("u", 0): "found"}
+    assert find_offsets(admin, [("t", 1), ("u", 0)], OffsetSpec.latest(), missing, SimulatedClock()) == {
+        ("u", 0): "found"
+    }
     assert missing == {"t": "Broker: Leader not available"}
 
 
 def test_offsets_of_a_deleted_topic_are_not_retried():
     admin = Moving({("t", 0): [KafkaError.UNKNOWN_TOPIC_OR_PART]})
     missing = {}
-    assert find_offsets(admin, [("t", 0)], OffsetSpec.latest(), missing) == {}
+    assert find_offsets(admin, [("t", 0)], OffsetSpec.latest(), missing, SimulatedClock()) == {}
     assert (len(admin.asked), list(missing)) == (1, ["t"])
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from sluice.errors import BusyError
 from sluice.operation.executor import Executor
-from tests.simulator.simulated import JOB, Died
+from tests.simulator.cluster import Died
+from tests.simulator.simulated import JOB
 
 
 def numbers(simulated):
@@ -15,10 +16,10 @@ def numbers(simulated):
 
 def test_refused_deploy_adds_no_release_and_the_lock_holder_continues(simulated):
     simulated.deploy()
-    simulated.dies_at = "before"
+    simulated.cluster.dies_at_submit = "before"
     with pytest.raises(Died):
         simulated.operate("airflow", overrides={"least": 1})
-    simulated.dies_at = None
+    simulated.cluster.dies_at_submit = None
     planned = simulated.plan(overrides={"least": 2})
     other = Executor(replace(simulated.context("other"), is_gone=lambda _holder: False), planned)
     with pytest.raises(BusyError, match="deploy by airflow has been in progress"):
@@ -29,16 +30,10 @@ def test_refused_deploy_adds_no_release_and_the_lock_holder_continues(simulated)
     assert (again.operation, again.release) == (operation, 2)
 
 
-def test_deploy_that_crashed_before_its_first_stage_is_continued(simulated, monkeypatch):
+def test_deploy_that_crashed_before_its_first_stage_is_continued(simulated):
     simulated.deploy()
-
-    def crash(*_arguments):
-        raise Died
-
-    with monkeypatch.context() as patched:
-        patched.setattr("sluice.operation.executor.prepare", crash)
-        with pytest.raises(Died):
-            simulated.operate("airflow", overrides={"least": 1})
+    with simulated.crash("before", 1):
+        simulated.operate("airflow", overrides={"least": 1})
     operation = simulated.ledger.active(JOB).id
     assert simulated.operate("airflow", overrides={"least": 1}).operation == operation
     assert numbers(simulated) == [2, 1]

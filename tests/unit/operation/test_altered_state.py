@@ -9,9 +9,9 @@ from tests.simulator.simulated import JOB
 @pytest.fixture
 def counting(simulated):
     """Release 1 runs and has a checkpoint; the window computes something else with `least` 2, and the same with 3."""
-    simulated.computes = {0: "Count(groupBy=[a, b])", 2: "Count(groupBy=[b, a])", 3: "Count(groupBy=[a, b])"}
+    simulated.compiler.computes = {0: "Count(groupBy=[a, b])", 2: "Count(groupBy=[b, a])", 3: "Count(groupBy=[a, b])"}
     first = simulated.deploy()
-    simulated.checkpoint(first.flink_job_id)
+    simulated.cluster.checkpoint(first.flink_job_id)
     return simulated
 
 
@@ -38,30 +38,30 @@ def test_mode_stateless_drops_state_instead_of_altering_it(counting):
 def test_release_without_a_checkpoint_leaves_the_state_of_its_predecessor(counting):
     second = counting.operate(overrides={"least": 2}, approved=True)
     counting.settle(second)
-    counting.states[second.flink_job_id] = "FAILED"
+    counting.cluster.states[second.flink_job_id] = "FAILED"
     # Its start state was written by release 1: a release that computes the same keeps it, another one alters it.
     back = counting.plan(overrides={"least": 3}).plan
     assert (back.needs_approval, fates(back)["Window"]) == (False, "kept")
-    counting.computes[4] = "Count(groupBy=[b, a])"
+    counting.compiler.computes[4] = "Count(groupBy=[b, a])"
     assert fates(counting.plan(overrides={"least": 4}).plan)["Window"] == "altered"
 
 
 def test_restart_of_the_same_release_needs_no_approval(counting):
     second = counting.operate(overrides={"least": 2}, approved=True)
     counting.settle(second)
-    counting.states[second.flink_job_id] = "FAILED"
+    counting.cluster.states[second.flink_job_id] = "FAILED"
     plan = counting.plan().plan
     assert (plan.action, plan.needs_approval, plan.release) == ("recover", False, second.release)
 
 
 def test_change_of_unknown_operators_needs_an_approval_and_a_restart_none(counting):
     job = counting.deploy(overrides={"least": 3}).flink_job_id
-    counting.checkpoint(job)
+    counting.cluster.checkpoint(job)
     assert counting.ledger.release(JOB, counting.place.release).operators
     counting.forget_operators()
-    counting.computes[4] = counting.computes[3]
+    counting.compiler.computes[4] = counting.compiler.computes[3]
     plan = counting.plan(overrides={"least": 4}).plan
     assert fates(plan)["Window"] == "altered"
     assert plan.state.altered[0].old == "not known"
-    counting.states[job] = "FAILED"
+    counting.cluster.states[job] = "FAILED"
     assert counting.plan().plan.needs_approval is False

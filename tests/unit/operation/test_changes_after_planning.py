@@ -5,17 +5,16 @@ from contextlib import nullcontext
 import pytest
 
 from sluice.errors import ChangedError
-from sluice.operation import run, savepoint, verify
+from sluice.operation import run, savepoint
 from sluice.plan.request import DeployRequest
-from tests.simulator.simulated import JOB, Died
+from tests.simulator.cluster import Died
+from tests.simulator.simulated import JOB
 from tests.support.windowed import source
 
 
 @pytest.fixture
-def run_operation(simulated, monkeypatch):
+def run_operation(simulated):
     """Runs a whole operation, as the shell does."""
-
-    monkeypatch.setattr(verify, "thin", lambda *_arguments: None)
 
     def operate(holder, *, approved=False, **request):
         return run.run_operation(
@@ -33,28 +32,28 @@ def run_operation(simulated, monkeypatch):
 def first(simulated):
     """The running job, which has state."""
     started = simulated.deploy()
-    simulated.checkpoint(started.flink_job_id)
+    simulated.cluster.checkpoint(started.flink_job_id)
     return started
 
 
 def test_second_of_two_concurrent_first_deploys_changes_nothing(simulated, run_operation):
-    simulated.during_compile = lambda: run_operation("other")
+    simulated.compiler.during_compile = lambda: run_operation("other")
     assert run_operation("me").outcome == "unchanged"
-    assert simulated.alive() == [simulated.place.flink_job_id]
+    assert simulated.cluster.running_jobs() == [simulated.place.flink_job_id]
 
 
 def test_second_of_two_concurrent_recoveries_changes_nothing(simulated, run_operation, first):
-    simulated.states.clear()
-    simulated.during_compile = lambda: run_operation("other")
+    simulated.cluster.states.clear()
+    simulated.compiler.during_compile = lambda: run_operation("other")
     assert run_operation("me").outcome == "unchanged"
-    assert simulated.alive() == [simulated.place.flink_job_id]
+    assert simulated.cluster.running_jobs() == [simulated.place.flink_job_id]
 
 
 def test_job_that_was_suspended_after_planning_is_not_started(simulated, run_operation, first):
-    simulated.during_compile = lambda: run_operation("other", kind="suspend")
+    simulated.compiler.during_compile = lambda: run_operation("other", kind="suspend")
     result = run_operation("me", overrides={"least": 1})
     assert "counts is suspended since" in str(result.error)
-    assert (result.error.exit_status, simulated.alive(), simulated.place.phase) == (2, [], "suspended")
+    assert (result.error.exit_status, simulated.cluster.running_jobs(), simulated.place.phase) == (2, [], "suspended")
 
 
 def test_deploy_is_refused_if_the_second_plan_needs_an_approval(simulated, run_operation, first):
@@ -62,12 +61,12 @@ def test_deploy_is_refused_if_the_second_plan_needs_an_approval(simulated, run_o
 
     def redeploy():
         other = run_operation("other", approved=True, overrides={"hours": 2})
-        simulated.checkpoint(other.flink_job_id)
+        simulated.cluster.checkpoint(other.flink_job_id)
 
-    simulated.during_compile = redeploy
+    simulated.compiler.during_compile = redeploy
     result = run_operation("me", overrides={"hours": 1, "least": 1})
     assert "state would be abandoned: config.hours" in str(result.error)
-    assert simulated.alive() == [simulated.place.flink_job_id]
+    assert simulated.cluster.running_jobs() == [simulated.place.flink_job_id]
     assert simulated.place.release == 2
 
 
@@ -75,9 +74,9 @@ def test_deploy_is_refused_if_the_job_changes_after_both_plans(simulated, run_op
     def redeploy(*others):
         simulated.deploy(holder="other", overrides={"least": others[0]})
         if others[1:]:
-            simulated.during_compile = lambda: redeploy(*others[1:])
+            simulated.compiler.during_compile = lambda: redeploy(*others[1:])
 
-    simulated.during_compile = lambda: redeploy(3, 4)
+    simulated.compiler.during_compile = lambda: redeploy(3, 4)
     result = run_operation("me", overrides={"least": 1})
     assert "counts: another operation has changed the job since this one was planned; then: release 2 running" in str(
         result.error
@@ -89,16 +88,16 @@ def test_deploy_is_refused_if_the_job_changes_after_both_plans(simulated, run_op
 @pytest.mark.parametrize("crashes", [True, False])
 def test_earlier_attempt_starts_no_job_beside_that_of_a_later_attempt(simulated, first, crashes):
     """Both attempts are of one holder; or the later one crashed as soon as the cluster had the job."""
-    simulated.states.clear()
+    simulated.cluster.states.clear()
     planned, compiler = simulated.plan(), simulated.compiler
-    simulated.dies_at = "after" if crashes else None
+    simulated.cluster.dies_at_submit = "after" if crashes else None
     with pytest.raises(Died) if crashes else nullcontext():
         simulated.operate("crashed" if crashes else "me")
-    simulated.dies_at, simulated.compiler = None, compiler
+    simulated.cluster.dies_at_submit, simulated.compiler = None, compiler
     operation = simulated.ledger.active(JOB)
     with pytest.raises(ChangedError):
         simulated.switch_over(planned)
-    assert simulated.alive() == [simulated.place.flink_job_id]
+    assert simulated.cluster.running_jobs() == [simulated.place.flink_job_id]
     # The lock is still that of the later attempt.
     assert simulated.ledger.active(JOB).token == operation.token
 
@@ -123,18 +122,15 @@ def test_job_that_was_started_after_planning_is_neither_verified_nor_stopped(sim
     simulated.ledger.resume(other.operation).finish("failed")
     with pytest.raises(ChangedError):
         simulated.switch_over(planned)
-    assert simulated.alive() == [other.flink_job_id]
+    assert simulated.cluster.running_jobs() == [other.flink_job_id]
     assert simulated.ledger.release(JOB, other.release).healthy_at is None
 
 
-def test_savepoint_is_not_taken_of_a_job_that_was_started_after_the_check(simulated, first, monkeypatch):
-    directories_at = savepoint.directories_at
-
-    def deploy_first(*arguments):
-        simulated.deploy(holder="other", overrides={"least": 3})
-        return directories_at(*arguments)
-
-    monkeypatch.setattr(savepoint, "directories_at", deploy_first)
+def test_savepoint_is_not_taken_of_a_job_that_was_started_after_the_check(simulated, first):
+    # The savepoint's directory is read after the check.
+    simulated.cluster.at_request(
+        "GET /jobmanager/config", lambda: simulated.deploy(holder="other", overrides={"least": 3})
+    )
     with pytest.raises(ChangedError):
         savepoint.order_savepoint(simulated.project, JOB, "me", simulated.flink)
     assert simulated.ledger.active(JOB) is None
@@ -142,30 +138,33 @@ def test_savepoint_is_not_taken_of_a_job_that_was_started_after_the_check(simula
 
 def test_job_that_the_cluster_recovers_after_planning_is_not_started_again(simulated, run_operation, first):
     """A JobManager with high availability recovers its jobs some seconds after it answers again."""
-    simulated.states.clear()
+    simulated.cluster.states.clear()
 
     def recover():
-        simulated.states[first.flink_job_id] = "RUNNING"
+        simulated.cluster.states[first.flink_job_id] = "RUNNING"
 
-    simulated.during_compile = recover
+    simulated.compiler.during_compile = recover
     assert run_operation("me").outcome == "unchanged"
-    assert simulated.alive() == [first.flink_job_id]
+    assert simulated.cluster.running_jobs() == [first.flink_job_id]
 
 
 def test_job_whose_submission_got_no_answer_is_adopted_once_it_is_listed(simulated, first):
     """The answer was lost, and the cluster lists the job late."""
-    simulated.states.clear()
-    simulated.dies_at = "before"
+    simulated.cluster.states.clear()
+    simulated.cluster.dies_at_submit = "before"
     with pytest.raises(Died):
         simulated.operate("me")
-    simulated.dies_at, submitted = None, simulated.place
+    simulated.cluster.dies_at_submit, submitted = None, simulated.place
 
     def list_job():
-        simulated.states[submitted.flink_job_id] = "RUNNING"
-        simulated.checkpoint(submitted.flink_job_id)
+        simulated.cluster.states[submitted.flink_job_id] = "RUNNING"
+        simulated.cluster.checkpoint(submitted.flink_job_id)
 
-    simulated.during_compile = list_job
+    simulated.compiler.during_compile = list_job
     started = simulated.operate("me")
-    assert (started.flink_job_id, simulated.alive()) == (submitted.flink_job_id, [submitted.flink_job_id])
+    assert (started.flink_job_id, simulated.cluster.running_jobs()) == (
+        submitted.flink_job_id,
+        [submitted.flink_job_id],
+    )
     assert started.restored_from == submitted.restored_from
-    assert simulated.orders[1:] == []
+    assert simulated.cluster.submissions[1:] == []

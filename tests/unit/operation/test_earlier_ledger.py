@@ -29,16 +29,17 @@ def restored(simulated):
             for part in ("schema", name):
                 connection.executescript((DATA / f"{part}.sql").read_text())
         found = json.loads((DATA / f"{name}.json").read_text())
-        simulated.states, simulated.completed = found["states"], found["completed"]
-        simulated.files = {path: State.model_validate(held) for path, held in found["files"].items()}
-        simulated._stopped = next((path for path in simulated.files if "/savepoint-" in path), None)
+        simulated.cluster.states, simulated.cluster.newest_checkpoints = found["states"], found["completed"]
+        simulated.cluster.snapshots = {path: State.model_validate(held) for path, held in found["files"].items()}
+        savepoints = [path for path in simulated.cluster.snapshots if "/savepoint-" in path]
+        simulated.cluster.stop_savepoint = savepoints[0] if savepoints else None
         return simulated
 
     return restore
 
 
 def only_savepoint(simulated):
-    [path] = [path for path in simulated.files if "/savepoint-" in path]
+    [path] = [path for path in simulated.cluster.snapshots if "/savepoint-" in path]
     return path
 
 
@@ -50,16 +51,16 @@ def test_running_job_is_not_redeployed(restored):
     assert not member.status.drift
 
 
-def test_change_after_the_upgrade_needs_an_approval_if_the_cluster_can_not_describe_the_job(restored):
+def test_change_needs_an_approval_if_the_cluster_can_not_describe_the_job(restored):
     simulated = restored("running")
-    [former] = simulated.alive()
+    [former] = simulated.cluster.running_jobs()
     # The earlier version did not store what operators compute, and this cluster does not know the job's plan.
     with pytest.raises(RefusedError, match="Window may compute something else .* which is not known"):
         simulated.operate(clear_overrides=True)
-    assert simulated.alive() == [former]
+    assert simulated.cluster.running_jobs() == [former]
     started = simulated.operate(clear_overrides=True, approved=True)
     assert (started.former_job_id, started.restored_from) == (former, started.savepoint)
-    assert simulated.alive() == [started.flink_job_id]
+    assert simulated.cluster.running_jobs() == [started.flink_job_id]
 
 
 def test_suspended_job_is_resumed_from_its_savepoint(restored):
@@ -68,7 +69,7 @@ def test_suspended_job_is_resumed_from_its_savepoint(restored):
         simulated.plan()
     started = simulated.deploy(kind="resume")
     assert (started.release, started.restored_from) == (1, only_savepoint(simulated))
-    assert simulated.alive() == [started.flink_job_id]
+    assert simulated.cluster.running_jobs() == [started.flink_job_id]
 
 
 def test_half_stopped_job_is_started_from_the_savepoint_of_its_stop(restored):
@@ -77,7 +78,7 @@ def test_half_stopped_job_is_started_from_the_savepoint_of_its_stop(restored):
     # The release that ran takes its own state; the one that was to follow needs an approval, as above.
     started = simulated.deploy(kind="rollback", target_release=1)
     assert (started.release, started.restored_from) == (1, only_savepoint(simulated))
-    assert simulated.alive() == [started.flink_job_id]
+    assert simulated.cluster.running_jobs() == [started.flink_job_id]
     assert [row.outcome for row in simulated.ledger.operations(JOB)] == ["healthy", "abandoned", "healthy"]
 
 
@@ -86,4 +87,4 @@ def test_half_stopped_job_is_replaced_as_its_operation_began(restored):
     started = simulated.operate(overrides={"least": 1}, approved=True)
     # Compiled by this version, it is another release than the one that the earlier version had entered.
     assert (started.release, started.restored_from) == (3, only_savepoint(simulated))
-    assert simulated.alive() == [started.flink_job_id]
+    assert simulated.cluster.running_jobs() == [started.flink_job_id]

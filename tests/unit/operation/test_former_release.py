@@ -8,29 +8,29 @@ from tests.simulator.simulated import Died
 
 def test_rollback_skips_a_release_that_was_never_submitted(simulated):
     first = simulated.deploy()
-    simulated.dies_at = "before"
+    simulated.cluster.dies_at_submit = "before"
     with pytest.raises(Died):
         simulated.operate("crashed", overrides={"least": 1})
-    simulated.dies_at, simulated.refuses = None, [FlinkError("no")]
+    simulated.cluster.dies_at_submit, simulated.cluster.submit_errors = None, [FlinkError("no")]
     planned = simulated.plan()
     assert (planned.plan.action, planned.plan.former_release) == ("recover", first.release)
     with pytest.raises(FlinkError):
         simulated.operate()
     back = simulated.roll_back(simulated.ledger.active("counts").id)
     assert (back.outcome, simulated.place.release) == ("rolled_back", first.release)
-    assert simulated.alive() == [back.flink_job_id]
+    assert simulated.cluster.running_jobs() == [back.flink_job_id]
 
 
 def test_rollback_skips_a_release_that_failed_before_it_was_healthy(simulated):
     first = simulated.deploy()
     bad = simulated.operate("crashed", overrides={"least": 1})
-    simulated.states[bad.flink_job_id] = "FAILED"
+    simulated.cluster.states[bad.flink_job_id] = "FAILED"
     assert simulated.plan().plan.former_release == first.release
 
 
 def test_former_release_of_a_lost_healthy_release_is_the_release_itself(simulated):
     first = simulated.deploy()
-    simulated.states.clear()
+    simulated.cluster.states.clear()
     assert simulated.plan().plan.former_release == first.release
 
 

@@ -1,35 +1,36 @@
 """A job passes no gate unless it was restored from the expected savepoint and reads from its offsets."""
 
 import asyncio
-from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
+import httpx
 import pytest
 
-from sluice.errors import FlinkError, UnreachableError
+from sluice.flink.client import AsyncFlinkClient, FlinkClient
 from sluice.flink.models import JobState
-from sluice.health.gates import Reading
 from sluice.health.progress import Proof
 from sluice.health.snapshot import Failure, Snapshot, SplitReading
 from sluice.job.limits import Health
+from sluice.kafka.offsets import Offsets
 from sluice.operation import gate
 from sluice.operation.gate import _Watch
 from sluice.operation.gate_order import GateOrder
-from tests.simulator.brokers import FakeBrokers
+from tests.simulator.brokers import SimulatedBrokers
+from tests.simulator.clock import SimulatedClock
+from tests.support.answering import answered_by
+from tests.support.recorded import PARTITIONS, TOPIC, RecordedCluster
 from tests.unit.health.judging import GOOD
 
 SAVEPOINT = "file:///savepoints/savepoint-1"
-
-
-PROJECT = SimpleNamespace(brokers=FakeBrokers(), connect_async=nullcontext)
+JOB = "a" * 32
 
 
 def order(**changes):
     return GateOrder(
         **{
             "gates": ("running",),
-            "flink_job_id": "a" * 32,
+            "flink_job_id": JOB,
             "topics": ("lines",),
             "group": "group",
             "health": Health(),
@@ -45,7 +46,7 @@ def read(split, restored_from="file:/savepoints/savepoint-1"):
     snapshot = Snapshot(
         1_000, JobState.RUNNING, restored_from=restored_from, splits={("lines", 0): split, ("lines", 1): split}
     )
-    return _Watch(FakeBrokers(), order()).read("running", snapshot)
+    return _Watch(SimulatedBrokers(), order()).read("running", snapshot)
 
 
 @pytest.mark.parametrize(
@@ -76,38 +77,44 @@ def test_gate_fails_if_the_job_was_restored_from_another_savepoint(found, hopele
     assert read(SplitReading(lag=0, watermark_ms=None, next_offset=5), found).hopeless == hopeless
 
 
-def test_gate_passes_topics_without_event_time_to_the_probe(monkeypatch):
-    arguments = {}
+def test_snapshot_of_a_gate_lists_topics_without_event_time():
+    brokers = SimulatedBrokers({(TOPIC, number): Offsets(0, 10_000) for number in range(PARTITIONS)})
+    cluster, given = RecordedCluster({JOB: "event_metrics"}), order(topics=(TOPIC,), untimed=(TOPIC,), positions=None)
 
-    async def probe(*_given, **more):
-        arguments.update(more)
-        return Snapshot(1_000, JobState.RUNNING)
+    async def look():
+        client = FlinkClient("http://flink", exchange=lambda _method, target, _body: cluster.answer(target))
+        async with AsyncFlinkClient(client) as flink:
+            return await _Watch(brokers, given).look(flink)
 
-    monkeypatch.setattr(gate, "probe", probe)
-    asyncio.run(_Watch(FakeBrokers(), order(untimed=("lines",))).look(None))
-    assert arguments["untimed"] == ("lines",)
+    assert asyncio.run(look()).untimed == (TOPIC,)
+
+
+def refused(_request):
+    raise httpx.ConnectError("refused")
 
 
 @pytest.mark.parametrize(
-    "refusal",
+    ("answer", "words"),
     [
-        FlinkError("Flink at http://flink denies access: 403 for GET /jobs", status=403),
-        FlinkError("Flink at http://flink: the answer is not as Flink 2.3 gives it"),
-        UnreachableError("Flink at http://flink does not answer"),
+        (lambda _request: httpx.Response(403), "Flink at http://flink denies access: 403 for GET /jobs"),
+        (lambda _request: httpx.Response(200, json={}), "the answer is not as Flink 2.3 gives it"),
+        (refused, "Flink at http://flink does not answer"),
     ],
 )
-def test_cluster_error_is_reported_and_the_request_repeated_until_the_deadline(monkeypatch, refusal):
-    async def probe(*_given, **_more):
-        raise refusal
+def test_cluster_error_is_reported_and_the_request_repeated_until_the_deadline(answer, words):
+    def connect():
+        return AsyncFlinkClient(FlinkClient("http://flink", exchange=answered_by(answer), pauses=()))
 
-    monkeypatch.setattr(gate, "probe", probe)
-    assert gate.look(PROJECT, order()) == Reading(passed=False, words=str(refusal))
-    late = gate.look(PROJECT, order(deadline=0.0))
-    assert (late.hopeless, late.words) == (True, f"{refusal}, at the deadline")
+    project = SimpleNamespace(brokers=SimulatedBrokers(), connect_async=connect, clock=SimulatedClock())
+    early = gate.look(project, order())
+    assert (early.passed, early.hopeless) == (False, False)
+    assert words in early.words
+    late = gate.look(project, order(deadline=0.0))
+    assert (late.hopeless, late.words) == (True, f"{early.words}, at the deadline")
 
 
 def test_gate_that_has_not_passed_fails_at_the_deadline():
-    watch = _Watch(FakeBrokers(), order(deadline=0.0))
+    watch = _Watch(SimulatedBrokers(), order(deadline=0.0))
     reading = watch.read("running", Snapshot(1_000, JobState.RUNNING))
     assert reading.hopeless
     assert reading.words.endswith(", at the deadline")
@@ -116,13 +123,13 @@ def test_gate_that_has_not_passed_fails_at_the_deadline():
 @pytest.mark.parametrize(("wanted", "passed"), [(SAVEPOINT, False), (None, True)])
 def test_gate_waits_until_the_cluster_reports_the_restored_savepoint(wanted, passed):
     snapshot = replace(GOOD, restored_from=None)
-    reading = _Watch(FakeBrokers(), order(restored_from=wanted)).read("running", snapshot)
+    reading = _Watch(SimulatedBrokers(), order(restored_from=wanted)).read("running", snapshot)
     assert (reading.passed, reading.hopeless) == (passed, False)
     assert reading.words.endswith(f"the cluster reports no restored state, expected {wanted}") != passed
 
 
 def test_repeated_failure_on_a_waiting_record_fails_the_gate():
-    watch = _Watch(FakeBrokers(), order(restored_from=None, positions=None))
+    watch = _Watch(SimulatedBrokers(), order(restored_from=None, positions=None))
     watch._proof = Proof({("lines", 0): 1}, {("lines", 0): 0})
     fails = replace(
         GOOD,
@@ -136,7 +143,7 @@ def test_repeated_failure_on_a_waiting_record_fails_the_gate():
 
 
 def test_gate_does_not_pass_between_two_restarts():
-    watch = _Watch(FakeBrokers(), order(restored_from=None, positions=None))
+    watch = _Watch(SimulatedBrokers(), order(restored_from=None, positions=None))
     watch._proof = Proof({("lines", 0): 1}, {("lines", 0): 0})
     waits = replace(GOOD, splits={("lines", 0): SplitReading(1, None, next_offset=0, end=1)})
     reading = watch.read("running", waits)

@@ -12,9 +12,10 @@ from sluice.health.snapshot import CheckpointReading, SplitReading
 from sluice.operation.gate import _Watch
 from sluice.operation.gate_order import gate_order
 from sluice.operation.started import Started
+from tests.simulator.brokers import SimulatedBrokers
 from tests.simulator.simulated import JOB
 from tests.unit.health.judging import GOOD
-from tests.unit.operation.test_gate import PROJECT, order
+from tests.unit.operation.test_gate import order
 
 READ = replace(
     GOOD,
@@ -38,7 +39,7 @@ class Cluster:
 
 
 def watch(snapshot, *, triggers=True):
-    found = _Watch(PROJECT.brokers, order(restored_from=None, positions=None, triggers_checkpoint=triggers))
+    found = _Watch(SimulatedBrokers(), order(restored_from=None, positions=None, triggers_checkpoint=triggers))
     found._proof = Proof({("lines", 0): 1}, {("lines", 0): 0})
     return look(found, snapshot)
 

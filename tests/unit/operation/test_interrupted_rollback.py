@@ -3,8 +3,7 @@
 import pytest
 
 from sluice.errors import RefusedError
-from sluice.ledger.operation_handle import OperationHandle
-from tests.simulator.simulated import JOB, Died
+from tests.simulator.simulated import JOB, die
 
 WRITES = 8
 """begin, cancel, stopped, submit, submitted, started, the operation's columns, its end."""
@@ -16,27 +15,8 @@ DEATHS = [*((at, "after") for at in range(1, WRITES + 1)), (3, "before"), (5, "b
 def bad(simulated):
     """Release 2, with windows of two hours, which was started without state by an approval."""
     first = simulated.deploy()
-    simulated.checkpoint(first.flink_job_id)
+    simulated.cluster.checkpoint(first.flink_job_id)
     return simulated.operate("crashed", overrides={"hours": 2}, approved=True)
-
-
-def crash_at(monkeypatch, at, when):
-    """Crash before or after the n-th write."""
-    seen = []
-
-    def crashing(write):
-        def write_or_crash(self, *args, **kwargs):
-            seen.append(args)
-            if len(seen) == at and when == "before":
-                raise Died
-            write(self, *args, **kwargs)
-            if len(seen) == at:
-                raise Died
-
-        return write_or_crash
-
-    for name in ("record", "update", "add_savepoint", "finish"):
-        monkeypatch.setattr(OperationHandle, name, crashing(getattr(OperationHandle, name)))
 
 
 def hours(simulated, release):
@@ -44,32 +24,27 @@ def hours(simulated, release):
 
 
 @pytest.mark.parametrize(("at", "when"), DEATHS)
-def test_deploy_after_an_interrupted_rollback_gives_no_state_another_meaning(simulated, bad, monkeypatch, at, when):
-    with monkeypatch.context() as patched:
-        crash_at(patched, at, when)
-        with pytest.raises(Died):
-            simulated.roll_back(bad.operation)
+def test_deploy_after_an_interrupted_rollback_gives_no_state_another_meaning(simulated, bad, at, when):
+    with simulated.crash(when, at):
+        simulated.roll_back(bad.operation)
     simulated.operate("next")
     place = simulated.place
-    assert simulated.alive() == [place.flink_job_id]
+    assert simulated.cluster.running_jobs() == [place.flink_job_id]
     of = {savepoint.path: savepoint.release for savepoint in simulated.ledger.savepoints(JOB)}
     if place.restored_from:
         assert hours(simulated, of[place.restored_from]) == hours(simulated, place.release)
 
 
-def test_rollback_makes_no_ledger_writes_beyond_the_tested_ones(simulated, bad, monkeypatch):
-    with monkeypatch.context() as patched:
-        crash_at(patched, WRITES + 1, "before")
+def test_rollback_makes_no_ledger_writes_beyond_the_tested_ones(simulated, bad):
+    with simulated.ledger.at_write("before", WRITES + 1, die):
         assert simulated.roll_back(bad.operation).outcome == "rolled_back"
 
 
 @pytest.fixture
-def cancelled(simulated, bad, monkeypatch):
+def cancelled(simulated, bad):
     """The rollback has crashed before it cancelled release 2."""
-    with monkeypatch.context() as patched:
-        crash_at(patched, 2, "after")
-        with pytest.raises(Died):
-            simulated.roll_back(bad.operation)
+    with simulated.crash("after", "back cancel"):
+        simulated.roll_back(bad.operation)
     return bad
 
 

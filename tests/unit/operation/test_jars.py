@@ -21,7 +21,7 @@ def shipped(simulated):
     url = 'url: "http://flink"'
     assert url in file.read_text()
     file.write_text(file.read_text().replace(url, f"{url}, jars: [connector.jar]"))
-    simulated.checkpoint(simulated.deploy().flink_job_id)
+    simulated.cluster.checkpoint(simulated.deploy().flink_job_id)
     return simulated
 
 
@@ -30,7 +30,7 @@ def replace(simulated, content):
 
 
 def contents(simulated):
-    return [Path(urlparse(url).path).read_bytes() for url in simulated.jars]
+    return [Path(urlparse(url).path).read_bytes() for url in simulated.compiler.jars]
 
 
 def test_unchanged_jar_is_no_change(shipped):

@@ -18,7 +18,7 @@ LEAST = "    least: Annotated[int, Field(ge=0, le=100)] = 0\n"
 @pytest.fixture
 def removed(simulated):
     """A job that runs with least=3, a setting that its file no longer has."""
-    simulated.checkpoint(simulated.deploy(overrides={"least": 3}).flink_job_id)
+    simulated.cluster.checkpoint(simulated.deploy(overrides={"least": 3}).flink_job_id)
     simulated.rewrite(source(JOB).replace(LEAST, "").replace("{config.least}", "0"))
     return simulated
 
@@ -31,7 +31,7 @@ def test_kept_override_of_a_removed_setting_is_named_with_its_remedy(removed):
 
 
 def test_invalid_override_of_this_run_is_named_as_such(simulated):
-    simulated.checkpoint(simulated.deploy(overrides={"least": 3}).flink_job_id)
+    simulated.cluster.checkpoint(simulated.deploy(overrides={"least": 3}).flink_job_id)
     with pytest.raises(ConfigError, match="given for this run") as refused:
         simulated.plan(overrides={"least": 300})
     assert refused.value.remedy is None
@@ -52,8 +52,8 @@ def test_job_with_a_kept_override_and_a_broken_file_is_reported_as_broken(remove
 
 def test_lost_job_with_an_override_of_a_removed_setting_runs_its_release_again(removed):
     first = removed.place
-    path = removed.completed[first.flink_job_id]
-    removed.states.clear()
+    path = removed.cluster.newest_checkpoints[first.flink_job_id]
+    removed.cluster.states.clear()
     [member] = read_members(removed.project, [JOB], {})
     lost = JobStatus(**{**vars(member.status), "state": "gone", "verdict": "failed"})
     [case] = read_decision_inputs(removed.project, [lost], datetime.now(UTC))

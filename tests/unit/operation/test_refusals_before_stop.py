@@ -3,22 +3,11 @@
 import pytest
 
 from sluice.errors import RefusedError
-from sluice.ledger.operation_handle import OperationHandle
 from sluice.operation.run import run_operation
 from sluice.plan.checks import check_max_parallelism
 from sluice.plan.request import DeployRequest
-from tests.simulator.simulated import JOB, Client, Died, graph, state
-
-
-def crash_after(stage, event):
-    record = OperationHandle.record
-
-    def record_and_crash(self, *what, **more):
-        record(self, *what, **more)
-        if what == (stage, event):
-            raise Died
-
-    return record_and_crash
+from tests.simulator.compiler import graph
+from tests.simulator.simulated import JOB
 
 
 def test_abandoning_unknown_state_of_a_job_without_checkpoint_needs_an_approval(simulated):
@@ -32,12 +21,11 @@ def test_abandoning_unknown_state_of_a_job_without_checkpoint_needs_an_approval(
     assert not simulated.plan(overrides={"least": 1}).plan.needs_approval
 
 
-def test_parallelism_above_the_max_parallelism_of_the_state_is_refused():
-    compiled, held = graph("Window"), state("Window")
+def test_parallelism_above_the_max_parallelism_of_the_state_is_refused(simulated):
+    held = simulated.cluster.snapshot("Window")
 
     def with_parallelism(parallelism):
-        vertices = (compiled.vertices[0].model_copy(update={"parallelism": parallelism}),)
-        return compiled.model_copy(update={"vertices": vertices})
+        return graph("Window", parallelism=parallelism)
 
     check_max_parallelism(JOB, held, with_parallelism(128))
     check_max_parallelism(JOB, None, with_parallelism(129))
@@ -45,54 +33,42 @@ def test_parallelism_above_the_max_parallelism_of_the_state_is_refused():
         check_max_parallelism(JOB, held, with_parallelism(129))
 
 
-def test_parallelism_above_max_parallelism_is_refused_before_the_stop(simulated, monkeypatch):
+def test_parallelism_above_max_parallelism_is_refused_before_the_stop(simulated):
     first = simulated.deploy()
-    path = simulated.checkpoint(first.flink_job_id)
-    narrow = [each.model_copy(update={"max_parallelism": 0}) for each in simulated.files[path].operators]
+    path = simulated.cluster.checkpoint(first.flink_job_id)
+    narrow = [each.model_copy(update={"max_parallelism": 0}) for each in simulated.cluster.snapshots[path].operators]
     narrow[1] = narrow[1].model_copy(update={"max_parallelism": 1})
-    simulated.files[path] = simulated.files[path].model_copy(update={"operators": tuple(narrow)})
-    prepare = Client.prepare
-
-    def wide(self, target, *, carry_over=False):
-        ready = prepare(self, target, carry_over=carry_over)
-        [vertex] = ready.graph.vertices
-        vertices = (vertex.model_copy(update={"parallelism": 2}),)
-        return ready.model_copy(update={"graph": ready.graph.model_copy(update={"vertices": vertices})})
-
-    monkeypatch.setattr(Client, "prepare", wide)
+    simulated.cluster.snapshots[path] = simulated.cluster.snapshots[path].model_copy(
+        update={"operators": tuple(narrow)}
+    )
+    simulated.compiler.parallelism = 2
     with pytest.raises(RefusedError, match="has max parallelism 1, and the new release has parallelism 2"):
         simulated.operate(overrides={"least": 1})
-    assert simulated.alive() == [first.flink_job_id]
+    assert simulated.cluster.running_jobs() == [first.flink_job_id]
 
 
-def test_retry_with_another_mode_is_recorded_with_that_mode(simulated, monkeypatch):
-    simulated.checkpoint(simulated.deploy().flink_job_id)
-    with monkeypatch.context() as patched:
-        patched.setattr(OperationHandle, "record", crash_after("prepare", "ready"))
-        with pytest.raises(Died):
-            simulated.operate(overrides={"least": 1})
+def test_retry_with_another_mode_is_recorded_with_that_mode(simulated):
+    simulated.cluster.checkpoint(simulated.deploy().flink_job_id)
+    with simulated.crash("after", "prepare ready"):
+        simulated.operate(overrides={"least": 1})
     simulated.operate(overrides={"least": 1}, mode="stateless", approved=True)
     operation = simulated.ledger.active(JOB)
     assert (operation.mode, operation.approved_by, operation.plan["mode"]) == ("stateless", "me", "stateless")
 
 
-def test_retry_after_the_stop_is_recorded_with_the_mode_of_the_stop(simulated, monkeypatch):
-    simulated.checkpoint(simulated.deploy().flink_job_id)
-    with monkeypatch.context() as patched:
-        patched.setattr(OperationHandle, "record", crash_after("stop", "stopped"))
-        with pytest.raises(Died):
-            simulated.operate(overrides={"least": 1})
+def test_retry_after_the_stop_is_recorded_with_the_mode_of_the_stop(simulated):
+    simulated.cluster.checkpoint(simulated.deploy().flink_job_id)
+    with simulated.crash("after", "stop stopped"):
+        simulated.operate(overrides={"least": 1})
     simulated.operate(overrides={"least": 1})
     assert simulated.ledger.active(JOB).mode == "savepoint"
 
 
-def test_refused_takeover_reports_that_the_job_is_down(simulated, monkeypatch):
-    simulated.checkpoint(simulated.deploy().flink_job_id)
-    with monkeypatch.context() as patched:
-        patched.setattr(OperationHandle, "record", crash_after("stop", "stopped"))
-        with pytest.raises(Died):
-            simulated.operate("crashed", overrides={"least": 1})
-    simulated.compiles_to = {1: ("Other",)}
+def test_refused_takeover_reports_that_the_job_is_down(simulated):
+    simulated.cluster.checkpoint(simulated.deploy().flink_job_id)
+    with simulated.crash("after", "stop stopped"):
+        simulated.operate("crashed", overrides={"least": 1})
+    simulated.compiler.compiles_to = {1: ("Other",)}
     request = DeployRequest(overrides={"least": 1})
     result = run_operation(simulated.project, JOB, request, "me", print, is_gone=lambda _holder: True)
     assert "would be lost" in result.error.message

@@ -66,7 +66,7 @@ def test_unreadable_job_is_refused_if_its_release_recorded_no_limits(simulated):
 def test_meaning_of_a_setting_is_known_without_the_file_of_the_job(simulated):
     simulated.deploy()
     simulated.settle(simulated.operate(overrides={"hours": 2}, approved=True))
-    simulated.checkpoint(simulated.place.flink_job_id)
+    simulated.cluster.checkpoint(simulated.place.flink_job_id)
     simulated.rewrite(BROKEN)
     plan = simulated.plan(kind="rollback").plan
     assert (plan.needs_approval, plan.mode) == (True, "stateless")

@@ -10,6 +10,7 @@ from sluice.flink.client import FlinkClient
 from sluice.ledger.tables import Savepoint
 from sluice.operation import retention
 from sluice.operation.retention import superfluous
+from tests.simulator.clock import SimulatedClock
 from tests.support.answering import answered_by
 
 
@@ -35,9 +36,8 @@ def test_deleted_savepoints_are_neither_counted_nor_deleted_again():
     assert [item.path for item in found] == ["file:/2"]
 
 
-def thinned(monkeypatch, *answers):
+def thinned(*answers):
     """The recorded deletions and the log, with these answers of the cluster to the requests for a deletion's result."""
-    monkeypatch.setattr(retention, "_PAUSE", 0)
     deleted, log, left = [], [], list(answers)
     ledger = SimpleNamespace(
         placement=lambda _job: None,
@@ -53,20 +53,20 @@ def thinned(monkeypatch, *answers):
         assert request.url.path == "/savepoint-disposal/t"
         return httpx.Response(200, json=left.pop(0))
 
-    flink = FlinkClient("http://flink", exchange=answered_by(answer))
+    flink = FlinkClient("http://flink", exchange=answered_by(answer), clock=SimulatedClock())
     retention.thin(SimpleNamespace(ledger=ledger), flink, "counts", log.append)
     assert not left
     return deleted, log
 
 
-def test_savepoint_is_recorded_as_deleted_once_the_cluster_confirms_it(monkeypatch):
+def test_savepoint_is_recorded_as_deleted_once_the_cluster_confirms_it():
     waiting, done = ({"status": {"id": status}, "operation": {}} for status in ("IN_PROGRESS", "COMPLETED"))
-    assert thinned(monkeypatch, waiting, waiting, done) == ([1], ["deleted savepoint file:/1"])
+    assert thinned(waiting, waiting, done) == ([1], ["deleted savepoint file:/1"])
 
 
-def test_failed_deletion_is_logged_and_left_for_the_next_operation(monkeypatch):
+def test_failed_deletion_is_logged_and_left_for_the_next_operation():
     cause = {"class": "java.io.IOException", "stack-trace": "java.io.IOException: no permission"}
     failed = {"status": {"id": "COMPLETED"}, "operation": {"failure-cause": cause}}
-    deleted, log = thinned(monkeypatch, failed)
+    deleted, log = thinned(failed)
     assert deleted == []
     assert log == ["savepoint file:/1 is not deleted yet: java.io.IOException: no permission"]

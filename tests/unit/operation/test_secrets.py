@@ -29,7 +29,7 @@ def renamed(simulated):
     """A job that runs with the setting `password`, which the files now call `db_password`."""
     simulated.rewrite(written("password: SecretStr | None = None"))
     values(simulated, password="planted")
-    simulated.checkpoint(simulated.deploy().flink_job_id)
+    simulated.cluster.checkpoint(simulated.deploy().flink_job_id)
     simulated.rewrite(written("db_password: SecretStr | None = None"))
     values(simulated, db_password="planted")
     return simulated
@@ -42,7 +42,7 @@ def test_deploy_without_a_way_back_needs_an_approval(renamed):
     assert plan.no_way_back in plan.reasons
     with pytest.raises(RefusedError, match="counts: a person has to approve this: no way back to release 1"):
         renamed.operate()
-    assert (renamed.place.phase, renamed.place.release, len(renamed.alive())) == ("running", 1, 1)
+    assert (renamed.place.phase, renamed.place.release, len(renamed.cluster.running_jobs())) == ("running", 1, 1)
 
 
 def test_deploy_without_a_way_back_is_carried_out_with_an_approval(renamed):
@@ -58,7 +58,7 @@ def test_approval_of_a_plan_with_a_way_back_does_not_cover_one_without(renamed):
 
 
 def test_restart_of_a_failed_job_without_a_way_back_needs_no_approval(renamed):
-    renamed.states[renamed.place.flink_job_id] = "FAILED"
+    renamed.cluster.states[renamed.place.flink_job_id] = "FAILED"
     plan = renamed.plan().plan
     assert (plan.action, plan.needs_approval, plan.no_way_back) == ("recover", False, None)
 
@@ -75,7 +75,7 @@ def test_deploy_with_a_way_back_needs_no_approval(renamed):
 def overridden(simulated):
     """A job that runs with an overridden key, which its file now declares as a secret."""
     simulated.rewrite(written('key: str = "none"'))
-    simulated.checkpoint(simulated.deploy(overrides={"key": "planted", "least": 1}).flink_job_id)
+    simulated.cluster.checkpoint(simulated.deploy(overrides={"key": "planted", "least": 1}).flink_job_id)
     simulated.rewrite(written("key: SecretStr | None = None"))
     return simulated
 

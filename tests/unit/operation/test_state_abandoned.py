@@ -3,15 +3,14 @@
 import pytest
 
 from sluice.errors import OperationError, RefusedError, StateError
-from sluice.ledger.operation_handle import OperationHandle
-from sluice.operation.stop import Stop
 from sluice.plan.approval import Approval
 from sluice.plan.explain import explain
-from tests.simulator.simulated import JOB, TOPIC, Died
+from tests.simulator.cluster import Died
+from tests.simulator.simulated import JOB, TOPIC
 
 
 def lost(simulated, first):
-    simulated.states.clear()
+    simulated.cluster.states.clear()
 
 
 def suspended(simulated, first):
@@ -20,41 +19,26 @@ def suspended(simulated, first):
 
 def stopping(simulated, first):
     """A deploy crashed while it stopped the job, which has failed."""
-
-    def crash(self, place):
-        raise Died
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Stop, "complete", crash)
-        with pytest.raises(Died):
-            simulated.operate("crashed", overrides={"least": 1})
-    simulated.states[first.flink_job_id] = "FAILED"
+    with simulated.crash("after", "stop stop"):
+        simulated.operate("crashed", overrides={"least": 1})
+    simulated.cluster.states[first.flink_job_id] = "FAILED"
 
 
 def stopped(simulated, first):
     """A deploy crashed after it had stopped the job."""
-    record = OperationHandle.record
-
-    def record_and_crash(self, stage, event, **more):
-        record(self, stage, event, **more)
-        if event == "stopped":
-            raise Died
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(OperationHandle, "record", record_and_crash)
-        with pytest.raises(Died):
-            simulated.operate("crashed", overrides={"least": 1})
+    with simulated.crash("after", "stop stopped"):
+        simulated.operate("crashed", overrides={"least": 1})
 
 
 @pytest.fixture(params=[lost, suspended, stopping, stopped], ids=lambda how: how.__name__)
 def down(request, simulated):
     """The job is down, its state is deleted, and its group's committed offset is 9."""
     first = simulated.deploy()
-    simulated.checkpoint(first.flink_job_id)
+    simulated.cluster.checkpoint(first.flink_job_id)
     simulated.ledger.saw_checkpoint(JOB, first.flink_job_id)
     request.param(simulated, first)
-    simulated.files.clear()
-    simulated.completed.clear()
+    simulated.cluster.snapshots.clear()
+    simulated.cluster.newest_checkpoints.clear()
     simulated.committed[TOPIC, 0] = 9
     return simulated
 
@@ -63,7 +47,7 @@ def test_state_is_not_abandoned_without_mode_stateless(down):
     with pytest.raises((RefusedError, StateError)) as refused:
         down.operate(resume_suspended=True)
     assert down.place.phase != "stopping" or down.place.stop_mode != "cancel"
-    assert not down.alive()
+    assert not down.cluster.running_jobs()
     assert "savepoint-1 does not exist" in str(refused.value) or "mode stateless abandons the state" in str(
         refused.value
     )
@@ -82,27 +66,27 @@ def test_mode_stateless_for_unreadable_state_needs_an_approval_with_a_reason(dow
 def test_job_without_readable_state_starts_at_the_committed_offsets(down):
     started = down.operate(mode="stateless", resume_suspended=True, approved=True)
     assert (started.restored_from, started.positions) == (None, {TOPIC: {"0": 9}})
-    assert down.alive() == [started.flink_job_id] == [down.place.flink_job_id]
+    assert down.cluster.running_jobs() == [started.flink_job_id] == [down.place.flink_job_id]
     assert down.committed == {(TOPIC, 0): 9}
-    assert down.prepared[-1][1]
+    assert down.compiler.prepared[-1][1]
 
 
 def test_start_without_readable_state_is_continued_after_a_crash(down):
-    down.dies_at = "before"
+    down.cluster.dies_at_submit = "before"
     with pytest.raises(Died):
         down.operate("another", mode="stateless", resume_suspended=True, approved=True)
-    down.dies_at = None
+    down.cluster.dies_at_submit = None
     started = down.operate(mode="stateless", resume_suspended=True, approved=True)
     assert (started.restored_from, started.positions) == (None, {TOPIC: {"0": 9}})
-    assert down.alive() == [started.flink_job_id]
+    assert down.cluster.running_jobs() == [started.flink_job_id]
 
 
 def test_start_positions_are_used_if_they_are_after_the_committed_offsets(simulated):
     first = simulated.deploy()
-    simulated.checkpoint(first.flink_job_id, position=30)
+    simulated.cluster.checkpoint(first.flink_job_id, position=30)
     second = simulated.deploy(overrides={"least": 1})
-    simulated.states.clear()
-    simulated.files.clear()
+    simulated.cluster.states.clear()
+    simulated.cluster.snapshots.clear()
     simulated.committed[TOPIC, 0] = 9
     assert second.positions == {TOPIC: {"0": 30}}
     assert simulated.operate(mode="stateless", approved=True).positions == {TOPIC: {"0": 30}}
@@ -110,10 +94,10 @@ def test_start_positions_are_used_if_they_are_after_the_committed_offsets(simula
 
 def test_approval_to_abandon_readable_state_does_not_cover_unreadable_state(simulated):
     first = simulated.deploy()
-    simulated.checkpoint(first.flink_job_id)
-    simulated.states.clear()
+    simulated.cluster.checkpoint(first.flink_job_id)
+    simulated.cluster.states.clear()
     approval = Approval("ann", simulated.place.since, simulated.plan(mode="stateless").plan)
-    simulated.files.clear()
+    simulated.cluster.snapshots.clear()
     simulated.ledger.saw_checkpoint(JOB, first.flink_job_id)
     with pytest.raises(RefusedError, match="the job's last state can no longer be read, nor its offsets there"):
         simulated.operate(mode="stateless", approved=approval)
@@ -121,8 +105,8 @@ def test_approval_to_abandon_readable_state_does_not_cover_unreadable_state(simu
 
 def test_crash_of_the_client_does_not_abandon_state(simulated):
     first = simulated.deploy()
-    simulated.checkpoint(first.flink_job_id)
-    simulated.states.clear()
-    simulated.vanishes = [OperationError("client process ended with status -9")]
+    simulated.cluster.checkpoint(first.flink_job_id)
+    simulated.cluster.states.clear()
+    simulated.compiler.inspect_errors = [OperationError("client process ended with status -9")]
     with pytest.raises(OperationError, match="client process ended"):
         simulated.plan(mode="stateless")

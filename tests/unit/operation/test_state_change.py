@@ -11,7 +11,7 @@ from tests.support.windowed import source
 
 @pytest.fixture
 def running(simulated):
-    simulated.checkpoint(simulated.deploy().flink_job_id)
+    simulated.cluster.checkpoint(simulated.deploy().flink_job_id)
     return simulated
 
 

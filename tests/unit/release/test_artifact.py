@@ -17,6 +17,7 @@ from sluice.errors import ConfigError, OperationError
 from sluice.release.artifact import package, verify
 from sluice.release.fingerprint import _form, fingerprint
 from sluice.release.modules import job_modules
+from sluice.release.versions import CURRENT, Versions
 from tests.simulator.job_files import TrustedFiles
 
 JOB = '''"""A job."""
@@ -63,7 +64,7 @@ def edit(root, name, old, new):
     file.write_text(file.read_text().replace(old, new))
 
 
-def digest(root, name="first"):
+def digest(root, name="first", versions=CURRENT):
     # A new process would import the module again.
     import sys
 
@@ -71,14 +72,13 @@ def digest(root, name="first"):
         del sys.modules[loaded]
     catalog = read_catalog(root, TrustedFiles())
     content, document = read_deployment_file(root / "deployment.yaml", catalog.jobs)
-    return fingerprint(root, desired_job(catalog.job(name), "test", content, document))
+    return fingerprint(root, desired_job(catalog.job(name), "test", content, document), versions=versions)
 
 
-def test_fingerprint_of_a_job_without_secrets_is_unchanged(root, monkeypatch):
+def test_fingerprint_of_a_job_without_secrets_is_unchanged(root):
     # A changed fingerprint would make a new release of every job, and restart it.
-    for name, value in (("FLINK", "2.3.0"), ("KAFKA_CONNECTOR", "5.0.0-2.2"), ("PIPELINE", 1)):
-        monkeypatch.setattr(f"sluice.release.fingerprint.{name}", value)
-    assert digest(root) == "814a5e76e65276511331d360ef79e7d74b968df692d8e9da674e11f9de5bc0b4"
+    versions = Versions(flink="2.3.0", kafka_connector="5.0.0-2.2", pipeline=1)
+    assert digest(root, versions=versions) == "814a5e76e65276511331d360ef79e7d74b968df692d8e9da674e11f9de5bc0b4"
 
 
 def test_job_modules_are_its_own_and_its_imports(root):
@@ -175,6 +175,7 @@ from pathlib import Path
 from sluice.deployment.catalog import read_catalog
 from sluice.deployment.desired import desired_job
 from sluice.deployment.file import read_deployment_file
+from sluice.release.versions import CURRENT, Versions
 from sluice.release.fingerprint import fingerprint
 
 root = Path(sys.argv[1])

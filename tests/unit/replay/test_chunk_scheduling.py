@@ -1,12 +1,12 @@
 """Which chunk may be claimed: within the concurrency limits, and never with slots that another one is about to take."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 
 import pytest
 
 from sluice.ledger.chunk_scheduling import ChunkLimits, SlotDemand
 from sluice.ledger.ledger import Ledger
+from tests.simulator.clock import SimulatedClock
 from tests.unit.replay.plans import plan
 
 ONE, OTHER = "a" * 32, "b" * 32
@@ -14,9 +14,14 @@ WIDE = ChunkLimits(replay=9, job=9)
 
 
 @pytest.fixture
-def replays(url):
+def clock():
+    return SimulatedClock()
+
+
+@pytest.fixture
+def replays(url, clock):
     """Two replays, of a job each, whose chunks take two slots."""
-    replays = Ledger(url, "test").replays
+    replays = Ledger(url, "test", clock=clock).replays
     for replay, job in ((ONE, "counts"), (OTHER, "sums")):
         kept = plan(parallelism=2, outputs={"rows": f"{job}.again"}).model_dump(mode="json")
         replays.add(replay, job, f"run of {job}", 1, kept, [f"{job}.1", f"{job}.2", f"{job}.3"], None)
@@ -31,11 +36,11 @@ def test_two_chunks_of_different_jobs_cannot_claim_the_same_free_slots(replays):
     assert replays.claim(OTHER, 1, "y", WIDE, slots=SlotDemand(2, 4))
 
 
-def test_slots_of_a_job_submitted_seconds_ago_count_as_pending(replays, monkeypatch):
+def test_slots_of_a_job_submitted_seconds_ago_count_as_pending(replays, clock):
     assert replays.claim(ONE, 1, "x", WIDE)
     job = replays.submitting(ONE, 1, "x")
     assert replays.pending_slots(ONE, 2, {job}) == 2
-    monkeypatch.setattr("sluice.ledger.chunk_scheduling._SETTLING", timedelta(0))
+    clock.sleep(11)
     assert replays.pending_slots(ONE, 2, {job}) == 0
     assert replays.claim(ONE, 2, "x", WIDE, alive={job}, slots=SlotDemand(2, 2))
 

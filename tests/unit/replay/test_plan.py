@@ -1,15 +1,15 @@
 """The plan of a replay: as text, as JSON, and its replay and chunks in the ledger."""
 
-from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
 
 from sluice.errors import BusyError, OperationError, RefusedError
-from sluice.ledger.chunk_scheduling import ChunkLimits
+from sluice.ledger.chunk_scheduling import SUBMITTING, ChunkLimits
 from sluice.ledger.ledger import Ledger
 from sluice.replay.model import ReplayPlan, explain_replay
 from sluice.replay.release import compile_target
+from tests.simulator.clock import SimulatedClock
 from tests.support.ledgers import new_ledger
 from tests.unit.replay.plans import plan
 
@@ -30,8 +30,13 @@ def test_plan_survives_a_round_trip_through_json():
 
 
 @pytest.fixture
-def replays(tmp_path):
-    replays = Ledger(new_ledger(tmp_path), "test").replays
+def clock():
+    return SimulatedClock()
+
+
+@pytest.fixture
+def replays(tmp_path, clock):
+    replays = Ledger(new_ledger(tmp_path), "test", clock=clock).replays
     names = [chunk.name for chunk in plan().chunks]
     replays.add(plan().id, "counts", "one", 3, plan().model_dump(mode="json"), names, "why")
     return replays
@@ -126,18 +131,18 @@ def test_a_late_report_of_a_failure_does_not_change_a_finished_chunk(replays):
     assert (row.state, row.records, row.reason) == ("finished", 7, None)
 
 
-def test_an_ended_flink_job_does_not_count_against_the_limits(replays, monkeypatch):
+def test_an_ended_flink_job_does_not_count_against_the_limits(replays, clock):
     flink_job_id = begun(replays)
     # A young one counts: its submission may still arrive.
     assert not may_start(replays, plan().id, 2, "one", LIMITS)
-    monkeypatch.setattr("sluice.ledger.chunk_scheduling.SUBMITTING", timedelta(0))
+    clock.sleep(SUBMITTING.total_seconds())
     assert not may_start(replays, plan().id, 2, "one", LIMITS, alive={flink_job_id})
     assert may_start(replays, plan().id, 2, "one", LIMITS)
 
 
-def test_a_chunk_whose_flink_job_runs_cannot_be_claimed(replays, monkeypatch):
+def test_a_chunk_whose_flink_job_runs_cannot_be_claimed(replays, clock):
     flink_job_id = begun(replays)
-    monkeypatch.setattr("sluice.ledger.chunk_scheduling.SUBMITTING", timedelta(0))
+    clock.sleep(SUBMITTING.total_seconds())
     assert replays.queue_position(plan().id, 1, "two", LIMITS, alive={flink_job_id}).is_over
     assert not replays.claim(plan().id, 1, "two", LIMITS, alive={flink_job_id})
     assert replays.claim(plan().id, 1, "two", LIMITS)

@@ -8,7 +8,7 @@ import pytest
 from sluice.errors import OperationError
 from sluice.kafka.offsets import Offsets
 from sluice.replay import parity
-from tests.simulator.brokers import FakeBrokers
+from tests.simulator.brokers import SimulatedBrokers
 
 
 class Message:
@@ -19,7 +19,7 @@ class Message:
         return lambda: self._given[name]
 
 
-class Topic(FakeBrokers):
+class Topic(SimulatedBrokers):
     """A topic with one partition: its messages, and the offsets that were read, first and end."""
 
     def __init__(self):

@@ -48,11 +48,20 @@ class SharedReadings:
         kept: Seconds for which a result is kept for the next request, if a request was refused while it was read.
             Otherwise a request after the end of a reading starts a new one.
         retry_after: The Retry-After of refused requests, in seconds.
+        thread: Makes the thread of a reading.
     """
 
     def __init__(
-        self, *, at_once: int = 2, pending: int = 8, patience: float = 5.0, kept: float = 10.0, retry_after: int = 2
+        self,
+        *,
+        at_once: int = 2,
+        pending: int = 8,
+        patience: float = 5.0,
+        kept: float = 10.0,
+        retry_after: int = 2,
+        thread: Callable[..., Thread] = Thread,
     ) -> None:
+        self._thread = thread
         self._slots = BoundedSemaphore(at_once)
         self._pending = pending
         self._patience = patience
@@ -95,7 +104,7 @@ class SharedReadings:
         # A running future can't be cancelled by one of the requests that await it.
         reading.result.set_running_or_notify_cancel()
         # A daemon: an unfinished reading doesn't keep the server from ending.
-        thread = Thread(target=self._run, args=(reading, read), name="sluice-page-reading", daemon=True)
+        thread = self._thread(target=self._run, args=(reading, read), name="sluice-page-reading", daemon=True)
         try:
             thread.start()
         except RuntimeError as error:

@@ -73,7 +73,7 @@ def read_row(session: Session, environment: str, root: Path | None, job: str) ->
 
 
 def last_sweep(session: Session, environment: str) -> datetime | None:
-    """When the last sweep began; None: there was none."""
+    """When the last run of `redeploy_and_verify` began to check the jobs; None: there was none."""
     return session.scalar(select(func.max(Sample.at)).where(Sample.environment == environment))
 
 

@@ -258,7 +258,7 @@ class FileDifference(_Value):
 
 
 class Difference(_Value):
-    """The difference between two releases, or between a release and the project's files."""
+    """The changed settings and code files between two releases, or between a release and the project's files."""
 
     old: str
     new: str

@@ -50,7 +50,7 @@ status: env ## Show the jobs
 test: lint test-unit test-integration test-jobs test-e2e ## Set up, check and test everything
 
 test-unit: env ## Unit tests: no Java, under a minute
-	$(BIN)/python -m pytest -n 2 tests/unit
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/unit
 
 test-integration: client ## The jobs on a real Kafka and a real Flink
 	@scripts/ensure-package postgresql

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sluice.clock import Clock
 
 if TYPE_CHECKING:
+    from sluice.deployment.catalog import FileCheck
     from sluice.flink.access import Access
     from sluice.flink.client import FlinkClient
     from sluice.health.gates import Gate, Reading
@@ -27,6 +28,8 @@ class Ports:
             is the default: a client process.
         gates: Yields the readings of a started job's gates; by default `sluice.operation.gate.readings`, which reads
             the cluster and the brokers.
+        file_check: Decides which job files are imported; by default each is imported in a child process first, see
+            `sluice.deployment.import_check.ImportCheck`.
         clock: The clock.
     """
 
@@ -34,4 +37,5 @@ class Ports:
     brokers: Brokers | None = None
     compiler: Callable[..., Compiler] | None = None
     gates: Callable[..., AsyncGenerator[tuple[Gate, Reading]]] | None = None
+    file_check: FileCheck | None = None
     clock: Clock = field(default_factory=Clock)

@@ -64,7 +64,7 @@ class Project:
     @cached_property
     def catalog(self) -> Catalog:
         """The project's jobs."""
-        return read_catalog(self.settings.root)
+        return read_catalog(self.settings.root, self.ports.file_check)
 
     @property
     def environment(self) -> str:

@@ -47,3 +47,9 @@ def url(server: str) -> Iterator[str]:
     # A ledger keeps its connections as long as it lives; the driver warns of those that nobody closes.
     for connection in opened:
         connection.close()
+
+
+@pytest.fixture
+def absent_url(url: str) -> str:
+    """A database without tables."""
+    return url

@@ -23,9 +23,10 @@ from tests.simulator.brokers import SimulatedBrokers, partition
 from tests.simulator.clock import SimulatedClock
 from tests.simulator.cluster import Died, SimulatedCluster
 from tests.simulator.compiler import SimulatedCompiler
+from tests.simulator.job_files import TrustedFiles
 from tests.simulator.ledger import HookedLedger
 from tests.support.lab import Lab
-from tests.support.ledgers import forget_operators
+from tests.support.ledgers import forget_operators, new_ledger
 from tests.support.windowed import source
 
 JOB = "counts"
@@ -63,6 +64,7 @@ class Simulated:
         self.log_lines = []
         self.lab = Lab(SimpleNamespace(kafka_servers="kafka:9092", flink_url=self.cluster.url, home=root), root, "test")
         self.lab.job(JOB, source(JOB))
+        new_ledger(root / ".sluice")
         self._settings = self.lab.project.settings
         self.compiler = SimulatedCompiler(self._settings, self.cluster)
         self._ports = Ports(
@@ -70,6 +72,7 @@ class Simulated:
             brokers=self.brokers,
             compiler=lambda *_arguments, **_named: self.compiler,
             gates=self._read_gates,
+            file_check=TrustedFiles(),
             clock=self.clock,
         )
         topics = Project(self._settings, ports=self._ports).desired(JOB).topics.values()

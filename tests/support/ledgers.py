@@ -1,13 +1,17 @@
-"""A ledger with a past of a test's own making."""
+"""Ledgers of tests: new ones, and ones with a past of a test's own making."""
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from sqlalchemy import create_engine, update
+from sqlalchemy import Engine, create_engine, event, update
 
+from sluice.ledger.database import open_database
 from sluice.ledger.ledger import Ledger
 from sluice.ledger.samples import Sample
 from sluice.ledger.tables import Release
@@ -17,6 +21,36 @@ from tests.support.placing import Columns
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 HEALTH = {"consumer_lag": 500, "watermark_lag": "PT1M", "checkpoint_age": "PT2M"}
+
+
+@cache
+def _migrated() -> bytes:
+    """The SQLite file of a ledger with the current schema and without rows, made by the migrations."""
+    with TemporaryDirectory() as directory:
+        file = Path(directory) / "ledger.db"
+        open_database(f"sqlite:///{file}").dispose()
+        with closing(sqlite3.connect(file)) as connection:
+            return connection.serialize()
+
+
+def new_ledger(directory: Path) -> str:
+    """Write `ledger.db` with the current schema into a directory; its URL.
+
+    The migrations take longer than most tests, and run once per process.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = directory / "ledger.db"
+    file.write_bytes(_migrated())
+    return f"sqlite:///{file}"
+
+
+def skip_syncs() -> None:
+    """Let SQLite not wait for the disk: a test's ledger need not survive a power failure, and a test commits often."""
+
+    @event.listens_for(Engine, "connect")
+    def connected(connection: Any, _record: Any) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous=OFF")
 
 
 class Past:
@@ -29,7 +63,7 @@ class Past:
 
     def __init__(self, root: Path, url: str | None = None) -> None:
         self.root = root
-        self.url = url or f"sqlite:///{root / '.sluice' / 'ledger.db'}"
+        self.url = url or new_ledger(root / ".sluice")
         self.store = root / ".sluice" / "artifacts"
         self.ledger = Ledger(self.url, "test")
         (root / "flink_jobs").mkdir(exist_ok=True)

@@ -3,6 +3,9 @@
 import pytest
 
 from tests.simulator.simulated import Simulated
+from tests.support.ledgers import new_ledger, skip_syncs
+
+skip_syncs()
 
 
 @pytest.fixture
@@ -12,5 +15,11 @@ def simulated(tmp_path):
 
 @pytest.fixture
 def url(tmp_path):
-    """The URL of a ledger in SQLite; the tests on PostgreSQL replace this fixture."""
+    """The URL of a new ledger in SQLite; the tests on PostgreSQL replace this fixture."""
+    return new_ledger(tmp_path)
+
+
+@pytest.fixture
+def absent_url(tmp_path):
+    """The URL of a ledger that does not exist yet; the tests on PostgreSQL replace this fixture."""
     return f"sqlite:///{tmp_path / 'ledger.db'}"

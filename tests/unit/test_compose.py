@@ -18,6 +18,7 @@ import yaml
 from sluice.deployment.catalog import read_catalog
 from sluice.deployment.file import read_deployment_file
 from sluice.settings import Settings
+from tests.support.own_process import run_script
 
 ROOT = Path(__file__).resolve().parents[2]
 VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(?::([-?])([^}]*))?\}")
@@ -191,7 +192,7 @@ def test_make_secrets_refuses_an_empty_file_that_a_redirection_made(tmp_path):
     assert file.read_bytes() == b""
 
 
-def test_airflow_commands_in_the_compose_file_exist(services):
+def test_airflow_commands_in_the_compose_file_exist(services, tmp_path):
     commands = {name: service["command"] for name, service in airflow_services(services).items()}
     assert {words[0] for words in commands.values()} == {
         *("db", "api-server", "scheduler", "dag-processor", "triggerer", "python")
@@ -207,8 +208,7 @@ def test_airflow_commands_in_the_compose_file_exist(services):
         "[get_parser().parse_args(words) for words in json.loads(sys.argv[1])]"
     )
     words = [words for words in commands.values() if words[0] != "python"] + checks
-    done = run(sys.executable, "-c", code, json.dumps(words))
-    assert done.returncode == 0, done.stderr
+    run_script(code, tmp_path, json.dumps(words))
 
 
 def test_sluice_commands_in_the_compose_file_exist(services):

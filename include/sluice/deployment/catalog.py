@@ -14,9 +14,10 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from sluice.deployment.source_loader import load_current_sources
 from sluice.deployment.time_limit import TooLongError, time_limit
@@ -67,26 +68,46 @@ class Catalog:
         raise ConfigError(f"there is no job {name!r}", remedy=f"the project has: {known}{broken}")
 
 
-def read_catalog(root: Path) -> Catalog:
-    """Import every `flink_jobs/*.py` of the project, except names that begin with `_`."""
-    from sluice.deployment.import_check import forget_result, refused_files  # noqa: PLC0415 - its child imports this
+class FileCheck(Protocol):
+    """Decides which job files may be imported in this process; see `sluice.deployment.import_check.ImportCheck`."""
 
+    def import_limit(self) -> float:
+        """Seconds for one import."""
+
+    def refused_files(self, root: Path, files: Sequence[Path]) -> Mapping[Path, str]:
+        """The files that must not be imported in this process, each with the error message."""
+
+    def forget_result(self, root: Path, file: Path) -> None:
+        """A file that was not refused has exceeded the limit: decide anew next time."""
+
+
+def read_catalog(root: Path, check: FileCheck | None = None) -> Catalog:
+    """Import every `flink_jobs/*.py` of the project, except names that begin with `_`.
+
+    Args:
+        root: The project's directory.
+        check: Decides which files are imported; None: each file is imported in a child process first.
+    """
+    if check is None:
+        from sluice.deployment.import_check import IMPORT_CHECK  # noqa: PLC0415 - its child process imports this module
+
+        check = IMPORT_CHECK
     use_package(root / JOBS_PACKAGE)
     jobs: dict[str, Job] = {}
     broken: list[BrokenFile] = []
     files = sorted((root / JOBS_PACKAGE).glob("[!_]*.py"))
-    refused = refused_files(root, [file for file in files if is_job_name(file.stem)])
+    refused = check.refused_files(root, [file for file in files if is_job_name(file.stem)])
     with _block_imports(refused):
         for file in files:
             if file in refused:
                 broken.append(BrokenFile(file, refused[file]))
                 continue
             try:
-                with _restore_process_state():
+                with _restore_process_state(check.import_limit()):
                     job = _load(file)
             except (Exception, SystemExit, TooLongError) as error:  # noqa: BLE001 - the other files must load
                 if isinstance(error, TooLongError):
-                    forget_result(root, file)
+                    check.forget_result(root, file)
                 broken.append(BrokenFile(file, describe_import_error(error, file)))
             else:
                 jobs[job.name] = job
@@ -94,7 +115,7 @@ def read_catalog(root: Path) -> Catalog:
 
 
 @contextlib.contextmanager
-def _restore_process_state() -> Iterator[None]:
+def _restore_process_state(seconds: float) -> Iterator[None]:
     """Undo what an import changes in this process (working directory, sys.path); send its prints to standard error."""
     path = list(sys.path)
     with contextlib.ExitStack() as after:
@@ -104,7 +125,7 @@ def _restore_process_state() -> Iterator[None]:
             after.callback(os.close, directory)
             after.callback(_change_back, directory)
         try:
-            with contextlib.redirect_stdout(sys.stderr), time_limit():
+            with contextlib.redirect_stdout(sys.stderr), time_limit(seconds):
                 yield
         finally:
             if sys.path != path:

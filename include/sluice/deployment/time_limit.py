@@ -10,15 +10,15 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-SECONDS = 10.0
+_SECONDS = 10.0
 """Seconds for one import on a machine that is not overloaded."""
 _LONGEST = 2.0
 """Factor by which an overloaded machine extends the limit at most; Airflow allows a DAG file 30 s in all."""
 
 
-def slowness() -> float:
-    """Factor by which an import may take longer on this machine: the load per core, between 1 and 2."""
-    return min(_LONGEST, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
+def usual_limit() -> float:
+    """Seconds for one import: 10, and up to 20 on an overloaded machine, by its load per core."""
+    return _SECONDS * min(_LONGEST, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
 
 
 class TooLongError(BaseException):
@@ -26,18 +26,17 @@ class TooLongError(BaseException):
 
 
 @contextlib.contextmanager
-def time_limit(seconds: float | None = None) -> Iterator[None]:
+def time_limit(seconds: float) -> Iterator[None]:
     """Raise in the block when the time limit has passed.
 
     Without effect outside the main thread, or if a shorter timer is set, as Airflow may do.
 
     Args:
-        seconds: The limit; None: 10 s, up to 20 s on an overloaded machine.
+        seconds: The limit.
 
     Raises:
         TooLongError: the limit has passed.
     """
-    seconds = SECONDS * slowness() if seconds is None else seconds
     if threading.current_thread() is not threading.main_thread():
         # Only the main thread receives signals.
         yield
@@ -48,7 +47,7 @@ def time_limit(seconds: float | None = None) -> Iterator[None]:
         return
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        raise TooLongError(f"the import took longer than {seconds:.0f} s; move slow code into the pipeline function")
+        raise TooLongError(f"the import took longer than {seconds:.2g} s; move slow code into the pipeline function")
 
     began, former = time.monotonic(), signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)

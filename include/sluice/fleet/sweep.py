@@ -110,9 +110,10 @@ async def sweep(
         return [_judge(member, cluster) for member in members]
     known = {job.id for job in cluster.jobs}
     discrepancies = await _find_discrepancies(members, cluster, find_discrepancy, budget)
-    if watched_jobs:
+    running = [watched for watched in watched_jobs if watched.flink_job_id in known]
+    if running:
         await flink.clock.pause(max(0.0, began + budget.metrics_fetch_s - flink.clock.monotonic()))
-    seen = await _read_all(flink, [watched for watched in watched_jobs if watched.flink_job_id in known], held, budget)
+    seen = await _read_all(flink, running, held, budget)
     snapshots = await _to_snapshots(seen, held, brokers, budget, flink.clock)
     after = await asyncio.to_thread(read_ledger)
     judged = [

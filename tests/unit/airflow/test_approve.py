@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from tests.support.approving import PREPARED
+from tests.support.ledgers import new_ledger
 from tests.support.own_process import run_script
 
 
 def run(tmp_path: Path, script: str) -> None:
+    new_ledger(tmp_path)
     run_script(PREPARED + script, tmp_path, str(tmp_path))
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tests.support.ledgers import new_ledger
 from tests.support.own_process import run_script
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -16,6 +17,7 @@ jobs:
 
 
 def run(directory: Path, script: str, *arguments: str) -> None:
+    new_ledger(directory)
     run_script(script, directory, *arguments)
 
 
@@ -107,8 +109,16 @@ async def main():
     # An event that was not recorded is sent again, once: Airflow may not have received it.
     events = trigger().run()
     assert await next_of(events) == sent
+    looked, find = [], event_time.EventTimeTrigger.find_passed
+
+    def find_passed(trigger):
+        looked.append(trigger)
+        return find(trigger)
+
+    event_time.EventTimeTrigger.find_passed = find_passed
     waiting = asyncio.create_task(next_of(events))
-    await asyncio.sleep(0.5)
+    while len(looked) < 3:
+        await asyncio.sleep(0.01)
     assert not waiting.done()
     waiting.cancel()
 

@@ -1,5 +1,6 @@
 """A whole replay as one task: which replay it resumes; in a process of its own, as the DAGs."""
 
+from tests.support.ledgers import new_ledger
 from tests.support.own_process import run_script
 
 SCRIPT = """
@@ -157,4 +158,5 @@ def test_clearing_runs_a_finished_chunk_again_and_a_retry_does_not(tmp_path):
 
 
 def test_task_resumes_its_own_replay_or_the_one_named_in_the_request(tmp_path):
+    new_ledger(tmp_path)
     run_script(SCRIPT, tmp_path, str(tmp_path))

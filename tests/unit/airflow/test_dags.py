@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.own_process import run_fresh_script
+from tests.support.own_process import run_fresh_script, run_script
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = """
@@ -27,19 +27,16 @@ print(json.dumps({"dags": found, "heavy": heavy}, default=str))
 """
 
 
-def parse(root: Path, home: Path, seed: str = "0") -> dict:
-    done = run_fresh_script(SCRIPT, home, str(root / "dags"), PYTHONHASHSEED=seed)
+def parse(root: Path, home: Path) -> dict:
+    done = run_script(SCRIPT, home, str(root / "dags"))
     return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("airflow")
-
-
-@pytest.fixture(scope="module")
-def parsed(home):
-    return parse(ROOT, home)
+def parsed(tmp_path_factory):
+    """Parsed in an interpreter that has imported nothing before, with other hashes than in `parse`."""
+    done = run_fresh_script(SCRIPT, tmp_path_factory.mktemp("airflow"), str(ROOT / "dags"), PYTHONHASHSEED="1")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def test_each_job_has_its_dags(parsed):
@@ -62,25 +59,25 @@ def test_parsing_imports_neither_pyflink_nor_kafka(parsed):
     assert parsed["heavy"] == []
 
 
-def test_parsing_twice_gives_identical_dags(parsed, home):
-    assert parse(ROOT, home, seed="1")["dags"] == parsed["dags"]
+def test_parsing_twice_gives_identical_dags(parsed, tmp_path):
+    assert parse(ROOT, tmp_path)["dags"] == parsed["dags"]
 
 
-def test_broken_job_file_gives_a_dag_that_shows_its_error(tmp_path, home):
+def test_broken_job_file_gives_a_dag_that_shows_its_error(tmp_path):
     shutil.copytree(ROOT / "dags", tmp_path / "dags")
     (tmp_path / "flink_jobs").mkdir()
     (tmp_path / "flink_jobs" / "spoilt.py").write_text("1 +\n")
-    dag = parse(tmp_path, home)["dags"]["deploy.spoilt"]["dag"]
+    dag = parse(tmp_path, tmp_path)["dags"]["deploy.spoilt"]["dag"]
     assert "flink_jobs/spoilt.py:1: SyntaxError" in dag["description"]
 
 
-def test_job_file_with_an_invalid_name_does_not_remove_other_dags(tmp_path, home):
+def test_job_file_with_an_invalid_name_does_not_remove_other_dags(tmp_path):
     shutil.copytree(ROOT / "dags", tmp_path / "dags")
     shutil.copytree(ROOT / "flink_jobs", tmp_path / "flink_jobs")
     source = (ROOT / "flink_jobs" / "event_metrics.py").read_text()
     for name in ("event_metrics copy", "event_metrics+copy"):
         (tmp_path / "flink_jobs" / f"{name}.py").write_text(source)
-    dags = parse(tmp_path, home)["dags"]
+    dags = parse(tmp_path, tmp_path)["dags"]
     assert {f"deploy.{file.stem}" for file in (ROOT / "flink_jobs").glob("[!_]*.py")} < set(dags)
     copies = {name: dag["dag"]["description"] for name, dag in dags.items() if "-copy-" in name}
     assert len(copies) == 2
@@ -89,7 +86,7 @@ def test_job_file_with_an_invalid_name_does_not_remove_other_dags(tmp_path, home
 
 def test_sweep_operations_limits_parallel_deploy_runs(tmp_path):
     """A task that waits for its deploy is deferred: Airflow must count it as active."""
-    run_fresh_script(
+    run_script(
         """
 import sys
 from pathlib import Path
@@ -114,7 +111,7 @@ assert dag.get_task("operate").max_active_tis_per_dagrun == 2
 
 
 def test_sweep_schedule_comes_from_the_setting_and_starts_paused(tmp_path):
-    run_fresh_script(
+    run_script(
         """
 import os, sys
 from pathlib import Path

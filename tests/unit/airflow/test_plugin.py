@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.support.own_process import run_fresh_script
+from tests.support.own_process import run_script
 
 SCRIPT = """
 import json, sys
@@ -23,7 +23,7 @@ print(json.dumps([view, sorted(before)]))
     [("http://127.0.0.1:8080", "/sluice/"), ("https://data.example.org/airflow/", "/airflow/sluice/")],
 )
 def test_airflows_navigation_links_to_the_page(tmp_path, base, page):
-    done = run_fresh_script(SCRIPT, tmp_path, AIRFLOW__API__BASE_URL=base)
+    done = run_script(SCRIPT, tmp_path, unloaded=("sluice",), AIRFLOW__API__BASE_URL=base)
     view, loaded = json.loads(done.stdout.splitlines()[-1])
     assert (view["href"], view["url_route"], view["destination"]) == (page, "fleet", "nav")
     assert view["icon"].startswith(f"{page}static/")

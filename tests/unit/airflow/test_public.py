@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.own_process import run_fresh_script, run_script
+from tests.support.own_process import run_script
 from tests.support.pages import examples
 
 ROOT = Path(__file__).resolve().parents[3]
+UNLOADED = ("sluice", "confluent_kafka", "pyflink", "py4j")
 PARSE = """
 import json, sys
 from airflow.dag_processing.dagbag import DagBag
@@ -36,7 +37,7 @@ except AttributeError as error:
     print(error)
 print(" ".join(sluice.airflow.__all__))
 """
-    assert run_fresh_script(script, tmp_path).stdout.splitlines()[-1].split() == [
+    assert run_script(script, tmp_path, unloaded=("sluice",)).stdout.splitlines()[-1].split() == [
         "BackfillOperator",
         "DeployOperator",
         "GateOperator",
@@ -83,7 +84,7 @@ def parsed(tmp_path_factory):
     for page in ("in-dags-of-your-own.md", "wait-for-a-job.md", "assets-and-lineage.md"):
         for name, text in examples(ROOT / "docs" / page).items():
             (directory / name).write_text(text)
-    done = run_fresh_script(PARSE, directory, str(directory), options=("-W", "ignore"))
+    done = run_script(PARSE, directory, str(directory), unloaded=UNLOADED)
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tests.support.ledgers import new_ledger
 from tests.support.own_process import run_script
 
 PREPARED = """
@@ -73,6 +74,7 @@ def event_of(waits, look):
 
 
 def run(tmp_path: Path, script: str) -> None:
+    new_ledger(tmp_path)
     run_script(PREPARED + script, tmp_path, str(tmp_path))
 
 

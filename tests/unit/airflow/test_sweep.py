@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tests.support.ledgers import new_ledger
 from tests.support.own_process import run_script
 
 PREPARED = """
@@ -86,6 +87,7 @@ def run(name):
 
 
 def run(tmp_path: Path, script: str) -> None:
+    new_ledger(tmp_path)
     run_script(PREPARED + script, tmp_path, str(tmp_path))
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tests.support.ledgers import new_ledger
 from tests.support.own_process import run_script
 from tests.unit.airflow.test_sweep import PREPARED
 
@@ -23,6 +24,7 @@ project.ledger.samples.add([sample], older_than=at - timedelta(days=1))
 
 
 def run(tmp_path: Path, script: str) -> None:
+    new_ledger(tmp_path)
     run_script(PREPARED + LOOKED + script, tmp_path, str(tmp_path))
 
 

@@ -83,7 +83,7 @@ def test_chunk_trigger_reads_the_cluster_and_credentials_itself(tmp_path, monkey
     (tmp_path / "deployments").mkdir()
     (tmp_path / "deployments" / "there.yaml").write_text("flink: {connection: team}\n")
     with ThreadingHTTPServer(("127.0.0.1", 0), Cluster) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         connection = {"conn_type": "flink", "host": "127.0.0.1", "port": server.server_port}
         connections = {
             "AIRFLOW_CONN_TEAM": json.dumps({**connection, "extra": {"token": "planted"}}),

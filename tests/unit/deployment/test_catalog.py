@@ -9,6 +9,7 @@ import pytest
 
 from sluice.deployment.catalog import Catalog, read_catalog
 from sluice.errors import ConfigError
+from tests.simulator.job_files import TrustedFiles
 
 GOOD = """
     '''Copies.'''
@@ -42,7 +43,7 @@ def project(tmp_path, monkeypatch):
         (jobs / "__init__.py").touch()
         for stem, text in files.items():
             (jobs / f"{stem}.py").write_text(textwrap.dedent(text))
-        return read_catalog(tmp_path)
+        return read_catalog(tmp_path, TrustedFiles())
 
     yield write
     for name in set(sys.modules) - before:
@@ -142,7 +143,7 @@ def test_catalog_of_another_project_is_loaded_afresh(project, tmp_path):
     (other / "flink_jobs").mkdir(parents=True)
     (other / "flink_jobs" / "__init__.py").touch()
     (other / "flink_jobs" / "two.py").write_text(textwrap.dedent(GOOD.format(name="two")))
-    assert list(read_catalog(other).jobs) == ["two"]
+    assert list(read_catalog(other, TrustedFiles()).jobs) == ["two"]
 
 
 def test_job_file_changed_twice_within_a_second_is_read_again(tmp_path):

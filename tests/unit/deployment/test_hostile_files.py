@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sluice.deployment import import_check, time_limit
 from sluice.deployment.catalog import read_catalog
+from sluice.deployment.import_check import ImportCheck
+from sluice.deployment.time_limit import TooLongError, time_limit
 from tests.support.waiting import wait_for
 from tests.unit.deployment.test_catalog import GOOD
 
@@ -29,22 +30,38 @@ ENDING = {
 }
 
 
+class CountedCheck(ImportCheck):
+    """An import check that records the files of each child process.
+
+    Args:
+        limit: Seconds for one import.
+        more: What `ImportCheck` takes.
+    """
+
+    def __init__(self, limit=10.0, **more):
+        super().__init__(import_limit=lambda: limit, **more)
+        self.made = []
+
+    def check_in_child(self, root, files, limit, done):
+        self.made.append([file.stem for file in files])
+        return super().check_in_child(root, files, limit, done)
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     monkeypatch.delenv("SLUICE_HOME", raising=False)
-    monkeypatch.setattr(import_check, "_passed", set())
-    monkeypatch.setattr(time_limit, "slowness", lambda: 1.0)
     before = set(sys.modules)
     jobs = tmp_path / "flink_jobs"
     jobs.mkdir()
+    own_check = CountedCheck()
 
-    def read(**files: str):
+    def read(check=own_check, **files: str):
         for stem, text in files.items():
             file = jobs / f"{stem}.py"
             file.parent.mkdir(exist_ok=True)
             file.write_text(textwrap.dedent(text))
             sys.modules.pop(f"flink_jobs.{stem}", None)
-        catalog = read_catalog(tmp_path)
+        catalog = read_catalog(tmp_path, check)
         return sorted(catalog.jobs), {file.name: file.error for file in catalog.broken}
 
     yield read
@@ -56,30 +73,17 @@ def good(name: str) -> str:
     return textwrap.dedent(GOOD.format(name=name))
 
 
-def tries(monkeypatch) -> list[list[str]]:
-    """The files of each import check from now on."""
-    made, really = [], import_check._check_in_one_process
-
-    def try_in_one(root, files, limit, done):
-        made.append([file.stem for file in files])
-        return really(root, files, limit, done)
-
-    monkeypatch.setattr(import_check, "_check_in_one_process", try_in_one)
-    return made
-
-
 def test_file_that_ends_the_process_is_broken_and_other_jobs_load(project):
     jobs, broken = project(a=good("a"), z=good("z"), **{name: text for name, (text, _) in ENDING.items()})
     assert jobs == ["a", "z"]
     assert {name: words for name, (_, words) in ENDING.items() if words not in broken[name]} == {}, broken
 
 
-def test_file_whose_import_hangs_is_broken_with_the_waiting_line(project, tmp_path, monkeypatch):
-    monkeypatch.setattr(time_limit, "SECONDS", 4.0)
-    jobs, broken = project(a=good("a"), hangs=HANG, z=good("z"))
+def test_file_whose_import_hangs_is_broken_with_the_waiting_line(project, tmp_path):
+    jobs, broken = project(CountedCheck(limit=2.0), a=good("a"), hangs=HANG, z=good("z"))
     assert jobs == ["a", "z"]
     assert broken["hangs"] == (
-        f"{tmp_path}/flink_jobs/hangs.py:4: the import took longer than 4 s; move slow code into the pipeline function"
+        f"{tmp_path}/flink_jobs/hangs.py:4: the import took longer than 2 s; move slow code into the pipeline function"
     )
 
 
@@ -104,44 +108,42 @@ def _is_alive(pid: int) -> bool:
         return False
 
 
-def test_several_hanging_files_take_no_longer_than_the_budget(project, monkeypatch):
-    monkeypatch.setattr(import_check, "_BUDGET", 3.0)
-    monkeypatch.setattr(time_limit, "SECONDS", 2.0)
-    made = tries(monkeypatch)
+def test_several_hanging_files_take_no_longer_than_the_budget(project):
+    check = CountedCheck(limit=0.3, budget=0.4)
     files = {f"hangs_{number}": HANG for number in range(4)}
-    _, broken = project(**files)
-    assert len(made) <= 2
-    assert "took longer than 2 s" in broken["hangs_0"]
-    assert "other files took all of the 3 s" in broken["hangs_3"]
+    _, broken = project(check, **files)
+    assert len(check.made) <= 2
+    assert "took longer than 0.3 s" in broken["hangs_0"]
+    assert "other files took all of the 0.4 s" in broken["hangs_3"]
     # Later calls reach the file.
     for _ in range(3):
-        _, broken = project()
-    assert "took longer than 2 s" in broken["hangs_3"]
+        _, broken = project(check)
+    assert "took longer than 0.3 s" in broken["hangs_3"]
 
 
-def test_checked_file_is_checked_again_only_after_a_change(project, monkeypatch):
-    made = tries(monkeypatch)
+def test_checked_file_is_checked_again_only_after_a_change(project):
+    check = CountedCheck()
     files = {"a": good("a"), "b": good("b"), "exits": "raise SystemExit\n"}
-    assert project(**files)[0] == ["a", "b"]
-    assert made == [["a", "b", "exits"]]
+    assert project(check, **files)[0] == ["a", "b"]
+    assert check.made == [["a", "b", "exits"]]
     # Another process reads the results from the project's home.
-    monkeypatch.setattr(import_check, "_passed", set())
-    assert project()[0] == ["a", "b"]
-    assert len(made) == 1
-    project(b=good("b") + "x = 1\n")
-    assert made[1:] == [["b"]]
-    project(**{"shared/helper": "y = 1\n"})
-    assert made[2:] == [["a", "b", "exits"]]
+    other = CountedCheck()
+    assert project(other)[0] == ["a", "b"]
+    assert other.made == []
+    project(other, b=good("b") + "x = 1\n")
+    assert other.made == [["b"]]
+    project(other, **{"shared/helper": "y = 1\n"})
+    assert other.made[1:] == [["a", "b", "exits"]]
 
 
-def test_refused_file_is_checked_again_after_some_minutes(project, monkeypatch):
-    made = tries(monkeypatch)
-    project(exits="raise SystemExit\n")
-    project()
-    assert len(made) == 1
-    monkeypatch.setattr(import_check, "_RECHECK_AFTER", 0.0)
-    project()
-    assert len(made) == 2
+def test_refused_file_is_checked_again_after_some_minutes(project):
+    check = CountedCheck()
+    project(check, exits="raise SystemExit\n")
+    project(check)
+    assert len(check.made) == 1
+    later = CountedCheck(recheck_after=0.0)
+    project(later)
+    assert len(later.made) == 1
 
 
 def test_file_that_imports_a_refused_file_has_its_error(project):
@@ -166,13 +168,13 @@ def test_corrupt_import_check_results_are_ignored(project, tmp_path):
     assert len(json.loads((tmp_path / ".sluice" / "imports.json").read_text())) == 2
 
 
-def test_checked_file_that_hangs_later_is_broken(project, monkeypatch, tmp_path):
+def test_checked_file_that_hangs_later_is_broken(project, tmp_path):
     waits = f"import pathlib, time\nwhile pathlib.Path({str(tmp_path / 'down')!r}).exists():\n    time.sleep(0.01)\n"
     assert project(a=good("a"), waits=waits + good("waits"))[0] == ["a", "waits"]
-    monkeypatch.setattr(time_limit, "SECONDS", 0.5)
     (tmp_path / "down").touch()
     sys.modules.pop("flink_jobs.waits")
-    jobs, broken = project()
+    # Another process that has the first one's results.
+    jobs, broken = project(CountedCheck(limit=0.5))
     assert jobs == ["a"]
     assert "waits.py" in broken["waits"]
     assert "took longer than" in broken["waits"]
@@ -185,11 +187,11 @@ def test_import_time_limit_restores_another_alarm():
     former = signal.signal(signal.SIGALRM, lambda *_: rung.append(1))
     try:
         signal.setitimer(signal.ITIMER_REAL, 60)
-        with time_limit.time_limit(5):
+        with time_limit(5):
             pass
         left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
         assert 50 < left <= 60
-        with pytest.raises(time_limit.TooLongError), time_limit.time_limit(0.05):
+        with pytest.raises(TooLongError), time_limit(0.05):
             threading.Event().wait()
         assert not rung
     finally:

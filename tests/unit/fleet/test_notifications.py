@@ -7,11 +7,12 @@ from sluice.fleet.needs import Needed
 from sluice.fleet.notifications import notify_reports, notify_verdicts
 from sluice.fleet.rows import JobStatus
 from sluice.ledger.ledger import Ledger
+from tests.support.ledgers import new_ledger
 
 
 @pytest.fixture
 def sent(tmp_path):
-    return Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", "test").notifications
+    return Ledger(new_ledger(tmp_path), "test").notifications
 
 
 def row(verdict, job="a", state="RUNNING"):

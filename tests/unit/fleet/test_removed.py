@@ -1,6 +1,7 @@
 """A job whose file was removed: its row says whether it runs, and `sluice forget` removes it from the list."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx
@@ -14,7 +15,6 @@ from sluice.fleet.page.fleet import read_fleet
 from sluice.fleet.status import fleet_status, sweep_and_record
 from sluice.flink.client import FlinkClient
 from sluice.operation.forget import forget
-from sluice.ports import Ports
 from sluice.project import Project
 from tests.support.answering import answered_by
 from tests.unit.fleet.test_status import JOB, cluster, flink_id, place, project  # noqa: F401 - a fixture
@@ -41,7 +41,7 @@ def row(project, jobs, name="ghost", unlisted=()):  # noqa: F811
 
 def on(project, flink):  # noqa: F811
     """The project with this client of its cluster."""
-    moved = Project(project.settings, ports=Ports(flink=lambda _access: flink))
+    moved = Project(project.settings, ports=replace(project.ports, flink=lambda _access: flink))
     moved.ledger = project.ledger
     return moved
 
@@ -60,7 +60,7 @@ def client_of(*jobs, unlisted=(), status=200, lists=True):
             return httpx.Response(200, json={"status": states[jid]})
         return httpx.Response(404, json={"errors": [f"Job {jid} not found"]})
 
-    return FlinkClient("http://flink", exchange=answered_by(answer))
+    return FlinkClient("http://flink", exchange=answered_by(answer), pauses=())
 
 
 def listed(project):  # noqa: F811

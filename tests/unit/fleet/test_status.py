@@ -27,6 +27,9 @@ from sluice.ports import Ports
 from sluice.project import Project
 from sluice.release.fingerprint import fingerprint
 from sluice.settings import Settings
+from tests.simulator.job_files import TrustedFiles
+from tests.support.brokers import HeldBrokers, HeldTopics
+from tests.support.ledgers import new_ledger
 from tests.support.placing import Columns
 
 DEPLOYMENT = """
@@ -64,9 +67,9 @@ def project(tmp_path, monkeypatch, cluster):
     for name in ("runs", "sleeps", "off", "fresh"):
         (tmp_path / "flink_jobs" / f"{name}.py").write_text(JOB % name)
     (tmp_path / "flink_jobs" / "broken.py").write_text("1 +")
-    project = Project(Settings(root=tmp_path, home=tmp_path / "home"), ports=Ports(flink=cluster))
-    monkeypatch.setattr("sluice.kafka.brokers.TIMEOUT", 0.2)
-    monkeypatch.setattr("sluice.kafka.offsets.TIMEOUT", 0.2)
+    ports = Ports(flink=cluster, brokers=HeldBrokers(HeldTopics({}, is_down=True)), file_check=TrustedFiles())
+    project = Project(Settings(root=tmp_path, home=tmp_path / "home"), ports=ports)
+    new_ledger(project.settings.home)
     place(project, "runs", "running", fingerprint(tmp_path, project.desired("runs")))
     place(project, "sleeps", "suspended", "another")
     return project

@@ -169,7 +169,7 @@ def test_patterns_take_linear_time_on_hostile_user_agents(start):
     assert len(PATTERNS) == 5
     steep = {}
     for word, end in product(WORDS, ENDS):
-        short, long = (start + word * (length // len(word)) + end for length in (4_000, 32_000))
+        short, long = (start + word * (length // len(word)) + end for length in (1_000, 8_000))
         if (ratio := seconds(long) / seconds(short)) > 24:
             steep[word, end] = ratio
     assert steep == {}

@@ -219,17 +219,17 @@ def test_newer_ledger_schema_is_refused(url, ledger):
         Ledger(url, "test")
 
 
-def test_reader_neither_creates_nor_migrates_a_ledger(url, tmp_path):
+def test_reader_neither_creates_nor_migrates_a_ledger(absent_url, tmp_path):
     with pytest.raises(ConfigError, match="there is no ledger yet"):
-        Ledger(url, "test", migrates=False)
+        Ledger(absent_url, "test", migrates=False)
     assert list(tmp_path.iterdir()) == []
-    release(Ledger(url, "test"))
-    with Ledger(url, "test", migrates=False).reading() as session:
+    release(Ledger(absent_url, "test"))
+    with Ledger(absent_url, "test", migrates=False).reading() as session:
         assert session.scalars(select(Release.number)).all() == [1]
-    with create_engine(url).begin() as connection:
+    with create_engine(absent_url).begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0008'"))
     with pytest.raises(ConfigError, match="the ledger has schema 0008, and this Sluice needs 0"):
-        Ledger(url, "test", migrates=False)
+        Ledger(absent_url, "test", migrates=False)
 
 
 def test_opening_a_ledger_does_not_wait_for_a_writer(url, ledger):

@@ -24,7 +24,7 @@ def restored(simulated):
     def restore(name):
         simulated.rewrite((DATA / "counts.txt").read_text())
         file = Path(simulated.lab.project.settings.home) / "ledger.db"
-        file.parent.mkdir(exist_ok=True)
+        file.unlink()
         with sqlite3.connect(file) as connection:
             for part in ("schema", name):
                 connection.executescript((DATA / f"{part}.sql").read_text())

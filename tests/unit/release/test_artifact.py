@@ -18,6 +18,7 @@ from sluice.release.artifact import package, verify
 from sluice.release.fingerprint import _form, fingerprint
 from sluice.release.modules import job_modules
 from sluice.release.versions import CURRENT, Versions
+from tests.simulator.job_files import TrustedFiles
 
 JOB = '''"""A job."""
 from flink_jobs.shared.rows import ROWS
@@ -69,7 +70,7 @@ def digest(root, name="first", versions=CURRENT):
 
     for loaded in [module for module in sys.modules if module.partition(".")[0] == "flink_jobs"]:
         del sys.modules[loaded]
-    catalog = read_catalog(root)
+    catalog = read_catalog(root, TrustedFiles())
     content, document = read_deployment_file(root / "deployment.yaml", catalog.jobs)
     return fingerprint(root, desired_job(catalog.job(name), "test", content, document), versions=versions)
 

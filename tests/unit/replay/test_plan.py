@@ -10,6 +10,7 @@ from sluice.ledger.ledger import Ledger
 from sluice.replay.model import ReplayPlan, explain_replay
 from sluice.replay.release import compile_target
 from tests.simulator.clock import SimulatedClock
+from tests.support.ledgers import new_ledger
 from tests.unit.replay.plans import plan
 
 
@@ -35,7 +36,7 @@ def clock():
 
 @pytest.fixture
 def replays(tmp_path, clock):
-    replays = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", "test", clock=clock).replays
+    replays = Ledger(new_ledger(tmp_path), "test", clock=clock).replays
     names = [chunk.name for chunk in plan().chunks]
     replays.add(plan().id, "counts", "one", 3, plan().model_dump(mode="json"), names, "why")
     return replays

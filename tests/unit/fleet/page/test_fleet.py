@@ -10,12 +10,12 @@ from sqlalchemy import text
 from sluice.fleet.page.curves import POINTS, read_curves
 from sluice.fleet.page.fleet import read_fleet, read_row
 from sluice.ledger.ledger import Ledger
-from tests.support.ledgers import NOW, Past
+from tests.support.ledgers import NOW, Past, new_ledger
 
 
 @pytest.fixture
 def url(tmp_path):
-    return f"sqlite:///{tmp_path / '.sluice' / 'ledger.db'}"
+    return new_ledger(tmp_path / ".sluice")
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ from sluice.fleet.page.job import read_job
 from sluice.fleet.page.timeline import POINTS, read_timeline
 from sluice.ledger.chunk_scheduling import ChunkLimits
 from sluice.settings import Settings
-from tests.support.ledgers import NOW, Past, somebody_writes
+from tests.support.ledgers import NOW, Past, new_ledger, somebody_writes
 
 
 @pytest.fixture
 def url(tmp_path):
-    return f"sqlite:///{tmp_path / '.sluice' / 'ledger.db'}"
+    return new_ledger(tmp_path / ".sluice")
 
 
 @pytest.fixture

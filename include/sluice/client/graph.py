@@ -12,6 +12,7 @@ from pyflink.util.java_utils import get_field
 
 from sluice.client.address import rest_options
 from sluice.client.descriptions import Described, describe, secret_texts
+from sluice.client.failure import repeat_for_reason
 from sluice.client.generated_code import normalise_generated_code
 from sluice.client.pipeline import Pipeline
 from sluice.client.protocol import RELEASE, Build, Graph, Operator, Submit, Vertex
@@ -42,7 +43,7 @@ class PreparedJob:
         Raises:
             Py4JJavaError: the cluster doesn't answer.
         """
-        self._client.listJobs().get()
+        repeat_for_reason(lambda: self._client.listJobs().get())
 
     def facts(self) -> Graph:
         """The compiled graph: vertices, operators with their ids and descriptions, slots, and the digest."""

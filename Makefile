@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # $(call timed,text,command): prints the text, runs the command, and prints its duration.
 timed = @echo "$(1) ..."; since=$$SECONDS; $(2) && echo "  done in $$((SECONDS - since)) s"
 
-.PHONY: help env jars client up down status test test-unit test-integration test-jobs test-e2e audit bench screenshots lint lock clean
+.PHONY: help env jars client up down status test test-unit test-stacks test-integration test-jobs test-e2e audit bench screenshots lint lock clean
 
 help: ## Print this list
 	@grep -hE '^[a-z0-9%-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -47,10 +47,16 @@ down: env ## Stop everything that `make up` started
 status: env ## Show the jobs
 	$(BIN)/sluice status
 
-test: lint test-unit test-integration test-jobs test-e2e ## Set up, check and test everything
+test: lint test-unit test-stacks test-jobs ## Set up, check and test everything
 
 test-unit: env ## Unit tests: no Java, under a minute
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/unit
+
+test-stacks: client ## test-integration and test-e2e in one run: while one waits, the other one computes
+	@scripts/ensure-package chromium
+	@scripts/ensure-package postgresql
+	@# Each worker has a Kafka and a Flink for integration tests, and all share one stack with Airflow: about 10 GB.
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=30 tests/integration tests/e2e
 
 test-integration: client ## The jobs on a real Kafka and a real Flink
 	@scripts/ensure-package postgresql
@@ -71,7 +77,7 @@ audit: client ## The long tests: redeploys, kills, process deaths, replays, verd
 		SLUICE_AUDIT_EVENTS=200000 SLUICE_AUDIT_CLIENTS=all \
 		$(BIN)/python -m pytest -s tests/integration/test_deaths.py tests/integration/test_audit.py \
 		tests/integration/test_replay.py tests/integration/test_replay_deaths.py tests/integration/test_main_jobs.py \
-		tests/integration/test_client_start.py tests/audit
+		tests/integration/test_client_start.py tests/integration/test_shared_client.py tests/audit
 	SLUICE_AUDIT_GATES=50 SLUICE_AUDIT_MINUTES=10 \
 		$(BIN)/python -m pytest -s tests/e2e/test_main_job.py tests/e2e/test_sweeps.py -k "hold_no_worker_slot or raises_no_alarm"
 

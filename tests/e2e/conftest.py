@@ -1,12 +1,14 @@
 """One stack with Airflow for all workers, on a copy of the project; the main job runs once, before all tests.
 
-Test files that change the same jobs run in one worker, one after the other (`WORKS_ON`). Tests that affect every job,
-such as a sweep or the death of a service, are marked `alone`: they wait until no other test uses the stack.
+Test files that change the same jobs run in one worker, one after the other (tests/support/scheduling.py). Tests that
+affect every job, such as a sweep or the death of a service, are marked `alone`: they wait until no other test uses the
+stack.
 """
 
 import os
 import pickle
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,27 +21,36 @@ from sluice.fleet.rows import JobStatus
 from sluice.fleet.status import sweep_and_record
 from sluice.ledger.ledger import Ledger
 from sluice.local import airflow as local_airflow
+from sluice.local.flink import gather_jars
 from sluice.local.layout import Local
 from sluice.local.main_job import run_main_job, traffic_service
+from sluice.local.service import Service
 from sluice.local.stack import Stack
 from sluice.project import Project
 from sluice.settings import Settings
 from tests.e2e.running import api, await_dag, run_dag
+from tests.support import shared_client
 from tests.support.api_server import api_server
 from tests.support.pages import examples
 from tests.support.postgres import BINARIES, dump, start_server, stop_server
+from tests.support.scheduling import ByJobs, position
+from tests.support.shared_client import client_service, server_environment, write_interpreter
 from tests.support.sharing import locked, shared_directory
 from tests.support.stacks import ROOT, stack_on_a_copy, variables_for
 
 QUICK = {
-    # Airflow waits this long between two steps of a run; its defaults suit installations of many machines.
-    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+    # How often Airflow checks; its defaults suit installations of many machines.
     "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+    # Parsing every few seconds, as the stack's own setting asks for, takes a tenth of two cores. `await_dag` has a file
+    # parsed when its test needs that.
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",
 }
 """Settings of the stack's Airflow."""
+_variables: dict[str, str] = {}
+"""What the stack's processes and the tests have in their environment, once the stack has been prepared."""
 _STACK, _ROWS, _DATABASE = "stack.pickle", "main-job.pickle", "database"
 
 
@@ -50,31 +61,43 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def local(shared: Path) -> Iterator[Local]:
+def local(shared: Path) -> Local:
     """The stack. The first worker that needs it starts it; `pytest_sessionfinish` stops it."""
-    before = dict(os.environ)
     with locked(shared / "start.lock"):
         known = shared / _STACK
         is_first = not known.exists()
         local = _prepare(shared) if is_first else pickle.loads(known.read_bytes())
-        os.environ.update(QUICK | variables_for(local))
+        client = _client_directory(shared)
+        _variables.update(variables_for(local) | {"SLUICE_CLIENT_PYTHON": str(client / "python")})
+        os.environ.update(_variables)
         if is_first:
             known.write_bytes(pickle.dumps(local))
             _start(local, shared)
     assert (shared / _ROWS).exists(), "the stack or its main job failed in another worker"
-    yield local
-    os.environ.clear()
-    os.environ.update(before)
+    return local
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Iterator[object]:
+    """Give the tests of this directory the stack's environment, and no others: a worker may run those, too."""
+    before = dict(os.environ)
+    os.environ.update(_variables)
+    try:
+        return (yield)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _prepare(shared: Path) -> Local:
-    """Copy the project and choose ports; checkpoints are frequent, since each deploy waits for one."""
+    """Copy the project and choose ports; checkpoints are frequent, since rows can be read once one has completed."""
     root = shared / "project"
     # As in production: with SQLite, a request may wait for a minute while both workers' runs write.
     database = {"airflow_database": _start_database(shared)} if BINARIES else {}
-    local = stack_on_a_copy(root, **database)
+    # Each event is a request to the broker by every job that reads it.
+    local = stack_on_a_copy(root, airflow_options=QUICK, traffic_rate=15, **database)
     file = root / "deployments" / "local.yaml"
-    file.write_text(file.read_text().replace("checkpointing.interval: 10 s", "checkpointing.interval: 1 s"))
+    file.write_text(file.read_text().replace("checkpointing.interval: 10 s", "checkpointing.interval: 3 s"))
     shutil.copy(Path(__file__).parent / "dags" / "own.py", root / "dags")
     shown = {}
     for page in ("in-dags-of-your-own", "wait-for-a-job", "assets-and-lineage"):
@@ -87,6 +110,15 @@ def _prepare(shared: Path) -> Local:
     return local
 
 
+def _client_directory(shared: Path) -> Path:
+    """Where the clients of all tasks are started; `own_clients` gives a task's client a JVM of its own."""
+    return shared / "client"
+
+
+def _extra_services(local: Local, shared: Path) -> tuple[Service, ...]:
+    return traffic_service(local), client_service(_client_directory(shared), gather_jars(local))
+
+
 def _start_database(shared: Path) -> str:
     directory = start_server("airflow")
     (shared / _DATABASE).write_text(str(directory))
@@ -95,7 +127,13 @@ def _start_database(shared: Path) -> str:
 
 def _start(local: Local, shared: Path) -> None:
     stack = Stack(local)
-    stack.up(extra=(traffic_service(local),))
+    client = _client_directory(shared)
+    client.mkdir()
+    write_interpreter(client, server_environment(gather_jars(local)))
+    extra = _extra_services(local, shared)
+    stack.up(extra=extra)
+    for service in extra:
+        stack.start(service)
     rows = run_main_job(stack)
     with api(local) as airflow:
         for dag in ("waiting", "campaign"):
@@ -122,6 +160,20 @@ def database_content(local: Local, shared: Path) -> Callable[[], str]:
     """Returns what Airflow's database holds; nothing if it is a file below the stack's directory."""
     known = shared / _DATABASE
     return lambda: dump(Path(known.read_text()), "airflow") if known.exists() else ""
+
+
+@pytest.fixture(scope="session")
+def extra_services(local: Local, shared: Path) -> tuple[Service, ...]:
+    """The stack's services beside its own."""
+    return _extra_services(local, shared)
+
+
+@pytest.fixture
+def own_clients(local: Local, shared: Path) -> Iterator[None]:
+    """Start a JVM for each client process, as production does: for tests that kill one of them."""
+    directory = shared_client.own_clients(_client_directory(shared))
+    with tempfile.NamedTemporaryFile(dir=directory):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -176,36 +228,9 @@ def ledger(root: Path) -> Ledger:
     return Project(Settings(root=root)).ledger
 
 
-WORKS_ON = {
-    "test_main_job.py": "event_metrics",
-    "test_page.py": "event_metrics",
-    "test_operators.py": "event_metrics",
-    "test_assets.py": "event_metrics",
-    "test_page_by_hand.py": "processing_metrics",
-    "test_approvals.py": "processing_metrics",
-    "test_replays.py": "counted",
-    "test_kills.py": "performance_metrics",
-    "test_job_files.py": "performance_metrics",
-    "test_connection.py": "guarded",
-    "test_page_look.py": "a ledger of its own",
-    "test_sweeps.py": "all jobs",
-}
-"""What the tests of each file change; the files are started in this order."""
-
-
-class _ByJobs(LoadScopeScheduling):
-    """Sends tests that change the same jobs to the same worker."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return WORKS_ON[nodeid.partition("::")[0].rpartition("/")[2]]
-
-
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
-    return _ByJobs(config, log) if config.getvalue("dist") == "loadfile" else None
+    return ByJobs(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    order = list(WORKS_ON)
-    ours = [item for item in items if item.path.parent == Path(__file__).parent]
-    others = [item for item in items if item not in ours]
-    items[:] = others + sorted(ours, key=lambda item: order.index(item.path.name))
+    items.sort(key=lambda item: position(item.nodeid))

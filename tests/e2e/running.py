@@ -46,6 +46,15 @@ def tasks_of(airflow, path):
     return {task["task_id"]: task for task in get(airflow, f"{path}/taskInstances")["task_instances"]}
 
 
+def parse_dags(airflow):
+    """Have the DAG processor read the product's DAG files now; its own turn may be a minute away."""
+    for dag in ("deploy.dead_letters", "backfill.session_metrics"):
+        found = airflow.get(f"/dags/{dag}")
+        if found.is_success:
+            # Status 409: somebody has just asked for it.
+            airflow.put(f"/parseDagFile/{found.json()['file_token']}")
+
+
 def await_dag(airflow, dag):
     """Wait until Airflow has read a DAG; an error in its file ends the wait."""
     files = (f"{dag}.py", "own.py", "pages.py")
@@ -56,7 +65,14 @@ def await_dag(airflow, dag):
         ]
         return found[0]["stack_trace"] if found else None
 
-    wait_for(lambda: airflow.get(f"/dags/{dag}").status_code == 200, f"there is no DAG {dag}", lost=broken)
+    def is_read():
+        if airflow.get(f"/dags/{dag}").is_success:
+            return True
+        # Each time: the file may have been read a moment before it was changed.
+        parse_dags(airflow)
+        return False
+
+    wait_for(is_read, f"there is no DAG {dag}", lost=broken, pause=2.0)
 
 
 def states_of(airflow, path):

@@ -30,7 +30,8 @@ def test_new_job_file_alone_gives_a_deployable_job(airflow, root, local):
 def test_broken_job_file_shows_its_error_and_hides_no_other_job(airflow, root):
     spoilt = root / "flink_jobs" / "spoilt.py"
     spoilt.write_text("import no_such_module\n")
-    dag = wait_for(lambda: (r := airflow.get("/dags/deploy.spoilt")).status_code == 200 and r.json())
+    await_dag(airflow, "deploy.spoilt")
+    dag = get(airflow, "/dags/deploy.spoilt")
     assert "flink_jobs/spoilt.py:1: ModuleNotFoundError: No module named 'no_such_module'" in dag["description"]
     assert get(airflow, "/dags/deploy.event_metrics")["is_stale"] is False
     assert {row.job: row.state for row in status(root)}["spoilt"] == "broken"

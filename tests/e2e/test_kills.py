@@ -8,7 +8,7 @@ from sluice.flink.client import FlinkClient
 from tests.e2e.running import deploy, get, process_of, status, tasks_of
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.usefixtures("main_job")
+pytestmark = pytest.mark.usefixtures("main_job", "own_clients")
 
 
 def test_retry_continues_the_operation_of_a_task_killed_while_the_job_stops(airflow, root, local, ledger):

@@ -22,6 +22,7 @@ from tests.support.waiting import wait_for
 pytestmark = pytest.mark.usefixtures("main_job")
 
 
+@pytest.mark.usefixtures("own_clients")
 def test_rows_of_a_buggy_release_are_replayed_and_promoted(airflow, root, local, stack):
     """Found, mended, redeployed, replayed in chunks, promoted: read by key, the live topic is right.
 
@@ -63,7 +64,7 @@ def test_rows_of_a_buggy_release_are_replayed_and_promoted(airflow, root, local,
         os.killpg(os.getpgid(stack.supervisor.states()["airflow-triggerer"]["pid"]), signal.SIGKILL)
 
     # Slow enough to be caught at it.
-    more = {"accept_differences": True, "config_pause_ms": 3}
+    more = {"accept_differences": True, "config_pause_ms": 10}
     run, tasks = run_dag(airflow, "backfill.counted", lose_worker_and_triggerer, **asked, **more)
     assert run["state"] == "success", tasks
     path = f"/dags/backfill.counted/dagRuns/{run['dag_run_id']}/taskInstances"

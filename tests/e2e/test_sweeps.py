@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sluice.local.main_job import traffic_service
 from sluice.project import Project
 from sluice.settings import Settings
 from tests.e2e.approving import answer, log_of
@@ -19,6 +18,7 @@ from tests.e2e.running import (
     deploy,
     ended,
     get,
+    parse_dags,
     print_logs,
     run_dag,
     states_of,
@@ -122,6 +122,7 @@ def test_sweep_does_not_wait_for_a_run_whose_job_file_was_removed(stack, airflow
 
             wait_for(made, "the sweep makes no run", watched=lambda: states_of(airflow, sweep), lost=over)
             job.unlink()
+            parse_dags(airflow)
             # Its schedule is `none`: without its file being missed, the sweep would wait for two hours.
             run = ended(airflow, sweep)
             assert run["state"] == "failed", tasks_of(airflow, sweep)
@@ -131,6 +132,7 @@ def test_sweep_does_not_wait_for_a_run_whose_job_file_was_removed(stack, airflow
             assert "the file of event_metrics was removed while run" in log
         finally:
             job.write_text(code)
+            parse_dags(airflow)
     newest = get(airflow, "/dags/deploy.event_metrics/dagRuns", order_by="-id", limit=1)["dag_runs"][0]
     assert newest["conf"]["reason"].startswith("redeploy_and_verify: event_metrics: redeploy: ")
     # With its file back the run comes to its end, and the job is as its file says.
@@ -161,12 +163,12 @@ def test_event_time_trigger_starts_a_dag_once_a_minutes_rows_are_readable(airflo
     assert until < datetime.now(UTC)
 
 
-def test_supervisor_restarts_processes_and_up_is_idempotent(stack, root, local):
+def test_supervisor_restarts_processes_and_up_is_idempotent(stack, extra_services, root):
     killed = stack.supervisor.states()["flink-taskmanager"]["pid"]
     os.kill(killed, signal.SIGKILL)
     wait_for(lambda: stack.supervisor.states()["flink-taskmanager"]["pid"] not in (0, killed))
     untouched = {name: info["pid"] for name, info in stack.supervisor.states().items()}
-    stack.up(extra=(traffic_service(local),))
+    stack.up(extra=extra_services)
     assert {name: info["pid"] for name, info in stack.supervisor.states().items()} == untouched
     # Their restarts are told for ten minutes.
     wait_for(lambda: all(row.state == "RUNNING" and row.consumer_lag is not None for row in status(root, *JOBS)))

@@ -45,7 +45,6 @@ def redeploy(stream, job, turn):
 
 
 def test_next_attempt_succeeds_after_a_deploy_or_service_was_killed(lab):
-    lab.use_own_clients()
     seed = int(os.environ.get("SLUICE_AUDIT_SEED", time.time()))
     print(f"SLUICE_AUDIT_SEED={seed}")
     chance = random.Random(seed)
@@ -72,7 +71,8 @@ def interrupted(stream, job, victim, after, least):
     """A deploy of a changed setting during which something is killed."""
     lab = stream.lab
     command = [str(Path(sys.executable).parent / "sluice"), "deploy", job, "--set", f"least={least}"]
-    process = subprocess.Popen(command, env=lab.variables, stderr=subprocess.DEVNULL)
+    variables = lab.variables | {"SLUICE_CLIENT_PYTHON": sys.executable}
+    process = subprocess.Popen(command, env=variables, stderr=subprocess.DEVNULL)
     time.sleep(after)
     if victim == "deploy":
         process.kill()

@@ -29,6 +29,8 @@ ENDS |= dict.fromkeys(FIRST, ("rolled_back",))
 @pytest.mark.parametrize("kind", KINDS if EVERY_WRITE else FEW)
 def test_next_process_continues_after_a_death_at_any_write(lab, kind):
     name = f"dies_{kind}"
+    if EVERY_WRITE:
+        lab.use_own_clients()
     start_with_state(lab, name)
     tried = survived = 0
     for turn, (at, when) in enumerate(every_write(kind) if EVERY_WRITE else FEW[kind]):

@@ -1,8 +1,10 @@
 """Tests of jobs as users write them, by pytest in a process of its own: a new job's, and `sluice.testing`."""
 
+import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -88,26 +90,6 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def passed(project: Path, test: Path) -> str:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test)]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def test_generated_test_of_a_new_job_passes(project):
-    _, test = write_job(project, "page_counts")
-    assert "1 passed" in passed(project, test)
-
-
-def test_pipelines_are_tested_on_rows(project):
-    (project / "flink_jobs" / "two_sinks.py").write_text(TWO_SINKS)
-    test = project / "tests" / "jobs" / "test_two_sinks.py"
-    test.parent.mkdir(parents=True)
-    test.write_text(TESTS)
-    assert "3 passed" in passed(project, test)
-
-
 PYTHON = """
 import psutil
 
@@ -122,13 +104,25 @@ def test_a_python_function_is_found_and_nothing_listens_on_every_address():
 """
 
 
-@pytest.mark.parametrize(
-    ("name", "body", "fields"),
-    [("a_function", sources.UDF, "id: str | None"), ("a_stream", sources.DATA_STREAM, "id: str | None")],
-)
-def test_python_functions_are_tested_in_separate_processes(project, name, body, fields):
-    (project / "flink_jobs" / f"{name}.py").write_text(sources.source(name, body, fields))
-    test = project / "tests" / "jobs" / f"test_{name}.py"
-    test.parent.mkdir(parents=True)
-    test.write_text(PYTHON.format(name=name))
-    assert "1 passed" in passed(project, test)
+FUNCTIONS = {"a_function": sources.UDF, "a_stream": sources.DATA_STREAM}
+
+
+def write(project: Path, name: str, source: str, tests: str) -> None:
+    (project / "flink_jobs" / f"{name}.py").write_text(source)
+    (project / "tests" / "jobs" / f"test_{name}.py").write_text(tests)
+
+
+def test_tests_of_jobs_pass(project):
+    """All by one process, which starts one JVM.
+
+    That of a new job as it is generated, one of several sinks, and those of Python functions in separate processes.
+    """
+    _, test = write_job(project, "page_counts")
+    write(project, "two_sinks", TWO_SINKS, TESTS)
+    for name, body in FUNCTIONS.items():
+        write(project, name, sources.source(name, body, "id: str | None"), PYTHON.format(name=name))
+    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", str(test.parent)]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    passed = Counter(re.findall(r"test_(\w+)\.py::\w+ PASSED", done.stdout))
+    assert passed == {"page_counts": 1, "two_sinks": 3, "a_function": 1, "a_stream": 1}

@@ -76,9 +76,9 @@ class Holding:
 
 @pytest.mark.parametrize("until_the_second", [True, False], ids=["before-the-former-release", "after-it"])
 def test_submission_that_arrives_during_a_rollback_starts_no_second_job(lab, tmp_path, until_the_second):
-    lab.use_own_clients()
     lab.job(NAME, sources.source(NAME, sources.SQL))
     deploy(lab.project, NAME)
+    lab.use_own_clients()
     lab.job(NAME, sources.source(NAME, FILTERED))
     with proxy_before(tmp_path / "proxy", lab.local.flink_url) as proxy, Watch(lab.local.flink_url) as watch:
         access = Access(f"https://127.0.0.1:{proxy.port}", tls=Tls(ca_bundle=str(proxy.ca)))

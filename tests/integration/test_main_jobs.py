@@ -16,7 +16,7 @@ from sluice.operation.topics import create_topics
 from tests.support.running import deploy
 from tests.support.waiting import wait_for
 
-EVENTS = int(os.environ.get("SLUICE_AUDIT_EVENTS", "50000"))
+EVENTS = int(os.environ.get("SLUICE_AUDIT_EVENTS", "20000"))
 JOBS = ("dead_letters", "event_metrics", "performance_metrics", "processing_metrics", "session_metrics")
 
 

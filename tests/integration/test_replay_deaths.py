@@ -29,7 +29,6 @@ WHOLE = os.environ.get("SLUICE_AUDIT_REPLAYS") == "all"
 
 @pytest.fixture
 def lab(lab):
-    lab.use_own_clients()
     lab.product_jobs()
     lab.job(JOB, counted.SOURCE)
     lab.deployment(f"jobs:\n  {JOB}:\n    reads: {{events: {{topic: {TOPIC}, idle_timeout: null}}}}\n")
@@ -48,6 +47,8 @@ def deployed(lab, messages, written):
         wire.produce(lab.local.kafka_servers, TOPIC, messages)
         written.add(TOPIC)
     deploy(lab.project, JOB)
+    if WHOLE:
+        lab.use_own_clients()
     return lab
 
 
@@ -108,6 +109,7 @@ def test_replay_writes_the_right_rows_after_a_cluster_process_was_killed(deploye
 
 
 def test_replay_of_a_killed_shell_can_be_resumed(deployed, messages):
+    deployed.use_own_clients()
     process = ordered(deployed)
     replay = in_the_middle(deployed)
     process.kill()

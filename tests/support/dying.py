@@ -31,7 +31,8 @@ def die(lab, job, kind, at, when, least=None):
     lib = lab.local.home / "flink" / "lib"
     command = [sys.executable, "-m", "tests.support.dying", str(lab.root), str(lib), job, kind, str(at), when]
     command += [] if least is None else [str(least)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+    variables = {**os.environ, "SLUICE_CLIENT_PYTHON": str(lab.client_python)}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT, env=variables)
     assert done.returncode in (0, 1, _DIED), done.stderr
     return done.returncode == _DIED
 

@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from sluice.client import gateway, jvm
 from sluice.client.environment import client_environment
 from sluice.client.process import JVM_ARGS
 from sluice.client.protocol import Progress
+from sluice.local.service import Service
 from tests.support.lent_client import COUNTS
 from tests.support.stacks import ROOT
 from tests.support.waiting import wait_for
@@ -40,37 +41,71 @@ _BUILDS = 25
 """After as many a JVM is replaced: it keeps the graphs that its clients have built."""
 
 
+def write_interpreter(directory: Path, server: Mapping[str, str]) -> None:
+    """Write `directory / "python"`, which borrows its clients from the server in the directory.
+
+    Args:
+        directory: The server's; its path must be short, since a socket's may have about a hundred characters.
+        server: The server's environment.
+    """
+    given = {
+        "socket": str(directory / "socket"),
+        "python": sys.executable,
+        "variables": {name: value for name, value in server.items() if name.startswith(COUNTS)},
+        "own": str(own_clients(directory)),
+    }
+    own_clients(directory).mkdir()
+    file, stub = directory / "given.json", ROOT / "tests" / "support" / "lent_client.py"
+    file.write_text(json.dumps(given))
+    python = directory / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -E "{stub}" "{file}" "$@"\n')
+    python.chmod(0o755)
+
+
+def own_clients(directory: Path) -> Path:
+    """While this directory has a file, each client starts a JVM of its own."""
+    return directory / "own-clients"
+
+
+def client_service(directory: Path, flink_lib: Path) -> Service:
+    """The server as a service of a stack; supervisord keeps its standard input open."""
+    variables = {name: value for name, value in server_environment(flink_lib).items() if name.startswith(COUNTS)}
+    return Service(
+        name="shared-client",
+        command=(sys.executable, "-m", "tests.support.shared_client", str(directory)),
+        is_ready=(directory / "socket").exists,
+        variables={"PYTHONPATH": str(ROOT), **variables},
+    )
+
+
+def server_environment(flink_lib: Path) -> dict[str, str]:
+    """The server's environment variables."""
+    return {
+        "JVM_ARGS": JVM_ARGS,
+        **client_environment(os.environ),
+        "SLUICE_CLIENT_CACHE": str(ROOT / ".sluice" / "client"),
+        "FLINK_LIB_DIR": str(flink_lib),
+    }
+
+
 class SharedClient:
     """A server of client processes, as a context.
 
     Args:
         flink_lib: The jars.
+        variables: More of its environment; only clients with the same login borrow its JVM.
 
     Attributes:
         python: To be set as the client's interpreter.
     """
 
-    def __init__(self, flink_lib: Path) -> None:
-        # The path of a socket may have about a hundred characters.
+    def __init__(self, flink_lib: Path, variables: Mapping[str, str] | None = None) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="sluice-shared-"))
         self.python = self._directory / "python"
-        self._variables = {
-            "JVM_ARGS": JVM_ARGS,
-            **client_environment(os.environ),
-            "SLUICE_CLIENT_CACHE": str(ROOT / ".sluice" / "client"),
-            "FLINK_LIB_DIR": str(flink_lib),
-        }
+        self._variables = {**server_environment(flink_lib), **(variables or {})}
+        write_interpreter(self._directory, self._variables)
 
     def __enter__(self) -> SharedClient:
-        given = {
-            "socket": str(self._directory / "socket"),
-            "python": sys.executable,
-            "variables": {name: value for name, value in self._variables.items() if name.startswith(COUNTS)},
-        }
-        file, stub = self._directory / "given.json", ROOT / "tests" / "support" / "lent_client.py"
-        file.write_text(json.dumps(given))
-        self.python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -E "{stub}" "{file}" "$@"\n')
-        self.python.chmod(0o755)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.shared_client", str(self._directory)],
@@ -254,6 +289,8 @@ def _become_client(connection: socket.socket, java: _Jvm, lock: Path) -> None:
             os.close(descriptor)
         os.environ.clear()
         os.environ.update(json.loads(words))
+        # The server has remembered its own.
+        tempfile.tempdir = None
         jvm.set_environment()
         importlib.import_module("pyflink.java_gateway").launch_gateway = java.connect  # type: ignore[attr-defined]
         answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")

@@ -8,6 +8,7 @@ from typing import Any
 from pyflink.java_gateway import get_gateway
 
 from sluice.client.address import rest_options
+from sluice.client.failure import repeat_for_reason
 from sluice.client.protocol import RELEASE, Build, Load, Submit
 from sluice.client.stores import tls_options
 from sluice.errors import FlinkError
@@ -34,7 +35,7 @@ class Submission:
         Raises:
             Py4JJavaError: the cluster doesn't answer.
         """
-        self._client.listJobs().get()
+        repeat_for_reason(lambda: self._client.listJobs().get())
 
     def content(self) -> str:
         """The graph, serialized by Java, in base64; see `deserialize`."""

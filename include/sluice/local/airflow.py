@@ -84,6 +84,7 @@ def environment(local: Local) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
         # A run has about eight tasks in a row, and the scheduler sleeps so long between two of them.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
+        **local.airflow_options,
     }
 
 

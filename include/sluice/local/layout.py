@@ -38,6 +38,8 @@ class Local(Variables):
     which takes a third of the time in which a stack and its jobs start. `none`: the JVM's own defaults."""
     flink_options: dict[str, Any] = Field(default_factory=dict)
     """More of the Flink cluster's configuration, over the stack's own."""
+    airflow_options: dict[str, str] = Field(default_factory=dict)
+    """More of Airflow's settings, as AIRFLOW__* environment variables, over the stack's own."""
     traffic_rate: Annotated[float, Field(gt=0, le=100_000)] = 50
     """Events per second of the traffic of `make up`."""
     traffic_seed: int | None = None

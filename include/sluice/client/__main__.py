@@ -110,15 +110,21 @@ class _Session:
         self._step = "connect"
         prepared.warm()
         self._done("connect")
-        self._send(Ready(graph=prepared.facts(), content=None if order.part else prepared.content()))
+        self._send(
+            Ready(
+                graph=prepared.facts(),
+                content=None if order.part else prepared.content(),
+                files=prepared.uploaded_files(),
+            )
+        )
         return prepared
 
     def _load(self, order: Load) -> Submission:
         from sluice.client.submission import Submission, connect, deserialize  # noqa: PLC0415 - they import PyFlink
 
-        self._order, self._since, self._step = order, time.monotonic(), "load"
+        self._order, self._since, self._step = order, time.monotonic(), "graph"
         loaded = Submission(order.job, deserialize(order.content), connect(order))
-        self._done("load")
+        self._done("graph")
         self._step = "connect"
         loaded.warm()
         self._done("connect")

@@ -39,9 +39,13 @@ def client_environment(variables: Mapping[str, str]) -> dict[str, str]:
     return _named(variables, (*_NAMES, *_more(variables)))
 
 
+_READ = ("TZ", "PYTHONPATH", "PYTHONHOME", "AWS_*", "GOOGLE_APPLICATION_CREDENTIALS", "AZURE_*", "HADOOP_*")
+"""Those of `_NAMES` that a pipeline may read while it is built."""
+
+
 def pipeline_variables(variables: Mapping[str, str]) -> dict[str, str]:
-    """The variables of the parent that pipelines read, as `MORE` lists them."""
-    return _named(variables, _more(variables))
+    """The variables of the parent that a pipeline may read while it is built: those of `MORE`, and some others."""
+    return _named(variables, (*_READ, *_more(variables)))
 
 
 def _more(variables: Mapping[str, str]) -> tuple[str, ...]:

@@ -27,7 +27,8 @@ def failed(error: Exception, *, step: str, job: str, job_file: Path | None) -> F
 
     Args:
         error: The exception.
-        step: `load`, `build`, `compile`, `connect`, `checkpoint` or `submit`.
+        step: `load` (the job's file), `graph` (a stored graph), `build`, `compile`, `connect`, `checkpoint` or
+            `submit`.
         job: The job's name.
         job_file: The job's source file, to name the line that caused the exception; None: not loaded yet.
     """
@@ -39,6 +40,8 @@ def failed(error: Exception, *, step: str, job: str, job_file: Path | None) -> F
     words = _words(error)
     if step == "checkpoint":
         return Failed(kind="state", message=f"the checkpoint can't be read: {words}", detail=detail)
+    if step == "graph":
+        return Failed(kind="internal", message=f"{job}: the graph can't be read: {words}", detail=detail)
     if step in ("connect", "submit"):
         kind: FailureKind = "unreachable" if step == "connect" else "flink"
         remedy = "check that the cluster runs and that its address is right" if step == "connect" else None

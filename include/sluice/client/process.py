@@ -124,6 +124,11 @@ class ClientProcess:
         self.close()
 
     @property
+    def has_ended(self) -> bool:
+        """Whether the process was killed or closed: it takes no further order."""
+        return self._ended is not None
+
+    @property
     def pid(self) -> int:
         """The process id."""
         return self._process.pid
@@ -205,8 +210,9 @@ class ClientProcess:
             )
         self._number += 1
         try:
-            self._send(Order(number=self._number, command=command))
-            answer = self._await(timeout, step)
+            deadline = time.monotonic() + timeout
+            self._send(Order(number=self._number, command=command).line(), deadline, timeout, step)
+            answer = self._await(deadline, timeout, step)
         except _ClientFailureError as failure:
             raise failure.error from None
         except BaseException as error:
@@ -222,24 +228,34 @@ class ClientProcess:
             )
         return answer
 
-    def _send(self, order: Order) -> None:
-        if self._process.stdin is None:
-            raise OperationError("the client process has no input")
-        try:
-            self._process.stdin.write(order.line())
-            self._process.stdin.flush()
-        except (BrokenPipeError, ValueError) as error:
-            raise self._died() from error
+    def _send(self, line: str, deadline: float, timeout: float, step: str) -> None:
+        """Write a line on another thread: the process may not read it, and a pipe holds only 64 KB."""
+        failures: list[Exception] = []
+        writer = threading.Thread(target=self._write, args=(line, failures), daemon=True)
+        writer.start()
+        writer.join(max(0.0, deadline - time.monotonic()))
+        if writer.is_alive():
+            raise self._late(step, timeout)
+        if failures:
+            raise self._died() from failures[0]
 
-    def _await(self, timeout: float, step: str) -> Ready | Loaded | State | Found | Submitted:
-        deadline = time.monotonic() + timeout
+    def _write(self, line: str, failures: list[Exception]) -> None:
+        try:
+            if self._process.stdin is not None:
+                self._process.stdin.write(line)
+                self._process.stdin.flush()
+        except (OSError, ValueError) as error:
+            failures.append(error)
+
+    def _late(self, step: str, timeout: float) -> OperationError:
+        return OperationError(f"client process: {step} took longer than {timeout:.0f} s", remedy=f"see {self._log}")
+
+    def _await(self, deadline: float, timeout: float, step: str) -> Ready | Loaded | State | Found | Submitted:
         while True:
             try:
                 line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
-                raise OperationError(
-                    f"client process: {step} took longer than {timeout:.0f} s", remedy=f"see {self._log}"
-                ) from None
+                raise self._late(step, timeout) from None
             if line is None:
                 raise self._died()
             answer = self._read_reply(line)

@@ -181,6 +181,8 @@ class Ready(_Message):
     graph: Graph
     content: str | None = None
     """The JobGraph, serialized by Java, in base64. It contains the secrets of the order. None: the order had a part."""
+    files: tuple[str, ...] = ()
+    """The files of this machine that a submission of the graph uploads."""
 
 
 class Loaded(_Message):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+from py4j.java_gateway import get_field
 from pyflink.java_gateway import get_gateway
 
 from sluice.client.address import rest_options
@@ -41,6 +42,16 @@ class Submission:
         """The graph, serialized by Java, in base64; see `deserialize`."""
         content = self._jvm.org.apache.flink.util.InstantiationUtil.serializeObject(self._job_graph)
         return base64.b64encode(bytes(content)).decode()
+
+    def uploaded_files(self) -> tuple[str, ...]:
+        """The files of this machine that a submission uploads: jars, and what Python workers need."""
+        path = self._jvm.org.apache.flink.core.fs.Path
+        paths = [
+            *self._job_graph.getUserJars(),
+            *(path(get_field(each, "filePath")) for each in self._job_graph.getUserArtifacts().values()),
+        ]
+        uris = [each.toUri() for each in paths]
+        return tuple(sorted({uri.getPath() for uri in uris if uri.getScheme() in (None, "file")}))
 
     def submit(self, order: Submit) -> str:
         """Submit with the given Flink job id and savepoint; returns the id that the cluster answered.

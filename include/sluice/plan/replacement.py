@@ -82,7 +82,6 @@ class _Replacement:
                 reasons=("the same graph",),
             )
             return Planned(plan, target, graph)
-        # The client has started already, so that the newest checkpoint is still there when it is read.
         held, why_given_up = view.state(situation, abandons=abandons)
         unseen = None
         if held is None and (abandons or breaking) and may_hold_state(situation):

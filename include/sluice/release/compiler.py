@@ -14,12 +14,13 @@ from sluice.client.class_path import CACHE
 from sluice.client.environment import pipeline_variables
 from sluice.client.process import ClientProcess
 from sluice.client.protocol import Build, Found, Load, Part, Ready, State, Submit
+from sluice.errors import OperationError
 from sluice.release.jars import stored_jars
-from sluice.release.versions import FLINK, KAFKA_CONNECTOR, PIPELINE
+from sluice.release.versions import FACTS, FLINK, KAFKA_CONNECTOR, PIPELINE
 
 if TYPE_CHECKING:
     from sluice.flink.access import Access
-    from sluice.release.graphs import Compiled
+    from sluice.release.graphs import Compiled, GraphStore
     from sluice.release.target import Target
     from sluice.settings import Settings
 
@@ -87,6 +88,7 @@ class Compiler:
         self._prepared: tuple[str, bool, Part | None] | None = None
         self._compiled: Compiled | None = None
         self._build: Build | None = None
+        self._target: Target | None = None
         self._holds_graph = False
         """The client process has the prepared graph."""
         self._is_spent = False
@@ -120,9 +122,13 @@ class Compiler:
             if self._holds_graph:
                 # A client process takes one graph.
                 self._end()
-            self._prepared = wanted
-            self._build = self._order(target, carry_over=carry_over, part=part)
-            self._compiled = self._find_or_compile(target, self._build)
+            # If anything fails from here on, nothing is prepared: the former graph must not be submitted instead.
+            self._prepared = self._build = self._compiled = None
+            build = self._order(target, carry_over=carry_over, part=part)
+            compiled = self._find_or_compile(target, build)
+            self._prepared, self._build, self._compiled = wanted, build, compiled
+            self._target = target
+            return compiled.ready
         return self._compiled.ready
 
     @property
@@ -137,19 +143,28 @@ class Compiler:
             UnreachableError: the cluster doesn't answer.
             OperationError: the client process died or timed out.
         """
-        if self._compiled is None or self._build is None:
+        if self._compiled is None or self._build is None or self._target is None:
             raise RuntimeError("prepare comes before load and submit")
-        if self._is_spent:
+        if self._is_spent or self._has_ended:
             self._end()
         if self._holds_graph:
             return
-        content, settings = self._compiled.ready.content, self._project.settings
+        content, build = self._compiled.ready.content, self._build
         if content is None:
-            self._compile(self._build)
+            self._compile(build)
             return
-        order = Load(job=self._job, content=content, flink_url=self._build.flink_url, flink_tls=self._build.flink_tls)
+        try:
+            self._load(content, build)
+        except OperationError as error:
+            # It must not keep a release from running that can be compiled.
+            self._log(f"the stored graph can't be used: {error.message}; the release is compiled again")
+            self._store().remove(self._source(self._target, build))
+            self._compiled = self._find_or_compile(self._target, build)
+
+    def _load(self, content: str, build: Build) -> None:
+        order = Load(job=self._job, content=content, flink_url=build.flink_url, flink_tls=build.flink_tls)
         with self._ended_on_error():
-            self._running().load(order, timeout=settings.prepare_timeout)
+            self._running().load(order, timeout=self._project.settings.prepare_timeout)
         self._holds_graph = True
 
     def inspect(self, path: str) -> State:
@@ -193,35 +208,41 @@ class Compiler:
     def close(self) -> None:
         """End the client process."""
         self._end()
-        self._prepared = self._compiled = self._build = None
+        self._prepared = self._compiled = self._build = self._target = None
 
     def _find_or_compile(self, target: Target, build: Build) -> Compiled:
         """The stored graph of a release, or else the one that the client compiles now, which is stored."""
-        from sluice.release.graphs import Compiled, GraphStore  # noqa: PLC0415 - the process can start without
+        from sluice.release.graphs import Compiled  # noqa: PLC0415 - the process can start without
 
         if build.part is not None:
             return Compiled(ready=self._compile(build), generated_code=PIPELINE)
-        store, source = GraphStore(self._project.settings, self._log), self._source(target, build)
+        store, source = self._store(), self._source(target, build)
         found = store.find(source)
         if found is not None:
             self._log("the release is compiled already: its stored graph is used")
             return found
-        files = (build.code, *build.python_files, *build.jars)
-        compiled = Compiled(ready=self._compile(build), generated_code=PIPELINE, files=files)
-        store.add(source, compiled)
+        compiled = Compiled(ready=self._compile(build), generated_code=PIPELINE)
+        if compiled.ready.content is not None:
+            store.add(source, compiled)
         return compiled
+
+    def _store(self) -> GraphStore:
+        from sluice.release.graphs import GraphStore  # noqa: PLC0415 - the process can start without
+
+        return GraphStore(self._project.settings, self._log)
 
     def _source(self, target: Target, build: Build) -> dict[str, Any]:
         """What decides what a release compiles to. Not the version of Sluice: a rollback runs what ran."""
-        lib = self._project.flink_lib
         return {
+            "facts": FACTS,
             "fingerprint": target.fingerprint,
             "artifact": target.artifact,
             **build.model_dump(mode="json", include=_COMPILED_FROM),
             "variables": pipeline_variables(os.environ),
+            "packages": installed_packages(self._project.settings.client_python),
             "flink": FLINK,
             "connector": KAFKA_CONNECTOR,
-            "lib": sorted((jar.name, jar.stat().st_size) for jar in lib.glob("*.jar")) if lib else [],
+            "lib": _jars(self._project.flink_lib),
         }
 
     def _compile(self, order: Build) -> Ready:
@@ -232,7 +253,14 @@ class Compiler:
         self._log(f"compiled: {len(ready.graph.vertices)} vertices, {ready.graph.slots} slots")
         return ready
 
+    @property
+    def _has_ended(self) -> bool:
+        """The client process was killed, for instance since an answer was late."""
+        return self._process is not None and self._process.has_ended
+
     def _running(self) -> ClientProcess:
+        if self._has_ended:
+            self._end()
         if self._process is None:
             self._process = self._start()
         return self._process
@@ -272,3 +300,21 @@ class Compiler:
             carry_over=carry_over,
             part=part,
         )
+
+
+def installed_packages(python: Path) -> list[str]:
+    """The version of a Python environment and of each package in it but Sluice, without starting it.
+
+    A compiled graph contains pickled functions, which other versions may not read.
+
+    Args:
+        python: The environment's interpreter.
+    """
+    found = python.parent.parent.glob("lib/python3*/*-packages/*.dist-info")
+    return sorted(f"{file.parent.parent.name}/{file.name}" for file in found if not file.name.startswith("sluice-"))
+
+
+def _jars(directory: Path | None) -> list[tuple[str, int, int]]:
+    """Name, size and time of change of each jar in a directory."""
+    files = sorted(directory.glob("*.jar")) if directory else []
+    return [(file.name, found.st_size, found.st_mtime_ns) for file in files if (found := file.stat())]

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import json
 import os
+import tempfile
 import time
 import zlib
 from collections.abc import Callable, Mapping
@@ -40,8 +41,6 @@ class Compiled(BaseModel):
     """What the client answered; its `content` is the graph."""
     generated_code: int
     """The version of the code that Sluice has generated around the pipeline; see `sluice.release.versions.PIPELINE`."""
-    files: tuple[str, ...] = ()
-    """The files that a submission of the graph uploads."""
 
 
 class GraphStore:
@@ -71,12 +70,28 @@ class GraphStore:
         for key in self._keys:
             file = self._file(key, source)
             found = self._read(file)
-            if found is not None and all(Path(each).is_file() for each in found.files):
-                # Kept as long as it is used.
-                with suppress(OSError):
-                    os.utime(file)
+            if found is None or not all(Path(each).is_file() for each in found.ready.files):
+                continue
+            if key != self._keys[0]:
+                # A former key is removed some day.
+                self.add(source, found)
+                file.unlink(missing_ok=True)
                 return found
+            # Kept as long as it is used.
+            with suppress(OSError):
+                os.utime(file)
+            return found
         return None
+
+    def remove(self, source: Mapping[str, Any]) -> None:
+        """Remove a graph.
+
+        Args:
+            source: As for `find`.
+        """
+        for key in self._keys:
+            with suppress(OSError):
+                self._file(key, source).unlink()
 
     def add(self, source: Mapping[str, Any], compiled: Compiled) -> None:
         """Store a graph. A store that can't be written is reported in the log: the graph is compiled again next time.
@@ -85,10 +100,12 @@ class GraphStore:
             source: As for `find`.
             compiled: The compiled release.
         """
-        token = self._cipher.encrypt(zlib.compress(compiled.model_dump_json().encode()))
+        target = self._file(self._keys[0], source)
+        # Its name is part of the content: a graph that is copied to another name is not used.
+        token = self._cipher.encrypt(zlib.compress(f"{target.name}\0{compiled.model_dump_json()}".encode()))
         try:
             make_private(self._directory)
-            with write_atomically(self._file(self._keys[0], source)) as file:
+            with write_atomically(target) as file:
                 file.write(token)
         except OSError as error:
             self._log(f"the compiled graph can't be stored in {self._directory}: {error.strerror}")
@@ -100,13 +117,17 @@ class GraphStore:
 
     def _read(self, file: Path) -> Compiled | None:
         try:
-            return Compiled.model_validate_json(zlib.decompress(self._cipher.decrypt(file.read_bytes())))
+            name, _, content = zlib.decompress(self._cipher.decrypt(file.read_bytes())).partition(b"\0")
+            if name.decode() == file.name:
+                return Compiled.model_validate_json(content)
+            reason = "it belongs to another release"
         except FileNotFoundError:
             return None
-        except (OSError, InvalidToken, zlib.error, ValidationError) as error:
-            # A damaged or foreign file: never hand it to Java, which would deserialize it.
-            self._log(f"the stored graph {file} can't be used ({type(error).__name__}): the release is compiled again")
-            return None
+        except (OSError, InvalidToken, zlib.error, ValidationError, UnicodeDecodeError) as error:
+            reason = type(error).__name__
+        # Never hand a damaged or foreign file to Java, which would deserialize it.
+        self._log(f"the stored graph {file} can't be used ({reason}): the release is compiled again")
+        return None
 
     def _delete_unused(self) -> None:
         with suppress(OSError):
@@ -118,7 +139,9 @@ class GraphStore:
 def _keys(settings: Settings) -> list[str]:
     """The keys: the first one encrypts, all decrypt."""
     given = settings.graph_keys
-    keys = [key.strip() for key in given.get_secret_value().split(",")] if given else [_own_key(settings.home)]
+    if not given:
+        return [_own_key(settings.home / _KEY_FILE)]
+    keys = [key.strip() for key in given.get_secret_value().split(",")]
     for key in keys:
         try:
             Fernet(key)
@@ -132,23 +155,39 @@ def _keys(settings: Settings) -> list[str]:
     return keys
 
 
-def _own_key(home: Path) -> str:
+def _own_key(file: Path) -> str:
     """The key of this machine, which is made at first use."""
-    file = home / _KEY_FILE
-    make_private(home)
+    make_private(file.parent)
     try:
-        with suppress(FileNotFoundError):
-            return file.read_text().strip()
-        # Written elsewhere first, so that no process reads half a key; of two processes, the first one's is used.
-        new = file.with_name(f"{_KEY_FILE}.{os.getpid()}")
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as made:
-            made.write(Fernet.generate_key())
-        with suppress(FileExistsError):
-            os.link(new, file)
-        new.unlink()
-        return file.read_text().strip()
+        if not file.exists():
+            _make_key(file)
+        key = file.read_text().strip()
     except OSError as error:
         raise ConfigError(
             f"the key of the compiled graphs can't be read or made: {file}: {error.strerror}",
             remedy="make the directory writable for this user, or set SLUICE_GRAPH_KEYS",
         ) from error
+    try:
+        Fernet(key)
+    except ValueError as error:
+        raise ConfigError(
+            f"the key of the compiled graphs is damaged: {file}",
+            remedy="remove the file: a new key is made, and each release is compiled once more",
+        ) from error
+    return key
+
+
+def _make_key(file: Path) -> None:
+    """Write a new key, unless another process makes one at the same time."""
+    # Written elsewhere first, so that no process reads half a key. Its owner alone can read the file.
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    new = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as made:
+            made.write(Fernet.generate_key())
+            made.flush()
+            os.fsync(made.fileno())
+        with suppress(FileExistsError):
+            os.link(new, file)
+    finally:
+        new.unlink(missing_ok=True)

@@ -15,6 +15,9 @@ by which the strict-json format calls a record malformed. Raise it with each cha
 fails when the SQL changes. 2: reads count the records that they drop."""
 COUNTS = 2
 """The first version of the generated code whose reads count the records that they drop."""
+FACTS = 1
+"""The version of what the client reports of a compiled graph. Raise it with each change of `sluice.client.graph` or
+`sluice.client.descriptions` that alters a report, so that stored graphs are compiled and reported again."""
 
 
 @dataclass(frozen=True)

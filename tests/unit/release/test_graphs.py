@@ -1,7 +1,9 @@
 """Compiled graphs are stored encrypted, and used only if they are intact and complete."""
 
+import base64
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cryptography.fernet import Fernet
@@ -60,19 +62,48 @@ def test_damaged_graph_is_reported_and_not_used(tmp_path, logged, damage):
     assert "can't be used (InvalidToken): the release is compiled again" in logged[0]
 
 
-def test_graph_of_a_rotated_key_is_used_until_the_key_is_removed(tmp_path, logged):
+def test_graph_of_a_former_key_is_encrypted_with_the_new_one_when_it_is_used(tmp_path, logged):
     old, new = (Fernet.generate_key().decode() for _ in range(2))
     store(tmp_path, logged, graph_keys=old).add(SOURCE, COMPILED)
-    assert store(tmp_path, logged, graph_keys=f"{new}, {old}").find(SOURCE) == COMPILED
     assert store(tmp_path, logged, graph_keys=new).find(SOURCE) is None
-    store(tmp_path, logged, graph_keys=f"{new},{old}").add(SOURCE, COMPILED)
+    assert store(tmp_path, logged, graph_keys=f"{new}, {old}").find(SOURCE) == COMPILED
     assert store(tmp_path, logged, graph_keys=new).find(SOURCE) == COMPILED
+    assert len(files(tmp_path)) == 1
+    assert store(tmp_path, logged, graph_keys=old).find(SOURCE) is None
+
+
+def test_graph_that_was_copied_to_another_name_is_not_used(tmp_path, logged):
+    store(tmp_path, logged).add(SOURCE, COMPILED)
+    [first] = files(tmp_path)
+    other = {**SOURCE, "fingerprint": "g"}
+    store(tmp_path, logged).add(other, COMPILED)
+    [second] = [file for file in files(tmp_path) if file != first]
+    second.write_bytes(first.read_bytes())
+    assert store(tmp_path, logged).find(other) is None
+    assert "can't be used (it belongs to another release)" in logged[0]
+
+
+def test_threads_that_need_the_first_key_at_the_same_time_get_the_same_one(tmp_path, logged):
+    for number in range(50):
+        settings = Settings(root=tmp_path, home=tmp_path / str(number))
+        with ThreadPoolExecutor(4) as pool:
+            keys = {store._keys[0] for store in pool.map(GraphStore, [settings] * 4, [logged.append] * 4)}
+        assert keys == {base64.urlsafe_b64decode((settings.home / "graphs.key").read_text())}
+        assert [file.name for file in settings.home.iterdir()] == ["graphs.key"]
+
+
+def test_damaged_key_of_this_machine_is_refused_with_its_file(tmp_path, logged):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "graphs.key").touch()
+    with pytest.raises(ConfigError, match="the key of the compiled graphs is damaged: .*graphs.key"):
+        store(tmp_path, logged)
 
 
 def test_graph_is_not_used_if_a_file_that_it_uploads_is_missing(tmp_path, logged):
     code = tmp_path / "code.zip"
     code.touch()
-    store(tmp_path, logged).add(SOURCE, COMPILED.model_copy(update={"files": (str(code),)}))
+    ready = COMPILED.ready.model_copy(update={"files": (str(code),)})
+    store(tmp_path, logged).add(SOURCE, COMPILED.model_copy(update={"ready": ready}))
     assert store(tmp_path, logged).find(SOURCE) is not None
     code.unlink()
     assert store(tmp_path, logged).find(SOURCE) is None

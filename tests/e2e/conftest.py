@@ -9,7 +9,7 @@ import os
 import pickle
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import httpx
@@ -78,8 +78,13 @@ def local(shared: Path) -> Local:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol() -> Iterator[object]:
-    """Give the tests of this directory the stack's environment, and no others: a worker may run those, too."""
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Give the tests of this directory the stack's environment, and no others: a worker may run those, too.
+
+    pytest calls this for every test, also of other directories.
+    """
+    if not item.path.is_relative_to(Path(__file__).parent):
+        return (yield)
     before = dict(os.environ)
     os.environ.update(_variables)
     try:

@@ -98,49 +98,6 @@ def test_sweep_redeploys_only_the_job_that_differs(airflow, root):
         assert newest.restored_from == newest.savepoint
 
 
-def test_sweep_does_not_wait_for_a_run_whose_job_file_was_removed(stack, airflow, root):
-    # The job as its file has it: the sweep before has given it a setting.
-    run, tasks = deploy(airflow, "event_metrics")
-    assert run["state"] == "success", tasks
-    airflow.patch("/dags/redeploy_and_verify", json={"is_paused": False}).raise_for_status()
-    job = root / "flink_jobs" / "event_metrics.py"
-    code = job.read_text()
-    known = get(airflow, "/dags/deploy.event_metrics/dagRuns")["total_entries"]
-    # A sweep leaves alone what was rolled back, and waits to try again what was just deployed: no other test uses this.
-    with deployment_line(root, "event_metrics", "config: {event_types: [page_view, click, add_to_cart]}"):
-        sweep = trigger(airflow, "redeploy_and_verify")
-        try:
-
-            def made():
-                return get(airflow, "/dags/deploy.event_metrics/dagRuns")["total_entries"] > known
-
-            def over():
-                if (state := get(airflow, sweep)["state"]) in ENDED:
-                    print_logs(airflow, sweep, ENDED)
-                    return f"it is {state}: {states_of(airflow, sweep)}"
-                return None
-
-            wait_for(made, "the sweep makes no run", watched=lambda: states_of(airflow, sweep), lost=over)
-            job.unlink()
-            parse_dags(airflow)
-            # Its schedule is `none`: without its file being missed, the sweep would wait for two hours.
-            run = ended(airflow, sweep)
-            assert run["state"] == "failed", tasks_of(airflow, sweep)
-            log = airflow.get(
-                f"{sweep}/taskInstances/verify/logs/{tasks_of(airflow, sweep)['verify']['try_number']}"
-            ).text
-            assert "the file of event_metrics was removed while run" in log
-        finally:
-            job.write_text(code)
-            parse_dags(airflow)
-    newest = get(airflow, "/dags/deploy.event_metrics/dagRuns", order_by="-id", limit=1)["dag_runs"][0]
-    assert newest["conf"]["reason"].startswith("redeploy_and_verify: event_metrics: redeploy: ")
-    # With its file back the run comes to its end, and the job is as its file says.
-    ended(airflow, f"/dags/deploy.event_metrics/dagRuns/{newest['dag_run_id']}")
-    deploy(airflow, "event_metrics")
-    assert Project(Settings(root=root)).ledger.active("event_metrics") is None
-
-
 def test_event_time_trigger_starts_a_dag_once_a_minutes_rows_are_readable(airflow, root):
     """The page's example, with minutes for hours."""
     wait_for(lambda: status(root, "event_metrics")[0].verdict == "healthy")
@@ -197,3 +154,47 @@ def test_sweep_recovers_every_job_after_the_cluster_was_killed(airflow, stack, r
     assert resumed["state"] == "success"
     # Nothing was lost, and nothing written twice.
     assert_right_rows(local, datetime.now(UTC) - timedelta(minutes=1))
+
+
+def test_sweep_does_not_wait_for_a_run_whose_job_file_was_removed(stack, airflow, root):
+    """The last test of this file: a run that fails here delays what the next sweeps do about its job by minutes."""
+    # The job as its file has it: the sweep before has given it a setting.
+    run, tasks = deploy(airflow, "event_metrics")
+    assert run["state"] == "success", tasks
+    airflow.patch("/dags/redeploy_and_verify", json={"is_paused": False}).raise_for_status()
+    job = root / "flink_jobs" / "event_metrics.py"
+    code = job.read_text()
+    known = get(airflow, "/dags/deploy.event_metrics/dagRuns")["total_entries"]
+    # A sweep leaves alone what was rolled back, and waits to try again what was just deployed: no other test uses this.
+    with deployment_line(root, "event_metrics", "config: {event_types: [page_view, click, add_to_cart]}"):
+        sweep = trigger(airflow, "redeploy_and_verify")
+        try:
+
+            def made():
+                return get(airflow, "/dags/deploy.event_metrics/dagRuns")["total_entries"] > known
+
+            def over():
+                if (state := get(airflow, sweep)["state"]) in ENDED:
+                    print_logs(airflow, sweep, ENDED)
+                    return f"it is {state}: {states_of(airflow, sweep)}"
+                return None
+
+            wait_for(made, "the sweep makes no run", watched=lambda: states_of(airflow, sweep), lost=over)
+            job.unlink()
+            parse_dags(airflow)
+            # Its schedule is `none`: without its file being missed, the sweep would wait for two hours.
+            run = ended(airflow, sweep)
+            assert run["state"] == "failed", tasks_of(airflow, sweep)
+            log = airflow.get(
+                f"{sweep}/taskInstances/verify/logs/{tasks_of(airflow, sweep)['verify']['try_number']}"
+            ).text
+            assert "the file of event_metrics was removed while run" in log
+        finally:
+            job.write_text(code)
+            parse_dags(airflow)
+    newest = get(airflow, "/dags/deploy.event_metrics/dagRuns", order_by="-id", limit=1)["dag_runs"][0]
+    assert newest["conf"]["reason"].startswith("redeploy_and_verify: event_metrics: redeploy: ")
+    # With its file back the run comes to its end, and the job is as its file says.
+    ended(airflow, f"/dags/deploy.event_metrics/dagRuns/{newest['dag_run_id']}")
+    deploy(airflow, "event_metrics")
+    assert Project(Settings(root=root)).ledger.active("event_metrics") is None

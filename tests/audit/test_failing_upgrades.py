@@ -20,7 +20,7 @@ def test_release_that_completes_no_checkpoint_is_rolled_back(lab):
 
 
 def test_deploy_that_died_at_its_gates_is_verified_and_rolled_back_by_the_next(lab):
-    """Its operation is gone, so the next one finds it running, unproven, and goes back from it."""
+    """The next deploy finds a running job whose release has not passed its gates, and rolls it back."""
     start_with_state(lab, "orphaned", lag=5)
     lab.job("orphaned", source("orphaned", where=SLOW, lag=5))
     section(lab, "orphaned", SHORT)

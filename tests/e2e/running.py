@@ -51,7 +51,7 @@ def parse_dags(airflow):
     for dag in ("deploy.dead_letters", "backfill.session_metrics"):
         found = airflow.get(f"/dags/{dag}")
         if found.is_success:
-            # Status 409: somebody has just asked for it.
+            # Status 409: another test has just requested the same.
             airflow.put(f"/parseDagFile/{found.json()['file_token']}")
 
 

@@ -14,6 +14,7 @@ from sluice.release.compiler import Compiler
 from sluice.state.locate import running_release
 from tests.integration import sources
 from tests.support.proxy import proxy_before
+from tests.support.repeating import Repeating
 from tests.support.running import deploy
 from tests.support.waiting import wait_for
 
@@ -21,26 +22,20 @@ NAME = "submitted_late"
 FILTERED = sources.SQL.replace("FROM lines", "FROM lines WHERE id <> 'x'")
 
 
-class Watch:
+class Watch(Repeating):
     """Whether two jobs of the name run at any moment."""
 
     def __init__(self, url):
-        self.url, self.twice, self._ends = url, [], threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
+        super().__init__(0.05)
+        self.flink, self.twice = FlinkClient(url), []
 
     def __exit__(self, *_):
-        self._ends.set()
-        self._thread.join()
+        super().__exit__()
+        self.flink.close()
 
-    def _look(self):
-        with FlinkClient(self.url) as flink:
-            while not self._ends.wait(0.05):
-                alive = alive_of(flink)
-                self.twice += [alive] if len(alive) > 1 else []
+    def step(self):
+        alive = alive_of(self.flink)
+        self.twice += [alive] if len(alive) > 1 else []
 
 
 def alive_of(flink):

@@ -9,8 +9,8 @@ from pathlib import Path
 def file_contents(directory: Path) -> Iterator[tuple[Path, bytes]]:
     """Each regular file with its content, jars excepted: what they hold is compressed.
 
-    Files and directories that are removed meanwhile are left out, as Flink removes checkpoints. `Path.rglob` raises
-    FileNotFoundError for such a directory; `os.walk` skips it.
+    A file or directory that is removed before it is read is skipped: Flink removes checkpoints. `Path.rglob` would
+    raise FileNotFoundError for the directory.
     """
     for parent, _, names in os.walk(directory):
         for name in names:

@@ -1,7 +1,6 @@
 """Releases that fail at their gates, and the lines that arrive while they are deployed."""
 
-import threading
-
+from tests.support.repeating import Repeating
 from tests.support.windowed import alive, base, produce
 
 SHORT = "health: {start_timeout: 15s}"
@@ -24,24 +23,14 @@ def assert_is_back(lab, name, result, words):
     assert lab.project.ledger.placement(name).release == 1
 
 
-class Trickle:
-    """Lines while something is done, some each time; each falls into the open window."""
+class Trickle(Repeating):
+    """Writes `each` lines into the open window at each step."""
 
     def __init__(self, lab, name, pause, each=1):
-        self._lab, self._name, self._pause, self._each = lab, name, pause, each
-        self._ends = threading.Event()
-        self._thread = threading.Thread(target=self._run)
+        super().__init__(pause)
+        self._lab, self._name, self._each = lab, name, each
         self.sent = 0
 
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._ends.set()
-        self._thread.join()
-
-    def _run(self):
-        while not self._ends.wait(self._pause):
-            produce(self._lab, self._name, *[("a", base() + 5)] * self._each)
-            self.sent += self._each
+    def step(self):
+        produce(self._lab, self._name, *[("a", base() + 5)] * self._each)
+        self.sent += self._each

@@ -201,7 +201,6 @@ class SwitchOverOperator(RequestOperator):
         return {**asdict(started), "deadline": time.time() + timeout}
 
     def _switch(self, project: Project, context: Context) -> Started:
-
         driver, shown = self.driver(context, project), self.plan and self.plan["fingerprint"]
         with project.connect() as flink, project.compiler(self.job, driver.log) as compiler:
             request = self.request(context)

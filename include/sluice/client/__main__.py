@@ -72,7 +72,7 @@ class _Session:
             return 1
 
     def _run(self, commands: queue.Queue[str]) -> int:
-        prepared: PreparedJob | Submission | None = None
+        prepared: Submission | None = None
         while True:
             order = Order.model_validate_json(commands.get())
             self._number, command = order.number, order.command

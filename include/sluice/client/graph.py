@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,11 @@ class PreparedJob(Submission):
     """
 
     def __init__(self, pipeline: Pipeline, order: Build) -> None:
-        self._jvm = get_gateway().jvm
         self._order = order
-        self._name = order.part.name if order.part else pipeline.job.name
         self._columns = pipeline.columns
-        self._described: dict[str, Described] = {}
-        super().__init__(self._name, self._compile(pipeline, order.jars), connect(order))
+        name = order.part.name if order.part else pipeline.job.name
+        job_graph, self._described = _compile(pipeline, order, name)
+        super().__init__(name, job_graph, connect(order))
 
     def facts(self) -> Graph:
         """The compiled graph: vertices, operators with their ids and descriptions, slots, and the digest."""
@@ -80,21 +80,6 @@ class PreparedJob(Submission):
             add(Path(self._order.code).stem)
         return total.hexdigest()
 
-    def _compile(self, pipeline: Pipeline, jars: tuple[str, ...]) -> Any:
-        """Translate the inserts and generate the JobGraph, as an execution would, without running it."""
-        jvm = self._jvm
-        j_tenv = pipeline.t_env._j_tenv
-        operations = pipeline.statements._j_statement_set.getOperations()
-        transformations = j_tenv.getPlanner().translate(operations)
-        executor = get_field(j_tenv.getClass(), "execEnv").get(j_tenv)
-        stream_graph = executor.createPipeline(transformations, j_tenv.getConfig().getConfiguration(), self._name)
-        self._described = describe(stream_graph, secret_texts(pipeline.job, self._order.config))
-        loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
-        job_graph = stream_graph.getJobGraph(loader)
-        for jar in jars:
-            job_graph.addJar(jvm.org.apache.flink.core.fs.Path(jar))
-        return job_graph
-
     def _operator(self, pair: Any) -> Operator:
         defined = pair.getUserDefinedOperatorID()
         generated = pair.getGeneratedOperatorID()
@@ -107,3 +92,23 @@ class PreparedJob(Submission):
             inputs=known.inputs,
             types=known.types,
         )
+
+
+def _compile(pipeline: Pipeline, order: Build, name: str) -> tuple[Any, Mapping[str, Described]]:
+    """Translate the inserts and generate the JobGraph, as an execution would, without running it.
+
+    Returns:
+        The JobGraph, and the descriptions of its operators by their ids.
+    """
+    jvm = get_gateway().jvm
+    j_tenv = pipeline.t_env._j_tenv
+    operations = pipeline.statements._j_statement_set.getOperations()
+    transformations = j_tenv.getPlanner().translate(operations)
+    executor = get_field(j_tenv.getClass(), "execEnv").get(j_tenv)
+    stream_graph = executor.createPipeline(transformations, j_tenv.getConfig().getConfiguration(), name)
+    described = describe(stream_graph, secret_texts(pipeline.job, order.config))
+    loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
+    job_graph = stream_graph.getJobGraph(loader)
+    for jar in order.jars:
+        job_graph.addJar(jvm.org.apache.flink.core.fs.Path(jar))
+    return job_graph, described

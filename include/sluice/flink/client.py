@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 _CONNECT, _ANSWER = 5.0, 10.0
 """Seconds to connect, and to wait for an answer."""
-PAUSES = (0.2, 0.5, 1.0)
+_PAUSES = (0.2, 0.5, 1.0)
 """Seconds between the attempts of a repeatable call."""
 _CONNECTIONS = 32
 """How many requests of a client may be in progress at the same time."""
@@ -67,7 +67,7 @@ class FlinkClient:
         access: Access | str,
         *,
         exchange: Exchange | None = None,
-        pauses: Sequence[float] = PAUSES,
+        pauses: Sequence[float] = _PAUSES,
         clock: Clock = MACHINE,
     ) -> None:
         access = Access.of(access) if isinstance(access, str) else access

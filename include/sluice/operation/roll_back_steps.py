@@ -10,9 +10,8 @@ from sluice.ledger.values import Phase
 from sluice.operation.context import OperationContext
 from sluice.operation.roll_back_state import NOTHING_EMITTED, WITHOUT_STATE, choose_cancel, newest_state
 from sluice.operation.start import Start
-from sluice.operation.stop import Stop
+from sluice.operation.stop_stage import complete_stop
 from sluice.release.target import release_target
-from sluice.state.directories import directories_at
 from sluice.state.locate import refuse_elsewhere
 from sluice.state.state_loss import is_state_given_up
 
@@ -51,9 +50,7 @@ def end_running(context: OperationContext, place: Placement, former: Release, gr
     place = context.place
     operation.renew_lease()
     if place.phase == Phase.STOPPING:
-        directories = directories_at(context.project, context.flink, place)
-        stop = Stop(context.flink, context.compiler, directories, context.project.environment, context.log)
-        base = stop.complete(place)
+        base = complete_stop(context, place)
         positions = None
         if base is None and is_state_given_up(place) and operation.entry("back", "cancel") is None:
             # The stop of the old job was requested, and the job may have committed offsets since then.
@@ -66,7 +63,7 @@ def end_running(context: OperationContext, place: Placement, former: Release, gr
 def start_release(context: OperationContext, release: Release) -> str:
     """Start a release, or adopt the job that an earlier attempt has submitted; the Flink job id."""
     operation, compiler, place = context.operation, context.compiler, context.place
-    start = Start(context.project, context.flink, compiler, operation, context.log)
+    start = Start(context)
     path = place.state_path
     if place.phase == Phase.RUNNING:
         if start.has(place):

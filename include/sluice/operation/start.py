@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from sluice.client import protocol
 from sluice.errors import BusyError, ChangedError, FlinkError, OperationError, SluiceError, UnreachableError
-from sluice.flink.client import FlinkClient
 from sluice.flink.ending import cancel, job_state
 from sluice.flink.identity import identify
 from sluice.ledger.ledger import Ledger
-from sluice.ledger.operation_handle import OperationHandle
 from sluice.ledger.submissions import submissions
 from sluice.ledger.tables import Placement
 from sluice.ledger.transitions import Submit
-from sluice.project import Project
-from sluice.release.compiler import Compiler
+from sluice.operation.context import OperationContext
 from sluice.state.locate import find, running_release
 from sluice.state.offsets import by_topic, check_offsets, offsets_by_partition, topics_from_latest, topics_of
 from sluice.state.situation import Runs
@@ -29,50 +25,27 @@ _TAKEN = ("already been submitted", "DuplicateJobSubmission")
 """Words of Flink's error if a job with this id was already submitted."""
 
 
-@dataclass(frozen=True)
-class ClusterTimeouts:
-    """How long to wait for the cluster, in seconds.
-
-    Attributes:
-        shown: Until it must list a job that it has accepted.
-        arrives: Until it must list a job that it has rejected as a duplicate of a submitted one.
-    """
-
-    shown: float = 60.0
-    arrives: float = 10.0
+_SHOWN = 60.0
+"""Seconds until the cluster must list a job that it has accepted."""
+_ARRIVES = 10.0
+"""Seconds until the cluster must list a job that it has rejected as a duplicate of a submitted one."""
 
 
 class Start:
     """Starts one job from a given state.
 
     Args:
-        project: The project.
-        flink: The cluster.
-        compiler: The client, which has prepared the release.
-        operation: The operation, whose journal is written.
-        log: Receives progress.
+        context: The context of the operation, whose journal is written. Its compiler has prepared the release.
         confirms_loss: A person has confirmed that no Flink job of it runs on the cluster where it was started.
-        timeouts: How long to wait for the cluster.
     """
 
-    def __init__(
-        self,
-        project: Project,
-        flink: FlinkClient,
-        compiler: Compiler,
-        operation: OperationHandle,
-        log: Callable[[str], None],
-        *,
-        confirms_loss: bool = False,
-        timeouts: ClusterTimeouts = ClusterTimeouts(),
-    ) -> None:
-        self._project = project
-        self._flink = flink
-        self._compiler = compiler
-        self._operation = operation
-        self._log = log
+    def __init__(self, context: OperationContext, *, confirms_loss: bool = False) -> None:
+        self._project = context.project
+        self._flink = context.flink
+        self._compiler = context.compiler
+        self._operation = context.operation
+        self._log = context.log
         self._confirms_loss = confirms_loss
-        self._timeouts = timeouts
 
     @property
     def _ledger(self) -> Ledger:
@@ -254,7 +227,7 @@ class Start:
         except (FlinkError, OperationError, UnreachableError) as error:
             # The answer may have been lost, so ask the cluster for the job.
             return self._has_arrived(flink_job_id, release, error)
-        if not self._shows(flink_job_id, self._timeouts.shown):
+        if not self._shows(flink_job_id, _SHOWN):
             raise OperationError(
                 f"the cluster does not list Flink job {flink_job_id}, which it has accepted",
                 remedy="see the JobManager's log; the next attempt submits under the same id",
@@ -269,7 +242,7 @@ class Start:
         """
         is_taken = any(words in str(error) for words in _TAKEN)
         # Flink rejects a duplicate of a job that it is still accepting and does not list yet.
-        if not self._shows(flink_job_id, self._timeouts.arrives if is_taken else 0):
+        if not self._shows(flink_job_id, _ARRIVES if is_taken else 0):
             if is_taken:
                 return False
             raise error

@@ -28,14 +28,7 @@ def start_job(context: OperationContext, stage: stages.Start, planned: Planned) 
     path, positions, carry_over = _start_state(context, stage, planned, place)
     if carry_over and not planned.carry_over:
         context.compiler.prepare(planned.target, carry_over=True)
-    start = Start(
-        context.project,
-        context.flink,
-        context.compiler,
-        context.operation,
-        context.log,
-        confirms_loss=planned.confirms_loss,
-    )
+    start = Start(context, confirms_loss=planned.confirms_loss)
     start.run(context.operation.row.release, state_path=path, positions=positions, carry_over=carry_over)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 
+from sluice.ledger.tables import Placement
 from sluice.ledger.transitions import CancelWithoutState, ChangePurpose, RequestStop, Stopped
 from sluice.ledger.values import Phase, StopMode
 from sluice.operation.context import OperationContext
@@ -39,10 +40,8 @@ def stop_job(context: OperationContext, stage: stages.Stop, planned: Planned) ->
         operation.record("stop", "stop", transition=ChangePurpose(phase), flink_job_id=place.flink_job_id)
         place = context.place
     operation.renew_lease()
-    directories = directories_at(context.project, context.flink, place)
-    stop = Stop(context.flink, context.compiler, directories, context.project.environment, context.log)
     try:
-        path = stop.complete(place)
+        path = complete_stop(context, place)
     except StopFailedError as error:
         record_failed(operation, error)
         raise
@@ -69,6 +68,13 @@ def stop_job(context: OperationContext, stage: stages.Stop, planned: Planned) ->
     )
     operation.update(savepoint=savepoint)
     context.log(f"stopped Flink job {place.flink_job_id}: {path or 'it had no state'}")
+
+
+def complete_stop(context: OperationContext, place: Placement) -> str | None:
+    """Complete the stop at a placement. See `sluice.operation.stop.Stop.complete`."""
+    directories = directories_at(context.project, context.flink, place)
+    stop = Stop(context.flink, context.compiler, directories, context.project.environment, context.log)
+    return stop.complete(place)
 
 
 def _phase(stage: stages.Stop) -> Phase:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -60,6 +61,23 @@ class CompilerProject(Protocol):
         """The settings of a release, with its secrets."""
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """What `Compiler.prepare` has prepared.
+
+    Attributes:
+        wanted: Its arguments: fingerprint, `carry_over`, part.
+        build: The order by which it is compiled.
+        source: What its graph is looked up by.
+        compiled: The compiled release.
+    """
+
+    wanted: tuple[str, bool, Part | None]
+    build: Build
+    source: Mapping[str, Any]
+    compiled: Compiled
+
+
 class Compiler:
     """A client process that compiles a release of a job and may submit it. A context manager that ends the process.
 
@@ -85,10 +103,7 @@ class Compiler:
         self._log = log
         self._submit_timeout = submit_timeout
         self._process: ClientProcess | None = self._start() if ahead else None
-        self._prepared: tuple[str, bool, Part | None] | None = None
-        self._compiled: Compiled | None = None
-        self._build: Build | None = None
-        self._target: Target | None = None
+        self._prepared: _Prepared | None = None
         self._holds_graph = False
         """The client process has the prepared graph."""
         self._is_spent = False
@@ -118,23 +133,21 @@ class Compiler:
             OperationError: the client process died or timed out.
         """
         wanted = (target.fingerprint, carry_over, part)
-        if self._compiled is None or self._prepared != wanted:
+        if self._prepared is None or self._prepared.wanted != wanted:
             if self._holds_graph:
                 # A client process takes one graph.
                 self._end()
             # If anything fails from here on, nothing is prepared: the former graph must not be submitted instead.
-            self._prepared = self._build = self._compiled = None
+            self._prepared = None
             build = self._order(target, carry_over=carry_over, part=part)
-            compiled = self._find_or_compile(target, build)
-            self._prepared, self._build, self._compiled = wanted, build, compiled
-            self._target = target
-            return compiled.ready
-        return self._compiled.ready
+            source = self._source(target, build)
+            self._prepared = _Prepared(wanted, build, source, self._find_or_compile(build, source))
+        return self._prepared.compiled.ready
 
     @property
     def generated_code(self) -> int:
         """The version of the generated code in the prepared graph. See `sluice.release.versions.PIPELINE`."""
-        return PIPELINE if self._compiled is None else self._compiled.generated_code
+        return PIPELINE if self._prepared is None else self._prepared.compiled.generated_code
 
     def load(self) -> None:
         """Let the client process hold the prepared graph and connect to the cluster: `submit` then takes no time.
@@ -143,13 +156,14 @@ class Compiler:
             UnreachableError: the cluster doesn't answer.
             OperationError: the client process died or timed out.
         """
-        if self._compiled is None or self._build is None or self._target is None:
+        prepared = self._prepared
+        if prepared is None:
             raise RuntimeError("prepare comes before load and submit")
         if self._is_spent or self._has_ended:
             self._end()
         if self._holds_graph:
             return
-        content, build = self._compiled.ready.content, self._build
+        content, build = prepared.compiled.ready.content, prepared.build
         if content is None:
             self._compile(build)
             return
@@ -158,8 +172,8 @@ class Compiler:
         except OperationError as error:
             # It must not keep a release from running that can be compiled.
             self._log(f"the stored graph can't be used: {error.message}; the release is compiled again")
-            self._store().remove(self._source(self._target, build))
-            self._compiled = self._find_or_compile(self._target, build)
+            self._store().remove(prepared.source)
+            self._prepared = replace(prepared, compiled=self._find_or_compile(build, prepared.source))
 
     def _load(self, content: str, build: Build) -> None:
         order = Load(job=self._job, content=content, flink_url=build.flink_url, flink_tls=build.flink_tls)
@@ -208,15 +222,15 @@ class Compiler:
     def close(self) -> None:
         """End the client process."""
         self._end()
-        self._prepared = self._compiled = self._build = self._target = None
+        self._prepared = None
 
-    def _find_or_compile(self, target: Target, build: Build) -> Compiled:
+    def _find_or_compile(self, build: Build, source: Mapping[str, Any]) -> Compiled:
         """The stored graph of a release, or else the one that the client compiles now, which is stored."""
         from sluice.release.graphs import Compiled  # noqa: PLC0415 - the process can start without
 
         if build.part is not None:
             return Compiled(ready=self._compile(build), generated_code=PIPELINE)
-        store, source = self._store(), self._source(target, build)
+        store = self._store()
         found = store.find(source)
         if found is not None:
             self._log("the release is compiled already: its stored graph is used")

@@ -1,7 +1,7 @@
 """Compiled graphs of releases: stored encrypted beside the artifacts, so that each is compiled once.
 
 A graph contains what its release was compiled with, such as broker credentials and secret settings. So its file is
-encrypted, and its name is a keyed digest: it does not reveal a secret to somebody who tries likely values.
+encrypted, and its name is a keyed digest: likely values of a secret can't be tried against it without the key.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ from sluice.errors import UnreachableError
 from sluice.ledger.chunk_scheduling import QueuePosition
 from tests.simulator.clock import SimulatedClock
 
-pauses, told = [], []
+pauses, logged = [], []
 
 class Clock(SimulatedClock):
     async def pause(self, seconds):
@@ -127,8 +127,8 @@ def waits(*turns):
 
     trigger = ChunkQueueTrigger(**given)
     trigger._read_position, trigger._words = read_position, lambda position, _slots: f"{position.before} go before"
-    told.clear()
-    trigger._log = type("Log", (), {"info": lambda _, *words: told.append(words), "warning": lambda *_: None})()
+    logged.clear()
+    trigger._log = type("Log", (), {"info": lambda _, *words: logged.append(words), "warning": lambda *_: None})()
 
     async def see():
         return [event async for event in trigger.run()]
@@ -148,7 +148,7 @@ assert waits(come(160)) == [30.0, 30.0]
 assert len(waits(*[UnreachableError("gone")] * 9, come(0))) == 9
 # Who reads the log sees each minute what it waits for.
 assert sum(waits(*[not_yet] * 40, come(0))) == 120.0
-assert told == [("%s", "0 go before")], told
+assert logged == [("%s", "0 go before")], logged
 try:
     waits(UnreachableError("gone"))
 except UnreachableError:

@@ -107,6 +107,18 @@ def client(directory, script):
     (directory / "script.py").write_text(f"import json, sys, time\n{script}")
 
 
+def answering(directory, special, words):
+    """Let client processes answer the first order as compiled, but an order that contains these words specially."""
+    client(
+        directory,
+        f"""
+line = sys.stdin.readline()
+sys.stdout.write({special.line()!r} if {words!r} in line else {READY.line()!r})
+sys.stdin.readline()
+""",
+    )
+
+
 def prepare(project, **arguments):
     with Compiler(project, "counts", print) as compiler:
         return compiler.prepare(desired_target(project, "counts", {}), **arguments)
@@ -152,14 +164,7 @@ def test_release_with_jars_is_compiled_once(project, orders, tmp_path):
 
 def test_former_graph_is_not_submitted_after_another_one_failed_to_compile(project, tmp_path):
     failed = Reply(number=1, answer=Failed(kind="unreachable", message="the cluster doesn't answer"))
-    client(
-        tmp_path,
-        f"""
-line = sys.stdin.readline()
-sys.stdout.write({failed.line()!r} if '"carry_over":true' in line else {READY.line()!r})
-sys.stdin.readline()
-""",
-    )
+    answering(tmp_path, failed, '"carry_over":true')
     target = desired_target(project, "counts", {})
     with Compiler(project, "counts", print) as compiler:
         compiler.prepare(target)
@@ -172,14 +177,7 @@ sys.stdin.readline()
 
 def test_stored_graph_that_can_not_be_loaded_is_compiled_again(project, tmp_path):
     unreadable = Reply(number=1, answer=Failed(kind="internal", message="counts: the graph can't be read: x"))
-    client(
-        tmp_path,
-        f"""
-line = sys.stdin.readline()
-sys.stdout.write({unreadable.line()!r} if '"load"' in line else {READY.line()!r})
-sys.stdin.readline()
-""",
-    )
+    answering(tmp_path, unreadable, '"load"')
     prepare(project)
     logged = []
     with Compiler(project, "counts", logged.append) as compiler:

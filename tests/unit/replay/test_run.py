@@ -214,7 +214,7 @@ def test_run_of_a_cancelled_replay_ends_without_retries(replayed):
 
 
 class LaterEvent(Event):
-    """An event that is set once it has been asked for so many times."""
+    """An event that is set after its state was read so many times."""
 
     def __init__(self, times):
         super().__init__()
@@ -226,7 +226,7 @@ class LaterEvent(Event):
 
 
 def test_interrupted_before_the_first_reading_the_chunk_can_be_cancelled(replayed):
-    # It is asked for in the queue, three times until the submission, and after it.
+    # Its state is read in the queue, three times until the submission, and after it.
     stop = LaterEvent(5)
     run._try(replayed.project, replayed.chunk(), replayed.logged.append, stop, OutageTimeout(1, replayed.clock))
     assert (replayed.row().state, len(replayed.running_jobs())) == ("running", 1)

@@ -152,8 +152,15 @@ def print_logs(airflow, path, states=("failed",)):
         place = f"{path}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
         answer = airflow.get(place, params={"map_index": task["map_index"]}).json()
         lines = answer.get("content", [answer])
-        events = [line.get("event", line) if isinstance(line, dict) else line for line in lines]
-        print(f"{task['dag_id']} {task['task_id']} {task['map_index']}:", *events[-_LOG:], sep="\n  ")
+        print(f"{task['dag_id']} {task['task_id']} {task['map_index']}:", *map(_words, lines[-_LOG:]), sep="\n  ")
+
+
+def _words(line):
+    """A line of a task's log; Airflow keeps an exception beside the line that tells of it."""
+    if not isinstance(line, dict):
+        return line
+    raised = [f"{each['exc_type']}: {each['exc_value']}" for each in line.get("error_detail") or ()]
+    return " ".join([line.get("event", str(line)), *raised])
 
 
 def run_dag(airflow, dag, meanwhile=lambda: None, **conf):

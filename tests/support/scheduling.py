@@ -4,6 +4,7 @@ Integration and end-to-end tests may be run together: what waits for Airflow lea
 """
 
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 WORKS_ON = {
     "test_main_job.py": "event_metrics",
@@ -36,6 +37,8 @@ _BEGIN = ("event_metrics", "processing_metrics")
 """The jobs of the end-to-end tests that two workers begin with."""
 _BESIDE = ("test_failing_upgrades.py", "test_replay_deaths.py", "test_sweep.py")
 """Integration tests for a third worker to begin with: together they take about as long."""
+_EXCLUSIVE = "all jobs"
+"""The tests that need the stack for themselves: they start once the other end-to-end tests have ended."""
 _LONG = ("test_secrets.py", "test_replay.py", "test_audit.py", "test_main_jobs.py", "test_docs.py")
 """Other integration tests that take long, so that none of them is the last one."""
 
@@ -49,12 +52,30 @@ class ByJobs(LoadScopeScheduling):
             return WORKS_ON[file]
         return file if file in _TOGETHER else nodeid
 
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        """Assign the next scope, and the exclusive one not before it can run: its worker would wait meanwhile."""
+        if self._uses_stack():
+            if _EXCLUSIVE in self.workqueue:
+                self.workqueue.move_to_end(_EXCLUSIVE)
+        elif _EXCLUSIVE in self.workqueue:
+            self.workqueue.move_to_end(_EXCLUSIVE, last=False)
+        super()._assign_work_unit(node)
+
+    def _uses_stack(self) -> bool:
+        """Whether end-to-end tests are waiting or running that others may run beside."""
+        units = [self.workqueue, *self.assigned_work.values()]
+        return any(
+            scope in WORKS_ON.values() and scope != _EXCLUSIVE and not all(unit.values())
+            for scopes in units
+            for scope, unit in scopes.items()
+        )
+
 
 def position(nodeid: str) -> tuple[int, int]:
     """The key by which tests are sorted.
 
-    End-to-end tests come early: some of them need the stack for themselves, and other workers go on with integration
-    tests then.
+    End-to-end tests come early: the last of them need the stack for themselves, and other workers go on with
+    integration tests then.
     """
     directory, file = _place(nodeid)
     if directory == "e2e":

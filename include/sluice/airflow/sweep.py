@@ -324,5 +324,7 @@ def _run(needed: Needed, request: DeployRequest, *, waits: bool) -> dict[str, An
         waits: Whether the sweep waits for the run's end. Such a run never requests an approval, even if the job has
             changed since it was planned: the sweep would check no other job while a person decides.
     """
-    conf = {**request.params(), "reason": f"redeploy_and_verify: {needed.words}", "unattended": waits}
+    from sluice.fleet.decision import SWEEP_NOTE  # noqa: PLC0415
+
+    conf = {**request.params(), "reason": f"{SWEEP_NOTE}{needed.words}", "unattended": waits}
     return {"trigger_dag_id": f"deploy.{needed.job}", "conf": conf, "wait_for_completion": waits}

@@ -20,6 +20,8 @@ MIN_FLAP_WINDOW = timedelta(minutes=30)
 """An operation whose result lasted longer than the flap window succeeded. Infrequent sweeps lengthen the window."""
 _ATTEMPTS_COUNT_FOR = timedelta(days=1)
 """After this time a failed attempt no longer counts, so that the sweep tries again after it has given up."""
+SWEEP_NOTE = "redeploy_and_verify: "
+"""The notes of operations that the sweep started begin with this."""
 _SUCCEEDED = tuple(outcome for outcome in Outcome if outcome.is_success)
 
 
@@ -35,6 +37,7 @@ class PastOperation:
         previous_fingerprint: The fingerprint of the release that ran before; None: no release did.
         reason: Why it failed.
         action: The action of its plan: redeploy, recover, start, record, suspend or none; None: it has no plan.
+        is_by_sweep: The sweep started it.
     """
 
     kind: str
@@ -46,6 +49,7 @@ class PastOperation:
     ended_at: datetime | None
     reason: str | None = None
     action: str | None = None
+    is_by_sweep: bool = False
 
 
 def rolled_back_fingerprints(operations: Sequence[PastOperation]) -> dict[str | None, str]:
@@ -328,7 +332,11 @@ def _is_attempt_at(wanted: Decision, case: DecisionInput, operation: PastOperati
         case Need.ROLL_BACK:
             return operation.kind == "rollback" and not recovers
         case _:
-            return operation.fingerprint == case.fingerprint and not recovers
+            # What people deployed, and changed again since, was no failed attempt. That a sweep's own redeploys don't
+            # last shows that something undoes them, such as the sweep of another host that has other files.
+            is_failed = operation.outcome not in _SUCCEEDED or operation.is_by_sweep
+            is_of_state = operation.kind == "deploy" and operation.fingerprint == case.fingerprint
+            return is_of_state and is_failed and not recovers
 
 
 def _with_backoff(case: DecisionInput, wanted: Decision) -> Decision:

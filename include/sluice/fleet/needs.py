@@ -10,6 +10,7 @@ from itertools import groupby, pairwise
 from sluice.errors import SluiceError, UnreachableError
 from sluice.fleet.decision import (
     MIN_FLAP_WINDOW,
+    SWEEP_NOTE,
     Decision,
     DecisionInput,
     Need,
@@ -138,6 +139,7 @@ def _past(operation: Operation, releases: dict[int, Release]) -> PastOperation:
         ended_at=operation.ended_at,
         reason=operation.reason,
         action=plan.get("action"),
+        is_by_sweep=(operation.note or "").startswith(SWEEP_NOTE),
     )
 
 

@@ -319,6 +319,32 @@ CASES = {
         "redeploy",
         "it differs",
     ),
+    "deployed and changed again by people repeatedly": (
+        {
+            **NEW,
+            "operations": [
+                *(done(1 + 2 * n, "healthy", release=5) for n in range(6)),
+                *(done(15 + 2 * n, "unchanged", release=5) for n in range(6)),
+            ],
+        },
+        "redeploy",
+        "it differs",
+    ),
+    "suspended and resumed by people": (
+        {**NEW, "operations": [done(2, "healthy", "resume", release=5), done(4, "suspended", "suspend", release=5)]},
+        "redeploy",
+        "it differs",
+    ),
+    "redeployed by the sweep, and undone": (
+        {**NEW, "operations": [done(2, "healthy", release=5, is_by_sweep=True), done(9, "healthy", release=5)]},
+        "nothing",
+        "redeploy is tried again at 12:01:00 UTC, after 1 of 6 tries: the last one ended as healthy",
+    ),
+    "redeployed by the sweep, and undone repeatedly": (
+        {**NEW, "operations": [done(1 + 4 * n, "healthy", release=5, is_by_sweep=True) for n in range(6)]},
+        "report",
+        "given up after 6 tries",
+    ),
     "failed rollbacks": (
         {"status": LOOPS, **NEW_RELEASE, **TWO_SWEEPS, "operations": [done(2, kind="rollback", release=3)]},
         "nothing",

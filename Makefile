@@ -55,8 +55,8 @@ test-unit: env ## Unit tests: no Java, under a minute
 test-stacks: client ## test-integration and test-e2e in one run: while one waits, the other one computes
 	@scripts/ensure-package chromium
 	@scripts/ensure-package postgresql
-	@# Each worker has a Kafka and a Flink for integration tests, and all share one stack with Airflow: about 10 GB.
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=30 tests/integration tests/e2e
+	@# Each worker has a Kafka and a Flink for integration tests, and all share one stack with Airflow: about 13 GB.
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --durations=30 tests/integration tests/e2e
 
 test-integration: client ## The jobs on a real Kafka and a real Flink
 	@scripts/ensure-package postgresql

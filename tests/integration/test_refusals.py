@@ -1,11 +1,14 @@
 """A deploy that can't succeed is refused with its reason, and starts nothing."""
 
+from dataclasses import replace
+
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from sluice.errors import CompileError, RefusedError, SchemaError, TopicError, UnreachableError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
+from sluice.kafka.topic_steps import Declared, Step
 from sluice.project import Project
 from sluice.settings import Settings
 from tests.integration import sources
@@ -48,6 +51,27 @@ def test_topic_with_another_number_of_partitions_is_refused_and_unchanged(lab):
     with pytest.raises(TopicError, match="topic parts_lines has 4 partitions, the job declares 1"):
         deploy(lab.project, "parts")
     assert "parts_out" not in admin.list_topics(timeout=10).topics
+
+
+def test_steps_for_topics_can_be_taken_twice_but_not_on_another_topic(lab):
+    lab.job("again", sources.source("again", sources.SQL))
+    brokers = lab.project.brokers
+    two, four = Declared("again_out", 2, 1, {"retention.ms": "3600000"}), Declared("again_out", 4, 1)
+    # A task that is retried takes all steps of its plan again.
+    for _ in range(2):
+        brokers.apply([Step(two, "create")])
+    with pytest.raises(
+        TopicError, match="create again_out: 4 partitions, replication 1: it exists meanwhile, with 2 p"
+    ):
+        brokers.apply([Step(four, "create")])
+    other = replace(two, settings={"retention.ms": "60000"})
+    with pytest.raises(TopicError, match="and perhaps other settings; deploy again"):
+        brokers.apply([Step(other, "create")])
+    for _ in range(2):
+        brokers.apply([Step(four, "grow", {"partitions": ("2", "4")})])
+    with pytest.raises(TopicError, match="it exists meanwhile, with 4 partitions"):
+        brokers.apply([Step(two, "grow", {"partitions": ("1", "2")})])
+    assert brokers.describe(["again_out"])["again_out"].partitions == 4
 
 
 def test_flink_job_unknown_to_the_ledger_is_refused_with_its_id(lab):

@@ -19,6 +19,7 @@ class SimulatedBrokers:
         group: The committed offsets of the one consumer group.
         arrivals: The first and the last moment between which the records of each partition arrived, evenly.
         errors: The errors of the next requests for offsets, first to last; None: an answer.
+        described: The names of each request for topics.
     """
 
     def __init__(self, ends=None):
@@ -27,8 +28,11 @@ class SimulatedBrokers:
         self.group = {}
         self.arrivals = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
         self.errors = []
+        self.described = []
 
     def describe(self, topics):
+        topics = tuple(topics)
+        self.described.append(topics)
         return {name: self.topics[name] for name in topics if name in self.topics}
 
     def apply(self, steps):

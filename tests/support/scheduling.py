@@ -35,11 +35,14 @@ _TOGETHER = (
 """Integration tests whose file has something that takes long to start; the others are spread one by one."""
 _BEGIN = ("event_metrics", "processing_metrics")
 """The jobs of the end-to-end tests that two workers begin with."""
-_BESIDE = ("test_failing_upgrades.py", "test_replay_deaths.py", "test_sweep.py")
-"""Integration tests for a third worker to begin with: together they take about as long."""
+_BESIDE = ("test_failing_upgrades.py",)
+"""Integration tests for the other workers to begin with: they take as long as the stack takes to start."""
 _EXCLUSIVE = "all jobs"
 """The tests that need the stack for themselves: they start once the other end-to-end tests have ended."""
-_LONG = ("test_secrets.py", "test_replay.py", "test_audit.py", "test_main_jobs.py", "test_docs.py")
+_LONG = (
+    *("test_replay_deaths.py", "test_sweep.py", "test_secrets.py", "test_replay.py", "test_audit.py"),
+    *("test_main_jobs.py", "test_docs.py"),
+)
 """Other integration tests that take long, so that none of them is the last one."""
 
 

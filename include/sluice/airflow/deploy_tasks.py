@@ -68,12 +68,14 @@ def deploy_tasks(
     )
     topics = CreateTopicsOperator(
         task_id="create_topics",
-        doc_md="Compares the job's topics with the broker, and creates missing ones.",
+        plan=plan.output,
+        doc_md="Creates the topics that the plan found missing, and changes those that it was asked to change.",
         **with_request,
     )
     package = PackageOperator(
         task_id="package",
-        doc_md="Stores the job's code as an artifact, named by the digest of its content.",
+        plan=plan.output,
+        doc_md="Compares the job's code in the artifact store with the digest that names it; the plan has stored it.",
         **with_request,
     )
     switch = SwitchOverOperator(

@@ -106,11 +106,28 @@ def _skips_with(task: Any) -> bool:
     return any(follower.trigger_rule != "none_failed" for follower in task.downstream_list)
 
 
+def planned(values: Mapping[str, Any] | None) -> Plan | None:
+    """The plan, from a plan task's output; None: there is none."""
+    from sluice.plan.model import Plan  # noqa: PLC0415
+
+    return None if values is None else Plan.model_validate(values)
+
+
 class CreateTopicsOperator(RequestOperator):
     """Create the job's missing topics, and report topics that differ from their declaration.
 
     It changes existing topics only if the request has `grow_partitions` or `change_topics`, and never deletes one.
+
+    Args:
+        plan: The plan task's output (templated), whose steps are taken; None: the topics are compared now.
+        kwargs: See `RequestOperator`.
     """
+
+    template_fields = ("plan", *RequestOperator.template_fields)
+
+    def __init__(self, *, plan: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan = plan
 
     def execute(self, context: Context) -> list[str]:
         """A line for each topic: what was done or found."""
@@ -127,32 +144,52 @@ class CreateTopicsOperator(RequestOperator):
             admin = KafkaAdminClientHook(kafka_config_id=project.content.kafka.connection).get_conn
             brokers = Brokers(project.kafka, admin)
             with self.failed_attempt_recorded(context, project):
-                steps = create_topics(
-                    project,
-                    self.job,
-                    brokers,
-                    grow_partitions=request.grow_partitions,
-                    change_settings=request.change_topics,
-                )
-        for step in steps:
-            self.log.info("%s", step.words)
-        return [step.words for step in steps]
+                if plan := planned(self.plan):
+                    brokers.apply(plan.topic_steps)
+                    done = [topic.words for topic in plan.topics]
+                else:
+                    steps = create_topics(
+                        project,
+                        self.job,
+                        brokers,
+                        grow_partitions=request.grow_partitions,
+                        change_settings=request.change_topics,
+                    )
+                    done = [step.words for step in steps]
+        for words in done:
+            self.log.info("%s", words)
+        return done
 
 
 class PackageOperator(RequestOperator):
-    """Store the job's code as an artifact, named by the digest of its content."""
+    """Store the job's code as an artifact, named by the digest of its content.
+
+    Args:
+        plan: The plan task's output (templated), whose artifact is compared with its digest; None: the code is stored.
+        kwargs: See `RequestOperator`.
+    """
+
+    template_fields = ("plan", *RequestOperator.template_fields)
+
+    def __init__(self, *, plan: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan = plan
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Module, digest and path of the artifact."""
-        from sluice.release.artifact import package  # noqa: PLC0415
+        from sluice.release.artifact import Artifact, package, verify  # noqa: PLC0415
 
         if self.request(context).kind != "deploy":
             raise AirflowSkipException("the artifact of the release exists already")
         with airflow_errors():
             project = self.project()
             with self.failed_attempt_recorded(context, project):
-                module = project.catalog.job(self.job).module
-                artifact = package(project.settings.root, module, project.settings.artifacts)
+                module, store = project.catalog.job(self.job).module, project.settings.artifacts
+                plan = planned(self.plan)
+                if plan and plan.artifact:
+                    artifact = Artifact(plan.artifact, verify(store, plan.artifact))
+                else:
+                    artifact = package(project.settings.root, module, store)
         return {"module": module, "artifact": artifact.digest, "file": str(artifact.file)}
 
 
@@ -201,7 +238,7 @@ class SwitchOverOperator(RequestOperator):
         return {**asdict(started), "deadline": time.time() + timeout}
 
     def _switch(self, project: Project, context: Context) -> Started:
-        driver, shown = self.driver(context, project), self.plan and self.plan["fingerprint"]
+        driver, shown = self.driver(context, project), planned(self.plan)
         with project.connect() as flink, project.compiler(self.job, driver.log) as compiler:
             request = self.request(context)
             return driver.start(request, flink, compiler, lambda: self._approval(context, project), shown).started

@@ -17,7 +17,7 @@ from confluent_kafka.admin import (
 
 from sluice.errors import TopicError
 from sluice.kafka.brokers import TIMEOUT, unreachable
-from sluice.kafka.topic_steps import Actual, Step, refuse
+from sluice.kafka.topic_steps import Actual, Step, compare, refuse
 
 
 def describe(admin: AdminClient, names: Iterable[str], servers: str) -> dict[str, Actual]:
@@ -55,6 +55,9 @@ def describe(admin: AdminClient, names: Iterable[str], servers: str) -> dict[str
 def apply(admin: AdminClient, steps: Iterable[Step], servers: str) -> None:
     """Apply the steps. No step deletes anything.
 
+    A step that was taken already, by an earlier try or by another job that shares the topic, counts as taken if the
+    topic is as the step declares it.
+
     Raises:
         TopicError: a topic differs (then nothing was changed), or the broker refuses a step.
         UnreachableError: the broker doesn't answer.
@@ -62,30 +65,43 @@ def apply(admin: AdminClient, steps: Iterable[Step], servers: str) -> None:
     steps = tuple(steps)
     refuse(steps)
     for step in steps:
-        topic = step.declared
         try:
-            match step.action:
-                case "create":
-                    new = NewTopic(topic.name, topic.partitions, topic.replication, config=dict(topic.settings))
-                    _created(admin.create_topics([new], request_timeout=TIMEOUT)[topic.name])
-                case "grow":
-                    grown = NewPartitions(topic.name, topic.partitions)
-                    admin.create_partitions([grown], request_timeout=TIMEOUT)[topic.name].result()
-                case "set":
-                    _set(admin, topic.name, {name: new for name, (_, new) in step.changes.items()})
+            _apply(admin, step)
         except KafkaException as error:
-            if error.args[0].code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN):
+            code = error.args[0].code()
+            if code in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN):
                 raise unreachable(servers, error) from error
-            raise TopicError(f"{step.words}: the broker refused it: {error.args[0].str()}") from error
+            if code not in (KafkaError.TOPIC_ALREADY_EXISTS, KafkaError.INVALID_PARTITIONS):
+                raise TopicError(f"{step.words}: the broker refused it: {error.args[0].str()}") from error
+            _refuse_another(step, describe(admin, [step.declared.name], servers).get(step.declared.name), error)
 
 
-def _created(future: object) -> None:
-    try:
-        future.result()  # type: ignore[attr-defined]
-    except KafkaException as error:
-        # Another job that shares the topic has just created it; the next deploy compares the declarations.
-        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-            raise
+def _apply(admin: AdminClient, step: Step) -> None:
+    topic = step.declared
+    match step.action:
+        case "create":
+            new = NewTopic(topic.name, topic.partitions, topic.replication, config=dict(topic.settings))
+            admin.create_topics([new], request_timeout=TIMEOUT)[topic.name].result()
+        case "grow":
+            grown = NewPartitions(topic.name, topic.partitions)
+            admin.create_partitions([grown], request_timeout=TIMEOUT)[topic.name].result()
+        case "set":
+            _set(admin, topic.name, {name: new for name, (_, new) in step.changes.items()})
+
+
+def _refuse_another(step: Step, actual: Actual | None, error: KafkaException) -> None:
+    """Raise if the topic that the broker has is not the one that the step leads to."""
+    if actual is None:
+        raise TopicError(f"{step.words}: the broker refused it: {error.args[0].str()}") from error
+    if step.action == "grow":
+        differs = actual.partitions != step.declared.partitions
+    else:
+        differs = any(each.action != "keep" for each in compare("", step.declared, actual))
+    if differs:
+        raise TopicError(
+            f"{step.words}: it exists meanwhile, with {actual.partitions} partitions, replication "
+            f"{actual.replication} and perhaps other settings; deploy again: the plan says what differs"
+        ) from error
 
 
 def _set(admin: AdminClient, name: str, values: Mapping[str, str]) -> None:

@@ -78,7 +78,7 @@ class Driver:
         flink: FlinkClient,
         compiler: Compiler,
         approval: Callable[[], Approval | None],
-        shown: str | None = None,
+        shown: Plan | None = None,
     ) -> Executor:
         """Plan, and execute the stages before `Verify`; the executor of the plan. See `retry_on_conflict`.
 
@@ -87,7 +87,7 @@ class Driver:
             flink: The cluster.
             compiler: The client process.
             approval: Returns the approval, for a plan that needs one.
-            shown: The fingerprint of the plan that was shown to a person; None: no plan was shown.
+            shown: The plan that was shown to a person, and whose topics were created; None: no plan was shown.
 
         Raises:
             ChangedError: the job has changed a second time.
@@ -96,8 +96,8 @@ class Driver:
 
         def attempt() -> Executor:
             self.refuse_busy()
-            planned = Planner(self.project, self.job, request, flink, compiler).plan()
-            if shown not in (None, planned.plan.fingerprint):
+            planned = Planner(self.project, self.job, request, flink, compiler, earlier=shown).plan()
+            if shown is not None and shown.fingerprint != planned.plan.fingerprint:
                 raise RefusedError(
                     f"{self.job}: its code or settings have changed since the plan was made",
                     remedy="trigger the DAG again, and read the new plan",

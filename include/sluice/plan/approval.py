@@ -73,16 +73,18 @@ def _without_it(plan: Plan) -> str:
     return "leave the mode out, which abandons it"
 
 
+_IRRELEVANT = dict.fromkeys(("expected_downtime_ms", "warnings", "artifact", "made_at"), True)
+"""Fields of a plan that a person doesn't decide about; the fingerprint covers the code's meaning."""
+
+
 def identity(plan: Plan) -> str:
     """A digest, twelve characters long, of what a person approves or rejects in a plan.
 
     Equal for plans that differ only in figures (the state's size, the downtime, the number of offsets that Kafka has
-    deleted), in warnings, or in the text of the job's newest failure.
+    deleted), in time, in comments of the code, in warnings, or in the text of the job's newest failure.
     """
     without_sizes = {name: {"__all__": {"size"}} for name in get_args(Fate)}
-    values = plan.model_dump(
-        mode="json", exclude={"expected_downtime_ms": True, "warnings": True, "state": without_sizes}
-    )
+    values = plan.model_dump(mode="json", exclude={**_IRRELEVANT, "state": without_sizes})
     values["reasons"] = [
         re.sub(r"(?<=: )[\d,]+", "0", reason) if reason.startswith(NO_LONGER_HELD) else reason
         for reason in plan.reasons

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
+from datetime import datetime
 
 from sluice.client.protocol import Graph
 from sluice.deployment.desired import override_secret_warnings
@@ -40,6 +41,27 @@ class Planned:
     confirms_loss: bool = False
 
 
+@dataclass(frozen=True)
+class ComparedTopics:
+    """The comparison of a job's topics with the broker.
+
+    Attributes:
+        at: When they were compared.
+        actions: What the operation does to each topic, or has done.
+        steps: What is left to do.
+    """
+
+    at: datetime
+    actions: tuple[TopicAction, ...]
+    steps: tuple[Step, ...] = ()
+
+    @classmethod
+    def of(cls, at: datetime, steps: tuple[Step, ...]) -> ComparedTopics:
+        """A comparison that has found these steps."""
+        actions = tuple(TopicAction(topic=step.declared.name, action=step.action, words=step.words) for step in steps)
+        return cls(at, actions, tuple(step for step in steps if step.action != "keep"))
+
+
 class PlanBuilder:
     """Builds the plan for one target of a request.
 
@@ -47,14 +69,16 @@ class PlanBuilder:
         view: What was read of the job.
         request: The request.
         target: The release to run.
-        steps: The steps for its topics.
+        topics: The comparison of its topics; None: the request has none.
     """
 
-    def __init__(self, view: ClusterView, request: DeployRequest, target: Target, steps: tuple[Step, ...] = ()) -> None:
+    def __init__(
+        self, view: ClusterView, request: DeployRequest, target: Target, topics: ComparedTopics | None = None
+    ) -> None:
         self._view = view
         self._request = request
         self._target = target
-        self._steps = steps
+        self._topics = topics
 
     def plan(
         self,
@@ -68,11 +92,11 @@ class PlanBuilder:
         reasons: tuple[str, ...] = (),
     ) -> Plan:
         """The plan with the stages of `doing`; those before and after them follow from the other arguments."""
-        request, target, situation, steps = self._request, self._target, self._view.situation, self._steps
+        request, target, situation, topics = self._request, self._target, self._view.situation, self._topics
         place: Placement | None = None if isinstance(situation, Absent) else situation.place
         before: list[stages.Stage] = [stages.AddRelease()] if target.number is None else []
-        if to_do := tuple(step for step in steps if step.action != "keep"):
-            before.append(stages.CreateTopics.of(to_do))
+        if topics and topics.steps:
+            before.append(stages.CreateTopics.of(topics.steps))
         config = target.desired.job.config if target.desired else None
         secret_warnings = override_secret_warnings(config, target.overrides) if config else ()
         is_down = action == "suspend" or (isinstance(situation, Suspended) and action == "none")
@@ -88,8 +112,10 @@ class PlanBuilder:
             release=target.number,
             former_release=self._former_release(place.release) if place else None,
             fingerprint=target.fingerprint,
+            artifact=target.artifact,
+            made_at=topics.at if topics else None,
             changes=tuple(changes or ()),
-            topics=tuple(TopicAction(topic=step.declared.name, action=step.action, words=step.words) for step in steps),
+            topics=topics.actions if topics else (),
             state=state or StateChange(),
             overrides=target.shown_overrides,
             needs_approval=category == Category.STATE_BREAKING,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sluice.plan.stages import Stage
+from sluice.kafka.topic_steps import Step
+from sluice.plan.stages import CreateTopics, Stage
 from sluice.state.change import StateChange
 
 Kind = Literal["deploy", "rollback", "suspend", "resume"]
@@ -105,6 +107,10 @@ class Plan(_Value):
     former_release: int | None = None
     fingerprint: str
     """Of the target. If it has changed when the plan is carried out, the plan is stale."""
+    artifact: str | None = None
+    """SHA-256 of the target's code in the artifact store, in hexadecimal. None: an earlier version made the plan."""
+    made_at: datetime | None = None
+    """When the topics were compared with the broker. None: they were not."""
     changes: tuple[Change, ...] = ()
     topics: tuple[TopicAction, ...] = ()
     state: StateChange = StateChange()
@@ -121,6 +127,11 @@ class Plan(_Value):
     def keeps_topics(self) -> bool:
         """Whether the broker's topics are as the job declares them."""
         return all(topic.action == "keep" for topic in self.topics)
+
+    @property
+    def topic_steps(self) -> tuple[Step, ...]:
+        """What the plan does to the broker's topics."""
+        return next((stage.steps for stage in self.stages if isinstance(stage, CreateTopics)), ())
 
     @property
     def loses_state(self) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 from sluice.flink.client import FlinkClient
 from sluice.plan import checks
-from sluice.plan.builder import PlanBuilder, Planned
-from sluice.plan.model import Action, Category
+from sluice.plan.builder import ComparedTopics, PlanBuilder, Planned
+from sluice.plan.model import Action, Category, Plan
 from sluice.plan.replacement import plan_replacement
 from sluice.plan.request import DeployRequest
 from sluice.plan.suspension import plan_suspension
@@ -15,7 +16,11 @@ from sluice.plan.target import wanted_target
 from sluice.plan.view import ClusterView
 from sluice.project import Project
 from sluice.release.compiler import Compiler
+from sluice.release.target import Target
 from sluice.state.situation import Absent, Lost, Runs, Stopped, Suspended
+
+_TOPICS_HOLD_FOR = timedelta(minutes=5)
+"""For so long an earlier plan's comparison of the topics counts: somebody may change them while a plan waits."""
 
 
 class Planner:
@@ -29,6 +34,8 @@ class Planner:
         compiler: Compiles the target if the plan needs its graph.
         compiles_always: False: a job that never ran, or is started again with an unchanged release, isn't compiled for
             the plan, since the graph would add nothing to it.
+        earlier: An earlier plan of the same operation, whose topics have been created since; None: there is none. What
+            it has packaged and compared isn't packaged and compared again, as long as it holds.
     """
 
     def __init__(
@@ -40,6 +47,7 @@ class Planner:
         compiler: Compiler,
         *,
         compiles_always: bool = True,
+        earlier: Plan | None = None,
     ) -> None:
         self._project = project
         self._job = job
@@ -47,6 +55,7 @@ class Planner:
         self._flink = flink
         self._compiler = compiler
         self._compiles_always = compiles_always
+        self._earlier = earlier
 
     def plan(self) -> Planned:
         """Make the plan.
@@ -65,15 +74,15 @@ class Planner:
         if view.active is None:
             # A retry finds the release that its own first try has placed.
             checks.check_expected_release(job, request, view.place)
-        target = wanted_target(self._project, job, request, former)
+        target = wanted_target(self._project, job, request, former, self._earlier)
         is_placed = former is not None and former.fingerprint == target.fingerprint
         if former is not None and is_placed:
             # Its number is known. The newest release may be another one, which was rolled back.
             target = replace(target, number=former.number)
-        steps = view.topic_steps(target, grow_partitions=request.grow_partitions, change_settings=request.change_topics)
         if request.kind == "suspend":
             return Planned(plan_suspension(view, request, target), target)
-        builder = PlanBuilder(view, request, target, steps)
+        compared = self._compared_topics(view, target)
+        builder = PlanBuilder(view, request, target, compared)
         if isinstance(situation, Runs) and is_placed:
             checks.refuse_without_change(job, request, view.active, former)
             reasons = ("it runs this release", *checks.unused_mode(request))
@@ -93,3 +102,11 @@ class Planner:
                 plan = builder.plan(action, Category.STATE_COMPATIBLE, doing=builder.start_stages())
                 return Planned(plan, target)
         return plan_replacement(view, request, target, self._compiler, builder)
+
+    def _compared_topics(self, view: ClusterView, target: Target) -> ComparedTopics:
+        request, earlier, now = self._request, self._earlier, self._project.clock.now()
+        compared_at = earlier.made_at if earlier and earlier.fingerprint == target.fingerprint else None
+        if earlier and compared_at and now - compared_at < _TOPICS_HOLD_FOR:
+            return ComparedTopics(compared_at, earlier.topics)
+        steps = view.topic_steps(target, grow_partitions=request.grow_partitions, change_settings=request.change_topics)
+        return ComparedTopics.of(now, steps)

@@ -9,10 +9,10 @@ from sluice.deployment.desired import refuse_secrets
 from sluice.errors import RefusedError
 from sluice.job.config import state_settings
 from sluice.ledger.tables import Release
-from sluice.plan.model import Mode
+from sluice.plan.model import Mode, Plan
 from sluice.plan.request import DeployRequest
 from sluice.project import Project
-from sluice.release.artifact import package
+from sluice.release.artifact import artifact_file, package
 from sluice.release.fingerprint import fingerprint
 from sluice.release.jars import store_jars
 from sluice.release.target import Target, release_target
@@ -24,8 +24,9 @@ def desired_target(
     overrides: Mapping[str, Any],
     given: Iterable[str] = (),
     known: Container[str] = (),
+    earlier: Plan | None = None,
 ) -> Target:
-    """The target of the desired state; stores its code and jars in the artifact store.
+    """The target of the desired state; stores its code and jars in the artifact store, unless `earlier` did.
 
     Args:
         project: The project.
@@ -33,18 +34,22 @@ def desired_target(
         overrides: Settings over the deployment file's.
         given: The overrides that this request gives; the others come from former runs.
         known: See `fingerprint`.
+        earlier: An earlier plan of the same operation; None: there is none.
 
     Raises:
         ConfigError: the job or a setting is wrong.
     """
     desired = project.desired(job, overrides, given)
     settings = project.settings
-    artifact = package(settings.root, desired.job.module, settings.artifacts)
-    store_jars(desired.jars, settings.root, settings.artifacts)
+    wanted = fingerprint(settings.root, desired, known)
+    artifact = _stored_artifact(project, wanted, earlier)
+    if artifact is None:
+        artifact = package(settings.root, desired.job.module, settings.artifacts).digest
+        store_jars(desired.jars, settings.root, settings.artifacts)
     return Target(
         number=None,
-        fingerprint=fingerprint(settings.root, desired, known),
-        artifact=artifact.digest,
+        fingerprint=wanted,
+        artifact=artifact,
         module=desired.job.module,
         resolved=desired.values(),
         overrides=dict(overrides),
@@ -54,7 +59,16 @@ def desired_target(
     )
 
 
-def wanted_target(project: Project, job: str, request: DeployRequest, former: Release | None) -> Target:
+def _stored_artifact(project: Project, wanted: str, earlier: Plan | None) -> str | None:
+    """The artifact that an earlier plan has stored for this fingerprint; None: there is none."""
+    if earlier is None or earlier.artifact is None or earlier.fingerprint != wanted:
+        return None
+    return earlier.artifact if artifact_file(project.settings.artifacts, earlier.artifact).exists() else None
+
+
+def wanted_target(
+    project: Project, job: str, request: DeployRequest, former: Release | None, earlier: Plan | None = None
+) -> Target:
     """The target of a request.
 
     Args:
@@ -62,6 +76,7 @@ def wanted_target(project: Project, job: str, request: DeployRequest, former: Re
         job: The job's name.
         request: The request.
         former: The release that is running, or ran last.
+        earlier: An earlier plan of the same operation; None: there is none.
 
     Raises:
         ConfigError: the job or a setting is wrong, or an override is a secret.
@@ -71,7 +86,7 @@ def wanted_target(project: Project, job: str, request: DeployRequest, former: Re
         refuse_secrets(project.catalog.job(job), request.overrides)
         kept = {} if former is None or request.clear_overrides else former.overrides
         same = _unchanged_by_upgrade(request, former)
-        target = desired_target(project, job, {**kept, **request.overrides}, request.overrides, same)
+        target = desired_target(project, job, {**kept, **request.overrides}, request.overrides, same, earlier)
         if target.desired is not None and not target.desired.enabled:
             raise RefusedError(
                 f"{job} is disabled in {project.settings.deployment_file}",

@@ -58,14 +58,15 @@ def run_fresh_script(
         options: Those of the interpreter.
         variables: Over the environment's.
     """
-    given = {**os.environ, **_airflow(home), **variables}
+    given = {**os.environ, **airflow_variables(home), **variables}
     command = [sys.executable, *options, "-c", script, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=given)
     assert done.returncode == 0, done.stderr
     return done
 
 
-def _airflow(home: Path) -> dict[str, str]:
+def airflow_variables(home: Path | str) -> dict[str, str]:
+    """Environment variables of an Airflow with this home directory."""
     # A serialized DAG has the folder in it, which is in Airflow's home otherwise.
     folder = {"AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags")}
     return {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", **folder}
@@ -76,7 +77,7 @@ def _forks() -> ForkServerContext:
     """The server has the environment that this process has when the first script is run."""
     home = Path(mkdtemp(prefix="airflow-"))
     atexit.register(rmtree, home, ignore_errors=True)
-    os.environ.update(_airflow(home))
+    os.environ.update(airflow_variables(home))
     context = get_context("forkserver")
     context.set_forkserver_preload([_PRELOADED])
     seed = os.environ.get("PYTHONHASHSEED")

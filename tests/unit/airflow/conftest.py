@@ -37,3 +37,17 @@ def airflow_environment(monkeypatch):
     """Airflow's variables, of which it reads some at each use."""
     for name, value in _VARIABLES.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def connect(monkeypatch):
+    """A function that lets an object answer what tasks and triggers request of Airflow.
+
+    Airflow's task runner has its connection to Airflow in a variable of its module, and takes no other one.
+    """
+
+    def to(supervisor):
+        monkeypatch.setattr("airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS", supervisor, raising=False)
+        return supervisor
+
+    return to

@@ -1,5 +1,7 @@
 """Tasks as Airflow's task runner runs them: the context of a try, and the call of `execute`."""
 
+import asyncio
+from contextlib import aclosing
 from contextvars import copy_context
 from types import SimpleNamespace
 
@@ -85,3 +87,13 @@ def raises(error):
         raise error
 
     return fail
+
+
+def event_of(trigger):
+    """The first event of a trigger."""
+
+    async def first():
+        async with aclosing(trigger.run()) as events:
+            return (await anext(events)).payload
+
+    return asyncio.run(first())

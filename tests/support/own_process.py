@@ -58,9 +58,26 @@ def run_fresh_script(
         options: Those of the interpreter.
         variables: Over the environment's.
     """
+    return _run([*options, "-c", script, *arguments], home, variables)
+
+
+def run_module(module: str, home: Path, *arguments: str, **variables: str) -> CompletedProcess[str]:
+    """The output of a module that is run in an interpreter of its own; if it fails, the test fails.
+
+    Args:
+        module: Its name.
+        home: Airflow's home directory.
+        arguments: Its arguments.
+        variables: Over the environment's.
+    """
+    return _run(["-m", module, *arguments], home, variables)
+
+
+def _run(arguments: Sequence[str], home: Path, variables: dict[str, str]) -> CompletedProcess[str]:
     given = {**os.environ, **airflow_variables(home), **variables}
-    command = [sys.executable, *options, "-c", script, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=given)
+    done = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=False, env=given, cwd=ROOT
+    )
     assert done.returncode == 0, done.stderr
     return done
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
 import pytest
 
 from sluice.client import submitter
@@ -98,6 +99,17 @@ def test_rollback_resume_and_recovery_start_no_python(lab, tmp_path):
     recovered = deploy(lab.project, "plain")
     assert f"/{result.flink_job_id}/chk-" in recovered.restored_from
     assert not noted.exists()
+
+
+def test_client_started_to_compile_gives_way_if_the_graph_is_stored(lab):
+    lab.job("any", sources.source("any", sources.SQL))
+    graph(lab, "any")
+    with lab.project.compiler("any", print, ahead="compile") as compiler:
+        compiler.prepare(desired_target(lab.project, "any", {}))
+        compiler.load()
+        commands = [" ".join(child.cmdline()) for child in psutil.Process().children()]
+    assert [command for command in commands if command.endswith("sluice.client.Submitter")]
+    assert not [command for command in commands if command.endswith("-m sluice.client")]
 
 
 def test_checkpoint_is_read_alike_with_and_without_python(lab, submits, compiles):

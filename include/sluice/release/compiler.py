@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from sluice.client import submitter
 from sluice.client.address import login_variables, rest_options
@@ -22,11 +22,14 @@ from sluice.release.jars import stored_jars
 from sluice.release.versions import FACTS, FLINK, KAFKA_CONNECTOR, PIPELINE
 
 if TYPE_CHECKING:
+    from sluice.client.submitter import Submitter
     from sluice.flink.access import Access
     from sluice.release.graphs import Compiled, GraphStore
     from sluice.release.target import Target
     from sluice.settings import Settings
 
+Ahead = Literal["compile", "submit"]
+"""Which client to start before it is needed: the one that compiles, or the submitter."""
 SUBMIT_TIMEOUT = 60.0
 """Seconds within which the cluster must answer a submission."""
 _COMPILED_FROM = {
@@ -89,8 +92,8 @@ class Compiler:
         project: The project.
         job: The job's name.
         log: Called with each progress message.
-        ahead: Start the process that compiles at once, in parallel to further imports; otherwise a process is started
-            at the first call that needs one.
+        ahead: Start this client at once, in parallel to further imports; None: a client is started at the first call
+            that needs one.
         submit_timeout: Seconds within which the cluster must answer a submission.
     """
 
@@ -100,14 +103,16 @@ class Compiler:
         job: str,
         log: Callable[[str], None],
         *,
-        ahead: bool = False,
+        ahead: Ahead | None = None,
         submit_timeout: float = SUBMIT_TIMEOUT,
     ) -> None:
         self._project = project
         self._job = job
         self._log = log
         self._submit_timeout = submit_timeout
-        self._process: ClientProcess | None = self._start(compiles=True) if ahead else None
+        self._process: ClientProcess | None = self._start(compiles=ahead == "compile") if ahead else None
+        self._is_unused = ahead == "compile"
+        """The client that compiles was started before it was needed, and has had no order yet."""
         self._prepared: _Prepared | None = None
         self._holds_graph = False
         """The client process has the prepared graph."""
@@ -229,7 +234,7 @@ class Compiler:
         if self._process is not None:
             self._process.close()
         self._process = None
-        self._holds_graph = self._is_spent = False
+        self._holds_graph = self._is_spent = self._is_unused = False
 
     def close(self) -> None:
         """End the client process."""
@@ -274,7 +279,9 @@ class Compiler:
     def _compile(self, order: Build) -> Ready:
         settings = self._project.settings
         with self._ended_on_error():
-            ready = self._running(compiles=True).prepare(order, timeout=settings.prepare_timeout, root=settings.root)
+            client = self._running(compiles=True)
+            self._is_unused = False
+            ready = client.prepare(order, timeout=settings.prepare_timeout, root=settings.root)
         self._holds_graph = True
         self._log(f"compiled: {len(ready.graph.vertices)} vertices, {ready.graph.slots} slots")
         return ready
@@ -285,23 +292,29 @@ class Compiler:
         return self._process is not None and self._process.has_ended
 
     def _running(self, *, compiles: bool = False) -> ClientProcess:
-        """The client process; started if there is none, or if it is a submitter and has to compile."""
-        if self._process is not None and (self._has_ended or (compiles and not self._process.compiles)):
+        """The client process; started if there is none, or if another kind of client is needed."""
+        client = self._process
+        # The submitter is ready before a client that was started to compile, and has only begun to import PyFlink.
+        is_other = client is not None and (not client.compiles if compiles else self._is_unused and self._submitter)
+        if self._has_ended or is_other:
             self._end()
         if self._process is None:
             self._process = self._start(compiles=compiles)
         return self._process
+
+    @property
+    def _submitter(self) -> Submitter | None:
+        project = self._project
+        return submitter.find(project.settings.client_python, project.flink_lib, client_environment(os.environ))
 
     def _start(self, *, compiles: bool) -> ClientProcess:
         lib, settings = self._project.flink_lib, self._project.settings
         given = {CACHE: str(settings.client_cache), **({"FLINK_LIB_DIR": str(lib)} if lib else {})}
         variables = {**given, **login_variables(self._project.flink)}
         command = None
-        if not compiles:
-            inherited = client_environment(os.environ)
-            if found := submitter.find(settings.client_python, lib, inherited):
-                command = found.command(inherited.get("JVM_ARGS", JVM_ARGS), settings.client_cache)
-                variables |= found.variables
+        if not compiles and (found := self._submitter):
+            command = found.command(os.environ.get("JVM_ARGS", JVM_ARGS), settings.client_cache)
+            variables |= found.variables
         return ClientProcess(
             settings.client_python,
             settings.logs / "client" / f"{self._job}.log",

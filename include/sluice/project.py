@@ -22,7 +22,7 @@ from sluice.job.config import secret_settings
 from sluice.job.names import consumer_group
 from sluice.kafka.exposure import exposed_kafka_login
 from sluice.ports import Ports
-from sluice.release.compiler import SUBMIT_TIMEOUT, Compiler
+from sluice.release.compiler import SUBMIT_TIMEOUT, Ahead, Compiler
 from sluice.settings import Settings, make_private
 
 if TYPE_CHECKING:
@@ -118,7 +118,12 @@ class Project:
         return AsyncFlinkClient(self.connect())
 
     def compiler(
-        self, job: str, log: Callable[[str], None], *, ahead: bool = False, submit_timeout: float = SUBMIT_TIMEOUT
+        self,
+        job: str,
+        log: Callable[[str], None],
+        *,
+        ahead: Ahead | None = None,
+        submit_timeout: float = SUBMIT_TIMEOUT,
     ) -> Compiler:
         """A compiler of a job's releases. See `sluice.release.compiler.Compiler`."""
         return (self.ports.compiler or Compiler)(self, job, log, ahead=ahead, submit_timeout=submit_timeout)

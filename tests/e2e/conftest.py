@@ -34,7 +34,7 @@ from tests.support.api_server import api_server
 from tests.support.pages import examples
 from tests.support.postgres import BINARIES, dump, start_server, stop_server
 from tests.support.scheduling import ByJobs, position
-from tests.support.shared_client import client_service, server_environment, write_interpreter
+from tests.support.shared_client import client_service, interpreter, server_environment, write_interpreter
 from tests.support.sharing import locked, shared_directory
 from tests.support.stacks import ROOT, stack_on_a_copy, variables_for
 
@@ -68,7 +68,7 @@ def local(shared: Path) -> Local:
         is_first = not known.exists()
         local = _prepare(shared) if is_first else pickle.loads(known.read_bytes())
         client = _client_directory(shared)
-        _variables.update(variables_for(local) | {"SLUICE_CLIENT_PYTHON": str(client / "python")})
+        _variables.update(variables_for(local) | {"SLUICE_CLIENT_PYTHON": str(interpreter(client))})
         os.environ.update(_variables)
         if is_first:
             known.write_bytes(pickle.dumps(local))

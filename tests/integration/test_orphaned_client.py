@@ -7,25 +7,34 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from sluice.local.flink import gather_jars
 from tests.support.stacks import local_stack
 from tests.support.waiting import wait_for
 
 PARENT = """
-import sys, time
+import os, sys, time
 from pathlib import Path
-from sluice.client.process import ClientProcess
-client = ClientProcess(Path(sys.executable), Path(sys.argv[1]))
+from sluice.client import submitter
+from sluice.client.process import JVM_ARGS, ClientProcess
+command = submitter.find(Path(sys.executable), None, os.environ).command(JVM_ARGS) if sys.argv[2:] else None
+client = ClientProcess(Path(sys.executable), Path(sys.argv[1]), command=command)
+if command:
+    client.find(str(Path(sys.argv[1]).parent))
 print(client.pid, flush=True)
 time.sleep(600)
 """
 
 
-def test_client_and_its_jvm_end_soon_after_their_parent_was_killed(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", PARENT, str(tmp_path / "client.log")]
+@pytest.fixture
+def variables(tmp_path: Path) -> dict[str, str]:
     # The gateway is in Sluice's jar, which Flink's own lib directory doesn't have.
-    variables = {**os.environ, "FLINK_LIB_DIR": str(gather_jars(local_stack(tmp_path / "home")))}
+    return {**os.environ, "FLINK_LIB_DIR": str(gather_jars(local_stack(tmp_path / "home")))}
+
+
+def test_client_and_its_jvm_end_soon_after_their_parent_was_killed(tmp_path: Path, variables: dict[str, str]) -> None:
+    command = [sys.executable, "-c", PARENT, str(tmp_path / "client.log")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables) as parent:
         try:
             assert parent.stdout is not None
@@ -37,6 +46,18 @@ def test_client_and_its_jvm_end_soon_after_their_parent_was_killed(tmp_path: Pat
         finally:
             os.kill(parent.pid, signal.SIGKILL)
     wait_for(lambda: not is_there(client), message="the client lives on")
+    wait_for(lambda: not is_there(jvm), message="the JVM lives on")
+
+
+def test_submitter_ends_soon_after_its_parent_was_killed(tmp_path: Path, variables: dict[str, str]) -> None:
+    command = [sys.executable, "-c", PARENT, str(tmp_path / "client.log"), "submitter"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables) as parent:
+        try:
+            assert parent.stdout is not None
+            jvm = psutil.Process(int(parent.stdout.readline()))
+            assert jvm.name() == "java"
+        finally:
+            os.kill(parent.pid, signal.SIGKILL)
     wait_for(lambda: not is_there(jvm), message="the JVM lives on")
 
 

@@ -1,5 +1,6 @@
 """A deploy that can't succeed is refused with its reason, and starts nothing."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -57,9 +58,10 @@ def test_steps_for_topics_can_be_taken_twice_but_not_on_another_topic(lab):
     lab.job("again", sources.source("again", sources.SQL))
     brokers = lab.project.brokers
     two, four = Declared("again_out", 2, 1, {"retention.ms": "3600000"}), Declared("again_out", 4, 1)
-    # A task that is retried takes all steps of its plan again.
-    for _ in range(2):
-        brokers.apply([Step(two, "create")])
+    # A task that is retried takes all steps of its plan again, and several jobs create a topic that they share.
+    with ThreadPoolExecutor(5) as pool:
+        for _ in range(2):
+            list(pool.map(lambda _: lab.project.brokers.apply([Step(two, "create")]), range(5)))
     with pytest.raises(
         TopicError, match="create again_out: 4 partitions, replication 1: it exists meanwhile, with 2 p"
     ):

@@ -42,7 +42,9 @@ _BUILDS = 25
 
 
 def write_interpreter(directory: Path, server: Mapping[str, str]) -> None:
-    """Write `directory / "python"`, which borrows its clients from the server in the directory.
+    """Write the interpreter, which borrows its clients from the server in the directory.
+
+    It is in an environment with the packages of this one: Sluice finds PyFlink's jars by that.
 
     Args:
         directory: The server's; its path must be short, since a socket's may have about a hundred characters.
@@ -57,9 +59,16 @@ def write_interpreter(directory: Path, server: Mapping[str, str]) -> None:
     own_clients(directory).mkdir()
     file, stub = directory / "given.json", ROOT / "tests" / "support" / "lent_client.py"
     file.write_text(json.dumps(given))
-    python = directory / "python"
+    python = interpreter(directory)
+    python.parent.mkdir(parents=True)
+    (python.parent.parent / "lib").symlink_to(Path(sys.prefix) / "lib")
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -E "{stub}" "{file}" "$@"\n')
     python.chmod(0o755)
+
+
+def interpreter(directory: Path) -> Path:
+    """The interpreter that borrows its clients from the server in the directory."""
+    return directory / "environment" / "bin" / "python"
 
 
 def own_clients(directory: Path) -> Path:
@@ -101,7 +110,7 @@ class SharedClient:
 
     def __init__(self, flink_lib: Path, variables: Mapping[str, str] | None = None) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="sluice-shared-"))
-        self.python = self._directory / "python"
+        self.python = interpreter(self._directory)
         self._variables = {**server_environment(flink_lib), **(variables or {})}
         write_interpreter(self._directory, self._variables)
 

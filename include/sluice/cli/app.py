@@ -15,6 +15,7 @@ from sluice.cli.request_options import takes_request
 from sluice.errors import ConfigError
 from sluice.plan.request import DeployRequest
 from sluice.project import Project
+from sluice.release.compiler import Ahead
 from sluice.settings import Settings
 from sluice.terminal import console, print_table, progress_printer, run
 
@@ -75,37 +76,37 @@ def deploy(request: DeployRequest, jobs: Jobs, environment: Environment = None, 
     names = list(dict.fromkeys(jobs))
     for name in names:
         project.desired(name)  # raises an error of the file before anything is changed
-    ahead = {name: project.compiler(name, progress_printer(name), ahead=True) for name in names[:1]}
-    from sluice.cli.operations import run_jobs  # noqa: PLC0415 - loaded while the client starts
-
-    run_jobs(project, names, request, json=json, ahead=ahead)
+    _operate(project, request, names, json=json, ahead="compile")
 
 
 @app.command()
 @takes_request("rollback")
 def rollback(request: DeployRequest, job: OneJob, environment: Environment = None, json: Json = False) -> None:
     """Run a former release again, from the current state of the job."""
-    _operate(request, job, environment, json=json)
+    _operate(_project(environment), request, [job], json=json, ahead="submit")
 
 
 @app.command()
 @takes_request("suspend")
 def suspend(request: DeployRequest, job: OneJob, environment: Environment = None, json: Json = False) -> None:
     """Stop a job and keep its state, until it is resumed."""
-    _operate(request, job, environment, json=json)
+    _operate(_project(environment), request, [job], json=json)
 
 
 @app.command()
 @takes_request("resume")
 def resume(request: DeployRequest, job: OneJob, environment: Environment = None, json: Json = False) -> None:
     """Start a suspended job from the state that it stopped with."""
-    _operate(request, job, environment, json=json)
+    _operate(_project(environment), request, [job], json=json, ahead="submit")
 
 
-def _operate(request: DeployRequest, job: str, environment: str | None, *, json: bool) -> None:
-    from sluice.cli.operations import run_jobs  # noqa: PLC0415
+def _operate(
+    project: Project, request: DeployRequest, jobs: list[str], *, json: bool, ahead: Ahead | None = None
+) -> None:
+    clients = {job: project.compiler(job, progress_printer(job), ahead=ahead) for job in jobs[:1] if ahead}
+    from sluice.cli.operations import run_jobs  # noqa: PLC0415 - loaded while the client starts
 
-    run_jobs(_project(environment), [job], request, json=json)
+    run_jobs(project, jobs, request, json=json, ahead=clients)
 
 
 @app.command()

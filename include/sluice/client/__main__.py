@@ -120,10 +120,10 @@ class _Session:
         return prepared
 
     def _load(self, order: Load) -> Submission:
-        from sluice.client.submission import Submission, connect, deserialize  # noqa: PLC0415 - they import PyFlink
+        from sluice.client.submission import Submission, deserialize  # noqa: PLC0415 - it imports PyFlink
 
         self._order, self._since, self._step = order, time.monotonic(), "graph"
-        loaded = Submission(order.job, deserialize(order.content), connect(order))
+        loaded = Submission(order.job, deserialize(order.content), order.options)
         self._done("graph")
         self._step = "connect"
         loaded.warm()

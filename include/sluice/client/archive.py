@@ -1,12 +1,14 @@
-"""`python -m sluice.client.archive DIRECTORY`: create the class path and class-data archive of the client's JVM.
+"""`python -m sluice.client.archive DIRECTORY`: create the class path and class-data archives of the client's JVMs.
 
 Run it with the client's interpreter, FLINK_LIB_DIR and JAVA_HOME: once per machine or image, and after each change of
-the jars or of Java. It takes as long as two client starts, and does nothing if the archive exists. Clients that start
-at the same time see the complete archive or none.
+the jars or of Java. It takes as long as three client starts, and does nothing if the archives exist. Clients that start
+at the same time see the complete archive or none. There is one for the client that compiles, and one for the submitter.
 """
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -20,10 +22,12 @@ from pathlib import Path
 import psutil
 
 import sluice
-from sluice.client import class_path, jvm
+from sluice.client import class_path, jvm, submitter
+from sluice.client.address import rest_options
 from sluice.client.class_path import CACHE, ClassPath
 from sluice.client.process import JVM_ARGS, ClientProcess
-from sluice.client.protocol import Build
+from sluice.client.protocol import Build, Load, Submit
+from sluice.client.submitter import Submitter
 from sluice.errors import OperationError, SluiceError
 from sluice.flink.access import Access
 
@@ -34,14 +38,15 @@ _UNUSED = 30 * 24 * 3600
 
 
 def main() -> int:
-    """Create the archive and print its path."""
+    """Create the archives and print their paths."""
     jvm.set_environment()
+    cache = Path(sys.argv[1])
     try:
-        made = make(Path(sys.argv[1]))
+        for made in (make(cache), make_for_submitter(cache)):
+            print(made or "no archive for the submitter, which can't be started here", file=sys.stderr)
     except (SluiceError, OSError) as error:
         print(f"clients start without an archive of their classes: {error}", file=sys.stderr)
         return 1
-    print(made, file=sys.stderr)
     return 0
 
 
@@ -59,15 +64,59 @@ def make(cache: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix="new-", dir=own.directory) as directory:
         archive = Path(directory) / "classes.jsa"
         _record(own, archive, Path(directory) / "client.log")
-        if not archive.is_file():
-            raise OperationError(
-                "Java has written no class-data archive", remedy="use Java 17 or newer with lib/server/classes.jsa"
-            )
-        # Java makes the file readable for its owner only, but other users may run clients.
-        archive.chmod(0o644)
-        made = own.keep(archive)
+        made = _kept(own, archive)
     _remove_unused(cache, own)
     return made
+
+
+def make_for_submitter(cache: Path) -> Path | None:
+    """Create the class-data archive of the submitter; returns its path. None: there is no submitter for this process.
+
+    Raises:
+        OSError: the directory can't be written.
+        SluiceError: the sample job can't be compiled or submitted, or this Java can't write archives.
+    """
+    found = submitter.find(Path(sys.executable), None, os.environ)
+    if found is None:
+        return None
+    own = found.class_path(cache)
+    if there := own.archive:
+        return there
+    own.directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="new-", dir=own.directory) as directory:
+        archive = Path(directory) / "classes.jsa"
+        _record_submission(found, archive, Path(directory) / "client.log", cache)
+        return _kept(own, archive)
+
+
+def _record_submission(found: Submitter, archive: Path, log: Path, cache: Path) -> None:
+    """Submit the sample job by a submitter that writes the classes it has loaded to the archive at its exit."""
+    command = found.command(f"{JVM_ARGS} -XX:ArchiveClassesAtExit={shlex.quote(str(archive))}")
+    python = Path(sys.executable)
+    with cluster() as url:
+        with ClientProcess(python, log, variables={CACHE: str(cache)}) as client:
+            content = client.prepare(sample_order(Access(url)), timeout=_TIMEOUT).content
+        if content is None:
+            raise RuntimeError("only the order of a replay is answered without a graph")
+        with ClientProcess(python, log, command=command, variables=found.variables) as client:
+            client.find(str(log.parent))
+            client.load(Load(job="sample", content=content, options=rest_options(url)), timeout=_TIMEOUT)
+            client.submit(Submit(flink_job_id="0" * 32, release=1), timeout=_TIMEOUT)
+
+
+def _kept(own: ClassPath, archive: Path) -> Path:
+    """Where a finished archive was moved to.
+
+    Raises:
+        OperationError: Java has written none.
+    """
+    if not archive.is_file():
+        raise OperationError(
+            "Java has written no class-data archive", remedy="use Java 17 or newer with lib/server/classes.jsa"
+        )
+    # Java makes the file readable for its owner only, but other users may run clients.
+    archive.chmod(0o644)
+    return own.keep(archive)
 
 
 def sample_order(flink: Access) -> Build:
@@ -124,12 +173,22 @@ class _NoJobs(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer every request with an empty list of jobs."""
-        answer = b'{"jobs": []}'
-        self.send_response(200)
+        self._answer(200, b'{"jobs": []}')
+
+    def _answer(self, status: int, answer: bytes) -> None:
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
+
+    def do_POST(self) -> None:
+        """Accept every job."""
+        # The body is in chunks, each after a line with its length; the last one is empty.
+        while length := int(self.rfile.readline().strip() or b"0", 16):
+            self.rfile.read(length + 2)
+        self.rfile.readline()
+        self._answer(202, b'{"jobUrl": "/jobs/"}')
 
     def log_message(self, *_: object) -> None:
         """Log nothing."""

@@ -69,6 +69,14 @@ class ClassPath:
         shutil.rmtree(new, ignore_errors=True)
 
 
+def mapped(archive: Path) -> list[str]:
+    """The options of a JVM that maps an archive.
+
+    The JVM verifies the archive, and starts without it if it doesn't match or is damaged.
+    """
+    return ["-Xshare:auto", "-XX:+VerifySharedSpaces", f"-XX:SharedArchiveFile={archive}"]
+
+
 def find(cache: Path, jars: list[Path], java: Path) -> ClassPath:
     """The class path for these jars and this JVM, whether it exists or not.
 

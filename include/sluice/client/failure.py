@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from py4j.protocol import Py4JJavaError
 
@@ -48,28 +46,6 @@ def failed(error: Exception, *, step: str, job: str, job_file: Path | None) -> F
         return Failed(kind=kind, message=f"{job}: {words}", remedy=remedy, detail=detail)
     place = _place(error, job_file)
     return Failed(kind="compile", message=f"{place or job}: {words}", remedy="correct the pipeline", detail=detail)
-
-
-A = TypeVar("A")
-_NO_REASON = "Netty pipeline was not properly initialized"
-"""What Flink's REST client says if the cluster closes a connection, as after a failed TLS handshake, before the client
-has begun to send its request. Whether it says this or the reason is a race between two of its threads."""
-_ATTEMPTS = 10
-
-
-def repeat_for_reason(request: Callable[[], A]) -> A:
-    """The result of an idempotent request to the cluster; it is repeated if its error hides the reason.
-
-    Raises:
-        Py4JJavaError: the request failed; with the reason, unless that is hidden ten times.
-    """
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            return request()
-        except Py4JJavaError as error:
-            if _NO_REASON not in java_words(error):
-                raise
-    return request()
 
 
 def java_words(error: Py4JJavaError) -> str:

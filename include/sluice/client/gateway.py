@@ -16,6 +16,8 @@ from typing import Any
 from sluice.errors import ConfigError, OperationError
 
 _MAIN = "sluice.client.Gateway"
+_NEWEST = "sluice.client.Submission"
+"""The class that an earlier version's jar lacks."""
 _ADDRESS = "127.0.0.1"
 _TIMEOUT = 120.0
 """Seconds within which the JVM's gateway must be ready."""
@@ -35,16 +37,20 @@ def launch() -> Any:
     from py4j.java_gateway import (  # noqa: PLC0415 - only the client has Py4J
         CallbackServerParameters,
         GatewayParameters,
+        JavaClass,
         JavaGateway,
     )
 
     token = secrets.token_urlsafe(32)
-    return JavaGateway(
+    gateway = JavaGateway(
         gateway_parameters=GatewayParameters(address=_ADDRESS, port=_start(token), auto_convert=True, auth_token=token),
         callback_server_parameters=CallbackServerParameters(
             address=_ADDRESS, port=0, daemonize=True, daemonize_connections=True, auth_token=token
         ),
     )
+    if not isinstance(gateway.jvm.sluice.client.Submission, JavaClass):
+        raise _outdated(_NEWEST)
+    return gateway
 
 
 def _start(token: str) -> int:
@@ -72,10 +78,14 @@ def _start(token: str) -> int:
 def _failed(process: subprocess.Popen[bytes]) -> ConfigError | OperationError:
     words = process.stderr.read().decode(errors="replace").strip() if process.stderr else ""
     if _MAIN in words and "ClassNotFoundException" in words:
-        lib = os.environ.get("FLINK_LIB_DIR", "Flink's lib directory")
-        return ConfigError(
-            f"{lib} has no flink-strict-json jar of this version of Sluice: class {_MAIN} is missing",
-            remedy="run make client, or run make jars and copy the jar from .sluice/jars/flink/",
-        )
+        return _outdated(_MAIN)
     first = words.partition("\n")[0]
     return OperationError(f"the client's JVM ended with status {process.returncode}: {first or 'it wrote nothing'}")
+
+
+def _outdated(name: str) -> ConfigError:
+    lib = os.environ.get("FLINK_LIB_DIR", "Flink's lib directory")
+    return ConfigError(
+        f"{lib} has no flink-strict-json jar of this version of Sluice: class {name} is missing",
+        remedy="run make client, or run make jars and copy the jar from .sluice/jars/flink/",
+    )

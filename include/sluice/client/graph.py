@@ -11,11 +11,13 @@ from typing import Any
 from pyflink.java_gateway import get_gateway
 from pyflink.util.java_utils import get_field
 
+from sluice.client.address import rest_options
 from sluice.client.descriptions import Described, describe, secret_texts
 from sluice.client.generated_code import normalise_generated_code
 from sluice.client.pipeline import Pipeline
 from sluice.client.protocol import Build, Graph, Operator, Vertex
-from sluice.client.submission import Submission, connect
+from sluice.client.stores import tls_options
+from sluice.client.submission import Submission
 
 
 class PreparedJob(Submission):
@@ -31,7 +33,8 @@ class PreparedJob(Submission):
         self._columns = pipeline.columns
         name = order.part.name if order.part else pipeline.job.name
         job_graph, self._described = _compile(pipeline, order, name)
-        super().__init__(name, job_graph, connect(order))
+        with tls_options(order.flink_url, order.flink_tls) as options:
+            super().__init__(name, job_graph, {**rest_options(order.flink_url), **options})
 
     def facts(self) -> Graph:
         """The compiled graph: vertices, operators with their ids and descriptions, slots, and the digest."""

@@ -12,8 +12,6 @@ from pathlib import Path
 from sluice.client import class_path, gateway
 
 FindClassPath = Callable[[Path], tuple[class_path.ClassPath, object]]
-_MAPPED = "-Xshare:auto -XX:+VerifySharedSpaces -XX:SharedArchiveFile="
-"""The JVM verifies the archive, and starts without it if it doesn't match or is damaged."""
 
 
 def set_environment() -> None:
@@ -70,5 +68,5 @@ def _own_variables(find: FindClassPath = class_path.of_this_process) -> dict[str
     except OSError as error:
         print(f"the fast class path can't be used: {error}", file=sys.stderr)
         return {}
-    mapped = f"{_MAPPED}{archive}" if archive else ""
-    return {"FLINK_LIB_DIR": str(own.lib), "JVM_ARGS": f"{os.environ.get('JVM_ARGS', '')} {mapped}".strip()}
+    mapped = class_path.mapped(archive) if archive else []
+    return {"FLINK_LIB_DIR": str(own.lib), "JVM_ARGS": " ".join([os.environ.get("JVM_ARGS", ""), *mapped]).strip()}

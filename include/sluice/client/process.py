@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -72,8 +72,13 @@ class ClientProcess:
     the order has no effect later (unless its request has left already), and its answer can't be mistaken for that to
     the next order. Further orders then fail with the reason for which the process was killed.
 
+    Attributes:
+        compiles: The client takes the order to build a job; False: it takes a graph after each submission instead.
+
     Args:
         python: The Python interpreter with PyFlink and Sluice.
+        command: The command of a client that submits and doesn't compile; None: the interpreter's client, which does
+            both.
         log: The file to which the client's standard error is appended.
         variables: Further environment variables; for those from the parent see `sluice.client.environment`.
         on_progress: Called for each step that the client reports.
@@ -87,6 +92,7 @@ class ClientProcess:
         python: Path,
         log: Path,
         *,
+        command: Sequence[str] | None = None,
         variables: Mapping[str, str] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
@@ -97,7 +103,7 @@ class ClientProcess:
         try:
             with log.open("ab") as errors:
                 self._process = subprocess.Popen(
-                    [str(python), "-m", "sluice.client"],
+                    command or [str(python), "-m", "sluice.client"],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=errors,
@@ -110,6 +116,7 @@ class ClientProcess:
                 f"the client's interpreter {python} can't be run: {error.strerror}",
                 remedy="set SLUICE_CLIENT_PYTHON to a Python interpreter with PyFlink and Sluice",
             ) from error
+        self.compiles = command is None
         self._number = 0
         self._ended: str | None = None
         self._lines: queue.Queue[str | None] = queue.Queue()

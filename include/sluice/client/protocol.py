@@ -1,4 +1,7 @@
-"""The protocol between the parent and the client process: one JSON object per line.
+"""The protocol between the parent and a client process: one JSON object per line.
+
+Two programs speak it: `python -m sluice.client`, which compiles jobs, and the Java class sluice.client.Submitter, which
+knows all orders but `Build`, and takes another `Load` after each `Submit`.
 
 Each line is an `Order` or a `Reply`. The parent numbers its orders from 1, and each reply has the number of its order,
 so that a late reply is never mistaken for the answer to the next order.
@@ -100,9 +103,8 @@ class Load(_Message):
     job: str
     content: str
     """`Ready.content`. Its origin must be certain: Java deserializes it."""
-    flink_url: str
-    flink_tls: Tls = Tls()
-    """As in `Build`."""
+    options: dict[str, str]
+    """The options of Flink's REST client: address and TLS. The files that they name exist until the answer."""
 
 
 class Inspect(_Message):

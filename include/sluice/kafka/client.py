@@ -54,7 +54,7 @@ class Brokers:
 
     def apply(self, steps: Iterable[Step]) -> None:
         """Create or change topics. See `sluice.kafka.topics.apply`."""
-        apply(self._client, steps, self.servers)
+        apply(self._client, steps, self.servers, self._clock)
 
     def held(self, topics: Iterable[str]) -> Held:
         """Start and end offsets, with the reason for each topic that has none."""

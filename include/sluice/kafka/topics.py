@@ -15,9 +15,13 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from sluice.clock import MACHINE, Clock
 from sluice.errors import TopicError
 from sluice.kafka.brokers import TIMEOUT, unreachable
 from sluice.kafka.topic_steps import Actual, Step, compare, refuse
+
+_PROPAGATION = 5.0
+"""Seconds within which all brokers know a new topic."""
 
 
 def describe(admin: AdminClient, names: Iterable[str], servers: str) -> dict[str, Actual]:
@@ -52,7 +56,7 @@ def describe(admin: AdminClient, names: Iterable[str], servers: str) -> dict[str
     }
 
 
-def apply(admin: AdminClient, steps: Iterable[Step], servers: str) -> None:
+def apply(admin: AdminClient, steps: Iterable[Step], servers: str, clock: Clock = MACHINE) -> None:
     """Apply the steps. No step deletes anything.
 
     A step that was taken already, by an earlier try or by another job that shares the topic, counts as taken if the
@@ -73,7 +77,7 @@ def apply(admin: AdminClient, steps: Iterable[Step], servers: str) -> None:
                 raise unreachable(servers, error) from error
             if code not in (KafkaError.TOPIC_ALREADY_EXISTS, KafkaError.INVALID_PARTITIONS):
                 raise TopicError(f"{step.words}: the broker refused it: {error.args[0].str()}") from error
-            _refuse_another(step, describe(admin, [step.declared.name], servers).get(step.declared.name), error)
+            _refuse_another(admin, step, servers, clock, error)
 
 
 def _apply(admin: AdminClient, step: Step) -> None:
@@ -89,19 +93,30 @@ def _apply(admin: AdminClient, step: Step) -> None:
             _set(admin, topic.name, {name: new for name, (_, new) in step.changes.items()})
 
 
-def _refuse_another(step: Step, actual: Actual | None, error: KafkaException) -> None:
+def _refuse_another(admin: AdminClient, step: Step, servers: str, clock: Clock, error: KafkaException) -> None:
     """Raise if the topic that the broker has is not the one that the step leads to."""
+    actual: Actual | None = None
+
+    def is_described() -> bool:
+        nonlocal actual
+        actual = describe(admin, [step.declared.name], servers).get(step.declared.name)
+        return actual is not None and not (step.action == "grow" and _differs(step, actual))
+
+    # The broker that describes topics learns of a new one a moment after the one that has created it.
+    clock.wait_for(is_described, within=_PROPAGATION, pause=0.1)
     if actual is None:
         raise TopicError(f"{step.words}: the broker refused it: {error.args[0].str()}") from error
-    if step.action == "grow":
-        differs = actual.partitions != step.declared.partitions
-    else:
-        differs = any(each.action != "keep" for each in compare("", step.declared, actual))
-    if differs:
+    if _differs(step, actual):
         raise TopicError(
             f"{step.words}: it exists meanwhile, with {actual.partitions} partitions, replication "
             f"{actual.replication} and perhaps other settings; deploy again: the plan says what differs"
         ) from error
+
+
+def _differs(step: Step, actual: Actual) -> bool:
+    if step.action == "grow":
+        return actual.partitions != step.declared.partitions
+    return any(each.action != "keep" for each in compare("", step.declared, actual))
 
 
 def _set(admin: AdminClient, name: str, values: Mapping[str, str]) -> None:

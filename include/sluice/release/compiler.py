@@ -8,23 +8,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
-from sluice.client.address import login_variables
+from sluice.client import submitter
+from sluice.client.address import login_variables, rest_options
 from sluice.client.class_path import CACHE
-from sluice.client.environment import pipeline_variables
-from sluice.client.process import ClientProcess
+from sluice.client.environment import client_environment, pipeline_variables
+from sluice.client.process import JVM_ARGS, ClientProcess
 from sluice.client.protocol import Build, Found, Load, Part, Ready, State, Submit
+from sluice.client.stores import tls_options
 from sluice.errors import OperationError
 from sluice.release.jars import stored_jars
 from sluice.release.versions import FACTS, FLINK, KAFKA_CONNECTOR, PIPELINE
 
 if TYPE_CHECKING:
+    from sluice.client.submitter import Submitter
     from sluice.flink.access import Access
     from sluice.release.graphs import Compiled, GraphStore
     from sluice.release.target import Target
     from sluice.settings import Settings
 
+Ahead = Literal["compile", "submit"]
+"""Which client to start before it is needed: the one that compiles, or the submitter."""
 SUBMIT_TIMEOUT = 60.0
 """Seconds within which the cluster must answer a submission."""
 _COMPILED_FROM = {
@@ -81,11 +86,14 @@ class _Prepared:
 class Compiler:
     """A client process that compiles a release of a job and may submit it. A context manager that ends the process.
 
+    A release whose graph is stored is not compiled. Then the client is a submitter, which starts faster.
+
     Args:
         project: The project.
         job: The job's name.
         log: Called with each progress message.
-        ahead: Start the process at once, in parallel to further imports; otherwise at the first call that needs it.
+        ahead: Start this client at once, in parallel to further imports; None: a client is started at the first call
+            that needs one.
         submit_timeout: Seconds within which the cluster must answer a submission.
     """
 
@@ -95,14 +103,16 @@ class Compiler:
         job: str,
         log: Callable[[str], None],
         *,
-        ahead: bool = False,
+        ahead: Ahead | None = None,
         submit_timeout: float = SUBMIT_TIMEOUT,
     ) -> None:
         self._project = project
         self._job = job
         self._log = log
         self._submit_timeout = submit_timeout
-        self._process: ClientProcess | None = self._start() if ahead else None
+        self._process: ClientProcess | None = self._start(compiles=ahead == "compile") if ahead else None
+        self._is_unused = ahead == "compile"
+        """The client that compiles was started before it was needed, and has had no order yet."""
         self._prepared: _Prepared | None = None
         self._holds_graph = False
         """The client process has the prepared graph."""
@@ -135,8 +145,7 @@ class Compiler:
         wanted = (target.fingerprint, carry_over, part)
         if self._prepared is None or self._prepared.wanted != wanted:
             if self._holds_graph:
-                # A client process takes one graph.
-                self._end()
+                self._release_graph()
             # If anything fails from here on, nothing is prepared: the former graph must not be submitted instead.
             self._prepared = None
             build = self._order(target, carry_over=carry_over, part=part)
@@ -159,8 +168,10 @@ class Compiler:
         prepared = self._prepared
         if prepared is None:
             raise RuntimeError("prepare comes before load and submit")
-        if self._is_spent or self._has_ended:
+        if self._has_ended:
             self._end()
+        elif self._is_spent:
+            self._release_graph()
         if self._holds_graph:
             return
         content, build = prepared.compiled.ready.content, prepared.build
@@ -176,8 +187,8 @@ class Compiler:
             self._prepared = replace(prepared, compiled=self._find_or_compile(build, prepared.source))
 
     def _load(self, content: str, build: Build) -> None:
-        order = Load(job=self._job, content=content, flink_url=build.flink_url, flink_tls=build.flink_tls)
-        with self._ended_on_error():
+        with self._ended_on_error(), tls_options(build.flink_url, build.flink_tls) as tls:
+            order = Load(job=self._job, content=content, options={**rest_options(build.flink_url), **tls})
             self._running().load(order, timeout=self._project.settings.prepare_timeout)
         self._holds_graph = True
 
@@ -213,11 +224,17 @@ class Compiler:
             self._end()
             raise
 
+    def _release_graph(self) -> None:
+        """Let the client process give up its graph. One that compiles has to end: it takes a single graph."""
+        if self._process is not None and self._process.compiles:
+            self._end()
+        self._holds_graph = self._is_spent = False
+
     def _end(self) -> None:
         if self._process is not None:
             self._process.close()
         self._process = None
-        self._holds_graph = self._is_spent = False
+        self._holds_graph = self._is_spent = self._is_unused = False
 
     def close(self) -> None:
         """End the client process."""
@@ -262,7 +279,9 @@ class Compiler:
     def _compile(self, order: Build) -> Ready:
         settings = self._project.settings
         with self._ended_on_error():
-            ready = self._running().prepare(order, timeout=settings.prepare_timeout, root=settings.root)
+            client = self._running(compiles=True)
+            self._is_unused = False
+            ready = client.prepare(order, timeout=settings.prepare_timeout, root=settings.root)
         self._holds_graph = True
         self._log(f"compiled: {len(ready.graph.vertices)} vertices, {ready.graph.slots} slots")
         return ready
@@ -272,20 +291,35 @@ class Compiler:
         """The client process was killed, for instance since an answer was late."""
         return self._process is not None and self._process.has_ended
 
-    def _running(self) -> ClientProcess:
-        if self._has_ended:
+    def _running(self, *, compiles: bool = False) -> ClientProcess:
+        """The client process; started if there is none, or if another kind of client is needed."""
+        client = self._process
+        # The submitter is ready before a client that was started to compile, and has only begun to import PyFlink.
+        is_other = client is not None and (not client.compiles if compiles else self._is_unused and self._submitter)
+        if self._has_ended or is_other:
             self._end()
         if self._process is None:
-            self._process = self._start()
+            self._process = self._start(compiles=compiles)
         return self._process
 
-    def _start(self) -> ClientProcess:
-        lib, cache = self._project.flink_lib, self._project.settings.client_cache
-        variables = {CACHE: str(cache), **({"FLINK_LIB_DIR": str(lib)} if lib else {})}
+    @property
+    def _submitter(self) -> Submitter | None:
+        project = self._project
+        return submitter.find(project.settings.client_python, project.flink_lib, client_environment(os.environ))
+
+    def _start(self, *, compiles: bool) -> ClientProcess:
+        lib, settings = self._project.flink_lib, self._project.settings
+        given = {CACHE: str(settings.client_cache), **({"FLINK_LIB_DIR": str(lib)} if lib else {})}
+        variables = {**given, **login_variables(self._project.flink)}
+        command = None
+        if not compiles and (found := self._submitter):
+            command = found.command(os.environ.get("JVM_ARGS", JVM_ARGS), settings.client_cache)
+            variables |= found.variables
         return ClientProcess(
-            self._project.settings.client_python,
-            self._project.settings.logs / "client" / f"{self._job}.log",
-            variables={**variables, **login_variables(self._project.flink)},
+            settings.client_python,
+            settings.logs / "client" / f"{self._job}.log",
+            command=command,
+            variables=variables,
             on_progress=lambda step: self._log(f"{step.step}: {step.seconds:.1f} s"),
         )
 

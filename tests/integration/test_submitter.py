@@ -1,0 +1,217 @@
+"""The client that submits without Python: what is compiled already starts from its stored graph, as it was compiled."""
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import psutil
+import pytest
+
+from sluice.client import submitter
+from sluice.client.address import rest_options
+from sluice.client.archive import cluster, make_for_submitter
+from sluice.client.process import JVM_ARGS, ClientProcess
+from sluice.client.protocol import RELEASE, Load, Submit
+from sluice.errors import FlinkError, OperationError, StateError, UnreachableError
+from sluice.flink import calls
+from sluice.flink.client import FlinkClient
+from sluice.local.flink import gather_jars
+from sluice.operation.topics import create_topics
+from sluice.plan.target import desired_target
+from tests.integration import sources
+from tests.support.running import deploy, operate
+from tests.support.stacks import local_stack
+from tests.support.waiting import wait_for
+from tests.support.windowed import start_with_state
+
+PYTHON = Path(sys.executable)
+
+
+def find(lab):
+    return submitter.find(PYTHON, lab.project.flink_lib, {})
+
+
+@contextmanager
+def client(lab, log):
+    found = find(lab)
+    command = found.command(JVM_ARGS)
+    with ClientProcess(PYTHON, log, command=command, variables=found.variables) as process:
+        yield process
+
+
+@pytest.fixture
+def submits(lab, tmp_path):
+    """A client that submits."""
+    with client(lab, tmp_path / "client.log") as process:
+        yield process
+
+
+@pytest.fixture
+def compiles(lab, tmp_path):
+    """A client that compiles."""
+    variables = {"FLINK_LIB_DIR": str(lab.project.flink_lib)}
+    with ClientProcess(PYTHON, tmp_path / "python.log", variables=variables) as process:
+        yield process
+
+
+@pytest.fixture
+def new_id():
+    """A Flink job id."""
+    return uuid4().hex
+
+
+def graph(lab, job):
+    """The graph of a job."""
+    with lab.project.compiler(job, print) as compiler:
+        return compiler.prepare(desired_target(lab.project, job, {})).content
+
+
+def load(lab, content, job="any", url=None):
+    return Load(job=job, content=content, options=rest_options(url or lab.local.flink_url))
+
+
+def write_noting_interpreter(directory, calls_file):
+    """The interpreter of these tests, which notes its arguments."""
+    python = directory / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    (directory / "lib").symlink_to(Path(sys.prefix) / "lib")
+    python.write_text(f'#!/bin/sh\necho "$@" >> "{calls_file}"\nexec "{PYTHON}" "$@"\n')
+    python.chmod(0o755)
+    return python
+
+
+def test_rollback_resume_and_recovery_start_no_python(lab, tmp_path):
+    noted = tmp_path / "calls"
+    lab.client_python = write_noting_interpreter(tmp_path / "environment", noted)
+    lab.job("plain", sources.source("plain", sources.SQL))
+    deploy(lab.project, "plain")
+    lab.job("plain", sources.source("plain", sources.SQL.replace("'!'", "'?'")))
+    deploy(lab.project, "plain")
+    assert "sluice.client" in noted.read_text()
+    noted.unlink()
+    for kind in ("rollback", "suspend", "resume"):
+        result = operate(lab.project, "plain", kind=kind)
+        assert result.error is None
+    with FlinkClient(lab.local.flink_url) as flink:
+        flink.send(calls.cancel(result.flink_job_id))
+        wait_for(lambda: flink.send(calls.status(result.flink_job_id)).status.is_terminal)
+    recovered = deploy(lab.project, "plain")
+    assert f"/{result.flink_job_id}/chk-" in recovered.restored_from
+    assert not noted.exists()
+
+
+def test_client_started_to_compile_gives_way_if_the_graph_is_stored(lab):
+    lab.job("any", sources.source("any", sources.SQL))
+    graph(lab, "any")
+    with lab.project.compiler("any", print, ahead="compile") as compiler:
+        compiler.prepare(desired_target(lab.project, "any", {}))
+        compiler.load()
+        commands = [" ".join(child.cmdline()) for child in psutil.Process().children()]
+    assert [command for command in commands if command.endswith("sluice.client.Submitter")]
+    assert not [command for command in commands if command.endswith("-m sluice.client")]
+
+
+def test_checkpoint_is_read_alike_with_and_without_python(lab, submits, compiles):
+    start_with_state(lab, "read")
+    suspended = operate(lab.project, "read", kind="suspend")
+    path = suspended.savepoint
+    found = submits.inspect(path)
+    assert found == compiles.inspect(path)
+    assert found.positions
+    assert found.operators
+    directory = path.rpartition("/")[0]
+    assert submits.find(directory) == compiles.find(directory)
+    assert submits.find(directory).path == path
+    assert submits.find(f"{directory}/none").path is None
+
+
+def test_checkpoint_that_is_missing_has_the_same_message_with_and_without_python(submits, compiles, tmp_path):
+    messages = []
+    for process in (submits, compiles):
+        with pytest.raises(StateError) as caught:
+            process.inspect(str(tmp_path / "none"))
+        messages.append(caught.value.message)
+        # It takes further orders.
+        assert process.find(str(tmp_path)).path is None
+    assert messages[0] == messages[1]
+    assert "the checkpoint can't be read: " in messages[0]
+
+
+def test_several_graphs_are_submitted_by_one_process(lab, submits):
+    for name in ("one", "two"):
+        lab.job(name, sources.source(name, sources.SQL))
+        create_topics(lab.project, name)
+    with FlinkClient(lab.local.flink_url) as flink:
+        for name in ("one", "two"):
+            submits.load(load(lab, graph(lab, name), name), timeout=60)
+            job = uuid4().hex
+            assert submits.submit(Submit(flink_job_id=job, release=7), timeout=60).flink_job_id == job
+            wait_for(lambda job=job: flink.send(calls.job_config(job)).parameters)
+            assert flink.send(calls.job_config(job)).parameters[RELEASE] == "7"
+            flink.send(calls.cancel(job))
+
+
+def test_graph_is_submitted_once(lab, submits, new_id):
+    with cluster() as url:
+        submits.load(load(lab, sample(lab), url=url), timeout=60)
+        submits.submit(Submit(flink_job_id=new_id), timeout=60)
+        with pytest.raises(OperationError, match="expected load, got submit"):
+            submits.submit(Submit(flink_job_id=new_id), timeout=60)
+
+
+def sample(lab):
+    """The graph of any job."""
+    lab.job("any", sources.source("any", sources.SQL))
+    return graph(lab, "any")
+
+
+@pytest.mark.parametrize("content", ["", "AAAA", "no base64!"])
+def test_damaged_graph_is_refused_with_its_job(lab, submits, content):
+    with pytest.raises(OperationError, match="any: the graph can't be read: "):
+        submits.load(load(lab, content), timeout=60)
+
+
+def test_cluster_that_does_not_answer_is_named(lab, submits, tmp_path):
+    content = sample(lab)
+    with pytest.raises(UnreachableError, match=r"^any: .*Connection refused: .*127\.0\.0\.1:1") as caught:
+        submits.load(load(lab, content, url="http://127.0.0.1:1"), timeout=60)
+    assert "\tat " not in caught.value.message
+    assert "\tat " in (tmp_path / "client.log").read_text()
+
+
+def test_reason_of_the_cluster_for_a_refusal_is_in_the_message(lab, submits, new_id):
+    submits.load(load(lab, sample(lab)), timeout=60)
+    submits.submit(Submit(flink_job_id=new_id), timeout=60)
+    submits.load(load(lab, sample(lab)), timeout=60)
+    with pytest.raises(FlinkError, match=r"any: (.|\n)*already been submitted") as caught:
+        submits.submit(Submit(flink_job_id=new_id), timeout=60)
+    assert "\tat " not in caught.value.message
+    with FlinkClient(lab.local.flink_url) as flink:
+        flink.send(calls.cancel(new_id))
+
+
+def test_archive_of_its_classes_shortens_the_start(lab, tmp_path, monkeypatch):
+    cache, lib = tmp_path / "cache", gather_jars(local_stack(tmp_path / "home"))
+    cache.mkdir()
+    monkeypatch.setenv("FLINK_LIB_DIR", str(lib))
+    archive = make_for_submitter(cache)
+    assert make_for_submitter(cache) == archive
+    found = submitter.find(PYTHON, lib, {})
+    classes = tmp_path / "classes"
+    content = sample(lab)
+
+    def loaded():
+        command = found.command(f"{JVM_ARGS} -Xlog:class+load:file={classes}", cache)
+        with ClientProcess(PYTHON, tmp_path / "log", command=command, variables=found.variables) as process:
+            process.load(load(lab, content), timeout=60)
+        lines = [line for line in classes.read_text().splitlines() if " org.apache.flink." in line]
+        assert len(lines) > 200
+        return sum("shared objects file (top)" in line for line in lines) / len(lines)
+
+    assert loaded() > 0.9
+    # A damaged archive is left out.
+    with archive.open("r+b") as file:
+        file.seek(archive.stat().st_size // 2)
+        file.write(bytes(4096))
+    assert loaded() == 0

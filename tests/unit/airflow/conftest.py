@@ -23,10 +23,14 @@ def _import_airflow():
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         for name, value in _VARIABLES.items():
             patch.setenv(name, value)
+        # Otherwise Airflow would configure logging and its database for the whole process, other tests' too.
+        patch.setenv("_AIRFLOW__AS_LIBRARY", "1")
         # Airflow uses interfaces that are deprecated; pytest turns warnings into errors.
         warnings.simplefilter("ignore")
         for name in ("airflow", "airflow.serialization.serialized_objects", "airflow.sdk.execution_time.task_runner"):
             import_module(name)
+        # The directories of DAGs and plugins.
+        import_module("airflow.settings").configure_vars()
 
 
 _import_airflow()

@@ -189,6 +189,34 @@ class Pair:
             raise SystemExit("the cluster has forgotten when the old job ended")
         return Taken(downtime / 1000, time.monotonic() - begun)
 
+    def start_again(self, kind: str) -> float:
+        """Seconds of a command that starts a release which was compiled before.
+
+        Args:
+            kind: `rollback`; `resume`, after a suspension; `recovery`: a deploy after the job was cancelled.
+        """
+        command = [str(Path(sys.executable).parent / "sluice"), kind, self.job, "--json"]
+        if kind == "rollback":
+            ledger = self.project.ledger
+            place = ledger.placement(self.job)
+            runs = place.release if place else None
+            healthy = [each.number for each in ledger.releases(self.job) if each.healthy_at and each.number != runs]
+            command.append(f"--to={max(healthy)}")
+        if kind == "resume":
+            self.run([command[0], "suspend", *command[2:]])
+        if kind == "recovery":
+            command[1] = "deploy"
+            with FlinkClient(self.local.flink_url) as flink:
+                lost = self.id_of(self.job)
+                flink.send(calls.cancel(lost))
+                while not flink.send(calls.status(lost)).status.is_terminal:
+                    time.sleep(0.1)
+        begun = time.monotonic()
+        row = json.loads(self.run(command))[0]
+        if row["outcome"] != "healthy" or not row["restored_from"]:
+            raise SystemExit(f"expected a job restored from its state, got {row}")
+        return time.monotonic() - begun
+
     def unchanged(self) -> float:
         """Seconds of a `sluice deploy` without changes."""
         begun = time.monotonic()

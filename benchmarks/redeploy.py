@@ -2,8 +2,9 @@
 
 Two jobs of the same query run side by side on the same topic, one of Sluice and one started by hand, and are redeployed
 in turn. Downtime: from the old job's end until the last task of the new one runs, by the JobManager's clock. Gap: the
-longest time without committed records in the job's output around the redeploy. Then the same with state of about 1,
-100 and 500 MB (RocksDB, incremental checkpoints), in both modes that keep state.
+longest time without committed records in the job's output around the redeploy. Then commands that start a compiled
+release again, against the redeploy by hand. Then redeploys with state of about 1, 100 and 500 MB (RocksDB, incremental
+checkpoints), in both modes that keep state.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from sluice.local.traffic.generator import Message
 
 PAIRS = int(os.environ.get("SLUICE_BENCH_RUNS", "10"))
 STATE_RUNS = int(os.environ.get("SLUICE_BENCH_STATE_RUNS", "3"))
-MEGABYTES = tuple(map(int, os.environ.get("SLUICE_BENCH_STATE_MB", "1,100,500").split(",")))
+MEGABYTES = tuple(map(int, filter(None, os.environ.get("SLUICE_BENCH_STATE_MB", "1,100,500").split(","))))
 BASELINE = "flink stop, flink run -s"
 EVENT_TYPES = ("page_view", "click", "conversion", "add_to_cart")
 
@@ -64,14 +65,24 @@ def under_traffic(pair: Pair, stack: Stack) -> list[Measure]:
         with stack.step("deploys without a change"):
             unchanged = [pair.unchanged() for _ in range(PAIRS)]
             asked = [pair.listed() for _ in range(PAIRS)]
+        again: dict[str, list[float]] = {"rollback": [], "resume": [], "recovery": []}
+        for turn in range(PAIRS):
+            with stack.step(f"start a compiled release again, {turn + 1} of {PAIRS}"):
+                for kind, seconds in again.items():
+                    seconds.append(pair.start_again(kind))
     pair.end()
     ours, theirs = taken["savepoint"], taken["by hand"]
+    by_hand = [one.command for one in theirs]
     name = f"gap in the committed output (without a redeploy: {quiet['savepoint']:.1f} s)"
     return [
         against("downtime", [one.downtime for one in ours], "s", BASELINE, [one.downtime for one in theirs]),
         against(name, [one.gap for one in ours], "s", BASELINE, [one.gap for one in theirs]),
         against("sluice deploy without a change", unchanged, "s", "flink list", asked),
-        against("the whole command", [one.command for one in ours], "s", BASELINE, [one.command for one in theirs]),
+        against("the whole command", [one.command for one in ours], "s", BASELINE, by_hand),
+        *(
+            against(f"the whole command of a {kind}", seconds, "s", BASELINE, by_hand)
+            for kind, seconds in again.items()
+        ),
     ]
 
 

@@ -1,7 +1,10 @@
 """The client that submits without Python: what is compiled already starts from its stored graph, as it was compiled."""
 
+import stat
 import sys
+import threading
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,7 +14,7 @@ import pytest
 from sluice.client import submitter
 from sluice.client.address import rest_options
 from sluice.client.archive import cluster, make_for_submitter
-from sluice.client.process import JVM_ARGS, ClientProcess
+from sluice.client.process import JVM_ARGS, TEMPORARY, ClientProcess
 from sluice.client.protocol import RELEASE, Load, Submit
 from sluice.errors import FlinkError, OperationError, StateError, UnreachableError
 from sluice.flink import calls
@@ -164,6 +167,51 @@ def sample(lab):
     """The graph of any job."""
     lab.job("any", sources.source("any", sources.SQL))
     return graph(lab, "any")
+
+
+@pytest.mark.parametrize("compiling", [False, True], ids=["submitter", "compiling client"])
+def test_files_of_a_submission_are_private_and_end_with_the_client(lab, tmp_path, new_id, compiling):
+    content = sample(lab)
+    seen = []
+
+    class Killing(BaseHTTPRequestHandler):
+        """A cluster that takes the job in, and is never heard of again."""
+
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            answer = b'{"jobs": []}'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def do_POST(self):
+            java = next(each for each in (process, *process.children(recursive=True)) if each.name() == "java")
+            option = next(word for word in java.cmdline() if word.startswith(TEMPORARY))
+            directory = Path(option.removeprefix(TEMPORARY))
+            mode, files = stat.S_IMODE(directory.stat().st_mode), list(directory.glob("flink-*"))
+            seen.append((directory, mode, files))
+            process.kill()
+
+        def log_message(self, *_):
+            """Log nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Killing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        found = find(lab)
+        command = None if compiling else found.command(JVM_ARGS)
+        variables = {"FLINK_LIB_DIR": str(lab.project.flink_lib)} if compiling else found.variables
+        with ClientProcess(PYTHON, tmp_path / "log", command=command, variables=variables) as client:
+            process = psutil.Process(client.pid)
+            client.load(load(lab, content, url=f"http://127.0.0.1:{server.server_port}"), timeout=60)
+            with pytest.raises(OperationError, match="client process ended with status -9"):
+                client.submit(Submit(flink_job_id=new_id), timeout=60)
+        server.shutdown()
+    ((directory, mode, files),) = seen
+    assert mode == 0o700
+    assert files
+    assert not directory.exists()
 
 
 @pytest.mark.parametrize("content", ["", "AAAA", "no base64!"])

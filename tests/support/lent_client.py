@@ -20,6 +20,8 @@ def main() -> int:
         given = json.load(file)
     arguments = sys.argv[2:]
     own = {name: value for name, value in os.environ.items() if name.startswith(COUNTS)}
+    # Each client has temporary files of its own.
+    own["JVM_ARGS"] = " ".join(word for word in own["JVM_ARGS"].split() if not word.startswith("-Djava.io.tmpdir="))
     is_lent = arguments == ["-m", "sluice.client"] and own == given["variables"]
     if not is_lent or os.listdir(given["own"]):  # noqa: PTH208 - as above
         os.execv(given["python"], [given["python"], *arguments])

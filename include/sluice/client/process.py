@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -64,6 +65,9 @@ _TRACE = ("Traceback (", "Caused by:", "During handling of", "The above exceptio
 JVM_ARGS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xmx512m"
 """JVM options for a process that lives for seconds: only the C1 compiler and one GC thread, which start faster."""
 
+TEMPORARY = "-Djava.io.tmpdir="
+"""The option of a client's JVM with its directory for temporary files."""
+
 
 class ClientProcess:
     """A client process with its JVM; a context manager that ends both.
@@ -99,11 +103,22 @@ class ClientProcess:
         self._log = log
         self._on_progress = on_progress or (lambda _progress: None)
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.compiles = command is None
         variables = {"JVM_ARGS": JVM_ARGS, **client_environment(os.environ), **(variables or {})}
+        # Flink's REST client writes the graph, which may contain secrets, to a file while it submits it. If the JVM is
+        # killed meanwhile, the file stays; so it is in a directory that only this user can read, and that ends with
+        # the process.
+        self._files = TemporaryDirectory(prefix="sluice-client-", ignore_cleanup_errors=True)
+        option = f"{TEMPORARY}{self._files.name}"
+        if command is None:
+            command = [str(python), "-m", "sluice.client"]
+            variables["JVM_ARGS"] = f"{variables['JVM_ARGS']} {option}"
+        else:
+            command = [command[0], option, *command[1:]]
         try:
             with log.open("ab") as errors:
                 self._process = subprocess.Popen(
-                    command or [str(python), "-m", "sluice.client"],
+                    command,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=errors,
@@ -112,11 +127,11 @@ class ClientProcess:
                     start_new_session=True,
                 )
         except OSError as error:
+            self._files.cleanup()
             raise ConfigError(
                 f"the client's interpreter {python} can't be run: {error.strerror}",
                 remedy="set SLUICE_CLIENT_PYTHON to a Python interpreter with PyFlink and Sluice",
             ) from error
-        self.compiles = command is None
         self._number = 0
         self._ended: str | None = None
         self._lines: queue.Queue[str | None] = queue.Queue()
@@ -207,6 +222,7 @@ class ClientProcess:
             self._kill()
         if self._process.stdout:
             self._process.stdout.close()
+        self._files.cleanup()
 
     def _ask(self, step: str, command: Command, expected: type[A], timeout: float, what: str) -> A:
         """Send an order and wait for an answer of the expected type; `what` names the subject in error messages."""
@@ -298,6 +314,7 @@ class ClientProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._files.cleanup()
 
     def _died(self) -> OperationError:
         try:

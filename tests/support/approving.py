@@ -61,15 +61,15 @@ class KeptQuestions:
         return self.shown[identity(run)]
 
 
-class Tells(BaseNotifier):
-    """Keeps the changes that it is called with."""
+class Recorder(BaseNotifier):
+    """A notifier that keeps the changes that it is called with."""
 
-    def __init__(self, told):
+    def __init__(self, notified):
         super().__init__()
-        self.told = told
+        self.notified = notified
 
     def notify(self, context):
-        self.told.extend(context["changes"])
+        self.notified.extend(context["changes"])
 
 
 class Approvals:
@@ -80,7 +80,7 @@ class Approvals:
         identity: Returns the id of the task instance of a run.
 
     Attributes:
-        told: The notified changes.
+        notified: The notified changes.
         alive: The runs that have not ended.
     """
 
@@ -89,7 +89,7 @@ class Approvals:
         self._project = SimpleNamespace(
             clock=MACHINE, ledger=self.ledger, settings=SimpleNamespace(approval_hours=24.0)
         )
-        self.told, self.alive = [], set()
+        self.notified, self.alive = [], set()
 
     def _count(self, _dag, run_ids, **_states):
         return sum(run in self.alive for run in run_ids)
@@ -119,7 +119,7 @@ class Approvals:
         """Ask for an approval; why the task waits, or the approval that it has."""
         self.alive.add(run)
         try:
-            return self.execute(self.task(plan, notifiers=[Tells(self.told)]), run, **params)
+            return self.execute(self.task(plan, notifiers=[Recorder(self.notified)]), run, **params)
         except TaskAwaitingInput as waits:
             return waits
 

@@ -18,14 +18,14 @@ class Failing(BaseNotifier):
 
     is_broken = False
 
-    def __init__(self, told):
+    def __init__(self, notified):
         super().__init__()
-        self.told = told
+        self.notified = notified
 
     def notify(self, context):
         if self.is_broken:
             raise RuntimeError("no server")
-        self.told.append(("failing", [each["job"] for each in context["changes"]]))
+        self.notified.append(("failing", [each["job"] for each in context["changes"]]))
 
 
 class Template(BaseNotifier):
@@ -33,12 +33,12 @@ class Template(BaseNotifier):
 
     template_fields = ("text",)
 
-    def __init__(self, told, text):
+    def __init__(self, notified, text):
         super().__init__()
-        self.told, self.text = told, text
+        self.notified, self.text = notified, text
 
     def notify(self, _context):
-        self.told.append(("template", self.text))
+        self.notified.append(("template", self.text))
 
 
 class Sweeps:
@@ -53,7 +53,7 @@ class Sweeps:
         states: The states of the tasks that trigger runs: `operate_<number>`.
         made: The ids of the runs that they have triggered, by their number.
         runs: The states of Airflow's runs, by DAG and run.
-        told: The notifications of the last run.
+        notified: The notifications of the last run.
         checks: The run's id of each check of the fleet.
         has_ended: Which holders the last sweep knows to have ended.
         xcoms: What the last run's task `sweep` has pushed.
@@ -63,9 +63,9 @@ class Sweeps:
         self.project, self.ledger, self.root = project, project.ledger, root
         self.rows, self.needs, self.found = [], [], None
         self.states, self.made, self.runs = {}, {}, {}
-        self.told, self.checks, self.has_ended, self.xcoms = [], [], None, {}
-        self.failing = Failing(self.told)
-        self._notifiers = [self.failing, Template(self.told, "{{ changes[0].reasons[0] }}")]
+        self.notified, self.checks, self.has_ended, self.xcoms = [], [], None, {}
+        self.failing = Failing(self.notified)
+        self._notifiers = [self.failing, Template(self.notified, "{{ changes[0].reasons[0] }}")]
 
     @classmethod
     def with_ledger(cls, url, root=None):
@@ -75,7 +75,7 @@ class Sweeps:
         """Run both tasks; the runs that are to be triggered, and why `verify` fails, or None."""
         ti = SweepingTask(self)
         where = {**context("redeploy_and_verify", name), "ti": ti}
-        self.told.clear()
+        self.notified.clear()
         result = execute(self.operator(SweepOperator), where)
         ti.xcom_push("return_value", result)
         self.xcoms = dict(ti.xcoms)
@@ -93,7 +93,7 @@ class Sweeps:
 
     def texts(self):
         """The texts of the last run's notifications."""
-        return [words for notifier, words in self.told if notifier == "template"]
+        return [words for notifier, words in self.notified if notifier == "template"]
 
     def record_sample(self, job):
         """Record a sweep that has seen this job; its time."""

@@ -43,11 +43,11 @@ def test_approve_task_shows_the_plan_and_waits_a_day_without_holding_a_lock(appr
 
 def test_approval_request_is_notified_once_in_the_form_of_the_sweeps_news(approvals):
     approvals.ask()
-    assert [(each["job"], each["old"] == each["new"]) for each in approvals.told] == [("counts", True)]
-    assert approvals.newest.link in approvals.told[0]["reasons"][0]
+    assert [(each["job"], each["old"] == each["new"]) for each in approvals.notified] == [("counts", True)]
+    assert approvals.newest.link in approvals.notified[0]["reasons"][0]
     approvals.ask()
-    assert len(approvals.told) == 1
-    assert approvals.ledger.notifications.known("Tells", "report") == {"counts": "approval f"}
+    assert len(approvals.notified) == 1
+    assert approvals.ledger.notifications.known("Recorder", "report") == {"counts": "approval f"}
 
 
 def test_reason_of_a_request_is_shown_as_text_not_markup(approvals, airflow):
@@ -154,7 +154,7 @@ def test_unattended_run_fails_instead_of_waiting_for_an_approval(approvals, airf
         "counts: the plan needs an approval, and an unattended run can't ask for one: windows of another length; the "
         "job was not changed; start a run that isn't unattended, and approve its plan"
     )
-    assert (airflow.shown, approvals.ledger.approvals.of("counts"), approvals.told) == ({}, [], [])
+    assert (airflow.shown, approvals.ledger.approvals.of("counts"), approvals.notified) == ({}, [], [])
     assert approvals.ask(unattended=False).method_name == "execute_complete"
 
 

@@ -44,14 +44,14 @@ def test_failing_notifier_is_retried_and_blocks_nothing_else(sweeps):
     sweeps.failing.is_broken = True
     result, failure = sweeps.run("1")
     assert triggered(result) == ["deploy.a"]
-    assert sweeps.told == [("template", "it is gone")]
+    assert sweeps.notified == [("template", "it is gone")]
     assert failure == "notifier Failing failed, and is called again at the next sweep: RuntimeError: no server"
     assert set(sweeps.checks) == {"1"}
     sweeps.failing.is_broken = False
     _, failure = sweeps.run("2")
-    assert (sweeps.told, failure) == ([("failing", ["a"])], None)
+    assert (sweeps.notified, failure) == ([("failing", ["a"])], None)
     _, failure = sweeps.run("3")
-    assert (sweeps.told, failure) == ([], None)
+    assert (sweeps.notified, failure) == ([], None)
 
 
 def test_report_on_a_running_job_notifies_once_and_fails_one_run(sweeps):
@@ -59,10 +59,10 @@ def test_report_on_a_running_job_notifies_once_and_fails_one_run(sweeps):
     sweeps.needs = [Needed("a", report("given up after 6 tries", "given up: redeploy f5"))]
     _, failure = sweeps.run("1")
     assert failure == "jobs need a person: a: given up after 6 tries"
-    assert sweeps.told == [("failing", ["a"]), ("template", "given up after 6 tries")]
+    assert sweeps.notified == [("failing", ["a"]), ("template", "given up after 6 tries")]
     assert sweeps.xcoms["reports"][0]["reasons"] == ["given up after 6 tries"]
     _, failure = sweeps.run("2")
-    assert (sweeps.told, failure) == ([], None)
+    assert (sweeps.notified, failure) == ([], None)
     sweeps.needs = [Needed("a", report("another", "given up: redeploy f6"))]
     assert sweeps.run("3")[1] == "jobs need a person: a: another"
 
@@ -83,7 +83,7 @@ def loses(job="a", why="it loses state", cause="approval f5", fingerprint="f5"):
 def test_approval_is_requested_once_and_reported_from_the_next_sweep_on(sweeps):
     sweeps.rows, sweeps.needs = [drifted("a")], [loses()]
     asks, failure = sweeps.run("1")
-    assert (sweeps.told, failure) == ([], None)
+    assert (sweeps.notified, failure) == ([], None)
     assert [
         (each["trigger_dag_id"], each["conf"]["operation"], each["conf"]["unattended"], each["wait_for_completion"])
         for each in asks
@@ -91,11 +91,11 @@ def test_approval_is_requested_once_and_reported_from_the_next_sweep_on(sweeps):
     # The request counts, whatever the outcome of its run.
     asks, failure = sweeps.run("2")
     assert failure == "jobs need a person: a: it loses state"
-    assert (asks, len(sweeps.told)) == ([], 2)
+    assert (asks, len(sweeps.notified)) == ([], 2)
     sweeps.needs = [Needed("a", report("it waits", "approval f5"))]
-    assert (sweeps.run("3"), sweeps.told) == (([], None), [])
+    assert (sweeps.run("3"), sweeps.notified) == (([], None), [])
     sweeps.needs = [loses()]
-    assert (sweeps.run("4"), sweeps.told) == (([], None), [])
+    assert (sweeps.run("4"), sweeps.notified) == (([], None), [])
 
 
 def test_approval_is_requested_again_after_a_sweep_without_its_change(sweeps):
@@ -113,7 +113,7 @@ def test_approval_request_that_could_not_be_made_is_repeated(sweeps):
     sweeps.states["operate_0"] = "failed"
     failed = "a run of deploy.a failed, or could not be triggered"
     asks, failure = sweeps.run("1")
-    assert ([each["wait_for_completion"] for each in asks], sweeps.told) == ([False], [])
+    assert ([each["wait_for_completion"] for each in asks], sweeps.notified) == ([False], [])
     assert failure.startswith(failed)
     for name, texts in (("2", ["it loses state"]), ("3", [])):
         asks, failure = sweeps.run(name)
@@ -123,7 +123,7 @@ def test_approval_request_that_could_not_be_made_is_repeated(sweeps):
     # The DAG is no longer paused.
     sweeps.states["operate_0"], sweeps.made[0] = "success", "r4"
     asks, failure = sweeps.run("4")
-    assert (len(asks), failure, sweeps.told) == (1, None, [])
+    assert (len(asks), failure, sweeps.notified) == (1, None, [])
     assert sweeps.run("5") == ([], None)
 
 

@@ -34,7 +34,7 @@ def test_airflows_answers_have_the_fields_that_are_read():
     assert ErrorType.DAGRUN_ALREADY_EXISTS
 
 
-def test_airflows_own_function_sends_the_same_request_for_a_question_and_returns_nothing():
+def test_airflows_own_function_sends_the_same_question_and_returns_nothing():
     text = inspect.getsource(hitl.upsert_hitl_detail)
     assert "SUPERVISOR_COMMS.send(" in text
     assert "CreateHITLDetailPayload(" in text

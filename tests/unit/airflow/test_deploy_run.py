@@ -79,9 +79,9 @@ def sweep(began):
     return found
 
 
-def fired(file, seconds):
+def fired(file, seconds, clock=None):
     """The event of a trigger with a deadline in so many seconds, and how long it has waited."""
-    clock = SimulatedClock()
+    clock = clock or SimulatedClock()
     trigger = DeployRunTrigger(dag_id="deploy.counts", run_id="r1", file=str(file), deadline=time.time() + seconds)
     trigger.clock = clock
     return event_of(trigger), clock.waited
@@ -142,9 +142,17 @@ def test_run_whose_job_file_was_removed_fails_before_the_deadline(supervisor, fi
 
 
 def test_run_that_ends_although_its_job_file_was_removed_has_ended(supervisor, file):
-    supervisor.runs["r1"] = "success"
+    """Also if it ends at the moment at which the file counts as removed."""
+
+    class EndingClock(SimulatedClock):
+        async def pause(self, seconds):
+            await super().pause(seconds)
+            if self.waited >= 30:
+                supervisor.runs["r1"] = "success"
+
+    supervisor.runs["r1"] = "running"
     file.unlink()
-    assert fired(file, 3_600) == ({"status": "success"}, 0)
+    assert fired(file, 3_600, EndingClock()) == ({"status": "success"}, 30)
 
 
 @pytest.mark.parametrize("state", ["success", "failed"])

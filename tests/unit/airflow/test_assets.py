@@ -178,7 +178,8 @@ def test_event_that_was_not_recorded_is_sent_again_once(passed):
         events = trigger.run()
         sent = (await anext(events)).payload
         waiting = asyncio.create_task(anext(events))
-        await trigger.clock.paused.wait()
+        paused = asyncio.create_task(trigger.clock.paused.wait())
+        await asyncio.wait({waiting, paused}, return_when=asyncio.FIRST_COMPLETED)
         assert not waiting.done()
         waiting.cancel()
         return sent

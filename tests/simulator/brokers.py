@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from sluice.job.duration import epoch_milliseconds
 from sluice.kafka.history import Moments
-from sluice.kafka.offsets import Offsets
+from sluice.kafka.offsets import Held, Offsets
 from sluice.kafka.topic_steps import Actual
 
 
@@ -46,6 +46,9 @@ class SimulatedBrokers:
             raise error
         wanted = set(topics)
         return {at: held for at, held in self.ends.items() if at[0] in wanted}
+
+    def held(self, topics):
+        return Held(self.offsets(topics))
 
     def stable_ends(self, topics):
         return {at: held.end for at, held in self.offsets(topics).items()}

@@ -18,7 +18,6 @@ import yaml
 from sluice.deployment.catalog import read_catalog
 from sluice.deployment.file import read_deployment_file
 from sluice.settings import Settings
-from tests.support.own_process import run_script
 
 ROOT = Path(__file__).resolve().parents[2]
 VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(?::([-?])([^}]*))?\}")
@@ -190,25 +189,6 @@ def test_make_secrets_refuses_an_empty_file_that_a_redirection_made(tmp_path):
     assert done.returncode == 1
     assert "without redirecting its output" in done.stderr
     assert file.read_bytes() == b""
-
-
-def test_airflow_commands_in_the_compose_file_exist(services, tmp_path):
-    commands = {name: service["command"] for name, service in airflow_services(services).items()}
-    assert {words[0] for words in commands.values()} == {
-        *("db", "api-server", "scheduler", "dag-processor", "triggerer", "python")
-    }
-    checks = [
-        service["healthcheck"]["test"][1].replace('"$${HOSTNAME}"', "here").split()[1:]
-        for service in airflow_services(services).values()
-        if service.get("healthcheck", {}).get("test", [""])[0] == "CMD-SHELL"
-    ]
-    assert len(checks) == 2
-    code = (
-        "import json, sys; from airflow.cli.cli_parser import get_parser;"
-        "[get_parser().parse_args(words) for words in json.loads(sys.argv[1])]"
-    )
-    words = [words for words in commands.values() if words[0] != "python"] + checks
-    run_script(code, tmp_path, json.dumps(words))
 
 
 def test_sluice_commands_in_the_compose_file_exist(services):

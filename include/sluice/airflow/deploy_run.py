@@ -5,7 +5,6 @@ None of its fields is a template: a run's reason contains messages of exceptions
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
@@ -20,6 +19,7 @@ from asgiref.sync import sync_to_async
 
 from sluice.airflow.base import BACKSTOP
 from sluice.airflow.task_api import run_state, trigger_run
+from sluice.clock import MACHINE, Clock
 from sluice.settings import JOBS_PACKAGE
 
 if TYPE_CHECKING:
@@ -148,6 +148,9 @@ class DeployRunTrigger(BaseTrigger):
         file: The job's file.
         deadline: Unix time in seconds.
         pause: Seconds between two requests for its state.
+
+    Attributes:
+        clock: The clock by which it waits; Airflow doesn't store it.
     """
 
     def __init__(self, *, dag_id: str, run_id: str, file: str, deadline: float, pause: float = _PAUSE) -> None:
@@ -157,6 +160,7 @@ class DeployRunTrigger(BaseTrigger):
         self.file = file
         self.deadline = deadline
         self.pause = pause
+        self.clock: Clock = MACHINE
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class and arguments."""
@@ -165,19 +169,20 @@ class DeployRunTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: {status}; see `RunStatus`."""
-        seen = time.monotonic()
+        clock = self.clock
+        seen = clock.monotonic()
         while True:
             status = await sync_to_async(self._status)()
             if await sync_to_async(Path(self.file).exists)():
-                seen = time.monotonic()
-            elif time.monotonic() - seen >= _REMOVED_AFTER:
+                seen = clock.monotonic()
+            elif clock.monotonic() - seen >= _REMOVED_AFTER:
                 status = status or RunStatus.REMOVED
-            if status is None and time.time() >= self.deadline:
+            if status is None and clock.now().timestamp() >= self.deadline:
                 status = RunStatus.LATE
             if status is not None:
                 yield TriggerEvent({"status": status.value})  # type: ignore[no-untyped-call]
                 return
-            await asyncio.sleep(max(0.0, min(self.pause, self.deadline - time.time())))
+            await clock.pause(max(0.0, min(self.pause, self.deadline - clock.now().timestamp())))
 
     def _status(self) -> RunStatus | None:
         """The status of an ended run; None: it has not ended."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
@@ -54,12 +53,12 @@ class EventTimeTrigger(ProjectTrigger, BaseEventTrigger):
                 payload = {"job": self.job, "from": former.isoformat(), "until": until.isoformat()}
                 yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
                 await sync_to_async(self.record)(until)
-            await asyncio.sleep(_PAUSE)
+            await self.clock.pause(_PAUSE)
 
     def find_passed(self) -> tuple[datetime, datetime] | None:
         """The last event's moment and the multiple passed since; None: none was passed."""
         ledger = ledger_of(self.root, self.environment)
-        recent = ledger.samples.of(self.job, datetime.now(UTC) - _SAMPLES)
+        recent = ledger.samples.of(self.job, self.clock.now() - _SAMPLES)
         written = written_until(recent if len(recent) >= _LEAST else ledger.samples.last_of(self.job, _LEAST))
         if written is None:
             return None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator
 
 from airflow.triggers.base import TriggerEvent
@@ -32,10 +30,10 @@ class OperationTrigger(ProjectTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event, without content."""
-        until = time.monotonic() + _HOLDER_CHECK
+        until = self.clock.monotonic() + _HOLDER_CHECK
         # A loop: the ledger sends no events.
-        while time.monotonic() < until and await sync_to_async(self._is_in_progress)():  # noqa: ASYNC110
-            await asyncio.sleep(_LEDGER_PAUSE)
+        while self.clock.monotonic() < until and await sync_to_async(self._is_in_progress)():
+            await self.clock.pause(_LEDGER_PAUSE)
         yield TriggerEvent({})  # type: ignore[no-untyped-call]
 
     def _is_in_progress(self) -> bool:

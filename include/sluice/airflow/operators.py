@@ -23,6 +23,7 @@ from sluice.ledger.values import Outcome
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from sluice.kafka.client import Brokers
     from sluice.ledger.tables import Operation
     from sluice.operation.roll_back import RollbackResult
     from sluice.operation.started import Started
@@ -131,9 +132,6 @@ class CreateTopicsOperator(RequestOperator):
 
     def execute(self, context: Context) -> list[str]:
         """A line for each topic: what was done or found."""
-        from airflow.providers.apache.kafka.hooks.client import KafkaAdminClientHook  # noqa: PLC0415
-
-        from sluice.kafka.client import Brokers  # noqa: PLC0415
         from sluice.operation.topics import create_topics  # noqa: PLC0415
 
         request = self.request(context)
@@ -141,8 +139,7 @@ class CreateTopicsOperator(RequestOperator):
             raise AirflowSkipException("only a deploy changes topics")
         with airflow_errors():
             project = self.project()
-            admin = KafkaAdminClientHook(kafka_config_id=project.content.kafka.connection).get_conn
-            brokers = Brokers(project.kafka, admin)
+            brokers = self.brokers(project)
             with self.failed_attempt_recorded(context, project):
                 if plan := planned(self.plan):
                     brokers.apply(plan.topic_steps)
@@ -159,6 +156,15 @@ class CreateTopicsOperator(RequestOperator):
         for words in done:
             self.log.info("%s", words)
         return done
+
+    def brokers(self, project: Project) -> Brokers:
+        """The project's brokers, reached by Airflow's own hook of the Kafka connection."""
+        from airflow.providers.apache.kafka.hooks.client import KafkaAdminClientHook  # noqa: PLC0415
+
+        from sluice.kafka.client import Brokers  # noqa: PLC0415
+
+        admin = KafkaAdminClientHook(kafka_config_id=project.content.kafka.connection).get_conn
+        return Brokers(project.kafka, admin)
 
 
 class PackageOperator(RequestOperator):

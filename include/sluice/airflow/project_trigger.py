@@ -9,6 +9,7 @@ from airflow.triggers.base import BaseTrigger
 from asgiref.sync import sync_to_async
 
 from sluice.airflow.projects import project_of
+from sluice.clock import MACHINE, Clock
 from sluice.project import Project
 
 
@@ -19,12 +20,16 @@ class ProjectTrigger(BaseTrigger):
         root: The project's directory; None: SLUICE_ROOT, or the working directory's.
         environment: Which file of deployments/ applies; None: SLUICE_ENVIRONMENT. That file names the brokers and the
             cluster, so that Airflow stores no secrets among the trigger's arguments.
+
+    Attributes:
+        clock: The clock of triggers that wait without reading the whole project; Airflow doesn't store it.
     """
 
     def __init__(self, *, root: str | None, environment: str | None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.root = root
         self.environment = environment
+        self.clock: Clock = MACHINE
         self._project: Project | None = None
 
     async def project(self) -> Project:

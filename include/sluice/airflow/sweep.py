@@ -62,20 +62,29 @@ class _SweepingOperator(ProjectOperator):
     def sweep(self, project: Project, context: Context, has_ended: HolderEnded) -> tuple[list[JobStatus], list[str]]:
         """Check and record the whole fleet, and notify of changed verdicts; the jobs, and the notifiers' errors."""
         from sluice.fleet.notifications import notify_verdicts  # noqa: PLC0415
-        from sluice.fleet.status import sweep_and_record  # noqa: PLC0415
 
-        rows = [found.status for found in sweep_and_record(project, context["run_id"], has_ended)]
+        rows = self.check_jobs(project, context["run_id"], has_ended)
         for row in rows:
             self.log.info("%s: %s, %s%s", row.job, row.state, row.verdict, "".join(f"; {r}" for r in row.reasons))
         _push(context, CHANGES, [])
         callbacks = self._callbacks("xcom", CHANGES, context)
         return rows, self.log_errors(notify_verdicts(project.ledger.notifications, rows, callbacks))
 
-    def judge(self, project: Project, rows: Sequence[JobStatus], has_ended: HolderEnded) -> list[Needed]:
-        """Find and log what the jobs of a sweep need."""
+    def check_jobs(self, project: Project, run: str, has_ended: HolderEnded) -> list[JobStatus]:
+        """Check and record the whole fleet; the jobs."""
+        from sluice.fleet.status import sweep_and_record  # noqa: PLC0415
+
+        return [found.status for found in sweep_and_record(project, run, has_ended)]
+
+    def find_needs(self, project: Project, rows: Sequence[JobStatus], has_ended: HolderEnded) -> list[Needed]:
+        """Find what the jobs of a sweep need."""
         from sluice.fleet.needs import find_needs  # noqa: PLC0415
 
-        needs = find_needs(project, rows, self.log.info, has_ended=has_ended, budget=self.budget)
+        return find_needs(project, rows, self.log.info, has_ended=has_ended, budget=self.budget)
+
+    def judge(self, project: Project, rows: Sequence[JobStatus], has_ended: HolderEnded) -> list[Needed]:
+        """Find and log what the jobs of a sweep need."""
+        needs = self.find_needs(project, rows, has_ended)
         for needed in needs:
             level = self.log.warning if needed.decision.need == "report" else self.log.info
             level("%s", needed.words)

@@ -17,7 +17,7 @@ from sluice.errors import JobNotFoundError, UnreachableError
 from sluice.flink import calls
 from sluice.ledger.chunk_scheduling import ChunkLimits, QueuePosition
 from sluice.ledger.values import Outcome
-from sluice.operation.gate import readings
+from sluice.operation.gate import port_readings
 from sluice.operation.gate_order import GateOrder
 from sluice.operation.savepoint import await_savepoint
 from sluice.project import Project
@@ -40,7 +40,7 @@ class GateTrigger(ProjectTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: {passed, words}."""
         project = await self.project()
-        async for _, reading in readings(project, GateOrder.model_validate(self.order)):
+        async for _, reading in port_readings(project, GateOrder.model_validate(self.order)):
             self.log.info("%s", reading.words)
             if reading.passed or reading.hopeless:
                 yield TriggerEvent({"passed": reading.passed, "words": reading.words})  # type: ignore[no-untyped-call]

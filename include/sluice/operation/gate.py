@@ -57,11 +57,16 @@ async def readings(project: Project, order: GateOrder) -> AsyncGenerator[tuple[G
                 left.pop(0)
 
 
+def port_readings(project: Project, order: GateOrder) -> AsyncGenerator[tuple[Gate, Reading]]:
+    """The readings from the project's port `gates`; by default those of `readings`."""
+    return (project.ports.gates or readings)(project, order)
+
+
 def look(project: Project, order: GateOrder) -> Reading:
     """The current reading of the first gate, from one snapshot."""
 
     async def first() -> Reading:
-        async with aclosing(readings(project, order)) as found:
+        async with aclosing(port_readings(project, order)) as found:
             _, reading = await anext(found)
             return reading
 

@@ -15,7 +15,7 @@ from sluice.health.gates import GATES, Gate
 from sluice.ledger.operation_handle import LEASE, OperationHandle
 from sluice.ledger.values import Outcome
 from sluice.operation.context import OperationContext
-from sluice.operation.gate import readings
+from sluice.operation.gate import port_readings
 from sluice.operation.gate_order import gate_order
 from sluice.operation.retention import thin
 from sluice.operation.started import Log, Started
@@ -81,7 +81,7 @@ async def pass_gates(
     job = operation.row.job
     order = gate_order(project, job, started, tuple(gates), log)
     operation.keep_until(datetime.fromtimestamp(order.deadline, UTC) + LEASE)
-    async for gate, reading in (project.ports.gates or readings)(project, order):
+    async for gate, reading in port_readings(project, order):
         log(reading.words)
         if reading.hopeless:
             return f"{gate}: {reading.words}"

@@ -1,251 +1,286 @@
-"""A whole operation as one task: when it rolls back, and when a retry continues; in a process of its own."""
+"""A whole operation as one task: when it rolls back, and when a retry continues."""
 
-from pathlib import Path
+from contextlib import nullcontext
+from functools import partial
 
-from tests.support.own_process import run_script
-
-PREPARED = """
-from types import SimpleNamespace
-import sluice.airflow.deploy as deploy
-import sluice.airflow.triggers as triggers
-import sluice.operation.gate as gate
-import sluice.operation.gate_order as gate_order
-from airflow.sdk.bases.operator import ExecutorSafeguard
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
-from sluice.airflow.operators import SwitchOverOperator
-from sluice.clock import MACHINE
-from sluice.health.gates import Reading
-
-ExecutorSafeguard.test_mode = True
-STARTED = {"operation": "o", "release": 2, "flink_job_id": "f", "savepoint": "s", "restored_from": "s",
-           "unchanged": False, "deadline": 1.0, "positions": None}
-recorded, taken_back, seen, readings = [], [], [], {}
-operation = SimpleNamespace(
-    record=lambda *stage, **data: recorded.append((*stage, data)), keep_until=lambda moment: None)
-ledger = SimpleNamespace(
-    saw_checkpoint=lambda *job: seen.append(job),
-    operation=lambda identity: SimpleNamespace(
-        id=identity, kind="deploy", outcome="healthy", release=2, former_release=1, flink_job_id="f", savepoint="s",
-        restored_from="s", downtime_ms=900, approved_by=None))
-project = SimpleNamespace(ledger=ledger, kafka={}, clock=MACHINE)
-def order_of(project, job, started, gates, log, deadline):
-    return SimpleNamespace(deadline=9e9, gate=gates[0], model_dump=lambda mode: {"gate": gates[0]})
-gate_order.gate_order = order_of
-triggers.GateTrigger = lambda order, **where: SimpleNamespace(gate=order["gate"])
-gate.look = lambda project, order: readings.get(order.gate, Reading(passed=True, words=f"{order.gate} passed"))
-deploy.settle_operation = lambda task, context, project, started: {"outcome": "healthy", "downtime_ms": 900}
-deploy.roll_back_run = lambda *given: taken_back.append(given[3]) or SimpleNamespace(words="went back")
-
-
-class Extra(dict):
-    def __missing__(self, key):
-        return self.setdefault(key.uri, SimpleNamespace(extra=None))
-
-
-def context(attempt=1):
-    return {"ti": SimpleNamespace(try_number=attempt, max_tries=2), "outlet_events": Extra()}
-
-
-def task(kind=deploy.DeployOperator, raises=None):
-    def switch(self, context):
-        if raises is not None:
-            raise raises
-        return STARTED
-
-    SwitchOverOperator.work = switch
-    operator = kind(task_id="t", job="counts")
-    operator.project = lambda: project
-    operator.held = lambda project, context: operation
-    operator.driver = lambda context, project: SimpleNamespace(
-        failed=lambda stage, reason: operation.record(stage, "failed", reason=reason),
-        passed=lambda gate, job: gate == "running" and project.ledger.saw_checkpoint("counts", job.flink_job_id))
-    return operator
-
-
-def resumed(event, **kwargs):
-    # As Airflow goes on once a trigger has fired.
-    return task().resume_execution("passed", {"event": event, **kwargs}, context())
-
-
-def failure(call):
-    try:
-        call()
-    except AirflowException as error:
-        return error
-    raise AssertionError("it did not fail")
-"""
-
-
-def run(tmp_path: Path, script: str) -> None:
-    run_script(PREPARED + script, tmp_path, str(tmp_path))
-
-
-def test_job_that_passes_all_gates_at_once_is_not_deferred_and_emits_its_asset(tmp_path):
-    run(
-        tmp_path,
-        """
-where = context()
-row = task().execute(where)
-assert (row["job"], row["outcome"], row["release"], row["downtime_ms"]) == ("counts", "healthy", 2, 900)
-assert seen == [("counts", "f")]
-assert where["outlet_events"]["sluice://job/counts"].extra["operation"] == "o"
-assert [each.uri for each in task().outlets] == ["sluice://job/counts"]
-""",
-    )
-
-
-def test_deploy_waits_for_a_gate_in_the_triggerer_and_continues_with_the_next(tmp_path):
-    run(
-        tmp_path,
-        """
-readings["consumer_lag"] = Reading(passed=False, words="12 records behind")
-try:
-    task().execute(context())
-    raise SystemExit("it did not wait")
-except TaskDeferred as waits:
-    assert waits.method_name == "passed"
-    kwargs = waits.kwargs
-assert kwargs == {"started": STARTED, "gate": "consumer_lag"}, kwargs
-row = resumed({"passed": True, "words": "0 records behind"}, **kwargs)
-assert row["outcome"] == "healthy"
-assert taken_back == []
-""",
-    )
-
-
-def test_failed_gate_rolls_back_and_fails_the_task_without_retries(tmp_path):
-    run(
-        tmp_path,
-        """
-error = failure(lambda: resumed({"passed": False, "words": "stuck"}, started=STARTED, gate="watermark"))
-assert isinstance(error, AirflowFailException)
-assert str(error) == "counts: went back", error
-assert recorded == [("verify", "failed", {"reason": "watermark: stuck"})]
-readings["running"] = Reading(passed=False, hopeless=True, words="it has failed")
-failure(lambda: task().execute(context()))
-assert taken_back == ["counts: release 2: watermark: stuck", "counts: release 2: running: it has failed"]
-""",
-    )
-
-
-def test_retryable_error_is_rolled_back_by_the_last_attempt_only(tmp_path):
-    run(
-        tmp_path,
-        """
-for attempt, expected in ((1, 0), (2, 0), (3, 1)):
-    failure(lambda: task(raises=AirflowException("no answer")).execute(context(attempt)))
-    assert len(taken_back) == expected, (attempt, taken_back)
-failure(lambda: task(raises=AirflowFailException("refused")).execute(context(1)))
-assert taken_back == ["no answer", "refused"]
-""",
-    )
-
-
-def test_any_error_during_verification_is_rolled_back_by_the_last_attempt(tmp_path):
-    run(
-        tmp_path,
-        """
-from sluice.errors import UnreachableError
+import httpx
+import pytest
+from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    TaskDeferralError,
+    TaskDeferralTimeout,
+    TaskDeferred,
+)
 from sqlalchemy.exc import OperationalError
 
+from sluice.airflow.deploy import DeployOperator, ResumeOperator, RollBackToOperator, SuspendOperator
+from sluice.errors import FlinkError, OperationError, UnreachableError
+from sluice.health.gates import Reading
+from tests.simulator.simulated import JOB
+from tests.unit.airflow.tasks import OutletEvents, context, execute, on, raises
 
-def broken(error):
-    def raises(*_arguments, **_more):
-        raise error
-    return raises
-
-
-def fails_at(name, error):
-    taken_back.clear()
-    owner = gate_order if name == "gate_order" else deploy
-    former = getattr(owner, name)
-    setattr(owner, name, broken(error))
-    for attempt, expected in ((1, 0), (2, 0), (3, 1)):
-        for call in (lambda: task().execute(context(attempt)),
-                     lambda: task().resume_execution("passed", PASSED, context(attempt))):
-            taken_back.clear()
-            try:
-                call()
-                raise SystemExit(f"{name} did not fail")
-            except Exception as error:
-                assert len(taken_back) == expected, (name, attempt, taken_back)
-                assert (str(error) == "counts: went back") == bool(expected), error
-    setattr(owner, name, former)
+LAST = 3
+"""The number of the last try of a task with two retries."""
+LAGS = Reading(passed=False, words="12 records behind")
+PASSED = {"passed": True, "words": "0 records behind"}
 
 
-PASSED = {"event": {"passed": True, "words": "0 behind"}, "started": STARTED, "gate": "running"}
-fails_at("settle_operation", UnreachableError("Flink does not answer"))
-fails_at("settle_operation", OperationalError("COMMIT", {}, Exception("the ledger is gone")))
-fails_at("gate_order", KeyError("release"))
-fails_at("set_event_extra", RuntimeError("no event"))
-""",
-    )
+class Deploys:
+    """Tasks that deploy release 2, while release 1 runs.
+
+    Attributes:
+        simulated: The project.
+        readings: What the gates of release 2 read, by gate, if they are not passed: a reading, or an error.
+        first: The Flink job of release 1.
+    """
+
+    def __init__(self, simulated):
+        self.simulated, self.readings = simulated, {}
+        self.first = simulated.deploy().flink_job_id
+        simulated.gates = self._read_gates
+
+    async def _read_gates(self, _project, order):
+        is_new = self.simulated.cluster.releases[order.flink_job_id] == 2
+        for gate in order.gates:
+            passed = Reading(passed=True, words=f"{gate} passed")
+            found = self.readings.get(gate, passed) if is_new else passed
+            if isinstance(found, Exception):
+                raise found
+            yield gate, found
+
+    def task(self, kind=DeployOperator, **given):
+        if kind is DeployOperator:
+            given = {"config": {"least": 1}, **given}
+        return on(self.simulated.project, kind(task_id="t", job=JOB, **given))
+
+    def execute(self, try_number=1, events=None):
+        return execute(self.task(), _context(try_number, events))
+
+    def deferred(self, gate="consumer_lag"):
+        """Execute the task until it waits for a gate; the arguments with which Airflow continues it."""
+        self.readings[gate] = LAGS
+        with pytest.raises(TaskDeferred) as deferred:
+            self.execute()
+        del self.readings[gate]
+        assert deferred.value.method_name == "passed"
+        return deferred.value.kwargs
+
+    def resume(self, event, arguments, try_number=1, events=None):
+        """Continue as Airflow does when the trigger has fired."""
+        return self.task().resume_execution("passed", {"event": event, **arguments}, _context(try_number, events))
+
+    @property
+    def running(self):
+        """The release that runs on the cluster; None: none does."""
+        place, running = self.simulated.place, self.simulated.cluster.running_jobs()
+        assert len(running) < 2
+        return place.release if running == [place.flink_job_id] else None
+
+    @property
+    def newest(self):
+        """The newest operation."""
+        return self.simulated.ledger.operations(JOB)[0]
 
 
-def test_failure_to_extend_the_lease_rolls_back_and_a_deferral_does_not(tmp_path):
-    run(
-        tmp_path,
-        """
-from sluice.errors import UnreachableError
+def _context(try_number, events):
+    """The context of a try; `events`: its asset events."""
+    where = context(try_number=try_number)
+    return where if events is None else {**where, "outlet_events": events}
 
 
-def extend_lease(self, *_arguments):
-    raise UnreachableError("the ledger does not answer")
+@pytest.fixture
+def deploys(simulated):
+    return Deploys(simulated)
 
 
-readings["consumer_lag"] = Reading(passed=False, words="12 records behind")
-try:
-    task().execute(context(3))
-    raise SystemExit("it did not wait")
-except TaskDeferred:
-    assert taken_back == []
-deploy.DeployOperator.extend_lease = extend_lease
-assert str(failure(lambda: task().execute(context(3)))) == "counts: went back"
-assert taken_back == ["the ledger does not answer"]
-""",
-    )
+@pytest.fixture
+def measured(deploys):
+    """The clusters' times are such that a replacement has a downtime of 900 ms."""
+    cluster = deploys.simulated.cluster
+
+    def detail(job):
+        vertex = {"id": "v", "name": "v", "parallelism": 1, "maxParallelism": 1, "status": "RUNNING", "tasks": {}}
+        times = {"start-time": 1, "end-time": 1_000 if job == deploys.first else -1, "now": 2_000}
+        return httpx.Response(200, json={"jid": job, "name": JOB, "state": "RUNNING", **times, "vertices": [vertex]})
+
+    def times(_job):
+        return httpx.Response(200, json={"subtasks": [{"subtask": 0, "timestamps": {"RUNNING": 1_900}}]})
+
+    cluster.answers = {r"GET /jobs/(\w{32})": detail, r"GET /jobs/(\w+)/vertices/v/subtasktimes": times}
+    return deploys
 
 
-def test_failed_or_timed_out_trigger_is_rolled_back_by_the_last_attempt(tmp_path):
-    run(
-        tmp_path,
-        """
-from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
-from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout
-
-for reason, kind in ((TriggerFailureReason.TRIGGER_TIMEOUT, TaskDeferralTimeout),
-                     (TriggerFailureReason.TRIGGER_FAILURE, TaskDeferralError)):
-    taken_back.clear()
-    ended = lambda attempt: failure(
-        lambda: task().resume_execution(TRIGGER_FAIL_REPR, {"error": reason, "traceback": ["x"]}, context(attempt)))
-    assert type(ended(1)) is kind
-    assert taken_back == []
-    assert str(ended(3)) == "counts: went back"
-    assert taken_back == [str(kind(reason))], taken_back
-""",
-    )
+def test_job_that_passes_all_gates_at_once_is_not_deferred(measured):
+    row = measured.execute()
+    assert (row["job"], row["outcome"], row["release"], row["downtime_ms"]) == (JOB, "healthy", 2, 900)
+    assert row["operation"] == measured.newest.id
+    # The gate `running` has recorded that the job has completed a checkpoint.
+    assert measured.simulated.place.had_checkpoint
 
 
-def test_error_is_unchanged_if_there_is_nothing_to_roll_back(tmp_path):
-    run(
-        tmp_path,
-        """
-deploy.roll_back_run = lambda *_arguments: None
-error = failure(lambda: task(raises=AirflowFailException("counts: it is suspended")).execute(context()))
-assert str(error) == "counts: it is suspended"
-""",
-    )
+def test_deploy_emits_an_event_of_the_jobs_asset(deploys):
+    events = OutletEvents()
+    deploys.execute(events=events)
+    assert events[f"sluice://job/{JOB}"].extra["operation"] == deploys.newest.id
+    assert [each.uri for each in deploys.task().outlets] == [f"sluice://job/{JOB}"]
 
 
-def test_each_operator_requests_the_operation_of_its_name(tmp_path):
-    run(
-        tmp_path,
-        """
-kinds = (deploy.DeployOperator, deploy.RollBackToOperator, deploy.SuspendOperator, deploy.ResumeOperator)
-assert [kind(task_id="t", job="counts").asked["operation"] for kind in kinds] == [
-    "deploy", "rollback", "suspend", "resume"]
-given = deploy.RollBackToOperator(task_id="t", job="counts", to_release=3, mode="last-state", reason="it is slow").asked
-assert (given["to_release"], given["mode"], given["reason"]) == (3, "last-state", "it is slow")
-assert deploy.DeployOperator(task_id="t", job="counts", config={"window": "30s"}).asked["config_window"] == "30s"
-""",
-    )
+def test_deploy_waits_for_a_gate_in_the_triggerer_and_continues_with_the_next(deploys):
+    arguments = deploys.deferred("consumer_lag")
+    assert arguments["gate"] == "consumer_lag"
+    assert (arguments["started"]["operation"], arguments["started"]["release"]) == (deploys.newest.id, 2)
+    assert deploys.resume(PASSED, arguments)["outcome"] == "healthy"
+    assert deploys.running == 2
+
+
+def test_gate_that_fails_in_the_triggerer_rolls_back_without_retries(deploys):
+    arguments = deploys.deferred("watermark")
+    with pytest.raises(AirflowFailException, match=f"{JOB}: watermark: stuck; release 1 runs again"):
+        deploys.resume({"passed": False, "words": "stuck"}, arguments)
+    # The reason is that of the journal's entry, without the job and the release.
+    assert deploys.newest.reason.startswith("watermark: stuck; ")
+    assert (deploys.newest.outcome, deploys.running) == ("rolled_back", 1)
+
+
+def test_gate_that_can_not_pass_any_more_rolls_back_without_retries(deploys):
+    deploys.readings["running"] = Reading(passed=False, hopeless=True, words="it has failed")
+    with pytest.raises(AirflowFailException, match=f"{JOB}: running: it has failed; release 1 runs again"):
+        deploys.execute()
+    assert deploys.running == 1
+
+
+@pytest.mark.parametrize(("try_number", "running"), [(1, None), (2, None), (LAST, 1)])
+def test_error_that_a_retry_may_correct_is_rolled_back_by_the_last_try(deploys, try_number, running):
+    deploys.simulated.cluster.submit_errors = [OperationError("the client has ended")]
+    with pytest.raises(AirflowException, match="the client has ended") as failure:
+        deploys.execute(try_number)
+    assert isinstance(failure.value, AirflowFailException) is (try_number == LAST)
+    assert deploys.running == running
+    if running:
+        assert deploys.newest.reason.startswith("the client has ended")
+
+
+def test_error_that_no_retry_corrects_is_rolled_back_by_the_first_try(deploys):
+    deploys.simulated.cluster.submit_errors = [FlinkError("refused")]
+    with pytest.raises(AirflowFailException, match="refused.*; release 1 runs again"):
+        deploys.execute()
+    assert deploys.running == 1
+
+
+def fail_to_settle(deploys):
+    def no_answer():
+        raise httpx.ConnectError("Flink does not answer")
+
+    deploys.simulated.cluster.at_request(f"GET /jobs/{deploys.first}", no_answer)
+    return nullcontext()
+
+
+def fail_to_commit(deploys):
+    commit = OperationalError("COMMIT", {}, Exception("the ledger does not answer"))
+    return deploys.simulated.ledger.at_write("before", "end", raises(commit))
+
+
+def fail_to_read_a_gate(deploys):
+    deploys.readings["watermark"] = KeyError("release")
+    return nullcontext()
+
+
+@pytest.mark.parametrize("is_resumed", [False, True], ids=["at once", "after a wait"])
+@pytest.mark.parametrize("try_number", [1, 2, LAST])
+@pytest.mark.parametrize(
+    ("fail", "words"),
+    [
+        (fail_to_settle, "does not answer"),
+        (fail_to_commit, "the ledger does not answer"),
+        (fail_to_read_a_gate, "release"),
+    ],
+)
+def test_any_error_during_verification_is_rolled_back_by_the_last_try(deploys, fail, words, try_number, is_resumed):
+    end = partial(deploys.resume, PASSED, deploys.deferred()) if is_resumed else deploys.execute
+    with fail(deploys), pytest.raises(Exception, match=words) as failure:
+        end(try_number=try_number)
+    is_last = try_number == LAST
+    assert ("release 1 runs again" in str(failure.value)) is is_last
+    assert deploys.running == (1 if is_last else 2)
+
+
+@pytest.mark.parametrize("is_resumed", [False, True], ids=["at once", "after a wait"])
+def test_error_after_the_end_of_the_operation_rolls_nothing_back(deploys, is_resumed):
+    class NoEvents:
+        __getitem__ = raises(RuntimeError("no event"))
+
+    end = partial(deploys.resume, PASSED, deploys.deferred()) if is_resumed else deploys.execute
+    with pytest.raises(RuntimeError, match="no event"):
+        end(try_number=LAST, events=NoEvents())
+    assert (deploys.newest.outcome, deploys.running) == ("healthy", 2)
+
+
+def test_deferral_of_the_last_try_is_not_rolled_back(deploys):
+    deploys.readings["consumer_lag"] = LAGS
+    with pytest.raises(TaskDeferred):
+        deploys.execute(LAST)
+    assert deploys.running == 2
+
+
+def test_failure_to_extend_the_lease_is_rolled_back(deploys):
+    deploys.readings["consumer_lag"] = LAGS
+    task = deploys.task()
+    task.extend_lease = raises(UnreachableError("the ledger does not answer"))
+    with pytest.raises(AirflowFailException, match="the ledger does not answer; release 1 runs again"):
+        execute(task, context(try_number=LAST))
+    assert deploys.running == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        (TriggerFailureReason.TRIGGER_TIMEOUT, TaskDeferralTimeout),
+        (TriggerFailureReason.TRIGGER_FAILURE, TaskDeferralError),
+    ],
+)
+def test_failed_or_timed_out_trigger_is_rolled_back_by_the_last_try(deploys, reason, kind):
+    deploys.deferred()
+
+    def fail(try_number):
+        event = {"error": reason, "traceback": ["x"]}
+        deploys.task().resume_execution(TRIGGER_FAIL_REPR, event, context(try_number=try_number))
+
+    with pytest.raises(kind) as failure:
+        fail(1)
+    assert type(failure.value) is kind
+    assert deploys.running == 2
+    with pytest.raises(AirflowFailException, match="release 1 runs again"):
+        fail(LAST)
+    assert deploys.newest.reason.startswith(str(kind(reason)))
+    assert deploys.running == 1
+
+
+def test_error_is_unchanged_if_there_is_nothing_to_roll_back(deploys):
+    deploys.simulated.deploy(kind="suspend")
+    suspension = deploys.newest.id
+    with pytest.raises(AirflowFailException) as failure:
+        deploys.execute(LAST)
+    assert str(failure.value) == str(failure.value.__cause__)
+    assert "suspended" in str(failure.value)
+    assert (deploys.newest.id, deploys.simulated.place.phase) == (suspension, "suspended")
+
+
+@pytest.mark.parametrize(
+    ("kind", "operation"),
+    [
+        (DeployOperator, "deploy"),
+        (RollBackToOperator, "rollback"),
+        (SuspendOperator, "suspend"),
+        (ResumeOperator, "resume"),
+    ],
+)
+def test_each_operator_requests_the_operation_of_its_name(kind, operation):
+    assert kind(task_id="t", job=JOB).asked["operation"] == operation
+
+
+def test_operator_has_the_fields_of_a_request_as_arguments():
+    asked = RollBackToOperator(task_id="t", job=JOB, to_release=3, mode="last-state", reason="it is slow").asked
+    assert (asked["to_release"], asked["mode"], asked["reason"]) == (3, "last-state", "it is slow")
+    assert DeployOperator(task_id="t", job=JOB, config={"window": "30s"}).asked["config_window"] == "30s"

@@ -1,31 +1,35 @@
-"""The plugin: it loads few modules, and links the page in the navigation; in a process of its own."""
+"""The plugin: it loads few modules, and links the page in the navigation."""
 
-import json
+import runpy
 
 import pytest
-
-from tests.support.own_process import run_script
-
-SCRIPT = """
-import json, sys
 from airflow import plugins_manager
-from sluice.airflow.plugin import SluicePlugin
-before = {name for name in sys.modules if name.startswith("sluice.")}
-[view] = [view for view in plugins_manager._get_ui_plugins()[0] if view["name"] == "Fleet"]
-[app] = [app for app in plugins_manager.get_fastapi_plugins()[0] if app["url_prefix"] == "/sluice"]
-assert callable(app["app"])
-print(json.dumps([view, sorted(before)]))
-"""
+
+from sluice.airflow import plugin
+from tests.support.own_process import run_module
 
 
 @pytest.mark.parametrize(
     ("base", "page"),
     [("http://127.0.0.1:8080", "/sluice/"), ("https://data.example.org/airflow/", "/airflow/sluice/")],
 )
-def test_airflows_navigation_links_to_the_page(tmp_path, base, page):
-    done = run_script(SCRIPT, tmp_path, unloaded=("sluice",), AIRFLOW__API__BASE_URL=base)
-    view, loaded = json.loads(done.stdout.splitlines()[-1])
+def test_airflows_navigation_links_to_the_page_below_its_base_url(monkeypatch, base, page):
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", base)
+    # Executed again: Airflow imports the module once, and reads the addresses then.
+    [view] = runpy.run_path(plugin.__file__)["SluicePlugin"].external_views
     assert (view["href"], view["url_route"], view["destination"]) == (page, "fleet", "nav")
     assert view["icon"].startswith(f"{page}static/")
-    # Each task's process loads the plugin without the page, which it doesn't serve.
+
+
+def test_airflow_finds_the_page_in_the_plugin():
+    [view] = [view for view in plugins_manager._get_ui_plugins()[0] if view["name"] == "Fleet"]
+    assert view["href"] == plugin.SluicePlugin.external_views[0]["href"]
+    [app] = [app for app in plugins_manager.get_fastapi_plugins()[0] if app["url_prefix"] == "/sluice"]
+    assert callable(app["app"])
+
+
+def test_plugin_loads_neither_the_page_nor_the_ledger(tmp_path):
+    """Each process of a task loads the plugin, and serves no page."""
+    loaded = run_module("tests.support.loaded_modules", tmp_path, "sluice.airflow.plugin").stdout.split()
+    assert "sluice.airflow.plugin" in loaded
     assert [name for name in loaded if "page" in name or "ledger" in name] == []

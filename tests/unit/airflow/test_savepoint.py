@@ -1,137 +1,111 @@
-"""A savepoint as a task: it waits in the triggerer, and a killed run frees the job; in a process of its own."""
+"""A savepoint as a task: it waits in the triggerer, and a killed run frees the job."""
 
-from pathlib import Path
+import asyncio
 
-from tests.support.ledgers import new_ledger
-from tests.support.own_process import run_script
-
-PREPARED = """
-import asyncio, sys
-from dataclasses import asdict
-from contextlib import nullcontext
-from types import SimpleNamespace
-import sluice.airflow.project_trigger as project_trigger
-import sluice.airflow.triggers as trigger
-import sluice.operation.savepoint as savepoint
-from airflow.sdk.bases.operator import ExecutorSafeguard
+import httpx
+import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
+
 from sluice.airflow.savepoint import SavepointOperator
-from sluice.clock import MACHINE
-from sluice.errors import UnreachableError
-from sluice.operation.savepoint import Look, Ordered
-from sluice.ledger.ledger import Ledger, NewRelease
-
-ExecutorSafeguard.test_mode = True
-ledger = Ledger(f"sqlite:///{sys.argv[1]}/ledger.db", "test")
-project = SimpleNamespace(ledger=ledger, clock=MACHINE, flink_url="http://flink", connect=nullcontext)
-trigger.ledger_of = lambda root, environment: project.ledger
-project_trigger.project_of = lambda root, environment: project
+from sluice.airflow.triggers import SavepointTrigger
+from tests.simulator.simulated import JOB
+from tests.unit.airflow.tasks import context, event_of, execute, on
 
 
-def order_savepoint(project, job, holder, flink, *, note, is_gone):
-    handle = ledger.begin(job, kind="savepoint", holder=holder, is_gone=is_gone, details={"note": note},
-                          release=NewRelease(fingerprint="f", artifact="a", module="m", resolved={}))
-    return Ordered(job, handle.id, handle.row.release, "f", "t")
+class Savepoints:
+    """Tasks that take a savepoint of the running job.
+
+    Attributes:
+        simulated: The project.
+        job: The Flink job.
+    """
+
+    def __init__(self, simulated):
+        self.simulated, self.job = simulated, simulated.deploy().flink_job_id
+
+    @property
+    def task(self):
+        root = str(self.simulated.project.settings.root)
+        return on(
+            self.simulated.project,
+            SavepointOperator(task_id="keep", job=JOB, reason="why", root=root, environment="test"),
+        )
+
+    def begin(self):
+        """Execute the task until it waits; how it waits. Its trigger works on the simulated cluster."""
+        with pytest.raises(TaskDeferred) as deferred:
+            execute(self.task, context("migrate", runs={("migrate", "r1"): "running"}))
+        deferred.value.trigger.project = self._project
+        return deferred.value
+
+    def end(self, event):
+        """Continue the task with the trigger's event."""
+        return self.task.taken(context("migrate"), event)
+
+    async def _project(self):
+        return self.simulated.project
+
+    @property
+    def newest(self):
+        """The newest operation."""
+        return self.simulated.ledger.operations(JOB)[0]
 
 
-savepoint.order_savepoint = order_savepoint
+@pytest.fixture
+def savepoints(simulated):
+    return Savepoints(simulated)
 
 
-def context():
-    ti = SimpleNamespace(map_index=-1, xcom_push=lambda **_: None, get_dr_count=lambda *_, **__: 1)
-    return {"dag": SimpleNamespace(dag_id="migrate"), "run_id": "r1", "ti": ti}
+def in_progress(_job, _trigger):
+    return httpx.Response(200, json={"status": {"id": "IN_PROGRESS"}})
 
 
-def task():
-    operator = SavepointOperator(task_id="keep", job="counts", reason="why")
-    operator.project = lambda: project
-    return operator
+def no_answer(_job, _trigger):
+    raise httpx.ConnectError("refused")
 
 
-def begin():
-    try:
-        task().execute(context())
-    except TaskDeferred as waits:
-        return waits
-    raise AssertionError("it did not wait")
+RESULT = r"GET /jobs/(\w+)/savepoints/(\w+)"
 
 
-def event_of(waits, look):
-    async def seen(*_arguments):
-        if isinstance(look, Exception):
-            raise look
-        if look is None:
-            await asyncio.sleep(60)
-        return look
-
-    async def first():
-        async for event in waits.trigger.run():
-            return event.payload
-
-    trigger.await_savepoint = seen
-    return asyncio.run(first())
-"""
+def test_savepoint_operator_defers_and_records_the_location(savepoints):
+    waits = savepoints.begin()
+    assert waits.method_name == "taken"
+    _, kept = waits.trigger.serialize()
+    assert SavepointTrigger(**kept).ordered == waits.trigger.ordered
+    row = savepoints.end(event_of(waits.trigger))
+    [(_, path)] = savepoints.simulated.cluster.savepoints.values()
+    assert (row["savepoint"], row["release"], row["flink_job_id"]) == (path, 1, savepoints.job)
+    newest = savepoints.newest
+    assert (newest.outcome, newest.note, newest.active_job) == ("taken", "why", None)
 
 
-def run(tmp_path: Path, script: str) -> None:
-    new_ledger(tmp_path)
-    run_script(PREPARED + script, tmp_path, str(tmp_path))
+def test_cluster_that_does_not_answer_leaves_the_savepoint_to_a_retry(savepoints):
+    first = savepoints.begin()
+    savepoints.simulated.cluster.answers = {RESULT: no_answer}
+    with pytest.raises(AirflowException) as failure:
+        savepoints.end(event_of(first.trigger))
+    assert not isinstance(failure.value, AirflowFailException)
+    assert savepoints.begin().trigger.ordered == first.trigger.ordered
 
 
-def test_savepoint_operator_defers_and_records_the_location(tmp_path):
-    run(
-        tmp_path,
-        """
-waits = begin()
-assert waits.method_name == "taken"
-path, kept = waits.trigger.serialize()
-assert trigger.SavepointTrigger(**kept).ordered == waits.trigger.ordered
-row = task().taken(context(), event_of(waits, Look(location="file:///s")))
-assert (row["savepoint"], row["release"]) == ("file:///s", 1)
-newest = ledger.operations("counts")[0]
-assert (newest.outcome, newest.note, newest.active_job) == ("taken", "why", None)
-""",
-    )
+def test_savepoint_that_is_not_complete_in_time_frees_the_job(savepoints):
+    waits = savepoints.begin()
+    savepoints.simulated.cluster.answers = {RESULT: in_progress}
+    waits.trigger.deadline = 0.0
+    event = event_of(waits.trigger)
+    assert event["failure"] == "it was not complete in time"
+    with pytest.raises(AirflowException, match="the savepoint failed, the job runs on: it was not complete in time"):
+        savepoints.end(event)
+    assert savepoints.simulated.ledger.active(JOB) is None
 
 
-def test_retry_waits_for_the_same_savepoint_and_a_failed_one_frees_the_job(tmp_path):
-    run(
-        tmp_path,
-        """
-first = begin()
-event = event_of(first, UnreachableError("no answer"))
-try:
-    task().taken(context(), event)
-    raise SystemExit("it went on")
-except AirflowException as error:
-    assert not isinstance(error, AirflowFailException)
-second = begin()
-assert second.trigger.ordered == first.trigger.ordered
-second.trigger.deadline = 0.0
-event = event_of(second, None)
-assert event["failure"] == "it was not complete in time", event
-try:
-    task().taken(context(), event)
-    raise SystemExit("it went on")
-except AirflowException as error:
-    assert "the savepoint failed, the job runs on: it was not complete in time" in str(error)
-assert ledger.active("counts") is None
-""",
-    )
-
-
-def test_killed_trigger_frees_the_job_unless_a_newer_try_holds_it(tmp_path):
-    run(
-        tmp_path,
-        """
-first = begin()
-second = begin()
-# Airflow may kill the first try's trigger after the second try has begun.
-asyncio.run(first.trigger.on_kill())
-assert ledger.active("counts") is not None
-asyncio.run(second.trigger.on_kill())
-assert ledger.active("counts") is None
-assert ledger.operations("counts")[0].outcome == "abandoned"
-asyncio.run(second.trigger.on_kill())
-""",
-    )
+def test_killed_trigger_frees_the_job_unless_a_newer_try_holds_it(savepoints):
+    first = savepoints.begin()
+    second = savepoints.begin()
+    # Airflow may kill the first try's trigger after the second try has begun.
+    asyncio.run(first.trigger.on_kill())
+    assert savepoints.simulated.ledger.active(JOB) is not None
+    asyncio.run(second.trigger.on_kill())
+    assert savepoints.simulated.ledger.active(JOB) is None
+    assert savepoints.newest.outcome == "abandoned"
+    asyncio.run(second.trigger.on_kill())

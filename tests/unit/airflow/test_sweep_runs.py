@@ -1,128 +1,106 @@
 """Runs that outlast their sweep: the next sweeps start no second one, and count and report them."""
 
-from pathlib import Path
+import pytest
 
-from tests.support.ledgers import new_ledger
-from tests.support.own_process import run_script
-from tests.unit.airflow.test_sweep import PREPARED
+from sluice.airflow.sweep_runs import known_runs
+from sluice.fleet.decision import Decision
+from sluice.fleet.needs import Needed
+from sluice.plan.request import DeployRequest
+from tests.unit.airflow.sweeping import Sweeps, lost, triggered
 
-LOOKED = """
-from datetime import UTC, datetime, timedelta
-import sluice.operation.failed_attempts as unbegun
-from sluice.fleet.readings import to_sample
-
-Failing.broken = False
-counted = []
-unbegun.record_unless_begun = lambda project, *given: counted.append(given)
-gone = {"verdict": "failed", "reasons": ("it is gone",), "phase": "running"}
-now["rows"] = [JobStatus(name, "gone", **gone) for name in ("a", "b")]
-now["needs"] = [Needed(name, Decision("recover", "it is gone"), DeployRequest()) for name in ("a", "b")]
-at = datetime.now(UTC)
-sample = to_sample("test", JobObservation(now["rows"][0]), at, "1")
-project.ledger.samples.add([sample], older_than=at - timedelta(days=1))
-"""
+RECOVER = Decision("recover", "it is gone", release=1)
+TO_1 = DeployRequest(kind="rollback", target_release=1, expected_release=2)
+"""A request whose failed attempt the ledger records without knowing the job."""
 
 
-def run(tmp_path: Path, script: str) -> None:
-    new_ledger(tmp_path)
-    run_script(PREPARED + LOOKED + script, tmp_path, str(tmp_path))
+@pytest.fixture
+def sweeps(url, tmp_path):
+    """Sweeps of the lost jobs a and b."""
+    sweeps = Sweeps.with_ledger(url, tmp_path)
+    (tmp_path / "flink_jobs").mkdir()
+    for job in ("a", "b"):
+        (tmp_path / "flink_jobs" / f"{job}.py").touch()
+    sweeps.rows = [lost(name) for name in ("a", "b")]
+    sweeps.needs = [Needed(name, RECOVER, TO_1) for name in ("a", "b")]
+    sweeps.record_sample("a")
+    return sweeps
 
 
-def test_no_second_run_is_started_while_one_runs_for_the_same_job(tmp_path):
-    run(
-        tmp_path,
-        """
-states.update(operate_0="skipped", operate_1="success")
-made.update({0: "r0", 1: "r1"})
-alive["r0"] = "running"
-result, failure = run("1")
-assert [each["trigger_dag_id"] for each in result] == ["deploy.a", "deploy.b"], result
-assert (failure, counted) == (None, []), (failure, counted)
-# The run hangs; b is down again.
-made.update({0: "r2"})
-states.update(operate_0="success")
-result, failure = run("2")
-assert ([each["trigger_dag_id"] for each in result], failure) == (["deploy.b"], None), (result, failure)
-# Each further sweep reports it: the job is down.
-result, failure = run("3")
-assert [each["trigger_dag_id"] for each in result] == ["deploy.b"], result
-for words in ("a: report: it is gone; run r0 of deploy.a runs since", "check its tasks in Airflow"):
-    assert words in failure, failure
-# At last another run is started, whatever the state of this one.
-for number in range(4, 13):
-    result, _ = run(str(number))
-assert [each["trigger_dag_id"] for each in result] == ["deploy.b"], result
-assert [each["trigger_dag_id"] for each in run("13")[0]] == ["deploy.a", "deploy.b"]
-""",
-    )
+@pytest.fixture
+def hanging(sweeps):
+    """The first sweep leaves run r0 of deploy.a running; the run of deploy.b has succeeded, and b is down again."""
+    sweeps.states.update(operate_0="skipped", operate_1="success")
+    sweeps.made.update({0: "r0", 1: "r1"})
+    sweeps.runs["deploy.a", "r0"] = "running"
+    result, failure = sweeps.run("1")
+    assert (triggered(result), failure) == (["deploy.a", "deploy.b"], None)
+    sweeps.made.clear()
+    sweeps.made[0] = "r2"
+    sweeps.states["operate_0"] = "success"
+    return sweeps
 
 
-def test_a_run_that_fails_after_its_sweep_is_counted_by_the_next_one(tmp_path):
-    run(
-        tmp_path,
-        """
-to_1 = DeployRequest(kind="rollback", target_release=1, expected_release=2)
-now["needs"] = [Needed("b", Decision("recover", "it is gone", release=1), to_1)]
-states.update(operate_0="skipped")
-made.update({0: "r0"})
-alive["r0"] = "queued"
-run("1")
-assert counted == []
-alive["r0"] = "failed"
-states.update(operate_0="success")
-made.update({0: "r1"})
-result, _ = run("2")
-assert counted == [
-    ("b", DeployRequest(kind="rollback", target_release=1), "airflow:deploy.b/r0",
-     "run r0 of deploy.b failed before it began an operation", at)
-], counted
-assert [each["trigger_dag_id"] for each in result] == ["deploy.b"]
-run("3")
-assert len(counted) == 1, counted
-""",
-    )
+def test_no_second_run_is_started_while_one_runs_for_the_same_job(hanging):
+    result, failure = hanging.run("2")
+    assert (triggered(result), failure) == (["deploy.b"], None)
+    assert [hanging.failed_attempts(job) for job in ("a", "b")] == [[], []]
 
 
-def test_a_running_run_is_not_counted_though_the_waiting_task_failed(tmp_path):
-    run(
-        tmp_path,
-        """
-states.update(operate_0="failed", operate_1="success")
-made.update({0: "r0", 1: "r1"})
-alive["r0"] = "running"
-_, failure = run("1")
-assert counted == []
-assert failure.startswith("a run of deploy.a failed, or could not be triggered"), failure
-""",
-    )
+def test_run_that_hangs_is_reported_by_each_sweep_while_its_job_is_down(hanging):
+    hanging.run("2")
+    for name in ("3", "4"):
+        result, failure = hanging.run(name)
+        assert triggered(result) == ["deploy.b"]
+        assert "a: report: it is gone; run r0 of deploy.a runs since" in failure
+        assert "check its tasks in Airflow" in failure
 
 
-def test_a_run_whose_job_file_was_removed_is_reported(tmp_path):
-    run(
-        tmp_path,
-        """
-from pathlib import Path
-
-files = Path(sys.argv[1]) / "flink_jobs"
-files.mkdir()
-(files / "b.py").touch()
-VerifyOperator._has_file = lambda self, job: (files / f"{job}.py").exists()
-states.update(operate_0="failed", operate_1="skipped")
-made.update({0: "r0", 1: "r1"})
-alive.update(r0="running", r1="running")
-_, failure = run("1")
-assert "the file of a was removed while run r0 of deploy.a ran" in failure, failure
-assert "the file of b" not in failure, failure
-""",
-    )
+def test_another_run_is_started_after_twelve_sweeps_with_a_run_that_hangs(hanging):
+    for number in range(2, 13):
+        assert triggered(hanging.run(str(number))[0]) == ["deploy.b"]
+    assert triggered(hanging.run("13")[0]) == ["deploy.a", "deploy.b"]
 
 
-def test_jobs_that_are_down_come_before_jobs_that_have_drifted(tmp_path):
-    run(
-        tmp_path,
-        """
-now["needs"] = [Needed("a", Decision("redeploy", "it differs"), DeployRequest()),
-                Needed("b", Decision("recover", "it is gone"), DeployRequest())]
-assert [each["trigger_dag_id"] for each in run("1")[0]] == ["deploy.b", "deploy.a"]
-""",
-    )
+def test_run_that_fails_after_its_sweep_is_counted_by_the_next_one(sweeps):
+    sweeps.needs = [Needed("b", RECOVER, TO_1)]
+    sweeps.states.update(operate_0="skipped")
+    sweeps.made[0] = "r0"
+    sweeps.runs["deploy.b", "r0"] = "queued"
+    sweeps.run("1")
+    assert sweeps.failed_attempts("b") == []
+    sweeps.runs["deploy.b", "r0"] = "failed"
+    sweeps.states["operate_0"], sweeps.made[0] = "success", "r1"
+    result, _ = sweeps.run("2")
+    counted = [("rollback", 1, "airflow:deploy.b/r0", "run r0 of deploy.b failed before it began an operation")]
+    assert sweeps.failed_attempts("b") == counted
+    assert triggered(result) == ["deploy.b"]
+    assert known_runs(sweeps.ledger.notifications) == {}
+    sweeps.run("3")
+    assert sweeps.failed_attempts("b") == counted
+
+
+def test_running_run_is_not_counted_though_the_waiting_task_failed(sweeps):
+    sweeps.states.update(operate_0="failed", operate_1="success")
+    sweeps.made.update({0: "r0", 1: "r1"})
+    sweeps.runs["deploy.a", "r0"] = "running"
+    _, failure = sweeps.run("1")
+    assert sweeps.failed_attempts("a") == []
+    assert failure.startswith("a run of deploy.a failed, or could not be triggered")
+
+
+def test_run_whose_job_file_was_removed_is_reported(sweeps, tmp_path):
+    (tmp_path / "flink_jobs" / "a.py").unlink()
+    sweeps.states.update(operate_0="failed", operate_1="skipped")
+    sweeps.made.update({0: "r0", 1: "r1"})
+    sweeps.runs |= {("deploy.a", "r0"): "running", ("deploy.b", "r1"): "running"}
+    _, failure = sweeps.run("1")
+    assert "the file of a was removed while run r0 of deploy.a ran" in failure
+    assert "the file of b" not in failure
+
+
+def test_jobs_that_are_down_come_before_jobs_that_have_drifted(sweeps):
+    sweeps.needs = [
+        Needed("a", Decision("redeploy", "it differs"), DeployRequest()),
+        Needed("b", RECOVER, DeployRequest()),
+    ]
+    assert triggered(sweeps.run("1")[0]) == ["deploy.b", "deploy.a"]

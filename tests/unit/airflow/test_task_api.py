@@ -1,47 +1,58 @@
-"""The private parts of Airflow that sluice.airflow.task_api uses exist in the installed Airflow as it expects them.
-
-In a process of its own, as the DAGs.
-"""
+"""The private parts of Airflow that sluice.airflow.task_api uses exist in the installed Airflow as it expects them."""
 
 import ast
+import inspect
 from pathlib import Path
 
-from tests.support.own_process import run_script
-
-PACKAGE = Path(__file__).resolve().parents[3] / "include" / "sluice" / "airflow"
-SCRIPT = """
-import inspect
+import pytest
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk.exceptions import ErrorType
 from airflow.sdk.execution_time import comms, hitl, task_runner
 
-# The requests have the fields that are sent, and require no others.
-asked = comms.CreateHITLDetailPayload.model_fields
-sent = {"ti_id", "options", "subject", "body", "defaults", "params", "multiple", "assigned_users"}
-assert sent <= set(asked), asked
-assert not {name for name, field in asked.items() if field.is_required()} - sent, asked
-assert "body" in comms.HITLDetailRequestResult.model_fields
-triggered = comms.TriggerDagRun.model_fields
-sent = {"dag_id", "run_id", "logical_date", "conf", "reset_dag_run"}
-assert sent <= set(triggered), triggered
-assert not {name for name, field in triggered.items() if field.is_required()} - sent, triggered
-assert "error" in comms.ErrorResponse.model_fields and ErrorType.DAGRUN_ALREADY_EXISTS
-
-# Airflow's own function sends the same request for a question, and returns nothing.
-text = inspect.getsource(hitl.upsert_hitl_detail)
-assert "SUPERVISOR_COMMS.send(" in text and "CreateHITLDetailPayload(" in text and "return" not in text, text
-assert "SUPERVISOR_COMMS" in task_runner.__dict__.get("__annotations__", {}) or hasattr(task_runner, "SUPERVISOR_COMMS")
-for name in ("options", "subject", "body", "defaults", "serialized_params", "multiple", "assigned_users"):
-    assert f"self.{name}" in inspect.getsource(HITLOperator), name
-
-instance = task_runner.RuntimeTaskInstance
-assert {"dag_id", "run_ids"} <= set(inspect.signature(instance.get_dr_count).parameters)
-assert list(inspect.signature(instance.get_dagrun_state).parameters) == ["dag_id", "run_id"]
-"""
+PACKAGE = Path(__file__).resolve().parents[3] / "include" / "sluice" / "airflow"
 
 
-def test_private_parts_of_airflow_are_as_expected(tmp_path):
-    run_script(SCRIPT, tmp_path)
+@pytest.mark.parametrize(
+    ("request_", "sent"),
+    [
+        (
+            comms.CreateHITLDetailPayload,
+            {"ti_id", "options", "subject", "body", "defaults", "params", "multiple", "assigned_users"},
+        ),
+        (comms.TriggerDagRun, {"dag_id", "run_id", "logical_date", "conf", "reset_dag_run"}),
+    ],
+)
+def test_airflows_requests_have_the_fields_that_are_sent_and_require_no_others(request_, sent):
+    fields = request_.model_fields
+    assert sent <= set(fields)
+    assert not {name for name, field in fields.items() if field.is_required()} - sent
+
+
+def test_airflows_answers_have_the_fields_that_are_read():
+    assert "body" in comms.HITLDetailRequestResult.model_fields
+    assert "error" in comms.ErrorResponse.model_fields
+    assert ErrorType.DAGRUN_ALREADY_EXISTS
+
+
+def test_airflows_own_function_sends_the_same_question_and_returns_nothing():
+    text = inspect.getsource(hitl.upsert_hitl_detail)
+    assert "SUPERVISOR_COMMS.send(" in text
+    assert "CreateHITLDetailPayload(" in text
+    assert "return" not in text
+    assert "SUPERVISOR_COMMS" in inspect.get_annotations(task_runner) or hasattr(task_runner, "SUPERVISOR_COMMS")
+
+
+@pytest.mark.parametrize(
+    "name", ["options", "subject", "body", "defaults", "serialized_params", "multiple", "assigned_users"]
+)
+def test_airflows_hitl_operator_has_the_attributes_that_are_read(name):
+    assert f"self.{name}" in inspect.getsource(HITLOperator)
+
+
+def test_airflows_task_instance_has_the_methods_that_a_trigger_calls():
+    instance = task_runner.RuntimeTaskInstance
+    assert {"dag_id", "run_ids"} <= set(inspect.signature(instance.get_dr_count).parameters)
+    assert list(inspect.signature(instance.get_dagrun_state).parameters) == ["dag_id", "run_id"]
 
 
 def test_no_other_module_uses_airflows_task_runner():

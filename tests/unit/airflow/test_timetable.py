@@ -1,28 +1,24 @@
-"""The timetable of the backfills; in a process of its own, as the DAGs."""
+"""The timetable of the backfill DAGs."""
 
-from tests.support.own_process import run_script
-
-SCRIPT = """
-from datetime import datetime, UTC
 import pendulum
 from airflow.timetables.base import TimeRestriction
+
 from sluice.airflow.timetable import IntervalsOnRequest
-table = IntervalsOnRequest("@daily", timezone="UTC")
-assert table.periodic
-start, end = pendulum.datetime(2026, 1, 1), pendulum.datetime(2026, 1, 3)
-scheduled = TimeRestriction(start, None, catchup=False)
-never = table.next_dagrun_info(last_automated_data_interval=None, restriction=scheduled)
-assert never is None, never
-days, last = [], None
-while info := table.next_dagrun_info(
-    last_automated_data_interval=last, restriction=TimeRestriction(start, end, catchup=True)
-):
-    last = info.data_interval
-    days.append((str(last.start), str(last.end)))
-print(days)
-"""
+
+TABLE = IntervalsOnRequest("@daily", timezone="UTC")
+START = pendulum.datetime(2026, 1, 1)
 
 
-def test_timetable_has_intervals_for_a_backfill_and_schedules_no_runs(tmp_path):
-    done = run_script(SCRIPT, tmp_path)
-    assert done.stdout.count("00:00:00") == 6
+def test_timetable_schedules_no_runs():
+    assert TABLE.periodic
+    scheduled = TimeRestriction(START, None, catchup=False)
+    assert TABLE.next_dagrun_info(last_automated_data_interval=None, restriction=scheduled) is None
+
+
+def test_timetable_has_the_daily_intervals_of_a_backfill():
+    requested = TimeRestriction(START, pendulum.datetime(2026, 1, 3), catchup=True)
+    days, last = [], None
+    while info := TABLE.next_dagrun_info(last_automated_data_interval=last, restriction=requested):
+        last = info.data_interval
+        days.append((last.start, last.end))
+    assert days == [(START.add(days=day), START.add(days=day + 1)) for day in range(3)]

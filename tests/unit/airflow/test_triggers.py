@@ -1,210 +1,211 @@
-"""Triggers survive a restart of the triggerer; in a process of its own, as the DAGs."""
+"""Triggers: what Airflow stores of them, and how long queued chunks wait."""
 
+import asyncio
 import json
 import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-from tests.support.own_process import run_script
-
-SCRIPT = """
-import json
 from types import SimpleNamespace
+
+import pytest
+
+from sluice.airflow.event_time import EventTimeTrigger
+from sluice.airflow.lock_trigger import OperationTrigger
+from sluice.airflow.triggers import ChunkQueueTrigger, GateTrigger, ReplayTrigger, SavepointTrigger
 from sluice.clock import MACHINE
-from sluice.operation.gate_order import GateOrder, gate_order
-from sluice.operation.started import Started
-from sluice.airflow.triggers import GateTrigger
+from sluice.errors import UnreachableError
 from sluice.flink.access import Access
 from sluice.job.limits import Health
 from sluice.kafka.client import Brokers
-cluster = SimpleNamespace(flink=Access.of("http://me:planted@flink"), brokers=Brokers({"sasl.password": "planted"}))
-job = SimpleNamespace(reads={"lines": SimpleNamespace(has_watermark=False)}, health=Health())
-release = SimpleNamespace(job="copy", resolved={"reads": {"lines": {"topic": "t"}}})
-project = SimpleNamespace(
-    desired=lambda _: job, flink=cluster.flink, brokers=cluster.brokers,
-    catalog=SimpleNamespace(jobs={"copy": job}), ledger=SimpleNamespace(release=lambda *_: release), group=str,
-    clock=MACHINE,
-)
-started = Started("o", 1, "a", None, unchanged=False)
-order = gate_order(project, "copy", started, ("watermark",), print, deadline=1.0)
-assert order.untimed == ("t",)
-trigger = GateTrigger(order=order.model_dump(mode="json"), root="/here", environment="there")
-# The triggerer finds brokers and cluster by itself: what it keeps is in Airflow's database for all to read.
-path, kept = trigger.serialize()
-assert path.endswith(GateTrigger.__name__)
-kept = json.loads(json.dumps(kept))
-assert GateOrder.model_validate(kept["order"]) == order
-assert (kept["root"], kept["environment"]) == ("/here", "there")
-assert "planted" not in str(kept)
-"""
+from sluice.ledger.chunk_scheduling import QueuePosition
+from sluice.operation.gate_order import GateOrder, gate_order
+from sluice.operation.started import Started
+from tests.simulator.clock import SimulatedClock
+from tests.unit.airflow.tasks import event_of
+
+WHERE = {"root": "/here", "environment": "there"}
 
 
-def test_gate_trigger_serializes_topics_without_event_time(tmp_path):
-    run_script(SCRIPT, tmp_path)
+def test_gate_trigger_serializes_topics_without_event_time_and_no_secrets():
+    """The triggerer finds brokers and cluster by itself, since Airflow's database has the trigger's arguments."""
+    job = SimpleNamespace(reads={"lines": SimpleNamespace(has_watermark=False)}, health=Health())
+    release = SimpleNamespace(job="copy", resolved={"reads": {"lines": {"topic": "t"}}})
+    project = SimpleNamespace(
+        desired=lambda _: job,
+        flink=Access.of("http://me:planted@flink"),
+        brokers=Brokers({"sasl.password": "planted"}),
+        catalog=SimpleNamespace(jobs={"copy": job}),
+        ledger=SimpleNamespace(release=lambda *_: release),
+        group=str,
+        clock=MACHINE,
+    )
+    started = Started("o", 1, "a", None, unchanged=False)
+    order = gate_order(project, "copy", started, ("watermark",), print, deadline=1.0)
+    assert order.untimed == ("t",)
+    path, kept = GateTrigger(order=order.model_dump(mode="json"), **WHERE).serialize()
+    assert path.endswith(GateTrigger.__name__)
+    kept = json.loads(json.dumps(kept))
+    assert GateOrder.model_validate(kept["order"]) == order
+    assert (kept["root"], kept["environment"]) == ("/here", "there")
+    assert "planted" not in str(kept)
 
 
-REPLAY = """
-import asyncio, json, sys
-from sluice.airflow.triggers import ReplayTrigger
+class Cluster(BaseHTTPRequestHandler):
+    """A cluster that knows no job; its server has a list `asked`."""
 
-async def see():
-    given = {"root": sys.argv[1], "environment": "there", "flink_job_id": "a" * 32, "name": "chunk", "total": 1}
-    path, kept = ReplayTrigger(**given, begun=1.0).serialize()
-    assert "planted" not in json.dumps(kept)
-    trigger = ReplayTrigger(**kept)
-    events = [event async for event in trigger.run()]
-    await trigger.on_kill()
-    await ReplayTrigger(**kept).on_kill()
-    return events[0].payload
+    def answer(self):
+        self.server.asked.append((self.command, self.headers.get("Authorization")))
+        content = json.dumps({"errors": [f"Job {'a' * 32} not found"]}).encode()
+        self.send_response(404)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
 
-assert asyncio.run(see())["state"] is None  # the cluster doesn't know the job
-"""
+    do_GET = do_PATCH = answer  # noqa: N815 - what the base class calls
+
+    def log_message(self, *_arguments):
+        pass
 
 
-def test_chunk_trigger_reads_the_cluster_and_credentials_itself(tmp_path, monkeypatch):
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    """A cluster that the environment `there` names by an Airflow connection with a token."""
     for name in [name for name in os.environ if name.lower() in ("http_proxy", "https_proxy")]:
         monkeypatch.delenv(name)
-    asked = []
-
-    class Cluster(BaseHTTPRequestHandler):
-        def answer(self):
-            asked.append((self.command, self.headers.get("Authorization")))
-            content = json.dumps({"errors": [f"Job {'a' * 32} not found"]}).encode()
-            self.send_response(404)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_GET = do_PATCH = answer  # noqa: N815 - what the base class calls
-
-        def log_message(self, *_arguments):
-            pass
-
     (tmp_path / "deployments").mkdir()
     (tmp_path / "deployments" / "there.yaml").write_text("flink: {connection: team}\n")
     with ThreadingHTTPServer(("127.0.0.1", 0), Cluster) as server:
+        server.asked = []
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        connection = {"conn_type": "flink", "host": "127.0.0.1", "port": server.server_port}
-        connections = {
-            "AIRFLOW_CONN_TEAM": json.dumps({**connection, "extra": {"token": "planted"}}),
-            "AIRFLOW_CONN_KAFKA_DEFAULT": json.dumps({"conn_type": "kafka", "extra": {"bootstrap.servers": "b:1"}}),
-        }
-        done = run_script(REPLAY, tmp_path, str(tmp_path), **connections)
+        flink = {"conn_type": "flink", "host": "127.0.0.1", "port": server.server_port, "extra": {"token": "planted"}}
+        monkeypatch.setenv("AIRFLOW_CONN_TEAM", json.dumps(flink))
+        kafka = {"conn_type": "kafka", "extra": {"bootstrap.servers": "b:1"}}
+        monkeypatch.setenv("AIRFLOW_CONN_KAFKA_DEFAULT", json.dumps(kafka))
+        yield server
         server.shutdown()
-    assert asked == [("GET", "Bearer planted"), ("PATCH", "Bearer planted"), ("PATCH", "Bearer planted")]
-    assert "planted" not in done.stdout + done.stderr
 
 
-TURN = """
-import asyncio
-from sluice.airflow import project_trigger
-from sluice.airflow.triggers import ChunkQueueTrigger
-from sluice.errors import UnreachableError
-from sluice.ledger.chunk_scheduling import QueuePosition
-from tests.simulator.clock import SimulatedClock
+def test_chunk_trigger_reads_the_cluster_and_credentials_itself(cluster, tmp_path, capfd, caplog):
+    given = {"root": str(tmp_path), "environment": "there", "flink_job_id": "a" * 32, "name": "chunk", "total": 1}
+    _, kept = ReplayTrigger(**given, begun=1.0).serialize()
+    assert "planted" not in json.dumps(kept)
+    trigger = ReplayTrigger(**kept)
+    # The cluster doesn't know the job.
+    assert event_of(trigger)["state"] is None
+    asyncio.run(trigger.on_kill())
+    asyncio.run(ReplayTrigger(**kept).on_kill())
+    assert cluster.asked == [("GET", "Bearer planted"), ("PATCH", "Bearer planted"), ("PATCH", "Bearer planted")]
+    printed = capfd.readouterr()
+    assert "Flink does not know job" in printed.out + printed.err + caplog.text
+    assert "planted" not in printed.out + printed.err + caplog.text
 
-pauses, logged = [], []
 
-class Clock(SimulatedClock):
+class CountingClock(SimulatedClock):
+    """A clock that keeps the pauses."""
+
+    def __init__(self):
+        super().__init__()
+        self.pauses = []
+
     async def pause(self, seconds):
-        pauses.append(seconds)
+        self.pauses.append(seconds)
         await super().pause(seconds)
 
-clock = Clock()
-project_trigger.project_of = lambda *_: type("Project", (), {"clock": clock})
-given = {"root": None, "environment": None, "replay": "r", "number": 9, "taker": "me", "parallel": 2, "most": 4}
 
-def waits(*turns):
-    # The pauses until it fires; the last of the turns stays.
-    left = list(turns)
-    pauses.clear()
+class Queued:
+    """A trigger of chunk 9, of which two run side by side.
 
-    def read_position(_flink):
-        turn = left.pop(0) if len(left) > 1 else left[0]
-        if isinstance(turn, Exception):
-            raise turn
-        return turn, None
+    Args:
+        positions: Its positions in the queue at each reading, or errors instead; the last one stays.
 
-    trigger = ChunkQueueTrigger(**given)
-    trigger._read_position, trigger._words = read_position, lambda position, _slots: f"{position.before} go before"
-    logged.clear()
-    trigger._log = type("Log", (), {"info": lambda _, *words: logged.append(words), "warning": lambda *_: None})()
+    Attributes:
+        clock: Its clock.
+        logged: The arguments of its log lines.
+    """
 
-    async def see():
-        return [event async for event in trigger.run()]
+    def __init__(self, *positions):
+        self._positions, self.clock, self.logged = list(positions), CountingClock(), []
+        given = {"root": None, "environment": None, "replay": "r", "number": 9, "taker": "me"}
+        self.trigger = ChunkQueueTrigger(**given, parallel=2, most=4)
+        self.trigger.project = self._project
+        self.trigger._read_position = self._read_position
+        self.trigger._words = lambda position, _slots: f"{position.before} go before"
+        log = {"info": lambda *words: self.logged.append(words), "warning": lambda *_words: None}
+        self.trigger._log = SimpleNamespace(**log)
 
-    assert len(asyncio.run(see())) == 1
-    return list(pauses)
+    async def _project(self):
+        return SimpleNamespace(clock=self.clock)
 
-come, not_yet = (lambda before: QueuePosition(False, True, before)), QueuePosition(False, False, 0)
-assert waits(come(1)) == []  # two run side by side
-assert waits(not_yet, come(0)) == [3.0]
-assert waits(QueuePosition(True, False, 40)) == []  # cancelled: there is nothing to wait for
-# Its turn comes only if those before it don't take theirs in the meantime.
-assert sum(waits(come(8))) >= 24
-assert waits(come(8), come(7), not_yet, come(0))[:2] == [15.0, 12.0]
-# The last ones of many ask the cluster seldom, and wait no longer for tasks that are gone.
-assert waits(come(160)) == [30.0, 30.0]
-assert len(waits(*[UnreachableError("gone")] * 9, come(0))) == 9
-# Who reads the log sees each minute what it waits for.
-assert sum(waits(*[not_yet] * 40, come(0))) == 120.0
-assert logged == [("%s", "0 go before")], logged
-try:
-    waits(UnreachableError("gone"))
-except UnreachableError:
-    assert clock.waited > 600
-else:
-    raise AssertionError("it waits for ever")
-"""
+    def _read_position(self, _project):
+        position = self._positions.pop(0) if len(self._positions) > 1 else self._positions[0]
+        if isinstance(position, Exception):
+            raise position
+        return position, None
+
+    def pauses(self):
+        """The pauses until the trigger fires."""
+        event_of(self.trigger)
+        return self.clock.pauses
 
 
-def test_waiting_chunks_are_resumed_one_after_another(tmp_path):
-    run_script(TURN, tmp_path)
+def startable(before):
+    """The position of a chunk that may start; so many with lower numbers wait."""
+    return QueuePosition(False, True, before)
 
 
-INTERVAL = """
-from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
-from sluice.airflow.replay import _interval
-
-def of(run_type, hours=24, *, of_form=True):
-    end = datetime(2026, 1, 31, tzinfo=UTC)
-    start = end - timedelta(hours=hours)
-    run = SimpleNamespace(run_type=run_type)
-    context = {"data_interval_start": start, "data_interval_end": end, "dag_run": run}
-    return _interval(context, of_form=of_form)
-
-assert of("backfill") == (datetime(2026, 1, 30, tzinfo=UTC), datetime(2026, 1, 31, tzinfo=UTC))
-# An empty form is no day of history, though Airflow gives the run one.
-assert of("manual") is None
-assert of("manual", of_form=False) is not None
-assert of("scheduled", 0) is None
-"""
+BUSY = QueuePosition(False, False, 0)
+"""The position while others use the slots."""
 
 
-def test_empty_range_fields_of_the_form_give_no_range(tmp_path):
-    run_script(INTERVAL, tmp_path)
+@pytest.mark.parametrize(
+    ("positions", "expected"),
+    [
+        ([startable(1)], []),
+        ([BUSY, startable(0)], [3.0]),
+        ([QueuePosition(True, False, 40)], []),
+    ],
+    ids=["may start", "may start later", "cancelled"],
+)
+def test_queued_chunk_that_is_among_the_first_starts_as_soon_as_it_may(positions, expected):
+    assert Queued(*positions).pauses() == expected
 
 
-ALL = """
-from sluice.airflow.event_time import EventTimeTrigger
-from sluice.airflow.lock_trigger import OperationTrigger
-from sluice.airflow.triggers import ReplayTrigger, SavepointTrigger, ChunkQueueTrigger
+def test_queued_chunk_gives_those_with_lower_numbers_time_to_start():
+    assert sum(Queued(startable(8)).pauses()) >= 24
+    assert Queued(startable(8), startable(7), BUSY, startable(0)).pauses()[:2] == [15.0, 12.0]
 
-where = {"root": "/here", "environment": "there"}
-for trigger in (
-    EventTimeTrigger(**where, job="counts", seconds=60.0),
-    OperationTrigger(**where, operation="o"),
-    ReplayTrigger(**where, flink_job_id="a" * 32, name="chunk", total=1, begun=1.0),
-    SavepointTrigger(**where, ordered={"operation": "o"}, deadline=1.0, token=2),
-    ChunkQueueTrigger(**where, replay="r", number=1, taker="t", parallel=2, most=3),
-):
+
+def test_last_of_many_queued_chunks_asks_seldom_and_waits_no_longer_for_ended_tasks():
+    assert Queued(startable(160)).pauses() == [30.0, 30.0]
+
+
+def test_queued_chunk_logs_each_minute_what_it_waits_for():
+    queued = Queued(*[BUSY] * 40, startable(0))
+    assert sum(queued.pauses()) == 120.0
+    assert queued.logged == [("%s", "0 go before")]
+
+
+def test_queued_chunk_waits_for_a_cluster_that_does_not_answer_for_ten_minutes():
+    assert len(Queued(*[UnreachableError("no answer")] * 9, startable(0)).pauses()) == 9
+    queued = Queued(UnreachableError("no answer"))
+    with pytest.raises(UnreachableError):
+        queued.pauses()
+    assert queued.clock.waited >= 600
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        EventTimeTrigger(**WHERE, job="counts", seconds=60.0),
+        OperationTrigger(**WHERE, operation="o"),
+        ReplayTrigger(**WHERE, flink_job_id="a" * 32, name="chunk", total=1, begun=1.0),
+        SavepointTrigger(**WHERE, ordered={"operation": "o"}, deadline=1.0, token=2),
+        ChunkQueueTrigger(**WHERE, replay="r", number=1, taker="t", parallel=2, most=3),
+    ],
+    ids=lambda trigger: type(trigger).__name__,
+)
+def test_each_trigger_can_be_rebuilt_from_its_serialization(trigger):
     path, kept = trigger.serialize()
-    assert path == f"{type(trigger).__module__}.{type(trigger).__name__}", path
-    assert where.items() <= kept.items(), kept
-    assert type(trigger)(**kept).serialize() == (path, kept), kept
-"""
-
-
-def test_each_trigger_can_be_rebuilt_from_its_serialization(tmp_path):
-    run_script(ALL, tmp_path)
+    assert path == f"{type(trigger).__module__}.{type(trigger).__name__}"
+    assert WHERE.items() <= kept.items()
+    assert type(trigger)(**kept).serialize() == (path, kept)

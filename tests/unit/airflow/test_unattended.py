@@ -1,75 +1,118 @@
-"""Requests of a sweep that lead to no operation are counted; in a process of its own, as the DAGs."""
+"""Attempts of the sweep that fail before their operation begins count for its retry limits."""
 
-from tests.support.own_process import run_script
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-SCRIPT = """
-from types import SimpleNamespace
-from airflow.sdk.bases.operator import ExecutorSafeguard
-from airflow.sdk.exceptions import AirflowException
-import airflow.providers.apache.kafka.hooks.client as kafka_hooks
-import sluice.operation.run as operation_run, sluice.operation.topics as topics
-import sluice.operation.failed_attempts as unbegun
-import sluice.release.artifact as artifact
 from sluice.airflow.operators import CreateTopicsOperator, PackageOperator, PlanOperator, SwitchOverOperator
-from sluice.errors import BusyError, RefusedError, UnreachableError
+from sluice.errors import BusyError, FlinkError, RefusedError, UnreachableError
+from tests.simulator.simulated import JOB
+from tests.unit.airflow.tasks import context, execute, on, raises
 
-ExecutorSafeguard.test_mode = True
-recorded = []
-kafka_hooks.KafkaAdminClientHook = lambda kafka_config_id: SimpleNamespace(get_conn=None)
-def record(project, job, request, holder, reason):
-    recorded.append((job, request.target_release, reason))
-unbegun.record_unbegun = record
-ledger = SimpleNamespace(refuse_busy=lambda *_: None, active=lambda job: None)
-
-
-def tried(kind, error, attempt=1, held=None, **asked):
-    def fails(*_arguments, **_more):
-        raise error
-
-    operation_run.make_plan = topics.create_topics = artifact.package = fails
-    SwitchOverOperator._switch = fails
-    more = {"plan": None} if kind is SwitchOverOperator else {}
-    operator = kind(task_id="t", job="counts", asked={"operation": "rollback", "to_release": 3, **asked}, **more)
-    catalog = SimpleNamespace(job=lambda _name: SimpleNamespace(module="m"))
-    content = SimpleNamespace(kafka=SimpleNamespace(connection="kafka_default"))
-    settings = SimpleNamespace(root=".", artifacts=".")
-    operator.project = lambda: SimpleNamespace(
-        ledger=ledger, catalog=catalog, content=content, settings=settings, kafka={}
-    )
-    operator.wait_for_lock = lambda *_: None
-    operator.is_gone = lambda context: None
-    operator.holder = lambda context: "me"
-    operator.held = lambda *_: held
-    recorded.clear()
-    try:
-        operator.execute({"ti": SimpleNamespace(try_number=attempt, max_tries=2, map_index=-1)})
-        raise SystemExit("it did not fail")
-    except AirflowException as failure:
-        assert str(failure) == str(error)
-    return recorded
+LAST = 3
+"""The number of the last try of a task with two retries."""
+REFUSED, UNREACHABLE = RefusedError("its state is missing"), UnreachableError("no answer")
+TO_1 = {"operation": "rollback", "to_release": 1}
 
 
-REFUSED, SILENT = RefusedError("its state is gone"), UnreachableError("no answer")
-for kind in (PlanOperator, SwitchOverOperator):
-    assert tried(kind, REFUSED, unattended=True) == [("counts", 3, "its state is gone")]
-    # A retry may succeed.
-    assert tried(kind, SILENT, unattended=True) == []
-    assert tried(kind, SILENT, attempt=3, unattended=True) == [("counts", 3, "no answer")]
-    # A person decides, or another operation holds the job.
-    assert tried(kind, REFUSED) == []
-    assert tried(kind, BusyError("somebody else"), unattended=True) == []
-# The deploy tasks between the plan and the switch-over.
-for kind in (CreateTopicsOperator, PackageOperator):
-    deploys = {"operation": "deploy", "to_release": None}
-    assert tried(kind, REFUSED, unattended=True, **deploys) == [("counts", None, "its state is gone")]
-    assert tried(kind, SILENT, unattended=True, **deploys) == []
-    assert tried(kind, SILENT, attempt=3, unattended=True, **deploys) == [("counts", None, "no answer")]
-    assert tried(kind, REFUSED, **deploys) == []
-# The ledger has it already.
-begun = SimpleNamespace(record=lambda *_, **__: None)
-assert tried(SwitchOverOperator, REFUSED, held=begun, unattended=True) == []
-"""
+@pytest.fixture
+def running(simulated):
+    """The project, with release 2 running."""
+    simulated.deploy()
+    simulated.deploy(overrides={"least": 1})
+    return simulated
 
 
-def test_sweeps_request_that_fails_before_an_operation_is_counted_without_retries(tmp_path):
-    run_script(SCRIPT, tmp_path)
+def plan(running, error):
+    running.compiler.during_compile = raises(error)
+    return PlanOperator(task_id="t", job=JOB, asked=TO_1), running.project
+
+
+def switch_over(running, error):
+    running.compiler.during_compile = raises(error)
+    return SwitchOverOperator(task_id="t", job=JOB, asked=TO_1, plan=None), running.project
+
+
+def create_topics(running, error):
+    running.brokers.describe = raises(error)
+    operator = CreateTopicsOperator(task_id="t", job=JOB, asked={"operation": "deploy"})
+    operator.brokers = lambda project: project.brokers
+    return operator, running.project
+
+
+def package(running, error):
+    project = running.project
+    project.catalog = FailingOnce(project.catalog, error)
+    return PackageOperator(task_id="t", job=JOB, asked={"operation": "deploy"}), project
+
+
+class FailingOnce:
+    """A catalog of which the first job that is asked for can't be read."""
+
+    def __init__(self, catalog, error):
+        self._catalog, self._error = catalog, error
+
+    def __getattr__(self, name):
+        return getattr(self._catalog, name)
+
+    def job(self, name):
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        return self._catalog.job(name)
+
+
+each_task = pytest.mark.parametrize(
+    ("task", "attempt"),
+    [
+        (plan, ("rollback", 1)),
+        (switch_over, ("rollback", 1)),
+        (create_topics, ("deploy", 2)),
+        (package, ("deploy", 2)),
+    ],
+    ids=["plan", "switch_over", "create_topics", "package"],
+)
+
+
+def failed_attempts(running, task, error, *, try_number=1, unattended=True):
+    """Run the task, which fails with the error; the failed attempts in the ledger: kind, release and reason."""
+    operator, project = task(running, error)
+    operator.asked["unattended"] = unattended
+    with pytest.raises(AirflowException) as failure:
+        execute(on(project, operator), context(try_number=try_number))
+    assert str(failure.value) == str(error)
+    return recorded(running)
+
+
+def recorded(running):
+    operations = running.ledger.operations(JOB)
+    return [(each.kind, each.release, each.reason) for each in operations if each.outcome == "failed"]
+
+
+@each_task
+def test_refused_attempt_is_recorded_at_its_first_try(running, task, attempt):
+    assert failed_attempts(running, task, REFUSED) == [(*attempt, "its state is missing")]
+
+
+@each_task
+def test_attempt_without_an_answer_is_recorded_after_its_last_retry(running, task, attempt):
+    assert failed_attempts(running, task, UNREACHABLE) == []
+    assert failed_attempts(running, task, UNREACHABLE, try_number=LAST) == [(*attempt, "no answer")]
+
+
+@each_task
+def test_failed_attempt_of_a_person_is_not_recorded(running, task, attempt):
+    assert failed_attempts(running, task, REFUSED, unattended=False) == []
+
+
+@pytest.mark.parametrize("task", [plan, switch_over])
+def test_attempt_blocked_by_another_operation_is_not_recorded(running, task):
+    assert failed_attempts(running, task, BusyError("another operation is in progress")) == []
+
+
+def test_failure_of_a_begun_operation_is_not_recorded_a_second_time(running):
+    running.cluster.submit_errors = [FlinkError("its state can't be read")]
+    operator = SwitchOverOperator(task_id="t", job=JOB, asked={**TO_1, "unattended": True}, plan=None)
+    with pytest.raises(AirflowFailException, match="its state can't be read"):
+        execute(on(running.project, operator), context())
+    assert running.ledger.active(JOB).release == 1
+    assert recorded(running) == []

@@ -16,6 +16,7 @@ from sluice.kafka.offsets import Offsets
 from sluice.operation import gate
 from sluice.operation.gate import _Watch
 from sluice.operation.gate_order import GateOrder
+from sluice.ports import Ports
 from tests.simulator.brokers import SimulatedBrokers
 from tests.simulator.clock import SimulatedClock
 from tests.support.answering import answered_by
@@ -105,7 +106,7 @@ def test_cluster_error_is_reported_and_the_request_repeated_until_the_deadline(a
     def connect():
         return AsyncFlinkClient(FlinkClient("http://flink", exchange=answered_by(answer), pauses=()))
 
-    project = SimpleNamespace(brokers=SimulatedBrokers(), connect_async=connect, clock=SimulatedClock())
+    project = SimpleNamespace(brokers=SimulatedBrokers(), connect_async=connect, clock=SimulatedClock(), ports=Ports())
     early = gate.look(project, order())
     assert (early.passed, early.hopeless) == (False, False)
     assert words in early.words

@@ -220,6 +220,19 @@ def test_damaged_graph_is_refused_with_its_job(lab, submits, content):
         submits.load(load(lab, content), timeout=60)
 
 
+def test_missing_file_of_a_graph_is_named_at_once(lab, submits, new_id):
+    lab.job("python", sources.source("python", sources.UDF, "id: str | None"))
+    with lab.project.compiler("python", print) as compiler:
+        ready = compiler.prepare(desired_target(lab.project, "python", {}))
+    file = Path(ready.files[0])
+    submits.load(load(lab, ready.content, "python"), timeout=60)
+    file.rename(file.with_suffix(".away"))
+    with pytest.raises(FlinkError, match=f"{file.name} can't be read, which the job needs"):
+        submits.submit(Submit(flink_job_id=new_id), timeout=60)
+    with pytest.raises(OperationError, match=f"python: the graph can't be read: .*{file.name} can't be read"):
+        submits.load(load(lab, ready.content, "python"), timeout=60)
+
+
 def test_cluster_that_does_not_answer_is_named(lab, submits, tmp_path):
     content = sample(lab)
     with pytest.raises(UnreachableError, match=r"^any: .*Connection refused: .*127\.0\.0\.1:1") as caught:

@@ -93,11 +93,12 @@ def _record_submission(found: Submitter, archive: Path, log: Path, cache: Path) 
     """Submit the sample job by a submitter that writes the classes it has loaded to the archive at its exit."""
     command = found.command(f"{JVM_ARGS} -XX:ArchiveClassesAtExit={shlex.quote(str(archive))}")
     python = Path(sys.executable)
-    with cluster() as url:
-        with ClientProcess(python, log, variables={CACHE: str(cache)}) as client:
-            content = client.prepare(sample_order(Access(url)), timeout=_TIMEOUT).content
+    with cluster() as url, ClientProcess(python, log, variables={CACHE: str(cache)}) as compiler:
+        content = compiler.prepare(sample_order(Access(url)), timeout=_TIMEOUT).content
         if content is None:
             raise RuntimeError("only the order of a replay is answered without a graph")
+        # The compiling client still runs: the sample's code is a directory, which Flink has packed into one of the
+        # client's temporary files.
         with ClientProcess(python, log, command=command, variables=found.variables) as client:
             client.find(str(log.parent))
             client.load(Load(job="sample", content=content, options=rest_options(url)), timeout=_TIMEOUT)

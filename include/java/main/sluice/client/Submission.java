@@ -1,14 +1,19 @@
 package sluice.client;
 
 import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.util.ArrayList;
 import java.util.Base64;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import org.apache.flink.api.common.ExecutionConfig;
 import org.apache.flink.api.common.JobID;
 import org.apache.flink.client.deployment.StandaloneClusterId;
 import org.apache.flink.client.program.rest.RestClusterClient;
 import org.apache.flink.configuration.Configuration;
+import org.apache.flink.core.fs.Path;
 import org.apache.flink.runtime.jobgraph.JobGraph;
 import org.apache.flink.runtime.jobgraph.SavepointRestoreSettings;
 import org.apache.flink.util.InstantiationUtil;
@@ -27,6 +32,7 @@ public final class Submission {
      */
     public Submission(JobGraph graph, Map<String, String> options) throws Exception {
         this.graph = graph;
+        requireFiles();
         Configuration configuration = new Configuration();
         // Few retries here: the operation itself retries, and knows from the journal what was done before.
         configuration.setString("rest.retry.max-attempts", "3");
@@ -60,6 +66,7 @@ public final class Submission {
      */
     public String submit(String flinkJobId, String savepoint, boolean allowNonRestored, Integer release)
             throws Exception {
+        requireFiles();
         graph.setJobID(JobID.fromHexString(flinkJobId));
         if (release != null) {
             nameRelease(release);
@@ -68,6 +75,19 @@ public final class Submission {
             graph.setSavepointRestoreSettings(SavepointRestoreSettings.forPath(savepoint, allowNonRestored));
         }
         return client.submitJob(graph).get().toString();
+    }
+
+    /** Flink's REST client would wait for ever for a file that it can't read. */
+    private void requireFiles() throws IOException {
+        List<Path> files = new ArrayList<>(graph.getUserJars());
+        graph.getUserArtifacts().values().forEach(each -> files.add(new Path(each.filePath)));
+        for (Path file : files) {
+            String scheme = file.toUri().getScheme();
+            boolean isLocal = scheme == null || scheme.equals("file");
+            if (isLocal && !Files.isReadable(java.nio.file.Path.of(file.toUri().getPath()))) {
+                throw new NoSuchFileException(file + " can't be read, which the job needs");
+            }
+        }
     }
 
     private void nameRelease(int release) throws IOException, ClassNotFoundException {

@@ -1,9 +1,11 @@
 """The client that submits without Python: what is compiled already starts from its stored graph, as it was compiled."""
 
+import os
 import stat
 import sys
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from uuid import uuid4
@@ -102,6 +104,30 @@ def test_rollback_resume_and_recovery_start_no_python(lab, tmp_path):
     recovered = deploy(lab.project, "plain")
     assert f"/{result.flink_job_id}/chk-" in recovered.restored_from
     assert not noted.exists()
+
+
+SERIALIZED = "    pipeline.serialization-config: '[{name}: {{type: kryo}}]'\n"
+
+
+def test_release_that_names_a_class_of_the_connector_starts_again(lab):
+    name = "org.apache.flink.connector.kafka.source.split.KafkaPartitionSplit"
+    lab.deployment(SERIALIZED.format(name=name))
+    lab.job("plain", sources.source("plain", sources.SQL))
+    deploy(lab.project, "plain")
+    for kind in ("suspend", "resume"):
+        assert operate(lab.project, "plain", kind=kind).error is None
+
+
+def test_graph_whose_classes_are_missing_is_compiled_again_before_the_stop(lab, tmp_path):
+    """The submitter's jars lack the connector here, as they may lack a job's own jar."""
+    name = "org.apache.flink.connector.kafka.source.split.KafkaPartitionSplit"
+    lab.deployment(SERIALIZED.format(name=name))
+    content = sample(lab)
+    found = find(lab)
+    fewer = replace(found, jars=tuple(jar for jar in found.jars if "connector" not in jar.name))
+    with ClientProcess(PYTHON, tmp_path / "log", command=fewer.command(JVM_ARGS), variables=found.variables) as process:
+        with pytest.raises(OperationError, match="any: the graph can't be read: .*KafkaPartitionSplit"):
+            process.load(load(lab, content), timeout=60)
 
 
 def test_client_started_to_compile_gives_way_if_the_graph_is_stored(lab):
@@ -214,6 +240,13 @@ def test_files_of_a_submission_are_private_and_end_with_the_client(lab, tmp_path
     assert not directory.exists()
 
 
+def test_graph_of_many_megabytes_is_read(lab, submits):
+    # It is no graph, and is read as a whole to find that.
+    with pytest.raises(OperationError, match="any: the graph can't be read: "):
+        submits.load(load(lab, "AAAA" * 6_000_000), timeout=60)
+    assert not submits.has_ended
+
+
 @pytest.mark.parametrize("content", ["", "AAAA", "no base64!"])
 def test_damaged_graph_is_refused_with_its_job(lab, submits, content):
     with pytest.raises(OperationError, match="any: the graph can't be read: "):
@@ -256,8 +289,8 @@ def test_archive_of_its_classes_shortens_the_start(lab, tmp_path, monkeypatch):
     cache, lib = tmp_path / "cache", gather_jars(local_stack(tmp_path / "home"))
     cache.mkdir()
     monkeypatch.setenv("FLINK_LIB_DIR", str(lib))
-    archive = make_for_submitter(cache)
-    assert make_for_submitter(cache) == archive
+    archive = make_for_submitter(cache, os.environ)
+    assert make_for_submitter(cache, os.environ) == archive
     found = submitter.find(PYTHON, lib, {})
     classes = tmp_path / "classes"
     content = sample(lab)

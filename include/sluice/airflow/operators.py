@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from sluice.airflow.assets import set_event_extra
 from sluice.airflow.base import RequestOperator, SluiceOperator, airflow_errors, check_ended
 from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
-from sluice.errors import BusyError, SluiceError
+from sluice.errors import BusyError, RefusedError, SluiceError
 from sluice.ledger.values import Outcome
 
 if TYPE_CHECKING:
@@ -108,10 +108,21 @@ def _skips_with(task: Any) -> bool:
 
 
 def planned(values: Mapping[str, Any] | None) -> Plan | None:
-    """The plan, from a plan task's output; None: there is none."""
+    """The plan, from a plan task's output; None: there is none.
+
+    Raises:
+        RefusedError: another version of Sluice made the plan, and this one can't read it.
+    """
+    from pydantic import ValidationError  # noqa: PLC0415
+
     from sluice.plan.model import Plan  # noqa: PLC0415
 
-    return None if values is None else Plan.model_validate(values)
+    try:
+        return None if values is None else Plan.model_validate(values)
+    except ValidationError as error:
+        raise RefusedError(
+            "the plan was made by another version of Sluice, and can't be read", remedy="clear the task plan"
+        ) from error
 
 
 class CreateTopicsOperator(RequestOperator):
@@ -183,7 +194,7 @@ class PackageOperator(RequestOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Module, digest and path of the artifact."""
-        from sluice.release.artifact import Artifact, package, verify  # noqa: PLC0415
+        from sluice.release.artifact import Artifact, artifact_file, package, verify  # noqa: PLC0415
 
         if self.request(context).kind != "deploy":
             raise AirflowSkipException("the artifact of the release exists already")
@@ -192,7 +203,7 @@ class PackageOperator(RequestOperator):
             with self.failed_attempt_recorded(context, project):
                 module, store = project.catalog.job(self.job).module, project.settings.artifacts
                 plan = planned(self.plan)
-                if plan and plan.artifact:
+                if plan and plan.artifact and artifact_file(store, plan.artifact).exists():
                     artifact = Artifact(plan.artifact, verify(store, plan.artifact))
                 else:
                     artifact = package(project.settings.root, module, store)

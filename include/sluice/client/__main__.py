@@ -123,9 +123,10 @@ class _Session:
         from sluice.client.submission import Submission, deserialize  # noqa: PLC0415 - it imports PyFlink
 
         self._order, self._since, self._step = order, time.monotonic(), "graph"
-        loaded = Submission(order.job, deserialize(order.content), order.options)
+        loaded = Submission(order.job, deserialize(order.content))
         self._done("graph")
         self._step = "connect"
+        loaded.connect(order.options)
         loaded.warm()
         self._done("connect")
         self._send(Loaded())

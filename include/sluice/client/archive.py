@@ -8,13 +8,12 @@ at the same time see the complete archive or none. There is one for the client t
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -39,10 +38,11 @@ _UNUSED = 30 * 24 * 3600
 
 def main() -> int:
     """Create the archives and print their paths."""
+    given = dict(os.environ)
     jvm.set_environment()
     cache = Path(sys.argv[1])
     try:
-        for made in (make(cache), make_for_submitter(cache)):
+        for made in (make(cache), make_for_submitter(cache, given)):
             print(made or "no archive for the submitter, which can't be started here", file=sys.stderr)
     except (SluiceError, OSError) as error:
         print(f"clients start without an archive of their classes: {error}", file=sys.stderr)
@@ -69,14 +69,14 @@ def make(cache: Path) -> Path:
     return made
 
 
-def make_for_submitter(cache: Path) -> Path | None:
-    """Create the class-data archive of the submitter; returns its path. None: there is no submitter for this process.
+def make_for_submitter(cache: Path, variables: Mapping[str, str]) -> Path | None:
+    """Create the class-data archive of the submitter; returns its path. None: there is no submitter for the variables.
 
     Raises:
         OSError: the directory can't be written.
         SluiceError: the sample job can't be compiled or submitted, or this Java can't write archives.
     """
-    found = submitter.find(Path(sys.executable), None, os.environ)
+    found = submitter.find(Path(sys.executable), None, variables)
     if found is None:
         return None
     own = found.class_path(cache)
@@ -91,7 +91,7 @@ def make_for_submitter(cache: Path) -> Path | None:
 
 def _record_submission(found: Submitter, archive: Path, log: Path, cache: Path) -> None:
     """Submit the sample job by a submitter that writes the classes it has loaded to the archive at its exit."""
-    command = found.command(f"{JVM_ARGS} -XX:ArchiveClassesAtExit={shlex.quote(str(archive))}")
+    command = found.command(f"{JVM_ARGS} -XX:ArchiveClassesAtExit={archive}")
     python = Path(sys.executable)
     with cluster() as url, ClientProcess(python, log, variables={CACHE: str(cache)}) as compiler:
         content = compiler.prepare(sample_order(Access(url)), timeout=_TIMEOUT).content

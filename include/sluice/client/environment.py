@@ -12,6 +12,9 @@ from fnmatch import fnmatchcase
 MORE = "SLUICE_CLIENT_VARIABLES"
 """The variable that lists further variables for the client, separated by commas; `TEAM_*` matches a prefix."""
 
+FILES = "SLUICE_FILES"
+"""The variable with the directory of a client's temporary files, which its parent makes and deletes."""
+
 _NAMES = (
     # The machine, its user, its language.
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "HOSTNAME", "LANG", "LANGUAGE", "LC_*", "TZ"),

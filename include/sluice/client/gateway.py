@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from sluice.client.environment import FILES
 from sluice.errors import ConfigError, OperationError
 
 _MAIN = "sluice.client.Gateway"
@@ -58,7 +59,7 @@ def _start(token: str) -> int:
     from pyflink.pyflink_gateway_server import launch_gateway_server_process  # noqa: PLC0415
 
     # Only this user can write to the temporary directory, so that the port is the JVM's.
-    with tempfile.TemporaryDirectory(prefix="sluice-client-") as directory:
+    with tempfile.TemporaryDirectory(prefix="port-", dir=os.environ.get(FILES)) as directory:
         file = Path(directory) / "port"
         process = launch_gateway_server_process(dict(os.environ), ["-c", _MAIN, "local", str(file)])
         process.stdin.write(f"{token}\n".encode())

@@ -33,8 +33,9 @@ class PreparedJob(Submission):
         self._columns = pipeline.columns
         name = order.part.name if order.part else pipeline.job.name
         job_graph, self._described = _compile(pipeline, order, name)
+        super().__init__(name, job_graph)
         with tls_options(order.flink_url, order.flink_tls) as options:
-            super().__init__(name, job_graph, {**rest_options(order.flink_url), **options})
+            self.connect({**rest_options(order.flink_url), **options})
 
     def facts(self) -> Graph:
         """The compiled graph: vertices, operators with their ids and descriptions, slots, and the digest."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import threading
@@ -17,7 +18,7 @@ from typing import Self, TypeVar
 
 from pydantic import ValidationError
 
-from sluice.client.environment import client_environment
+from sluice.client.environment import FILES, client_environment
 from sluice.client.protocol import (
     Build,
     Command,
@@ -109,12 +110,16 @@ class ClientProcess:
         # killed meanwhile, the file stays; so it is in a directory that only this user can read, and that ends with
         # the process.
         self._files = TemporaryDirectory(prefix="sluice-client-", ignore_cleanup_errors=True)
+        variables[FILES] = self._files.name
         option = f"{TEMPORARY}{self._files.name}"
-        if command is None:
-            command = [str(python), "-m", "sluice.client"]
-            variables["JVM_ARGS"] = f"{variables['JVM_ARGS']} {option}"
+        if command is not None:
+            # Before the class: the last of several options counts.
+            command = [*command[:-1], option, command[-1]]
         else:
-            command = [command[0], option, *command[1:]]
+            command = [str(python), "-m", "sluice.client"]
+            # PyFlink splits the options at spaces.
+            if not any(map(str.isspace, option)):
+                variables["JVM_ARGS"] = f"{variables['JVM_ARGS']} {option}"
         try:
             with log.open("ab") as errors:
                 self._process = subprocess.Popen(
@@ -222,7 +227,7 @@ class ClientProcess:
             self._kill()
         if self._process.stdout:
             self._process.stdout.close()
-        self._files.cleanup()
+        self._remove_files()
 
     def _ask(self, step: str, command: Command, expected: type[A], timeout: float, what: str) -> A:
         """Send an order and wait for an answer of the expected type; `what` names the subject in error messages."""
@@ -314,7 +319,12 @@ class ClientProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._remove_files()
+
+    def _remove_files(self) -> None:
         self._files.cleanup()
+        # A JVM that is about to end may have written another file meanwhile.
+        shutil.rmtree(self._files.name, ignore_errors=True)
 
     def _died(self) -> OperationError:
         try:

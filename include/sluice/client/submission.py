@@ -21,17 +21,27 @@ class Submission:
     Args:
         name: The job's name, for messages.
         job_graph: The JobGraph.
-        options: The options of Flink's REST client. Files that they name are read now.
 
     Raises:
-        Py4JJavaError: an option is wrong.
+        Py4JJavaError: a file or a class that the graph needs is missing.
     """
 
-    def __init__(self, name: str, job_graph: Any, options: Mapping[str, str]) -> None:
+    def __init__(self, name: str, job_graph: Any) -> None:
         self._jvm = get_gateway().jvm
         self._name = name
         self._job_graph = job_graph
-        self._submission = self._jvm.sluice.client.Submission(job_graph, dict(options))
+        self._submission = self._jvm.sluice.client.Submission(job_graph)
+
+    def connect(self, options: Mapping[str, str]) -> None:
+        """Make a client of the cluster.
+
+        Args:
+            options: The options of Flink's REST client. Files that they name are read now.
+
+        Raises:
+            Py4JJavaError: an option is wrong.
+        """
+        self._submission.connect(dict(options))
 
     def warm(self) -> None:
         """Send a request to the cluster, so that the submission can use the open connection.

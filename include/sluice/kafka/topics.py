@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (
@@ -16,7 +17,7 @@ from confluent_kafka.admin import (
 )
 
 from sluice.clock import MACHINE, Clock
-from sluice.errors import TopicError
+from sluice.errors import TopicError, UnreachableError
 from sluice.kafka.brokers import TIMEOUT, unreachable
 from sluice.kafka.topic_steps import Actual, Step, compare, refuse
 
@@ -99,7 +100,9 @@ def _refuse_another(admin: AdminClient, step: Step, servers: str, clock: Clock, 
 
     def is_described() -> bool:
         nonlocal actual
-        actual = describe(admin, [step.declared.name], servers).get(step.declared.name)
+        # The settings of a topic that was created just now may not be known yet, which is an error.
+        with suppress(UnreachableError):
+            actual = describe(admin, [step.declared.name], servers).get(step.declared.name)
         return actual is not None and not (step.action == "grow" and _differs(step, actual))
 
     # The broker that describes topics learns of a new one a moment after the one that has created it.

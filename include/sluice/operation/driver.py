@@ -87,7 +87,7 @@ class Driver:
             flink: The cluster.
             compiler: The client process.
             approval: Returns the approval, for a plan that needs one.
-            shown: The plan that was shown to a person, and whose topics were created; None: no plan was shown.
+            shown: The plan that was shown to a person; None: no plan was shown.
 
         Raises:
             ChangedError: the job has changed a second time.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import uuid
 from collections import defaultdict
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
-from itertools import chain, repeat
 
 from sluice.clock import MACHINE, Clock
 from sluice.errors import FlinkError, UnreachableError
@@ -24,10 +24,10 @@ from sluice.operation.gate_order import GateOrder
 from sluice.project import Project
 from sluice.state.offsets import offsets_by_partition
 
-_PAUSES = (0.25,) * 12
-"""Seconds between the first snapshots: most jobs pass their gates within three seconds of their start."""
-_PAUSE = 1.0
-"""Seconds between later snapshots."""
+_FIRST = 3.0
+"""Seconds during which the job is looked at more often: most jobs pass their gates within that time of their start."""
+_FIRST_PAUSE, _PAUSE = 0.25, 1.0
+"""Seconds between two snapshots, in that time and later."""
 
 
 async def readings(project: Project, order: GateOrder) -> AsyncGenerator[tuple[Gate, Reading]]:
@@ -39,7 +39,7 @@ async def readings(project: Project, order: GateOrder) -> AsyncGenerator[tuple[G
     last: str | None = None
     watch = _Watch(project.brokers, order, project.clock)
     left = list(order.gates)
-    pauses = chain(_PAUSES, repeat(_PAUSE))
+    began = project.clock.monotonic()
     async with project.connect_async() as flink:
         while left:
             look = await watch.look(flink)
@@ -52,7 +52,8 @@ async def readings(project: Project, order: GateOrder) -> AsyncGenerator[tuple[G
                     return
                 if not reading.passed:
                     await watch.request_checkpoint(flink)
-                    await project.clock.pause(next(pauses))
+                    is_first = project.clock.monotonic() - began < _FIRST
+                    await project.clock.pause(_FIRST_PAUSE if is_first else _PAUSE)
                     break
                 left.pop(0)
 
@@ -85,6 +86,7 @@ class _Watch:
         self._requested_at_start: int | None = None
         self._not_triggered = ""
         self._earlier: defaultdict[Gate, list[Reading]] = defaultdict(list)
+        self._kept_at: defaultdict[Gate, float] = defaultdict(lambda: -math.inf)
 
     async def look(self, flink: AsyncFlinkClient) -> Snapshot | Reading:
         """A snapshot of the job, or a reading that says why none could be taken."""
@@ -154,7 +156,10 @@ class _Watch:
         else:
             earlier = self._earlier[gate]
             reading = judge(gate, look, order.health, earlier, int(order.deadline * 1000), must_count=order.must_count)
-            earlier.append(reading)
+            # One for each second: otherwise the first ones would outweigh all later ones in a forecast.
+            if self._clock.monotonic() - self._kept_at[gate] >= _PAUSE:
+                self._kept_at[gate] = self._clock.monotonic()
+                earlier.append(reading)
             if gate == "running":
                 reading = self._proven(look, reading)
                 reading = _restored(order, look, reading) or _before(order, look) or reading

@@ -13,7 +13,7 @@ from sluice.project import Project
 
 KEPT = 5
 """How many of a job's newest savepoints are always kept."""
-_PAUSE = 0.05
+_PAUSE = 0.1
 """Seconds between two requests for the result of a deletion."""
 _TIMEOUT = 60.0
 

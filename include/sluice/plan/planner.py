@@ -34,8 +34,8 @@ class Planner:
         compiler: Compiles the target if the plan needs its graph.
         compiles_always: False: a job that never ran, or is started again with an unchanged release, isn't compiled for
             the plan, since the graph would add nothing to it.
-        earlier: An earlier plan of the same operation, whose topics have been created since; None: there is none. What
-            it has packaged and compared isn't packaged and compared again, as long as it holds.
+        earlier: An earlier plan of the same operation; None: there is none. What it has packaged and compared isn't
+            packaged and compared again, as long as it holds.
     """
 
     def __init__(
@@ -107,6 +107,7 @@ class Planner:
         request, earlier, now = self._request, self._earlier, self._project.clock.now()
         compared_at = earlier.made_at if earlier and earlier.fingerprint == target.fingerprint else None
         if earlier and compared_at and now - compared_at < _TOPICS_HOLD_FOR:
-            return ComparedTopics(compared_at, earlier.topics)
+            # Its steps can be taken twice: a DAG of one's own may have no task that takes them before.
+            return ComparedTopics(compared_at, earlier.topics, earlier.topic_steps)
         steps = view.topic_steps(target, grow_partitions=request.grow_partitions, change_settings=request.change_topics)
         return ComparedTopics.of(now, steps)

@@ -45,7 +45,8 @@ def desired_target(
     artifact = _stored_artifact(project, wanted, earlier)
     if artifact is None:
         artifact = package(settings.root, desired.job.module, settings.artifacts).digest
-        store_jars(desired.jars, settings.root, settings.artifacts)
+    # Each time: this also replaces a stored jar that was damaged.
+    store_jars(desired.jars, settings.root, settings.artifacts)
     return Target(
         number=None,
         fingerprint=wanted,

@@ -178,18 +178,26 @@ class Compiler:
         if content is None:
             self._compile(build)
             return
-        try:
-            self._load(content, build)
-        except OperationError as error:
-            # It must not keep a release from running that can be compiled.
-            self._log(f"the stored graph can't be used: {error.message}; the release is compiled again")
-            self._store().remove(prepared.source)
-            self._prepared = replace(prepared, compiled=self._find_or_compile(build, prepared.source))
+        for compiles in (False, True):
+            client = self._running(compiles=compiles)
+            try:
+                self._load(client, content, build)
+            except OperationError as error:
+                # It must not keep a release from running that another client can load, or that can be compiled.
+                self._log(f"the stored graph can't be used: {error.message}")
+            else:
+                return
+            if client.compiles:
+                break
+        self._log("the release is compiled again")
+        self._store().remove(prepared.source)
+        self._prepared = replace(prepared, compiled=self._find_or_compile(build, prepared.source))
 
-    def _load(self, content: str, build: Build) -> None:
+    def _load(self, client: ClientProcess, content: str, build: Build) -> None:
         with self._ended_on_error(), tls_options(build.flink_url, build.flink_tls) as tls:
             order = Load(job=self._job, content=content, options={**rest_options(build.flink_url), **tls})
-            self._running().load(order, timeout=self._project.settings.prepare_timeout)
+            client.load(order, timeout=self._project.settings.prepare_timeout)
+        self._is_unused = False
         self._holds_graph = True
 
     def inspect(self, path: str) -> State:
@@ -305,7 +313,12 @@ class Compiler:
     @property
     def _submitter(self) -> Submitter | None:
         project = self._project
-        return submitter.find(project.settings.client_python, project.flink_lib, client_environment(os.environ))
+        try:
+            return submitter.find(project.settings.client_python, project.flink_lib, client_environment(os.environ))
+        except OSError as error:
+            # The client that compiles finds the jars itself, or says what is wrong with them.
+            self._log(f"the submitter can't be started: {error}")
+            return None
 
     def _start(self, *, compiles: bool) -> ClientProcess:
         lib, settings = self._project.flink_lib, self._project.settings

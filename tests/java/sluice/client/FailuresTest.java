@@ -19,6 +19,7 @@ class FailuresTest {
         Exception middle = new IOException("outer: the cause", inner);
         assertEquals("first: outer: the cause", Failures.words(new RuntimeException("first", middle)));
         assertEquals("NullPointerException", Failures.words(new NullPointerException()));
+        assertEquals("ClassNotFoundException a.B", Failures.words(new ClassNotFoundException("a.B")));
     }
 
     @Test

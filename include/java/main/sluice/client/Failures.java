@@ -46,11 +46,15 @@ final class Failures {
         List<String> words = new ArrayList<>();
         for (Throwable cause = error; cause != null && words.size() < CAUSES; cause = cause.getCause()) {
             String message = cause.getMessage();
-            String text = message == null || message.isBlank()
-                    ? cause.getClass().getSimpleName()
-                    : message.strip();
-            if (words.stream().noneMatch(earlier -> earlier.contains(text))) {
-                words.add(text);
+            String name = cause.getClass().getSimpleName();
+            boolean isClass = cause instanceof ClassNotFoundException || cause instanceof NoClassDefFoundError;
+            String text = message == null || message.isBlank() ? name : message.strip();
+            if (isClass && !text.equals(name)) {
+                text = name + " " + text;
+            }
+            String found = text;
+            if (words.stream().noneMatch(earlier -> earlier.contains(found))) {
+                words.add(found);
             }
         }
         return firstLines(String.join(": ", words));

@@ -44,6 +44,7 @@ public final class Gateway {
         register(server);
         report(server.getListeningPort(), Path.of(arguments[0]));
         waitForEnd(input);
+        TemporaryFiles.delete();
         System.exit(0);
     }
 

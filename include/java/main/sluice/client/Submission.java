@@ -24,15 +24,25 @@ public final class Submission {
     private static final String RELEASE = "sluice.release";
 
     private final JobGraph graph;
-    private final RestClusterClient<StandaloneClusterId> client;
+    private final ExecutionConfig config;
+    private RestClusterClient<StandaloneClusterId> client;
 
     /**
-     * @param graph The JobGraph.
-     * @param options The options of Flink's REST client: address and TLS. Files that they name are read here.
+     * @param graph The JobGraph. A file or class that it needs and that this JVM doesn't have is an error.
      */
-    public Submission(JobGraph graph, Map<String, String> options) throws Exception {
+    public Submission(JobGraph graph) throws IOException, ClassNotFoundException {
         this.graph = graph;
         requireFiles();
+        // Now, while the running job is untouched: the configuration may name classes that this JVM doesn't have.
+        config = graph.getSerializedExecutionConfig().deserializeValue(loader());
+    }
+
+    /**
+     * Makes a client of the cluster.
+     *
+     * @param options The options of Flink's REST client: address and TLS. Files that they name are read here.
+     */
+    public void connect(Map<String, String> options) throws Exception {
         Configuration configuration = new Configuration();
         // Few retries here: the operation itself retries, and knows from the journal what was done before.
         configuration.setString("rest.retry.max-attempts", "3");
@@ -48,7 +58,12 @@ public final class Submission {
     /** The graph of `serialize`. Its origin must be certain. */
     public static JobGraph deserialize(String content) throws IOException, ClassNotFoundException {
         byte[] bytes = Base64.getDecoder().decode(content);
-        return InstantiationUtil.deserializeObject(bytes, Thread.currentThread().getContextClassLoader());
+        return InstantiationUtil.deserializeObject(bytes, loader());
+    }
+
+    /** Closes the client of the cluster. */
+    public void close() {
+        client.close();
     }
 
     /** Sends a request to the cluster, so that the submission can use the open connection. */
@@ -90,9 +105,11 @@ public final class Submission {
         }
     }
 
-    private void nameRelease(int release) throws IOException, ClassNotFoundException {
-        ClassLoader loader = Thread.currentThread().getContextClassLoader();
-        ExecutionConfig config = graph.getSerializedExecutionConfig().deserializeValue(loader);
+    private static ClassLoader loader() {
+        return Thread.currentThread().getContextClassLoader();
+    }
+
+    private void nameRelease(int release) throws IOException {
         // Copied into a new map, since the one of the parameters is immutable.
         Map<String, String> parameters = new HashMap<>(config.getGlobalJobParameters().toMap());
         parameters.put(RELEASE, Integer.toString(release));

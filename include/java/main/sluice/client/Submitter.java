@@ -11,6 +11,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
+import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.core.JsonFactory;
+import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.core.StreamReadConstraints;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.JsonNode;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.ObjectMapper;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.node.ObjectNode;
@@ -26,11 +28,19 @@ public final class Submitter {
     /** Exit status after standard input has closed. */
     private static final int ORPHANED = 3;
 
-    private static final ObjectMapper JSON = new ObjectMapper();
+    /** Jackson's default limit is 20 million characters, which a large graph exceeds. */
+    private static final ObjectMapper JSON = new ObjectMapper(JsonFactory.builder()
+            .streamReadConstraints(StreamReadConstraints.builder()
+                    .maxStringLength(Integer.MAX_VALUE)
+                    .build())
+            .build());
 
     private final PrintStream answers;
     private String job = "";
+    /** The graph to submit; null: there is none. */
     private Submission loaded;
+    /** The newest graph that has a connection. */
+    private Submission last;
 
     private Submitter(PrintStream answers) {
         this.answers = answers;
@@ -46,7 +56,7 @@ public final class Submitter {
         reader.start();
         Submitter submitter = new Submitter(answers);
         while (true) {
-            submitter.carryOut(JSON.readTree(orders.take()));
+            submitter.carryOut(orders.take());
         }
     }
 
@@ -59,14 +69,18 @@ public final class Submitter {
             // The parent has ended.
         }
         // At once, whatever the main thread is doing: the parent no longer wants it.
+        TemporaryFiles.delete();
         Runtime.getRuntime().halt(ORPHANED);
     }
 
-    private void carryOut(JsonNode order) {
-        int number = order.path("number").asInt();
-        JsonNode command = order.path("command");
-        String type = command.path("type").asText();
+    private void carryOut(String line) {
+        int number = 0;
+        String type = "";
         try {
+            JsonNode order = JSON.readTree(line);
+            number = order.path("number").asInt();
+            JsonNode command = order.path("command");
+            type = command.path("type").asText();
             switch (type) {
                 case "load" -> answer(number, load(number, command));
                 case "submit" -> answer(number, submit(command));
@@ -76,7 +90,7 @@ public final class Submitter {
             }
         } catch (StepException error) {
             fail(number, error.kind, error.getMessage(), error.remedy, error.getCause());
-        } catch (Exception | LinkageError error) {
+        } catch (Exception | Error error) {
             boolean reads = type.equals("inspect") || type.equals("find");
             String words = Failures.words(error);
             fail(number, reads ? "state" : "internal", reads ? "the checkpoint can't be read: " + words : words, null, error);
@@ -89,14 +103,20 @@ public final class Submitter {
         long since = System.nanoTime();
         Map<String, String> options = new HashMap<>();
         command.get("options").fields().forEachRemaining(each -> options.put(each.getKey(), each.getValue().asText()));
+        if (last != null) {
+            last.close();
+            last = null;
+        }
         Submission submission;
         try {
-            submission = new Submission(Submission.deserialize(command.get("content").asText()), options);
+            submission = new Submission(Submission.deserialize(command.get("content").asText()));
         } catch (Exception | LinkageError error) {
             throw new StepException("internal", job + ": the graph can't be read: " + Failures.words(error), null, error);
         }
         since = progress(number, "graph", since);
         try {
+            submission.connect(options);
+            last = submission;
             submission.warm();
         } catch (Exception error) {
             String remedy = "check that the cluster runs and that its address is right";

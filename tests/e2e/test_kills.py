@@ -37,8 +37,8 @@ def test_retry_continues_the_operation_of_a_task_killed_while_the_job_stops(airf
 
 
 def is_client(process):
-    """Whether it compiles and submits a job."""
+    """Whether it compiles or submits a job."""
     try:
-        return "sluice.client" in process.cmdline()
+        return bool({"sluice.client", "sluice.client.Submitter"}.intersection(process.cmdline()))
     except psutil.Error:
         return False

@@ -24,6 +24,7 @@ from sluice.operation.gate_order import GateOrder
 from sluice.project import Project
 from sluice.state.offsets import offsets_by_partition
 
+_REPEATEDLY = ", repeatedly"
 _FIRST = 3.0
 """Seconds during which the job is looked at more often: most jobs pass their gates within that time of their start."""
 _FIRST_PAUSE, _PAUSE = 0.25, 1.0
@@ -138,7 +139,8 @@ class _Watch:
         missing = self._proof.missing(look) if self._proof else None
         if missing is not None and repeats_own_failure(look, self._order.health):
             # A checkpoint between two failures proves nothing: the records that cause them are still unread.
-            return replace(reading, passed=False, hopeless=True, words=f"{reading.words}, repeatedly; {missing}")
+            often = "" if reading.words.endswith(_REPEATEDLY) else _REPEATEDLY
+            return replace(reading, passed=False, hopeless=True, words=f"{reading.words}{often}; {missing}")
         if missing is None:
             return reading
         words = [reading.words]

@@ -2,6 +2,7 @@
 
 import json
 import time
+from functools import cache
 
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
@@ -70,8 +71,9 @@ def produce(lab, name, *lines):
     wire.produce(lab.local.kafka_servers, f"{name}_lines", messages)
 
 
+@cache
 def base():
-    """The begin of an hour, yesterday; the same for a whole test."""
+    """The begin of yesterday's first hour; the same for a whole run of the tests, which may pass midnight."""
     return (int(time.time()) - 86_400) // 86_400 * 24 * HOUR
 
 

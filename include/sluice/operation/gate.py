@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import re
 import uuid
 from collections import defaultdict
@@ -25,10 +24,8 @@ from sluice.project import Project
 from sluice.state.offsets import offsets_by_partition
 
 _REPEATEDLY = ", repeatedly"
-_FIRST = 3.0
-"""Seconds during which the job is looked at more often: most jobs pass their gates within that time of their start."""
-_FIRST_PAUSE, _PAUSE = 0.25, 1.0
-"""Seconds between two snapshots, in that time and later."""
+_PAUSE = 1.0
+"""Seconds between two snapshots."""
 
 
 async def readings(project: Project, order: GateOrder) -> AsyncGenerator[tuple[Gate, Reading]]:
@@ -40,7 +37,6 @@ async def readings(project: Project, order: GateOrder) -> AsyncGenerator[tuple[G
     last: str | None = None
     watch = _Watch(project.brokers, order, project.clock)
     left = list(order.gates)
-    began = project.clock.monotonic()
     async with project.connect_async() as flink:
         while left:
             look = await watch.look(flink)
@@ -53,8 +49,7 @@ async def readings(project: Project, order: GateOrder) -> AsyncGenerator[tuple[G
                     return
                 if not reading.passed:
                     await watch.request_checkpoint(flink)
-                    is_first = project.clock.monotonic() - began < _FIRST
-                    await project.clock.pause(_FIRST_PAUSE if is_first else _PAUSE)
+                    await project.clock.pause(_PAUSE)
                     break
                 left.pop(0)
 
@@ -87,7 +82,6 @@ class _Watch:
         self._requested_at_start: int | None = None
         self._not_triggered = ""
         self._earlier: defaultdict[Gate, list[Reading]] = defaultdict(list)
-        self._kept_at: defaultdict[Gate, float] = defaultdict(lambda: -math.inf)
 
     async def look(self, flink: AsyncFlinkClient) -> Snapshot | Reading:
         """A snapshot of the job, or a reading that says why none could be taken."""
@@ -158,10 +152,7 @@ class _Watch:
         else:
             earlier = self._earlier[gate]
             reading = judge(gate, look, order.health, earlier, int(order.deadline * 1000), must_count=order.must_count)
-            # One for each second: otherwise the first ones would outweigh all later ones in a forecast.
-            if self._clock.monotonic() - self._kept_at[gate] >= _PAUSE:
-                self._kept_at[gate] = self._clock.monotonic()
-                earlier.append(reading)
+            earlier.append(reading)
             if gate == "running":
                 reading = self._proven(look, reading)
                 reading = _restored(order, look, reading) or _before(order, look) or reading

@@ -36,6 +36,8 @@ def orphan(supervisor, tmp_path):
     supervisor.start("sleeper")
     wait_for(lambda: pid(supervisor))
     orphan = pid(supervisor)
+    # A process that supervisord has forked has its command, and the stack's variables, a moment later.
+    wait_for(lambda: psutil.Process(orphan).cmdline() == list(SLEEP.command))
     os.kill(int((tmp_path / ("long" * 30) / "supervisord.pid").read_text()), signal.SIGKILL)
     wait_for(lambda: not supervisor.is_running)
     assert runs(orphan)
@@ -48,7 +50,10 @@ def pid(supervisor):
 
 def runs(pid):
     """Whether it runs; zombies, whose parent may never reap them, don't."""
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_a_service_is_started_once_restarted_and_stopped(supervisor):

@@ -21,6 +21,7 @@ from confluent_kafka.admin import NewTopic
 from benchmarks import by_hand
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
+from sluice.flink.ending import cancel
 from sluice.kafka.brokers import connect
 from sluice.kafka.offsets import read_committed, read_offsets
 from sluice.local.layout import Local
@@ -207,10 +208,7 @@ class Pair:
         if kind == "recovery":
             command[1] = "deploy"
             with FlinkClient(self.local.flink_url) as flink:
-                lost = self.id_of(self.job)
-                flink.send(calls.cancel(lost))
-                while not flink.send(calls.status(lost)).status.is_terminal:
-                    time.sleep(0.1)
+                cancel(flink, self.id_of(self.job), within=60)
         begun = time.monotonic()
         row = json.loads(self.run(command))[0]
         if row["outcome"] != "healthy" or not row["restored_from"]:

@@ -3,10 +3,7 @@
 import os
 import stat
 import sys
-import threading
-from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,17 +12,19 @@ import pytest
 
 from sluice.client import submitter
 from sluice.client.address import rest_options
-from sluice.client.archive import cluster, make_for_submitter
+from sluice.client.archive import NoJobs, cluster, make_for_submitter
 from sluice.client.process import JVM_ARGS, TEMPORARY, ClientProcess
 from sluice.client.protocol import RELEASE, Load, Submit
 from sluice.errors import FlinkError, OperationError, StateError, UnreachableError
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
+from sluice.flink.ending import cancel
 from sluice.local.flink import gather_jars
 from sluice.operation.topics import create_topics
 from sluice.plan.target import desired_target
 from tests.integration import sources
 from tests.support.running import deploy, operate
+from tests.support.shared_client import write_environment
 from tests.support.stacks import local_stack
 from tests.support.waiting import wait_for
 from tests.support.windowed import start_with_state
@@ -37,18 +36,11 @@ def find(lab):
     return submitter.find(PYTHON, lab.project.flink_lib, {})
 
 
-@contextmanager
-def client(lab, log):
-    found = find(lab)
-    command = found.command(JVM_ARGS)
-    with ClientProcess(PYTHON, log, command=command, variables=found.variables) as process:
-        yield process
-
-
 @pytest.fixture
 def submits(lab, tmp_path):
     """A client that submits."""
-    with client(lab, tmp_path / "client.log") as process:
+    found, log = find(lab), tmp_path / "client.log"
+    with ClientProcess(PYTHON, log, command=found.command(JVM_ARGS), variables=found.variables) as process:
         yield process
 
 
@@ -76,19 +68,11 @@ def load(lab, content, job="any", url=None):
     return Load(job=job, content=content, options=rest_options(url or lab.local.flink_url))
 
 
-def write_noting_interpreter(directory, calls_file):
-    """The interpreter of these tests, which notes its arguments."""
-    python = directory / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    (directory / "lib").symlink_to(Path(sys.prefix) / "lib")
-    python.write_text(f'#!/bin/sh\necho "$@" >> "{calls_file}"\nexec "{PYTHON}" "$@"\n')
-    python.chmod(0o755)
-    return python
-
-
 def test_rollback_resume_and_recovery_start_no_python(lab, tmp_path):
     noted = tmp_path / "calls"
-    lab.client_python = write_noting_interpreter(tmp_path / "environment", noted)
+    # It notes its arguments.
+    command = f'echo "$@" >> "{noted}"; exec "{PYTHON}" "$@"'
+    lab.client_python = write_environment(tmp_path / "environment", command)
     lab.job("plain", sources.source("plain", sources.SQL))
     deploy(lab.project, "plain")
     lab.job("plain", sources.source("plain", sources.SQL.replace("'!'", "'?'")))
@@ -99,8 +83,7 @@ def test_rollback_resume_and_recovery_start_no_python(lab, tmp_path):
         result = operate(lab.project, "plain", kind=kind)
         assert result.error is None
     with FlinkClient(lab.local.flink_url) as flink:
-        flink.send(calls.cancel(result.flink_job_id))
-        wait_for(lambda: flink.send(calls.status(result.flink_job_id)).status.is_terminal)
+        cancel(flink, result.flink_job_id, within=60)
     recovered = deploy(lab.project, "plain")
     assert f"/{result.flink_job_id}/chk-" in recovered.restored_from
     assert not noted.exists()
@@ -200,19 +183,10 @@ def test_files_of_a_submission_are_private_and_end_with_the_client(lab, tmp_path
     content = sample(lab)
     seen = []
 
-    class Killing(BaseHTTPRequestHandler):
-        """A cluster that takes the job in, and is never heard of again."""
+    class Killing(NoJobs):
+        """A cluster that kills the client while it submits."""
 
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self):
-            answer = b'{"jobs": []}'
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def do_POST(self):
+        def do_POST(self):  # noqa: N802 - its name
             java = next(each for each in (process, *process.children(recursive=True)) if each.name() == "java")
             option = next(word for word in java.cmdline() if word.startswith(TEMPORARY))
             directory = Path(option.removeprefix(TEMPORARY))
@@ -220,20 +194,17 @@ def test_files_of_a_submission_are_private_and_end_with_the_client(lab, tmp_path
             seen.append((directory, mode, files))
             process.kill()
 
-        def log_message(self, *_):
-            """Log nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Killing) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        found = find(lab)
-        command = None if compiling else found.command(JVM_ARGS)
-        variables = {"FLINK_LIB_DIR": str(lab.project.flink_lib)} if compiling else found.variables
-        with ClientProcess(PYTHON, tmp_path / "log", command=command, variables=variables) as client:
-            process = psutil.Process(client.pid)
-            client.load(load(lab, content, url=f"http://127.0.0.1:{server.server_port}"), timeout=60)
-            with pytest.raises(OperationError, match="client process ended with status -9"):
-                client.submit(Submit(flink_job_id=new_id), timeout=60)
-        server.shutdown()
+    found = find(lab)
+    command = None if compiling else found.command(JVM_ARGS)
+    variables = {"FLINK_LIB_DIR": str(lab.project.flink_lib)} if compiling else found.variables
+    with (
+        cluster(Killing) as url,
+        ClientProcess(PYTHON, tmp_path / "log", command=command, variables=variables) as client,
+    ):
+        process = psutil.Process(client.pid)
+        client.load(load(lab, content, url=url), timeout=60)
+        with pytest.raises(OperationError, match="client process ended with status -9"):
+            client.submit(Submit(flink_job_id=new_id), timeout=60)
     ((directory, mode, files),) = seen
     assert mode == 0o700
     assert files

@@ -56,7 +56,7 @@ class ByJobs(LoadScopeScheduling):
         return file if file in _TOGETHER else nodeid
 
     def _assign_work_unit(self, node: WorkerController) -> None:
-        """Assign the next scope, and the exclusive one not before it can run: its worker would wait meanwhile."""
+        """Assign the next scope. The exclusive one is assigned once it can run: its worker would wait until then."""
         if self._uses_stack():
             if _EXCLUSIVE in self.workqueue:
                 self.workqueue.move_to_end(_EXCLUSIVE)

@@ -59,11 +59,17 @@ def write_interpreter(directory: Path, server: Mapping[str, str]) -> None:
     own_clients(directory).mkdir()
     file, stub = directory / "given.json", ROOT / "tests" / "support" / "lent_client.py"
     file.write_text(json.dumps(given))
-    python = interpreter(directory)
+    write_environment(interpreter(directory).parent.parent, f'exec "{sys.executable}" -S -E "{stub}" "{file}" "$@"')
+
+
+def write_environment(directory: Path, command: str) -> Path:
+    """Write a Python environment with the packages of this one, whose interpreter is a shell's command; its path."""
+    python = directory / "bin" / "python"
     python.parent.mkdir(parents=True)
-    (python.parent.parent / "lib").symlink_to(Path(sys.prefix) / "lib")
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -E "{stub}" "{file}" "$@"\n')
+    (directory / "lib").symlink_to(Path(sys.prefix) / "lib")
+    python.write_text(f"#!/bin/sh\n{command}\n")
     python.chmod(0o755)
+    return python
 
 
 def interpreter(directory: Path) -> Path:

@@ -13,7 +13,7 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk.bases.notifier import BaseNotifier
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskAwaitingInput
 
-from sluice.airflow.base import RequestOperator, airflow_errors
+from sluice.airflow.base import PlannedOperator, airflow_errors
 from sluice.airflow.task_api import create_question
 from sluice.errors import RefusedError
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 APPROVE, REJECT = "Approve", "Reject"
 
 
-class ApproveOperator(RequestOperator, HITLOperator):
+class ApproveOperator(PlannedOperator, HITLOperator):
     """Wait until a person approves a plan; fail if the plan is rejected, or not approved in time.
 
     The task is skipped if the plan needs no approval or was approved in advance. In an unattended run it fails at once.
@@ -42,7 +42,7 @@ class ApproveOperator(RequestOperator, HITLOperator):
     """
 
     # Subject and body are no templates: they contain text from the job's settings and from the requester.
-    template_fields = ("plan", *RequestOperator.template_fields)
+    template_fields = PlannedOperator.template_fields
 
     def __init__(
         self,
@@ -52,8 +52,7 @@ class ApproveOperator(RequestOperator, HITLOperator):
         patience: timedelta | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(subject="a plan", options=[APPROVE, REJECT], defaults=REJECT, **kwargs)
-        self.plan = plan
+        super().__init__(plan=plan, subject="a plan", options=[APPROVE, REJECT], defaults=REJECT, **kwargs)
         self.patience = patience
         # Not `notifiers`, which `HITLOperator` calls itself.
         self.plan_notifiers = list(notifiers)
@@ -61,9 +60,11 @@ class ApproveOperator(RequestOperator, HITLOperator):
     def execute(self, context: Context) -> Any:
         """Ask for the approval, and wait for the answer; see `execute_complete`."""
         from sluice.plan.approval import beyond  # noqa: PLC0415
-        from sluice.plan.model import Plan  # noqa: PLC0415
 
-        plan, request = Plan.model_validate(self.plan), self.request(context)
+        with airflow_errors():
+            plan, request = self.planned(), self.request(context)
+        if plan is None:
+            raise AirflowFailException(f"{self.job}: there is no plan to approve: see the log of the plan task")
         if not plan.needs_approval:
             raise AirflowSkipException("the plan needs no approval")
         if request.allow_state_loss:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from sluice.ledger.operation_handle import OperationHandle
     from sluice.operation.driver import Driver
+    from sluice.plan.model import Plan
     from sluice.plan.request import DeployRequest
     from sluice.project import Project
 
@@ -215,6 +216,38 @@ class RequestOperator(SluiceOperator):
             if request.unattended and is_last and self.held(project, context) is None:
                 record_unbegun(project, self.job, request, self.holder(context), str(error))
             raise
+
+
+class PlannedOperator(RequestOperator):
+    """Base of the operators that carry out a part of a plan.
+
+    Args:
+        plan: The plan task's output (templated); None: there was no plan task.
+        kwargs: See `RequestOperator`.
+    """
+
+    template_fields = ("plan", *RequestOperator.template_fields)
+
+    def __init__(self, *, plan: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan = plan
+
+    def planned(self) -> Plan | None:
+        """The plan; None: there was no plan task.
+
+        Raises:
+            RefusedError: another version of Sluice made the plan, and this one can't read it.
+        """
+        from pydantic import ValidationError  # noqa: PLC0415
+
+        from sluice.plan.model import Plan  # noqa: PLC0415
+
+        try:
+            return None if self.plan is None else Plan.model_validate(self.plan)
+        except ValidationError as error:
+            raise RefusedError(
+                "the plan was made by another version of Sluice, and can't be read", remedy="clear the task plan"
+            ) from error
 
 
 def _is_expanded_by_a_task(task: BaseOperator) -> bool:

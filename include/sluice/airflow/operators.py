@@ -15,9 +15,9 @@ from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from sluice.airflow.assets import set_event_extra
-from sluice.airflow.base import RequestOperator, SluiceOperator, airflow_errors, check_ended
+from sluice.airflow.base import PlannedOperator, RequestOperator, SluiceOperator, airflow_errors, check_ended
 from sluice.airflow.links import JOB_URL, FlinkJobLink, job_url
-from sluice.errors import BusyError, RefusedError, SluiceError
+from sluice.errors import BusyError, SluiceError
 from sluice.ledger.values import Outcome
 
 if TYPE_CHECKING:
@@ -107,39 +107,12 @@ def _skips_with(task: Any) -> bool:
     return any(follower.trigger_rule != "none_failed" for follower in task.downstream_list)
 
 
-def planned(values: Mapping[str, Any] | None) -> Plan | None:
-    """The plan, from a plan task's output; None: there is none.
-
-    Raises:
-        RefusedError: another version of Sluice made the plan, and this one can't read it.
-    """
-    from pydantic import ValidationError  # noqa: PLC0415
-
-    from sluice.plan.model import Plan  # noqa: PLC0415
-
-    try:
-        return None if values is None else Plan.model_validate(values)
-    except ValidationError as error:
-        raise RefusedError(
-            "the plan was made by another version of Sluice, and can't be read", remedy="clear the task plan"
-        ) from error
-
-
-class CreateTopicsOperator(RequestOperator):
+class CreateTopicsOperator(PlannedOperator):
     """Create the job's missing topics, and report topics that differ from their declaration.
 
-    It changes existing topics only if the request has `grow_partitions` or `change_topics`, and never deletes one.
-
-    Args:
-        plan: The plan task's output (templated), whose steps are taken; None: the topics are compared now.
-        kwargs: See `RequestOperator`.
+    It changes existing topics only if the request has `grow_partitions` or `change_topics`, and never deletes one. It
+    takes the plan's steps; without a plan, it compares the topics now.
     """
-
-    template_fields = ("plan", *RequestOperator.template_fields)
-
-    def __init__(self, *, plan: Any = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.plan = plan
 
     def execute(self, context: Context) -> list[str]:
         """A line for each topic: what was done or found."""
@@ -152,7 +125,7 @@ class CreateTopicsOperator(RequestOperator):
             project = self.project()
             brokers = self.brokers(project)
             with self.failed_attempt_recorded(context, project):
-                if plan := planned(self.plan):
+                if plan := self.planned():
                     brokers.apply(plan.topic_steps)
                     done = [topic.words for topic in plan.topics]
                 else:
@@ -178,19 +151,11 @@ class CreateTopicsOperator(RequestOperator):
         return Brokers(project.kafka, admin)
 
 
-class PackageOperator(RequestOperator):
+class PackageOperator(PlannedOperator):
     """Store the job's code as an artifact, named by the digest of its content.
 
-    Args:
-        plan: The plan task's output (templated), whose artifact is compared with its digest; None: the code is stored.
-        kwargs: See `RequestOperator`.
+    If the plan has stored it, the artifact is compared with its digest.
     """
-
-    template_fields = ("plan", *RequestOperator.template_fields)
-
-    def __init__(self, *, plan: Any = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.plan = plan
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Module, digest and path of the artifact."""
@@ -202,7 +167,7 @@ class PackageOperator(RequestOperator):
             project = self.project()
             with self.failed_attempt_recorded(context, project):
                 module, store = project.catalog.job(self.job).module, project.settings.artifacts
-                plan = planned(self.plan)
+                plan = self.planned()
                 if plan and plan.artifact and artifact_file(store, plan.artifact).exists():
                     artifact = Artifact(plan.artifact, verify(store, plan.artifact))
                 else:
@@ -210,7 +175,7 @@ class PackageOperator(RequestOperator):
         return {"module": module, "artifact": artifact.digest, "file": str(artifact.file)}
 
 
-class SwitchOverOperator(RequestOperator):
+class SwitchOverOperator(PlannedOperator):
     """Compile the release, check the running job's state against it, stop that job, start the new one from its state.
 
     The running job is stopped only when the new one is compiled and its client is ready to submit. A retry continues
@@ -220,12 +185,10 @@ class SwitchOverOperator(RequestOperator):
         plan: The plan task's output (templated): the operation must match this plan. None: there was no plan task.
     """
 
-    template_fields = ("plan", *RequestOperator.template_fields)
     operator_extra_links = (FlinkJobLink(),)
 
     def __init__(self, *, plan: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.plan = plan
+        super().__init__(plan=plan, **kwargs)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """The job that runs: operation, release, Flink job id, what it was restored from."""
@@ -255,7 +218,7 @@ class SwitchOverOperator(RequestOperator):
         return {**asdict(started), "deadline": time.time() + timeout}
 
     def _switch(self, project: Project, context: Context) -> Started:
-        driver, shown = self.driver(context, project), planned(self.plan)
+        driver, shown = self.driver(context, project), self.planned()
         with project.connect() as flink, project.compiler(self.job, driver.log) as compiler:
             request = self.request(context)
             return driver.start(request, flink, compiler, lambda: self._approval(context, project), shown).started

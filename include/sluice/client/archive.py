@@ -13,8 +13,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -61,10 +62,7 @@ def make(cache: Path) -> Path:
     if there := own.archive:
         return there
     own.gather(jars)
-    with tempfile.TemporaryDirectory(prefix="new-", dir=own.directory) as directory:
-        archive = Path(directory) / "classes.jsa"
-        _record(own, archive, Path(directory) / "client.log")
-        made = _kept(own, archive)
+    made = _keep_recorded(own, partial(_record, own))
     _remove_unused(cache, own)
     return made
 
@@ -83,13 +81,10 @@ def make_for_submitter(cache: Path, variables: Mapping[str, str]) -> Path | None
     if there := own.archive:
         return there
     own.directory.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="new-", dir=own.directory) as directory:
-        archive = Path(directory) / "classes.jsa"
-        _record_submission(found, archive, Path(directory) / "client.log", cache)
-        return _kept(own, archive)
+    return _keep_recorded(own, partial(_record_submission, found, cache))
 
 
-def _record_submission(found: Submitter, archive: Path, log: Path, cache: Path) -> None:
+def _record_submission(found: Submitter, cache: Path, archive: Path, log: Path) -> None:
     """Submit the sample job by a submitter that writes the classes it has loaded to the archive at its exit."""
     command = found.command(f"{JVM_ARGS} -XX:ArchiveClassesAtExit={archive}")
     python = Path(sys.executable)
@@ -105,19 +100,26 @@ def _record_submission(found: Submitter, archive: Path, log: Path, cache: Path) 
             client.submit(Submit(flink_job_id="0" * 32, release=1), timeout=_TIMEOUT)
 
 
-def _kept(own: ClassPath, archive: Path) -> Path:
-    """Where a finished archive was moved to.
+def _keep_recorded(own: ClassPath, record: Callable[[Path, Path], None]) -> Path:
+    """Record an archive, and move it to its class path; its path there.
+
+    Args:
+        own: The class path.
+        record: Starts the JVM that writes the archive; called with the paths of the archive and of a log.
 
     Raises:
         OperationError: Java has written none.
     """
-    if not archive.is_file():
-        raise OperationError(
-            "Java has written no class-data archive", remedy="use Java 17 or newer with lib/server/classes.jsa"
-        )
-    # Java makes the file readable for its owner only, but other users may run clients.
-    archive.chmod(0o644)
-    return own.keep(archive)
+    with tempfile.TemporaryDirectory(prefix="new-", dir=own.directory) as directory:
+        archive = Path(directory) / "classes.jsa"
+        record(archive, Path(directory) / "client.log")
+        if not archive.is_file():
+            raise OperationError(
+                "Java has written no class-data archive", remedy="use Java 17 or newer with lib/server/classes.jsa"
+            )
+        # Java makes the file readable for its owner only, but other users may run clients.
+        archive.chmod(0o644)
+        return own.keep(archive)
 
 
 def sample_order(flink: Access) -> Build:
@@ -159,9 +161,13 @@ def _runs(process: psutil.Process) -> bool:
 
 
 @contextmanager
-def cluster() -> Iterator[str]:
-    """The address of a server that answers as a cluster without jobs, so that the REST client's classes get loaded."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _NoJobs) as server:
+def cluster(handler: type[BaseHTTPRequestHandler] | None = None) -> Iterator[str]:
+    """The address of a server that answers as a cluster without jobs, so that the REST client's classes get loaded.
+
+    Args:
+        handler: Answers the requests; None: `NoJobs`.
+    """
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler or NoJobs) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"
@@ -169,7 +175,9 @@ def cluster() -> Iterator[str]:
             server.shutdown()
 
 
-class _NoJobs(BaseHTTPRequestHandler):
+class NoJobs(BaseHTTPRequestHandler):
+    """A cluster without jobs, which accepts every job."""
+
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:

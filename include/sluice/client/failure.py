@@ -48,20 +48,6 @@ def failed(error: Exception, *, step: str, job: str, job_file: Path | None) -> F
     return Failed(kind="compile", message=f"{place or job}: {words}", remedy="correct the pipeline", detail=detail)
 
 
-def java_words(error: Py4JJavaError) -> str:
-    """The messages of a Java exception and its causes, outermost first, without repetitions or stack traces."""
-    words: list[str] = []
-    cause = error.java_exception
-    while cause is not None and len(words) < 5:
-        text = cause.getMessage()
-        # The SQL parser appends a list of all tokens that it would have accepted.
-        first = str(text).partition("\nWas expecting")[0].strip() if text else cause.getClass().getSimpleName()
-        if not any(first in earlier for earlier in words):
-            words.append(first)
-        cause = cause.getCause()
-    return ": ".join(words)
-
-
 _LINES = 5
 """Maximum number of lines of an error in a message; the log has all of them."""
 _TRACE = re.compile(r"\s+at .*\(.*\)\s*|\s+\.\.\. \d+ (more|common frames omitted)\s*|\s+Suppressed: .*")
@@ -72,7 +58,10 @@ _CLASS = re.compile(r"^(?:Caused by: )?(?:[\w$]+\.)+[\w$]+: ")
 
 def _words(error: Exception) -> str:
     if isinstance(error, Py4JJavaError):
-        return _first_lines(java_words(error))
+        from pyflink.java_gateway import get_gateway  # noqa: PLC0415 - loaded already where Java has raised
+
+        words: str = get_gateway().jvm.sluice.client.Failures.words(error.java_exception)
+        return words
     trace = getattr(error, "stack_trace", None)
     if isinstance(trace, str):
         # PyFlink's JavaException and its subclasses have the whole stack trace as their text.

@@ -106,9 +106,9 @@ class ClientProcess:
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.compiles = command is None
         variables = {"JVM_ARGS": JVM_ARGS, **client_environment(os.environ), **(variables or {})}
-        # Flink's REST client writes the graph, which may contain secrets, to a file while it submits it. If the JVM is
-        # killed meanwhile, the file stays; so it is in a directory that only this user can read, and that ends with
-        # the process.
+        # While Flink's REST client submits a graph, which may contain secrets, the graph is in a temporary file. If the
+        # JVM is killed during that time, the file remains. So only this user can read its directory, which is deleted
+        # with the process.
         self._files = TemporaryDirectory(prefix="sluice-client-", ignore_cleanup_errors=True)
         variables[FILES] = self._files.name
         option = f"{TEMPORARY}{self._files.name}"
@@ -323,7 +323,7 @@ class ClientProcess:
 
     def _remove_files(self) -> None:
         self._files.cleanup()
-        # A JVM that is about to end may have written another file meanwhile.
+        # A JVM that has not ended yet may have written another file during the cleanup.
         shutil.rmtree(self._files.name, ignore_errors=True)
 
     def _died(self) -> OperationError:

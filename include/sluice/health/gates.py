@@ -28,6 +28,8 @@ class Gate(StrEnum):
 
 GATES = (Gate.RUNNING, Gate.CONSUMER_LAG, Gate.WATERMARK)
 """The gates of a deploy, in order. `checkpoint` is for jobs that have run for longer."""
+REPEATEDLY = ", repeatedly"
+"""Ends the reading of a job whose failure repeats."""
 _MIN_SPAN_MS = 15_000
 """A trend needs readings over this time: positions are as old as the cluster's metrics, up to 10 s."""
 _MAX_SPAN_MS = 60_000
@@ -132,7 +134,7 @@ def _unrecoverable(snapshot: Snapshot, health: Health) -> str | None:
     if snapshot.state.is_terminal:
         cause = f": {snapshot.last_exception}" if snapshot.last_exception else ""
         return f"the job is {snapshot.state.value}{cause}"
-    return f"{_tasks(snapshot)}, repeatedly" if _is_crash_loop(snapshot, health) else None
+    return f"{_tasks(snapshot)}{REPEATEDLY}" if _is_crash_loop(snapshot, health) else None
 
 
 def _tasks(snapshot: Snapshot) -> str:

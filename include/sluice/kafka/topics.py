@@ -111,8 +111,8 @@ def _refuse_another(admin: AdminClient, step: Step, servers: str, clock: Clock, 
         raise TopicError(f"{step.words}: the broker refused it: {error.args[0].str()}") from error
     if _differs(step, actual):
         raise TopicError(
-            f"{step.words}: it exists meanwhile, with {actual.partitions} partitions, replication "
-            f"{actual.replication} and perhaps other settings; deploy again: the plan says what differs"
+            f"{step.words}: the topic was changed after the plan was made: it has {actual.partitions} partitions and "
+            f"replication {actual.replication}; deploy again: the new plan says what differs"
         ) from error
 
 

@@ -14,7 +14,7 @@ from sluice.clock import MACHINE, Clock
 from sluice.errors import FlinkError, UnreachableError
 from sluice.flink import calls
 from sluice.flink.client import AsyncFlinkClient
-from sluice.health.gates import Gate, Reading, judge, repeats_own_failure
+from sluice.health.gates import REPEATEDLY, Gate, Reading, judge, repeats_own_failure
 from sluice.health.probe import probe
 from sluice.health.progress import Proof
 from sluice.health.snapshot import Snapshot
@@ -23,7 +23,6 @@ from sluice.operation.gate_order import GateOrder
 from sluice.project import Project
 from sluice.state.offsets import offsets_by_partition
 
-_REPEATEDLY = ", repeatedly"
 _PAUSE = 1.0
 """Seconds between two snapshots."""
 
@@ -133,7 +132,7 @@ class _Watch:
         missing = self._proof.missing(look) if self._proof else None
         if missing is not None and repeats_own_failure(look, self._order.health):
             # A checkpoint between two failures proves nothing: the records that cause them are still unread.
-            often = "" if reading.words.endswith(_REPEATEDLY) else _REPEATEDLY
+            often = "" if reading.words.endswith(REPEATEDLY) else REPEATEDLY
             return replace(reading, passed=False, hopeless=True, words=f"{reading.words}{often}; {missing}")
         if missing is None:
             return reading

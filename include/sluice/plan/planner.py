@@ -20,7 +20,7 @@ from sluice.release.target import Target
 from sluice.state.situation import Absent, Lost, Runs, Stopped, Suspended
 
 _TOPICS_HOLD_FOR = timedelta(minutes=5)
-"""For so long an earlier plan's comparison of the topics counts: somebody may change them while a plan waits."""
+"""How long an earlier plan's comparison of the topics is used. They may be changed while the plan waits."""
 
 
 class Planner:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
@@ -310,8 +311,9 @@ class Compiler:
             self._process = self._start(compiles=compiles)
         return self._process
 
-    @property
+    @cached_property
     def _submitter(self) -> Submitter | None:
+        """What a submitter is started with; None: the client that compiles has to submit."""
         project = self._project
         try:
             return submitter.find(project.settings.client_python, project.flink_lib, client_environment(os.environ))

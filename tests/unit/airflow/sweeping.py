@@ -137,7 +137,7 @@ class SweepingTask(TaskInstance):
 
 def lost(job):
     """The row of a job that Flink doesn't know."""
-    return JobStatus(job, "gone", verdict="failed", reasons=("it is gone",), phase="running")
+    return JobStatus(job, "gone", verdict="failed", reasons=("Flink does not know the job",), phase="running")
 
 
 def drifted(job, reasons=()):

@@ -13,7 +13,7 @@ from tests.unit.airflow.sweeping import SweepingTask, Sweeps, drifted, lost, tri
 from tests.unit.airflow.tasks import context, execute, on
 from tests.unit.replay.replayed import Replayed
 
-RECOVER = Decision("recover", "it is gone")
+RECOVER = Decision("recover", "Flink does not know the job")
 TO_1 = DeployRequest(kind="rollback", target_release=1, expected_release=2)
 
 
@@ -44,7 +44,7 @@ def test_failing_notifier_is_retried_and_blocks_nothing_else(sweeps):
     sweeps.failing.is_broken = True
     result, failure = sweeps.run("1")
     assert triggered(result) == ["deploy.a"]
-    assert sweeps.notified == [("template", "it is gone")]
+    assert sweeps.notified == [("template", "Flink does not know the job")]
     assert failure == "notifier Failing failed, and is called again at the next sweep: RuntimeError: no server"
     assert set(sweeps.checks) == {"1"}
     sweeps.failing.is_broken = False
@@ -69,7 +69,7 @@ def test_report_on_a_running_job_notifies_once_and_fails_one_run(sweeps):
 
 def test_report_on_a_job_that_is_down_notifies_once_and_fails_each_run(sweeps):
     sweeps.rows, sweeps.needs = [lost("a")], [Needed("a", report("given up", "given up: recover"))]
-    for name, texts in (("1", ["it is gone", "given up"]), ("2", [])):
+    for name, texts in (("1", ["Flink does not know the job", "given up"]), ("2", [])):
         _, failure = sweeps.run(name)
         assert failure == "jobs need a person: a: report: given up"
         assert sweeps.texts() == texts
@@ -209,7 +209,9 @@ def test_sweep_knows_holders_whose_runs_have_ended(sweeps):
 def failing_runs(sweeps):
     """Runs for a, b and c: that of a succeeds, that of b fails, and the DAG of c is paused."""
     sweeps.rows = [lost(name) for name in ("a", "b", "c")]
-    sweeps.needs = [Needed(name, Decision("recover", "it is gone", release=1), TO_1) for name in ("a", "b", "c")]
+    sweeps.needs = [
+        Needed(name, Decision("recover", "Flink does not know the job", release=1), TO_1) for name in ("a", "b", "c")
+    ]
     sweeps.states.update(operate_0="success", operate_1="failed", operate_2="failed")
     sweeps.made.update({0: "r0", 1: "r1"})
     sweeps.record_sample("a")

@@ -8,7 +8,7 @@ from sluice.fleet.needs import Needed
 from sluice.plan.request import DeployRequest
 from tests.unit.airflow.sweeping import Sweeps, lost, triggered
 
-RECOVER = Decision("recover", "it is gone", release=1)
+RECOVER = Decision("recover", "Flink does not know the job", release=1)
 TO_1 = DeployRequest(kind="rollback", target_release=1, expected_release=2)
 """A request whose failed attempt the ledger records without knowing the job."""
 
@@ -51,7 +51,7 @@ def test_run_that_hangs_is_reported_by_each_sweep_while_its_job_is_down(hanging)
     for name in ("3", "4"):
         result, failure = hanging.run(name)
         assert triggered(result) == ["deploy.b"]
-        assert "a: report: it is gone; run r0 of deploy.a runs since" in failure
+        assert "a: report: Flink does not know the job; run r0 of deploy.a runs since" in failure
         assert "check its tasks in Airflow" in failure
 
 

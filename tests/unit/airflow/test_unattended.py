@@ -46,7 +46,7 @@ def package(running, error):
 
 
 class FailingOnce:
-    """A catalog of which the first job that is asked for can't be read."""
+    """A catalog whose first requested job can't be read."""
 
     def __init__(self, catalog, error):
         self._catalog, self._error = catalog, error

@@ -23,6 +23,12 @@ class FailuresTest {
     }
 
     @Test
+    void tokensThatTheParserWouldHaveAcceptedAreLeftOut() {
+        String text = "SQL parse failed.\nWas expecting one of:\n    <EOF>";
+        assertEquals("SQL parse failed.", Failures.words(new IOException(text)));
+    }
+
+    @Test
     void stackTracesInMessagesAreLeftOut() {
         String text = "refused:\njava.io.IOException: no file\n\tat a.B.c(B.java:7)\n\t... 12 more\nEnd of it";
         assertEquals("refused:\njava.io.IOException: no file\nEnd of it", Failures.words(new IOException(text)));

@@ -6,7 +6,7 @@ import java.util.concurrent.Callable;
 import java.util.regex.Pattern;
 
 /** Turns exceptions into messages for a person. */
-final class Failures {
+public final class Failures {
     /** The highest number of causes in a message. */
     private static final int CAUSES = 5;
     /** The highest number of lines in a message; the log has all of them. */
@@ -42,13 +42,15 @@ final class Failures {
     }
 
     /** The messages of an exception and its causes, outermost first, without repetitions and stack traces. */
-    static String words(Throwable error) {
+    public static String words(Throwable error) {
         List<String> words = new ArrayList<>();
         for (Throwable cause = error; cause != null && words.size() < CAUSES; cause = cause.getCause()) {
             String message = cause.getMessage();
             String name = cause.getClass().getSimpleName();
             boolean isClass = cause instanceof ClassNotFoundException || cause instanceof NoClassDefFoundError;
-            String text = message == null || message.isBlank() ? name : message.strip();
+            // The SQL parser appends a list of all tokens that it would have accepted.
+            String first = message == null ? "" : message.split("\nWas expecting", 2)[0].strip();
+            String text = first.isEmpty() ? name : first;
             if (isClass && !text.equals(name)) {
                 text = name + " " + text;
             }

@@ -15,7 +15,7 @@ final class TemporaryFiles {
 
     private TemporaryFiles() {}
 
-    /** Deletes the directory: if the parent was killed, nobody else does. */
+    /** Deletes the directory. The parent does that, too, unless it was killed. */
     static void delete() {
         Path directory = Path.of(System.getProperty("java.io.tmpdir"));
         if (!directory.getFileName().toString().startsWith(PREFIX)) {

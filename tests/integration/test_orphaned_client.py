@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sluice.client.process import ClientProcess
 from sluice.local.flink import gather_jars
 from tests.support.stacks import local_stack
 from tests.support.waiting import wait_for
@@ -46,6 +47,13 @@ def test_client_and_its_jvm_end_soon_after_their_parent_was_killed(tmp_path: Pat
         finally:
             os.kill(parent.pid, signal.SIGKILL)
     wait_for(lambda: not is_there(client), message="the client lives on")
+    wait_for(lambda: not is_there(jvm), message="the JVM lives on")
+
+
+def test_jvm_ends_if_its_client_is_closed_while_it_starts(tmp_path: Path, variables: dict[str, str]) -> None:
+    with ClientProcess(Path(sys.executable), tmp_path / "client.log", variables=variables) as process:
+        client = psutil.Process(process.pid)
+        jvm = wait_for(lambda: java_below(client), message="no JVM was started", pause=0.01)
     wait_for(lambda: not is_there(jvm), message="the JVM lives on")
 
 

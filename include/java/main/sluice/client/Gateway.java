@@ -40,12 +40,20 @@ public final class Gateway {
                         .callbackClient(new CallbackClient(0, loopback, token))
                         .authToken(token)
                         .build();
-        server.start(true);
-        register(server);
-        report(server.getListeningPort(), Path.of(arguments[0]));
-        waitForEnd(input);
+        int status = 0;
+        try {
+            server.start(true);
+            register(server);
+            report(server.getListeningPort(), Path.of(arguments[0]));
+            waitForEnd(input);
+        } catch (Exception error) {
+            // For instance, the client has ended during the start, and its directory was deleted.
+            error.printStackTrace();
+            status = 1;
+        }
         TemporaryFiles.delete();
-        System.exit(0);
+        // Otherwise the server's threads would keep the JVM running.
+        System.exit(status);
     }
 
     /** Sets the gateway in Flink's own class, which isn't public: Flink finds Python functions in SQL through it. */

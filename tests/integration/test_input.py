@@ -1,46 +1,10 @@
 """Gates and verdicts report input that is malformed, has wrong times, or makes the job fail."""
 
-import json
-import time
-
-from sluice.fleet.status import sweep_and_record
 from sluice.local.traffic import wire
-from sluice.local.traffic.generator import Message
-from sluice.operation.topics import create_topics
+from tests.support.orders import HEAD, WINDOWS, Orders
 from tests.support.running import deploy, operate
 from tests.support.waiting import wait_for
 
-HEAD = """
-from datetime import datetime
-from sluice import Health, Job, Kafka, Record
-
-class Order(Record):
-    user: str
-    amount: float
-    at: int
-
-class Total(Record):
-    {fields}
-
-job = Job(
-    name="{name}",
-    reads={{"orders": Kafka("{name}_in", record=Order, event_time="at", partitions=2)}},
-    writes=Kafka("{name}_out", record=Total),
-    health=Health(start_timeout="{timeout}"),
-)
-
-@job.pipeline
-def build(t_env, orders):
-"""
-WINDOWS = (
-    HEAD.replace("{fields}", "window_start: datetime\n    user: str\n    total: float")
-    + '''
-    return t_env.sql_query("""
-        SELECT window_start, `user`, SUM(amount) AS total
-        FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(event_time), INTERVAL '2' SECOND))
-        GROUP BY window_start, window_end, `user`""")
-'''
-)
 FUNCTION = (
     HEAD.replace("{fields}", "user: str\n    place: str")
     + """
@@ -62,47 +26,6 @@ LONG_ROWS = (
     return t_env.sql_query("SELECT `user`, REPEAT('x', CAST(amount AS INT)) AS text FROM orders")
 """
 )
-
-
-class Orders:
-    """A job on a topic of its own.
-
-    Args:
-        lab: Where it runs.
-        name: The job's.
-        source: Its file.
-        timeout: Of its gates.
-    """
-
-    def __init__(self, lab, name, source=WINDOWS, timeout="100s"):
-        self.lab, self.name = lab, name
-        lab.job(name, source.format(name=name, timeout=timeout))
-        create_topics(lab.project, name)
-
-    def send(self, count, *, amount=1.0, event_after=0, arrival_after=0):
-        """Records of as many users; how far after now their event time and their arrival are, milliseconds."""
-        now = time.time_ns() // 1_000_000
-        messages = [
-            Message(
-                b"",
-                json.dumps({"user": f"u{number}", "amount": amount, "at": now + event_after}).encode(),
-                now + arrival_after,
-                number % 2,
-            )
-            for number in range(count)
-        ]
-        wire.produce(self.lab.local.kafka_servers, f"{self.name}_in", messages)
-
-    def judged(self, wanted, again=None):
-        """The row of the job once its verdict is the wanted one; `again` is called before each look."""
-
-        def row():
-            if again:
-                again()
-            found = next(each.status for each in sweep_and_record(self.lab.project) if each.status.job == self.name)
-            return found if found.verdict == wanted else None
-
-        return wait_for(row, f"the verdict is never {wanted}")
 
 
 def test_deploy_fails_when_every_waiting_record_is_malformed(lab):

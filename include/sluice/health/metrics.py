@@ -7,7 +7,7 @@ names stay the same while a Flink job runs: they are requested once and kept in 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from sluice.flink import calls
@@ -114,6 +114,8 @@ async def read_metrics(
     quiet: Iterable[Partition] = (),
     *,
     sources_alone: bool = False,
+    untimed: Iterable[str] = (),
+    all_registered: bool = True,
 ) -> TaskMetrics:
     """Read the metrics of a job: one request per vertex that reads, drops or sends, if its names fit into one.
 
@@ -125,6 +127,9 @@ async def read_metrics(
             why records were malformed save further ones.
         quiet: Partitions of which to ask whether Flink has marked them as idle.
         sources_alone: Leave out the vertices that read no topic.
+        untimed: The topics without event time, whose sources don't count by event time.
+        all_registered: The cluster's metrics are from a time when every operator had registered its own. Otherwise the
+            names that are found now may be a part of them, and the next call requests them again.
 
     Raises:
         UnreachableError: the cluster doesn't answer.
@@ -144,9 +149,10 @@ async def read_metrics(
                 _store(metric, reported)
         await _ask_reasons(flink, detail.id, vertex, reported, before)
     unread = tuple(topic for topic in topics if topic not in _topics_read(known))
-    if names or (not unread and detail.tasks_running >= detail.tasks_total):
+    undated = _without_event_time_counters(known, frozenset(topics) - frozenset(untimed))
+    reported.uncounted = tuple(sorted(_uncounted(known, topics) | undated))
+    if names or (all_registered and not unread and not undated and detail.tasks_running >= detail.tasks_total):
         reported.names = known
-    reported.uncounted = tuple(sorted(_uncounted(known, topics)))
     if names or _has_registered_all(detail, known, ids) or _is_without_kafka(detail, ids):
         reported.unread = unread
     return reported
@@ -180,6 +186,28 @@ def _uncounted(known: Mapping[str, VertexNames], topics: Iterable[str]) -> set[s
         match["operator"] for names in known.values() for name in names.counters if (match := _match_records(name))
     }
     return {read for operator in readers - counted if (read := read_name(operator)) is not None}
+
+
+def _without_event_time_counters(known: Mapping[str, VertexNames], timed: Set[str]) -> set[str]:
+    """Reads with event time whose sources count records, but not by their event time, because no partition is open yet.
+
+    A source that reports malformed records as rows dates its records in the job, not here. Of several sources of one
+    topic, only one may have an event time.
+    """
+    dated: dict[str, bool] = {}
+    reads: dict[str, set[str]] = {}
+    for operator, topic in (reader for names in known.values() for reader in names.readers):
+        counts = _counts_of(known, operator)
+        if topic in timed and "malformed" in counts and (read := read_name(operator)) is not None:
+            dated[topic] = dated.get(topic, False) or "old" in counts
+            reads.setdefault(topic, set()).add(read)
+    return {read for topic, found in dated.items() if not found for read in reads[topic]}
+
+
+def _counts_of(known: Mapping[str, VertexNames], operator: str) -> set[str]:
+    """What a source's operator counts, in the words of `ReadCounts`."""
+    matches = (COUNTED.fullmatch(name) for names in known.values() for name in names.counters)
+    return {_COUNTS[match["what"]] for match in matches if match and match["operator"] == operator}
 
 
 def _match_records(name: str) -> re.Match[str] | None:

@@ -22,6 +22,7 @@ from sluice.kafka.client import Brokers
 from sluice.kafka.offsets import Held, Partition
 
 _RESTARTS = "numRestarts"
+_COMPLETED = "numberOfCompletedCheckpoints"
 _QUIET_MS = 30_000
 """Flink is asked whether it has marked a partition as idle, if its watermark lies this far behind the newest one."""
 
@@ -126,7 +127,8 @@ async def read_from_flink(flink: AsyncFlinkClient, watched: WatchedJob, held: He
         checkpoints = await flink.send(calls.checkpoints(job_id))
         detail = await flink.send(calls.job(job_id))
         offset = detail.now - now_ms(flink.clock)
-        restarts = await _restarts(flink, job_id)
+        counts = await _counts(flink, job_id)
+        restarts = counts.get(_RESTARTS)
         known = _known_failures(detail, restarts, before)
         failures = await _failures(flink, job_id) if known is None else known
         reported = None
@@ -138,6 +140,8 @@ async def read_from_flink(flink: AsyncFlinkClient, watched: WatchedJob, held: He
                 before,
                 before.quiet_splits(_QUIET_MS) if before else (),
                 sources_alone=known is None and before is not None,
+                untimed=watched.untimed,
+                all_registered=_covers_start(checkpoints, counts.get(_COMPLETED), _began_ms(detail)),
             )
         elif detail.state in (JobState.RESTARTING, JobState.FAILING):
             # Restarting tasks report no metrics, or those of the tasks before them.
@@ -154,7 +158,7 @@ async def read_from_flink(flink: AsyncFlinkClient, watched: WatchedJob, held: He
         tasks_running=detail.tasks_running,
         restarts=restarts,
         failures=failures,
-        checkpoints=_read_checkpoints(checkpoints, now_ms(flink.clock)),
+        checkpoints=_read_checkpoints(checkpoints, counts.get(_COMPLETED), now_ms(flink.clock)),
         restored_from=checkpoints.latest.restored.external_path if checkpoints.latest.restored else None,
         untimed=watched.untimed,
         unread=reported.unread if reported else (),
@@ -164,7 +168,7 @@ async def read_from_flink(flink: AsyncFlinkClient, watched: WatchedJob, held: He
         problems=_missing(held, watched.topics),
         names=reported.names if reported else {},
         cluster_ms=now_ms(flink.clock) + offset,
-        began_ms=max([detail.restarted_at, *(vertex.start_time for vertex in detail.vertices)]),
+        began_ms=_began_ms(detail),
         has_restarted=detail.restarted_at > 0 or bool(restarts),
         tally=reported.tally(now_ms(flink.clock)) if reported else None,
         reasons=reported.reasons if reported else {},
@@ -189,9 +193,27 @@ async def _refuse_stale(flink: AsyncFlinkClient, job_id: str, error: JobNotFound
     ) from error
 
 
-async def _restarts(flink: AsyncFlinkClient, job_id: str) -> int | None:
-    found = await flink.send(calls.job_metrics(job_id, (_RESTARTS,)))
-    return int(float(found[0].value)) if found and found[0].value else None
+async def _counts(flink: AsyncFlinkClient, job_id: str) -> dict[str, int]:
+    """The job's own counters, as far as the cluster's metrics have them."""
+    found = await flink.send(calls.job_metrics(job_id, (_RESTARTS, _COMPLETED)))
+    return {metric.id: int(float(metric.value)) for metric in found if metric.value}
+
+
+def _began_ms(detail: JobDetail) -> int:
+    """When the newest of the job's tasks started or began to restart, by the JobManager's clock."""
+    return max([detail.restarted_at, *(vertex.start_time for vertex in detail.vertices)])
+
+
+def _covers_start(checkpoints: Checkpoints, in_metrics: int | None, began_ms: int) -> bool:
+    """Whether the cluster's metrics are newer than the first checkpoint of the present tasks, as far as Flink shows.
+
+    A checkpoint needs all tasks, with their operators open, so that these have registered their metrics by then.
+    """
+    completed = [item for item in checkpoints.history if item.status == "COMPLETED"]
+    of_these_tasks = [item for item in completed if item.trigger_timestamp > began_ms]
+    if in_metrics is None or not of_these_tasks:
+        return False
+    return in_metrics > checkpoints.counts.completed - len(of_these_tasks)
 
 
 def _known_failures(detail: JobDetail, restarts: int | None, before: Snapshot | None) -> tuple[Failure, ...] | None:
@@ -220,7 +242,7 @@ def _numbers(held: Held, topics: Iterable[str]) -> dict[str, list[int]]:
     return numbers
 
 
-def _read_checkpoints(checkpoints: Checkpoints, now: int) -> CheckpointReading:
+def _read_checkpoints(checkpoints: Checkpoints, in_metrics: int | None, now: int) -> CheckpointReading:
     newest = checkpoints.latest.completed
     ended = [item for item in checkpoints.history if item.status != "IN_PROGRESS"]
     in_a_row = next((index for index, item in enumerate(ended) if item.status == "COMPLETED"), len(ended))
@@ -238,6 +260,7 @@ def _read_checkpoints(checkpoints: Checkpoints, now: int) -> CheckpointReading:
         failures=tuple(failure for failure in failures if failure.at_ms > now - WINDOW_MS),
         failed_in_a_row=in_a_row,
         triggered_ms=newest.trigger_timestamp if newest else None,
+        in_metrics=in_metrics,
     )
 
 

@@ -71,6 +71,8 @@ class CheckpointReading:
         failed_in_a_row: How many of the newest checkpoints failed, as far as Flink's history goes.
         triggered_ms: When the newest completed checkpoint was triggered, epoch milliseconds by the JobManager's clock;
             None: there is none.
+        in_metrics: How many completed checkpoints the cluster's metrics show, which are older than the other values by
+            up to `metrics.fetcher.update-interval`; None: not known.
     """
 
     completed: int = 0
@@ -81,6 +83,7 @@ class CheckpointReading:
     failures: tuple[Failure, ...] = ()
     failed_in_a_row: int = 0
     triggered_ms: int | None = None
+    in_metrics: int | None = None
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,9 @@ from sluice.operation.gate_order import GateOrder
 from sluice.project import Project
 from sluice.state.offsets import offsets_by_partition
 
-_PAUSE = 1.0
-"""Seconds between two snapshots."""
+_PAUSE, _SHORT_PAUSE = 1.0, 0.25
+"""Seconds between two snapshots, and between those of the first `_SOON` seconds, in which most jobs pass."""
+_SOON = 10.0
 
 
 async def readings(project: Project, order: GateOrder) -> AsyncGenerator[tuple[Gate, Reading]]:
@@ -36,6 +37,7 @@ async def readings(project: Project, order: GateOrder) -> AsyncGenerator[tuple[G
     last: str | None = None
     watch = _Watch(project.brokers, order, project.clock)
     left = list(order.gates)
+    began = project.clock.now()
     async with project.connect_async() as flink:
         while left:
             look = await watch.look(flink)
@@ -48,7 +50,8 @@ async def readings(project: Project, order: GateOrder) -> AsyncGenerator[tuple[G
                     return
                 if not reading.passed:
                     await watch.request_checkpoint(flink)
-                    await project.clock.pause(_PAUSE)
+                    soon = (project.clock.now() - began).total_seconds() < _SOON
+                    await project.clock.pause(_SHORT_PAUSE if soon else _PAUSE)
                     break
                 left.pop(0)
 

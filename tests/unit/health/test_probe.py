@@ -97,6 +97,38 @@ def test_snapshot_lists_topics_without_event_time():
     assert read(cluster(), replace(WATCHED, untimed=(TOPIC,))).snapshot.untimed == (TOPIC,)
 
 
+def job_metrics(completed, restarts=0):
+    counts = {"numRestarts": restarts, "numberOfCompletedCheckpoints": completed}
+    return json.dumps([{"id": name, "value": str(count)} for name, count in counts.items()])
+
+
+# The recorded job has completed 80 checkpoints, of which Flink shows the ten newest.
+@pytest.mark.parametrize(("in_metrics", "complete"), [(0, False), (70, False), (71, True), (80, True)])
+def test_names_are_kept_once_metrics_follow_a_checkpoint_of_the_tasks(in_metrics, complete):
+    changed = cluster(changes={"job_metrics": job_metrics(in_metrics)})
+    assert bool(read(changed).snapshot.names) is complete
+
+
+def test_names_are_not_kept_before_the_first_checkpoint_of_restarted_tasks():
+    job = json.loads(body("job"))
+    newest = json.loads(body("checkpoints"))["latest"]["completed"]["trigger_timestamp"]
+    job["timestamps"]["RESTARTING"] = newest + 1
+    assert not read(cluster(changes={"job": json.dumps({**job, "jid": JOB})})).snapshot.names
+
+
+def test_names_are_not_kept_before_a_source_counts_by_event_time():
+    listed = [metric["id"] for metric in json.loads(body("source_names"))]
+    early = [name for name in listed if "recordsDropped" not in name]
+    assert len(early) < len(listed)
+    changed = {"source_names": names(*early)}
+    snapshot = read(cluster(changes=changed)).snapshot
+    assert (snapshot.names, snapshot.uncounted) == ({}, ("events",))
+    # A read without event time has no such counters.
+    snapshot = read(cluster(changes=changed), replace(WATCHED, untimed=(TOPIC,))).snapshot
+    assert snapshot.names
+    assert snapshot.uncounted == ()
+
+
 def test_probe_with_known_metric_names_takes_five_requests():
     first = cluster()
     previous = read(first).snapshot

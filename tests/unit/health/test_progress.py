@@ -4,11 +4,12 @@ from dataclasses import replace
 
 from sluice.flink.models import JobState
 from sluice.health.progress import Proof
-from sluice.health.snapshot import CheckpointReading, Counters, SplitReading
+from sluice.health.snapshot import CheckpointReading, Counters, SplitReading, VertexNames
 from tests.unit.health.judging import GOOD, NOW
 
 WAITED = {("t", 0): 1}
 UNCOVERED = "no checkpoint yet that covers what was read"
+UNCOUNTED = "how many of the records read are left out is not counted yet"
 
 
 def snapshot(second, next_offset=0, checkpoint=None, **changes):
@@ -21,10 +22,18 @@ def snapshot(second, next_offset=0, checkpoint=None, **changes):
         "checkpoints": CheckpointReading(
             completed=int(checkpoint is not None),
             triggered_ms=None if checkpoint is None else NOW + checkpoint * 1_000,
+            in_metrics=int(checkpoint is not None),
         ),
+        "names": {"v": VertexNames((("source", "t"),))},
         "counters": Counters(records_in=next_offset),
     }
     return replace(GOOD, **given | changes)
+
+
+def missing(proof, look):
+    """What is missing once the counters are new: in the second of two equal snapshots."""
+    assert proof.missing(look) == UNCOUNTED
+    return proof.missing(look)
 
 
 def test_proof_requires_that_waiting_records_are_read():
@@ -35,7 +44,31 @@ def test_proof_requires_that_waiting_records_are_read():
 def test_proof_requires_a_checkpoint_after_the_waiting_records_were_read():
     proof = Proof(WAITED, {("t", 0): 0})
     assert proof.missing(snapshot(5, next_offset=1, checkpoint=4)) == UNCOVERED
-    assert proof.missing(snapshot(9, next_offset=1, checkpoint=8)) is None
+    assert missing(proof, snapshot(9, next_offset=1, checkpoint=8)) is None
+
+
+def test_proof_requires_counters_that_are_newer_than_the_checkpoint():
+    proof = Proof(WAITED, {("t", 0): 0})
+    before = {"checkpoints": CheckpointReading(completed=4, triggered_ms=NOW + 8_000, in_metrics=3)}
+    after = {"checkpoints": CheckpointReading(completed=9, triggered_ms=NOW + 13_000, in_metrics=4)}
+    unknown = {"checkpoints": CheckpointReading(completed=9, triggered_ms=NOW + 13_000, in_metrics=None)}
+    assert proof.missing(snapshot(5, next_offset=1, checkpoint=4)) == UNCOVERED
+    for _ in range(3):
+        assert proof.missing(snapshot(9, next_offset=1, **before)) == UNCOUNTED
+    assert proof.missing(snapshot(10, next_offset=1, **unknown)) == UNCOUNTED
+    # The first checkpoint that covers the records is enough, however many have followed.
+    assert proof.missing(snapshot(14, next_offset=1, **after)) == UNCOUNTED
+    assert proof.missing(snapshot(15, next_offset=1, **after)) is None
+
+
+def test_proof_requires_all_metrics_of_the_operators():
+    proof = Proof(WAITED, {("t", 0): 0})
+    assert proof.missing(snapshot(5, next_offset=1, checkpoint=4, names={})) == UNCOVERED
+    assert missing(proof, snapshot(9, next_offset=1, checkpoint=8, names={})) == (
+        "its operators have not registered all metrics yet"
+    )
+    # The gate of the consumer lag says that a declared topic is never read.
+    assert proof.missing(snapshot(9, next_offset=1, checkpoint=8, names={}, unread=("u",))) is None
 
 
 def test_restart_discards_the_proof():
@@ -44,7 +77,7 @@ def test_restart_discards_the_proof():
     again = {"began_ms": NOW + 6_000, "has_restarted": True}
     assert "restarted" in (proof.missing(snapshot(9, next_offset=1, checkpoint=8, **again)) or "")
     assert proof.missing(snapshot(25, next_offset=1, checkpoint=20, **again)) == UNCOVERED
-    assert proof.missing(snapshot(29, next_offset=1, checkpoint=28, **again)) is None
+    assert missing(proof, snapshot(29, next_offset=1, checkpoint=28, **again)) is None
 
 
 def test_positions_from_before_a_restart_prove_nothing():
@@ -72,7 +105,7 @@ def test_proof_requires_the_first_records_of_a_backlog_in_a_checkpoint():
     backlog = {"splits": {("t", 0): SplitReading(999_000, None, next_offset=1_000, end=1_000_000)}}
     assert proof.missing(snapshot(5, checkpoint=4, **backlog)) == "not all records that wait in t-0 have been read"
     assert proof.missing(snapshot(36, checkpoint=4, **backlog)) == UNCOVERED
-    assert proof.missing(snapshot(45, checkpoint=34, **backlog)) is None
+    assert missing(proof, snapshot(45, checkpoint=34, **backlog)) is None
 
 
 def test_without_input_any_checkpoint_of_the_tasks_is_proof():
@@ -89,7 +122,7 @@ def test_records_read_before_the_first_snapshot_must_be_in_a_checkpoint():
     proof = Proof(WAITED)
     read = {"counters": Counters(records_in=0)}
     assert proof.missing(snapshot(3, next_offset=1, checkpoint=2, **read)) == UNCOVERED
-    assert proof.missing(snapshot(6, next_offset=1, checkpoint=5, **read)) is None
+    assert missing(proof, snapshot(6, next_offset=1, checkpoint=5, **read)) is None
 
 
 def test_unknown_position_does_not_count_as_read():

@@ -1,8 +1,8 @@
 """Detect a cluster whose metrics are no longer updated.
 
 A JobManager fetches the metrics of its TaskManagers periodically, one fetch after the other. If a TaskManager is killed
-during a fetch, Flink 2.3 waits for its answer forever. Then no metric of any job or of the JobManager is updated until
-the JobManager restarts, and the REST API keeps returning the old values.
+during a fetch, Flink 2.3 waits for its answer: ten minutes were seen. Until then, or until the JobManager restarts, no
+metric of any job or of the JobManager is updated, and the REST API keeps returning the old values.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
+from sluice.flink.models import ConfigEntry
 from sluice.job.duration import parse_duration
 
 _MOVES = "Status.JVM.CPU.Time"
@@ -29,7 +30,7 @@ def metrics_are_stale(flink: FlinkClient) -> bool:
         FlinkError: the cluster refused the request.
         UnreachableError: the cluster doesn't answer.
     """
-    deadline = flink.clock.monotonic() + 2 * _interval(flink).total_seconds() + _SLACK
+    deadline = flink.clock.monotonic() + 2 * fetch_interval(flink.send(calls.cluster_config())).total_seconds() + _SLACK
     first = _moving(flink)
     while True:
         flink.clock.sleep(_PAUSE)
@@ -45,9 +46,9 @@ def _moving(flink: FlinkClient) -> str | None:
     return found[0].value if found else None
 
 
-def _interval(flink: FlinkClient) -> timedelta:
-    """The interval at which the JobManager fetches metrics."""
-    for entry in flink.send(calls.cluster_config()):
+def fetch_interval(configuration: tuple[ConfigEntry, ...]) -> timedelta:
+    """The interval at which the JobManager fetches metrics, from the cluster's configuration."""
+    for entry in configuration:
         if entry.key == _INTERVAL:
             value = f"{entry.value} ms" if entry.value.strip().isdigit() else entry.value
             found = parse_duration(value)

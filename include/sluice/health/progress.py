@@ -134,3 +134,21 @@ class Proof:
             for partition, split in (snapshot.splits or {}).items()
         )
         return moved or snapshot.counters.records_in != 0
+
+
+class MetricsAge:
+    """For how long a checkpoint has been complete that the cluster's metrics don't show; each snapshot adds to it."""
+
+    def __init__(self) -> None:
+        self._shown: int | None = None
+        self._since_ms: int | None = None
+
+    def stale_ms(self, snapshot: Snapshot) -> int:
+        """Milliseconds since a checkpoint has been complete that the metrics don't show; 0: they show all of them."""
+        shown, completed = snapshot.checkpoints.in_metrics, snapshot.checkpoints.completed
+        if completed <= (shown or 0):
+            self._since_ms = None
+            return 0
+        if self._since_ms is None or shown != self._shown:
+            self._shown, self._since_ms = shown, snapshot.cluster_ms
+        return snapshot.cluster_ms - self._since_ms

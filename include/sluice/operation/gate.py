@@ -14,9 +14,11 @@ from sluice.clock import MACHINE, Clock
 from sluice.errors import FlinkError, UnreachableError
 from sluice.flink import calls
 from sluice.flink.client import AsyncFlinkClient
+from sluice.flink.stale_metrics import fetch_interval
+from sluice.health.formatting import clock
 from sluice.health.gates import REPEATEDLY, Gate, Reading, judge, repeats_own_failure
 from sluice.health.probe import probe
-from sluice.health.progress import Proof
+from sluice.health.progress import MetricsAge, Proof
 from sluice.health.snapshot import Snapshot
 from sluice.kafka.client import Brokers
 from sluice.operation.gate_order import GateOrder
@@ -26,6 +28,10 @@ from sluice.state.offsets import offsets_by_partition
 _PAUSE, _SHORT_PAUSE = 1.0, 0.25
 """Seconds between two snapshots, and between those of the first `_SOON` seconds, in which most jobs pass."""
 _SOON = 10.0
+_STALE_MS = 30_000
+"""Metrics that haven't changed for so long may be stale: then the cluster is asked how often it fetches them."""
+_FETCHES = 3
+"""Metrics are stale once they haven't changed for so many fetch intervals, at least `_STALE_MS`."""
 
 
 async def readings(project: Project, order: GateOrder) -> AsyncGenerator[tuple[Gate, Reading]]:
@@ -83,6 +89,9 @@ class _Watch:
         self._proof: Proof | None = None
         self._requested_at_start: int | None = None
         self._not_triggered = ""
+        self._metrics_age = MetricsAge()
+        self._stale_after_ms: float | None = None
+        self._stale = ""
         self._earlier: defaultdict[Gate, list[Reading]] = defaultdict(list)
 
     async def look(self, flink: AsyncFlinkClient) -> Snapshot | Reading:
@@ -104,9 +113,25 @@ class _Watch:
                 started_at=started_at,
                 untimed=order.untimed,
             )
+            self._stale = await self._stale_metrics(flink, self._former)
         except (UnreachableError, FlinkError) as error:
             return Reading(passed=False, words=str(error))
         return self._former
+
+    async def _stale_metrics(self, flink: AsyncFlinkClient, snapshot: Snapshot) -> str:
+        """That the cluster's metrics are stale, one line; empty: they aren't.
+
+        No gate can pass until they change. See `sluice.flink.stale_metrics`.
+        """
+        age_ms = self._metrics_age.stale_ms(snapshot)
+        if age_ms < _STALE_MS:
+            return ""
+        if self._stale_after_ms is None:
+            interval = fetch_interval(await flink.send(calls.cluster_config()))
+            self._stale_after_ms = max(_STALE_MS, _FETCHES * interval.total_seconds() * 1000)
+        if age_ms < self._stale_after_ms:
+            return ""
+        return f"the metrics of the cluster have not changed since {clock(snapshot.cluster_ms - age_ms)}"
 
     async def request_checkpoint(self, flink: AsyncFlinkClient) -> None:
         """Trigger a checkpoint if only that is missing; once after each start of the job's tasks."""
@@ -158,6 +183,8 @@ class _Watch:
             if gate == "running":
                 reading = self._proven(look, reading)
                 reading = _restored(order, look, reading) or _before(order, look) or reading
+            if self._stale and not reading.passed:
+                reading = replace(reading, words=f"{reading.words}; {self._stale}")
         if self._clock.now().timestamp() > order.deadline and not reading.passed:
             return Reading(passed=False, hopeless=True, words=f"{reading.words}, at the deadline")
         return reading

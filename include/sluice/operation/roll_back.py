@@ -108,7 +108,7 @@ def _without_fault(context: OperationContext, place: Placement, reason: str) -> 
     if metrics_stale(context, place):
         words = (
             f"{reason}; but the metrics of the cluster are stale, so the job can't be verified: it keeps running. "
-            "Restart the JobManager, then deploy again to verify the job"
+            "Restart the JobManager or wait ten minutes, then deploy again to verify the job"
         )
         return RollbackResult(Outcome.FAILED, words)
     return None

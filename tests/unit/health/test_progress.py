@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from sluice.flink.models import JobState
-from sluice.health.progress import Proof
+from sluice.health.progress import MetricsAge, Proof
 from sluice.health.snapshot import CheckpointReading, Counters, SplitReading, VertexNames
 from tests.unit.health.judging import GOOD, NOW
 
@@ -130,3 +130,24 @@ def test_unknown_position_does_not_count_as_read():
     unknown = {"splits": {("t", 0): SplitReading(None, None)}}
     assert proof.missing(snapshot(5, checkpoint=4, **unknown)) == "its position in t-0 is not known yet"
     assert proof.missing(snapshot(5, checkpoint=4, splits=None)) == "its positions in its topics are not known yet"
+
+
+def stale_ms(*looks):
+    """The age of the metrics at the last look; a look: second, completed checkpoints, those that the metrics show."""
+    age = MetricsAge()
+    found = 0
+    for second, completed, shown in looks:
+        found = age.stale_ms(
+            snapshot(second, checkpoints=CheckpointReading(completed=completed, triggered_ms=NOW, in_metrics=shown))
+        )
+    return found
+
+
+def test_metrics_are_as_old_as_their_last_change_once_they_miss_a_checkpoint():
+    assert stale_ms((0, 5, 4), (10, 6, 4), (40, 9, 4)) == 40_000
+    assert stale_ms((0, 5, None), (50, 9, None)) == 50_000
+    assert stale_ms((0, 5, 4), (10, 6, 4), (40, 9, 8)) == 0
+    # No checkpoint has completed since.
+    assert stale_ms((0, 5, 5), (600, 5, 5)) == 0
+    # One has completed only now.
+    assert stale_ms((0, 5, 5), (600, 6, 5), (601, 6, 5)) == 1_000

@@ -1,7 +1,9 @@
 """A job passes no gate unless it was restored from the expected savepoint and reads from its offsets."""
 
 import asyncio
+import json
 from dataclasses import replace
+from datetime import timedelta
 from types import SimpleNamespace
 
 import httpx
@@ -150,3 +152,42 @@ def test_gate_does_not_pass_between_two_restarts():
     reading = watch.read("running", waits)
     assert (reading.passed, reading.hopeless) == (False, False)
     assert reading.words.endswith("none of the records that wait in lines-0 has been read")
+
+
+@pytest.mark.parametrize(("interval", "after_s"), [("5 s", 30), ("20 s", 60)])
+def test_gate_says_that_the_metrics_of_the_cluster_are_stale(interval, after_s):
+    clock = SimulatedClock()
+    counts = {"numRestarts": 0, "numberOfCompletedCheckpoints": 3}
+    shown = json.dumps([{"id": name, "value": str(count)} for name, count in counts.items()])
+    cluster = RecordedCluster({JOB: "event_metrics"}, changes={"job_metrics": shown})
+
+    def answer(_method, target, _body):
+        if target == "/jobmanager/config":
+            return 200, json.dumps([{"key": "metrics.fetcher.update-interval", "value": interval}]).encode()
+        status, content = cluster.answer(target)
+        if target == f"/jobs/{JOB}":
+            content = json.dumps({**json.loads(content), "now": int(clock.now().timestamp() * 1000)}).encode()
+        return status, content
+
+    def connect():
+        return AsyncFlinkClient(FlinkClient("http://flink", exchange=answer))
+
+    ends = {(TOPIC, number): Offsets(0, 10_000) for number in range(PARTITIONS)}
+    project = SimpleNamespace(brokers=SimulatedBrokers(ends), connect_async=connect, clock=clock, ports=Ports())
+    began = clock.now()
+    waits = order(
+        topics=(TOPIC,), restored_from=None, positions=None, deadline=(began + timedelta(minutes=2)).timestamp()
+    )
+
+    async def said():
+        found = []
+        async for _, reading in gate.readings(project, waits):
+            found.append(((clock.now() - began).total_seconds(), reading))
+        return found
+
+    readings = asyncio.run(said())
+    first = next(second for second, reading in readings if "metrics of the cluster have not changed" in reading.words)
+    assert first == pytest.approx(after_s, abs=1.5)
+    # It is said once, and then at the deadline.
+    assert [reading.hopeless for second, reading in readings if second >= first] == [False, True]
+    assert "have not changed since" in readings[-1][1].words

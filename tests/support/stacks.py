@@ -36,6 +36,8 @@ FLINK_OPTIONS = {
     "cluster.registration.max-timeout": 2_000,
     # How soon a task that doesn't end when it is cancelled is interrupted again: after 30 s by default.
     "task.cancellation.interval": 2_000,
+    # How long metrics stay stale after a TaskManager was killed: ten minutes by default.
+    "web.timeout": 20_000,
     # A checkpoint a second: one that a test reads is still there when it is read, on a busy machine too.
     "execution.checkpointing.num-retained": 20,
 }

@@ -18,8 +18,8 @@ NAMES = {name for name, _ in inspect.getmembers(errors, inspect.isclass)} | {
 ELSEWHERE = {
     "include/sluice/client/failure.py": {"the checkpoint can't be read: …"},
     "include/sluice/operation/roll_back.py": {
-        "…; but the metrics of the cluster are stale, so the job can't be verified: it keeps running. Restart the "
-        "JobManager or wait ten minutes, then deploy again to verify the job",
+        "…; but the metrics of the cluster are stale, so the job can't be verified: it keeps running. Deploy "
+        "again in … (web.timeout), or after a restart of the JobManager, to verify the job",
         "…; release … was started again from …: …. Deploy again to verify it",
     },
     "include/sluice/kafka/topic_steps.py": {

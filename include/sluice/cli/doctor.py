@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -20,6 +21,8 @@ from confluent_kafka import KafkaException
 from sluice.deployment.jars import jar_urls
 from sluice.errors import SluiceError
 from sluice.flink import calls
+from sluice.flink.models import Overview
+from sluice.flink.stale_metrics import fetch_timeout
 from sluice.kafka.brokers import TIMEOUT, connect
 from sluice.local.layout import Local
 from sluice.local.survivors import survivors
@@ -27,6 +30,7 @@ from sluice.project import Project
 from sluice.release.versions import FLINK, KAFKA_CONNECTOR
 from sluice.settings import Settings
 
+_STALE = timedelta(minutes=1)
 _MEMORY_GIB = 6
 """The memory that Kafka, Flink, Airflow and a client process need together on one machine."""
 
@@ -48,7 +52,7 @@ def examine(settings: Settings) -> list[Check]:
     checks = [_python(), _java(), _maven(), _pyflink(settings.client_python), *_client_jars(project)]
     checks += [_memory(runs=runs), _airflow(Local(root=settings.root, home=settings.home), runs=runs), _jobs(project)]
     try:
-        checks += [*_shipped_jars(project), _kafka(project), _flink(project), *_logins(project)]
+        checks += [*_shipped_jars(project), _kafka(project), *_flink(project), *_logins(project)]
     except SluiceError as error:
         checks.append(Check("deployment file", "failed", error.message, error.remedy))
     return [*checks, _ledger(project)]
@@ -172,12 +176,24 @@ def _kafka(project: Project) -> Check:
     return Check("Kafka", "ok", f"{servers}: {len(found.brokers)} brokers, {len(found.topics)} topics")
 
 
-def _flink(project: Project) -> Check:
+def _flink(project: Project) -> list[Check]:
     try:
         with project.connect() as flink:
-            found = flink.send(calls.overview())
+            found, timeout = flink.send(calls.overview()), fetch_timeout(flink.send(calls.cluster_config()))
     except SluiceError as error:
-        return Check("Flink", "failed", error.message, error.remedy)
+        return [Check("Flink", "failed", error.message, error.remedy)]
+    return [_version(project, found), *_stale_metrics(timeout)]
+
+
+def _stale_metrics(timeout: timedelta) -> list[Check]:
+    """A warning if the loss of a TaskManager stops the cluster's metrics for long."""
+    if timeout <= _STALE:
+        return []
+    words = f"after the loss of a TaskManager, the cluster may fetch no metrics for {timeout} (web.timeout)"
+    return [Check("Flink's metrics", "warning", words, "set web.timeout: 1 min on the JobManager")]
+
+
+def _version(project: Project, found: Overview) -> Check:
     words = f"{project.flink_url}: {found.flink_version}, {found.slots_available} of {found.slots_total} slots free"
     if found.flink_version != FLINK:
         return Check(

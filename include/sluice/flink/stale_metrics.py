@@ -1,8 +1,9 @@
 """Detect a cluster whose metrics are no longer updated.
 
 A JobManager fetches the metrics of its TaskManagers periodically, one fetch after the other. If a TaskManager is killed
-during a fetch, Flink 2.3 waits for its answer: ten minutes were seen. Until then, or until the JobManager restarts, no
-metric of any job or of the JobManager is updated, and the REST API keeps returning the old values.
+during a fetch, Flink 2.3 waits for its answer for `web.timeout`, ten minutes by default. Until then, or until the
+JobManager restarts, no metric of any job or of the JobManager is updated, and the REST API keeps returning the old
+values.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ _MOVES = "Status.JVM.CPU.Time"
 """A metric of the JobManager that rises as long as it runs."""
 _INTERVAL = "metrics.fetcher.update-interval"
 _DEFAULT = timedelta(seconds=10)
+_TIMEOUT = "web.timeout"
+_DEFAULT_TIMEOUT = timedelta(minutes=10)
 _SLACK = 5.0
 """Seconds that two fetches may take in addition to the interval."""
 _PAUSE = 0.5
@@ -48,9 +51,18 @@ def _moving(flink: FlinkClient) -> str | None:
 
 def fetch_interval(configuration: tuple[ConfigEntry, ...]) -> timedelta:
     """The interval at which the JobManager fetches metrics, from the cluster's configuration."""
+    return _duration(configuration, _INTERVAL, _DEFAULT)
+
+
+def fetch_timeout(configuration: tuple[ConfigEntry, ...]) -> timedelta:
+    """How long a fetch waits for an answer, and metrics stay stale, from the cluster's configuration."""
+    return _duration(configuration, _TIMEOUT, _DEFAULT_TIMEOUT)
+
+
+def _duration(configuration: tuple[ConfigEntry, ...], key: str, default: timedelta) -> timedelta:
     for entry in configuration:
-        if entry.key == _INTERVAL:
+        if entry.key == key:
             value = f"{entry.value} ms" if entry.value.strip().isdigit() else entry.value
             found = parse_duration(value)
-            return found if isinstance(found, timedelta) else _DEFAULT
-    return _DEFAULT
+            return found if isinstance(found, timedelta) else default
+    return default

@@ -100,6 +100,8 @@ def _write_configuration(local: Local, flink_home: Path, directory: Path) -> Non
         # Checks get fresh metrics within one second instead of ten.
         "web.refresh-interval": 1000,
         "metrics.fetcher.update-interval": 1000,
+        # How long no metrics may be fetched after a TaskManager was killed: see sluice.flink.stale_metrics.
+        "web.timeout": 60_000,
         **local.flink_options,
     }
     (directory / "conf" / "config.yaml").write_text(yaml.safe_dump(configuration), encoding="utf-8")

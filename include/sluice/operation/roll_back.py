@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sluice.errors import SluiceError, UnreachableError
+from sluice.flink import calls
+from sluice.flink.stale_metrics import fetch_timeout
+from sluice.health.formatting import seconds
 from sluice.health.gates import Gate
+from sluice.job.duration import milliseconds
 from sluice.ledger.tables import Placement, Release
 from sluice.ledger.values import Outcome, Phase
 from sluice.operation.context import OperationContext
@@ -106,9 +110,10 @@ def _without_fault(context: OperationContext, place: Placement, reason: str) -> 
     if operation.entry("back", "lost") or was_lost(context, place):
         return _start_again(context, place, reason)
     if metrics_stale(context, place):
+        wait = seconds(milliseconds(fetch_timeout(context.flink.send(calls.cluster_config()))))
         words = (
             f"{reason}; but the metrics of the cluster are stale, so the job can't be verified: it keeps running. "
-            "Restart the JobManager or wait ten minutes, then deploy again to verify the job"
+            f"Deploy again in {wait} (web.timeout), or after a restart of the JobManager, to verify the job"
         )
         return RollbackResult(Outcome.FAILED, words)
     return None

@@ -1,5 +1,6 @@
 """What the doctor finds, check by check; a function stands for Airflow."""
 
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import pytest
 from sluice.cli import doctor
 from sluice.deployment.file import FlinkSection
 from sluice.flink.access import Access
+from sluice.flink.client import FlinkClient
 from sluice.local.layout import Local
 from sluice.project import Project
 from sluice.release.versions import FLINK, KAFKA_CONNECTOR
@@ -127,3 +129,18 @@ def test_a_login_that_others_can_read_is_a_warning(tmp_path):
 )
 def test_a_login_that_nobody_else_can_read_is_none(tmp_path, url, kafka):
     assert doctor._logins(Project(Settings(root=tmp_path), kafka=kafka, flink=Access.of(url))) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "states"),
+    [(None, ["ok", "warning"]), ("10 min", ["ok", "warning"]), ("60000", ["ok"]), ("1 min", ["ok"])],
+)
+def test_long_wait_for_metrics_is_a_warning(tmp_path, value, states):
+    answers = {
+        "/overview": {"taskmanagers": 1, "slots-total": 4, "slots-available": 2, "flink-version": FLINK},
+        "/jobmanager/config": [{"key": "web.timeout", "value": value}] if value else [],
+    }
+    flink = FlinkClient("http://flink", exchange=lambda _method, path, _body: (200, json.dumps(answers[path]).encode()))
+    found = doctor._flink(SimpleNamespace(connect=lambda: flink, flink_url="http://flink"))
+    assert [check.state for check in found] == states
+    assert all("0:10:00 (web.timeout)" in check.found for check in found[1:])

@@ -245,7 +245,7 @@ def test_release_is_not_rolled_back_while_the_metrics_are_stale(simulated):
     back = simulated.roll_back(started.operation)
     assert (back.outcome, simulated.cluster.running_jobs()) == ("failed", [started.flink_job_id])
     assert "the metrics of the cluster are stale, so the job can't be verified: it keeps running" in back.words
-    assert "Restart the JobManager or wait ten minutes, then deploy again to verify the job" in back.words
+    assert "Deploy again in 600.0 s (web.timeout), or after a restart of the JobManager" in back.words
     simulated.cluster.metrics_are_stale = False
     assert simulated.operate("next").unchanged
 

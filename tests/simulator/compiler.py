@@ -26,6 +26,7 @@ class SimulatedCompiler:
         compiles_to: The operators beside the source, by the value of the setting `least`; others: a window.
         computes: What the operators compute, by the value of the setting `least`; others: not known.
         parallelism: The parallelism of the compiled graph.
+        extra_sinks: What the pipeline writes besides its topics.
         prepared: Each compiled release: its settings, and whether offsets are carried over.
         jars: The URLs of the jars of the last compiled release.
         during_compile: Called once, while a release is compiled.
@@ -36,7 +37,7 @@ class SimulatedCompiler:
     def __init__(self, settings, cluster):
         self._settings, self._cluster, self._name = settings, cluster, None
         self.compiles_to, self.computes, self.parallelism = {}, {}, 1
-        self.prepared, self.jars = [], ()
+        self.prepared, self.jars, self.extra_sinks = [], (), ()
         self.during_compile = self.during_submit = None
         self.inspect_errors = []
 
@@ -56,7 +57,8 @@ class SimulatedCompiler:
         self.prepared.append((config, carry_over))
         operators = self.compiles_to.get(config["least"], ("Window",))
         digest, computes = str((config, target.resolved["options"])), self.computes.get(config["least"], "")
-        return Ready(graph=graph(*operators, digest=digest, computes=computes, parallelism=self.parallelism))
+        compiled = graph(*operators, digest=digest, computes=computes, parallelism=self.parallelism)
+        return Ready(graph=compiled.model_copy(update={"extra_sinks": self.extra_sinks}))
 
     generated_code = PIPELINE
 

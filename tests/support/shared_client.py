@@ -214,6 +214,8 @@ class _Session(client._Session):
             java.jvm.org.apache.flink.client.python.PythonEnvUtils.resetCallbackClient(
                 java.java_gateway_server, server.get_listening_address(), server.get_listening_port()
             )
+            # Java forgets proxies of earlier clients by their ids, which must not be those of this client's.
+            java.gateway_property.pool.next_id = os.getpid() * 1_000
             _count_anew(java.jvm)
             self._busy.touch()
             yield

@@ -97,12 +97,13 @@ class _Session:
         self._order, self._since = order, time.monotonic()
         env, t_env = pipeline.environments(order)
         self._done("environment")
-        with effects.refused(order, env) as refused:
+        with effects.captured(order, env, t_env) as captured:
             job = pipeline.load_job(order)
             self._job_file = job.file
             self._step = "build"
             built = pipeline.build(order, job, env, t_env)
-            refused.check_sinks(built.statements)
+            if order.part is None:
+                built = built.with_own(captured.include(built.statements), streams=captured.has_streams)
         self._done("build")
         self._step = "compile"
         prepared = graph.PreparedJob(built, order)

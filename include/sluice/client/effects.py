@@ -1,51 +1,52 @@
-"""Refuse pipelines that execute Flink jobs, or add sinks besides the tables that they return.
+"""What a pipeline executes, writes and changes besides the tables that it returns.
 
-Compiling must not run anything. `sluice.client.Executions` refuses executions in the JVM, for every environment. While
-the call waits in the JVM, its line is read from the Python stack, so that a pipeline that catches the error is refused
-as well. Sinks and inserts besides the returned tables would not become part of the job, so they are refused, too.
+Compiling must not run anything. In the JVM, `sluice.client.CapturingEnvironment` captures an execution instead of
+running it. The inserts of one execution, other statement sets, and the sinks of streams become part of the job, in one
+graph with the returned tables. What can't be part of one streaming job is refused with its line, even if the pipeline
+catches the error: a second execution, a read of rows, an execution in another environment, a change of a catalog that
+isn't in memory. While a call waits in the JVM, its line is read from the Python stack.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from types import FrameType
+from enum import StrEnum
 from typing import Any
 
+from py4j.protocol import Py4JError
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.datastream.data_stream import DataStreamSink
 from pyflink.java_gateway import get_gateway
-from pyflink.table.statement_set import StatementSet
+from pyflink.table import StatementSet, StreamTableEnvironment, TableEnvironment
 
+from sluice.client.interception import Add, intercepted
+from sluice.client.job_calls import JobCall, call_of, waiting_call
 from sluice.client.protocol import Build
 from sluice.errors import CompileError
 
-_INSERTS = ("add", "add_insert", "add_insert_sql")
+_STREAM_EXECUTIONS = frozenset({"StreamExecutionEnvironment.execute", "StreamExecutionEnvironment.execute_async"})
+_CHANGES = ("Create", "Alter", "Drop", "Add", "Replace", "Truncate")
+"""How the class names of Flink's operations begin that change a catalog."""
+_OBJECTS = ("getTableIdentifier", "getViewIdentifier", "getFunctionIdentifier", "getModelIdentifier")
+"""The methods with which an operation names the object that it changes."""
+_IN_MEMORY = "GenericInMemoryCatalog"
+_DEFAULT_DATABASE = "default_catalog.default_database."
 _READS = frozenset({"collect", "execute_and_collect", "print", "to_pandas"})
 """Calls that fetch rows instead of writing them to a sink."""
 _SHOWN = 10
 """How many further line numbers a message lists at most."""
-_DEPTH = 4
-"""Number of innermost frames in which to look for Py4J: its wait adds frames of Python's socket module."""
 
 
-@dataclass(frozen=True)
-class _Call:
-    """A call from the job's code into PyFlink."""
+class _Why(StrEnum):
+    """Why an execution or a statement is refused."""
 
-    place: str | None
-    """File and line in the job's code; None: the call comes from other code."""
-    name: str
-    """The called method, e.g. `StatementSet.execute`."""
-
-    @property
-    def line(self) -> str:
-        """The line number as text; empty without a place."""
-        return (self.place or "").rpartition(":")[2]
+    READS = "reads rows"
+    SECOND = "second execution"
+    ELSEWHERE = "another environment"
+    CATALOG = "catalog"
 
 
 @dataclass
@@ -55,157 +56,229 @@ class Effects:
     Args:
         order: The order to build the job.
         env: The environment that the pipeline gets.
+        t_env: The table environment that the pipeline gets.
+
+    Attributes:
+        executed: The execution that was accepted; None: there was none.
     """
 
     order: Build
     env: StreamExecutionEnvironment
-    executions: list[_Call] = field(default_factory=list)
-    _sinks: list[tuple[Any, _Call]] = field(default_factory=list)
-    _attached: list[_Call] = field(default_factory=list)
-    _statements: list[tuple[StatementSet, _Call]] = field(default_factory=list)
+    t_env: StreamTableEnvironment
+    executed: JobCall | None = None
+    _refused: list[tuple[_Why, JobCall, str]] = field(default_factory=list)
+    _pending: list[Add] | None = None
+    _inserts: list[Add] = field(default_factory=list)
+    _sinks: list[tuple[Any, JobCall]] = field(default_factory=list)
+    _attached: list[JobCall] = field(default_factory=list)
+    _statements: list[tuple[StatementSet, JobCall]] = field(default_factory=list)
 
-    def attempted(self) -> None:
-        """Called by the JVM on a separate thread while the caller of an execution waits."""
-        frames = [frame for thread, frame in sys._current_frames().items() if thread != threading.get_ident()]
-        calls = [self._call(frame) for frame in sorted(frames, key=_waits_for_java, reverse=True)]
-        in_job = [call for call in calls if call.place]
-        self.executions.append(in_job[0] if in_job else _Call(None, "an execution"))
+    def accepts(self, own: bool) -> bool:  # noqa: FBT001 - Java calls it
+        """Called by the JVM on a separate thread while the caller of an execution waits.
+
+        Args:
+            own: It is an execution of the environment that the pipeline gets.
+        """
+        call = waiting_call(self.order)
+        why = self._why_refused(call, own=own)
+        if why is not None:
+            self._refused.append((why, call, ""))
+            return False
+        self.executed = call
+        self._inserts += self._pending or ()
+        return True
 
     class Java:
         """The Java interfaces of this object, for Py4J."""
 
         implements = ("sluice.client.Executions$Listener",)
 
+    def _why_refused(self, call: JobCall, *, own: bool) -> _Why | None:
+        if call.method in _READS or call.name == "Table.execute":
+            return _Why.READS
+        if not own:
+            return _Why.ELSEWHERE
+        if self._pending is None and call.name not in _STREAM_EXECUTIONS:
+            return _Why.READS if call.method == "execute_sql" else _Why.ELSEWHERE
+        return _Why.SECOND if self.executed else None
+
+    @contextlib.contextmanager
+    def executing(self, t_env: TableEnvironment, inserts: Iterable[Add]) -> Iterator[None]:
+        """The block executes inserts; they become part of the job if the execution is accepted."""
+        self._pending = list(inserts) if self._is_own(t_env) else None
+        try:
+            yield
+        finally:
+            self._pending = None
+
+    def before_operation(self, t_env: TableEnvironment, operation: Any) -> None:
+        """Raise CompileError if a statement would change a catalog that isn't in memory."""
+        kind = str(operation.getClass().getSimpleName())
+        if kind in ("CreateTableASOperation", "ReplaceTableASOperation"):
+            operation = operation.getCreateTableOperation()
+        if not kind.startswith(_CHANGES) or "Temp" in kind or _ask(operation, "isTemporary"):
+            return
+        for method in _OBJECTS:
+            if (identifier := _ask(operation, method)) is not None:
+                self._refuse_unless_in_memory(t_env, identifier.getCatalogName(), identifier.asSummaryString())
+                return
+        if "Database" in kind:
+            catalog = str(operation.getCatalogName())
+            self._refuse_unless_in_memory(t_env, catalog, f"{catalog}.{operation.getDatabaseName()}")
+
+    def before_change(self, t_env: TableEnvironment, path: str) -> None:
+        """Raise CompileError if the object of a path would be in a catalog that isn't in memory."""
+        j_tenv = t_env._j_tenv
+        identifier = j_tenv.getCatalogManager().qualifyIdentifier(j_tenv.getParser().parseIdentifier(path))
+        self._refuse_unless_in_memory(t_env, identifier.getCatalogName(), identifier.asSummaryString())
+
+    def _refuse_unless_in_memory(self, t_env: TableEnvironment, catalog: str, changed: str) -> None:
+        found = t_env._j_tenv.getCatalog(catalog)
+        if not found.isPresent() or found.get().getClass().getSimpleName() == _IN_MEMORY:
+            return
+        self._refused.append((_Why.CATALOG, call_of(self.order, sys._getframe(1)), changed))
+        raise self._refusal()
+
     def note_sink(self, sink: DataStreamSink) -> None:
-        """Remember a sink that was added to a stream, with its line, for `check_sinks`."""
-        self._sinks.append((sink._j_data_stream_sink, self._call(sys._getframe(1))))
+        """Remember a sink that was added to a stream, with its line."""
+        self._sinks.append((sink._j_data_stream_sink, call_of(self.order, sys._getframe(1))))
 
     def note_insert(self, statements: StatementSet, method: str) -> None:
-        """Remember an insert that was added to a statement set, with its line, for `check_sinks`."""
-        call = replace(self._call(sys._getframe(1)), name=f"StatementSet.{method}")
+        """Remember a statement set with inserts, with the line."""
+        call = replace(call_of(self.order, sys._getframe(1)), name=f"StatementSet.{method}")
         self._statements.append((statements, call))
 
     def note_attached(self, _statements: StatementSet) -> None:
-        """Remember the line that made the inserts of a statement set sinks of the environment, for `check_sinks`."""
-        self._attached.append(replace(self._call(sys._getframe(1)), name="StatementSet.attach_as_datastream"))
+        """Remember the line that made the inserts of a statement set sinks of the environment."""
+        self._attached.append(replace(call_of(self.order, sys._getframe(1)), name="StatementSet.attach_as_datastream"))
 
-    def check_executions(self) -> None:
-        """Raise CompileError if the pipeline has tried to execute a job, even if it caught the error."""
-        if not self.executions:
-            return
-        call, *others = self.executions
-        reads = call.name.rpartition(".")[2] in _READS or call.name == "Table.execute"
-        lines = list(dict.fromkeys(other.line for other in others if other.line and other.line != call.line))
+    def check(self) -> None:
+        """Raise CompileError if the pipeline has tried something that is refused, even if it caught the error."""
+        if self._refused:
+            raise self._refusal()
+
+    def _refusal(self) -> CompileError:
+        (why, call, changed), *others = self._refused
+        lines = list(dict.fromkeys(other.line for _, other, _ in others if other.line and other.line != call.line))
         more = f", also at line {', '.join(lines[:_SHOWN])}" if lines else ""
         place, called = call.place or self.order.job, f"{call.name}{more}"
-        raise CompileError(
-            f"{place}: the pipeline executes a Flink job itself ({called})",
-            remedy="remove the call; to see rows, use sluice.testing.run in a test"
-            if reads
-            else "return the table or the stream instead: Sluice submits the job and writes it to the topic of writes",
-        )
-
-    def check_sinks(self, own: Any) -> None:
-        """Raise CompileError if the pipeline has added a sink or an insert besides the tables that it returned.
-
-        Args:
-            own: Sluice's statement set, with the inserts of the returned tables.
-        """
-        for j_sink, call in self._sinks:
-            raise self._extra(call, f"the sink {_name(j_sink.getTransformation())!r}")
-        for statements, call in self._statements:
-            if statements is not own and (operations := list(statements._j_statement_set.getOperations())):
-                raise self._extra(call, f"an insert into {_target(operations[0])}")
-        for transformation in self.env._j_stream_execution_environment.getTransformations():
-            if transformation.getClass().getSimpleName().endswith("SinkTransformation"):
-                call = self._attached[0] if self._attached else _Call(None, "in Java")
-                raise self._extra(call, f"the sink {_name(transformation)!r}")
-
-    def _extra(self, call: _Call, what: str) -> CompileError:
-        place = call.place or self.order.job
+        if why is _Why.CATALOG:
+            return CompileError(
+                f"{place}: the pipeline changes {changed} ({called}) in a catalog that is not in memory",
+                remedy="create it once outside of the job, or as a temporary object",
+            )
+        if why is _Why.SECOND and self.executed:
+            return CompileError(
+                f"{place}: the pipeline executes a second Flink job ({called}); the first is at line "
+                f"{self.executed.line}",
+                remedy="add all inserts to one statement set, and execute that or nothing: a job has one graph",
+            )
+        if why is _Why.READS:
+            return CompileError(
+                f"{place}: the pipeline executes a Flink job to read its rows ({called})",
+                remedy="remove the call; to see rows, use sluice.testing.run in a test",
+            )
         return CompileError(
-            f"{place}: the pipeline adds {what} ({call.name}) that it does not return; the job would not include it",
-            remedy="declare the topic in writes and return the table or stream for it, or remove the sink",
+            f"{place}: the pipeline executes a Flink job in an environment of its own ({called})",
+            remedy="use the t_env and env that the pipeline function gets as arguments",
         )
 
-    def _call(self, innermost: FrameType) -> _Call:
-        """The innermost call from the job's code on a stack."""
-        prefix = f"{self.order.code}/{self.order.module.partition('.')[0]}/"
-        called: FrameType | None = None
-        frame: FrameType | None = innermost
-        while frame is not None:
-            if frame.f_code.co_filename.startswith(prefix):
-                return _Call(f"{frame.f_code.co_filename}:{frame.f_lineno}", _called(called))
-            called, frame = frame, frame.f_back
-        return _Call(None, _called(None))
+    def include(self, statements: StatementSet) -> tuple[str, ...]:
+        """Add the pipeline's own inserts to Sluice's statement set; name all that the job writes besides its tables.
+
+        Raises:
+            CompileError: a sink or an insert is in an environment of the pipeline's own.
+        """
+        found: list[str] = []
+        j_set = statements._j_statement_set
+        before = len(list(j_set.getOperations()))
+        for add in self._inserts:
+            add(j_set)
+        if self.executed:
+            found += [self._named(each, self.executed) for each in list(j_set.getOperations())[before:]]
+        included = {id(statements)}
+        for other, call in self._statements:
+            if id(other) in included:
+                continue
+            included.add(id(other))
+            operations = list(other._j_statement_set.getOperations())
+            if operations and not self._is_own(other._t_env):
+                raise self._foreign(call, f"an insert into {_target(operations[0])}")
+            for operation in operations:
+                j_set.getOperations().add(operation)
+                found.append(self._named(operation, call))
+        return (*found, *self._stream_sinks())
+
+    @property
+    def has_streams(self) -> bool:
+        """Whether the job has the sinks of the environment's streams."""
+        was_executed = self.executed is not None and self.executed.name in _STREAM_EXECUTIONS
+        return was_executed or bool(self._attached) or bool(self._sink_transformations())
+
+    def _stream_sinks(self) -> Iterator[str]:
+        transformations = self._sink_transformations()
+        calls = {}
+        for j_sink, call in self._sinks:
+            number = j_sink.getTransformation().getId()
+            if number not in transformations:
+                raise self._foreign(call, f"the sink {_name(j_sink.getTransformation())!r}")
+            calls[number] = call
+        attached = self._attached[0] if self._attached else JobCall(None, "in Java")
+        for number, transformation in transformations.items():
+            yield self._at(_name(transformation), calls.get(number, attached))
+
+    def _sink_transformations(self) -> dict[int, Any]:
+        return {
+            int(transformation.getId()): transformation
+            for transformation in self.env._j_stream_execution_environment.getTransformations()
+            if transformation.getClass().getSimpleName().endswith("SinkTransformation")
+        }
+
+    def _named(self, operation: Any, call: JobCall) -> str:
+        return self._at(_target(operation).removeprefix(_DEFAULT_DATABASE), call)
+
+    def _at(self, name: str, call: JobCall) -> str:
+        place = (call.place or "").removeprefix(f"{self.order.code}/")
+        return f"{name} ({call.name}{f', {place}' if place else ''})"
+
+    def _foreign(self, call: JobCall, what: str) -> CompileError:
+        return CompileError(
+            f"{call.place or self.order.job}: the pipeline adds {what} ({call.name}) in an environment of its own",
+            remedy="use the t_env and env that the pipeline function gets as arguments",
+        )
+
+    def _is_own(self, t_env: TableEnvironment) -> bool:
+        return bool(t_env._j_tenv.equals(self.t_env._j_tenv))
 
 
 @contextlib.contextmanager
-def refused(order: Build, env: StreamExecutionEnvironment) -> Iterator[Effects]:
-    """Refuse executions in this process from now on, and check after the block that none was tried.
+def captured(order: Build, env: StreamExecutionEnvironment, t_env: StreamTableEnvironment) -> Iterator[Effects]:
+    """Capture executions in this process from now on, and check after the block that none was refused.
 
     Raises:
-        CompileError: the code has tried to execute a job, even if it caught the error.
+        CompileError: the code has tried something that is refused, even if it caught the error.
     """
-    effects = Effects(order, env)
-    get_gateway().jvm.sluice.client.Executions.refuse(effects)
-    with _noted(effects):
+    effects = Effects(order, env, t_env)
+    get_gateway().jvm.sluice.client.Executions.listen(effects)
+    with intercepted(effects):
         try:
             yield effects
         except Exception as error:
             try:
-                effects.check_executions()
+                effects.check()
             except CompileError as refusal:
-                raise refusal from error
+                if refusal is not error:
+                    raise refusal from error
             raise
-        effects.check_executions()
+        effects.check()
 
 
-@contextlib.contextmanager
-def _noted(effects: Effects) -> Iterator[None]:
-    """Wrap methods of PyFlink's classes to note sinks and inserts, since PyFlink has no hook for that."""
-    changed: list[tuple[type, str, Callable[..., Any]]] = []
-
-    def after(owner: type, name: str, note: Callable[[Any], None]) -> None:
-        original = getattr(owner, name)
-
-        @functools.wraps(original)
-        def noting(self: Any, *given: Any, **named: Any) -> Any:
-            result = original(self, *given, **named)
-            note(self)
-            return result
-
-        changed.append((owner, name, original))
-        setattr(owner, name, noting)
-
-    after(DataStreamSink, "__init__", effects.note_sink)
-    after(StatementSet, "attach_as_datastream", effects.note_attached)
-    for name in _INSERTS:
-        after(StatementSet, name, functools.partial(effects.note_insert, method=name))
+def _ask(operation: Any, method: str) -> Any:
+    """What a method of a Java object returns; None: the object has no such method."""
     try:
-        yield
-    finally:
-        for owner, name, original in changed:
-            setattr(owner, name, original)
-
-
-def _waits_for_java(frame: FrameType | None) -> bool:
-    """Whether a stack waits in a Py4J call; needed to choose among the stacks of a pipeline with threads."""
-    for _ in range(_DEPTH):
-        if frame is None:
-            return False
-        if frame.f_globals.get("__name__", "").startswith("py4j."):
-            return True
-        frame = frame.f_back
-    return False
-
-
-def _called(frame: FrameType | None) -> str:
-    """The function that the job's code called, with its class."""
-    if frame is None:
-        return "an execution"
-    owner = frame.f_locals.get("self")
-    return f"{type(owner).__name__}.{frame.f_code.co_name}" if owner is not None else frame.f_code.co_name
+        return getattr(operation, method)()
+    except Py4JError:
+        return None
 
 
 def _name(transformation: Any) -> str:

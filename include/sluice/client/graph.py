@@ -30,9 +30,9 @@ class PreparedJob(Submission):
 
     def __init__(self, pipeline: Pipeline, order: Build) -> None:
         self._order = order
-        self._columns = pipeline.columns
+        self._columns, self._extra_sinks = pipeline.columns, pipeline.extra_sinks
         name = order.part.name if order.part else pipeline.job.name
-        job_graph, self._described = _compile(pipeline, order, name)
+        job_graph, self._described = _compile(pipeline, order)
         super().__init__(name, job_graph)
         with tls_options(order.flink_url, order.flink_tls) as options:
             self.connect({**rest_options(order.flink_url), **options})
@@ -53,7 +53,13 @@ class PreparedJob(Submission):
                     operators=tuple(self._operator(pair) for pair in vertex.getOperatorIDs()),
                 )
             )
-        return Graph(vertices=tuple(vertices), slots=sum(slots.values()), columns=self._columns, digest=self._digest())
+        return Graph(
+            vertices=tuple(vertices),
+            slots=sum(slots.values()),
+            columns=self._columns,
+            digest=self._digest(),
+            extra_sinks=self._extra_sinks,
+        )
 
     def _digest(self) -> str:
         """A digest of what the cluster would run: vertices with their operators' configurations, options, jars.
@@ -98,18 +104,19 @@ class PreparedJob(Submission):
         )
 
 
-def _compile(pipeline: Pipeline, order: Build, name: str) -> tuple[Any, Mapping[str, Described]]:
+def _compile(pipeline: Pipeline, order: Build) -> tuple[Any, Mapping[str, Described]]:
     """Translate the inserts and generate the JobGraph, as an execution would, without running it.
 
     Returns:
         The JobGraph, and the descriptions of its operators by their ids.
     """
     jvm = get_gateway().jvm
-    j_tenv = pipeline.t_env._j_tenv
-    operations = pipeline.statements._j_statement_set.getOperations()
-    transformations = j_tenv.getPlanner().translate(operations)
-    executor = get_field(j_tenv.getClass(), "execEnv").get(j_tenv)
-    stream_graph = executor.createPipeline(transformations, j_tenv.getConfig().getConfiguration(), name)
+    j_env = pipeline.env._j_stream_execution_environment
+    if pipeline.streams:
+        jvm.org.apache.flink.python.util.PythonConfigUtil.configPythonOperator(j_env)
+    j_env.capture(pipeline.streams)
+    pipeline.statements._j_statement_set.execute()
+    stream_graph = j_env.captured()
     described = describe(stream_graph, secret_texts(pipeline.job, order.config))
     loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
     job_graph = stream_graph.getJobGraph(loader)

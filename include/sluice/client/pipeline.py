@@ -6,7 +6,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import Any
 
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pyflink.common import Configuration
 from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
-from pyflink.table import EnvironmentSettings, StreamTableEnvironment, Table
+from pyflink.table import EnvironmentSettings, StatementSet, StreamTableEnvironment, Table
 from pyflink.table.expressions import call_sql
 
 from sluice.client import tables
@@ -30,12 +30,27 @@ from sluice.job.topic import Kafka
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A job's tables with their inserts, before compilation."""
+    """A job's tables with their inserts, before compilation.
+
+    Attributes:
+        job: The job.
+        env: Its environment, a capturing one.
+        statements: The inserts of its tables, and those that it adds itself.
+        columns: See `sluice.client.protocol.Graph`.
+        extra_sinks: What the job writes besides its tables.
+        streams: The graph includes the sinks of the environment's streams.
+    """
 
     job: Job
-    t_env: StreamTableEnvironment
-    statements: Any
+    env: StreamExecutionEnvironment
+    statements: StatementSet
     columns: dict[str, dict[str, str]]
+    extra_sinks: tuple[str, ...] = ()
+    streams: bool = False
+
+    def with_own(self, extra_sinks: tuple[str, ...], *, streams: bool) -> Pipeline:
+        """The pipeline with the sinks that it adds itself."""
+        return replace(self, extra_sinks=extra_sinks, streams=streams)
 
 
 def load_job(order: Build) -> Job:
@@ -64,6 +79,10 @@ def environments(order: Build) -> tuple[StreamExecutionEnvironment, StreamTableE
     configuration.set_string("table.local-time-zone", "UTC")
     configuration.set_string("pipeline.name", order.part.name if order.part else order.job)
     configuration.set_string("execution.target", "remote")
+    if not order.options.get("python.executable"):
+        # Flink stores it in each operator with Python functions, and doesn't use the cluster's option.
+        configuration.set_string("python.executable", sys.executable)
+    get_gateway().jvm.sluice.client.CapturingEnvironment.install()
     env = StreamExecutionEnvironment.get_execution_environment(configuration)
     settings = EnvironmentSettings.new_instance().in_streaming_mode().build()
     t_env = StreamTableEnvironment.create(env, settings)
@@ -137,7 +156,7 @@ def build(order: Build, job: Job, env: StreamExecutionEnvironment, t_env: Stream
         fitted, found[sink] = fit(table, topic, t_env, f"{order.job}.{sink}")
         # The condition is on the fitted columns, where window bounds are TIMESTAMP_LTZ already.
         statements.add_insert(tables.sink_name(sink), fitted.where(call_sql(tables.rows_of(part))) if part else fitted)
-    return Pipeline(job, t_env, statements, found)
+    return Pipeline(job, env, statements, found)
 
 
 def _config(order: Build, job: Job) -> Any:

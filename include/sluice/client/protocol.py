@@ -166,6 +166,8 @@ class Graph(_Message):
     """By sink: the columns and Flink types of the pipeline's table."""
     digest: str
     """SHA-256 over what the cluster would run: releases with equal digests behave equally."""
+    extra_sinks: tuple[str, ...] = ()
+    """What the pipeline writes besides the tables that it returns: name, with the call and its line."""
 
 
 class Progress(_Message):

@@ -65,6 +65,12 @@ def at_least_once(release: Release) -> list[str]:
     return [name for name, sink in release.resolved["writes"].items() if sink["delivery"] != "exactly-once"]
 
 
+def extra_sinks(context: OperationContext, release: Release) -> list[str]:
+    """What a release of this operation writes besides its topics, with unknown guarantees."""
+    row = context.operation.row
+    return list((row.plan or {}).get("extra_sinks", ())) if row.release == release.number else []
+
+
 class _Choice:
     def __init__(self, context: OperationContext, former: Release, graph: Graph) -> None:
         self._context = context
@@ -131,7 +137,7 @@ class _Choice:
     def _meaning(self, place: Placement) -> str:
         """What the new release has written, by its number of checkpoints and the delivery guarantee of its sinks."""
         release = self._context.project.ledger.release(place.job, place.release)
-        weak = at_least_once(release)
+        weak = [*at_least_once(release), *extra_sinks(self._context, release)]
         try:
             completed = self._context.flink.send(calls.checkpoints(place.flink_job_id)).counts.completed
         except FlinkError:

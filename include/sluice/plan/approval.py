@@ -73,7 +73,7 @@ def _without_it(plan: Plan) -> str:
     return "leave the mode out, which abandons it"
 
 
-_IRRELEVANT = dict.fromkeys(("expected_downtime_ms", "warnings", "artifact", "made_at"), True)
+_IRRELEVANT = dict.fromkeys(("expected_downtime_ms", "warnings", "extra_sinks", "artifact", "made_at"), True)
 """Fields of a plan that a person doesn't decide about; the fingerprint covers the code's meaning."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sluice.client.protocol import Graph
@@ -39,6 +39,21 @@ class Planned:
     carry_over: bool = False
     planned_for: PlacementVersion | None = None
     confirms_loss: bool = False
+
+
+def with_extra_sinks(planned: Planned) -> Planned:
+    """The same with what the pipeline writes besides its declared topics, and a warning of that."""
+    sinks = planned.graph.extra_sinks if planned.graph else ()
+    if not sinks:
+        return planned
+    warning = (
+        f"besides its topics, the job writes to {', '.join(sinks)}: Sluice doesn't create, check or replay that, and a "
+        "restart may write rows to it twice"
+    )
+    plan = planned.plan.model_copy(
+        update={"extra_sinks": sinks, "warnings": (*planned.plan.warnings, warning)},
+    )
+    return replace(planned, plan=plan)
 
 
 @dataclass(frozen=True)

@@ -98,8 +98,10 @@ class Plan(_Value):
     action: Action
     category: Category
     reasons: tuple[str, ...] = ()
+    extra_sinks: tuple[str, ...] = ()
+    """What the pipeline writes besides the declared topics; see `sluice.client.protocol.Graph`."""
     warnings: tuple[str, ...] = ()
-    """Risks that don't depend on the plan: logins that are sent unencrypted."""
+    """Risks that don't depend on the plan: logins that are sent unencrypted, and extra sinks."""
     mode: Mode | None = None
     """None: no running job is replaced."""
     release: int | None = None

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from sluice.flink.client import FlinkClient
 from sluice.plan import checks
-from sluice.plan.builder import ComparedTopics, PlanBuilder, Planned
+from sluice.plan.builder import ComparedTopics, PlanBuilder, Planned, with_extra_sinks
 from sluice.plan.model import Action, Category, Plan
 from sluice.plan.replacement import plan_replacement
 from sluice.plan.request import DeployRequest
@@ -66,7 +66,8 @@ class Planner:
         """
         confirms_loss = self._request.confirm_lost_cluster
         view = ClusterView(self._project, self._job, self._flink, self._compiler, confirms_loss=confirms_loss)
-        return replace(self._planned(view), planned_for=view.version, confirms_loss=confirms_loss)
+        planned = with_extra_sinks(self._planned(view))
+        return replace(planned, planned_for=view.version, confirms_loss=confirms_loss)
 
     def _planned(self, view: ClusterView) -> Planned:
         job, request, former, situation = self._job, self._request, view.former, view.situation

@@ -270,3 +270,12 @@ def test_metrics_that_are_updated_slowly_are_not_stale(simulated):
     simulated.cluster.answers.clear()
     simulated.cluster.metrics_are_stale = True
     assert stale_metrics.metrics_are_stale(simulated.flink)
+
+
+def test_rollback_promises_nothing_for_sinks_that_the_pipeline_adds_itself(simulated):
+    simulated.deploy()
+    simulated.compiler.extra_sinks = ("look (DataStream.print)",)
+    started = simulated.operate(overrides={"least": 1})
+    back = simulated.roll_back(started.operation)
+    assert back.outcome == "rolled_back"
+    assert "output of release 2 to look (DataStream.print) (at-least-once) is duplicated; nothing is lost" in back.words

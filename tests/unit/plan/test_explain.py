@@ -137,3 +137,11 @@ def test_changed_operators_are_shown_with_old_and_new_computation():
     assert "  state kept, input changed: Join" in lines
     assert f"| Aggregate | `` {old} `` | `` {new} `` |" in markdown(plan)
     assert "| Join | `` Calc(where=[a \\| b]) `` |" in markdown(plan)
+
+
+def test_plan_names_what_the_pipeline_writes_besides_its_topics(simulated):
+    simulated.compiler.extra_sinks = ("look (DataStream.print, flink_jobs/counts.py:9)",)
+    plan = simulated.plan().plan
+    assert plan.extra_sinks == simulated.compiler.extra_sinks
+    [warning] = plan.warnings
+    assert warning.startswith("besides its topics, the job writes to look (DataStream.print, flink_jobs/counts.py:9): ")

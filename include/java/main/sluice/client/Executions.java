@@ -5,23 +5,37 @@ import org.apache.flink.core.execution.PipelineExecutor;
 import org.apache.flink.core.execution.PipelineExecutorFactory;
 
 /**
- * Refuses all executions in the client's JVM. Before every execution, in any environment that a pipeline creates, Flink
- * asks each PipelineExecutorFactory that ServiceLoader finds. Once a listener is set, this factory reports the execution
- * to it and refuses it.
+ * Reports the executions in the client's JVM to a listener, which accepts or refuses them.
  *
- * <p>Elsewhere (on a cluster, in a test that runs a pipeline) no listener is set, and Flink's own factories are used.
+ * <p>Before an execution in an environment that isn't a {@link CapturingEnvironment}, e.g. a local or a remote one, Flink
+ * asks each PipelineExecutorFactory that ServiceLoader finds. Once a listener is set, this factory refuses it. Elsewhere
+ * (on a cluster, in a test that runs a pipeline) no listener is set, and Flink's own factories are used.
  */
 public final class Executions implements PipelineExecutorFactory {
     /** Is called for each attempt, while the calling thread waits. */
     public interface Listener {
-        void attempted();
+        /**
+         * @param own whether it is an execution of the environment that the pipeline gets
+         * @return whether the execution is accepted
+         */
+        boolean accepts(boolean own);
     }
 
     private static volatile Listener listener;
 
-    /** Refuse every execution from now on. */
-    public static void refuse(Listener attempts) {
-        listener = attempts;
+    /** Sets who decides on every execution from now on. */
+    public static void listen(Listener decides) {
+        listener = decides;
+    }
+
+    static void report(boolean own) {
+        if (!listener.accepts(own)) {
+            throw refused();
+        }
+    }
+
+    private static RuntimeException refused() {
+        return new UnsupportedOperationException("Sluice executes nothing while it compiles a pipeline");
     }
 
     @Override
@@ -31,16 +45,16 @@ public final class Executions implements PipelineExecutorFactory {
 
     @Override
     public boolean isCompatibleWith(Configuration configuration) {
-        Listener attempts = listener;
-        if (attempts == null) {
+        Listener decides = listener;
+        if (decides == null) {
             return false;
         }
-        attempts.attempted();
-        throw new UnsupportedOperationException("a pipeline must not execute Flink jobs while Sluice compiles it");
+        decides.accepts(false);
+        throw refused();
     }
 
     @Override
     public PipelineExecutor getExecutor(Configuration configuration) {
-        throw new UnsupportedOperationException("a pipeline must not execute Flink jobs while Sluice compiles it");
+        throw refused();
     }
 }

@@ -131,7 +131,6 @@ def test_printed_stream_is_part_of_the_job(lab):
 
 
 def test_second_execution_and_every_read_are_refused_even_if_the_pipeline_catches_them(lab, waiting):
-    lab.use_own_clients()
     file, text = define(lab, "eager", EXECUTES)
     waiting("eager")
     before = written(lab, "eager")
@@ -152,8 +151,6 @@ def test_second_execution_and_every_read_are_refused_even_if_the_pipeline_catche
     ids=["execute", "select", "to_pandas"],
 )
 def test_read_of_rows_is_refused_with_its_line(lab, call, words):
-    # A shared JVM can't call back.
-    lab.use_own_clients()
     file, text = define(lab, "reads", ONE.replace("<call>", call))
     said = refusal(lab, "reads")
     assert f"{file}:{line_of(text, call)}: the pipeline " in said
@@ -173,7 +170,6 @@ def test_read_of_rows_is_refused_with_its_line(lab, call, words):
     ids=["executed", "added", "sink"],
 )
 def test_environment_of_the_pipelines_own_is_refused(lab, call, words):
-    lab.use_own_clients()
     file, text = define(lab, "elsewhere", ELSEWHERE.replace("<call>", call))
     said = refusal(lab, "elsewhere")
     assert f"{file}:{line_of(text, call)}: the pipeline " in said
@@ -204,7 +200,6 @@ def test_branch_without_a_sink_is_not_part_of_the_job(lab):
     ids=["table", "ctas", "view", "database", "drop", "create_table"],
 )
 def test_change_of_a_catalog_that_is_not_in_memory_is_refused_even_if_the_pipeline_catches_it(lab, call, changed):
-    lab.use_own_clients()
     touched = lab.root / "touched"
     file, text = define(lab, "outside", CATALOG.replace("<file>", str(touched)).replace("<call>", call))
     said = refusal(lab, "outside")
@@ -227,7 +222,6 @@ def test_temporary_table_and_catalog_in_memory_are_allowed(lab):
 
 
 def test_replay_writes_only_to_declared_topics(lab):
-    lab.use_own_clients()
     inserts = """
     t_env.execute_sql("CREATE TABLE side (`user` STRING) WITH ('connector' = 'print')")
     t_env.execute_sql("INSERT INTO side SELECT `user` FROM orders")
@@ -264,5 +258,5 @@ def compiled(lab, job, part):
         part=part,
     )
     variables = {"FLINK_LIB_DIR": str(lab.local.home / "flink" / "lib")}
-    with ClientProcess(Path(sys.executable), lab.root / "client.log", variables=variables) as client:
+    with ClientProcess(lab.client_python, lab.root / "client.log", variables=variables) as client:
         return client.prepare(order, timeout=120).graph

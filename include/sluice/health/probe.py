@@ -209,8 +209,11 @@ def _covers_start(checkpoints: Checkpoints, in_metrics: int | None, began_ms: in
 
     A checkpoint needs all tasks, with their operators open, so that these have registered their metrics by then.
     """
-    completed = [item for item in checkpoints.history if item.status == "COMPLETED"]
-    of_these_tasks = [item for item in completed if item.trigger_timestamp > began_ms]
+    # A cluster may keep no history.
+    completed = {item.id: item for item in checkpoints.history if item.status == "COMPLETED"}
+    if newest := checkpoints.latest.completed:
+        completed[newest.id] = newest
+    of_these_tasks = [item for item in completed.values() if item.trigger_timestamp > began_ms]
     if in_metrics is None or not of_these_tasks:
         return False
     return in_metrics > checkpoints.counts.completed - len(of_these_tasks)

@@ -109,6 +109,13 @@ def test_names_are_kept_once_metrics_follow_a_checkpoint_of_the_tasks(in_metrics
     assert bool(read(changed).snapshot.names) is complete
 
 
+@pytest.mark.parametrize(("in_metrics", "complete"), [(79, False), (80, True)])
+def test_without_a_history_the_newest_checkpoint_counts(in_metrics, complete):
+    recorded = json.dumps({**json.loads(body("checkpoints")), "history": []})
+    changed = cluster(changes={"checkpoints": recorded, "job_metrics": job_metrics(in_metrics)})
+    assert bool(read(changed).snapshot.names) is complete
+
+
 def test_names_are_not_kept_before_the_first_checkpoint_of_restarted_tasks():
     job = json.loads(body("job"))
     newest = json.loads(body("checkpoints"))["latest"]["completed"]["trigger_timestamp"]

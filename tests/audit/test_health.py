@@ -261,7 +261,9 @@ def test_job_cancelled_manually_is_failed(fleet, record_property):
     with fleet.flink() as flink:
         flink.send(calls.cancel(fleet.ids["worn"]))
     fleet.happens("cancelled by hand")
-    row = fleet.expect(record_property, "cancelled by hand", "worn", "failed", "the job is CANCELED: no operation of Sluice")
+    row = fleet.expect(
+        record_property, "cancelled by hand", "worn", "failed", "the job is CANCELED: no operation of Sluice"
+    )
     assert row.state == "CANCELED"
 
 

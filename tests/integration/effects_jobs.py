@@ -54,6 +54,7 @@ def build(lines, t_env, env):
 EXTRA = f"""
 @job.pipeline
 def build(lines, t_env, env):
+    import threading
     from pyflink.common import Types
     from pyflink.common.serialization import SimpleStringSchema
     from pyflink.datastream.connectors.kafka import KafkaRecordSerializationSchema, KafkaSink
@@ -71,7 +72,7 @@ def build(lines, t_env, env):
 
 ELSEWHERE = """
 @job.pipeline
-def build(lines, t_env):
+def build(lines, t_env, env):
     from pyflink.datastream import StreamExecutionEnvironment
     from pyflink.table import EnvironmentSettings, StreamTableEnvironment, TableEnvironment
     from pyflink.table.expressions import col
@@ -80,6 +81,7 @@ def build(lines, t_env):
     tables.execute_sql("CREATE TABLE numbers (n INT) WITH ('connector' = 'datagen')")
     tables.execute_sql("CREATE TABLE seen (n INT) WITH ('connector' = 'print')")
     statements = tables.create_statement_set()
+    made = "CREATE TABLE made WITH ('connector' = 'print') AS SELECT 1 AS n"
     <call>
     return lines.select(col("id"))
 """

@@ -38,9 +38,10 @@ def written(lab, name):
     return ends, [partition.offset for partition in committed]
 
 
-def define(lab, name, body):
+def define(lab, name, body, fields="id: str"):
     """Write the job's file; its path and text."""
-    text = sources.source(name, body.replace("<servers>", lab.local.kafka_servers).replace("<name>", name))
+    filled = body.replace("<servers>", lab.local.kafka_servers).replace("<name>", name)
+    text = sources.source(name, filled, fields)
     lab.job(name, text)
     return lab.root / "flink_jobs" / f"{name}.py", text
 
@@ -89,6 +90,7 @@ TEXT = sorted(str(number) for number in range(100))
 PARTS = {
     "execute_sql": (ONE, 't_env.execute_sql("INSERT INTO side SELECT id FROM lines").wait()', JSON),
     "execute_insert": (ONE, 'out.execute_insert("side").wait()', JSON),
+    "keyword": (ONE, 'out.execute_insert(table_path_or_descriptor="side")', JSON),
     "table_pipeline": (ONE, 'out.insert_into("side").execute()', JSON),
     "statement_set": (ONE, 'statements.add_insert("side", out).execute()', JSON),
     "sql_set": (
@@ -99,6 +101,11 @@ PARTS = {
     "unexecuted_set": (ONE, 'statements.add_insert("side", out)', JSON),
     "attached": (ONE, 'statements.add_insert("side", out).attach_as_datastream()', JSON),
     "sink_to": (EXTRA, "stream.map(lambda row: row[0], Types.STRING()).sink_to(sink)", TEXT),
+    "thread": (
+        EXTRA,
+        "stream.map(str).sink_to(sink); run = threading.Thread(target=env.execute); run.start(); run.join()",
+        TEXT,
+    ),
     "env_execute": (EXTRA, 'stream.map(lambda row: row[0], Types.STRING()).sink_to(sink); env.execute("mine")', TEXT),
 }
 BRIEF = ("execute_sql", "unexecuted_set", "env_execute")
@@ -147,14 +154,20 @@ def test_second_execution_and_every_read_are_refused_even_if_the_pipeline_catche
         ("out.limit(1).execute().print()", "executes a Flink job to read its rows (Table.execute)"),
         ('t_env.execute_sql("SELECT id FROM lines").print()', "to read its rows (StreamTableEnvironment.execute_sql)"),
         ("out.limit(1).to_pandas()", "to read its rows (Table.to_pandas)"),
+        (
+            "t_env.execute_sql(\"COMPILE PLAN '<root>/plan.json' FOR INSERT INTO side SELECT id FROM lines\")",
+            "changes something by CompilePlan (StreamTableEnvironment.execute_sql) outside of memory",
+        ),
     ],
-    ids=["execute", "select", "to_pandas"],
+    ids=["execute", "select", "to_pandas", "compile_plan"],
 )
-def test_read_of_rows_is_refused_with_its_line(lab, call, words):
+def test_read_or_write_of_something_else_is_refused_with_its_line(lab, call, words):
+    call = call.replace("<root>", str(lab.root))
     file, text = define(lab, "reads", ONE.replace("<call>", call))
     said = refusal(lab, "reads")
     assert f"{file}:{line_of(text, call)}: the pipeline " in said
     assert words in said
+    assert not (lab.root / "plan.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -164,10 +177,14 @@ def test_read_of_rows_is_refused_with_its_line(lab, call, words):
             'tables.execute_sql("INSERT INTO seen SELECT n FROM numbers")',
             "executes a Flink job in an environment of its own",
         ),
+        (
+            "StreamTableEnvironment.create(env).execute_sql(made)",
+            "executes a Flink job in an environment of its own (StreamTableEnvironment.execute_sql)",
+        ),
         ('statements.add_insert_sql("INSERT INTO seen SELECT n FROM numbers")', "adds an insert into "),
         ('own.from_collection([1]).print().name("look")', "adds the sink 'look' (DataStream.print) in an environment"),
     ],
-    ids=["executed", "added", "sink"],
+    ids=["executed", "second_table_environment", "added", "sink"],
 )
 def test_environment_of_the_pipelines_own_is_refused(lab, call, words):
     file, text = define(lab, "elsewhere", ELSEWHERE.replace("<call>", call))
@@ -196,15 +213,17 @@ def test_branch_without_a_sink_is_not_part_of_the_job(lab):
         ('t_env.execute_sql("CREATE DATABASE outside.other")', "outside.other"),
         ('t_env.execute_sql("DROP TABLE IF EXISTS outside.db.t")', "outside.db.t"),
         ('t_env.create_table("outside.db.t", described.build())', "outside.db.t"),
+        ('t_env.drop_table(table_path="outside.db.t")', "outside.db.t"),
+        ('t_env.get_catalog("outside").drop_database("db", True)', "a catalog by drop_database"),
     ],
-    ids=["table", "ctas", "view", "database", "drop", "create_table"],
+    ids=["table", "ctas", "view", "database", "drop", "create_table", "drop_table", "catalog"],
 )
 def test_change_of_a_catalog_that_is_not_in_memory_is_refused_even_if_the_pipeline_catches_it(lab, call, changed):
     touched = lab.root / "touched"
     file, text = define(lab, "outside", CATALOG.replace("<file>", str(touched)).replace("<call>", call))
     said = refusal(lab, "outside")
-    assert f"{file}:{line_of(text, call)}: the pipeline changes {changed} (StreamTableEnvironment." in said
-    assert "in a catalog that is not in memory" in said
+    assert f"{file}:{line_of(text, call)}: the pipeline changes {changed} (" in said
+    assert "outside of memory, which a plan must not" in said
     assert not touched.exists()
 
 
@@ -260,3 +279,49 @@ def compiled(lab, job, part):
     variables = {"FLINK_LIB_DIR": str(lab.local.home / "flink" / "lib")}
     with ClientProcess(lab.client_python, lab.root / "client.log", variables=variables) as client:
         return client.prepare(order, timeout=120).graph
+
+
+SHARED = """
+    mapped = stream.map(lambda row: row[0], Types.STRING()).key_by(lambda text: text)
+    mapped = mapped.reduce(lambda one, other: other).uid("red").map(lambda text: Row(text), ROW).uid("last")
+    mapped.print().name("look")
+    return mapped"""
+
+
+def test_operators_that_returned_and_printed_streams_share_are_compiled_once(lab):
+    body = EXTRA.replace("<call>\n    return out", SHARED.strip()).replace(
+        "    from pyflink.common import Types\n",
+        '    from pyflink.common import Row, Types\n    ROW = Types.ROW_NAMED(["id"], [Types.STRING()])\n',
+    )
+    define(lab, "sharing", body, "id: str | None")
+    (lab.root / "flink_jobs" / "__init__.py").touch()
+    graph = compiled(lab, "sharing", None)
+    names = [name for vertex in graph.vertices for name in vertex.name.split(" -> ")]
+    assert sum("Reduce" in name for name in names) == 1
+    assert [sink.partition(" (")[0] for sink in graph.extra_sinks] == ["look"]
+
+
+@pytest.mark.parametrize("create", ["CREATE TABLE", "CREATE OR REPLACE TABLE"])
+def test_options_of_a_table_that_is_written_are_not_in_the_plan(lab, create):
+    options = "'connector' = 'print', 'print-identifier' = 'hunter2'"
+    define(
+        lab,
+        "options",
+        ONE.replace("<call>", f't_env.execute_sql("{create} made WITH ({options}) AS SELECT id FROM lines")'),
+    )
+    status, said = plan(lab, "options")
+    assert status == 0, said
+    assert "the job writes to made (StreamTableEnvironment.execute_sql" in said
+    assert "hunter2" not in said
+
+
+def test_each_insert_is_named_with_its_own_line(lab):
+    calls = """
+    t_env.execute_sql("CREATE TABLE side2 (id STRING) WITH ('connector' = 'print')")
+    statements.add_insert("side", out)
+    statements.add_insert_sql("INSERT INTO side2 SELECT id FROM lines")"""
+    _, text = define(lab, "lines_of", ONE.replace("<call>", calls.strip()))
+    status, said = plan(lab, "lines_of")
+    assert status == 0, said
+    assert f"side (StatementSet.add_insert, flink_jobs/lines_of.py:{line_of(text, 'add_insert(')})" in said
+    assert f"side2 (StatementSet.add_insert_sql, flink_jobs/lines_of.py:{line_of(text, 'add_insert_sql(')})" in said

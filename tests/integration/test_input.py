@@ -1,5 +1,9 @@
 """Gates and verdicts report input that is malformed, has wrong times, or makes the job fail."""
 
+import json
+
+from confluent_kafka import Producer
+
 from sluice.local.traffic import wire
 from tests.support.orders import HEAD, WINDOWS, Orders
 from tests.support.running import deploy, operate
@@ -79,6 +83,23 @@ def test_job_that_drops_all_rows_after_a_record_from_the_future_is_failed(lab):
     orders.send(2, event_after=3_000_000, arrival_after=3_000_000)
     row = orders.judged("failed", again=lambda: orders.send(100))
     assert "rows dropped: behind the watermark" in " ".join(row.reasons)
+
+
+def test_records_of_an_open_transaction_are_still_to_be_read(lab):
+    orders = Orders(lab, "held")
+    # So that the job may have read everything, and the broker is asked.
+    orders.send(20, event_after=-60_000, arrival_after=-60_000)
+    deploy(lab.project, orders.name)
+    assert orders.row().consumer_lag == 0
+    producer = Producer({"bootstrap.servers": lab.local.kafka_servers, "transactional.id": "held-writer"})
+    producer.init_transactions(10)
+    producer.begin_transaction()
+    for number in range(50):
+        producer.produce("held_in", json.dumps({"user": "u", "amount": 1.0, "at": 0}).encode(), partition=number % 2)
+    producer.flush(10)
+    assert [orders.row().consumer_lag for _ in range(2)] == [50, 50]
+    producer.abort_transaction(10)
+    wait_for(lambda: orders.row().consumer_lag == 0, "the aborted records count as lag")
 
 
 def test_deploy_fails_with_the_python_error_of_a_waiting_record(lab):

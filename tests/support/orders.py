@@ -71,13 +71,17 @@ class Orders:
         ]
         wire.produce(self.lab.local.kafka_servers, f"{self.name}_in", messages)
 
+    def row(self):
+        """The job's row of a sweep."""
+        return next(each.status for each in sweep_and_record(self.lab.project) if each.status.job == self.name)
+
     def judged(self, wanted, again=None):
         """The row of the job once its verdict is the wanted one; `again` is called before each look."""
 
         def row():
             if again:
                 again()
-            found = next(each.status for each in sweep_and_record(self.lab.project) if each.status.job == self.name)
+            found = self.row()
             return found if found.verdict == wanted else None
 
         return wait_for(row, f"the verdict is never {wanted}")

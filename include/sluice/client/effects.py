@@ -10,6 +10,7 @@ isn't in memory. While a call waits in the JVM, its line is read from the Python
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -22,17 +23,20 @@ from pyflink.datastream.data_stream import DataStreamSink
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StatementSet, StreamTableEnvironment, TableEnvironment
 
-from sluice.client.interception import Add, intercepted
+from sluice.client.interception import IN_MEMORY, Add, intercepted
 from sluice.client.job_calls import JobCall, call_of, waiting_call
 from sluice.client.protocol import Build
 from sluice.errors import CompileError
 
-_STREAM_EXECUTIONS = frozenset({"StreamExecutionEnvironment.execute", "StreamExecutionEnvironment.execute_async"})
+_SELECTS = frozenset({"Table.execute", "StreamTableEnvironment.execute_sql", "TableEnvironment.execute_sql"})
+"""Calls that read rows unless they execute inserts."""
+_TABLES_AS = ("CreateTableASOperation", "ReplaceTableAsOperation")
+_WITH_EFFECTS = ("CompilePlan", "CompileAndExecutePlan", "ExecutePlan", "CallProcedure")
+"""Operations that write a file, run what a file says, or run a catalog's procedure, wherever."""
 _CHANGES = ("Create", "Alter", "Drop", "Add", "Replace", "Truncate")
 """How the class names of Flink's operations begin that change a catalog."""
 _OBJECTS = ("getTableIdentifier", "getViewIdentifier", "getFunctionIdentifier", "getModelIdentifier")
 """The methods with which an operation names the object that it changes."""
-_IN_MEMORY = "GenericInMemoryCatalog"
 _DEFAULT_DATABASE = "default_catalog.default_database."
 _READS = frozenset({"collect", "execute_and_collect", "print", "to_pandas"})
 """Calls that fetch rows instead of writing them to a sink."""
@@ -47,6 +51,15 @@ class _Why(StrEnum):
     SECOND = "second execution"
     ELSEWHERE = "another environment"
     CATALOG = "catalog"
+
+
+@dataclass(frozen=True)
+class _Execution:
+    """An execution in progress: its inserts, whether it is of streams, and whether in the pipeline's environment."""
+
+    inserts: tuple[Add, ...]
+    streams: bool
+    own: bool
 
 
 @dataclass
@@ -67,11 +80,13 @@ class Effects:
     t_env: StreamTableEnvironment
     executed: JobCall | None = None
     _refused: list[tuple[_Why, JobCall, str]] = field(default_factory=list)
-    _pending: list[Add] | None = None
+    _running: _Execution | None = None
+    executed_streams: bool = False
     _inserts: list[Add] = field(default_factory=list)
     _sinks: list[tuple[Any, JobCall]] = field(default_factory=list)
-    _attached: list[JobCall] = field(default_factory=list)
+    _attached: dict[int, JobCall] = field(default_factory=dict)
     _statements: list[tuple[StatementSet, JobCall]] = field(default_factory=list)
+    _lines: dict[str, JobCall] = field(default_factory=dict)
 
     def accepts(self, own: bool) -> bool:  # noqa: FBT001 - Java calls it
         """Called by the JVM on a separate thread while the caller of an execution waits.
@@ -85,7 +100,9 @@ class Effects:
             self._refused.append((why, call, ""))
             return False
         self.executed = call
-        self._inserts += self._pending or ()
+        if self._running:
+            self._inserts += self._running.inserts
+            self.executed_streams = self._running.streams
         return True
 
     class Java:
@@ -94,28 +111,31 @@ class Effects:
         implements = ("sluice.client.Executions$Listener",)
 
     def _why_refused(self, call: JobCall, *, own: bool) -> _Why | None:
-        if call.method in _READS or call.name == "Table.execute":
+        running = self._running
+        if running is None and (call.method in _READS or call.name in _SELECTS):
             return _Why.READS
-        if not own:
+        if not own or running is None or not running.own:
             return _Why.ELSEWHERE
-        if self._pending is None and call.name not in _STREAM_EXECUTIONS:
-            return _Why.READS if call.method == "execute_sql" else _Why.ELSEWHERE
         return _Why.SECOND if self.executed else None
 
     @contextlib.contextmanager
-    def executing(self, t_env: TableEnvironment, inserts: Iterable[Add]) -> Iterator[None]:
-        """The block executes inserts; they become part of the job if the execution is accepted."""
-        self._pending = list(inserts) if self._is_own(t_env) else None
+    def executing(self, owner: TableEnvironment | StreamExecutionEnvironment, inserts: Iterable[Add]) -> Iterator[None]:
+        """The block executes inserts, or streams; they become part of the job if the execution is accepted."""
+        streams = isinstance(owner, StreamExecutionEnvironment)
+        own = owner is self.env or streams or self._is_own(owner)
+        self._running = _Execution(tuple(inserts), streams=streams, own=own)
         try:
             yield
         finally:
-            self._pending = None
+            self._running = None
 
     def before_operation(self, t_env: TableEnvironment, operation: Any) -> None:
-        """Raise CompileError if a statement would change a catalog that isn't in memory."""
+        """Raise CompileError if a statement would change something outside, e.g. a catalog that isn't in memory."""
         kind = str(operation.getClass().getSimpleName())
-        if kind in ("CreateTableASOperation", "ReplaceTableASOperation"):
+        if kind in _TABLES_AS:
             operation = operation.getCreateTableOperation()
+        if any(part in kind for part in _WITH_EFFECTS):
+            raise self._refused_change(f"something by {kind.removesuffix('Operation')}")
         if not kind.startswith(_CHANGES) or "Temp" in kind or _ask(operation, "isTemporary"):
             return
         for method in _OBJECTS:
@@ -134,10 +154,17 @@ class Effects:
 
     def _refuse_unless_in_memory(self, t_env: TableEnvironment, catalog: str, changed: str) -> None:
         found = t_env._j_tenv.getCatalog(catalog)
-        if not found.isPresent() or found.get().getClass().getSimpleName() == _IN_MEMORY:
+        if not found.isPresent() or found.get().getClass().getSimpleName() == IN_MEMORY:
             return
+        raise self._refused_change(changed)
+
+    def before_catalog_call(self, method: str) -> None:
+        """Raise CompileError, since a catalog would be changed."""
+        raise self._refused_change(f"a catalog by {method}")
+
+    def _refused_change(self, changed: str) -> CompileError:
         self._refused.append((_Why.CATALOG, call_of(self.order, sys._getframe(1)), changed))
-        raise self._refusal()
+        return self._refusal()
 
     def note_sink(self, sink: DataStreamSink) -> None:
         """Remember a sink that was added to a stream, with its line."""
@@ -147,10 +174,13 @@ class Effects:
         """Remember a statement set with inserts, with the line."""
         call = replace(call_of(self.order, sys._getframe(1)), name=f"StatementSet.{method}")
         self._statements.append((statements, call))
+        self._lines[str(list(statements._j_statement_set.getOperations())[-1].hashCode())] = call
 
     def note_attached(self, _statements: StatementSet) -> None:
         """Remember the line that made the inserts of a statement set sinks of the environment."""
-        self._attached.append(replace(call_of(self.order, sys._getframe(1)), name="StatementSet.attach_as_datastream"))
+        call = replace(call_of(self.order, sys._getframe(1)), name="StatementSet.attach_as_datastream")
+        for number in self._sink_transformations():
+            self._attached.setdefault(number, call)
 
     def check(self) -> None:
         """Raise CompileError if the pipeline has tried something that is refused, even if it caught the error."""
@@ -164,8 +194,8 @@ class Effects:
         place, called = call.place or self.order.job, f"{call.name}{more}"
         if why is _Why.CATALOG:
             return CompileError(
-                f"{place}: the pipeline changes {changed} ({called}) in a catalog that is not in memory",
-                remedy="create it once outside of the job, or as a temporary object",
+                f"{place}: the pipeline changes {changed} ({called}) outside of memory, which a plan must not",
+                remedy="change it once outside of the job, or create a temporary object",
             )
         if why is _Why.SECOND and self.executed:
             return CompileError(
@@ -206,14 +236,13 @@ class Effects:
                 raise self._foreign(call, f"an insert into {_target(operations[0])}")
             for operation in operations:
                 j_set.getOperations().add(operation)
-                found.append(self._named(operation, call))
+                found.append(self._named(operation, self._lines.get(str(operation.hashCode()), call)))
         return (*found, *self._stream_sinks())
 
     @property
     def has_streams(self) -> bool:
         """Whether the job has the sinks of the environment's streams."""
-        was_executed = self.executed is not None and self.executed.name in _STREAM_EXECUTIONS
-        return was_executed or bool(self._attached) or bool(self._sink_transformations())
+        return self.executed_streams or bool(self._attached) or bool(self._sink_transformations())
 
     def _stream_sinks(self) -> Iterator[str]:
         transformations = self._sink_transformations()
@@ -223,9 +252,11 @@ class Effects:
             if number not in transformations:
                 raise self._foreign(call, f"the sink {_name(j_sink.getTransformation())!r}")
             calls[number] = call
-        attached = self._attached[0] if self._attached else JobCall(None, "in Java")
+        in_java = JobCall(None, "in Java")
         for number, transformation in transformations.items():
-            yield self._at(_name(transformation), calls.get(number, attached))
+            # The planner numbers its operators.
+            name = re.sub(r"\[\d+\]", "", _name(transformation))
+            yield self._at(name, calls.get(number) or self._attached.get(number, in_java))
 
     def _sink_transformations(self) -> dict[int, Any]:
         return {
@@ -286,7 +317,10 @@ def _name(transformation: Any) -> str:
 
 
 def _target(operation: Any) -> str:
-    """The table that an insert writes to."""
-    if operation.getClass().getSimpleName() == "SinkModifyOperation":
+    """The table that an insert writes to. A summary of Flink's could contain the table's options, with secrets."""
+    kind = str(operation.getClass().getSimpleName())
+    if kind == "SinkModifyOperation":
         return str(operation.getContextResolvedTable().getIdentifier().asSummaryString())
-    return str(operation.asSummaryString())
+    if kind in _TABLES_AS:
+        return str(operation.getCreateTableOperation().getTableIdentifier().asSummaryString())
+    return kind.removesuffix("Operation")

@@ -113,10 +113,14 @@ def _compile(pipeline: Pipeline, order: Build) -> tuple[Any, Mapping[str, Descri
     jvm = get_gateway().jvm
     j_env = pipeline.env._j_stream_execution_environment
     if pipeline.streams:
+        # All inserts and streams together, so that what they share is one operator also after Python's are chained.
+        pipeline.statements._j_statement_set.attachAsDataStream()
         jvm.org.apache.flink.python.util.PythonConfigUtil.configPythonOperator(j_env)
-    j_env.capture(pipeline.streams)
-    pipeline.statements._j_statement_set.execute()
-    stream_graph = j_env.captured()
+        stream_graph = j_env.getStreamGraph()
+    else:
+        j_env.capture()
+        pipeline.statements._j_statement_set.execute()
+        stream_graph = j_env.captured()
     described = describe(stream_graph, secret_texts(pipeline.job, order.config))
     loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
     job_graph = stream_graph.getJobGraph(loader)

@@ -9,20 +9,29 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from py4j.protocol import Py4JJavaError
+from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.datastream.data_stream import DataStreamSink
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StatementSet, Table, TableEnvironment, TablePipeline
+from pyflink.table.catalog import Catalog
 from pyflink.util.java_utils import is_instance_of
 
 _INSERTS = ("add", "add_insert", "add_insert_sql")
-_MAY_INSERT = re.compile(r"\b(INSERT|EXECUTE|AS\s*\(?\s*(SELECT|WITH|VALUES))\b", re.IGNORECASE)
+_CATALOG_CHANGES = ("create_", "drop_", "alter_", "rename_")
+_MAY_INSERT = re.compile(r"\b(INSERT|EXECUTE|COMPILE|CALL|AS\s*\(?\s*(SELECT|WITH|VALUES))\b", re.IGNORECASE)
 """Found in statements that insert something; others are parsed only once, by their execution."""
-_PATHS = ("create_table", "drop_table", "create_java_function", "drop_function")
+_PATHS = (
+    *("create_table", "drop_table", "create_view", "drop_view", "create_model", "drop_model"),
+    *("create_java_function", "drop_function"),
+)
 """Methods of a table environment that change the object of a path."""
+
+IN_MEMORY = "GenericInMemoryCatalog"
+"""Flink's class of the catalogs that end with the process."""
 
 Add = Callable[[Any], None]
 """Adds an insert to a Java statement set."""
@@ -40,8 +49,13 @@ class Observer(Protocol):
     def note_attached(self, statements: StatementSet) -> None:
         """The inserts of a statement set were made sinks of the environment."""
 
-    def executing(self, t_env: TableEnvironment, inserts: Iterable[Add]) -> contextlib.AbstractContextManager[None]:
-        """The block executes inserts."""
+    def executing(
+        self, owner: TableEnvironment | StreamExecutionEnvironment, inserts: Iterable[Add]
+    ) -> contextlib.AbstractContextManager[None]:
+        """The block executes inserts, or an environment's streams."""
+
+    def before_catalog_call(self, method: str) -> None:
+        """A catalog is about to be changed by one of its own methods."""
 
     def before_operation(self, t_env: TableEnvironment, operation: Any) -> None:
         """A statement of SQL was parsed to an operation, and is about to be executed."""
@@ -82,8 +96,14 @@ class _Wrappers:
         yield StatementSet, "execute", self._set
         yield Table, "execute_insert", self._insert
         yield TablePipeline, "execute", self._pipeline
+        for name in ("execute", "execute_async"):
+            yield StreamExecutionEnvironment, name, self._streams
         for name in _PATHS:
-            yield TableEnvironment, name, self._change
+            if hasattr(TableEnvironment, name):
+                yield TableEnvironment, name, self._change
+        for name in dir(Catalog):
+            if name.startswith(_CATALOG_CHANGES):
+                yield Catalog, name, self._catalog
 
     def _after(self, note: Callable[[Any], None]) -> Callable[..., Any]:
         def around(original: Callable[..., Any], owner: Any, *given: Any, **named: Any) -> Any:
@@ -93,35 +113,48 @@ class _Wrappers:
 
         return around
 
-    def _sql(self, original: Callable[..., Any], t_env: TableEnvironment, stmt: str) -> Any:
+    def _sql(self, original: Callable[..., Any], t_env: TableEnvironment, *given: Any, **named: Any) -> Any:
         inserts = []
-        for operation in _parsed(t_env, stmt):
+        for operation in _parsed(t_env, str(_first(given, named))):
             self._observer.before_operation(t_env, operation)
             inserts += _inserts(t_env, operation)
         if not inserts:
-            return original(t_env, stmt)
+            return original(t_env, *given, **named)
         with self._observer.executing(t_env, inserts):
-            return original(t_env, stmt)
+            return original(t_env, *given, **named)
 
     def _set(self, original: Callable[..., Any], statements: StatementSet) -> Any:
         operations = list(statements._j_statement_set.getOperations())
         with self._observer.executing(statements._t_env, [_adding(each) for each in operations]):
             return original(statements)
 
-    def _insert(self, original: Callable[..., Any], table: Table, target: Any, *given: Any, **named: Any) -> Any:
-        pipeline = table.insert_into(target, *given, **named)
+    def _insert(self, original: Callable[..., Any], table: Table, *given: Any, **named: Any) -> Any:
+        overwrite = given[1] if len(given) > 1 else named.get("overwrite", False)
+        pipeline = table.insert_into(_first(given, named), overwrite)
         with self._observer.executing(table._t_env, [_adding_pipeline(pipeline)]):
-            return original(table, target, *given, **named)
+            return original(table, *given, **named)
 
     def _pipeline(self, original: Callable[..., Any], pipeline: TablePipeline) -> Any:
         with self._observer.executing(pipeline._t_env, [_adding_pipeline(pipeline)]):
             return original(pipeline)
 
-    def _change(
-        self, original: Callable[..., Any], t_env: TableEnvironment, path: str, *given: Any, **named: Any
-    ) -> Any:
-        self._observer.before_change(t_env, path)
-        return original(t_env, path, *given, **named)
+    def _streams(self, original: Callable[..., Any], env: StreamExecutionEnvironment, *given: Any, **named: Any) -> Any:
+        with self._observer.executing(env, ()):
+            return original(env, *given, **named)
+
+    def _change(self, original: Callable[..., Any], t_env: TableEnvironment, *given: Any, **named: Any) -> Any:
+        self._observer.before_change(t_env, str(_first(given, named)))
+        return original(t_env, *given, **named)
+
+    def _catalog(self, original: Callable[..., Any], catalog: Catalog, *given: Any, **named: Any) -> Any:
+        if catalog._j_catalog.getClass().getSimpleName() != IN_MEMORY:
+            self._observer.before_catalog_call(original.__name__)
+        return original(catalog, *given, **named)
+
+
+def _first(given: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
+    """A method's first argument, which has another name in each of them; None: it is missing."""
+    return given[0] if given else next(iter(named.values()), None)
 
 
 def _method(original: Callable[..., Any], around: Callable[..., Any]) -> Callable[..., Any]:

@@ -116,6 +116,7 @@ async def read_metrics(
     sources_alone: bool = False,
     untimed: Iterable[str] = (),
     all_registered: bool = True,
+    run_for_long: bool = False,
 ) -> TaskMetrics:
     """Read the metrics of a job: one request per vertex that reads, drops or sends, if its names fit into one.
 
@@ -130,6 +131,7 @@ async def read_metrics(
         untimed: The topics without event time, whose sources don't count by event time.
         all_registered: The cluster's metrics are from a time when every operator had registered its own. Otherwise the
             names that are found now may be a part of them, and the next call requests them again.
+        run_for_long: The tasks started so long ago that they have registered their metrics, whatever else is known.
 
     Raises:
         UnreachableError: the cluster doesn't answer.
@@ -151,7 +153,8 @@ async def read_metrics(
     unread = tuple(topic for topic in topics if topic not in _topics_read(known))
     undated = _without_event_time_counters(known, frozenset(topics) - frozenset(untimed))
     reported.uncounted = tuple(sorted(_uncounted(known, topics) | undated))
-    if names or (all_registered and not unread and not undated and detail.tasks_running >= detail.tasks_total):
+    known_all = run_for_long or (all_registered and not undated)
+    if names or (known_all and not unread and detail.tasks_running >= detail.tasks_total):
         reported.names = known
     if names or _has_registered_all(detail, known, ids) or _is_without_kafka(detail, ids):
         reported.unread = unread

@@ -23,6 +23,8 @@ from sluice.kafka.offsets import Held, Partition
 
 _RESTARTS = "numRestarts"
 _COMPLETED = "numberOfCompletedCheckpoints"
+_REGISTERED_MS = 60_000
+"""So long after their start, tasks have registered their metrics, whether or not a checkpoint shows it."""
 _QUIET_MS = 30_000
 """Flink is asked whether it has marked a partition as idle, if its watermark lies this far behind the newest one."""
 
@@ -142,6 +144,7 @@ async def read_from_flink(flink: AsyncFlinkClient, watched: WatchedJob, held: He
                 sources_alone=known is None and before is not None,
                 untimed=watched.untimed,
                 all_registered=_covers_start(checkpoints, counts.get(_COMPLETED), _began_ms(detail)),
+                run_for_long=detail.now - _began_ms(detail) > _REGISTERED_MS,
             )
         elif detail.state in (JobState.RESTARTING, JobState.FAILING):
             # Restarting tasks report no metrics, or those of the tasks before them.

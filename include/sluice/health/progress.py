@@ -13,6 +13,8 @@ _BACKLOG_MS = 30_000
 """Waiting records that take longer to read are a backlog, of which the first records are proof enough."""
 _METRICS_MS = 15_000
 """For this time after a restart, positions may be those of the tasks before it: Flink fetches metrics every 10 s."""
+_CACHED_CHECKPOINTS = 10
+"""Flink's list of checkpoints may lack so many newer ones: it is cached for `web.refresh-interval`."""
 _LONG_RUN_MS = 600_000
 """A checkpoint that began so long after its tasks were deployed covers their waiting records: tasks may initialize for
 minutes before they read."""
@@ -118,7 +120,9 @@ class Proof:
             in_metrics = snapshot.checkpoints.in_metrics
             # Flink asks JobManager and TaskManagers at once for their metrics. An answer of the TaskManagers that comes
             # later than that of the JobManager, which counts the checkpoints, is there by the next snapshot.
-            self._are_counts_new = in_metrics is not None and in_metrics >= self._covered_by
+            # More than there are: the metrics are those of a former JobMaster.
+            most = snapshot.checkpoints.completed + _CACHED_CHECKPOINTS
+            self._are_counts_new = in_metrics is not None and self._covered_by <= in_metrics <= most
             return "how many of the records read are left out is not counted yet"
         if not snapshot.names and not snapshot.unread:
             return "its operators have not registered all metrics yet"

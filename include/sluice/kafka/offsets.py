@@ -177,9 +177,9 @@ def commit_group(config: Mapping[str, str], group: str, offsets: Mapping[Partiti
 def find_read_to_end(config: Mapping[str, str], group: str, following: Mapping[Partition, int]) -> frozenset[Partition]:
     """The partitions that have no record to read at or after the given offset.
 
-    Reads from there as a consumer of committed records: it gets a record, or reaches the end of the partition. The
-    offsets in between may be transaction markers, records of aborted transactions, or an open transaction, which blocks
-    every consumer.
+    Reads from there as a consumer of committed records: it gets a record, or reaches the end of what is committed. The
+    offsets in between may be transaction markers, or records of aborted transactions. If that end lies before the end
+    of the partition, an open transaction holds records back, which are still to be read.
 
     Args:
         config: librdkafka's configuration.
@@ -205,7 +205,9 @@ def find_read_to_end(config: Mapping[str, str], group: str, following: Mapping[P
             if error is not None and error.code() not in _OF_A_PARTITION:
                 raise unreachable(config.get("bootstrap.servers", ""), KafkaException(error))
             if error is not None and error.code() == KafkaError._PARTITION_EOF:
-                ended.add(partition)
+                # The answer to the fetch contained both ends.
+                _, high = consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
+                ended.update({partition} if message.offset() >= high else ())
             open_.discard(partition)
     except KafkaException as error:
         raise unreachable(config.get("bootstrap.servers", ""), error) from error

@@ -127,8 +127,12 @@ class _Watch:
         if age_ms < _STALE_MS:
             return ""
         if self._stale_after_ms is None:
-            interval = fetch_interval(await flink.send(calls.cluster_config()))
-            self._stale_after_ms = max(_STALE_MS, _FETCHES * interval.total_seconds() * 1000)
+            try:
+                configuration = await flink.send(calls.cluster_config())
+            except FlinkError:
+                # Access may be denied: assume Flink's defaults.
+                configuration = ()
+            self._stale_after_ms = max(_STALE_MS, _FETCHES * fetch_interval(configuration).total_seconds() * 1000)
         if age_ms < self._stale_after_ms:
             return ""
         return f"the metrics of the cluster have not changed since {clock(snapshot.cluster_ms - age_ms)}"

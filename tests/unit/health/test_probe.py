@@ -102,18 +102,29 @@ def job_metrics(completed, restarts=0):
     return json.dumps([{"id": name, "value": str(count)} for name, count in counts.items()])
 
 
+def started(seconds_ago):
+    """The job whose tasks started so long ago."""
+    recorded = json.loads(body("job"))
+    began = max(vertex["start-time"] for vertex in recorded["vertices"])
+    return {"job": json.dumps({**recorded, "jid": JOB, "now": began + seconds_ago * 1_000})}
+
+
 # The recorded job has completed 80 checkpoints, of which Flink shows the ten newest.
 @pytest.mark.parametrize(("in_metrics", "complete"), [(0, False), (70, False), (71, True), (80, True)])
 def test_names_are_kept_once_metrics_follow_a_checkpoint_of_the_tasks(in_metrics, complete):
-    changed = cluster(changes={"job_metrics": job_metrics(in_metrics)})
+    changed = cluster(changes={"job_metrics": job_metrics(in_metrics), **started(30)})
     assert bool(read(changed).snapshot.names) is complete
 
 
 @pytest.mark.parametrize(("in_metrics", "complete"), [(79, False), (80, True)])
 def test_without_a_history_the_newest_checkpoint_counts(in_metrics, complete):
     recorded = json.dumps({**json.loads(body("checkpoints")), "history": []})
-    changed = cluster(changes={"checkpoints": recorded, "job_metrics": job_metrics(in_metrics)})
+    changed = cluster(changes={"checkpoints": recorded, "job_metrics": job_metrics(in_metrics), **started(30)})
     assert bool(read(changed).snapshot.names) is complete
+
+
+def test_names_are_kept_a_minute_after_the_start_whatever_the_checkpoints_show():
+    assert read(cluster(changes={"job_metrics": job_metrics(0), **started(61)})).snapshot.names
 
 
 def test_names_are_not_kept_before_the_first_checkpoint_of_restarted_tasks():
@@ -127,7 +138,7 @@ def test_names_are_not_kept_before_a_source_counts_by_event_time():
     listed = [metric["id"] for metric in json.loads(body("source_names"))]
     early = [name for name in listed if "recordsDropped" not in name]
     assert len(early) < len(listed)
-    changed = {"source_names": names(*early)}
+    changed = {"source_names": names(*early), **started(30)}
     snapshot = read(cluster(changes=changed)).snapshot
     assert (snapshot.names, snapshot.uncounted) == ({}, ("events",))
     # A read without event time has no such counters.

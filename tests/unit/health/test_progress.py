@@ -61,6 +61,14 @@ def test_proof_requires_counters_that_are_newer_than_the_checkpoint():
     assert proof.missing(snapshot(15, next_offset=1, **after)) is None
 
 
+def test_metrics_of_a_former_job_master_are_not_newer_than_the_checkpoint():
+    proof = Proof(WAITED, {("t", 0): 0})
+    assert proof.missing(snapshot(5, next_offset=1, checkpoint=4)) == UNCOVERED
+    former = {"checkpoints": CheckpointReading(completed=1, triggered_ms=NOW + 8_000, in_metrics=50)}
+    for second in (9, 10):
+        assert proof.missing(snapshot(second, next_offset=1, **former)) == UNCOUNTED
+
+
 def test_proof_requires_all_metrics_of_the_operators():
     proof = Proof(WAITED, {("t", 0): 0})
     assert proof.missing(snapshot(5, next_offset=1, checkpoint=4, names={})) == UNCOVERED

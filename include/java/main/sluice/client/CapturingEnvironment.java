@@ -1,7 +1,5 @@
 package sluice.client;
 
-import java.util.ArrayList;
-import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.stream.Stream;
@@ -9,7 +7,6 @@ import org.apache.flink.api.common.JobExecutionResult;
 import org.apache.flink.api.common.JobID;
 import org.apache.flink.api.common.JobStatus;
 import org.apache.flink.api.dag.Pipeline;
-import org.apache.flink.api.dag.Transformation;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.configuration.DeploymentOptions;
 import org.apache.flink.core.execution.JobClient;
@@ -25,15 +22,14 @@ import org.apache.flink.streaming.api.graph.StreamGraph;
  * the environment of the context gets one of these.
  *
  * <p>Each execution is reported to {@link Executions}, which decides whether it is accepted; its caller then gets the
- * client of a job that runs. The graph that is used in the end comes from {@link #capture}: one execution of all inserts
- * together, with the sinks that were added to the streams of this environment.
+ * client of a job that runs. The graph that is used in the end comes from one execution of all inserts together, after
+ * {@link #capture}, or from {@link #getStreamGraph} if the environment's streams have sinks as well.
  */
 public final class CapturingEnvironment extends StreamExecutionEnvironment {
     /** The first one of the context: the one that the pipeline gets. */
     private static CapturingEnvironment first;
 
     private boolean isFinal;
-    private boolean withStreams;
     private StreamGraph captured;
 
     private CapturingEnvironment(PipelineExecutorServiceLoader executors, Configuration configuration) {
@@ -60,14 +56,9 @@ public final class CapturingEnvironment extends StreamExecutionEnvironment {
         return executors.environment;
     }
 
-    /**
-     * Takes the next execution as that of the whole job.
-     *
-     * @param streams whether the job has the sinks, and everything else, of this environment's streams, too
-     */
-    public void capture(boolean streams) {
+    /** Takes the next execution as that of the whole job. */
+    public void capture() {
         isFinal = true;
-        withStreams = streams;
     }
 
     /** The graph of the execution after {@link #capture}. */
@@ -79,17 +70,6 @@ public final class CapturingEnvironment extends StreamExecutionEnvironment {
     @Override
     public StreamGraph getStreamGraph(boolean clearTransformations) {
         return super.getStreamGraph(false);
-    }
-
-    /** Called with the translated inserts of a Table API program. */
-    @Override
-    public StreamGraph generateStreamGraph(List<Transformation<?>> inserts) {
-        if (!isFinal || !withStreams) {
-            return super.generateStreamGraph(inserts);
-        }
-        List<Transformation<?>> all = new ArrayList<>(inserts);
-        all.addAll(getTransformations());
-        return super.generateStreamGraph(all);
     }
 
     private CompletableFuture<JobClient> execute(Pipeline pipeline) {
@@ -147,7 +127,7 @@ public final class CapturingEnvironment extends StreamExecutionEnvironment {
 
         @Override
         public CompletableFuture<Void> cancel() {
-            return CompletableFuture.completedFuture(null);
+            return refused();
         }
 
         @Override
@@ -161,9 +141,9 @@ public final class CapturingEnvironment extends StreamExecutionEnvironment {
             return refused();
         }
 
-        private static CompletableFuture<String> refused() {
-            return CompletableFuture.failedFuture(
-                    new UnsupportedOperationException("the job has not been submitted: it has no savepoint"));
+        private static <T> CompletableFuture<T> refused() {
+            return CompletableFuture.failedFuture(new UnsupportedOperationException(
+                    "the job is compiled, and was not submitted: it can't be cancelled and has no savepoint"));
         }
 
         @Override

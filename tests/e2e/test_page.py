@@ -11,6 +11,7 @@ from tests.support.api_server import token
 from tests.support.browser import chromium, needs_browser, open_context, shoot
 from tests.support.by_hand import log_in, open_fleet, open_form, open_job, trigger
 from tests.support.sharing import deployment_line
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("main_job", "seen")
 PATHS = ("fleet", "curves", "job?name=event_metrics", "desired?name=event_metrics")
@@ -68,8 +69,9 @@ def test_page_shows_differences_once_a_file_has_changed(url, root):
         same = desired(admin)
         assert (same["settings"], same["files"]) == ([], [])
         with deployment_line(root, "dead_letters", "parallelism: 2"):
-            other = desired(admin)
-    assert [each["path"] for each in other["settings"]] == ["parallelism"], other
+            # A slow reading is kept for ten seconds.
+            shown = wait_for(lambda: desired(admin)["settings"], "no difference is shown")
+    assert [each["path"] for each in shown] == ["parallelism"]
 
 
 @needs_browser

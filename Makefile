@@ -77,7 +77,8 @@ audit: client ## The long tests: redeploys, kills, process deaths, replays, verd
 		SLUICE_AUDIT_EVENTS=200000 SLUICE_AUDIT_CLIENTS=all \
 		$(BIN)/python -m pytest -s tests/integration/test_deaths.py tests/integration/test_audit.py \
 		tests/integration/test_replay.py tests/integration/test_replay_deaths.py tests/integration/test_main_jobs.py \
-		tests/integration/test_client_start.py tests/integration/test_shared_client.py tests/audit
+		tests/integration/test_client_start.py tests/integration/test_shared_client.py \
+		tests/integration/test_effects.py tests/audit
 	SLUICE_AUDIT_GATES=50 SLUICE_AUDIT_MINUTES=10 \
 		$(BIN)/python -m pytest -s tests/e2e/test_main_job.py tests/e2e/test_sweeps.py -k "hold_no_worker_slot or raises_no_alarm"
 

@@ -9,12 +9,11 @@ import pytest
 from sluice.flink import calls
 from sluice.flink.client import FlinkClient
 from sluice.flink.stale_metrics import fetch_timeout, metrics_are_stale
-from sluice.local.stack import Stack
 from sluice.local.supervise import Supervisor
 from tests.support.lab import Lab
 from tests.support.orders import Orders
 from tests.support.running import deploy, operate
-from tests.support.stacks import local_stack
+from tests.support.stacks import local_stack, running
 from tests.support.waiting import wait_for
 
 INTERVAL_S = 10
@@ -24,13 +23,8 @@ INTERVAL_S = 10
 def slow(tmp_path_factory):
     quick = local_stack(tmp_path_factory.mktemp("slow"))
     options = {**quick.flink_options, "metrics.fetcher.update-interval": INTERVAL_S * 1_000, "web.timeout": 60_000}
-    local = quick.model_copy(update={"flink_options": options})
-    stack = Stack(local)
-    try:
-        stack.up(with_airflow=False)
+    with running(quick.model_copy(update={"flink_options": options})) as local:
         yield local
-    finally:
-        stack.down()
 
 
 @pytest.fixture

@@ -6,21 +6,15 @@ from pathlib import Path
 import pytest
 
 from sluice.local.layout import Local
-from sluice.local.stack import Stack
 from tests.support.lab import Lab
 from tests.support.shared_client import SharedClient
-from tests.support.stacks import local_stack
+from tests.support.stacks import local_stack, running
 
 
 @pytest.fixture(scope="session")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
-    local = local_stack(tmp_path_factory.mktemp("stack"))
-    stack = Stack(local)
-    try:
-        stack.up(with_airflow=False)
+    with running(local_stack(tmp_path_factory.mktemp("stack"))) as local:
         yield local
-    finally:
-        stack.down()
 
 
 @pytest.fixture(scope="session")

@@ -87,6 +87,7 @@ def values(lab, topic):
 
 JSON = sorted(json.dumps({"id": str(number)}, separators=(",", ":")) for number in range(100))
 TEXT = sorted(str(number) for number in range(100))
+TO_SINK = "stream.map(lambda row: row[0], Types.STRING()).sink_to(sink)"
 PARTS = {
     "execute_sql": (ONE, 't_env.execute_sql("INSERT INTO side SELECT id FROM lines").wait()', JSON),
     "execute_insert": (ONE, 'out.execute_insert("side").wait()', JSON),
@@ -100,16 +101,12 @@ PARTS = {
     ),
     "unexecuted_set": (ONE, 'statements.add_insert("side", out)', JSON),
     "attached": (ONE, 'statements.add_insert("side", out).attach_as_datastream()', JSON),
-    "sink_to": (EXTRA, "stream.map(lambda row: row[0], Types.STRING()).sink_to(sink)", TEXT),
-    "thread": (
-        EXTRA,
-        "stream.map(str).sink_to(sink); run = threading.Thread(target=env.execute); run.start(); run.join()",
-        TEXT,
-    ),
-    "env_execute": (EXTRA, 'stream.map(lambda row: row[0], Types.STRING()).sink_to(sink); env.execute("mine")', TEXT),
+    "sink_to": (EXTRA, TO_SINK, TEXT),
+    "thread": (EXTRA, f"{TO_SINK}; run = threading.Thread(target=env.execute); run.start(); run.join()", TEXT),
+    "env_execute": (EXTRA, f'{TO_SINK}; env.execute("mine")', TEXT),
 }
 BRIEF = ("execute_sql", "unexecuted_set", "env_execute")
-"""The ways that are deployed; the others are compiled only, unless all are asked for."""
+"""`make test` deploys these and compiles the others; `make audit` deploys all."""
 
 
 @pytest.mark.parametrize("way", PARTS)

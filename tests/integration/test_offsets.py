@@ -45,7 +45,7 @@ def test_commit_marker_after_the_last_record_is_not_counted_as_lag(kafka):
     assert is_read_to_end(kafka, topic, 3)
 
     unfinished = transaction(kafka, topic, 2)
-    # Its records are still to be read, by whoever waits for their commit.
+    # Its records are lag: a read_committed consumer gets them after the commit.
     assert not is_read_to_end(kafka, topic, 3)
     unfinished.commit_transaction(10)
     wait_for(lambda: not is_read_to_end(kafka, topic, 3))

@@ -3,11 +3,13 @@
 import random
 import shutil
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sluice.local.layout import Local
+from sluice.local.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,6 +60,17 @@ def local_stack(home: Path, root: Path = ROOT, **more: Any) -> Local:
         flink_options=FLINK_OPTIONS,
         **more,
     )
+
+
+@contextmanager
+def running(local: Local) -> Iterator[Local]:
+    """Run the stack's Kafka and Flink in the block."""
+    stack = Stack(local)
+    try:
+        stack.up(with_airflow=False)
+        yield local
+    finally:
+        stack.down()
 
 
 def stack_on_a_copy(root: Path, **more: Any) -> Local:

@@ -22,8 +22,9 @@ from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.datastream.data_stream import DataStreamSink
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StatementSet, StreamTableEnvironment, TableEnvironment
+from pyflink.table.catalog import Catalog
 
-from sluice.client.interception import IN_MEMORY, Add, intercepted
+from sluice.client.interception import Add, intercepted
 from sluice.client.job_calls import JobCall, call_of, waiting_call
 from sluice.client.protocol import Build
 from sluice.errors import CompileError
@@ -122,7 +123,8 @@ class Effects:
     def executing(self, owner: TableEnvironment | StreamExecutionEnvironment, inserts: Iterable[Add]) -> Iterator[None]:
         """The block executes inserts, or streams; they become part of the job if the execution is accepted."""
         streams = isinstance(owner, StreamExecutionEnvironment)
-        own = owner is self.env or streams or self._is_own(owner)
+        # Java reports whether streams are executed in the pipeline's environment.
+        own = streams or self._is_own(owner)
         self._running = _Execution(tuple(inserts), streams=streams, own=own)
         try:
             yield
@@ -154,13 +156,13 @@ class Effects:
 
     def _refuse_unless_in_memory(self, t_env: TableEnvironment, catalog: str, changed: str) -> None:
         found = t_env._j_tenv.getCatalog(catalog)
-        if not found.isPresent() or found.get().getClass().getSimpleName() == IN_MEMORY:
-            return
-        raise self._refused_change(changed)
+        if found.isPresent() and not _is_in_memory(found.get()):
+            raise self._refused_change(changed)
 
-    def before_catalog_call(self, method: str) -> None:
-        """Raise CompileError, since a catalog would be changed."""
-        raise self._refused_change(f"a catalog by {method}")
+    def before_catalog_call(self, catalog: Catalog, method: str) -> None:
+        """Raise CompileError if a method would change a catalog that isn't in memory."""
+        if not _is_in_memory(catalog._j_catalog):
+            raise self._refused_change(f"a catalog by {method}")
 
     def _refused_change(self, changed: str) -> CompileError:
         self._refused.append((_Why.CATALOG, call_of(self.order, sys._getframe(1)), changed))
@@ -310,6 +312,11 @@ def _ask(operation: Any, method: str) -> Any:
         return getattr(operation, method)()
     except Py4JError:
         return None
+
+
+def _is_in_memory(j_catalog: Any) -> bool:
+    """Whether a catalog ends with the process."""
+    return bool(j_catalog.getClass().getSimpleName() == "GenericInMemoryCatalog")
 
 
 def _name(transformation: Any) -> str:

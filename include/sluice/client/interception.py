@@ -30,15 +30,12 @@ _PATHS = (
 )
 """Methods of a table environment that change the object of a path."""
 
-IN_MEMORY = "GenericInMemoryCatalog"
-"""Flink's class of the catalogs that end with the process."""
-
 Add = Callable[[Any], None]
 """Adds an insert to a Java statement set."""
 
 
 class Observer(Protocol):
-    """What is told of a pipeline's calls."""
+    """Receives the calls of PyFlink methods while a pipeline is built."""
 
     def note_sink(self, sink: DataStreamSink) -> None:
         """A sink was added to a stream."""
@@ -54,7 +51,7 @@ class Observer(Protocol):
     ) -> contextlib.AbstractContextManager[None]:
         """The block executes inserts, or an environment's streams."""
 
-    def before_catalog_call(self, method: str) -> None:
+    def before_catalog_call(self, catalog: Catalog, method: str) -> None:
         """A catalog is about to be changed by one of its own methods."""
 
     def before_operation(self, t_env: TableEnvironment, operation: Any) -> None:
@@ -147,8 +144,7 @@ class _Wrappers:
         return original(t_env, *given, **named)
 
     def _catalog(self, original: Callable[..., Any], catalog: Catalog, *given: Any, **named: Any) -> Any:
-        if catalog._j_catalog.getClass().getSimpleName() != IN_MEMORY:
-            self._observer.before_catalog_call(original.__name__)
+        self._observer.before_catalog_call(catalog, original.__name__)
         return original(catalog, *given, **named)
 
 

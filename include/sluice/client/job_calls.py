@@ -10,7 +10,7 @@ from types import FrameType
 from sluice.client.protocol import Build
 
 WRAPPER = "wrapped"
-"""The function that stands for a wrapped method of PyFlink, with its `original` and the `owner`; see `interception`."""
+"""Name of the function that replaces a PyFlink method; its locals `original` and `owner` are method and object."""
 _BETWEEN = frozenset({"sluice.client.effects", "sluice.client.interception"})
 """The modules whose other functions are called between the job's code and PyFlink."""
 _DEPTH = 4

@@ -171,6 +171,11 @@ class JobDetail(Answer):
         return max(self.timestamps.get(state.value, 0) for state in (JobState.RESTARTING, JobState.FAILING))
 
     @property
+    def tasks_began_at(self) -> int:
+        """When the newest of the job's tasks started or began to restart."""
+        return max([self.restarted_at, *(vertex.start_time for vertex in self.vertices)])
+
+    @property
     def tasks_total(self) -> int:
         """Subtasks of all vertices."""
         return sum(vertex.parallelism for vertex in self.vertices)

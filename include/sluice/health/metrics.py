@@ -116,7 +116,6 @@ async def read_metrics(
     sources_alone: bool = False,
     untimed: Iterable[str] = (),
     all_registered: bool = True,
-    run_for_long: bool = False,
 ) -> TaskMetrics:
     """Read the metrics of a job: one request per vertex that reads, drops or sends, if its names fit into one.
 
@@ -131,7 +130,6 @@ async def read_metrics(
         untimed: The topics without event time, whose sources don't count by event time.
         all_registered: The cluster's metrics are from a time when every operator had registered its own. Otherwise the
             names that are found now may be a part of them, and the next call requests them again.
-        run_for_long: The tasks started so long ago that they have registered their metrics, whatever else is known.
 
     Raises:
         UnreachableError: the cluster doesn't answer.
@@ -151,9 +149,11 @@ async def read_metrics(
                 _store(metric, reported)
         await _ask_reasons(flink, detail.id, vertex, reported, before)
     unread = tuple(topic for topic in topics if topic not in _topics_read(known))
-    undated = _without_event_time_counters(known, frozenset(topics) - frozenset(untimed))
-    reported.uncounted = tuple(sorted(_uncounted(known, topics) | undated))
-    known_all = run_for_long or (all_registered and not undated)
+    counted = _counted(known)
+    undated = _without_event_time_counters(known, counted, frozenset(topics) - frozenset(untimed))
+    reported.uncounted = tuple(sorted(_uncounted(known, counted, topics) | undated))
+    # So long after their start, tasks have registered their metrics, whether or not a checkpoint shows it.
+    known_all = detail.now - detail.tasks_began_at > _REGISTERING_MS or (all_registered and not undated)
     if names or (known_all and not unread and detail.tasks_running >= detail.tasks_total):
         reported.names = known
     if names or _has_registered_all(detail, known, ids) or _is_without_kafka(detail, ids):
@@ -178,20 +178,21 @@ def _names(ids: Iterable[str]) -> VertexNames:
     return VertexNames(tuple(sorted(readers)), counters)
 
 
-def _uncounted(known: Mapping[str, VertexNames], topics: Iterable[str]) -> set[str]:
+def _uncounted(known: Mapping[str, VertexNames], counted: Mapping[str, Set[str]], topics: Iterable[str]) -> set[str]:
     """Declared reads whose sources report no counters.
 
     A pipeline may create tables of its own over other topics than the declared ones: their formats report none.
     """
     declared = frozenset(topics)
     readers = {operator for names in known.values() for operator, topic in names.readers if topic in declared}
-    counted = {
-        match["operator"] for names in known.values() for name in names.counters if (match := _match_records(name))
+    return {
+        read for operator in readers if "records" not in counted.get(operator, ()) and (read := read_name(operator))
     }
-    return {read for operator in readers - counted if (read := read_name(operator)) is not None}
 
 
-def _without_event_time_counters(known: Mapping[str, VertexNames], timed: Set[str]) -> set[str]:
+def _without_event_time_counters(
+    known: Mapping[str, VertexNames], counted: Mapping[str, Set[str]], timed: Set[str]
+) -> set[str]:
     """Reads with event time whose sources count records, but not by their event time, because no partition is open yet.
 
     A source that reports malformed records as rows dates its records in the job, not here. Of several sources of one
@@ -200,22 +201,20 @@ def _without_event_time_counters(known: Mapping[str, VertexNames], timed: Set[st
     dated: dict[str, bool] = {}
     reads: dict[str, set[str]] = {}
     for operator, topic in (reader for names in known.values() for reader in names.readers):
-        counts = _counts_of(known, operator)
+        counts = counted.get(operator, frozenset())
         if topic in timed and "malformed" in counts and (read := read_name(operator)) is not None:
             dated[topic] = dated.get(topic, False) or "old" in counts
             reads.setdefault(topic, set()).add(read)
     return {read for topic, found in dated.items() if not found for read in reads[topic]}
 
 
-def _counts_of(known: Mapping[str, VertexNames], operator: str) -> set[str]:
-    """What a source's operator counts, in the words of `ReadCounts`."""
-    matches = (COUNTED.fullmatch(name) for names in known.values() for name in names.counters)
-    return {_COUNTS[match["what"]] for match in matches if match and match["operator"] == operator}
-
-
-def _match_records(name: str) -> re.Match[str] | None:
-    match = COUNTED.fullmatch(name)
-    return match if match and match["what"] == "records" else None
+def _counted(known: Mapping[str, VertexNames]) -> dict[str, set[str]]:
+    """What each source's operator counts, in the words of `ReadCounts`."""
+    found: dict[str, set[str]] = {}
+    for name in (name for names in known.values() for name in names.counters):
+        if match := COUNTED.fullmatch(name):
+            found.setdefault(match["operator"], set()).add(_COUNTS[match["what"]])
+    return found
 
 
 async def _ask_reasons(

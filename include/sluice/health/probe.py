@@ -23,8 +23,6 @@ from sluice.kafka.offsets import Held, Partition
 
 _RESTARTS = "numRestarts"
 _COMPLETED = "numberOfCompletedCheckpoints"
-_REGISTERED_MS = 60_000
-"""So long after their start, tasks have registered their metrics, whether or not a checkpoint shows it."""
 _QUIET_MS = 30_000
 """Flink is asked whether it has marked a partition as idle, if its watermark lies this far behind the newest one."""
 
@@ -143,8 +141,7 @@ async def read_from_flink(flink: AsyncFlinkClient, watched: WatchedJob, held: He
                 before.quiet_splits(_QUIET_MS) if before else (),
                 sources_alone=known is None and before is not None,
                 untimed=watched.untimed,
-                all_registered=_covers_start(checkpoints, counts.get(_COMPLETED), _began_ms(detail)),
-                run_for_long=detail.now - _began_ms(detail) > _REGISTERED_MS,
+                all_registered=_covers_start(checkpoints, counts.get(_COMPLETED), detail.tasks_began_at),
             )
         elif detail.state in (JobState.RESTARTING, JobState.FAILING):
             # Restarting tasks report no metrics, or those of the tasks before them.
@@ -171,7 +168,7 @@ async def read_from_flink(flink: AsyncFlinkClient, watched: WatchedJob, held: He
         problems=_missing(held, watched.topics),
         names=reported.names if reported else {},
         cluster_ms=now_ms(flink.clock) + offset,
-        began_ms=_began_ms(detail),
+        began_ms=detail.tasks_began_at,
         has_restarted=detail.restarted_at > 0 or bool(restarts),
         tally=reported.tally(now_ms(flink.clock)) if reported else None,
         reasons=reported.reasons if reported else {},
@@ -200,11 +197,6 @@ async def _counts(flink: AsyncFlinkClient, job_id: str) -> dict[str, int]:
     """The job's own counters, as far as the cluster's metrics have them."""
     found = await flink.send(calls.job_metrics(job_id, (_RESTARTS, _COMPLETED)))
     return {metric.id: int(float(metric.value)) for metric in found if metric.value}
-
-
-def _began_ms(detail: JobDetail) -> int:
-    """When the newest of the job's tasks started or began to restart, by the JobManager's clock."""
-    return max([detail.restarted_at, *(vertex.start_time for vertex in detail.vertices)])
 
 
 def _covers_start(checkpoints: Checkpoints, in_metrics: int | None, began_ms: int) -> bool:

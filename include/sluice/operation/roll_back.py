@@ -14,7 +14,7 @@ from sluice.ledger.tables import Placement, Release
 from sluice.ledger.values import Outcome, Phase
 from sluice.operation.context import OperationContext
 from sluice.operation.roll_back_cause import metrics_stale, was_lost
-from sluice.operation.roll_back_state import NO_LOSS, at_least_once, extra_sinks, found_unproven
+from sluice.operation.roll_back_state import NO_LOSS, at_least_once, found_unproven
 from sluice.operation.roll_back_steps import end_running, refuse_unknown_end, start_release
 from sluice.operation.started import Started
 from sluice.operation.stop import StopFailedError, record_failed
@@ -132,7 +132,7 @@ def _start_again(context: OperationContext, place: Placement, reason: str) -> Ro
     if problem:
         return RollbackResult(Outcome.FAILED, f"{words}, and did not pass its gates: {problem}")
     meant = NO_LOSS
-    if weak := [*at_least_once(release), *extra_sinks(context, release)]:
+    if weak := at_least_once(context, release):
         meant = f"its output to {', '.join(weak)} (at-least-once) since then is duplicated; nothing is lost"
     return RollbackResult(Outcome.FAILED, f"{words}: {meant}. Deploy again to verify it", flink_job_id)
 

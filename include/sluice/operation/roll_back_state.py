@@ -60,15 +60,14 @@ def newest_state(context: OperationContext, place: Placement) -> str | None:
     return state_at_placement(context.project, context.flink, context.compiler, place)
 
 
-def at_least_once(release: Release) -> list[str]:
-    """The sinks that may write a record more than once."""
-    return [name for name, sink in release.resolved["writes"].items() if sink["delivery"] != "exactly-once"]
+def at_least_once(context: OperationContext, release: Release) -> list[str]:
+    """The sinks of a release of this operation that may write a record more than once.
 
-
-def extra_sinks(context: OperationContext, release: Release) -> list[str]:
-    """What a release of this operation writes besides its topics, with unknown guarantees."""
+    Those that the pipeline adds itself are among them: their guarantees aren't known.
+    """
+    declared = [name for name, sink in release.resolved["writes"].items() if sink["delivery"] != "exactly-once"]
     row = context.operation.row
-    return list((row.plan or {}).get("extra_sinks", ())) if row.release == release.number else []
+    return declared + list((row.plan or {}).get("extra_sinks", ()) if row.release == release.number else ())
 
 
 class _Choice:
@@ -137,7 +136,7 @@ class _Choice:
     def _meaning(self, place: Placement) -> str:
         """What the new release has written, by its number of checkpoints and the delivery guarantee of its sinks."""
         release = self._context.project.ledger.release(place.job, place.release)
-        weak = [*at_least_once(release), *extra_sinks(self._context, release)]
+        weak = at_least_once(self._context, release)
         try:
             completed = self._context.flink.send(calls.checkpoints(place.flink_job_id)).counts.completed
         except FlinkError:

@@ -18,8 +18,8 @@ import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.flink.streaming.api.graph.StreamGraph;
 
 /**
- * The environment in which a pipeline is built: an execution captures the graph and runs nothing. Whoever asks Flink for
- * the environment of the context gets one of these.
+ * The execution environment of a pipeline while it is compiled: execute() captures the StreamGraph and runs nothing.
+ * StreamExecutionEnvironment.getExecutionEnvironment() returns instances of this class.
  *
  * <p>Each execution is reported to {@link Executions}, which decides whether it is accepted; its caller then gets the
  * client of a job that runs. The graph that is used in the end comes from one execution of all inserts together, after
@@ -111,7 +111,7 @@ public final class CapturingEnvironment extends StreamExecutionEnvironment {
         }
     }
 
-    /** The client of a captured job: it runs, and whoever waits for its end goes on at once. */
+    /** The JobClient of a captured execution: the job's status is RUNNING, and its result is available at once. */
     private static final class Captured implements JobClient {
         private final JobID id = new JobID();
 

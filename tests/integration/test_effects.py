@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 
 from sluice.client.process import ClientProcess
 from sluice.client.protocol import Build, Part
@@ -22,6 +22,7 @@ from tests.integration import sources
 from tests.integration.effects_jobs import CATALOG, ELSEWHERE, EXECUTES, EXTRA, ONE
 from tests.support.orders import WINDOWS
 from tests.support.running import deploy
+from tests.support.topics import create_topic
 from tests.support.waiting import wait_for
 
 SLUICE = str(Path(sys.executable).parent / "sluice")
@@ -72,7 +73,7 @@ def waiting(lab):
     def produce(name):
         create_topics(lab.project, name)
         admin = AdminClient({"bootstrap.servers": lab.local.kafka_servers})
-        admin.create_topics([NewTopic(f"{name}_side", 1, 1)])[f"{name}_side"].result()
+        create_topic(admin, f"{name}_side")
         now = time.time_ns() // 1_000_000
         records = [Message(b"", json.dumps({"id": str(n), "at": now}).encode(), now, 0) for n in range(100)]
         wire.produce(lab.local.kafka_servers, f"{name}_lines", records)

@@ -2,11 +2,11 @@
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import NewTopic
 
 from sluice.errors import UnreachableError
 from sluice.kafka.brokers import connect
 from sluice.kafka.offsets import find_read_to_end, read_offsets
+from tests.support.topics import create_topic
 from tests.support.waiting import wait_for
 
 
@@ -33,7 +33,7 @@ def is_read_to_end(kafka, topic, following):
 def test_commit_marker_after_the_last_record_is_not_counted_as_lag(kafka):
     topic = "ends_in_markers"
     admin = connect(kafka)
-    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result()
+    create_topic(admin, topic)
     transaction(kafka, topic, 3).commit_transaction(10)
     # The marker is written after the coordinator has answered.
     wait_for(lambda: read_offsets(admin, [topic], "")[topic, 0].end == 4)
@@ -54,7 +54,7 @@ def test_commit_marker_after_the_last_record_is_not_counted_as_lag(kafka):
 def test_records_of_an_aborted_transaction_are_not_counted_as_lag(kafka):
     topic, count = "ends_in_many", 50_000
     admin = connect(kafka)
-    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result()
+    create_topic(admin, topic)
     transaction(kafka, topic, 1).commit_transaction(10)
     transaction(kafka, topic, count, size=200).abort_transaction(30)
     wait_for(lambda: read_offsets(admin, [topic], "")[topic, 0].end == count + 3)

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 
 from sluice.errors import CompileError, RefusedError, SchemaError, TopicError, UnreachableError
 from sluice.flink import calls
@@ -14,6 +14,7 @@ from sluice.project import Project
 from sluice.settings import Settings
 from tests.integration import sources
 from tests.support.running import deploy
+from tests.support.topics import create_topic
 
 
 def jobs_named(lab, name):
@@ -48,7 +49,7 @@ def test_table_that_differs_from_the_record_is_refused_with_both_types(lab):
 def test_topic_with_another_number_of_partitions_is_refused_and_unchanged(lab):
     lab.job("parts", sources.source("parts", sources.SQL))
     admin = AdminClient({"bootstrap.servers": lab.local.kafka_servers})
-    admin.create_topics([NewTopic("parts_lines", 4, 1)])["parts_lines"].result()
+    create_topic(admin, "parts_lines", 4)
     with pytest.raises(TopicError, match="topic parts_lines has 4 partitions, the job declares 1"):
         deploy(lab.project, "parts")
     assert "parts_out" not in admin.list_topics(timeout=10).topics

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import NewTopic
 
 from sluice.errors import OperationError, RefusedError
 from sluice.flink import calls
@@ -29,6 +28,7 @@ from sluice.replay.progress import ChunkProgress
 from sluice.replay.promote import promote
 from sluice.replay.run import begin_replay, cancel_abandoned, cancel_chunks, cancel_replay, finish_replay, run_chunks
 from tests.support.running import deploy, operate
+from tests.support.topics import create_topic
 from tests.support.waiting import wait_for
 
 TOPIC = "replayed_events"
@@ -315,7 +315,7 @@ def promoted(project, replay):
 def replay_beside(live, job, start, end, mended):
     """The first release, whose filter was wrong, into a topic of one's own that holds other rows already."""
     project, topic = live.lab.project, f"beside_{job}"
-    connect(project.kafka).create_topics([NewTopic(topic, 3, 1)])[topic].result()
+    create_topic(connect(project.kafka), topic, 3)
     for turn in range(2):
         replay, report = live.replay(job, start, end, output=topic, release=1)
         assert (report["output_topic"], replay.release, report["rows"]) == (topic, 1, len(mended))
@@ -372,7 +372,7 @@ def test_invalid_replays_are_refused_without_creating_topics(live):
     with pytest.raises(RefusedError, match="was never deployed"):
         plan_replay(project, "event_metrics", good)
     deploy(project, "event_metrics")
-    connect(project.kafka).create_topics([NewTopic("replayed_one", 1, 1)])["replayed_one"].result()
+    create_topic(connect(project.kafka), "replayed_one")
     before = live.topics()
     for request, words in (
         (replace(good, end=START - day), "which is not after its start"),

@@ -74,6 +74,7 @@ class TaskMetrics:
         sent: Records that sinks have sent since their tasks started, by the sink's operator.
         backpressured: Share of the time that the most backpressured source subtask waits, 0 to 1; None: not known.
         names: The metrics' names, to be kept; empty until every topic has a reader.
+        are_names_complete: No operator will register more of them.
         unread: Topics that no Kafka source of the job reads, as far as that is known.
     """
 
@@ -87,6 +88,7 @@ class TaskMetrics:
     sent: dict[str, int] = field(default_factory=dict)
     backpressured: float | None = None
     names: Mapping[str, VertexNames] = field(default_factory=dict)
+    are_names_complete: bool = False
     unread: tuple[str, ...] = ()
 
     @property
@@ -129,13 +131,17 @@ async def read_metrics(
         sources_alone: Leave out the vertices that read no topic.
         untimed: The topics without event time, whose sources don't count by event time.
         all_registered: The cluster's metrics are from a time when every operator had registered its own. Otherwise the
-            names that are found now may be a part of them, and the next call requests them again.
+            names that are found now may be a part of them.
 
     Raises:
         UnreachableError: the cluster doesn't answer.
         FlinkError: the cluster refuses the request.
     """
-    names = before.names if before else None
+    # So long after their start, tasks have registered their metrics, whether or not a checkpoint shows it.
+    has_run_long = detail.now - detail.tasks_began_at > _REGISTERING_MS
+    were_complete = before is not None and before.are_names_complete
+    # Names that may be a part are requested again once they can be all.
+    names = before.names if before and (were_complete or not (all_registered or has_run_long)) else None
     ids = {} if names else await _ids(flink, detail)
     known = names or {vertex: _names(found) for vertex, found in ids.items()}
     reported = TaskMetrics()
@@ -152,10 +158,9 @@ async def read_metrics(
     counted = _counted(known)
     undated = _without_event_time_counters(known, counted, frozenset(topics) - frozenset(untimed))
     reported.uncounted = tuple(sorted(_uncounted(known, counted, topics) | undated))
-    # So long after their start, tasks have registered their metrics, whether or not a checkpoint shows it.
-    known_all = detail.now - detail.tasks_began_at > _REGISTERING_MS or (all_registered and not undated)
-    if names or (known_all and not unread and detail.tasks_running >= detail.tasks_total):
+    if names or (not unread and detail.tasks_running >= detail.tasks_total):
         reported.names = known
+        reported.are_names_complete = were_complete or has_run_long or (all_registered and not undated)
     if names or _has_registered_all(detail, known, ids) or _is_without_kafka(detail, ids):
         reported.unread = unread
     return reported

@@ -145,7 +145,11 @@ async def read_from_flink(flink: AsyncFlinkClient, watched: WatchedJob, held: He
             )
         elif detail.state in (JobState.RESTARTING, JobState.FAILING):
             # Restarting tasks report no metrics, or those of the tasks before them.
-            reported = TaskMetrics(dict.fromkeys(held.of(watched.topics), -1), names=before.names if before else {})
+            reported = TaskMetrics(
+                dict.fromkeys(held.of(watched.topics), -1),
+                names=before.names if before else {},
+                are_names_complete=before.are_names_complete if before else False,
+            )
     except JobNotFoundError as error:
         await _refuse_stale(flink, job_id, error)
         return FlinkReading(Snapshot(now_ms(flink.clock), None, job_id))
@@ -167,6 +171,7 @@ async def read_from_flink(flink: AsyncFlinkClient, watched: WatchedJob, held: He
         backpressured=reported.backpressured if reported else None,
         problems=_missing(held, watched.topics),
         names=reported.names if reported else {},
+        are_names_complete=reported.are_names_complete if reported else False,
         cluster_ms=now_ms(flink.clock) + offset,
         began_ms=detail.tasks_began_at,
         has_restarted=detail.restarted_at > 0 or bool(restarts),

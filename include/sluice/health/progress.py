@@ -124,7 +124,7 @@ class Proof:
             most = snapshot.checkpoints.completed + _CACHED_CHECKPOINTS
             self._are_counts_new = in_metrics is not None and self._covered_by <= in_metrics <= most
             return "how many of the records read are left out is not counted yet"
-        if not snapshot.names and not snapshot.unread:
+        if not snapshot.are_names_complete and not snapshot.unread:
             return "its operators have not registered all metrics yet"
         return None
 

@@ -188,6 +188,7 @@ class Snapshot:
         backpressured: Share of the time that the most backpressured source subtask waits, 0 to 1.
         problems: Why a part of the snapshot could not be read.
         names: Its metrics' names by vertex; empty: the next snapshot requests them.
+        are_names_complete: No operator will register more of them; False: they are requested again.
         cluster_ms: The JobManager's clock when everything was read, epoch milliseconds.
         began_ms: When the newest of its tasks started or began to restart, by the JobManager's clock.
         has_restarted: Tasks have restarted since it was submitted.
@@ -216,6 +217,7 @@ class Snapshot:
     trend: Trend = Trend()
     problems: tuple[str, ...] = ()
     names: Mapping[str, VertexNames] = field(default_factory=dict)
+    are_names_complete: bool = False
     cluster_ms: int = 0
     began_ms: int = 0
     has_restarted: bool = False

@@ -113,25 +113,25 @@ def started(seconds_ago):
 @pytest.mark.parametrize(("in_metrics", "complete"), [(0, False), (70, False), (71, True), (80, True)])
 def test_names_are_kept_once_metrics_follow_a_checkpoint_of_the_tasks(in_metrics, complete):
     changed = cluster(changes={"job_metrics": job_metrics(in_metrics), **started(30)})
-    assert bool(read(changed).snapshot.names) is complete
+    assert read(changed).snapshot.are_names_complete is complete
 
 
 @pytest.mark.parametrize(("in_metrics", "complete"), [(79, False), (80, True)])
 def test_without_a_history_the_newest_checkpoint_counts(in_metrics, complete):
     recorded = json.dumps({**json.loads(body("checkpoints")), "history": []})
     changed = cluster(changes={"checkpoints": recorded, "job_metrics": job_metrics(in_metrics), **started(30)})
-    assert bool(read(changed).snapshot.names) is complete
+    assert read(changed).snapshot.are_names_complete is complete
 
 
 def test_names_are_kept_a_minute_after_the_start_whatever_the_checkpoints_show():
-    assert read(cluster(changes={"job_metrics": job_metrics(0), **started(61)})).snapshot.names
+    assert read(cluster(changes={"job_metrics": job_metrics(0), **started(61)})).snapshot.are_names_complete
 
 
 def test_names_are_not_kept_before_the_first_checkpoint_of_restarted_tasks():
     job = json.loads(body("job"))
     newest = json.loads(body("checkpoints"))["latest"]["completed"]["trigger_timestamp"]
     job["timestamps"]["RESTARTING"] = newest + 1
-    assert not read(cluster(changes={"job": json.dumps({**job, "jid": JOB})})).snapshot.names
+    assert not read(cluster(changes={"job": json.dumps({**job, "jid": JOB})})).snapshot.are_names_complete
 
 
 def test_names_are_not_kept_before_a_source_counts_by_event_time():
@@ -140,11 +140,34 @@ def test_names_are_not_kept_before_a_source_counts_by_event_time():
     assert len(early) < len(listed)
     changed = {"source_names": names(*early), **started(30)}
     snapshot = read(cluster(changes=changed)).snapshot
-    assert (snapshot.names, snapshot.uncounted) == ({}, ("events",))
+    assert (snapshot.are_names_complete, snapshot.uncounted) == (False, ("events",))
     # A read without event time has no such counters.
     snapshot = read(cluster(changes=changed), replace(WATCHED, untimed=(TOPIC,))).snapshot
-    assert snapshot.names
+    assert snapshot.are_names_complete
     assert snapshot.uncounted == ()
+
+
+def test_incomplete_names_are_requested_again_once_they_can_be_complete():
+    early = {"job_metrics": job_metrics(70), **started(30)}
+    previous = read(cluster(changes=early)).snapshot
+    assert previous.names
+    meanwhile = cluster(changes=early)
+    again = read(meanwhile, replace(WATCHED, previous=previous)).snapshot
+    assert (len(meanwhile.asked), again.are_names_complete) == (5, False)
+    later = cluster(changes={"job_metrics": job_metrics(80), **started(30)})
+    assert read(later, replace(WATCHED, previous=again)).snapshot.are_names_complete
+    assert len(later.asked) == 7
+
+
+def test_complete_names_are_kept_while_restarted_tasks_have_no_checkpoint():
+    previous = read(cluster()).snapshot
+    assert previous.are_names_complete
+    job = json.loads(body("job"))
+    newest = json.loads(body("checkpoints"))["latest"]["completed"]["trigger_timestamp"]
+    job["timestamps"]["RESTARTING"] = newest + 1
+    restarted = cluster(changes={"job": json.dumps({**job, "jid": JOB})})
+    found = read(restarted, replace(WATCHED, previous=previous)).snapshot
+    assert (found.names, found.are_names_complete) == (previous.names, True)
 
 
 def test_probe_with_known_metric_names_takes_five_requests():

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from sluice.flink.models import JobState
 from sluice.health.progress import MetricsAge, Proof
-from sluice.health.snapshot import CheckpointReading, Counters, SplitReading, VertexNames
+from sluice.health.snapshot import CheckpointReading, Counters, SplitReading
 from tests.unit.health.judging import GOOD, NOW
 
 WAITED = {("t", 0): 1}
@@ -24,7 +24,7 @@ def snapshot(second, next_offset=0, checkpoint=None, **changes):
             triggered_ms=None if checkpoint is None else NOW + checkpoint * 1_000,
             in_metrics=int(checkpoint is not None),
         ),
-        "names": {"v": VertexNames((("source", "t"),))},
+        "are_names_complete": True,
         "counters": Counters(records_in=next_offset),
     }
     return replace(GOOD, **given | changes)
@@ -71,12 +71,12 @@ def test_metrics_of_a_former_job_master_are_not_newer_than_the_checkpoint():
 
 def test_proof_requires_all_metrics_of_the_operators():
     proof = Proof(WAITED, {("t", 0): 0})
-    assert proof.missing(snapshot(5, next_offset=1, checkpoint=4, names={})) == UNCOVERED
-    assert missing(proof, snapshot(9, next_offset=1, checkpoint=8, names={})) == (
+    assert proof.missing(snapshot(5, next_offset=1, checkpoint=4, are_names_complete=False)) == UNCOVERED
+    assert missing(proof, snapshot(9, next_offset=1, checkpoint=8, are_names_complete=False)) == (
         "its operators have not registered all metrics yet"
     )
     # The gate of the consumer lag says that a declared topic is never read.
-    assert proof.missing(snapshot(9, next_offset=1, checkpoint=8, names={}, unread=("u",))) is None
+    assert proof.missing(snapshot(9, next_offset=1, checkpoint=8, are_names_complete=False, unread=("u",))) is None
 
 
 def test_restart_discards_the_proof():
